@@ -1,0 +1,1 @@
+"""Policy, pure: configuration, keys, validation, routes. No sockets, clocks or environment."""

@@ -1,0 +1,7 @@
+"""Wire formats, pure: one module per protocol. PROVIDERS is the whole list."""
+
+from .contract import Call, Json, Provider, Translator, Upstream
+
+PROVIDERS: dict[str, Provider] = {}
+
+__all__ = ["PROVIDERS", "Call", "Json", "Provider", "Translator", "Upstream"]

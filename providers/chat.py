@@ -1,0 +1,101 @@
+"""Chat completion chunks: how they are made, and how a stream of them becomes the whole answer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .contract import Json
+
+# Deltas of these fields are pieces of one text; every other string is a value of its own.
+_TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "transcript", "data"})
+
+
+def chunk(delta: Json, finish: str | None = None, index: int = 0) -> Json:
+    """One streamed piece of choice `index`."""
+    return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+
+
+def usage_chunk(usage: Json) -> Json:
+    """The last chunk of a stream: the books. The door forwards it only to clients that asked."""
+    return {"choices": [], "usage": usage}
+
+
+def usage(prompt: int, completion: int, *, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
+    """OpenAI's usage object; all in tokens. cached and written are part of prompt, reasoning is part of completion."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": min(reasoning, completion)},
+    }
+
+
+def collect(chunks: Iterable[Json]) -> Json:
+    """Chunks of one stream → the chat.completion they add up to, without id, created and model.
+
+    Unknown fields survive: text deltas join, lists grow, other values are replaced by later ones.
+    """
+    whole: Json = {}
+    choices: dict[int, Json] = {}
+    for piece in chunks:
+        whole |= {name: value for name, value in piece.items() if name != "choices" and value is not None}
+        for choice in piece["choices"]:
+            have = choices.setdefault(
+                choice["index"], {"index": choice["index"], "message": {}, "logprobs": None, "finish_reason": None}
+            )
+            for name, value in choice.items():
+                match name, value:
+                    case "index", _:
+                        pass
+                    case "delta", _:
+                        _grow(have["message"], value)
+                    case "logprobs", dict():
+                        have["logprobs"] = have["logprobs"] or {}
+                        _grow(have["logprobs"], value)
+                    case _ if value is not None:
+                        have[name] = value
+    for choice in choices.values():
+        choice["message"] = _message(choice["message"])
+    return {"choices": [choices[index] for index in sorted(choices)], **whole}
+
+
+def _message(delta: Json) -> Json:
+    calls = [{k: v for k, v in call.items() if k != "index"} for call in delta.pop("tool_calls", ())]
+    content = delta.pop("content", None)
+    message: Json = {
+        "role": delta.pop("role", "assistant"),
+        "content": content or (None if calls else ""),
+        "refusal": None,
+    }
+    if delta.get("refusal"):
+        message["content"] = content or None
+    message |= delta
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _grow(have: Json, more: Json) -> None:
+    for name, value in more.items():
+        if value is None:
+            have.setdefault(name, None)
+        elif name == "tool_calls":
+            calls: list[Json] = have.setdefault("tool_calls", [])
+            for call in value:
+                known = next((c for c in calls if c["index"] == call["index"]), None)
+                if known is None:
+                    calls.append(known := {"index": call["index"]})
+                _grow(known, call)
+        elif isinstance(value, str) and name in _TEXTS and isinstance(have.get(name), str):
+            have[name] += value
+        elif isinstance(value, list) and isinstance(have.get(name), list):
+            have[name] = have[name] + value
+        elif isinstance(value, dict) and isinstance(have.get(name), dict):
+            _grow(have[name], value)
+        else:
+            have[name] = dict(value) if isinstance(value, dict) else value
+
+
+def tool_call(index: int, function: Json, **first: Any) -> Json:
+    """A delta that opens tool call `index` (with id= and type=) or goes on with its arguments."""
+    return {"tool_calls": [{"index": index, **first, "function": function}]}

@@ -1,0 +1,93 @@
+"""The provider contract: what a module under providers/ must offer, and the values that cross its border.
+
+A provider speaks one wire protocol in pure functions. It opens no socket, reads no clock and keeps nothing between
+requests, so a test is: dicts in, dicts out.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from .errors import Failure
+from .hosts import Host
+from .models import Model
+from .sse import Event
+
+Json = dict[str, Any]
+
+# The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks each one makes.
+# It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
+# unless the answer was complete. It yields nothing before the first event, never emits id, created or model (the door
+# owns the envelope) and ignores events it does not know.
+Translator = Generator[list[Json], Event | None, list[Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One target of a request: which model of which provider, and how to reach it."""
+
+    name: str  # the provider's name in config.yaml
+    model: str  # the model's id there
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    host: Host = Host()  # what differs between hosts of one protocol
+    facts: Model = Model()  # what this model takes
+    reasoning: bool = True  # whether the client gets reasoning_content
+    options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
+
+
+class Step(NamedTuple):
+    """A piece of an answer that is made here: wait, then these bytes arrive."""
+
+    delay: float  # seconds
+    data: bytes
+
+
+class Reply(NamedTuple):
+    """An upstream answer that needs no upstream: what the socket would have given."""
+
+    status: int
+    headers: Mapping[str, str]
+    steps: Iterable[Step]
+    cut: bool = False  # the connection breaks at the end instead of closing cleanly
+
+
+class Call(NamedTuple):
+    """An upstream HTTP call, always a POST of JSON."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: Json
+    stream: bool  # an event stream is asked for; otherwise the translator is sent one event, the whole body
+    dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
+    state: Any = None  # what the way back must know of the way there (renamed tools …)
+    reply: Reply | None = None
+
+
+class Provider(Protocol):
+    """A module of pure functions that speaks one protocol."""
+
+    @property
+    def request(self) -> Callable[[Json, Upstream], Call]:
+        """OpenAI chat request (validated by gateway.requests) → upstream call. Never mutates the request.
+
+        Raises Unsupported for what the model cannot do and the client would misread, BadRequest for what is wrong.
+        """
+
+    @property
+    def stream(self) -> Callable[[Call, Upstream], Translator]:
+        """The translator of this call's answer, primed: ready for its first event."""
+
+    @property
+    def error(self) -> Callable[[int, bytes], Failure]:
+        """Upstream HTTP failure (status, body as received) → ours."""
+
+    @property
+    def fetches(self) -> Callable[[str, Upstream], bool]:
+        """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
+
+
+def prime(translator: Translator) -> Translator:
+    """Run a translator to its first yield, so that it can be sent events."""
+    next(translator)
+    return translator

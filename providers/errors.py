@@ -1,0 +1,203 @@
+"""Every way a request can fail, in the shape OpenAI clients expect.
+
+Failure                     status  type                   code                        elsewhere
+  BadRequest                  400   invalid_request_error  (what is wrong)             no
+    Unsupported               400   invalid_request_error  unsupported_value           yes
+    ContextExceeded           400   invalid_request_error  context_length_exceeded     no
+  BadKey                      401   authentication_error   authentication_error        no
+  Forbidden                   403   invalid_request_error  permission_denied           no
+  NotFound                    404   invalid_request_error  not_found                   no
+    NoSuchModel               404   invalid_request_error  model_not_found             yes
+  MethodNotAllowed            405   invalid_request_error  method_not_allowed          no
+  TooSlow                     408   invalid_request_error  request_timeout             no
+  Conflict                    409   invalid_request_error  conflict                    yes
+  TooLarge                    413   invalid_request_error  request_too_large           no
+  Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
+  UpstreamFailed              502   server_error           upstream_error              yes
+    Truncated                 502   server_error           upstream_truncated          yes
+    BadOutput                 502   server_error           upstream_bad_output         yes
+    UpstreamRefusedKey        502   server_error           upstream_auth_error         yes
+  Overloaded                  503   server_error           overloaded                  yes
+    QuotaExhausted            503   server_error           upstream_quota_exhausted    yes
+  UpstreamTimeout             504   server_error           upstream_timeout            yes
+
+`elsewhere`: whether another target may succeed where this one failed.
+`type` follows the service's public page: 401 authentication_error, 429 rate_limit_error, 5xx server_error, else
+invalid_request_error. `code` carries the precise reason. A key of ours that an upstream refuses is never a 401: the
+client's key is fine.
+"""
+
+from typing import Any, ClassVar
+
+
+class Failure(Exception):
+    """A request that failed, as the client is to hear of it.
+
+    message: what happened and what to do, free of upstream names and secrets. param: the request field at fault.
+    code: overrides the class's code. retry_after: seconds until a repeat makes sense.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = "internal_error"
+    elsewhere: ClassVar[bool] = False  # whether another target may succeed where this one failed
+    again: ClassVar[bool | None] = None  # x-should-retry: what SDKs are told; None leaves it to their own rule
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        """The OpenAI error object, always with its four keys."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class BadRequest(Failure):
+    status, type = 400, "invalid_request_error"
+    code: str | None = None
+
+
+class Unsupported(BadRequest):
+    code, elsewhere = "unsupported_value", True
+
+
+class ContextExceeded(BadRequest):
+    code = "context_length_exceeded"
+
+
+class BadKey(Failure):
+    status, type, code = 401, "authentication_error", "authentication_error"
+
+
+class Forbidden(Failure):
+    status, type, code = 403, "invalid_request_error", "permission_denied"
+
+
+class NotFound(Failure):
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+
+class NoSuchModel(NotFound):
+    code, elsewhere = "model_not_found", True
+
+
+class MethodNotAllowed(Failure):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class TooSlow(Failure):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class Conflict(Failure):
+    status, type, code, elsewhere = 409, "invalid_request_error", "conflict", True
+
+
+class TooLarge(Failure):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class Throttled(Failure):
+    status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
+
+
+class UpstreamFailed(Failure):
+    status, code, elsewhere = 502, "upstream_error", True
+
+
+class Truncated(UpstreamFailed):
+    code, again = "upstream_truncated", False
+
+    def __init__(self, message: str = "The upstream closed the stream before completion.") -> None:
+        super().__init__(message)
+
+
+class BadOutput(UpstreamFailed):
+    code, again = "upstream_bad_output", False
+
+
+class UpstreamRefusedKey(UpstreamFailed):
+    code, again = "upstream_auth_error", False
+
+
+class Overloaded(Failure):
+    status, code, elsewhere = 503, "overloaded", True
+
+
+class QuotaExhausted(Overloaded):
+    code, again = "upstream_quota_exhausted", False
+
+
+class UpstreamTimeout(Failure):
+    status, code, elsewhere = 504, "upstream_timeout", True
+
+
+# Codes by which providers say "no money left", under whatever status (openai-python 3.54.0, Anthropic errors page).
+_NO_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_error",
+        "insufficient_balance",
+    }
+)
+_TOO_LONG = (
+    "prompt is too long",
+    "maximum context length",
+    "context_length_exceeded",
+    "exceeds the maximum number of tokens",
+    "exceed context limit",
+    "exceeds the context window",
+)
+_BY_STATUS: dict[int, type[Failure]] = {
+    403: Forbidden,
+    404: NoSuchModel,
+    408: UpstreamTimeout,
+    409: Conflict,
+    413: TooLarge,
+    429: Throttled,
+    503: Overloaded,
+    504: UpstreamTimeout,
+    529: Overloaded,
+}
+
+
+def from_upstream(
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    retry_after: float | None = None,
+) -> Failure:
+    """Name an upstream's failure from our client's point of view.
+
+    status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
+    passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
+    """
+    low = message.lower()
+    if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
+        return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")
+    if status == 402 or code in _NO_MONEY or "credit balance is too low" in low:
+        return QuotaExhausted(
+            "The upstream account of this server has no quota left. Tell the operator of this server."
+        )
+    if status in (400, 413, 422) and (code == "context_length_exceeded" or any(sign in low for sign in _TOO_LONG)):
+        return ContextExceeded(message, param=param or "messages")
+    if status in (400, 422):
+        return BadRequest(message, param=param, code=code)
+    if status == 404 and code not in (None, "model_not_found", "not_found_error"):
+        return NotFound(message, param=param, code=code)
+    kind = _BY_STATUS.get(status, UpstreamFailed)
+    if kind is NoSuchModel:
+        param = param or "model"
+    return kind(message, param=param, retry_after=retry_after)

@@ -1,0 +1,66 @@
+"""Images and files inside requests: data URIs and what the bytes really are."""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+
+from .errors import BadRequest
+
+_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,", re.ASCII)
+# The first bytes of a file tell its type; the declared type is often wrong, and Claude refuses the mismatch.
+_MAGIC = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"....ftyp(?:heic|heix|hevc|hevx)", re.DOTALL), "image/heic"),
+    (re.compile(rb"....ftyp(?:mif1|msf1|heif)", re.DOTALL), "image/heif"),
+    (re.compile(rb"....ftyp(?:avif|avis)", re.DOTALL), "image/avif"),
+    (re.compile(rb"BM.{4}\x00\x00\x00\x00", re.DOTALL), "image/bmp"),
+    (re.compile(rb"II\*\x00|MM\x00\*"), "image/tiff"),
+    (re.compile(rb"%PDF-"), "application/pdf"),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav"),
+    (re.compile(rb"ID3|\xff[\xfb\xf3\xf2]"), "audio/mpeg"),
+)
+
+
+class Inline(NamedTuple):
+    """A file inside a request: its type (by its first bytes, else as declared) and its base64, never decoded whole."""
+
+    type: str
+    data: str
+
+
+def sniff(head: bytes) -> str | None:
+    """The media type of a file by its first bytes (32 are enough), or None."""
+    return next((kind for magic, kind in _MAGIC if magic.match(head)), None)
+
+
+def is_data_uri(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
+def data_uri(url: str, param: str) -> Inline:
+    """Take a base64 data URI apart; a textual one (`data:text/plain,hello`) is encoded. Only the head is decoded.
+
+    param: the request field, for the error. Raises BadRequest where it is not a well-formed data URI.
+    """
+    match = _DATA_URI.match(url)
+    if not match:
+        raise BadRequest(
+            "Not a valid data URI: expected data:<media type>;base64,<data>.", param=param, code="invalid_image_url"
+        )
+    declared = match[1].strip().lower()
+    data = url[match.end() :]
+    if not match[3]:
+        from urllib.parse import unquote_to_bytes
+
+        return Inline(declared or "text/plain", base64.b64encode(unquote_to_bytes(data)).decode())
+    try:
+        head = base64.b64decode(data[:64].ljust(-(-len(data[:64]) // 4) * 4, "="), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("The data URI is not valid base64.", param=param, code="invalid_base64") from None
+    if not head:
+        raise BadRequest("The data URI holds no data.", param=param, code="invalid_base64")
+    return Inline(sniff(head) or declared, data)

@@ -1,0 +1,48 @@
+"""JSON on the wire: msgspec where it can, the standard library where providers bend the rules.
+
+Providers cut emoji between deltas, so `"\\ud83d"` alone is a legal delta that msgspec refuses to read and to write;
+invalid UTF-8 happens too. Both are rare, so the slow way is only taken after the fast one failed.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+_encoder = msgspec.json.Encoder()
+
+
+def decode(data: bytes | bytearray) -> Any:
+    """JSON bytes → value; bad UTF-8 becomes U+FFFD. Raises ValueError when it is not JSON at all."""
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(data.decode("utf-8", errors="replace"))
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def encode(value: Any) -> bytes:
+    """Value → JSON bytes (UTF-8; lone surrogates stay the escapes they came as)."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def text(value: Any) -> str:
+    """Value → JSON text, compact, non-ASCII kept: the form of `function.arguments`."""
+    return encode(value).decode()
+
+
+def frame_into(buffer: bytearray, value: Any) -> None:
+    """Append one SSE event, `data: {json}\\n\\n`, to `buffer`: one line, LF only, as OpenAI sends it."""
+    start = len(buffer)
+    buffer += b"data: "
+    try:
+        _encoder.encode_into(value, buffer, -1)
+    except UnicodeEncodeError:
+        del buffer[start:]
+        buffer += b"data: " + encode(value)
+    buffer += b"\n\n"
