@@ -64,3 +64,47 @@ def data_uri(url: str, param: str) -> Inline:
     if not head:
         raise BadRequest("The data URI holds no data.", param=param, code="invalid_base64")
     return Inline(sniff(head) or declared, data)
+
+
+def pixels(image: Inline) -> tuple[int, int] | None:
+    """Width and height of a PNG, GIF, WebP or JPEG by its headers (the first 256 KiB), or None."""
+    text = image.data[: 350_000 // 4 * 4]
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    try:
+        match sniff(data[:32]):
+            case "image/png":
+                return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+            case "image/gif":
+                return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+            case "image/webp":
+                return _webp_pixels(data)
+            case "image/jpeg":
+                return _jpeg_pixels(data)
+    except IndexError:
+        pass
+    return None
+
+
+def _webp_pixels(data: bytes) -> tuple[int, int] | None:
+    match data[12:16]:
+        case b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None
+
+
+def _jpeg_pixels(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        at += 2 + size
+    return None

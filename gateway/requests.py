@@ -1,0 +1,428 @@
+"""A client's chat request: from bytes to a body that every provider can rely on, or to the error OpenAI would give.
+
+`parse` refuses what OpenAI refuses, in its words, and removes what means nothing (null, both token limits, a
+tool_choice without tools), so that providers only see one form. Legacy functions become tools here and are turned back
+on the way out (gateway/legacy.py). Fields it does not know are left alone: the upstream may know them.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from providers.contract import Json
+from providers.errors import BadRequest
+
+from . import legacy
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Ask(NamedTuple):
+    """A valid request. legacy: it speaks of functions, and is to be answered so."""
+
+    body: Json
+    legacy: bool
+
+
+def parse(data: bytes) -> Ask:
+    """Request bytes → Ask. Raises BadRequest with OpenAI's param and code."""
+    body = _json(data)
+    if not isinstance(body, dict):
+        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
+    body = {name: value for name, value in body.items() if value is not None or name not in _CHECKS}
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("You must provide a model: a string such as 'gpt-4o'.", param="model", code=_missing(model))
+    if "messages" not in body:
+        raise BadRequest("Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter")
+    for name, value in body.items():
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(value, name)
+    body, speaks_legacy = legacy.modernise(body)
+    _pair_tool_results(body["messages"])
+    _reconcile(body)
+    return Ask(body, speaks_legacy)
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return _decode(data)
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The request body is not valid UTF-8 (byte {error.start}).", code="invalid_json") from None
+    except msgspec.DecodeError as error:
+        param, what = _culprit(data) or (None, f"{error}")
+        raise BadRequest(
+            f"We could not parse the JSON body of your request: {what}.", param=param, code="invalid_json"
+        ) from None
+
+
+class _Huge(str):
+    """The digits of an integer that has no place in 64 bits."""
+
+
+def _culprit(data: bytes) -> tuple[str, str] | None:
+    """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
+    try:
+        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < 20 else _Huge(digits))
+        return _find_culprit(value, "")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _find_culprit(value: Any, path: str) -> tuple[str, str] | None:
+    if isinstance(value, _Huge):
+        return path, "an integer does not fit into 64 bits"
+    if isinstance(value, str):
+        half = any("\ud800" <= char <= "\udfff" for char in value)
+        return (path, "a string holds half of a surrogate pair") if half else None
+    if isinstance(value, dict):
+        inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
+    elif isinstance(value, list):
+        inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
+    else:
+        return None
+    return next((found for each, where in inside if (found := _find_culprit(each, where))), None)
+
+
+# Checks: each takes a value and the path that names it in the error.
+
+
+def _missing(value: Any) -> str:
+    return "missing_required_parameter" if value is None or value == "" else "invalid_type"
+
+
+_TYPES: Final = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    type(None): "null",
+}
+
+
+def wrong_type(expected: str, value: Any, param: str) -> BadRequest:
+    """The error for a value of the wrong type, in OpenAI's words."""
+    got = _TYPES.get(type(value), "something else")
+    return BadRequest(
+        f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
+    )
+
+
+def _of(kind: type) -> Callable[[Any, str], None]:
+    def check(value: Any, param: str) -> None:
+        if type(value) is not kind:
+            raise wrong_type(_TYPES[kind], value, param)
+
+    return check
+
+
+def _number(low: float, high: float | None = None, whole: bool = False) -> Callable[[Any, str], None]:
+    kind, name = ((int,), "integer") if whole else ((int, float), "decimal")
+
+    def check(value: Any, param: str) -> None:
+        if isinstance(value, float) and whole and value.is_integer():
+            return
+        if type(value) not in kind:
+            raise wrong_type("an integer" if whole else "a decimal", value, param)
+        if value < low:
+            side, sign, bound = "below minimum", ">=", low
+        elif high is not None and value > high:
+            side, sign, bound = "above maximum", "<=", high
+        else:
+            return
+        raise BadRequest(
+            f"Invalid '{param}': {name} {side} value. Expected a value {sign} {bound}, but got {value} instead.",
+            param=param,
+            code=f"{name}_{side.replace('minimum', 'min').replace('maximum', 'max').replace(' ', '_')}_value",
+        )
+
+    return check
+
+
+def _one_of(*values: str) -> Callable[[Any, str], None]:
+    def check(value: Any, param: str) -> None:
+        if not isinstance(value, str):
+            raise wrong_type("a string", value, param)
+        if value not in values:
+            raise _unsupported(value, values, param)
+
+    return check
+
+
+def _unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
+    known = ", ".join(f"'{each}'" for each in values)
+    return BadRequest(f"Invalid value: '{value}'. Supported values are: {known}.", param=param, code="invalid_value")
+
+
+def _stop(value: Any, param: str) -> None:
+    if isinstance(value, str):
+        return
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise wrong_type("a string or an array of strings", value, param)
+    if len(value) > 4:
+        raise BadRequest(
+            f"Invalid '{param}': array too long. Expected an array with maximum length 4, but got an array with length "
+            f"{len(value)} instead.",
+            param=param,
+            code="array_above_max_length",
+        )
+
+
+def _response_format(value: Any, param: str) -> None:
+    match value:
+        case {"type": "json_schema", "json_schema": {"schema": dict()} | dict()} | {"type": "text" | "json_object"}:
+            return
+        case {"type": "json_schema"}:
+            raise BadRequest(
+                f"Missing required parameter: '{param}.json_schema'.",
+                param=f"{param}.json_schema",
+                code="missing_required_parameter",
+            )
+        case {"type": kind}:
+            raise _unsupported(kind, ("text", "json_object", "json_schema"), f"{param}.type")
+    raise wrong_type("an object with a 'type'", value, param)
+
+
+def _tools(value: Any, param: str) -> None:
+    if not isinstance(value, list):
+        raise wrong_type("an array of objects", value, param)
+    for i, tool in enumerate(value):
+        if not isinstance(tool, dict):
+            raise wrong_type("an object", tool, f"{param}[{i}]")
+        match tool:
+            case {"type": "function" | "custom" as kind}:
+                _named(tool.get(kind), f"{param}[{i}].{kind}")
+            case {"type": str()}:
+                pass  # tools of the upstream's own, such as web_search, are its business
+            case _:
+                raise BadRequest(
+                    f"Missing required parameter: '{param}[{i}].type'.",
+                    param=f"{param}[{i}].type",
+                    code="missing_required_parameter",
+                )
+
+
+def _named(value: Any, param: str) -> None:
+    if not isinstance(value, dict):
+        raise wrong_type("an object", value, param)
+    if not isinstance(value.get("name"), str) or not value["name"]:
+        raise BadRequest(
+            f"Missing required parameter: '{param}.name'.", param=f"{param}.name", code="missing_required_parameter"
+        )
+    parameters = value.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise wrong_type("an object", parameters, f"{param}.parameters")
+
+
+def _tool_choice(value: Any, param: str) -> None:
+    match value:
+        case "none" | "auto" | "required":
+            return
+        case {"type": "function" | "custom" as kind}:
+            _named(value.get(kind), f"{param}.{kind}")
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required", "tools": list(tools)}}:
+            _tools(tools, f"{param}.allowed_tools.tools")
+        case {"type": str()}:
+            return
+        case str():
+            raise _unsupported(value, ("none", "auto", "required"), param)
+        case _:
+            raise wrong_type("'none', 'auto', 'required' or an object", value, param)
+
+
+# What a content part of each type must hold, and the field of it that carries the payload.
+_PARTS: Final = {
+    "text": ("text", None),
+    "refusal": ("refusal", None),
+    "image_url": ("image_url", "url"),
+    "input_audio": ("input_audio", "data"),
+    "video_url": ("video_url", "url"),  # not OpenAI's: Qwen, Moonshot and vLLM take it
+    "file": ("file", None),
+}
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+def _messages(value: Any, param: str) -> None:
+    if not isinstance(value, list):
+        raise wrong_type("an array of objects", value, param)
+    if not value:
+        raise BadRequest(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            param=param,
+            code="empty_array",
+        )
+    for i, message in enumerate(value):
+        if type(message) is not dict:
+            raise wrong_type("an object", message, f"messages[{i}]")
+        role = message.get("role")
+        if role not in _ROLES:
+            if role is not None and not isinstance(role, str):
+                raise wrong_type("a string", role, f"messages[{i}].role")
+            raise _unsupported(role, _ROLES, f"messages[{i}].role")
+        content = message.get("content")
+        if type(content) is list:
+            _parts(content, f"messages[{i}].content")
+        elif type(content) is not str:
+            _no_content(message, i)
+        if role == "assistant":
+            if message.get("tool_calls"):
+                _calls(message["tool_calls"], f"messages[{i}].tool_calls")
+        elif role == "tool" and not isinstance(message.get("tool_call_id"), str):
+            raise BadRequest(
+                f"Missing required parameter: 'messages[{i}].tool_call_id'.",
+                param=f"messages[{i}].tool_call_id",
+                code="missing_required_parameter",
+            )
+
+
+def _no_content(message: Json, i: int) -> None:
+    """Only an assistant may say nothing (it called tools, or refused); a function result may be null."""
+    content = message.get("content")
+    if content is not None:
+        raise wrong_type("a string or an array of content parts", content, f"messages[{i}].content")
+    if message["role"] not in ("assistant", "function"):
+        raise BadRequest(
+            f"Invalid value for 'messages[{i}].content': expected a string, got null.",
+            param=f"messages[{i}].content",
+            code="invalid_value",
+        )
+
+
+def _parts(parts: list[Any], path: str) -> None:
+    for j, part in enumerate(parts):
+        if type(part) is not dict:
+            raise wrong_type("an object", part, f"{path}[{j}]")
+        kind = part.get("type")
+        payload, inner = _PARTS.get(kind, (None, None)) if isinstance(kind, str) else (None, None)
+        if payload is None:
+            raise _unsupported(kind, tuple(_PARTS), f"{path}[{j}]")
+        value = part.get(payload)
+        if inner and isinstance(value, dict):
+            value, payload = value.get(inner), f"{payload}.{inner}"
+        expected = dict if kind == "file" else str
+        if not isinstance(value, expected):
+            raise BadRequest(
+                f"Invalid value for '{path}[{j}]': a part of type '{kind}' needs '{payload}', {_TYPES[expected]}.",
+                param=f"{path}[{j}]",
+                code="invalid_value",
+            )
+
+
+def _calls(calls: Any, path: str) -> None:
+    if not isinstance(calls, list):
+        raise wrong_type("an array of objects", calls, path)
+    for k, call in enumerate(calls):
+        match call:
+            case {"id": str(), "function": {"name": str()}} | {"id": str(), "custom": {"name": str()}}:
+                pass
+            case dict():
+                raise BadRequest(
+                    f"Invalid value for '{path}[{k}]': a tool call needs an 'id' and a 'function' with a 'name'.",
+                    param=f"{path}[{k}]",
+                    code="invalid_value",
+                )
+            case _:
+                raise wrong_type("an object", call, f"{path}[{k}]")
+
+
+_CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
+    "messages": _messages,
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "frequency_penalty": _number(-2, 2),
+    "presence_penalty": _number(-2, 2),
+    "n": _number(1, 128, whole=True),
+    "top_logprobs": _number(0, 20, whole=True),
+    "max_tokens": _number(1, whole=True),
+    "max_completion_tokens": _number(1, whole=True),
+    "seed": _number(-(2**63), 2**63 - 1, whole=True),
+    "stop": _stop,
+    "stream": _of(bool),
+    "logprobs": _of(bool),
+    "store": _of(bool),
+    "parallel_tool_calls": _of(bool),
+    "stream_options": _of(dict),
+    "logit_bias": _of(dict),
+    "metadata": _of(dict),
+    "audio": _of(dict),
+    "prediction": _of(dict),
+    "web_search_options": _of(dict),
+    "modalities": _of(list),
+    "user": _of(str),
+    "reasoning_effort": _of(str),
+    "verbosity": _one_of("low", "medium", "high"),
+    "service_tier": _of(str),
+    "safety_identifier": _of(str),
+    "prompt_cache_key": _of(str),
+    "response_format": _response_format,
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "functions": legacy.check_functions,
+    "function_call": legacy.check_function_call,
+}
+
+
+def _pair_tool_results(messages: list[Json]) -> None:
+    """Every tool call is answered right after it, and nothing is answered that was not called."""
+    waiting: dict[str, None] = {}
+    known: set[str] = set()
+    for i, message in enumerate(messages):
+        role = message["role"]
+        if role == "tool":
+            ident = message["tool_call_id"]
+            if ident not in known:
+                raise BadRequest(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
+                    f"'tool_calls'. There is no call with the id '{ident}'.",
+                    param=f"messages[{i}].role",
+                )
+            waiting.pop(ident, None)
+            continue
+        if waiting:
+            raise _unanswered(waiting, i)
+        if role == "assistant" and (calls := message.get("tool_calls")):
+            waiting = dict.fromkeys(call["id"] for call in calls)
+            known = set(waiting)
+        elif role in ("user", "assistant"):
+            known = set()
+    if waiting:
+        raise _unanswered(waiting, len(messages) - 1)
+
+
+def _unanswered(waiting: dict[str, None], i: int) -> BadRequest:
+    return BadRequest(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
+        f"The following tool_call_ids did not have response messages: {', '.join(waiting)}",
+        param=f"messages[{i}].role",
+    )
+
+
+def _reconcile(body: Json) -> None:
+    """Settle parameters that speak about each other; `body` is ours to change."""
+    if "stream_options" in body and body.get("stream") is not True:
+        raise BadRequest(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            param="stream_options",
+            code="invalid_value",
+        )
+    if "max_completion_tokens" in body:
+        body.pop("max_tokens", None)
+    if body.get("tools") == []:
+        del body["tools"]
+    if "tool_choice" in body and "tools" not in body:
+        if body["tool_choice"] not in ("none", "auto"):
+            raise BadRequest(
+                "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice", code="invalid_value"
+            )
+        del body["tool_choice"]
+    if body.get("top_logprobs") and not body.get("logprobs"):
+        raise BadRequest(
+            "'top_logprobs' is only allowed when 'logprobs' is true.", param="top_logprobs", code="invalid_value"
+        )
