@@ -51,3 +51,18 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
     signatures: bool = False  # functionCall parts must carry their thoughtSignature back
     penalties: bool = True
+
+
+class Models:
+    """The table. Placeholder until the rows land."""
+
+    def __init__(self) -> None:
+        pass
+
+    @classmethod
+    def parse(cls, text: str, extra: object = None) -> "Models":
+        return cls()
+
+    def of(self, model_id: str, provider: str = "") -> Model:
+        """Facts about a model."""
+        return Model()

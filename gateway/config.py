@@ -1,0 +1,176 @@
+"""config.yaml → what the server runs by: a checked configuration, or every mistake in it.
+
+`load` is given the text, the environment and the model facts; it reads no file and no variable itself.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from providers import PROVIDERS
+from providers.contract import Upstream
+from providers.hosts import HOSTS, Host
+from providers.models import Models
+
+from .reader import ConfigError, Reader, guess
+from .routes import Routes
+from .schema import Config, Key, Provider, Route
+
+__all__ = ["Caller", "ConfigError", "Settings", "load"]
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+ANYONE: Final = "anyone"  # the name of callers when no keys are configured
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: a key of the configuration, never the key itself."""
+
+    name: str
+    models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
+
+    off: provider → the environment variable it lacks.
+    """
+
+    config: Config
+    keys: Mapping[str, Caller]
+    providers: Mapping[str, Upstream]
+    off: Mapping[str, str]
+    routes: Routes
+
+
+def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
+    """Read and check a configuration.
+
+    text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
+    file in messages. Raises ConfigError with every mistake found.
+    """
+    reader = Reader(text, environment)
+    config = reader.read(Config)
+    if config is None:
+        raise ConfigError(source, reader.problems)
+    keys = _keys(config, reader)
+    providers, off = _providers(config, reader)
+    for path, variable in reader.unset.items():
+        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+            reader.note(path, f"the environment variable {variable} is not set")
+    _check_models(config, reader)
+    try:
+        models = Models.parse(facts, config.facts)
+    except ValueError as error:
+        reader.note("facts", str(error))
+    if reader.problems:
+        raise ConfigError(source, reader.problems)
+    return Settings(config, keys, providers, off, Routes(config.models, config.defaults, providers, off, models))
+
+
+def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
+    keys: dict[str, Caller] = {}
+    names: set[str] = set()
+    for i, key in enumerate(config.keys):
+        path = f"keys[{i}]"
+        if key.name in names:
+            reader.note(f"{path}.name", f"another key is called '{key.name}' too")
+        names.add(key.name)
+        if f"{path}.key" in reader.unset:
+            continue  # noted with all unset variables
+        digest = _digest(key)
+        if not digest:
+            reader.note(path, "give either 'key' or 'sha256'")
+        elif key.key and not _PRINTABLE.fullmatch(key.key):
+            reader.note(f"{path}.key", "a key may only hold printable ASCII characters, without spaces")
+        elif digest in keys:
+            reader.note(path, f"is the same key as '{keys[digest].name}'")
+        else:
+            keys[digest] = Caller(key.name, key.models)
+    return keys
+
+
+def _digest(key: Key) -> str:
+    if bool(key.key) == bool(key.sha256):
+        return ""
+    return key.sha256 or hashlib.sha256(key.key.encode()).hexdigest()
+
+
+def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dict[str, str]]:
+    """The providers that are on, as targets without a model, and what the others lack."""
+    on: dict[str, Upstream] = {}
+    off: dict[str, str] = {}
+    for name, given in config.providers.items():
+        path = f"providers.{name}"
+        if "/" in name or "*" in name:
+            reader.note(path, "a provider's name may not hold '/' or '*'")
+            continue
+        row = _row(name, given, path, reader)
+        if row is None:
+            continue
+        api_key = given.api_key
+        if variable := reader.unset.get(f"{path}.api_key"):
+            off[name] = variable
+            continue
+        if api_key and not _PRINTABLE.fullmatch(api_key):
+            reader.note(f"{path}.api_key", "a key may only hold printable ASCII characters, without spaces")
+        if not api_key and row.key_variable:
+            reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
+        base_url = (given.base_url or row.base_url).rstrip("/")
+        if row.protocol != "echo":
+            _check_url(base_url, f"{path}.base_url", reader)
+        on[name] = Upstream(name, "", base_url, api_key, row, reasoning=given.reasoning, options=given.options)
+    return on, off
+
+
+def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
+    """The row of the host table behind a provider; its protocol may be overridden. None after noting a mistake."""
+    if given.host and given.host not in HOSTS:
+        reader.note(f"{path}.host", f"there is no host '{given.host}'{guess(given.host, HOSTS)}")
+        return None
+    if given.protocol and given.protocol not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        reader.note(f"{path}.protocol", f"expected one of {known}{guess(given.protocol, PROVIDERS)}")
+        return None
+    row = HOSTS.get(given.host or name)
+    if row is None and not given.protocol:
+        reader.note(path, f"unknown provider: give a 'protocol' ({', '.join(PROVIDERS)}){guess(name, HOSTS)}")
+        return None
+    if row is None or (given.protocol and given.protocol != row.protocol):
+        return Host(protocol=given.protocol)
+    return row
+
+
+def _check_url(url: str, path: str, reader: Reader) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+        reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
+    elif parts.username or parts.query or parts.fragment:
+        reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
+
+
+def _check_models(config: Config, reader: Reader) -> None:
+    for public, entry in config.models.items():
+        targets = entry.targets if isinstance(entry, Route) else (entry,) if isinstance(entry, str) else entry
+        path = f"models.{public}"
+        if not targets:
+            reader.note(path, "has no target; for example openai/gpt-4o")
+        for i, target in enumerate(targets):
+            name, _, model = target.partition("/")
+            if name not in config.providers:
+                where = (
+                    path
+                    if isinstance(entry, str)
+                    else f"{path}.targets[{i}]"
+                    if isinstance(entry, Route)
+                    else f"{path}[{i}]"
+                )
+                reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
+            elif "*" in model and "*" not in public:
+                reader.note(path, f"the target '{target}' has a '*' but the public name has none")
+        if public.count("*") > 1:
+            reader.note(path, "only one '*' is possible in a public name")

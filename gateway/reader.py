@@ -1,0 +1,238 @@
+"""YAML → typed sections, strictly: every mistake is found in one go, with its line and, where it helps, a guess.
+
+It walks YAML's node tree beside the types of gateway/schema.py. Scalars are read as what the schema says, from the text
+as written: a model called `no`, `1.10` or `12:30` stays what it says. Anchors are refused: they hide where a value came
+from and can grow without bound. `${NAME}` in a string is replaced from the environment that is handed in.
+"""
+
+import difflib
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import msgspec
+import yaml
+
+from .schema import Section, Size
+
+T = TypeVar("T")
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
+_UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_NULL: Final = "tag:yaml.org,2002:null"
+_NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+_BAD: Final[Any] = object()  # stands for a value whose mistake is already noted
+
+
+class Problem(NamedTuple):
+    """One mistake: where it is and what to do about it."""
+
+    line: int
+    path: str
+    message: str
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. problems: all that is wrong, in the order of the file."""
+
+    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(problems)
+        lines = (f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems)
+        super().__init__("\n".join(lines))
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for the known word closest to `word`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class Reader:
+    """Reads one document. problems: what is wrong; unset: path → the variable its text asked for and did not get."""
+
+    def __init__(self, text: str, environment: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.unset: dict[str, str] = {}
+        self._lines: dict[str, int] = {}
+        self._environment = environment
+        self._root = self._compose(text)
+
+    def read(self, kind: type[T]) -> T | None:
+        """The document as `kind`, None where it is not one; only complete when there are no problems."""
+        if self._root is None:
+            return None if self.problems else kind()
+        value = self._value(self._root, kind, "")
+        return None if value is _BAD else value
+
+    def note(self, path: str, message: str) -> None:
+        """Add a mistake found later; its line is that of `path`, or of the nearest parent that the file has."""
+        place = path
+        while place and place not in self._lines:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        self._note(self._lines.get(place, 1), path, message)
+
+    def _note(self, line: int, path: str, message: str) -> Any:
+        self.problems.append(Problem(line, path, message))
+        return _BAD
+
+    def _compose(self, text: str) -> yaml.Node | None:
+        try:
+            for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+                if getattr(event, "anchor", None) is not None:
+                    self._note(_line(event.start_mark), "", "YAML anchors and aliases are not allowed: write it out")
+                    return None
+            return yaml.compose(text, Loader=yaml.CSafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self._note(_line(mark), "", f"not valid YAML: {error.problem or error.context}")
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            self._note(1, "", f"not valid YAML: {' '.join(str(error).split())}")
+        return None
+
+    def _value(self, node: yaml.Node, kind: Any, path: str) -> Any:
+        line = _line(node.start_mark)
+        self._lines.setdefault(path, line)
+        origin = get_origin(kind)
+        if kind is Any:
+            return self._json(node, path)
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return self._section(node, kind, path)
+        if origin is dict:
+            return self._mapping(node, get_args(kind)[1], path)
+        if origin is tuple:
+            return self._list(node, get_args(kind)[0], path)
+        if origin in (Union, types.UnionType):
+            return self._either(node, get_args(kind), path)
+        return self._scalar(node, kind, path, line)
+
+    def _pairs(self, node: yaml.Node, path: str) -> Iterable[tuple[str, yaml.Node, int]]:
+        """Key, value and line of a mapping's entries; keys are texts, and none comes twice."""
+        if not isinstance(node, yaml.MappingNode):
+            if node.tag != _NULL:  # an empty section is an empty mapping
+                self._note(_line(node.start_mark), path, "expected a mapping (key: value)")
+            return
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = _line(key.start_mark)
+            if not isinstance(key, yaml.ScalarNode):
+                self._note(line, path, "keys must be plain texts")
+            elif key.value in seen:
+                self._note(line, _join(path, key.value), f"given twice (first in line {seen[key.value]})")
+            else:
+                seen[key.value] = line
+                yield key.value, value, line
+
+    def _section(self, node: yaml.Node, kind: type[Section], path: str) -> Any:
+        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        values: dict[str, Any] = {}
+        before = len(self.problems)
+        for name, value, line in self._pairs(node, path):
+            where = _join(path, name)
+            if name not in fields:
+                self._note(line, where, f"unknown key{guess(name, fields) or '; known are ' + ', '.join(fields)}")
+                continue
+            self._lines[where] = line
+            values[name] = self._value(value, fields[name].type, where)
+        for field in fields.values():
+            if field.required and field.name not in values:
+                self._note(_line(node.start_mark), path, f"the key '{field.name}' is missing")
+        if len(self.problems) > before:
+            # What is right stays, so that later checks can find more mistakes in the same go.
+            values = {name: value for name, value in values.items() if value is not _BAD}
+            if any(field.required and field.name not in values for field in fields.values()):
+                return _BAD
+        return kind(**values)
+
+    def _mapping(self, node: yaml.Node, kind: Any, path: str) -> dict[str, Any]:
+        values = {}
+        for name, value, line in self._pairs(node, path):
+            where = _join(path, name)
+            self._lines[where] = line
+            values[name] = self._value(value, kind, where)
+        return {name: value for name, value in values.items() if value is not _BAD}
+
+    def _list(self, node: yaml.Node, kind: Any, path: str) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            return self._note(_line(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
+        values = (self._value(each, kind, f"{path}[{i}]") for i, each in enumerate(node.value))
+        return tuple(value for value in values if value is not _BAD)
+
+    def _either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
+        """The member of a union that has the node's form: a text, a list or a mapping."""
+        for kind in kinds:
+            origin = get_origin(kind)
+            listed = origin is tuple
+            mapped = origin is dict or (isinstance(kind, type) and issubclass(kind, Section))
+            if isinstance(node, yaml.SequenceNode) == listed and isinstance(node, yaml.MappingNode) == mapped:
+                return self._value(node, kind, path)
+        return self._note(_line(node.start_mark), path, "has the wrong form; see the example config.yaml")
+
+    def _scalar(self, node: yaml.Node, kind: Any, path: str, line: int) -> Any:
+        base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        words = get_args(base) if get_origin(base) is Literal else ()
+        expected = " or ".join(words) if words else "a size such as 32MiB" if kind is Size else _NAMES[base]
+        if not isinstance(node, yaml.ScalarNode) or (node.tag == _NULL and not node.style):
+            return self._note(line, path, f"expected {expected}")
+        text = self._expand(node.value, path)
+        if words:
+            return text if text in words else self._note(line, path, f"expected {expected}{guess(text, words)}")
+        try:
+            value: Any = _bytes(text) if kind is Size else _PARSE[base](text)
+        except (ValueError, KeyError):
+            return self._note(line, path, f"expected {expected}")
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            return self._note(line, path, str(error).replace("`", "'"))
+
+    def _expand(self, text: str, path: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            found = self._environment.get(match[1], "")
+            if not found:
+                self.unset[path] = match[1]
+            return found
+
+        return _VARIABLE.sub(value, text) if "${" in text else text
+
+    def _json(self, node: yaml.Node, path: str) -> Any:
+        """A free value (a default, an option) as YAML reads it, within what JSON knows."""
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, Any, path)
+        if isinstance(node, yaml.SequenceNode):
+            return list(self._list(node, Any, path))
+        assert isinstance(node, yaml.ScalarNode)
+        text = self._expand(node.value, path)
+        kind = node.tag.rpartition(":")[2]
+        if node.style or kind not in ("int", "float", "bool", "null"):
+            return text
+        try:
+            return _PARSE[{"int": int, "float": float, "bool": bool, "null": None}[kind]](text)
+        except (ValueError, KeyError):
+            return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
+
+
+def _line(mark: Any) -> int:
+    return mark.line + 1 if mark else 1
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+_PARSE: Final[dict[Any, Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: lambda text: _BOOLS[text.lower()],
+    None: lambda text: None,
+}

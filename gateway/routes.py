@@ -1,0 +1,132 @@
+"""Which targets serve a public model, and which models a caller may use."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from providers.contract import Json, Upstream
+from providers.errors import NoSuchModel
+from providers.models import Model, Models
+
+from .schema import Route
+
+# Parameters that a model which reasons refuses; a default must not bring them in by the back door.
+SAMPLING: Final = frozenset(
+    {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One upstream model for a public one, with the parameters sent when the client sends none."""
+
+    to: Upstream
+    defaults: Mapping[str, Any]
+
+
+class Routes:
+    """The public models of a configuration. Providers that are off are left out; `off` says why, for the error."""
+
+    def __init__(
+        self,
+        models: Mapping[str, str | tuple[str, ...] | Route],
+        defaults: Mapping[str, Any],
+        providers: Mapping[str, Upstream],
+        off: Mapping[str, str],
+        facts: Models,
+    ) -> None:
+        self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
+        self._exact: dict[str, list[Target]] = {}
+        self._patterns: list[tuple[str, Route]] = []
+        self._lacking: dict[str, list[str]] = {}
+        for public, entry in models.items():
+            route = entry if isinstance(entry, Route) else Route(targets=(entry,) if isinstance(entry, str) else entry)
+            if "*" in public:
+                self._patterns.append((public, route))
+                continue
+            self._exact[public] = self._targets(public, route, "")
+            self._lacking[public] = [off[name] for name in map(_provider, route.targets) if name in off]
+
+    def find(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
+        """The targets of a public model, in the order to try them.
+
+        allowed: patterns of the caller's models. Raises NoSuchModel for a model that does not exist, that the caller
+        may not use (they cannot tell the two apart), or whose providers are all off.
+        """
+        targets = self._exact.get(model)
+        if targets is None:
+            targets = self._by_pattern(model)
+        if targets and may_use(model, allowed):
+            return targets
+        lacking = self._lacking.get(model) or [self._off[name] for name in [_provider(model)] if name in self._off]
+        if lacking and may_use(model, allowed):
+            why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
+        else:
+            close = difflib.get_close_matches(model, list(self.public(allowed)), 1, 0.5)
+            why = f"did you mean '{close[0]}'?" if close else "GET /v1/models lists the models you can use."
+        raise NoSuchModel(
+            f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
+        )
+
+    def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
+        """The models a caller can use now, with their targets; patterns are not listed."""
+        return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
+
+    def _by_pattern(self, model: str) -> list[Target] | None:
+        for pattern, route in self._patterns:
+            head, tail = pattern.split("*")
+            if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
+                return self._targets(model, route, model[len(head) : len(model) - len(tail)])
+        name, _, rest = model.partition("/")
+        if rest and name in self._providers:
+            return self._targets(model, Route(targets=(model,)), "")
+        return None
+
+    def _targets(self, public: str, route: Route, matched: str) -> list[Target]:
+        """matched: what the public name's `*` stands for."""
+        defaults = {**self._defaults, **route.defaults}
+        targets = []
+        for target in route.targets:
+            name, _, model = target.partition("/")
+            if name not in self._providers:
+                continue
+            # A target without a model means the public name, without the provider's own in front of it.
+            model = model.replace("*", matched) if model else public.removeprefix(f"{name}/")
+            facts = self._facts.of(model, name)
+            to = replace(self._providers[name], model=model, facts=facts)
+            targets.append(Target(to, _accepted(defaults, facts)))
+        return targets
+
+
+def _provider(target: str) -> str:
+    return target.partition("/")[0]
+
+
+def may_use(model: str, allowed: tuple[str, ...]) -> bool:
+    """Whether one of the patterns covers this public name."""
+    return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in allowed)
+
+
+def _accepted(defaults: Mapping[str, Any], facts: Model) -> dict[str, Any]:
+    """The defaults that this model takes."""
+    takes = facts.sampling == "yes" or (facts.sampling == "without_reasoning" and facts.reasoning == "off")
+    return {name: value for name, value in defaults.items() if takes or name not in SAMPLING}
+
+
+def with_defaults(body: Json, target: Target) -> Json:
+    """The request with the target's defaults where the client said nothing. Returns a new body, or the same one.
+
+    A sampling default stays away where the client samples in another way or asks for reasoning: models refuse the two
+    together, and the client did not ask for the conflict.
+    """
+    if not target.defaults:
+        return body
+    missing = {name: value for name, value in target.defaults.items() if name not in body}
+    if body.get("reasoning_effort", "none") != "none" or not SAMPLING.isdisjoint(body):
+        missing = {name: value for name, value in missing.items() if name not in SAMPLING}
+    if "max_tokens" in body or "max_completion_tokens" in body:
+        missing.pop("max_tokens", None)
+        missing.pop("max_completion_tokens", None)
+    return {**missing, **body} if missing else body

@@ -1,0 +1,91 @@
+"""The shape of config.yaml: every section, key, default and limit. config.yaml documents them, held together by a test.
+
+Times are in seconds, sizes in bytes (YAML may say 32MiB). A field without a default is required.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A mapping of config.yaml. Its fields are the only keys it may have."""
+
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Size = Annotated[int, Meta(ge=1024, le=2**30)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Timeouts(Section, frozen=True):
+    """Silence is a fault; a long answer is not."""
+
+    connect: Seconds = 5.0  # until an upstream has accepted the connection, TLS included
+    first_byte: Seconds = 120.0  # from the request until the upstream's first byte of an answer
+    between_bytes: Seconds = 60.0  # between two reads from an upstream
+    write: Seconds = 60.0  # a client that takes nothing for this long is cut off
+    request_body: Seconds = 30.0  # until a client's body has arrived
+    total: Seconds = 3600.0  # of one request, whatever happens
+
+
+class KeepAlive(Section, frozen=True):
+    """Comments that keep proxies from closing a silent stream."""
+
+    after: Seconds = 15.0  # silence before the first token, until the stream is opened with a comment
+    every: Seconds = 10.0  # silence after that, until the next comment
+
+
+class Server(Section, frozen=True):
+    host: str = "127.0.0.1"  # keyless only on loopback
+    port: Port = 8080
+    max_body: Size = 32 * 2**20  # of a request
+    max_event: Size = 8 * 2**20  # of one event of an upstream's stream
+    max_answer: Size = 64 * 2**20  # of an upstream's answer that is not streamed
+    timeouts: Timeouts = Timeouts()
+    keep_alive: KeepAlive = KeepAlive()
+    cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call with a key
+    allowed_hosts: tuple[
+        str, ...
+    ] = ()  # names by which the server may be called; none: any with keys, loopback without
+    drain: Seconds = 60.0  # how long running answers may take to finish when the server stops
+    log: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON lines elsewhere
+
+
+class Key(Section, frozen=True):
+    """Who may call. Exactly one of key and sha256 is given."""
+
+    name: str
+    key: str = ""
+    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    models: tuple[str, ...] = ("*",)  # public names, patterns allowed
+
+
+class Provider(Section, frozen=True):
+    """Where models live. A known name brings everything but the key."""
+
+    protocol: str = ""
+    host: str = ""  # the row of hosts.py to take defaults from; the provider's own name if it is one
+    base_url: str = ""
+    api_key: str = ""
+    reasoning: bool = True  # whether clients are shown reasoning_content
+    options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
+
+
+class Route(Section, frozen=True):
+    """A public model, in its long form."""
+
+    targets: tuple[str, ...]
+    defaults: dict[str, Any] = {}  # on top of the global ones
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    server: Server = Server()
+    keys: tuple[Key, ...] = ()
+    providers: dict[str, Provider] = {}
+    models: dict[str, str | tuple[str, ...] | Route] = {}
+    defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
+    strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
+    facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml

@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+"""ModelServer: one OpenAI-compatible door to many model providers.
+
+A request crosses this file once, top to bottom:
+
+    bytes → authenticate → parse → routes → provider.request → upstream → translator → frames → bytes
+
+Everything else that touches a socket, a file or a clock is in server/, policy is in gateway/, wire formats are in
+providers/; imports point inward: modelserver → server → gateway → providers.
+"""
+
+import asyncio
+import random
+import re
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from math import ceil
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway import legacy, requests
+from gateway.config import Settings
+from gateway.routes import Target, with_defaults
+from providers import PROVIDERS, wire
+from providers.chat import collect
+from providers.contract import Json
+from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
+from server import access, logs, upstream
+from server.http import Upstreams
+from server.line import Line, Pulse
+from server.upstream import Exchange
+
+VERSION: Final = "0.1.0"
+
+SETTINGS = web.AppKey("SETTINGS", Settings)
+HTTP = web.AppKey("HTTP", Upstreams)
+PULSE = web.AppKey("PULSE", Pulse)
+LOG = web.AppKey("LOG", logs.Log)
+RECORD: Final = "record"
+
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+DONE: Final = b"data: [DONE]\n\n"
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """POST /v1/chat/completions, streamed or whole."""
+    settings = request.app[SETTINGS]
+    record: logs.Record = request[RECORD]
+    caller = access.authenticate(request, settings)
+    record.key = caller.name
+    ask = requests.parse(await read_body(request))
+    body = ask.body
+    record.model, record.stream = body["model"], body.get("stream") is True
+    targets = settings.routes.find(body["model"], caller.models)
+    if record.stream:
+        return await stream(request, ask, targets)
+    return await whole(request, ask, targets)
+
+
+async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
+    """The answer as one JSON body; what was streamed upstream is put together."""
+    record: logs.Record = request[RECORD]
+    exchange, chunks, rest = await first_that_answers(request.app, ask.body, targets)
+    record.upstream = name_of(exchange)
+    record.first = request.app[PULSE].now()
+    async with aclosing(rest):
+        async for batch in rest:
+            chunks += batch
+    body = collect(chunks) if exchange.call.stream else chunks[0]
+    if ask.legacy:
+        body = legacy.answer(body)
+    body |= envelope("chat.completion", record)
+    count(record, body.get("usage"))
+    return web.Response(body=wire.encode(body), content_type="application/json", headers=headers_of(exchange))
+
+
+async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
+    """The answer as server-sent events, one write for each read from the upstream."""
+    record: logs.Record = request[RECORD]
+    frames = Frames(ask, envelope("chat.completion.chunk", record), record)
+    with Line(request, request.app[PULSE]) as line:
+        try:
+            exchange, batch, rest = await first_that_answers(request.app, ask.body, targets)
+            record.upstream = name_of(exchange)
+            record.first = request.app[PULSE].now()
+            line.response.headers.update(headers_of(exchange))
+            async with aclosing(rest):
+                await line.write(frames.of(batch))
+                async for batch in rest:
+                    if data := frames.of(batch):
+                        await line.write(data)
+            await line.write(DONE, end=True)
+        except Failure as failure:
+            if not line.open:
+                raise
+            record.code = failure.code or failure.type
+            data = bytearray()
+            wire.frame_into(data, failure.body())
+            await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
+    return line.response
+
+
+async def first_that_answers(
+    app: web.Application, body: Json, targets: list[Target]
+) -> tuple[Exchange, list[Json], AsyncGenerator[list[Json], None]]:
+    """The first target that says something: the exchange, its first chunks, and the rest (to be closed by the caller).
+
+    The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
+    the answer does not count: upstreams do open a stream and then say "overloaded".
+    Raises the failure of the last target when none answers, or the first that no other target can help.
+    """
+    settings = app[SETTINGS]
+    last: Failure = NoSuchModel("No provider serves this model.", param="model")
+    for target in targets:
+        rest: AsyncGenerator[list[Json], None] | None = None
+        try:
+            call = PROVIDERS[target.to.host.protocol].request(with_defaults(body, target), target.to)
+            if call.dropped and settings.config.strict_params:
+                raise BadRequest(
+                    f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
+                    "drop or change (strict_params).",
+                    param=call.dropped[0],
+                    code="unsupported_parameter",
+                )
+            exchange = Exchange(target.to, call)
+            rest = upstream.chunks(exchange, app[HTTP], settings.config.server)
+            return exchange, await opening(rest), rest
+        except Failure as failure:
+            if not failure.elsewhere:
+                raise
+            last = failure
+        except BaseException:
+            if rest is not None:
+                await rest.aclose()
+            raise
+    raise last
+
+
+async def opening(batches: AsyncIterator[list[Json]]) -> list[Json]:
+    """The chunks up to, and with, the first that says something."""
+    held: list[Json] = []
+    async for batch in batches:
+        held += batch
+        if any(says_something(chunk) for chunk in batch):
+            break
+    return held
+
+
+def says_something(chunk: Json) -> bool:
+    for choice in chunk["choices"]:
+        if "message" in choice or choice.get("finish_reason"):
+            return True
+        if any(value for name, value in choice["delta"].items() if name != "role"):
+            return True
+    return False
+
+
+class Frames:
+    """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
+
+    def __init__(self, ask: requests.Ask, envelope: Json, record: logs.Record) -> None:
+        self._legacy, self._envelope, self._record = ask.legacy, envelope, record
+        self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
+
+    def of(self, batch: list[Json]) -> bytearray:
+        """One write's worth of frames; empty when the client is to hear of none of the chunks."""
+        data = bytearray()
+        for chunk in batch:
+            if "usage" in chunk:
+                count(self._record, chunk["usage"])
+                if not self._usage:
+                    continue
+            elif self._usage:
+                chunk["usage"] = None
+            if self._legacy:
+                chunk = legacy.chunk(chunk)
+            chunk.update(self._envelope)
+            wire.frame_into(data, chunk)
+        return one_line(data)
+
+
+def one_line(data: bytearray) -> bytearray:
+    """Escape the three characters that some clients take for line ends inside an event: NEL, LS and PS."""
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for char in ("\u0085", "\u2028", "\u2029"):
+            data = data.replace(char.encode(), f"\\u{ord(char):04x}".encode())
+    return data
+
+
+def envelope(kind: str, record: logs.Record) -> Json:
+    """What every answer of ours carries. The id is not the upstream's: it may change in mid-stream, and fallback exists."""
+    ident = f"chatcmpl-{random.getrandbits(128):032x}"
+    return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}
+
+
+def count(record: logs.Record, usage: Json | None) -> None:
+    if usage:
+        record.prompt, record.completion = usage["prompt_tokens"], usage["completion_tokens"]
+
+
+def name_of(exchange: Exchange) -> str:
+    return f"{exchange.to.name}/{exchange.to.model}"
+
+
+def headers_of(exchange: Exchange) -> dict[str, str]:
+    """What an answer tells about itself beside its body."""
+    headers = {"x-modelserver-upstream": quote(name_of(exchange)[:200], safe="/:@.,+~!$&'()*;= -_")}
+    if exchange.call.dropped:
+        headers["x-modelserver-dropped"] = ",".join(exchange.call.dropped)
+    if exchange.request_id:
+        headers["x-upstream-request-id"] = exchange.request_id
+    return headers
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest."""
+    server = request.app[SETTINGS].config.server
+    limit = server.max_body
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(server.timeouts.request_body):
+            while piece := await request.content.readany():
+                size += len(piece)
+                if size > limit:
+                    raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+                pieces.append(piece)
+    except TimeoutError:
+        raise TooSlow(
+            f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
+        ) from None
+    except web.RequestPayloadError:
+        raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def models(request: web.Request) -> web.Response:
+    """GET /v1/models: what the caller may use now."""
+    settings = request.app[SETTINGS]
+    public = settings.routes.public(access.authenticate(request, settings).models)
+    data = [model_card(name, targets) for name, targets in public.items()]
+    return web.json_response({"object": "list", "data": data})
+
+
+async def model(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}; the id may hold slashes."""
+    settings = request.app[SETTINGS]
+    caller = access.authenticate(request, settings)
+    name = request.match_info["id"]
+    return web.json_response(model_card(name, settings.routes.find(name, caller.models)))
+
+
+def model_card(name: str, targets: list[Target]) -> Json:
+    """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
+    facts = targets[0].to.facts
+    card: Json = {
+        "id": name,
+        "object": "model",
+        "created": BORN,
+        "owned_by": targets[0].to.name,
+        "name": name,
+        "supported_endpoint_types": ["openai"],
+        "architecture": {"input_modalities": ["text", *(["image"] if facts.vision else [])]},
+    }
+    if facts.context:
+        card["context_length"] = facts.context
+    return card
+
+
+BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
+
+
+async def preflight(request: web.Request) -> web.Response:
+    """OPTIONS anywhere: a browser asks before it calls. The headers are added to every response alike."""
+    return web.Response(status=204)
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """GET /healthz: the process is alive."""
+    return web.json_response({"status": "ok", "version": VERSION})
+
+
+async def page(request: web.Request) -> web.Response:
+    """GET /: what this is, in three lines."""
+    return web.Response(
+        text=f"ModelServer {VERSION}: an OpenAI-compatible gateway.\n"
+        f"Base URL for OpenAI clients: http://{request.app[SETTINGS].config.server.host}"
+        f":{request.app[SETTINGS].config.server.port}/v1\nModels: GET /v1/models\n"
+    )
+
+
+async def nothing(request: web.Request) -> web.Response:
+    """Any path that is not served."""
+    known = [method for method in ("GET", "POST") if await served(request, method)]
+    if known:
+        raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    raise NotFound(
+        f"Unknown request URL: {request.method} {request.path[:200]}. See the README for what this server offers.",
+        code="unknown_url",
+    )
+
+
+async def served(request: web.Request, method: str) -> bool:
+    """Whether this path is served with another method."""
+    match = await request.app.router.resolve(request.clone(method=method))
+    return match.handler is not nothing
+
+
+PUBLIC: Final = (page, healthz, preflight, nothing)  # the only handlers that answer without a key
+
+
+def routes() -> list[web.RouteDef]:
+    """The route table. Everything under /v1 is served without it too: clients differ in the base URL they want."""
+    table = [web.get("/", page), web.get("/healthz", healthz)]
+    for prefix in ("/v1", ""):
+        table += [
+            web.post(f"{prefix}/chat/completions", chat),
+            web.get(f"{prefix}/models", models),
+            web.get(f"{prefix}/models/{{id:.+}}", model),
+        ]
+    return [*table, web.options("/{path:.*}", preflight), web.route("*", "/{path:.*}", nothing)]
+
+
+@web.middleware
+async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
+    asked = request.headers.get("x-request-id", "")
+    ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
+    app = request.app
+    record = logs.Record(ident, app[PULSE].now())
+    request[RECORD] = record
+    status = 499  # the client left, unless something better is known
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    except Failure as failure:
+        status, record.code = failure.status, failure.code or failure.type
+        return refusal(failure)
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        status, record.code = 500, "internal_error"
+        logs.LOGGER.exception("request %s failed by a fault of this server", ident)
+        return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
+    finally:
+        app[LOG].request(record, request.method, request.path, status, app[PULSE].now())
+
+
+def refusal(failure: Failure) -> web.Response:
+    """A failure as an HTTP answer."""
+    headers = {}
+    if failure.retry_after is not None:
+        headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
+    if failure.again is not None:
+        headers["x-should-retry"] = "true" if failure.again else "false"
+    return web.Response(
+        status=failure.status, body=wire.encode(failure.body()), content_type="application/json", headers=headers
+    )
+
+
+async def sign(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of every answer."""
+    headers = response.headers
+    headers["x-request-id"] = request[RECORD].id
+    headers.setdefault("Cache-Control", "no-store")
+    headers["X-Content-Type-Options"] = "nosniff"
+    if "Origin" in request.headers:
+        headers.update(access.cors(request, request.app[SETTINGS]))
+
+
+def build(settings: Settings, log: logs.Log) -> web.Application:
+    """The application for one configuration."""
+    app = web.Application(middlewares=[door], client_max_size=settings.config.server.max_body)
+    app[SETTINGS], app[LOG] = settings, log
+    app.cleanup_ctx.append(resources)
+    app.on_response_prepare.append(sign)
+    app.add_routes(routes())
+    return app
+
+
+async def resources(app: web.Application) -> AsyncIterator[None]:
+    """What lives as long as the server: connections upstream, and the pulse of open streams."""
+    server = app[SETTINGS].config.server
+    app[PULSE] = Pulse(server)
+    app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
+    yield
+    await app[HTTP].aclose()
+    await app[PULSE].aclose()
+
+
+if __name__ == "__main__":
+    from server.cli import main
+
+    sys.exit(main(build, VERSION))

@@ -1,0 +1,122 @@
+"""Who may come in: keys, the keyless mode of a local machine, and what web pages may do.
+
+A web page can POST to localhost without asking (as text/plain, without preflight), and a DNS name can be pointed at
+127.0.0.1: a keyless server therefore looks at Host, Origin and Sec-Fetch-Site, or any page could spend its owner's money.
+"""
+
+import hashlib
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.config import ANYONE, Caller, Settings
+from providers.errors import BadKey, BadRequest, Forbidden
+
+_ANYONE = Caller(ANYONE)
+_LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address (as in a URL, without a port) can only mean this machine."""
+    host = host.strip("[]").rstrip(".").lower()
+    if host in _LOCAL_NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def authenticate(request: web.Request, settings: Settings) -> Caller:
+    """The caller of a request, by `Authorization: Bearer` or `x-api-key`, or anyone where no keys are configured.
+
+    Keys are looked up by their digest: equal work whether they exist or not. Raises BadKey, Forbidden for what a web page
+    of another site tries on a keyless server, BadRequest for two different keys at once.
+    """
+    headers = request.headers
+    if settings.config.server.allowed_hosts or not settings.keys:
+        _check_host(request, settings)
+    if not settings.keys:
+        _check_site(request, settings)
+        return _ANYONE
+    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+    token = bearer.strip() if scheme.lower() == "bearer" else ""
+    other = headers.get("x-api-key", "").strip()
+    if token and other and token != other:
+        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
+    caller = settings.keys.get(hashlib.sha256((token or other).encode("utf-8", "surrogateescape")).hexdigest())
+    if caller is None:
+        raise BadKey("Invalid API key")
+    return caller
+
+
+def _check_host(request: web.Request, settings: Settings) -> None:
+    host = _name(request.headers.get("Host", ""))
+    if host in settings.config.server.allowed_hosts or (not settings.keys and is_loopback(host)):
+        return
+    raise Forbidden(
+        "This server is not to be called by that host name; its operator can add it to server.allowed_hosts.",
+        code="host_not_allowed",
+    )
+
+
+def _check_site(request: web.Request, settings: Settings) -> None:
+    origin = request.headers.get("Origin")
+    if origin is None and request.headers.get("Sec-Fetch-Site", "none") != "cross-site":
+        return
+    if origin is not None and may_read(origin, settings):
+        if request.method != "POST" or request.content_type == "application/json":
+            return
+        raise Forbidden("A web page must send application/json.", code="origin_not_allowed")
+    raise Forbidden(
+        "Web pages of other sites may not use a server without keys; its operator can configure keys, or add the origin "
+        "to server.cors_origins.",
+        code="origin_not_allowed",
+    )
+
+
+def may_read(origin: str, settings: Settings) -> bool:
+    """Whether a page of this origin may read answers: any listed one; `*` needs keys; without keys, this machine's own."""
+    origins = settings.config.server.cors_origins
+    if origin in origins or ("*" in origins and settings.keys):
+        return True
+    return not settings.keys and is_loopback(urlsplit(origin).hostname or "")
+
+
+def _name(host: str) -> str:
+    """A Host header without its port; nothing that a Host header may not be."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def cors(request: web.Request, settings: Settings) -> dict[str, str]:
+    """The headers that let a page of an allowed origin read this answer."""
+    origin = request.headers.get("Origin")
+    if origin is None or not may_read(origin, settings):
+        return {}
+    anyone = "*" in settings.config.server.cors_origins and settings.keys
+    headers = {
+        "Access-Control-Allow-Origin": "*" if anyone else origin,
+        "Access-Control-Expose-Headers": _EXPOSED,
+        "Vary": "Origin",
+    }
+    if request.method == "OPTIONS":
+        asked = request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
+        headers |= {
+            "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+            "Access-Control-Allow-Headers": asked if asked.isascii() and asked.isprintable() else "authorization",
+            "Access-Control-Max-Age": "600",
+        }
+        if request.headers.get("Access-Control-Request-Private-Network") == "true":
+            headers["Access-Control-Allow-Private-Network"] = "true"
+    return headers
+
+
+_EXPOSED = (
+    "x-request-id, retry-after, x-should-retry, x-modelserver-upstream, x-modelserver-dropped, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+)

@@ -1,0 +1,84 @@
+"""`modelserver.py ask`: one streamed answer in the terminal, read with aiohttp-sse-client's EventSource.
+
+EventSource reconnects when a stream ends, which for a POST would be a second question and a second bill, so it is given
+a session that can ask only once.
+"""
+
+import json
+import sys
+from typing import Any
+
+from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from aiohttp_sse_client.client import EventSource
+
+from gateway.config import Settings
+
+
+class Refused(Exception):
+    """The server answered with an error. The message is the error's own."""
+
+
+class AskOnce:
+    """A session for EventSource whose second request raises, and whose error answers keep their body."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self._asked = False
+
+    async def request(self, method: str, url: Any, **options: Any) -> ClientResponse:
+        """As ClientSession.request. Raises Refused for an error status, StopAsyncIteration at the second call."""
+        if self._asked:
+            raise StopAsyncIteration
+        self._asked = True
+        response = await self._session.request(method, url, **options)
+        if response.status != 200:
+            raise Refused(f"HTTP {response.status}: {_message(await response.text())}")
+        return response
+
+
+async def events(session: ClientSession, url: str, body: Any, key: str = "") -> Any:
+    """POST `body` and yield the data of each server-sent event, as text, until the stream ends."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    source = EventSource(
+        url, option={"method": "POST"}, session=AskOnce(session), max_connect_retry=0, json=body, headers=headers
+    )
+    source._reconnection_time *= 0  # it sleeps before it would ask again
+    async with source:
+        while True:
+            try:
+                event = await anext(source)
+            except (StopAsyncIteration, RuntimeError):
+                return
+            yield event.data
+
+
+async def ask(settings: Settings, question: str, model: str, key: str) -> int:
+    """Print the running server's answer as it comes; returns the exit code."""
+    server = settings.config.server
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
+    done = False
+    async with ClientSession(timeout=ClientTimeout(total=None, sock_connect=5)) as session:
+        try:
+            async for data in events(session, f"http://{host}:{server.port}/v1/chat/completions", body, key):
+                if data == "[DONE]":
+                    done = True
+                    break
+                chunk = json.loads(data)
+                if "error" in chunk:
+                    raise Refused(chunk["error"]["message"])
+                for choice in chunk["choices"]:
+                    sys.stdout.write(choice["delta"].get("content") or "")
+                    sys.stdout.flush()
+        except Refused as error:
+            print(f"\n{error}" if done else error, file=sys.stderr)
+            return 1
+    print()
+    return 0 if done else 1
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:300]

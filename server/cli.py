@@ -1,0 +1,178 @@
+"""The command line: serve, check the configuration, ask one question."""
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from aiohttp import ClientError, ClientSession, web
+
+from gateway.config import ConfigError, Settings, load
+from gateway.schema import Server
+
+from . import logs
+from .access import is_loopback
+from .ask import ask
+
+ROOT = Path(__file__).resolve().parent.parent
+BAD_CONFIG = 2  # exit code
+
+
+def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
+    """Run the command that sys.argv names; returns the exit code."""
+    arguments = _parser(version).parse_args()
+    try:
+        settings = _settings(arguments)
+        if arguments.command == "check":
+            print(f"{arguments.config}: no mistakes. {_summary(settings)}")
+            return 0
+        if arguments.command == "ask":
+            return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
+        _refuse_open_door(settings)
+        return _serve(build, settings, version)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIG
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ClientError) as error:
+        print(f"modelserver: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser(version: str) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("MODELSERVER_CONFIG", str(ROOT / "config.yaml")),
+        help="the configuration (default: $MODELSERVER_CONFIG or config.yaml beside modelserver.py)",
+    )
+    common.add_argument("--host", help="listen on this address instead of server.host")
+    common.add_argument("--port", type=int, help="listen on this port instead of server.port")
+    parser = argparse.ArgumentParser(
+        prog="modelserver.py", parents=[common], description="An OpenAI-compatible gateway to many model providers."
+    )
+    parser.add_argument("--version", action="version", version=version)
+    parser.set_defaults(command="serve")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    # SUPPRESS: a subcommand's unset options must not overwrite those given before it.
+    again = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for option in ("--config", "--host"):
+        again.add_argument(option)
+    again.add_argument("--port", type=int)
+    commands.add_parser("serve", parents=[again], help="serve (the default)")
+    commands.add_parser("check", parents=[again], help="check the configuration and start nothing")
+    question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
+    question.add_argument("question")
+    question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
+    question.add_argument(
+        "-k", "--key", default=os.environ.get("MODELSERVER_KEY", ""), help="the client key (default: $MODELSERVER_KEY)"
+    )
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    path = Path(arguments.config)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise OSError(f"{path} is not UTF-8 text") from None
+    facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
+    settings = load(text, os.environ, facts, path.name)
+    given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
+    if not given:
+        return settings
+    server = msgspec.convert({**msgspec.to_builtins(settings.config.server), **given}, Server)
+    config = msgspec.structs.replace(settings.config, server=server)
+    return Settings(config, settings.keys, settings.providers, settings.off, settings.routes)
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    """Without keys, only this machine may call. Raises OSError."""
+    host = settings.config.server.host
+    if not settings.keys and not is_loopback(host):
+        raise OSError(
+            f"refusing to listen on {host} without keys: anyone who reaches it could spend your money. Add keys to the "
+            "configuration, or listen on 127.0.0.1."
+        )
+
+
+def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Settings, version: str) -> int:
+    _require_c_parser()
+    server = settings.config.server
+    listener = _listen(server.host, server.port)
+    log = logs.start(server.log)
+    port = listener.getsockname()[1]
+    try:
+        web.run_app(
+            build(settings, log),
+            sock=listener,
+            loop=_loop(),
+            print=lambda *_: print(_banner(settings, version, port), flush=True),
+            access_log=None,
+            handler_cancellation=True,  # off by default: a client that leaves would not be noticed, and still be paid for
+            shutdown_timeout=server.drain,
+            keepalive_timeout=75.0,
+            read_bufsize=2**18,
+        )
+    finally:
+        log.close()
+    return 0
+
+
+def _require_c_parser() -> None:
+    """aiohttp's pure Python parser is slow and has been the open end of several of its advisories. Raises OSError."""
+    try:
+        import aiohttp._http_parser  # noqa: F401
+    except ImportError:
+        raise OSError("aiohttp is installed without its C parser; install a wheel of it: pip install aiohttp") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _summary(settings: Settings) -> str:
+    on = ", ".join(settings.providers) or "none"
+    off = "".join(f" Off: {name} (set {variable})." for name, variable in settings.off.items())
+    keys = f"{len(settings.keys)} keys" if settings.keys else "no keys, this machine only"
+    return f"Providers: {on}.{off} Callers: {keys}."
+
+
+def _banner(settings: Settings, version: str, port: int) -> str:
+    """What a person who starts the server wants to know: where, what, and a line to try."""
+    host = settings.config.server.host
+    name = f"[{host}]" if ":" in host else host
+    local = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104
+    lines = [f"ModelServer {version}  http://{name}:{port}/v1", ""]
+    lines += [f"  on   {provider}" for provider in settings.providers]
+    lines += [f"  off  {provider}  (set {variable})" for provider, variable in settings.off.items()]
+    lines.append(f"  keys {', '.join(caller.name for caller in settings.keys.values()) or 'none: this machine only'}")
+    public = settings.routes.public(("*",))
+    model = "echo" if "echo" in public else next(iter(public), "echo")
+    key = ' -H "Authorization: Bearer $MODELSERVER_KEY"' if settings.keys else ""
+    body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
+    lines += [f"       -d '{body}'", ""]
+    return "\n".join(lines)
+
+
+__all__ = ["ClientSession", "main"]

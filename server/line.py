@@ -1,0 +1,97 @@
+"""The line to a streaming client: opened as late as is truthful, kept alive while nothing happens, cut when nobody reads.
+
+One task per process looks after all lines (`Pulse`), so that a chunk costs no timer.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import web
+
+from gateway.schema import Server
+
+_COMMENT = b": keep-alive\n\n"
+
+
+class Line:
+    """One event stream to one client. `response.headers` may be added to until it opens, with the first byte written."""
+
+    def __init__(self, request: web.Request, pulse: "Pulse") -> None:
+        self.response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache, no-store",
+                "X-Accel-Buffering": "no",  # nginx would otherwise collect the stream
+            }
+        )
+        self._request = request
+        self._pulse = pulse
+        self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
+        self.quiet_since = pulse.now()
+        self.writing_since: float | None = None
+
+    def __enter__(self) -> "Line":
+        self._pulse.lines.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pulse.lines.discard(self)
+
+    @property
+    def open(self) -> bool:
+        """Whether the client has been told 200."""
+        return self.response.prepared
+
+    async def write(self, data: bytes | bytearray, end: bool = False) -> None:
+        """Send `data`, opening the line if need be. end: nothing follows.
+
+        Raises ConnectionError when the client is gone or has taken nothing for the write timeout.
+        """
+        async with self._lock:
+            self.writing_since = self._pulse.now()
+            if not self.response.prepared:
+                await self.response.prepare(self._request)
+            if end:
+                await self.response.write_eof(bytes(data))
+            else:
+                await self.response.write(data)
+            self.writing_since = None
+            self.quiet_since = self._pulse.now()
+
+    async def comment(self) -> None:
+        """Tell proxies that the line is alive, unless something else is just being written."""
+        transport = self._request.transport
+        if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
+            await self.write(_COMMENT)
+
+    def cut(self) -> None:
+        """Break the connection: the client does not read."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+class Pulse:
+    """Looks at every open line a few times a second. Closed with the application."""
+
+    def __init__(self, settings: Server) -> None:
+        self.lines: set[Line] = set()
+        self.now = asyncio.get_running_loop().time
+        self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
+        self._write = settings.timeouts.write
+        self._task = asyncio.create_task(self._beat(min(1.0, self._after / 4, self._every / 4, self._write / 4)))
+
+    async def _beat(self, period: float) -> None:
+        while True:
+            await asyncio.sleep(period)
+            now = self.now()
+            for line in list(self.lines):
+                if line.writing_since is not None:
+                    if now - line.writing_since > self._write:
+                        line.cut()
+                elif now - line.quiet_since >= (self._every if line.open else self._after):
+                    with suppress(ConnectionError, RuntimeError):  # the line's own handler is about to hear it too
+                        await line.comment()
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

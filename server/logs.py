@@ -1,0 +1,125 @@
+"""The log: one line per request and a few about the server, written by a thread.
+
+A stuck pipe (journald under load) must not stop the event loop, so lines go through a bounded queue and are dropped, and
+counted, when it is full. The thread writes in batches: waking it for each line would cost more than the line.
+Names and numbers are logged; prompts, answers and keys never.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+import msgspec
+
+LOGGER: Final = logging.getLogger("modelserver")
+
+_LIMIT: Final = 10_000  # lines waiting
+_PAUSE: Final = 0.05  # seconds in which lines are collected
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one request; filled in as it goes."""
+
+    id: str
+    started: float  # monotonic seconds
+    key: str = ""
+    model: str = ""
+    upstream: str = ""
+    stream: bool = False
+    first: float = 0.0  # monotonic seconds of the first byte of the answer
+    prompt: int | None = None
+    completion: int | None = None
+    code: str = ""  # of the error, if any
+
+
+class Log(logging.Handler):
+    """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full."""
+
+    def __init__(self, out: TextIO, as_json: bool) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._out, self._as_json = out, as_json
+        self._lines: deque[dict[str, Any]] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
+        self._thread.start()
+
+    def request(self, record: Record, method: str, path: str, status: int, now: float) -> None:
+        """One line about a finished request. status: 499 when the client left; now: monotonic seconds."""
+        line: dict[str, Any] = {
+            "at": time.time(),
+            "request": record.id,
+            "method": method,
+            "path": path,
+            "status": status,
+        }
+        for name in ("key", "model", "upstream", "code"):
+            if value := getattr(record, name):
+                line[name] = value
+        if record.model:
+            line["stream"] = record.stream
+        if record.first:
+            line["first_ms"] = round((record.first - record.started) * 1000, 1)
+        line["total_ms"] = round((now - record.started) * 1000, 1)
+        if record.prompt is not None:
+            line |= {"prompt_tokens": record.prompt, "completion_tokens": record.completion}
+        self._put(line)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of the standard logging module: start-up, faults, what libraries have to say."""
+        line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = logging.Formatter().formatException(record.exc_info)
+        self._put(line)
+
+    def _put(self, line: dict[str, Any]) -> None:
+        if len(self._lines) >= _LIMIT:
+            self.dropped += 1
+            return
+        self._lines.append(line)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _write_lines(self) -> None:
+        while not (self._stopping and not self._lines):
+            self._wake.wait()
+            self._wake.clear()
+            if not self._stopping:
+                time.sleep(_PAUSE)
+            batch = [self._lines.popleft() for _ in range(len(self._lines))]
+            try:
+                self._out.write("".join([self._format(line) for line in batch]))
+                self._out.flush()
+            except (OSError, ValueError):
+                return  # nobody reads any more
+
+    def _format(self, line: dict[str, Any]) -> str:
+        seconds = line.pop("at")
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03}Z"
+        if self._as_json:
+            return msgspec.json.encode({"time": stamp, **line}).decode() + "\n"
+        if "message" in line:
+            traceback = f"\n{line['traceback']}" if "traceback" in line else ""
+            return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"
+        rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in ("method", "path", "status"))
+        return f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}\n"
+
+    def close(self) -> None:
+        """Write what is waiting, for at most a second, and end the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(1.0)
+        super().close()
+
+
+def start(style: str, out: TextIO = sys.stdout) -> Log:
+    """Send all logging to `out`. style: auto, json or text."""
+    log = Log(out, style == "json" or (style == "auto" and not out.isatty()))
+    logging.basicConfig(level=logging.INFO, handlers=[log], force=True)
+    return log
