@@ -1,34 +1,48 @@
-"""What differs between models: a table of data, models.yaml, read by pattern. config.yaml can override or add rows."""
+"""What differs between models: a table of data, models.yaml, looked up by id or pattern. config.yaml can override it.
 
-from typing import Literal
+Lookup, first hit wins: the id as it is; without a vendor's prefix (`openai/gpt-4o`); without the date of a snapshot
+(`gpt-4o-2024-08-06`); the pattern with the most literal characters; else Model(), which promises nothing.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from difflib import get_close_matches
+from fnmatch import translate
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
+import yaml
+
+Tokens = Annotated[int, msgspec.Meta(ge=1)]
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """USD per million tokens; null: unknown, never free."""
 
-    input: float | None = None
-    output: float | None = None
-    cache_read: float | None = None
-    cache_write: float | None = None
-    cache_write_1h: float | None = None
+    input: Dollars | None = None
+    output: Dollars | None = None
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
 
 
 class LongContext(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The price of the whole request when its prompt is longer than `above` tokens."""
 
-    above: int
+    above: Tokens
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
-    context: int | None = None  # tokens of prompt it reads
-    max_output: int | None = None  # tokens it writes at most
+    context: Tokens | None = None  # tokens of prompt it reads
+    max_output: Tokens | None = None  # tokens it writes at most
     price: Price | None = None
     long_context: LongContext | None = None
-    shutdown: str | None = None  # date of its announced end
+    shutdown: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None  # date of its announced end
     vision: bool = False
     pdf: bool = False
     audio: bool = False
@@ -36,33 +50,201 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     json_schema: bool = True
     # temperature, top_p, penalties, logprobs: taken; refused; taken only while not reasoning; taken without effect
     sampling: Literal["yes", "no", "without_reasoning", "ignored"] = "yes"
+    penalties: bool = True  # takes presence_penalty and frequency_penalty
+    stop: bool = True  # takes stop
+    parallel_tools: bool = True  # takes parallel_tool_calls
     # does not reason; only when asked; unless told not to; always
     reasoning: Literal["no", "off", "on", "always"] = "no"
-    efforts: tuple[str, ...] = ()  # reasoning_effort values it takes, weakest first
+    efforts: tuple[Effort, ...] = ()  # reasoning_effort values it takes, weakest first; empty: unknown
     max_tokens: Literal["max_tokens", "max_completion_tokens", "both"] = "both"  # the name it takes
+    # OpenAI: whether chat completions serves it at all; otherwise only /v1/responses does
+    chat: bool = True
     # OpenAI chat completions: function tools are taken; only without reasoning; never (then /v1/responses serves)
     chat_tools: Literal["yes", "without_reasoning", "no"] = "yes"
-    # Claude
-    thinking: tuple[str, ...] = ()  # thinking.type values it takes: adaptive, enabled, disabled, between_tools
+    # Claude: thinking.type values it takes
+    thinking: tuple[Literal["adaptive", "enabled", "disabled", "between_tools"], ...] = ()
     forced_tools: bool = True  # takes tool_choice any/tool
     prefill: bool = True  # the last message may be the assistant's
+    bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
     signatures: bool = False  # functionCall parts must carry their thoughtSignature back
-    penalties: bool = True
+
+
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Model)}
+_OWN: Final = ("price", "long_context", "shutdown")  # `like` does not copy these, nor `provider`
+_SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
+_SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
+_REMEMBERED: Final = 1024  # lookups kept: with wildcard routes the ids are the clients' choice
+
+Row = Mapping[str, Any]
 
 
 class Models:
-    """The table. Placeholder until the rows land."""
+    """The table, ready for lookups."""
 
     def __init__(self) -> None:
-        pass
+        self._rows: dict[tuple[str, str], Model] = {}  # (provider or "", id in lower case)
+        self._patterns: dict[tuple[str, str], tuple[int, re.Pattern[str], Model]] = {}
+        self._ranked: list[tuple[str, re.Pattern[str], Model]] = []  # patterns, most specific first
+        self._found: dict[tuple[str, str], Model] = {}
 
     @classmethod
-    def parse(cls, text: str, extra: object = None) -> "Models":
-        return cls()
+    def parse(cls, text: str, extra: Mapping[str, Row] | None = None) -> "Models":
+        """models.yaml, and the user's rows over it: each overrides fields of a row, or adds one (ids may be patterns).
 
-    def of(self, model_id: str, provider: str = "") -> Model:
-        """Facts about a model."""
+        A user's price replaces the row's prices as a whole. Raises ValueError naming row and field.
+        """
+        # Scalars stay text here and are typed by the fields they land in: `no`, `on` and 2026-10-23 are words to us.
+        data = yaml.load(text, Loader=yaml.CBaseLoader)  # noqa: S506 (the base loader builds text only)
+        families, rows = _mapping(data, "families"), _mapping(data, "models")
+        models = cls()
+        for name, value in rows.items():
+            for row in value if isinstance(value, list) else [value]:
+                fields = _resolved(name, row, families, rows)
+                models._add(name, fields.pop("provider", ""), _model(name, fields))
+        models._rank()
+        for name, row in (extra or {}).items():
+            models._override(name, row, families, rows)
+        return models
+
+    def of(self, model: str, provider: str = "") -> Model:
+        """The facts about `model` (an upstream id) as `provider` (a row of hosts.py) serves it."""
+        key = provider, model
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[key] = self._of(model, provider)
+        return found
+
+    def _of(self, model: str, provider: str) -> Model:
+        names = list(_names(model.lower(), provider))
+        for by, name in names:
+            for listed in name, name.replace(".", "-"):  # OpenRouter writes claude-haiku-4.5
+                for row in (by, listed), ("", listed):
+                    if row in self._rows:
+                        return self._rows[row]
+        for wanted, pattern, facts in self._ranked:
+            if any(wanted in ("", by) and pattern.match(name) for by, name in names):
+                return facts
         return Model()
+
+    def _override(self, name: str, row: Row, families: Row, rows: Row) -> None:
+        fields = _resolved(name, row, families, rows)
+        given = fields.pop("provider", "")
+        for provider in [given] if given else [by for by, listed in self._rows if listed == name.lower()] or [""]:
+            pattern = self._patterns.get((provider, name.lower()))
+            known = pattern[2] if pattern else self._of(_literal(name), provider)
+            kept = {field: getattr(known, field) for field in (_OWN if "like" in row else _FIELDS)}
+            if "price" in row:
+                kept["long_context"] = None
+            if _is_pattern(name) and not pattern:
+                kept |= dict.fromkeys(_OWN)  # what one model costs says nothing about others
+            self._add(name, provider, _model(name, kept | fields))
+        self._rank()
+
+    def _add(self, name: str, provider: str, facts: Model) -> None:
+        key = provider, name.lower()
+        if _is_pattern(name):
+            self._patterns[key] = len(_literal(name)), re.compile(translate(key[1])), facts
+        else:
+            self._rows[key] = facts
+
+    def _rank(self) -> None:
+        later = reversed(self._patterns.items())  # of equals, the user's
+        order = sorted(later, key=lambda item: (item[1][0], bool(item[0][0])), reverse=True)
+        self._ranked = [(provider, pattern, facts) for (provider, _), (_, pattern, facts) in order]
+        self._found.clear()
+
+
+def _names(model: str, provider: str) -> Iterator[tuple[str, str]]:
+    """The (provider, id) a model may be listed under, nearest first."""
+    while True:
+        yield provider, model
+        if model != (plain := _SNAPSHOT.sub("", model)):
+            yield provider, plain
+        prefix, slash, model = model.partition("/")
+        if not slash:
+            return
+        provider = provider or prefix
+
+
+def _literal(name: str) -> str:
+    return _SET.sub("", name)
+
+
+def _is_pattern(name: str) -> bool:
+    return _SET.search(name) is not None
+
+
+def _mapping(data: Any, name: str) -> dict[str, Any]:
+    value = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(value, dict):
+        raise ValueError(f"models.yaml: {name}: expected a mapping of rows")  # noqa: TRY004 (configuration)
+    return value
+
+
+def _check(name: str, row: Any) -> None:
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{name}: expected fields such as {{vision: true}}")  # noqa: TRY004 (configuration)
+    for field in row:
+        if field not in _FIELDS and field not in ("like", "provider"):
+            raise ValueError(f"{name}: {field}: unknown field{_meant(field, [*_FIELDS, 'like', 'provider'])}")
+    if not isinstance(row.get("provider", ""), str):
+        raise ValueError(f"{name}: provider: expected a name such as groq")  # noqa: TRY004 (configuration)
+    for field, kind in (("price", Price), ("long_context", LongContext)):
+        prices = row.get(field)
+        for part in prices if isinstance(prices, Mapping) else ():
+            if part not in kind.__struct_fields__:
+                raise ValueError(f"{name}: {field}.{part}: unknown field{_meant(part, kind.__struct_fields__)}")
+
+
+def _resolved(name: str, row: Any, families: Row, rows: Row, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a row, those of the row it is `like` included."""
+    _check(name, row)
+    fields = dict(row)
+    like = fields.pop("like", None)
+    if like is None:
+        return fields
+    if like in seen:
+        raise ValueError(f"{name}: like: {like} is like itself")
+    other = families.get(like, rows.get(like))
+    if other is None:
+        raise ValueError(f"{name}: like: there is no row {like!r}{_meant(like, [*families, *rows])}")
+    if isinstance(other, list):
+        other = other[0]
+    base = _resolved(like, other, families, rows, (*seen, like))
+    return {field: value for field, value in base.items() if field not in (*_OWN, "provider")} | fields
+
+
+def _model(name: str, fields: Row) -> Model:
+    fields = {field: None if value == "null" else value for field, value in fields.items()}
+    if isinstance(shutdown := fields.get("shutdown"), date):
+        fields["shutdown"] = shutdown.isoformat()  # config.yaml's reader may have recognised it
+    try:
+        return msgspec.convert(fields, Model, strict=False, from_attributes=True)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$.")
+        path = path.rstrip("`")
+        field = re.split(r"[.\[]", path)[0]
+        words = list(_words(_FIELDS[field].type))
+        expected = f"; expected {', '.join(words)}" if words else ""
+        if words and isinstance(fields[field], bool):
+            expected += ", in quotes: YAML reads a bare yes, no, on or off as true or false"
+        raise ValueError(f"{name}: {path}: {what}{expected}") from None
+
+
+def _words(kind: Any) -> Iterator[str]:
+    """The values a field's Literal lists."""
+    for part in get_args(kind):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)
+
+
+def _meant(name: str, known: Any) -> str:
+    close = get_close_matches(str(name), list(known), 1)
+    return f", did you mean {close[0]!r}?" if close else ""
