@@ -14,10 +14,11 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from math import ceil
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from aiohttp.typedefs import Handler
 from gateway import legacy, requests
 from gateway.config import Settings
 from gateway.routes import Target, with_defaults
+from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Json
@@ -44,6 +46,8 @@ LOG = web.AppKey("LOG", logs.Log)
 RECORD: Final = "record"
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
+T = TypeVar("T")
+JSON: Final = {"Content-Type": "application/json"}
 DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -65,18 +69,14 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
-    exchange, chunks, rest = await first_that_answers(request.app, ask.body, targets)
+    exchange, body = await first_that_answers(request.app, ask.body, targets, once)
     record.upstream = name_of(exchange)
-    record.first = request.app[PULSE].now()
-    async with aclosing(rest):
-        async for batch in rest:
-            chunks += batch
-    body = collect(chunks) if exchange.call.stream else chunks[0]
+    record.first = time.monotonic()
     if ask.legacy:
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
     count(record, body.get("usage"))
-    return web.Response(body=wire.encode(body), content_type="application/json", headers=headers_of(exchange))
+    return web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)})
 
 
 async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -85,9 +85,9 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
     with Line(request, request.app[PULSE]) as line:
         try:
-            exchange, batch, rest = await first_that_answers(request.app, ask.body, targets)
+            exchange, (batch, rest) = await first_that_answers(request.app, ask.body, targets, opening)
             record.upstream = name_of(exchange)
-            record.first = request.app[PULSE].now()
+            record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
             async with aclosing(rest):
                 await line.write(frames.of(batch))
@@ -106,18 +106,18 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
 
 
 async def first_that_answers(
-    app: web.Application, body: Json, targets: list[Target]
-) -> tuple[Exchange, list[Json], AsyncGenerator[list[Json], None]]:
-    """The first target that says something: the exchange, its first chunks, and the rest (to be closed by the caller).
+    app: web.Application,
+    body: Json,
+    targets: list[Target],
+    answer: Callable[[Exchange, Upstreams, Server], Awaitable[T]],
+) -> tuple[Exchange, T]:
+    """The first target that gives an answer (`once` or `opening`), and its answer.
 
-    The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
-    the answer does not count: upstreams do open a stream and then say "overloaded".
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
     settings = app[SETTINGS]
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
-        rest: AsyncGenerator[list[Json], None] | None = None
         try:
             call = PROVIDERS[target.to.host.protocol].request(with_defaults(body, target), target.to)
             if call.dropped and settings.config.strict_params:
@@ -128,27 +128,44 @@ async def first_that_answers(
                     code="unsupported_parameter",
                 )
             exchange = Exchange(target.to, call)
-            rest = upstream.chunks(exchange, app[HTTP], settings.config.server)
-            return exchange, await opening(rest), rest
+            return exchange, await answer(exchange, app[HTTP], settings.config.server)
         except Failure as failure:
             if not failure.elsewhere:
                 raise
             last = failure
-        except BaseException:
-            if rest is not None:
-                await rest.aclose()
-            raise
     raise last
 
 
-async def opening(batches: AsyncIterator[list[Json]]) -> list[Json]:
-    """The chunks up to, and with, the first that says something."""
+async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+    """The whole answer, put together where the upstream streams it."""
+    if not exchange.call.stream:
+        return await upstream.whole(exchange, http, limits)
+    chunks: list[Json] = []
+    async with aclosing(upstream.chunks(exchange, http, limits)) as batches:
+        async for batch in batches:
+            chunks += batch
+    return collect(chunks)
+
+
+async def opening(
+    exchange: Exchange, http: Upstreams, limits: Server
+) -> tuple[list[Json], AsyncGenerator[list[Json], None]]:
+    """The chunks up to, and with, the first that says something, and the rest, to be closed by the caller.
+
+    The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
+    the answer does not count: upstreams do open a stream and then say "overloaded".
+    """
+    rest = upstream.chunks(exchange, http, limits)
     held: list[Json] = []
-    async for batch in batches:
-        held += batch
-        if any(says_something(chunk) for chunk in batch):
-            break
-    return held
+    try:
+        async for batch in rest:
+            held += batch
+            if any(says_something(chunk) for chunk in batch):
+                break
+    except BaseException:
+        await rest.aclose()
+        raise
+    return held, rest
 
 
 def says_something(chunk: Json) -> bool:
@@ -209,12 +226,18 @@ def name_of(exchange: Exchange) -> str:
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": quote(name_of(exchange)[:200], safe="/:@.,+~!$&'()*;= -_")}
+    headers = {"x-modelserver-upstream": in_header(name_of(exchange))}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = ",".join(exchange.call.dropped)
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
     return headers
+
+
+@lru_cache(1024)
+def in_header(name: str) -> str:
+    """A name as a header value: model ids may be a client's invention."""
+    return quote(name[:200], safe="/:@.,+~!$&'()*;= -_")
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -223,11 +246,17 @@ async def read_body(request: web.Request) -> bytes:
     limit = server.max_body
     if (request.content_length or 0) > limit:
         raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+    content = request.content
     pieces: list[bytes] = []
     size = 0
     try:
+        if content.is_eof():  # a small body came together with its head: no timer is needed
+            body = content.read_nowait()
+            if len(body) > limit:
+                raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+            return body
         async with asyncio.timeout(server.timeouts.request_body):
-            while piece := await request.content.readany():
+            while piece := await content.readany():
                 size += len(piece)
                 if size > limit:
                     raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
@@ -334,7 +363,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
     app = request.app
-    record = logs.Record(ident, app[PULSE].now())
+    record = logs.Record(ident, time.monotonic())
     request[RECORD] = record
     status = 499  # the client left, unless something better is known
     try:
@@ -351,7 +380,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         logs.LOGGER.exception("request %s failed by a fault of this server", ident)
         return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
     finally:
-        app[LOG].request(record, request.method, request.path, status, app[PULSE].now())
+        app[LOG].request(record, request.method, request.path, status, time.monotonic())
 
 
 def refusal(failure: Failure) -> web.Response:
@@ -361,9 +390,7 @@ def refusal(failure: Failure) -> web.Response:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.again is not None:
         headers["x-should-retry"] = "true" if failure.again else "false"
-    return web.Response(
-        status=failure.status, body=wire.encode(failure.body()), content_type="application/json", headers=headers
-    )
+    return web.Response(status=failure.status, body=wire.encode(failure.body()), headers={**JSON, **headers})
 
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
@@ -372,6 +399,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers["x-request-id"] = request[RECORD].id
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
+    headers["Server"] = "ModelServer"
     if "Origin" in request.headers:
         headers.update(access.cors(request, request.app[SETTINGS]))
 

@@ -83,7 +83,9 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         if f"{path}.key" in reader.unset:
             continue  # noted with all unset variables
         digest = _digest(key)
-        if not digest:
+        if digest and not re.fullmatch("[0-9a-f]{64}", digest):
+            reader.note(f"{path}.sha256", "expected the 64 hex digits of a SHA-256 digest")
+        elif not digest:
             reader.note(path, "give either 'key' or 'sha256'")
         elif key.key and not _PRINTABLE.fullmatch(key.key):
             reader.note(f"{path}.key", "a key may only hold printable ASCII characters, without spaces")
@@ -97,7 +99,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
 def _digest(key: Key) -> str:
     if bool(key.key) == bool(key.sha256):
         return ""
-    return key.sha256 or hashlib.sha256(key.key.encode()).hexdigest()
+    return key.sha256.lower() or hashlib.sha256(key.key.encode()).hexdigest()
 
 
 def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dict[str, str]]:

@@ -41,8 +41,11 @@ def parse(data: bytes) -> Ask:
         check = _CHECKS.get(name)
         if check is not None:
             check(value, name)
-    body, speaks_legacy = legacy.modernise(body)
-    _pair_tool_results(body["messages"])
+    with_calls = _messages(body["messages"])
+    speaks_legacy = False
+    if with_calls or "functions" in body or "function_call" in body:
+        body, speaks_legacy = legacy.modernise(body)
+        _pair_tool_results(body["messages"])
     _reconcile(body)
     return Ask(body, speaks_legacy)
 
@@ -249,15 +252,17 @@ _PARTS: Final = {
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 
-def _messages(value: Any, param: str) -> None:
+def _messages(value: Any) -> bool:
+    """Check the messages, each for itself; returns whether any of them calls or answers a tool or a function."""
     if not isinstance(value, list):
-        raise wrong_type("an array of objects", value, param)
+        raise wrong_type("an array of objects", value, "messages")
     if not value:
         raise BadRequest(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-            param=param,
+            param="messages",
             code="empty_array",
         )
+    with_calls = False
     for i, message in enumerate(value):
         if type(message) is not dict:
             raise wrong_type("an object", message, f"messages[{i}]")
@@ -273,13 +278,19 @@ def _messages(value: Any, param: str) -> None:
             _no_content(message, i)
         if role == "assistant":
             if message.get("tool_calls"):
+                with_calls = True
                 _calls(message["tool_calls"], f"messages[{i}].tool_calls")
-        elif role == "tool" and not isinstance(message.get("tool_call_id"), str):
-            raise BadRequest(
-                f"Missing required parameter: 'messages[{i}].tool_call_id'.",
-                param=f"messages[{i}].tool_call_id",
-                code="missing_required_parameter",
-            )
+            elif "function_call" in message:
+                with_calls = True
+        elif role in ("tool", "function"):
+            with_calls = True
+            if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+                raise BadRequest(
+                    f"Missing required parameter: 'messages[{i}].tool_call_id'.",
+                    param=f"messages[{i}].tool_call_id",
+                    code="missing_required_parameter",
+                )
+    return with_calls
 
 
 def _no_content(message: Json, i: int) -> None:
@@ -333,7 +344,6 @@ def _calls(calls: Any, path: str) -> None:
 
 
 _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
-    "messages": _messages,
     "temperature": _number(0, 2),
     "top_p": _number(0, 1),
     "frequency_penalty": _number(-2, 2),

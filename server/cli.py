@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -108,6 +109,7 @@ def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Set
     listener = _listen(server.host, server.port)
     log = logs.start(server.log)
     port = listener.getsockname()[1]
+    _calm_collector()
     try:
         web.run_app(
             build(settings, log),
@@ -123,6 +125,16 @@ def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Set
     finally:
         log.close()
     return 0
+
+
+def _calm_collector() -> None:
+    """Keep the cycle collector from walking what start-up made, again and again: a tenth of the time of a small request.
+
+    Requests leave almost no cycles; what they leave is still collected, less often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _require_c_parser() -> None:

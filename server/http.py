@@ -179,7 +179,7 @@ def _broken(error: Exception, timeouts: Timeouts, answered: bool) -> Failure:
     return UpstreamFailed("The upstream closed the connection without an answer.")
 
 
-async def whole(answer: Answer, limit: int) -> bytes:
+async def read_whole(answer: Answer, limit: int) -> bytes:
     """The rest of an answer's body. Raises BadOutput when it is longer than `limit` bytes."""
     pieces: list[bytes] = []
     size = 0

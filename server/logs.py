@@ -37,6 +37,9 @@ class Record:
     code: str = ""  # of the error, if any
 
 
+_Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread
+
+
 class Log(logging.Handler):
     """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full."""
 
@@ -44,7 +47,7 @@ class Log(logging.Handler):
         super().__init__()
         self.dropped = 0
         self._out, self._as_json = out, as_json
-        self._lines: deque[dict[str, Any]] = deque()
+        self._lines: deque[dict[str, Any] | _Request] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -52,13 +55,11 @@ class Log(logging.Handler):
 
     def request(self, record: Record, method: str, path: str, status: int, now: float) -> None:
         """One line about a finished request. status: 499 when the client left; now: monotonic seconds."""
-        line: dict[str, Any] = {
-            "at": time.time(),
-            "request": record.id,
-            "method": method,
-            "path": path,
-            "status": status,
-        }
+        self._put((time.time(), record, method, path, status, now))
+
+    @staticmethod
+    def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:
+        line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
         for name in ("key", "model", "upstream", "code"):
             if value := getattr(record, name):
                 line[name] = value
@@ -69,7 +70,7 @@ class Log(logging.Handler):
         line["total_ms"] = round((now - record.started) * 1000, 1)
         if record.prompt is not None:
             line |= {"prompt_tokens": record.prompt, "completion_tokens": record.completion}
-        self._put(line)
+        return line
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line of the standard logging module: start-up, faults, what libraries have to say."""
@@ -78,7 +79,7 @@ class Log(logging.Handler):
             line["traceback"] = logging.Formatter().formatException(record.exc_info)
         self._put(line)
 
-    def _put(self, line: dict[str, Any]) -> None:
+    def _put(self, line: dict[str, Any] | _Request) -> None:
         if len(self._lines) >= _LIMIT:
             self.dropped += 1
             return
@@ -99,7 +100,9 @@ class Log(logging.Handler):
             except (OSError, ValueError):
                 return  # nobody reads any more
 
-    def _format(self, line: dict[str, Any]) -> str:
+    def _format(self, line: dict[str, Any] | _Request) -> str:
+        if isinstance(line, tuple):
+            line = self._request_line(*line)
         seconds = line.pop("at")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03}Z"
         if self._as_json:

@@ -8,12 +8,11 @@ from time import time
 
 from gateway.schema import Server
 from providers import PROVIDERS, wire
-from providers.chat import collect
 from providers.contract import Call, Json, Translator, Upstream
 from providers.errors import BadOutput, Failure, UpstreamFailed
 from providers.sse import Decoder, Event
 
-from .http import Answer, Played, Upstreams, whole
+from .http import Answer, Played, Upstreams, read_whole
 
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 
@@ -27,72 +26,79 @@ class Exchange:
     request_id: str = ""
 
 
-async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGenerator[list[Json], None]:
-    """Make the call; yield OpenAI chunks, one batch for each read, or the one whole answer of a call without stream.
-
-    Leaving the generator (aclose) closes the connection. Raises Failure; chunks that arrived before it are yielded first,
-    unless they are all there was: then nothing of this answer has been shown and another target can still take over.
-    """
-    to, call = exchange.to, exchange.call
-    provider = PROVIDERS[to.host.protocol]
+async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
+    call = exchange.call
     if call.reply is not None:
         answer: Answer = Played(call.reply, limits.timeouts)
     else:
         answer = await http.post(call.url, call.headers, wire.encode(call.body))
+    exchange.request_id = _request_id(answer)
+    if answer.status == 200:
+        return answer
     try:
-        exchange.request_id = _request_id(answer)
-        if answer.status != 200:
-            raise await _failure(answer, provider.error)
-        translator = provider.stream(call, to)
-        kind = answer.headers.get("Content-Type", "")
-        if call.stream and not kind.startswith("application/json"):
-            if kind.startswith("text/html"):
-                raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
-            async for batch in _streamed(answer, translator, Decoder(limits.max_event)):
-                yield batch
-        else:
-            # A host that answers an event stream's request with JSON cannot stream, or has failed.
-            yield _last(translator, _whole_event(await whole(answer, limits.max_answer)))
+        raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].error)
     finally:
         answer.close()
 
 
-async def _streamed(answer: Answer, translator: Translator, decoder: Decoder) -> AsyncGenerator[list[Json], None]:
-    send = translator.send
-    started = False
-    while True:
-        batch: list[Json] = []
-        ended = False
-        try:
-            data = await answer.read()
-            for event in decoder.feed(data) if data else decoder.flush():
-                batch += send(event)
-            if not data:
-                send(None)
-        except StopIteration as end:
-            batch += end.value
-            ended = True
-        except Failure:
-            if started and batch:
-                yield batch
-            raise
-        if batch:
-            started = True
-            yield batch
-        if ended:
-            return
-
-
-def _whole_event(body: bytes) -> Event:
+async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+    """Make a call that is not streamed; its answer as a chat.completion. Raises Failure."""
+    answer = await answered(exchange, http, limits)
     try:
-        return Event("", wire.decode(body))
+        body = await read_whole(answer, limits.max_answer)
+    finally:
+        answer.close()
+    return _last(PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to), body)[0]
+
+
+async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGenerator[list[Json], None]:
+    """Make a streamed call; yield OpenAI chunks, one batch for each read.
+
+    Leaving the generator (aclose) closes the connection. Raises Failure; chunks that arrived before it are yielded first,
+    unless they are all there was: then nothing of this answer has been shown and another target can still take over.
+    """
+    answer = await answered(exchange, http, limits)
+    try:
+        translator = PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to)
+        kind = answer.headers.get("Content-Type", "")
+        if kind.startswith("text/html"):
+            raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
+        if kind.startswith("application/json"):  # a host that cannot stream, or has failed
+            yield _last(translator, await read_whole(answer, limits.max_answer))
+            return
+        send, feed, read = translator.send, Decoder(limits.max_event).feed, answer.read
+        started = ended = False
+        while not ended:
+            batch: list[Json] = []
+            try:
+                data = await read()
+                # The blank line makes an event of what the last one left unfinished.
+                for event in feed(data or b"\n\n"):
+                    batch += send(event)
+                if not data:
+                    send(None)
+            except StopIteration as end:
+                batch += end.value
+                ended = True
+            except Failure:
+                if started and batch:
+                    yield batch
+                raise
+            if batch:
+                started = True
+                yield batch
+    finally:
+        answer.close()
+
+
+def _last(translator: Translator, body: bytes) -> list[Json]:
+    """What an answer that came in one piece makes. Raises Failure."""
+    batch: list[Json] = []
+    try:
+        event = Event("", wire.decode(body))
     except ValueError:
         raise BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
-
-
-def _last(translator: Translator, event: Event) -> list[Json]:
-    """What an answer that came in one piece makes."""
-    batch: list[Json] = []
     try:
         batch += translator.send(event)
         batch += translator.send(None)
@@ -105,7 +111,7 @@ async def _failure(answer: Answer, error: Callable[[int, bytes], Failure]) -> Fa
     if answer.status < 400:
         # A redirect is never followed: aiohttp would carry body and key to the other host.
         return UpstreamFailed(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
-    failure = error(answer.status, await whole(answer, _ERROR_BODY))
+    failure = error(answer.status, await read_whole(answer, _ERROR_BODY))
     if failure.retry_after is None:
         failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
     return failure
@@ -128,6 +134,3 @@ def seconds(header: str | None, now: float) -> float | None:
 def _request_id(answer: Answer) -> str:
     value = answer.headers.get("x-request-id") or answer.headers.get("request-id") or ""
     return value if len(value) <= 128 and value.isascii() and value.isprintable() else ""
-
-
-__all__ = ["Exchange", "chunks", "collect", "seconds"]
