@@ -77,7 +77,8 @@ class Decoder:
             elif not line:
                 if self._data:
                     self._dispatch(events)
-                self._name = ""
+                else:
+                    self._name = ""
             else:
                 self._field(line, events)
         if rest:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import os
 import socket
@@ -21,6 +22,7 @@ from .ask import ask
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
@@ -110,6 +112,7 @@ def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Set
     log = logs.start(server.log)
     port = listener.getsockname()[1]
     _calm_collector()
+    _keep_freed_memory()
     try:
         web.run_app(
             build(settings, log),
@@ -135,6 +138,20 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep up to 64 MiB that was freed, instead of giving it back and faulting it in again.
+
+    A request with a 5 MB image then costs a third less. Only glibc has these settings (mallopt(3)); elsewhere nothing
+    happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
+    mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
 def _require_c_parser() -> None:
