@@ -81,7 +81,7 @@ def edit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     if not host.json_schema and (out.get("response_format") or {}).get("type") == "json_schema":
         json_schema_in_words(out)
         changed.append("response_format")
-    return out, tuple(dict.fromkeys(changed)) if changed else ()
+    return out, tuple(changed)
 
 
 def _asks(name: str, value: Any) -> bool:
@@ -102,21 +102,20 @@ def _drop(out: Json, names: Iterable[str], changed: list[str]) -> None:
 
 def _limit(out: Json, host: Host, facts: Model) -> None:
     """The limit of the answer under the name the model takes; a host that renames it has the last word."""
-    old, new = "max_tokens", "max_completion_tokens"
-    if facts.max_tokens == "both" or new in host.rename:
+    if facts.max_tokens == "both" or "max_completion_tokens" in host.rename:
         return
     if facts.max_tokens == "max_tokens":
-        old, new = new, old
-    if old in out:
-        value = out.pop(old)
-        out.setdefault(new, value)
+        if "max_completion_tokens" in out:
+            out["max_tokens"] = out.pop("max_completion_tokens")
+    elif "max_tokens" in out:
+        value = out.pop("max_tokens")
+        out.setdefault("max_completion_tokens", value)  # which wins where both are given
 
 
 def _rename_and_clamp(out: Json, host: Host, changed: list[str]) -> None:
     for name, there in host.rename.items():
         if name in out:
-            value = out.pop(name)
-            out.setdefault(there, value)
+            out[there] = out.pop(name)
     for name, (least, most) in host.clamp.items():
         if name in out and not least <= out[name] <= most:
             out[name] = min(max(out[name], least), most)
@@ -138,10 +137,14 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
     if host.openai_rules and facts.reasoning == "no" and facts != _UNKNOWN:
         _drop(out, ("reasoning_effort",), changed)
         return False
-    if effort == "none" and host.no_thinking and facts.reasoning != "always":
-        del out["reasoning_effort"]
-        out |= host.no_thinking
-        return False
+    if effort == "none" and host.no_thinking:
+        if facts.reasoning != "always":
+            del out["reasoning_effort"]
+            out |= host.no_thinking
+            return False
+        if not facts.efforts:  # it cannot reason less either
+            _drop(out, ("reasoning_effort",), changed)
+            return True
     sent = _snapped(host.efforts.get(effort, effort), facts)
     if sent != effort or not host.effort:
         changed.append("reasoning_effort")
@@ -211,7 +214,11 @@ def _stream_options(out: Json, host: Host) -> None:
 
 
 def _has_functions(body: Json) -> bool:
-    return any(tool.get("type") == "function" for tool in body.get("tools") or ())
+    return any(_is_function(tool) for tool in body.get("tools") or ())
+
+
+def _is_function(tool: Json) -> bool:
+    return bool(tool.get("type", "function") == "function")
 
 
 def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
@@ -219,7 +226,7 @@ def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
     tools = out.get("tools") or []
     if not host.custom_tools:
         for index, tool in enumerate(tools):
-            if tool.get("type") != "function":
+            if not _is_function(tool):
                 raise Unsupported("This model's host takes function tools only.", param=f"tools[{index}].type")
     if host.strip and not all(map(host.strip.isdisjoint, tools)):
         out["tools"] = tools = [without(tool, host.strip) for tool in tools]
@@ -255,4 +262,4 @@ def _without_strict(tool: Json) -> Json:
 
 
 def _name(tool: Json) -> Any:
-    return tool.get(tool.get("type", ""), {}).get("name")
+    return tool.get(tool.get("type", "function"), {}).get("name")

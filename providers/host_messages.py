@@ -78,7 +78,7 @@ def _reasoning(message: Json, host: Host, index: int) -> Json:
 
 def _reasoning_back(message: Json, host: Host, index: int) -> Json:
     """DeepSeek: 400 "The reasoning_content in the thinking mode must be passed back to the API." A blank will do."""
-    if message["role"] != "assistant" or not message.get("tool_calls") or message.get(host.reasoning_key):
+    if not message.get("tool_calls") or isinstance(message.get(host.reasoning_key), str):
         return message
     return message | {host.reasoning_key: " "}
 
