@@ -40,8 +40,11 @@ _DEFAULTS: Final[Json] = {
 
 
 def needs_responses(body: Json, to: Upstream) -> bool:
-    """Whether only /v1/responses can serve this chat request: OpenAI's models from gpt-5.4 on refuse function tools on
-    chat completions while they reason, some reason always, and some are not served there at all (spec: WIRE 1.8)."""
+    """Whether only /v1/responses can serve this chat request.
+
+    OpenAI's models from gpt-5.4 on refuse function tools on chat completions while they reason, some reason always, and
+    some are not served there at all (openai/openai-openapi#541, litellm#34569).
+    """
     if not to.host.responses:
         return False
     facts = to.facts
