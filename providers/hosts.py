@@ -1,19 +1,405 @@
-"""What differs between hosts that speak one protocol: a table of data. A new host is a row, or three lines of YAML."""
+"""What differs between hosts that speak one protocol: a table of data. A new host is a row, or three lines of YAML.
 
-from dataclasses import dataclass
+The user's own host takes any row as its start (`host: vllm`) and may override every field. host_edits.py applies a row
+to requests, openai.py reads the fields of the last group on the way back. Sources, read on 2026-11-23: the pages named
+at each row, the openai, groq, mistralai and openrouter SDKs' types, and the profiles of pydantic-ai-slim 2.68.0 and
+litellm 1.109.1 (MIT), which record what hosts answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One row. The user's configuration may override any field."""
+    """One row. The user's configuration may override any field. The defaults: a host that takes all OpenAI takes."""
 
+    # Where it is
     protocol: str = "openai"
     base_url: str = ""
     key_variable: str = ""  # the environment variable its documentation names; "" where no key is needed
-    usage: bool = True  # takes stream_options.include_usage
+    auth: str = "Authorization: Bearer {key}"  # the header that carries the key
+    path: str = "/{operation}"  # under base_url; {operation}: chat/completions, embeddings …, {model}: its id
+    query: Mapping[str, str] = field(default_factory=dict)  # of every call
+    free: bool = False  # runs on one's own machine: costs nothing per token
+
+    # Parameters of a request; all names are the client's, unless it says "there"
+    usage: bool = True  # takes stream_options.include_usage; otherwise stream_options is left out
+    openai_rules: bool = False  # serves OpenAI's models by OpenAI's rules: Model.chat and Model.chat_tools hold
+    responses: bool = False  # has /v1/responses
+    rename: Mapping[str, str] = field(default_factory=dict)  # parameter → its name there
+    drop: tuple[str, ...] = ()  # only tune: left out and named in x-modelserver-dropped
+    refuse: tuple[str, ...] = ()  # without them the client would misread the answer: 400, unless they ask for nothing
+    clamp: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # parameter → least, most
+    efforts: Mapping[str, str] = field(default_factory=dict)  # reasoning_effort → its name there; others by the model's
+    effort: tuple[str, ...] = ("reasoning_effort",)  # where it goes there, as a path of keys; (): nowhere
+    thinking: Mapping[str, Any] = field(default_factory=dict)  # body fields that switch reasoning on, for any effort
+    no_thinking: Mapping[str, Any] = field(default_factory=dict)  # … and off: sent instead of the effort none
+    expose: Mapping[str, Any] = field(default_factory=dict)  # body fields that make a reasoning model's text visible
+    json_schema: bool = True  # takes response_format json_schema; otherwise json_object and the schema in words
+
+    # Tools
+    custom_tools: bool = True  # takes tools of other types than function; otherwise 400
+    strict_tools: bool = True  # takes function.strict; otherwise it is left out
+    tool_choice: Mapping[str, str] = field(default_factory=dict)  # value → its name there
+    # takes tool_choice required and named ones; only while not reasoning; never; "none": takes no tool_choice at all
+    forced_tools: Literal["yes", "without_thinking", "no", "none"] = "yes"
+    tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
+
+    # Messages
+    roles: Mapping[str, str] = field(default_factory=dict)  # role → its name there
+    merge_system: bool = False  # takes one system message: those at the start are joined
+    join_text: bool = False  # a content of text parts only is joined to a string
+    null_content: bool = True  # takes content null; otherwise ""
+    strip: frozenset[str] = frozenset()  # fields it refuses in messages, their parts and tool calls, and in tools
+    reasoning_key: str = ""  # what an assistant message's reasoning_content is called there; "": as it came
+    reasoning_back: bool = False  # while reasoning, assistant messages with tool calls must bring theirs back
+    inline_images: bool = False  # does not fetch image URLs
+    images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
+
+    # The way back
+    think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
 
+def endpoint(host: Host, base_url: str, model: str, operation: str = "chat/completions") -> str:
+    """The URL of an operation (chat/completions, embeddings, responses) for a model at base_url, query included."""
+    path = host.path.format(operation=operation, model=quote(model, safe=""))
+    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in host.query.items())
+    return base_url.rstrip("/") + path + (f"?{query}" if query else "")
+
+
+def key_header(host: Host, key: str) -> dict[str, str]:
+    """The header that authenticates a call, if there is a key."""
+    name, _, value = host.auth.partition(": ")
+    return {name: value.format(key=key)} if key else {}
+
+
+# What clients send back as it came, or send for another provider, and strict hosts refuse: OpenAI (400 "Unknown
+# parameter: 'messages[1].tool_calls[0].index'", '…content[0].cache_control'), Groq and Cerebras (400 "property
+# 'reasoning_content' is unsupported"), Mistral (422 "Extra inputs are not permitted").
+_FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "cache_control",
+                      "index", "extra_content"})  # fmt: skip
+_ANSWERED = _FOREIGN | {"refusal", "annotations", "audio", "function_call", "images"}
+_ONLY_MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
+_OPENAI_ONLY = ("store", "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+                "verbosity", "web_search_options", "service_tier")  # fmt: skip
+_AUDIO_OUT = ("modalities", "audio")
+_SYSTEM = {"developer": "system"}
+_LOW_TO_HIGH = {"minimal": "low", "xhigh": "high", "max": "high"}
+_LOW_HIGH_MAX = {"minimal": "low", "medium": "high", "xhigh": "max"}
+_OFF: dict[str, Any] = {"thinking": {"type": "disabled"}}
+
+# fmt: off
 HOSTS: dict[str, Host] = {
-    "openai": Host(base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY"),
-    "echo": Host(protocol="echo"),
+    # developers.openai.com/api/reference/resources/chat
+    "openai": Host(
+        base_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+        openai_rules=True,
+        responses=True,
+        efforts={"max": "xhigh"},  # chat completions refuses max on every model
+        strip=_FOREIGN,
+    ),
+    # learn.microsoft.com/azure/ai-services/openai/reference: base_url is https://NAME.openai.azure.com, a model is a
+    # deployment's name. For the newer v1 API take azure_v1, with https://NAME.openai.azure.com/openai/v1.
+    "azure": Host(
+        key_variable="AZURE_OPENAI_API_KEY",
+        auth="api-key: {key}",
+        path="/openai/deployments/{model}/{operation}",
+        query={"api-version": "2024-10-21"},
+        openai_rules=True,
+        efforts={"max": "xhigh"},
+        strip=_FOREIGN,
+    ),
+    "azure_v1": Host(
+        key_variable="AZURE_OPENAI_API_KEY",
+        auth="api-key: {key}",
+        openai_rules=True,
+        responses=True,
+        efforts={"max": "xhigh"},
+        strip=_FOREIGN,
+    ),
+    # api-docs.deepseek.com/guides/thinking_mode, /api/create-chat-completion
+    "deepseek": Host(
+        base_url="https://api.deepseek.com",
+        key_variable="DEEPSEEK_API_KEY",
+        rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
+        drop=(*_OPENAI_ONLY, "logit_bias", "parallel_tool_calls"),
+        refuse=("n", *_AUDIO_OUT),
+        efforts=_LOW_HIGH_MAX | {"xhigh": "high"},
+        no_thinking=_OFF,
+        json_schema=False,
+        custom_tools=False,
+        forced_tools="without_thinking",
+        roles=_SYSTEM,
+        strip=_ANSWERED - {"reasoning_content"},
+        reasoning_key="reasoning_content",
+        reasoning_back=True,
+    ),
+    # console.groq.com/docs/openai, /docs/reasoning
+    "groq": Host(
+        base_url="https://api.groq.com/openai/v1",
+        key_variable="GROQ_API_KEY",
+        usage=False,
+        drop=("logit_bias", "presence_penalty", "frequency_penalty", "store", "metadata", "prediction", "verbosity",
+              "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "web_search_options"),
+        refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),
+        efforts=_LOW_TO_HIGH,
+        expose={"reasoning_format": "parsed"},
+        custom_tools=False,
+        roles=_SYSTEM,
+        strip=_ANSWERED,
+        think_tags=True,  # the default of some models
+    ),
+    # docs.mistral.ai/api
+    "mistral": Host(
+        base_url="https://api.mistral.ai/v1",
+        key_variable="MISTRAL_API_KEY",
+        usage=False,
+        rename=_ONLY_MAX_TOKENS | {"seed": "random_seed"},
+        drop=(*_OPENAI_ONLY, "user", "logit_bias"),
+        refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
+        efforts={"minimal": "high", "low": "high", "medium": "high", "xhigh": "high", "max": "high"},
+        tool_choice={"required": "any"},
+        tool_ids="nine",
+        custom_tools=False,
+        roles=_SYSTEM,
+        strip=_ANSWERED,
+    ),
+    # openrouter.ai/docs/api-reference/parameters
+    "openrouter": Host(
+        base_url="https://openrouter.ai/api/v1",
+        key_variable="OPENROUTER_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        effort=("reasoning", "effort"),
+    ),
+    # docs.together.ai/reference/chat-completions-1
+    "together": Host(
+        base_url="https://api.together.xyz/v1",
+        key_variable="TOGETHER_API_KEY",
+        usage=False,
+        rename=_ONLY_MAX_TOKENS,
+        drop=_OPENAI_ONLY,
+        refuse=_AUDIO_OUT,
+        efforts=_LOW_TO_HIGH,
+        roles=_SYSTEM,
+        think_tags=True,
+    ),
+    # docs.x.ai/docs/api-reference
+    "xai": Host(
+        base_url="https://api.x.ai/v1",
+        key_variable="XAI_API_KEY",
+        drop=("store", "metadata", "prediction", "verbosity", "prompt_cache_retention", "safety_identifier"),
+        refuse=_AUDIO_OUT,
+        efforts={"minimal": "low"},
+        custom_tools=False,
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+    ),
+    # platform.moonshot.ai/docs/guide/migrating-from-openai-to-kimi
+    "moonshot": Host(
+        base_url="https://api.moonshot.ai/v1",
+        key_variable="MOONSHOT_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "logit_bias", "seed", "parallel_tool_calls", "user"),
+        refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
+        clamp={"temperature": (0, 1)},
+        efforts=_LOW_HIGH_MAX,
+        no_thinking=_OFF,
+        json_schema=False,
+        custom_tools=False,
+        strict_tools=False,
+        forced_tools="no",
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+        inline_images=True,
+    ),
+    # docs.z.ai/api-reference/llm/chat-completion (open.bigmodel.cn/api/paas/v4 in China)
+    "zhipu": Host(
+        base_url="https://api.z.ai/api/paas/v4",
+        key_variable="ZAI_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "logit_bias", "parallel_tool_calls", "presence_penalty", "frequency_penalty"),
+        refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),
+        clamp={"temperature": (0, 1)},
+        efforts=_LOW_HIGH_MAX,
+        no_thinking=_OFF,
+        json_schema=False,
+        custom_tools=False,
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+    ),
+    # help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope (dashscope.aliyuncs.com in China)
+    "dashscope": Host(
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        key_variable="DASHSCOPE_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "logit_bias", "user"),
+        effort=(),
+        thinking={"enable_thinking": True},
+        no_thinking={"enable_thinking": False},
+        custom_tools=False,
+        strict_tools=False,
+        forced_tools="without_thinking",
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+    ),
+    # docs.siliconflow.cn/docs/api/chat-completions-post (api.siliconflow.com abroad)
+    "siliconflow": Host(
+        base_url="https://api.siliconflow.cn/v1",
+        key_variable="SILICONFLOW_API_KEY",
+        usage=False,  # it reports usage unasked
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "logit_bias", "seed", "user", "parallel_tool_calls"),
+        refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
+        effort=(),
+        thinking={"enable_thinking": True},
+        no_thinking={"enable_thinking": False},
+        custom_tools=False,
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+    ),
+    # docs.fireworks.ai/api-reference/post-chatcompletions
+    "fireworks": Host(
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_variable="FIREWORKS_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=("store", "metadata", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention"),
+        refuse=_AUDIO_OUT,
+        efforts={"minimal": "low"},
+        custom_tools=False,
+        tool_choice={"required": "any"},
+        roles=_SYSTEM,
+        reasoning_key="reasoning_content",
+        think_tags=True,
+    ),
+    # deepinfra.com/docs/advanced/openai_api, /function_calling
+    "deepinfra": Host(
+        base_url="https://api.deepinfra.com/v1/openai",
+        key_variable="DEEPINFRA_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=_OPENAI_ONLY,
+        refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
+        efforts=_LOW_TO_HIGH,
+        custom_tools=False,
+        forced_tools="no",
+        roles=_SYSTEM,
+        think_tags=True,
+    ),
+    # inference-docs.cerebras.ai/api-reference/chat-completions
+    "cerebras": Host(
+        base_url="https://api.cerebras.ai/v1",
+        key_variable="CEREBRAS_API_KEY",
+        drop=("logit_bias", "presence_penalty", "frequency_penalty", "store", "metadata", "verbosity",
+              "web_search_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+        refuse=("n", *_AUDIO_OUT),
+        custom_tools=False,
+        roles=_SYSTEM,
+        strip=_ANSWERED,
+    ),
+    # docs.perplexity.ai/api-reference/chat-completions-post
+    "perplexity": Host(
+        base_url="https://api.perplexity.ai",
+        key_variable="PERPLEXITY_API_KEY",
+        rename=_ONLY_MAX_TOKENS,
+        drop=("store", "metadata", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+              "prediction", "service_tier", "logit_bias", "seed", "user", "parallel_tool_calls"),
+        refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),
+        custom_tools=False,
+        roles=_SYSTEM,
+        strip=_ANSWERED,
+        think_tags=True,
+    ),
+    # huggingface.co/docs/inference-providers: routes to many of the hosts above
+    "huggingface": Host(
+        base_url="https://router.huggingface.co/v1",
+        key_variable="HF_TOKEN",
+        rename=_ONLY_MAX_TOKENS,
+        drop=_OPENAI_ONLY,
+        refuse=_AUDIO_OUT,
+        custom_tools=False,
+        roles=_SYSTEM,
+        strip=_ANSWERED,
+        think_tags=True,
+    ),
+    # github.com/ollama/ollama/blob/main/docs/api/openai-compatibility.mdx
+    "ollama": Host(
+        base_url="http://127.0.0.1:11434/v1",
+        free=True,
+        rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
+        drop=(*_OPENAI_ONLY, "logit_bias", "user", "parallel_tool_calls"),
+        refuse=("n", *_AUDIO_OUT),
+        efforts={"minimal": "low", "xhigh": "max"},
+        custom_tools=False,
+        forced_tools="none",
+        roles=_SYSTEM,
+        join_text=True,  # it would make a message of every part
+        null_content=False,
+        reasoning_key="reasoning",
+        inline_images=True,
+        images=("image/png", "image/jpeg", "image/webp"),
+        think_tags=True,
+    ),
+    # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    "vllm": Host(
+        base_url="http://127.0.0.1:8000/v1",
+        free=True,
+        drop=("store", "metadata", "prediction", "verbosity", "web_search_options"),
+        refuse=_AUDIO_OUT,
+        custom_tools=False,
+        roles=_SYSTEM,
+        merge_system=True,  # some chat templates refuse a second one
+        reasoning_key="reasoning",
+        think_tags=True,
+    ),
+    # github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+    "llamacpp": Host(
+        base_url="http://127.0.0.1:8080/v1",
+        free=True,
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "user"),
+        refuse=_AUDIO_OUT,
+        custom_tools=False,
+        roles=_SYSTEM,
+        merge_system=True,
+        null_content=False,
+        reasoning_key="reasoning_content",
+        inline_images=True,
+        think_tags=True,
+    ),
+    # lmstudio.ai/docs/developer/openai-compat
+    "lmstudio": Host(
+        base_url="http://127.0.0.1:1234/v1",
+        free=True,
+        rename=_ONLY_MAX_TOKENS,
+        drop=(*_OPENAI_ONLY, "user", "parallel_tool_calls"),
+        refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),
+        custom_tools=False,
+        roles=_SYSTEM,
+        merge_system=True,
+        join_text=True,
+        null_content=False,
+        reasoning_key="reasoning_content",
+        inline_images=True,
+        think_tags=True,
+    ),
+    # Other protocols: one row each, read by their own modules
+    "anthropic": Host(
+        protocol="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        key_variable="ANTHROPIC_API_KEY",
+        auth="x-api-key: {key}",
+        path="/messages",
+    ),
+    "gemini": Host(
+        protocol="gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        key_variable="GEMINI_API_KEY",
+        auth="x-goog-api-key: {key}",
+        path="/models/{model}:{operation}",
+    ),
+    "echo": Host(protocol="echo", free=True),
 }
+# fmt: on

@@ -134,6 +134,16 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
         {"context": 1_048_576, "max_output": 65_536, "vision": True, "pdf": True, "audio": True}
         | {"reasoning": "on", "budget": True},
     ),
+    (
+        "kimi-k3-preview",
+        "moonshot",
+        {"max_tokens": "max_tokens", "reasoning": "always", "sampling": "no"} | {"efforts": ("low", "high", "max")},
+    ),
+    (
+        "moonshotai/kimi-k3",
+        "openrouter",
+        {"max_tokens": "max_tokens", "reasoning": "always"} | {"efforts": ("low", "high", "max")},
+    ),
     ("meta-llama/llama-9", "openrouter", {}),
     ("my-own-model", "", {}),
 ]
@@ -302,6 +312,16 @@ def test_a_users_row_may_be_like_another_but_costs_its_own() -> None:
     assert known("nova", **extra) == expected
     kept = known("gpt-5.6-terra", **{"gpt-5.6-terra": {"like": "gpt-4o"}})
     assert (kept["price"], kept.get("sampling")) == (TERRA["price"], None)
+
+
+def test_a_row_like_a_provider_s_row_is_not_bound_to_it() -> None:
+    expected = {"context": 8192, "max_output": 8192, "max_tokens": "max_tokens"}
+    assert known("mine", "lab", mine={"like": "llama3.1"}) == expected
+
+
+def test_a_provider_s_pattern_wins_over_the_general_one() -> None:
+    models = Models.parse('families: {}\nmodels: {"a*": [{provider: lab, vision: true}, {audio: true}]}')
+    assert (models.of("ab", "lab").vision, models.of("ab", "other").vision) == (True, False)
 
 
 def test_a_users_pattern_has_no_price_of_one_model() -> None:

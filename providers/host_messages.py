@@ -1,0 +1,160 @@
+"""The messages of a chat request as a host takes them: small steps, chosen by its row. Pure, copy on write."""
+
+import re
+from hashlib import sha1
+from typing import Any, Final, Protocol
+
+from . import wire
+from .contract import Json
+from .errors import BadRequest
+from .hosts import Host
+from .media import data_uri, is_data_uri
+
+_NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class Step(Protocol):
+    """One edit of one message, which is messages[index]. Returns the message itself where there is nothing to do."""
+
+    def __call__(self, message: Json, host: Host, index: int) -> Json: ...
+
+
+def edit_messages(messages: list[Json], host: Host, thinks: bool) -> list[Json]:
+    """The messages as `host` takes them; thinks: whether the model will reason."""
+    edited = messages
+    for step in _steps(host, thinks):
+        edited = [step(message, host, index) for index, message in enumerate(edited)]
+    return _one_system(edited) if host.merge_system else edited
+
+
+def _steps(host: Host, thinks: bool) -> list[Step]:
+    steps: list[Step] = []
+    if host.strip:
+        steps.append(_strip)
+    if host.roles:
+        steps.append(_role)
+    if host.reasoning_key:
+        steps.append(_reasoning)
+    if host.reasoning_back and thinks:
+        steps.append(_reasoning_back)
+    if host.tool_ids == "nine":
+        steps.append(_ids)
+    if host.join_text:
+        steps.append(_joined)
+    if not host.null_content:
+        steps.append(_no_null)
+    if host.images:
+        steps.append(_images)
+    return steps
+
+
+def _role(message: Json, host: Host, index: int) -> Json:
+    role = message["role"]
+    return message | {"role": host.roles[role]} if role in host.roles else message
+
+
+def _strip(message: Json, host: Host, index: int) -> Json:
+    if not host.strip.isdisjoint(message):
+        message = without(message, host.strip)
+    if type(message.get("content")) is not str or "tool_calls" in message:
+        for name in "content", "tool_calls":
+            inner = message.get(name)
+            if isinstance(inner, list) and not all(map(host.strip.isdisjoint, inner)):
+                message = message | {name: [without(item, host.strip) for item in inner]}
+    return message
+
+
+def without(value: Json, names: frozenset[str]) -> Json:
+    return {name: item for name, item in value.items() if name not in names}
+
+
+def _reasoning(message: Json, host: Host, index: int) -> Json:
+    """Reasoning goes back under the name the host gave it; this server calls it reasoning_content."""
+    if "reasoning_content" not in message or host.reasoning_key == "reasoning_content":
+        return message
+    return {host.reasoning_key: message["reasoning_content"]} | without(message, frozenset({"reasoning_content"}))
+
+
+def _reasoning_back(message: Json, host: Host, index: int) -> Json:
+    """DeepSeek: 400 "The reasoning_content in the thinking mode must be passed back to the API." A blank will do."""
+    if not message.get("tool_calls") or isinstance(message.get(host.reasoning_key), str):
+        return message
+    return message | {host.reasoning_key: " "}
+
+
+def _ids(message: Json, host: Host, index: int) -> Json:
+    if calls := message.get("tool_calls"):
+        return message | {"tool_calls": [call | {"id": nine(call["id"])} for call in calls]}
+    if "tool_call_id" in message:
+        return message | {"tool_call_id": nine(message["tool_call_id"])}
+    return message
+
+
+def nine(call_id: str) -> str:
+    """A tool call id as Mistral takes it: nine letters or digits, always the same nine for one id."""
+    if _NINE.fullmatch(call_id):
+        return call_id
+    number = int.from_bytes(sha1(call_id.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest())
+    digits = ""
+    for _ in range(9):
+        number, digit = divmod(number, 62)
+        digits += _BASE62[digit]
+    return digits
+
+
+def _joined(message: Json, host: Host, index: int) -> Json:
+    parts = message.get("content")
+    if not isinstance(parts, list) or any(part.get("type") != "text" for part in parts):
+        return message
+    return message | {"content": "\n".join(part["text"] for part in parts)}
+
+
+def _no_null(message: Json, host: Host, index: int) -> Json:
+    return message | {"content": ""} if message.get("content") is None else message
+
+
+def _images(message: Json, host: Host, index: int) -> Json:
+    parts = message.get("content")
+    for place, part in enumerate(parts if isinstance(parts, list) else ()):
+        if part.get("type") == "image_url" and is_data_uri(url := part["image_url"]["url"]):
+            param = f"messages[{index}].content[{place}].image_url.url"
+            if (kind := data_uri(url, param).type) not in host.images:
+                raise BadRequest(
+                    f"This model does not read images of the type {kind}; it takes {', '.join(host.images)}.",
+                    param=param,
+                    code="invalid_image_format",
+                )
+    return message
+
+
+def _one_system(messages: list[Json]) -> list[Json]:
+    """The system messages at the start as one; chat templates of open models refuse a second."""
+    count = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    if count < 2:
+        return messages
+    text = "\n\n".join(_text(message.get("content")) for message in messages[:count])
+    return [messages[0] | {"content": text}, *messages[count:]]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(part.get("text", "") for part in content)
+    return content or ""
+
+
+def json_schema_in_words(out: Json) -> None:
+    """response_format json_schema → json_object, the schema in the system message: most models keep to it."""
+    schema = out["response_format"].get("json_schema") or {}
+    words = "Answer with one JSON object and nothing else. It must fit this JSON schema:\n"
+    words += wire.text(schema.get("schema", {}))
+    if said := schema.get("description"):
+        words += f"\nIt is: {said}"
+    messages = out["messages"]
+    first = messages[0]
+    if first["role"] == "system":
+        first = first | {"content": f"{_text(first.get('content'))}\n\n{words}"}
+        out["messages"] = [first, *messages[1:]]
+    else:
+        out["messages"] = [{"role": "system", "content": words}, *messages]
+    out["response_format"] = {"type": "json_object"}
