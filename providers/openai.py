@@ -15,6 +15,8 @@ from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, tidy, usa
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Failure, Truncated, UpstreamFailed, from_upstream
+from .host_edits import edit
+from .hosts import endpoint, key_header
 from .sse import DONE
 
 # In-band errors have no HTTP status: the type or code they carry stands for one.
@@ -44,20 +46,18 @@ _STATUS = {
 
 
 def request(body: Json, to: Upstream) -> Call:
-    """The chat request for this host: the client's own, with the target's model and usage always asked for."""
-    body = {**body, "model": to.model}
-    stream = body.get("stream") is True
-    if stream and to.host.usage:
-        body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
-    elif "stream_options" in body:
-        del body["stream_options"]
-    headers = {"Authorization": f"Bearer {to.api_key}"} if to.api_key else {}
-    return Call(f"{to.base_url}/chat/completions", headers, body, stream)
+    """The chat request as this host and this model take it (host_edits.py).
+
+    Raises Unsupported, BadRequest.
+    """
+    edited, dropped = edit(body, to)
+    url = endpoint(to.host, to.base_url, to.model)
+    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
 
 
 def fetches(url: str, to: Upstream) -> bool:
-    """OpenAI fetches image URLs itself."""
-    return False
+    """Whether the host leaves fetching to us."""
+    return to.host.inline_images
 
 
 def stream(call: Call, to: Upstream) -> Translator:
