@@ -46,6 +46,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     thinking: tuple[str, ...] = ()  # thinking.type values it takes: adaptive, enabled, disabled, between_tools
     forced_tools: bool = True  # takes tool_choice any/tool
     prefill: bool = True  # the last message may be the assistant's
+    # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
+    default_output: int | None = None
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
