@@ -90,8 +90,10 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
                 blocks = _parts(message, at) or [_text("(empty message)")]
                 yield {"role": "user", "content": _marked(blocks, message)}
             case _:
-                text = "\n\n".join(block["text"] for block in _texts(message, at))
-                yield {"role": "user", "content": [_text(f"<system>\n{text}\n</system>")] if text else []}
+                blocks = _texts(message, at)
+                text = "\n\n".join(block["text"] for block in blocks)
+                mark = _cache(blocks[-1]) if blocks else {}
+                yield {"role": "user", "content": [_text(f"<system>\n{text}\n</system>") | mark] if text else []}
     _check_answered(unanswered, f"messages[{len(messages) - 1}]")
 
 
