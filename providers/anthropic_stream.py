@@ -50,6 +50,7 @@ class Answer:
         self.way = way
         self.reasoning = reasoning
         self.started = False
+        self.opened = False  # a block was: from here on the answer cannot begin anew
         self.length = 0  # characters of content so far
         self.calls = 0
         self.counted: Json = {}
@@ -64,14 +65,17 @@ class Answer:
         self.answered = False  # by the tool that stands for response_format
 
     def begin(self, event: Json) -> list[Json]:
+        if self.opened:  # what a proxy does that tries again in the middle; the client has half of the first answer
+            raise BadOutput("The upstream began its answer a second time.")
+        self._count(event["message"].get("usage"))
         if self.started:
             return []
         self.started = True
-        self._count(event["message"].get("usage"))
         return [chunk({"role": "assistant", "content": ""})]
 
     def open(self, event: Json) -> list[Json]:
         at, block = event["index"], event["content_block"]
+        self.opened = True
         match block:
             case {"type": "text"}:
                 self.cited[at] = self.length, list(block.get("citations") or ())

@@ -1,4 +1,4 @@
-"""A Claude request → the OpenAI request that asks for the same, where there is one; and whether a Claude request is valid."""
+"""A Claude request → the OpenAI request that asks for the same; and whether a Claude request is valid."""
 
 import base64
 import json

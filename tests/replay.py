@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oracles import Json, cut
+
 from providers import Call, Provider, Upstream
 from providers.sse import Decoder
 

@@ -5,10 +5,10 @@ import copy
 import hashlib
 from typing import Any, NamedTuple
 
-import pytest
-
 import claude_facts as facts
 import claude_requests
+import pytest
+
 from providers import Upstream, anthropic
 from providers.chat import collect
 from providers.errors import BadRequest, Unsupported
@@ -60,7 +60,7 @@ def to(model: Model, **options: Any) -> Upstream:
 
 
 class Case(NamedTuple):
-    """A request and the whole body it becomes, but for model and stream, and for max_tokens and tools where not told."""
+    """A request and the whole body it becomes, but for model, stream, and max_tokens where the model's own is meant."""
 
     id: str
     asked: Json
@@ -212,7 +212,7 @@ MESSAGES = [
                 "content": [
                     use("a", _raw_arguments="{bad"),
                     use("b", _raw_arguments="[1]"),
-                    use("c", **{"北": "\n\u2028"}),
+                    use("c", 北="\n\u2028"),
                 ],
             },
             {"role": "user", "content": [result(id) for id in "abc"]},
@@ -223,8 +223,8 @@ MESSAGES = [
         [HI, {"role": "assistant", "tool_calls": [call("call|1:x")]}, tool("call|1:x")],
         [
             user("x"),
-            {"role": "assistant", "content": [use("call_1_x_" + hashlib.sha1(b"call|1:x").hexdigest()[:6])]},
-            {"role": "user", "content": [result("call_1_x_" + hashlib.sha1(b"call|1:x").hexdigest()[:6])]},
+            {"role": "assistant", "content": [use("call_1_x_6cd491")]},
+            {"role": "user", "content": [result("call_1_x_6cd491")]},
         ],
     ),
     history(
@@ -232,10 +232,10 @@ MESSAGES = [
         [HI, *([{"role": "assistant", "tool_calls": [call("f:0")]}, tool("f:0")] * 2)],
         [
             user("x"),
-            {"role": "assistant", "content": [use(f"f_0_{hashlib.sha1(b'f:0').hexdigest()[:6]}")]},
-            {"role": "user", "content": [result(f"f_0_{hashlib.sha1(b'f:0').hexdigest()[:6]}")]},
-            {"role": "assistant", "content": [use(f"f_0_{hashlib.sha1(b'f:0').hexdigest()[:6]}_2")]},
-            {"role": "user", "content": [result(f"f_0_{hashlib.sha1(b'f:0').hexdigest()[:6]}_2")]},
+            {"role": "assistant", "content": [use("f_0_d1dda5")]},
+            {"role": "user", "content": [result("f_0_d1dda5")]},
+            {"role": "assistant", "content": [use("f_0_d1dda5_2")]},
+            {"role": "user", "content": [result("f_0_d1dda5_2")]},
         ],
     ),
     history(
