@@ -160,3 +160,25 @@ def test_every_request_that_openai_can_express() -> None:
     assert valid > 400
     assert "" not in differ, "a conversation was changed for no reason known"
     assert all(reason.startswith("400 ") for reason in refused), "we refuse what the API took"
+
+
+def test_every_recorded_error_is_named_and_says_nothing_of_the_account() -> None:
+    kinds: Counter[str] = Counter()
+    for exchange in EXCHANGES:
+        status = exchange["response"]["status"]
+        if status < 400:
+            continue
+        failure = anthropic.error(status, exchange["response"]["body"].encode())
+        kinds[f"{status} → {failure.status} {failure.code}"] += 1
+        low = failure.message.lower()
+        assert failure.message
+        assert not [word for word in ("anthropic", "claude", "http", "org", "req_", "<", "x-api-key") if word in low], low
+    print(f"\nerrors {dict(kinds)}")
+    assert kinds == {
+        "400 → 400 None": 4,
+        "401 → 502 upstream_auth_error": 4,
+        "404 → 404 model_not_found": 7,
+        "429 → 429 rate_limit_exceeded": 11,
+        "500 → 502 upstream_error": 1,
+        "529 → 503 overloaded": 1,
+    }
