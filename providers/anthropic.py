@@ -10,7 +10,7 @@ from typing import Any
 
 from . import wire
 from .anthropic_messages import history
-from .anthropic_params import others, refuse, think
+from .anthropic_params import others, refuse, think, tolerant
 from .anthropic_stream import Way, translate
 from .anthropic_tools import toolbox, with_history
 from .contract import Call, Json, Translator, Upstream, prime
@@ -18,6 +18,7 @@ from .errors import BadRequest, Failure, from_upstream
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
 _VERSION = "2023-06-01"
+_BINDING = "thinking-binding-controls-2026-08-01"
 # Error types of the API as HTTP statuses: in a stream there is no other. https://platform.claude.com/docs/en/api/errors
 _STATUS = {
     "invalid_request_error": 400,
@@ -76,6 +77,9 @@ def request(body: Json, to: Upstream) -> Call:
     past = history(body["messages"], thinking=thinking.on, prefill=prefill, lines=box.lines)
     if past.tools:
         box = with_history(box)
+    binding = to.facts.bound_thinking and past.thinking
+    if binding:
+        thinking = tolerant(thinking)
     config = {"effort": thinking.effort, "format": box.format}
     optional = {
         "system": past.system,
@@ -92,7 +96,8 @@ def request(body: Json, to: Upstream) -> Call:
         **others(body, to.facts, thinking.on, dropped),
         "stream": True,
     }
-    return Call(_url(to), _headers(to), upstream, True, tuple(dropped), Way(box.custom, box.json_tool))
+    headers = _headers(to, _BINDING if binding else None)
+    return Call(_url(to), headers, upstream, True, tuple(dropped), Way(box.custom, box.json_tool))
 
 
 def stream(call: Call, to: Upstream) -> Translator:
@@ -155,8 +160,11 @@ def _url(to: Upstream) -> str:
     return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
 
 
-def _headers(to: Upstream) -> dict[str, str]:
+def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
     headers = {"anthropic-version": _VERSION, "accept-encoding": "identity"}
     if to.api_key:
         headers["x-api-key"] = to.api_key
-    return headers | dict(to.options.get("headers") or {})
+    headers |= to.options.get("headers") or {}
+    if beta:
+        headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))
+    return headers

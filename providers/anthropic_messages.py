@@ -28,6 +28,7 @@ class History(NamedTuple):
     system: str | list[Json] | None
     messages: list[Json]
     tools: bool  # whether tool calls or results are part of it
+    thinking: bool  # whether thinking blocks are
 
 
 def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Iterable[str] = ()) -> History:
@@ -48,8 +49,13 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
     if turns[-1]["role"] == "assistant":
         _end(turns, prefill)
     _order(turns)
-    tools = any(block["type"] in ("tool_use", "tool_result") for turn in turns for block in turn["content"])
-    return History(_system(blocks), turns, tools)
+    kinds = {block["type"] for turn in turns for block in turn["content"]}
+    return History(
+        _system(blocks),
+        turns,
+        tools=not kinds.isdisjoint(("tool_use", "tool_result")),
+        thinking=not kinds.isdisjoint(("thinking", "redacted_thinking")),
+    )
 
 
 def thoughts(message: Json) -> list[Json]:

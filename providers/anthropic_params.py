@@ -142,6 +142,17 @@ def think(body: Json, facts: Model, shown: bool, dropped: dict[str, None]) -> Th
     return usual
 
 
+def tolerant(thinking: Thinking) -> Thinking:
+    """Thinking that goes on without the blocks it brings back when something before them has changed.
+
+    Some models refuse the request instead, and a gateway cannot promise an unchanged history: clients edit it, a forced
+    tool may have cut the tools, the keeper may have forgotten. Where no thinking was asked for, adaptive is what these
+    models do anyway. https://platform.claude.com/docs/en/build-with-claude/preserved-thinking
+    """
+    binding = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+    return thinking._replace(thinking={**(thinking.thinking or {"type": "adaptive"}), **binding})
+
+
 def _without(usual: Thinking, facts: Model, dropped: dict[str, None]) -> Thinking:
     if "adaptive" not in facts.thinking:  # thinks only when told to
         return usual
@@ -149,7 +160,8 @@ def _without(usual: Thinking, facts: Model, dropped: dict[str, None]) -> Thinkin
         return usual._replace(on=False, thinking={"type": "disabled"})
     dropped["reasoning_effort"] = None
     if "between_tools" in facts.thinking:
-        return usual._replace(thinking={"type": "between_tools"})
+        # It does think, but has no word for tolerance towards old blocks (see tolerant).
+        return usual._replace(on=not facts.bound_thinking, thinking={"type": "between_tools"})
     return usual._replace(effort=_effort("low", facts, {}))
 
 

@@ -19,8 +19,10 @@ OPUS_4_6 = Model(
 )
 OPUS_4_8 = Model(**_NEW, reasoning="off", thinking=("adaptive", "disabled"), efforts=_EFFORTS)
 HAIKU_5_5 = Model(**_NEW, reasoning="on", thinking=("adaptive", "disabled"), efforts=_EFFORTS)
-SONNET_5_5 = Model(**_NEW, reasoning="on", thinking=("adaptive", "between_tools"), efforts=_EFFORTS, forced_tools=False)
-OPUS_5_5 = Model(**_NEW, reasoning="always", thinking=("adaptive",), efforts=_EFFORTS, forced_tools=False)
+FABLE_5 = Model(**_NEW, reasoning="always", thinking=("adaptive",), efforts=_EFFORTS)
+_BOUND = {**_NEW, "efforts": _EFFORTS, "forced_tools": False, "bound_thinking": True}
+SONNET_5_5 = Model(**_BOUND, reasoning="on", thinking=("adaptive", "between_tools"))
+OPUS_5_5 = Model(**_BOUND, reasoning="always", thinking=("adaptive",))
 OPUS_4 = Model(
     max_output=32_000, default_output=4096, reasoning="off", thinking=("enabled", "disabled"), json_schema=False
 )

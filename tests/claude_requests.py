@@ -3,12 +3,13 @@
 import base64
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import anthropic.types
 import pydantic
 import typing_extensions
 from anthropic.types import message_create_params
+from anthropic.types.beta import message_create_params as beta_create_params
 
 Json = dict[str, Any]
 
@@ -141,16 +142,20 @@ def _thinking(body: Json) -> Json:
 
 def _forbid_unknown() -> None:
     """The SDK's types say what exists; a key they do not know is a mistake of ours."""
-    for thing in {**vars(anthropic.types), **vars(message_create_params)}.values():
+    places = (anthropic.types, message_create_params, anthropic.types.beta, beta_create_params)
+    for thing in [thing for place in places for thing in vars(place).values()]:
         if typing_extensions.is_typeddict(thing):
-            thing.__pydantic_config__ = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+            closed = thing.__extra_items__ is typing_extensions.NoExtraItems
+            extra: Literal["forbid", "allow"] = "forbid" if closed else "allow"
+            thing.__pydantic_config__ = pydantic.ConfigDict(extra=extra, arbitrary_types_allowed=True)
 
 
 _forbid_unknown()
 _ADAPTER: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(message_create_params.MessageCreateParamsStreaming)
+_BETA: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(beta_create_params.MessageCreateParamsStreaming)
 
 
-def validate(body: Json) -> None:
+def validate(body: Json, *, beta: bool = False) -> None:
     """Raises pydantic.ValidationError unless the anthropic SDK's own types accept this request body.
 
     They describe version 2026-10-21; temperature and top_p are those of 2023-06-01, which is the one we speak.
@@ -158,7 +163,8 @@ def validate(body: Json) -> None:
     sampling = {name: body[name] for name in ("temperature", "top_p") if name in body}
     assert len(sampling) < 2
     assert all(0 <= value <= 1 for value in sampling.values())
-    _exhaust(_ADAPTER.validate_python({name: value for name, value in body.items() if name not in sampling}))
+    adapter = _BETA if beta else _ADAPTER
+    _exhaust(adapter.validate_python({name: value for name, value in body.items() if name not in sampling}))
 
 
 def _exhaust(value: Any) -> None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import claude_facts as facts
+import claude_requests
 import oracles
 import pytest
 import replay
@@ -278,8 +279,25 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
 )
 def test_R2_thinking_that_the_client_brings_back_is_sent(carried: Json) -> None:
     history = [HI, {"role": "assistant", "content": "y", **carried, "tool_calls": [call()]}, tool()]
-    body = sent(history, facts.OPUS_5_5, tools=[F]).body
+    body = sent(history, facts.FABLE_5, tools=[F]).body
     assert body["messages"][1]["content"] == [THOUGHT, EMPTY, REDACTED, *text("y"), use()]
+    assert "thinking" not in body
+
+
+@pytest.mark.parametrize(("effort", "more"), [(None, {}), ("low", {"display": "summarized"})])
+def test_R2_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str | None, more: Json) -> None:
+    history = [HI, {"role": "assistant", "thinking_blocks": [THOUGHT], "tool_calls": [call()]}, tool()]
+    asks = {"reasoning_effort": effort} if effort else {}
+    upstream = to(facts.OPUS_5_5, headers={"anthropic-beta": "b-1"})
+    made = anthropic.request(asked(history, tools=[F], **asks), upstream)
+    binding = {"prefix_mismatch_behavior": "drop_block"}
+    assert made.body["thinking"] == {"type": "adaptive", **more, "block_binding": binding}
+    assert made.headers["anthropic-beta"] == "b-1,thinking-binding-controls-2026-08-01"
+    claude_requests.validate(made.body, beta=True)
+    fresh = anthropic.request(asked([HI], tools=[F]), upstream)
+    assert ("thinking" in fresh.body, fresh.headers["anthropic-beta"]) == (False, "b-1")
+    quiet = sent(history, facts.SONNET_5_5, tools=[F], reasoning_effort="none").body
+    assert (quiet["thinking"], quiet["messages"][1]["content"]) == ({"type": "between_tools"}, [use()])
 
 
 @pytest.mark.parametrize(
@@ -294,7 +312,7 @@ def test_R2_thinking_is_not_sent_to_a_model_that_does_not_think_now(model: Any, 
 def test_R2_blocks_that_are_not_signed_are_not_sent() -> None:
     odd = [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "x"}, "x", None, THOUGHT]
     history = [HI, {"role": "assistant", "content": "y", "thinking_blocks": odd}, HI]
-    assert sent(history, facts.OPUS_5_5).body["messages"][1]["content"] == [THOUGHT, *text("y")]
+    assert sent(history, facts.FABLE_5).body["messages"][1]["content"] == [THOUGHT, *text("y")]
 
 
 def test_R3_thinking_comes_first_even_where_turns_merge() -> None:
@@ -304,7 +322,7 @@ def test_R3_thinking_comes_first_even_where_turns_merge() -> None:
         {"role": "assistant", "content": "b", "thinking_blocks": [THOUGHT], "tool_calls": [call()]},
         tool(),
     ]
-    assert sent(history, facts.OPUS_5_5, tools=[F]).body["messages"][1]["content"] == [
+    assert sent(history, facts.FABLE_5, tools=[F]).body["messages"][1]["content"] == [
         THOUGHT,
         *text("a", "b"),
         use(),
