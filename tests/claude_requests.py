@@ -168,6 +168,10 @@ def validate(body: Json, *, beta: bool = False) -> None:
 
 
 def _exhaust(value: Any) -> None:
+    # Where a block is none of the request's types, those of the answer (which allow anything) may still fit it.
+    assert not isinstance(value, pydantic.BaseModel), f"not a block of a request: {value!r}"
+    # Where a block is none of the request's types, those of the answer (which allow anything) may still fit it.
+    assert not isinstance(value, pydantic.BaseModel), f"not a block of a request: {value!r}"
     # Lists are declared as Iterable, which pydantic checks only as they are read.
     if isinstance(value, dict):
         for one in value.values():
