@@ -1,8 +1,8 @@
 """Wire formats, pure: one module per protocol. PROVIDERS is the whole list."""
 
-from . import echo, openai
+from . import anthropic, echo, openai
 from .contract import Call, Json, Provider, Translator, Upstream
 
-PROVIDERS: dict[str, Provider] = {"openai": openai, "echo": echo}
+PROVIDERS: dict[str, Provider] = {"openai": openai, "anthropic": anthropic, "echo": echo}
 
 __all__ = ["PROVIDERS", "Call", "Json", "Provider", "Translator", "Upstream"]

@@ -66,6 +66,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     forced_tools: bool = True  # takes tool_choice any/tool
     prefill: bool = True  # the last message may be the assistant's
     bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
+    # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
+    default_output: Tokens | None = None
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused

@@ -1,0 +1,168 @@
+"""The signature keeper: what a model thought before it called a tool, kept for clients that cannot carry it back.
+
+Claude, Gemini, DeepSeek and OpenAI's reasoning models want their thinking returned with the tool's result, signed and
+unaltered; most OpenAI clients keep only id, name and arguments of a call. So it is kept here under the call's id and
+put back on the next request. What the client did bring back wins. Lost is never wrong, only less: providers do without.
+
+Bounded in calls and in bytes; the longest unused goes first. In memory only: a restart forgets.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from providers import wire
+from providers.contract import Json
+
+# Kept of the message: thinking_blocks, reasoning_content, reasoning_items; of each call: extra_content.
+_OVERHEAD = 300  # bytes a kept call costs beside its content
+
+Key = tuple[str, str]  # scope, tool call id
+
+
+class _Record(NamedTuple):
+    """One assistant message with tool calls."""
+
+    keys: tuple[Key, ...]
+    names: dict[str, str]  # call id → name of the tool: ids of some upstreams (call_0) are not unique
+    fields: bytes  # JSON: frozen, and as small as it gets
+    extras: dict[str, bytes]  # call id → extra_content
+    size: int
+
+
+class Keeper:
+    """capacity: tool calls; limit: bytes in all.
+
+    scope keeps apart what must not meet: give it whatever names the client and the upstream. Ids are only as unique as
+    the upstream that made them, and one client's thinking must not reach another's conversation.
+    """
+
+    def __init__(self, capacity: int = 10_000, limit: int = 32 * 2**20) -> None:
+        self._capacity = capacity
+        self.limit = limit
+        self._records: dict[Key, _Record] = {}
+        self._ages: OrderedDict[tuple[Key, ...], None] = OrderedDict()  # longest unused first
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Tool calls kept."""
+        return len(self._records)
+
+    def watcher(self, scope: str = "") -> "Watcher":
+        """Something to show the chunks of one answer to."""
+        return Watcher(self, scope)
+
+    def remember(self, message: Json, scope: str = "") -> None:
+        """Keep what a whole assistant message carries."""
+        watcher = self.watcher(scope)
+        watcher.see({"choices": [{"index": 0, "delta": message}]})
+        watcher.done()
+
+    def restore(self, body: Json, scope: str = "") -> Json:
+        """The chat request with what its assistant messages lost; the same object when there is nothing to add."""
+        if not self._records:
+            return body
+        messages: list[Json] | None = None
+        for at, message in enumerate(body["messages"]):
+            if message.get("tool_calls") and (whole := self._restored(message, scope)) is not message:
+                messages = messages or list(body["messages"])
+                messages[at] = whole
+        return body if messages is None else {**body, "messages": messages}
+
+    def _restored(self, message: Json, scope: str) -> Json:
+        added: Json = {}
+        calls = message["tool_calls"]
+        for at, call in enumerate(calls):
+            record = self._records.get((scope, call.get("id", "")))
+            if record is None or record.names[call["id"]] != _name(call):
+                continue
+            self._ages.move_to_end(record.keys)
+            if not added and record.fields:
+                added = _lost(message, wire.decode(record.fields))
+            if (extra := record.extras.get(call["id"])) and call.get("extra_content") is None:
+                calls = list(calls) if calls is message["tool_calls"] else calls
+                calls[at] = {**call, "extra_content": wire.decode(extra)}
+        if calls is not message["tool_calls"]:
+            added["tool_calls"] = calls
+        return {**message, **added} if added else message
+
+    def keep(self, calls: dict[str, Json], fields: Json, scope: str) -> None:
+        """Keep fields of a message and extra_content of its calls (by id). For Watcher."""
+        extras = {id: wire.encode(extra) for id, call in calls.items() if (extra := call.get("extra_content"))}
+        if not extras and not fields:
+            return
+        kept = wire.encode(fields) if fields else b""
+        keys = tuple((scope, id) for id in calls)
+        size = len(kept) + sum(map(len, extras.values())) + _OVERHEAD * len(keys)
+        if size > self.limit or len(keys) > self._capacity:
+            return
+        for key in keys:
+            if key in self._records:
+                self._forget(self._records[key])
+        record = _Record(keys, {id: _name(call) for id, call in calls.items()}, kept, extras, size)
+        self._records |= dict.fromkeys(keys, record)
+        self._ages[keys] = None
+        self.size += size
+        while len(self._records) > self._capacity or self.size > self.limit:
+            oldest = next(iter(self._ages))
+            self._forget(self._records[oldest[0]])
+
+    def _forget(self, record: _Record) -> None:
+        for key in record.keys:
+            del self._records[key]
+        del self._ages[record.keys]
+        self.size -= record.size
+
+
+class Watcher:
+    """Sees the chunks of one answer go by and keeps what belongs to its tool calls, of the first choice."""
+
+    def __init__(self, keeper: Keeper, scope: str) -> None:
+        self._keeper = keeper
+        self._scope = scope
+        self._calls: dict[int, Json] = {}
+        self._lists: dict[str, list[Any]] = {}
+        self._reasoning: list[str] = []
+        self._size = 0
+
+    def see(self, chunk: Json) -> None:
+        """Take what is to be kept of one chunk."""
+        choices = chunk["choices"]
+        if not choices:
+            return
+        delta = choices[0].get("delta")
+        # Nearly every chunk is a piece of content.
+        if not delta or ("content" in delta and len(delta) == 1) or choices[0].get("index"):
+            return
+        if text := delta.get("reasoning_content"):
+            self._size += len(text)
+            if self._size <= self._keeper.limit:
+                self._reasoning.append(text)
+        for name in ("thinking_blocks", "reasoning_items"):
+            if more := delta.get(name):
+                self._lists.setdefault(name, []).extend(more)
+        for n, call in enumerate(delta.get("tool_calls") or ()):
+            known = self._calls.setdefault(call.get("index", n), {})
+            for name in ("id", "type", "function", "custom", "extra_content"):
+                if call.get(name) and name not in known:
+                    known[name] = call[name]
+
+    def done(self) -> None:
+        """The answer is complete. One that was cut short need not be kept: nobody can go on from it."""
+        fields: Json = dict(self._lists)
+        if self._reasoning:
+            fields["reasoning_content"] = "".join(self._reasoning)
+        calls = {call["id"]: call for call in self._calls.values() if "id" in call}
+        if calls:
+            self._keeper.keep(calls, fields, self._scope)
+
+
+def _lost(message: Json, fields: Json) -> Json:
+    """Those fields that the client did not bring back, in their own form or in OpenRouter's."""
+    if message.get("reasoning_details"):
+        fields.pop("thinking_blocks", None)
+    return {name: value for name, value in fields.items() if message.get(name) is None}
+
+
+def _name(call: Json) -> str:
+    name: str = (call.get("function") or call.get("custom") or {}).get("name") or ""
+    return name

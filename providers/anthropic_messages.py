@@ -1,0 +1,294 @@
+"""The conversation, as Claude takes it: system apart, user and assistant in turn, every call answered in the next turn.
+
+https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls: a user turn that answers tool calls
+begins with the results; an assistant turn begins with its thinking. Neighbours of one role become one turn: that is
+what keeps the results of parallel calls together.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from . import media, wire
+from .contract import Json
+from .errors import BadRequest, Unsupported
+from .turns import merged
+
+_SYSTEM = ("system", "developer")
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_ORDER = {"thinking": 0, "redacted_thinking": 0, "text": 1, "tool_use": 2}
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class History(NamedTuple):
+    """system: text, or blocks where one of them is marked for the cache; None when there is none."""
+
+    system: str | list[Json] | None
+    messages: list[Json]
+    tools: bool  # whether tool calls or results are part of it
+    thinking: bool  # whether thinking blocks are
+
+
+def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Iterable[str] = ()) -> History:
+    """OpenAI messages (validated) → Claude's system and turns.
+
+    thinking: whether thinking blocks may be sent. prefill: whether the last turn may be the assistant's.
+    lines: what the gateway adds to the system prompt. Raises BadRequest and Unsupported that name message and part.
+    """
+    leading = next((i for i, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
+    if leading == len(messages):
+        leading -= 1
+        messages = [*messages[:leading], {**messages[leading], "role": "user"}]
+    blocks = [block for i in range(leading) for block in _texts(messages[i], f"messages[{i}]")]
+    blocks += map(_text, lines)
+    turns = list(merged(_turns(messages, leading, thinking), "content"))
+    if not turns or turns[0]["role"] == "assistant":
+        turns.insert(0, _user("(conversation start)"))
+    if turns[-1]["role"] == "assistant":
+        _end(turns, prefill)
+    _order(turns)
+    kinds = {block["type"] for turn in turns for block in turn["content"]}
+    return History(
+        _system(blocks),
+        turns,
+        tools=not kinds.isdisjoint(("tool_use", "tool_result")),
+        thinking=not kinds.isdisjoint(("thinking", "redacted_thinking")),
+    )
+
+
+def thoughts(message: Json) -> list[Json]:
+    """The signed thinking a client brought back on an assistant message, as Claude gave it: altered, it is refused."""
+    if "thinking_blocks" in message:
+        return [block for block in message["thinking_blocks"] or () if _signed(block)]
+    details = (_thought(detail) for detail in message.get("reasoning_details") or ())
+    return [block for block in details if block]
+
+
+def tool_id(id: str) -> str:
+    """A tool call's id in Claude's alphabet; one that had to change stays unique by its hash."""
+    clean = _FOREIGN.sub("_", id)
+    return clean if clean == id and id else f"{clean}_{hashlib.sha1(id.encode(errors='replace')).hexdigest()[:6]}"  # noqa: S324
+
+
+def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
+    """One turn per message, blocks not yet in order."""
+    calls: dict[str, str] = {}  # of the assistant turn being answered: the client's id → the id sent
+    used: set[str] = set()
+    unanswered: set[str] = set()
+    for index in range(first, len(messages)):
+        message, at = messages[index], f"messages[{index}]"
+        match message["role"]:
+            case "assistant":
+                _check_answered(unanswered, at)
+                calls = _ids(message, at, used)
+                unanswered = set(calls)
+                yield {"role": "assistant", "content": _marked(_assistant(message, at, calls, thinking), message)}
+            case "tool":
+                id = message["tool_call_id"]
+                if id not in unanswered:
+                    known = "already has a result" if id in calls else "is not a tool call of the assistant turn before"
+                    raise BadRequest(f"The tool call {id!r} {known}.", param=f"{at}.tool_call_id")
+                unanswered.remove(id)
+                yield {"role": "user", "content": _marked([_result(message, at, calls[id])], message)}
+            case "user":
+                blocks = _parts(message, at) or [_text("(empty message)")]
+                yield {"role": "user", "content": _marked(blocks, message)}
+            case _:
+                blocks = _texts(message, at)
+                text = "\n\n".join(block["text"] for block in blocks)
+                mark = _cache(blocks[-1]) if blocks else {}
+                yield {"role": "user", "content": [_text(f"<system>\n{text}\n</system>") | mark] if text else []}
+    _check_answered(unanswered, f"messages[{len(messages) - 1}]")
+
+
+def _check_answered(unanswered: set[str], at: str) -> None:
+    if unanswered:
+        raise BadRequest(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. These have no response: {', '.join(sorted(unanswered))}",
+            param=f"{at}.role",
+        )
+
+
+def _ids(message: Json, at: str, used: set[str]) -> dict[str, str]:
+    """The ids of a message's tool calls → those sent: unique, though some clients count anew in each turn."""
+    ids: dict[str, str] = {}
+    for n, call in enumerate(message.get("tool_calls") or ()):
+        if call["id"] in ids:
+            raise BadRequest(f"The tool call id {call['id']!r} is used twice.", param=f"{at}.tool_calls[{n}].id")
+        new = clean = tool_id(call["id"])
+        turn = 2
+        while new in used:
+            new, turn = f"{clean}_{turn}", turn + 1
+        used.add(new)
+        ids[call["id"]] = new
+    return ids
+
+
+def _order(turns: list[Json]) -> None:
+    """Thinking, text, calls; results in the order of their calls, then the rest."""
+    asked: list[str] = []
+    for turn in turns:
+        blocks = turn["content"]
+        if turn["role"] == "assistant":
+            blocks.sort(key=lambda block: _ORDER.get(block["type"], 1))
+            asked = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        elif asked:
+            place = {id: n for n, id in enumerate(asked)}
+            blocks.sort(key=lambda block, place=place: place.get(block.get("tool_use_id"), len(place)))
+            asked = []
+
+
+def _end(turns: list[Json], prefill: bool) -> None:
+    """A last turn that is the assistant's: the beginning of the answer, where the model can go on from one."""
+    block = turns[-1]["content"][-1]
+    if prefill and block["type"] == "text":
+        turns[-1]["content"][-1] = {**block, "text": block["text"].rstrip()}  # trailing blanks are refused
+    else:
+        turns.append(_user("Continue."))
+
+
+def _system(blocks: list[Json]) -> str | list[Json] | None:
+    if any("cache_control" in block for block in blocks):
+        return blocks
+    return "\n\n".join(block["text"] for block in blocks) or None
+
+
+def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> list[Json]:
+    if message.get("audio"):
+        raise Unsupported("This model does not take audio.", param=f"{at}.audio")
+    blocks = thoughts(message) if thinking else []
+    text = _parts(message, at)
+    if not text and (refusal := message.get("refusal") or "").strip():
+        text = [_text(refusal)]
+    blocks += text
+    for call in message.get("tool_calls") or ():
+        blocks.append({"type": "tool_use", "id": ids[call["id"]], **_call(call)} | _cache(call))
+    return blocks
+
+
+def _call(call: Json) -> Json:
+    if call.get("type") == "custom":
+        return {"name": call["custom"]["name"], "input": {"input": call["custom"]["input"]}}
+    arguments = call["function"].get("arguments") or "{}"
+    try:
+        given = wire.decode(arguments.encode())
+    except ValueError:
+        given = None
+    # Models do write broken JSON, and the client sends it back: Claude takes only objects.
+    return {
+        "name": call["function"]["name"],
+        "input": given if isinstance(given, dict) else {"_raw_arguments": arguments},
+    }
+
+
+def _result(message: Json, at: str, id: str) -> Json:
+    result: Json = {"type": "tool_result", "tool_use_id": id}
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**result, "content": content} if content.strip() else result
+    blocks = _parts(message, at)
+    return {**result, "content": blocks} if blocks else result
+
+
+def _parts(message: Json, at: str) -> list[Json]:
+    """The content of any message as blocks, without the blank texts that Claude refuses."""
+    match message.get("content"):
+        case str(text):
+            return [_text(text)] if text.strip() else []
+        case [*parts]:
+            blocks = ((part, _block(part, f"{at}.content[{n}]")) for n, part in enumerate(parts))
+            return [block | _cache(part) for part, block in blocks if block["type"] != "text" or block["text"].strip()]
+    return []
+
+
+def _texts(message: Json, at: str) -> list[Json]:
+    blocks = _marked(_parts(message, at), message)
+    if any(block["type"] != "text" for block in blocks):
+        raise Unsupported("System messages hold text only.", param=f"{at}.content")
+    return blocks
+
+
+def _block(part: Json, at: str) -> Json:
+    match part:
+        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+            return _text(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}}:
+            return {"type": "image", "source": _image(url, f"{at}.image_url.url")}
+        case {"type": "file", "file": dict(file)}:
+            return _document(file, f"{at}.file")
+        case {"type": "input_audio"}:
+            raise Unsupported("This model does not take audio.", param=f"{at}.input_audio")
+    raise Unsupported(f"This model does not take content parts of type {part.get('type')!r}.", param=f"{at}.type")
+
+
+def _image(url: str, at: str) -> Json:
+    if media.is_data_uri(url):
+        image = media.data_uri(url, at)
+        if image.type not in _IMAGES:
+            raise BadRequest(
+                f"This model takes JPEG, PNG, GIF and WebP images, not {image.type}.",
+                param=at,
+                code="invalid_image_format",
+            )
+        return {"type": "base64", "media_type": image.type, "data": image.data}
+    if url[:8].lower() != "https://":  # http:// images were fetched on the way here, where that is allowed
+        raise BadRequest("An image URL must be https:// or a data URI.", param=at, code="invalid_image_url")
+    return {"type": "url", "url": url}
+
+
+def _document(file: Json, at: str) -> Json:
+    if not (uri := file.get("file_data")):
+        raise Unsupported("Files can only be sent inline, as file_data.", param=f"{at}.file_id")
+    document = media.data_uri(uri, f"{at}.file_data")
+    match document.type:
+        case "application/pdf":
+            source = {"type": "base64", "media_type": document.type, "data": document.data}
+        case "text/plain":
+            text = base64.b64decode(document.data).decode("utf-8", errors="replace")
+            source = {"type": "text", "media_type": document.type, "data": text}
+        case other:
+            raise Unsupported(f"This model takes PDF and plain text files, not {other}.", param=f"{at}.file_data")
+    title = {"title": file["filename"]} if file.get("filename") else {}
+    return {"type": "document", "source": source, **title}
+
+
+def _cache(thing: Json) -> Json:
+    """The cache mark of a message, part or call: not OpenAI's, but the only way for its clients to cache a prompt."""
+    return {"cache_control": thing["cache_control"]} if thing.get("cache_control") else {}
+
+
+def _marked(blocks: list[Json], message: Json) -> list[Json]:
+    """A mark on a message is one on its last block; thinking cannot carry it."""
+    if blocks and _ORDER.get(blocks[-1]["type"]) != 0:
+        blocks[-1] |= _cache(message)
+    return blocks
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _user(text: str) -> Json:
+    return {"role": "user", "content": [_text(text)]}
+
+
+def _signed(block: Any) -> bool:
+    match block:
+        case {"type": "thinking", "thinking": str(), "signature": str()} | {"type": "redacted_thinking", "data": str()}:
+            return True
+    return False
+
+
+def _thought(detail: Any) -> Json | None:
+    """OpenRouter's form of a thinking block → Claude's. https://openrouter.ai/docs/use-cases/reasoning-tokens"""
+    if not isinstance(detail, dict) or not str(detail.get("format") or "anthropic").startswith("anthropic"):
+        return None
+    match detail:
+        case {"type": "reasoning.text", "signature": str(signature)}:
+            return {"type": "thinking", "thinking": detail.get("text") or "", "signature": signature}
+        case {"type": "reasoning.encrypted", "data": str(data)}:
+            return {"type": "redacted_thinking", "data": data}
+    return None

@@ -1,0 +1,292 @@
+"""The way back from Claude: message stream events → chat completion chunks.
+
+https://platform.claude.com/docs/en/build-with-claude/streaming and recorded streams. A message is a list of blocks,
+each opened, grown and closed; of these the client gets text, tool calls and, when shown, thinking. Blocks of server
+tools, and everything that is new, pass by.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from . import wire
+from .chat import chunk, tool_call, usage, usage_chunk
+from .contract import Json, Translator
+from .errors import BadOutput, Failure, Truncated
+
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",  # server tools paused: going on would be a second call, which a stream must not hide
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "compaction": "length",
+    "refusal": "content_filter",
+}
+
+
+class Way(NamedTuple):
+    """What the way back must know of the way there (Call.state)."""
+
+    custom: frozenset[str] = frozenset()  # names of custom tools, which were sent as functions of one text
+    json_tool: str | None = None  # the tool whose input is the answer: response_format where it had to be emulated
+
+
+class _Tool:
+    """A tool_use block: where its arguments go."""
+
+    def __init__(self, kind: str, index: int, given: Json | None) -> None:
+        self.kind = kind  # function; custom; json: the answer itself
+        self.index = index  # among the tool calls, not among the blocks
+        self.given = given or {}  # arguments that came whole with the block
+        self.pieces: list[str] = []  # of a custom tool's input, which can only be read at its end
+        self.empty = True
+
+
+class Answer:
+    """The state of one answer. Each method takes an event and gives the chunks it makes."""
+
+    def __init__(self, way: Way, reasoning: bool) -> None:
+        self.way = way
+        self.reasoning = reasoning
+        self.started = False
+        self.opened = False  # a block was: from here on the answer cannot begin anew
+        self.length = 0  # characters of content so far
+        self.calls = 0
+        self.counted: Json = {}
+        self.stop: str | None = None
+        self.details: Json = {}
+        self.tools: dict[int, _Tool] = {}
+        self.thoughts: dict[int, tuple[Json, list[str]]] = {}  # block → (as it was opened, what was thought)
+        self.cited: dict[int, tuple[int, list[Json]]] = {}  # block → (where its text starts, its sources)
+        self.annotations: list[Json] = []
+        # Where the answer was to come as a tool call but need not, text may be a preamble: it waits for the end.
+        self.held: list[str] | None = [] if way.json_tool else None
+        self.answered = False  # by the tool that stands for response_format
+
+    def begin(self, event: Json) -> list[Json]:
+        if self.opened:  # what a proxy does that tries again in the middle; the client has half of the first answer
+            raise BadOutput("The upstream began its answer a second time.")
+        self._count(event["message"].get("usage"))
+        if self.started:
+            return []
+        self.started = True
+        return [chunk({"role": "assistant", "content": ""})]
+
+    def open(self, event: Json) -> list[Json]:
+        at, block = event["index"], event["content_block"]
+        self.opened = True
+        match block:
+            case {"type": "text"}:
+                self.cited[at] = self.length, list(block.get("citations") or ())
+                return self.text(block.get("text"))
+            case {"type": "tool_use", "id": id, "name": name}:
+                return self._call(at, id, name, block.get("input"))
+            case {"type": "thinking"}:
+                self.thoughts[at] = block, []
+                return self._think(block.get("thinking"))
+            case {"type": "redacted_thinking"}:
+                self.thoughts[at] = block, []
+        return []
+
+    def text(self, text: str | None) -> list[Json]:
+        if not text:
+            return []
+        if self.held is not None:
+            self.held.append(text)
+            return []
+        self.length += len(text)
+        return [chunk({"content": text})]
+
+    def grow(self, event: Json) -> list[Json]:
+        at = event["index"]
+        match event["delta"]:
+            case {"type": "text_delta", "text": text}:
+                return self.text(text)
+            case {"type": "input_json_delta", "partial_json": piece}:
+                tool = self.tools.get(at)
+                return self._argue(tool, piece) if tool and piece else []
+            case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
+                self.thoughts[at][1].append(text)
+                return self._think(text)
+            case {"type": "signature_delta", "signature": signature} if at in self.thoughts:
+                self.thoughts[at][0]["signature"] = signature
+            case {"type": "citations_delta", "citation": dict(citation)} if at in self.cited:
+                self.cited[at][1].append(citation)
+        return []
+
+    def close(self, event: Json) -> list[Json]:
+        at = event["index"]
+        if at in self.cited:
+            start, citations = self.cited.pop(at)
+            self.annotations += (_annotation(one, start, self.length) for one in citations if one.get("url"))
+        tool = self.tools.pop(at, None)
+        return self._settle(tool) if tool else []
+
+    def note(self, event: Json) -> list[Json]:
+        delta = event["delta"]
+        self.stop = delta.get("stop_reason") or self.stop
+        self.details = delta.get("stop_details") or self.details
+        self._count(event.get("usage"))
+        return []
+
+    def finish(self) -> list[Json]:
+        """The last chunks, at message_stop."""
+        if not self.started:
+            raise BadOutput("The upstream ended an answer that it never began.")
+        chunks = [piece for at in (*self.tools, *self.cited) for piece in self.close({"index": at})]
+        if self.held and not self.answered:
+            chunks.append(chunk({"content": "".join(self.held)}))
+        if self.thoughts:
+            chunks.append(chunk({"thinking_blocks": [_thought(*one) for one in self.thoughts.values()]}))
+        last: Json = {}
+        if self.annotations:
+            last["annotations"] = self.annotations
+        if self.stop == "refusal":
+            last["refusal"] = self.details.get("explanation") or "The model declined to answer."
+        return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage())]
+
+    def usage(self) -> Json:
+        """OpenAI's usage object of what the upstream has counted so far. Claude counts cached input apart."""
+        rows = [self.counted]
+        turns = self.counted.get("iterations") or ()
+        # After a compaction the top level counts the last turn only; the books need them all.
+        if not any(turn.get("type") == "fallback_message" for turn in turns):
+            rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
+        cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
+        return usage(
+            _sum(rows, "input_tokens") + cached + written,
+            _sum(rows, "output_tokens"),
+            cached=cached,
+            written=written,
+            reasoning=(self.counted.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+        )
+
+    def _reason(self) -> str:
+        if self.stop == "tool_use" and not self.calls:
+            return "stop"  # the tool that stood for response_format
+        return _FINISH.get(self.stop or "", "tool_calls" if self.calls else "stop")
+
+    def _count(self, counted: Json | None) -> None:
+        # Counts are cumulative, and what a later event leaves out or null still holds.
+        self.counted |= {name: value for name, value in (counted or {}).items() if value is not None}
+
+    def _think(self, text: str | None) -> list[Json]:
+        return [chunk({"reasoning_content": text})] if text and self.reasoning else []
+
+    def _call(self, at: int, id: str, name: str, given: Any) -> list[Json]:
+        if name == self.way.json_tool:
+            if not self.answered:  # a second answer would make the first one unreadable
+                self.tools[at] = _Tool("json", 0, given)
+            self.answered = True
+            return []
+        kind = "custom" if name in self.way.custom else "function"
+        self.tools[at] = tool = _Tool(kind, self.calls, given)
+        self.calls += 1
+        if kind == "custom":
+            return [_custom(tool.index, {"name": name, "input": ""}, id=id, type="custom")]
+        return [chunk(tool_call(tool.index, {"name": name, "arguments": ""}, id=id, type="function"))]
+
+    def _argue(self, tool: _Tool, piece: str) -> list[Json]:
+        tool.empty = False
+        if tool.kind == "function":
+            return [chunk(tool_call(tool.index, {"arguments": piece}))]
+        if tool.kind == "json":
+            self.length += len(piece)
+            return [chunk({"content": piece})]
+        tool.pieces.append(piece)
+        return []
+
+    def _settle(self, tool: _Tool) -> list[Json]:
+        """The end of a tool_use block. One without arguments may have sent no JSON at all: 15 of 103 recorded."""
+        chunks = self._argue(tool, wire.text(tool.given)) if tool.empty else []
+        if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
+            chunks.append(_custom(tool.index, {"input": text}))
+        return chunks
+
+
+_HANDLERS: dict[str, Callable[[Answer, Json], list[Json]]] = {
+    "message_start": Answer.begin,
+    "content_block_start": Answer.open,
+    "content_block_delta": Answer.grow,
+    "content_block_stop": Answer.close,
+    "message_delta": Answer.note,
+}
+
+
+def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> Translator:
+    """The translator of one answer (see contract.Translator). failure: names the error in an `error` event's data.
+
+    What it raises carries the usage counted so far: it was paid for.
+    """
+    answer = Answer(way, reasoning)
+    streaming = answer.held is None
+    chunks: list[Json] = []
+    try:
+        while (event := (yield chunks)) is not None:
+            data = event.data
+            if type(data) is not dict:
+                if event.name == "error":
+                    raise failure(data)
+                chunks = []
+                continue
+            kind = data.get("type")
+            # Nearly every event is a piece of text: the short way first.
+            if (
+                kind == "content_block_delta"
+                and streaming
+                and (delta := data["delta"]).get("type") == "text_delta"
+                and (text := delta["text"])
+            ):
+                answer.length += len(text)
+                chunks = [chunk({"content": text})]
+            elif kind == "message_stop":
+                return answer.finish()
+            elif kind == "error" or event.name == "error":
+                raise failure(data)
+            else:
+                handler = _HANDLERS.get(kind or "")
+                chunks = handler(answer, data) if handler else []
+        raise Truncated
+    except (KeyError, TypeError, AttributeError) as bad:
+        raise _count_in(BadOutput("The upstream sent an event that its protocol does not know."), answer) from bad
+    except Failure as failed:
+        _count_in(failed, answer)
+        raise
+
+
+def _count_in(failure: Failure, answer: Answer) -> Failure:
+    if answer.counted:
+        failure.usage = answer.usage()
+    return failure
+
+
+def _sum(rows: Iterable[Json], name: str) -> int:
+    return sum(row.get(name) or 0 for row in rows)
+
+
+def _thought(block: Json, pieces: list[str]) -> Json:
+    if pieces:
+        block["thinking"] = block.get("thinking", "") + "".join(pieces)
+    return block
+
+
+def _annotation(citation: Json, start: int, end: int) -> Json:
+    """A web source of the text block that spans start to end of the content, in characters."""
+    source = {"url": citation["url"], "title": citation.get("title") or citation["url"]}
+    return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
+
+
+def _custom(index: int, custom: Json, **first: str) -> Json:
+    return chunk({"tool_calls": [{"index": index, **first, "custom": custom}]})
+
+
+def _input(arguments: str) -> str:
+    """The text a custom tool was called with; where it was cut short, what there is of it."""
+    try:
+        match wire.decode(arguments.encode()):
+            case {"input": str(text)}:
+                return text
+    except ValueError:
+        pass
+    return arguments
