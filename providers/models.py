@@ -51,3 +51,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
     signatures: bool = False  # functionCall parts must carry their thoughtSignature back
     penalties: bool = True
+    logprobs: bool = True
+    candidates: int = 8  # answers to one request, n
+    json_with_tools: bool = True  # takes response_format json_* together with tools
