@@ -211,6 +211,10 @@ def differs(recorded: Json, ours: Json, ids: bool) -> str | None:
     Put aside: neighbouring turns of one role, neighbouring texts of the model (one string in OpenAI's shape), empty
     texts, thoughts, made-up ids, and the signature for a lost one.
     """
+    calls = [
+        p.get("functionCall") or p.get("functionResponse") for c in recorded["contents"] for p in c.get("parts", ())
+    ]
+    ids = ids and all("id" in call for call in calls if call)  # some recorded clients sent them by halves
     left, right = _plain(recorded["contents"], ids), _plain(ours["contents"], ids)
     if left == right:
         return None
@@ -228,7 +232,9 @@ def _plain(contents: list[Json], ids: bool) -> list[tuple[str, list[Json]]]:
     for content in contents:
         role = content.get("role") or "user"
         parts = [
-            _bare(part) for part in content.get("parts") or () if part.get("text") != "" and not part.get("thought")
+            _bare(part, ids)
+            for part in content.get("parts") or ()
+            if part.get("text") != "" and not part.get("thought")
         ]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(parts)
@@ -247,13 +253,13 @@ def _joined(parts: list[Json]) -> list[Json]:
     return joined
 
 
-def _bare(part: Json) -> Json:
+def _bare(part: Json, ids: bool) -> Json:
     part = {name: value for name, value in part.items() if name not in ("mediaResolution", "videoMetadata")}
     if part.get("thoughtSignature", "").startswith("c2tpcF90"):
         del part["thoughtSignature"]
     for name in ("functionCall", "functionResponse"):
         if name in part:
-            part[name] = {k: v for k, v in part[name].items() if k != "id"}
+            part[name] = {k: v for k, v in part[name].items() if ids or k != "id"}
     if "functionCall" in part:
         part["functionCall"].setdefault("args", {})
     if "inlineData" in part:
