@@ -88,11 +88,11 @@ def _translate(state: State, reasoning: bool) -> Translator:
     legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
     chunks: list[Json] = []
     while True:
-        state.token, heard, made = None, False, 0
+        heard, made = False, 0
         legs.append({})
         while (event := (yield chunks)) is not None:
             if not heard:
-                heard = True
+                heard, state.token = True, None
                 for answer in answers.values():
                     answer.finish = None
             try:
@@ -102,8 +102,10 @@ def _translate(state: State, reasoning: bool) -> Translator:
             made += len(chunks)
         if not heard and not answers:
             raise Truncated
+        state.token = _token_to_go_on(state, answers, legs)
         # A leg that added nothing would be followed by others like it, each with a bill.
-        if not made or not _goes_on(state, answers, legs):
+        if not made or state.token is None:
+            state.token = None
             return _end(answers, legs)
         chunks = []
 
@@ -207,13 +209,13 @@ def _token(chosen: Json) -> Json:
     return {"token": text, "logprob": chosen.get("logProbability", 0.0), "bytes": list(text.encode(errors="replace"))}
 
 
-def _goes_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> bool:
-    """Whether the answer was cut where another request can continue it; the token is then in the call's state."""
+def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> str | None:
+    """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
     match list(answers.values()):
         case [_Answer(finish="CONTINUATION", token=str(token))]:
-            if state.limit is None or sum(_spent(books)[1] for books in legs) < state.limit:
-                state.token = token
-    return state.token is not None
+            spent = sum(_spent(books)[1] for books in legs)
+            return token if state.limit is None or spent < state.limit else None
+    return None
 
 
 def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
