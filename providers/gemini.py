@@ -102,10 +102,9 @@ def _translate(state: State, reasoning: bool) -> Translator:
             made += len(chunks)
         if not heard and not answers:
             raise Truncated
-        state.token = _token_to_go_on(state, answers, legs)
         # A leg that added nothing would be followed by others like it, each with a bill.
-        if not made or state.token is None:
-            state.token = None
+        state.token = _token_to_go_on(state, answers, legs) if made else None
+        if state.token is None:
             return _end(answers, legs)
         chunks = []
 
@@ -119,7 +118,7 @@ def _read(data: Any, answers: dict[int, _Answer], legs: list[Json], state: State
     if "error" in data:
         raise failure(None, data)
     chunks: list[Json] = []
-    if books := data.get("usageMetadata"):
+    if isinstance(books := data.get("usageMetadata"), dict):
         legs[-1] = books
     for candidate in data.get("candidates") or ():
         index = candidate.get("index", 0)
