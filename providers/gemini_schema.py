@@ -64,16 +64,18 @@ def _type(node: Json) -> None:
 
 def _properties(node: Json) -> None:
     """Gemini refuses empty `properties`, booleans in it, and `required` names that it does not hold."""
-    if isinstance(properties := node.get("properties"), dict):
-        node["properties"] = properties = {
-            name: {} if value is True else value for name, value in properties.items() if value is not False
-        }
-        if not properties:
-            del node["properties"]
-    if (required := node.pop("required", None)) and isinstance(required, list):
-        required = [name for name in required if name in (node.get("properties") or ())]
-        if required:
-            node["required"] = required
+    properties, required = node.pop("properties", None), node.pop("required", None)
+    if not isinstance(properties, dict):
+        return
+    held = {
+        name: {} if value is True else value
+        for name, value in properties.items()
+        if isinstance(value, dict) or value is True
+    }
+    if held:
+        node["properties"] = held
+    if isinstance(required, list) and (names := [name for name in required if isinstance(name, str) and name in held]):
+        node["required"] = names
 
 
 def _enum(node: Json) -> Json:

@@ -147,7 +147,8 @@ def described(node: Json, keywords: Iterable[str]) -> Json:
 def any_of(node: Json) -> Json:
     """Say oneOf as anyOf: no upstream tells them apart."""
     if isinstance(choices := node.pop("oneOf", None), list):
-        node["anyOf"] = [*node.get("anyOf", ()), *choices]
+        have = node.get("anyOf")
+        node["anyOf"] = [*have, *choices] if isinstance(have, list) else choices
     return node
 
 

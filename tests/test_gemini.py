@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from cuts import SIZES, pieces
 from gemini_run import GEMINI_3, STREAMS, asked, ended, feed, run, to
+from hypothesis import given
+from hypothesis import strategies as st
 
-from providers import gemini
+from providers import gemini, wire
 from providers.chat import collect
 from providers.errors import BadOutput, Failure, Throttled, Truncated
 from providers.sse import DONE, Decoder, Event
@@ -474,6 +476,33 @@ ODD = {
 def test_events_of_unknown_shape(event: Any) -> None:
     with pytest.raises(BadOutput):
         answered(event)
+
+
+words = st.sampled_from(
+    [
+        *("candidates", "content", "parts", "index", "finishReason", "continuationToken", "usageMetadata", "error"),
+        *("promptFeedback", "blockReason", "text", "thought", "functionCall", "name", "args", "inlineData", "mimeType"),
+        *("data", "thoughtSignature", "logprobsResult", "chosenCandidates", "promptTokenCount", "code", "status"),
+    ]
+)
+leaves = st.none() | st.booleans() | st.integers() | st.sampled_from(["", "STOP", "image/png", "\ud83d"])
+jsons = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4), max_leaves=20
+)
+parts = st.lists(st.dictionaries(words, jsons, max_size=3) | jsons, max_size=3)
+candidates = st.fixed_dictionaries({"content": st.fixed_dictionaries({"parts": parts}) | jsons, "finishReason": leaves})
+events = st.fixed_dictionaries({"candidates": st.lists(candidates, max_size=2)}, optional={"usageMetadata": jsons})
+
+
+@given(st.lists(events | jsons, min_size=1, max_size=3))
+def test_any_event_is_read_or_refused(odd: list[Any]) -> None:
+    try:
+        chunks = answered(*odd)
+    except Failure:
+        return
+    for piece in chunks:
+        wire.encode(piece)
+    collect(chunks)
 
 
 def test_a_proxys_done_is_ignored() -> None:
