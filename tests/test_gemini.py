@@ -187,6 +187,12 @@ def test_stream_fails(
     assert "1234" not in caught.value.message
 
 
+def test_one_of_two_candidates_is_cut_D71() -> None:
+    data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
+    with pytest.raises(Truncated):
+        run(data)
+
+
 def test_nothing_before_the_end_is_truncated() -> None:
     with pytest.raises(Truncated):
         run(b"")
@@ -273,6 +279,7 @@ def test_continuation_D77() -> None:
     following = gemini.continuation(call)
     assert following == call._replace(body={**call.body, "continuationToken": "dG9rZW4x"})
     second = feed(translator, (STREAMS / "gemini_leg_2.sse").read_bytes())
+    assert gemini.continuation(call) is None
     assert [*first, *second, *ended(translator)] == [
         ROLE,
         chunk({"content": "第一"}),

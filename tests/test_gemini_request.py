@@ -428,7 +428,7 @@ def test_tools(asks: Json, expected: Json) -> None:
 
 
 def test_names_gemini_refuses_are_mapped_there_and_back() -> None:
-    odd = ["7_day", "-x", "_7_day", "get weather", "get_weather", "天气", "fine.name-1:2", "a" * 200]
+    odd = ["7_day", "-x", "_7_day", "get weather", "get_weather", "天气", "预报", "fine.name-1:2", "a" * 200]
     call = asked(
         {
             "tools": [function(name) for name in odd],
@@ -442,7 +442,17 @@ def test_names_gemini_refuses_are_mapped_there_and_back() -> None:
         }
     )
     sent = [declared["name"] for declared in call.body["tools"][0]["functionDeclarations"]]
-    assert sent == ["_7_day_2", "_-x", "_7_day", "get_weather_2", "get_weather", "__", "fine.name-1:2", "a" * 100]
+    assert sent == [
+        "_7_day_2",
+        "_-x",
+        "_7_day",
+        "get_weather_2",
+        "get_weather",
+        "__",
+        "___2",
+        "fine.name-1:2",
+        "a" * 100,
+    ]
     assert call.body["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == ["_-x"]
     assert call.body["contents"][1:] == [
         model(call_part("_7_day_2", {}), call_part("_9lives", {})),

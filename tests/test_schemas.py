@@ -58,6 +58,10 @@ CLEANED: dict[str, tuple[Json, Json]] = {
         {"type": ["string", "null"], "enum": ["a", None], "description": "D"},
         {"anyOf": [{"enum": ["a"], "type": "string"}, {"type": "null"}], "description": "D"},
     ),
+    "enum-with-null-first": (
+        {"type": ["null", "string"], "enum": [None, "a"]},
+        {"anyOf": [{"enum": ["a"], "type": "string"}, {"type": "null"}]},
+    ),
     "enum-of-objects": ({"enum": [{"a": 1}]}, {"description": 'enum: [{"a":1}]'}),
     "enum-is-no-list": ({"type": "string", "enum": "a"}, {"type": "string"}),
     "tuple": (
