@@ -35,6 +35,7 @@ class Failure(Exception):
 
     message: what happened and what to do, free of upstream names and secrets. param: the request field at fault.
     code: overrides the class's code. retry_after: seconds until a repeat makes sense.
+    usage: OpenAI's usage object of what an upstream had counted when it failed in the middle of an answer: it is paid for.
     """
 
     status: ClassVar[int] = 500
@@ -42,6 +43,7 @@ class Failure(Exception):
     code: str | None = "internal_error"
     elsewhere: ClassVar[bool] = False  # whether another target may succeed where this one failed
     again: ClassVar[bool | None] = None  # x-should-retry: what SDKs are told; None leaves it to their own rule
+    usage: dict[str, Any] | None = None
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after: float | None = None
