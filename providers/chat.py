@@ -55,7 +55,7 @@ def collect(chunks: Iterable[Json]) -> Json:
                     case _ if value is not None:
                         have[name] = value
     for choice in choices.values():
-        choice["message"] = _message(choice["message"])
+        choice["message"] = _message(_joined(choice["message"]))
     return {"choices": [choices[index] for index in sorted(choices)], **whole}
 
 
@@ -75,25 +75,47 @@ def _message(delta: Json) -> Json:
     return message
 
 
+class _Pieces(list[str]):
+    """A text that grows: joined once, at the end. Adding to a string copies it, in a long answer 100,000 times."""
+
+
 def _grow(have: Json, more: Json) -> None:
     for name, value in more.items():
+        known = have.get(name)
         if value is None:
             have.setdefault(name, None)
         elif name == "tool_calls":
-            calls: list[Json] = have.setdefault("tool_calls", [])
+            _grow_calls(have.setdefault("tool_calls", []), value)
+        elif isinstance(value, str) and name in _TEXTS and isinstance(known, _Pieces):
+            known.append(value)
+        elif isinstance(value, str) and name in _TEXTS and isinstance(known, str):
+            have[name] = _Pieces((known, value))
+        elif isinstance(value, list) and isinstance(known, list):
+            known += value
+        elif isinstance(value, dict) and isinstance(known, dict):
+            _grow(known, value)
+        else:  # copied, so that growing never reaches into a chunk
+            have[name] = value.copy() if isinstance(value, dict | list) else value
+
+
+def _grow_calls(calls: list[Json], more: list[Json]) -> None:
+    for call in more:
+        known = next((one for one in calls if one["index"] == call["index"]), None)
+        if known is None:
+            calls.append(known := {"index": call["index"]})
+        _grow(known, call)
+
+
+def _joined(have: Json) -> Json:
+    for name, value in have.items():
+        if isinstance(value, _Pieces):
+            have[name] = "".join(value)
+        elif isinstance(value, dict):
+            _joined(value)
+        elif name == "tool_calls":
             for call in value:
-                known = next((c for c in calls if c["index"] == call["index"]), None)
-                if known is None:
-                    calls.append(known := {"index": call["index"]})
-                _grow(known, call)
-        elif isinstance(value, str) and name in _TEXTS and isinstance(have.get(name), str):
-            have[name] += value
-        elif isinstance(value, list) and isinstance(have.get(name), list):
-            have[name] = have[name] + value
-        elif isinstance(value, dict) and isinstance(have.get(name), dict):
-            _grow(have[name], value)
-        else:
-            have[name] = dict(value) if isinstance(value, dict) else value
+                _joined(call)
+    return have
 
 
 def tool_call(index: int, function: Json, **first: Any) -> Json:
