@@ -35,7 +35,7 @@ class Failure(Exception):
 
     message: what happened and what to do, free of upstream names and secrets. param: the request field at fault.
     code: overrides the class's code. retry_after: seconds until a repeat makes sense.
-    usage: OpenAI's usage object of what an upstream had counted when it failed in the middle of an answer: it is paid for.
+    usage: what an upstream had counted when it failed in the middle of an answer, as OpenAI's usage object: it is paid.
     """
 
     status: ClassVar[int] = 500

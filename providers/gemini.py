@@ -12,7 +12,7 @@ from typing import Any, Final
 from . import wire
 from .chat import chunk, tool_call, usage, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
-from .errors import BadOutput, Truncated
+from .errors import BadOutput, Failure, Truncated
 from .gemini_contents import fetches
 from .gemini_errors import error, failure
 from .gemini_request import State, request
@@ -87,26 +87,29 @@ def _translate(state: State, reasoning: bool) -> Translator:
     answers: dict[int, _Answer] = {}
     legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
     chunks: list[Json] = []
-    while True:
-        heard, made = False, 0
-        legs.append({})
-        while (event := (yield chunks)) is not None:
-            if not heard:
-                heard, state.token = True, None
-                for answer in answers.values():
-                    answer.finish = None
-            try:
+    try:
+        while True:
+            heard, made = False, 0
+            legs.append({})
+            while (event := (yield chunks)) is not None:
+                if not heard:
+                    heard, state.token = True, None
+                    for answer in answers.values():
+                        answer.finish = None
                 chunks = _read(event.data, answers, legs, state, reasoning)
-            except (AttributeError, LookupError, TypeError) as odd:
-                raise BadOutput("The upstream sent an event of an unknown shape.") from odd
-            made += len(chunks)
-        if not heard and not answers:
-            raise Truncated
-        # A leg that added nothing would be followed by others like it, each with a bill.
-        state.token = _token_to_go_on(state, answers, legs) if made else None
-        if state.token is None:
-            return _end(answers, legs)
-        chunks = []
+                made += len(chunks)
+            if not heard and not answers:
+                raise Truncated
+            # A leg that added nothing would be followed by others like it, each with a bill.
+            state.token = _token_to_go_on(state, answers, legs) if made else None
+            if state.token is None:
+                return _end(answers, legs)
+            chunks = []
+    except (AttributeError, LookupError, TypeError) as odd:
+        raise _paid(BadOutput("The upstream sent an event of an unknown shape."), legs) from odd
+    except Failure as failed:
+        _paid(failed, legs)
+        raise
 
 
 def _read(data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool) -> list[Json]:
@@ -223,10 +226,14 @@ def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
     if any(answer.finish is None for answer in answers.values()):
         raise Truncated
     chunks = [_finish(answers[index]) for index in sorted(answers)]
+    return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
+
+
+def _paid(failed: Failure, legs: list[Json]) -> Failure:
+    """A failure that knows the tokens spent before it."""
     if any(legs):
-        prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
-        chunks.append(usage_chunk(usage(prompt, completion, cached=min(cached, prompt), reasoning=reasoning)))
-    return chunks
+        failed.usage = _usage(legs)
+    return failed
 
 
 def _finish(answer: _Answer) -> Json:
@@ -238,6 +245,11 @@ def _finish(answer: _Answer) -> Json:
         reason = "stop" if answer.spoke else "content_filter"
     signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
     return chunk(signed, reason, answer.index)
+
+
+def _usage(legs: list[Json]) -> Json:
+    prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
+    return usage(prompt, completion, cached=min(cached, prompt), reasoning=reasoning)
 
 
 def _spent(books: Json) -> tuple[int, int, int, int]:

@@ -54,7 +54,7 @@ def _turns(messages: list[tuple[int, Json]], facts: Model, names: Mapping[str, s
         if is_model:
             for _, message in run:
                 for call in message.get("tool_calls") or ():
-                    called[call["id"]] = next(places), names[tools.name(call)]
+                    called[call["id"]] = next(places), names[tools.name_of(call)]
                 yield {"role": "model", "parts": _model_parts(message, facts, names)}
             continue
         results, said = [], []
@@ -93,7 +93,7 @@ def _result(name: str, message: Json, facts: Model) -> Json:
 def _object(text: str, key: str) -> Json:
     """Text that is a JSON object as that object, any other text under `key`: Gemini takes objects only."""
     try:
-        value = wire.decode(text.encode(errors="replace")) if "{" in text else None
+        value = wire.decode(text.encode()) if text.lstrip()[:1] == "{" else None
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {key: text}
@@ -106,7 +106,7 @@ def _model_parts(message: Json, facts: Model, names: Mapping[str, str]) -> list[
     if parts and (signature := _signature(message)):
         parts[-1]["thoughtSignature"] = signature
     for place, call in enumerate(message.get("tool_calls") or ()):
-        function: Json = {"name": names[tools.name(call)], "args": _arguments(call)}
+        function: Json = {"name": names[tools.name_of(call)], "args": _arguments(call)}
         part: Json = {"functionCall": {"id": call["id"], **function} if facts.call_ids else function}
         if signature := _signature(call) or (LOST_SIGNATURE if facts.signatures and place == 0 else None):
             part["thoughtSignature"] = signature

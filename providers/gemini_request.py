@@ -62,11 +62,12 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
     """
-    offered, choice = tools.allowed(body)
+    only, choice = tools.allowed(body.get("tool_choice"))
+    offered = [tool for tool in body.get("tools") or () if only is None or tools.name_of(tool) in only]
     if offered and not to.facts.tools:
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
-    names = _renamed(tools.name(tool) for tool in (*offered, *history))
+    names = _renamed(tools.name_of(tool) for tool in (*offered, *history))
     config, dropped = _generation(body, to, bool(offered))
     system, turns = contents(body["messages"], to.facts, names)
     upstream: Json = {
@@ -88,7 +89,7 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
         dropped=tuple(dropped),
         state=State(
             names={theirs: ours for ours, theirs in names.items()},
-            custom=frozenset(tools.name(tool) for tool in offered if tool["type"] == "custom"),
+            custom=frozenset(tools.name_of(tool) for tool in offered if tool["type"] == "custom"),
             limit=config.get("maxOutputTokens"),
             new_id=new_id,
         ),
@@ -224,7 +225,7 @@ def _tool_config(offered: list[Json], choice: Any, names: Mapping[str, str]) -> 
     strict = all(tool.get("function", {}).get("strict") for tool in offered)
     match choice:
         case dict():
-            name = tools.name(choice)
+            name = tools.name_of(choice)
             config: Json = {"mode": "ANY", "allowedFunctionNames": [names.get(name, name)]}
         case None | "auto" if strict:
             config = {"mode": "VALIDATED"}

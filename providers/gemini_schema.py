@@ -29,7 +29,7 @@ def clean(schema: Json, param: str) -> Json:
 
     param: the request field, for errors. Raises BadRequest as schemas.inline does.
     """
-    return schemas.walk(schemas.inline(schema, param), _fit, param)
+    return schemas.rewritten(schemas.inline(schema, param), _fit, param)
 
 
 def _fit(node: Json) -> Json:

@@ -1,12 +1,12 @@
-"""JSON Schemas of tools and answers, fitted to what an upstream takes. https://json-schema.org/draft/2020-12
+"""JSON Schema, walked and rewritten: what providers need to know of a schema, and how it becomes what they take.
 
-A schema is the client's, so it is bounded in depth and size and its references are only followed inside the document.
-`inline` resolves them; `walk` then applies one protocol's rule to every schema in the tree, and only there: a property
-that happens to be called "title" or "const" is not a keyword.
+https://json-schema.org/draft/2020-12. A schema is the client's, so what rewrites it is bounded in depth and size, and
+references are only followed inside the document. Rules are applied to schemas only: a property that happens to be
+called "title" or "const" is not a keyword.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 from urllib.parse import unquote
 
 from . import wire
@@ -16,34 +16,89 @@ from .errors import BadRequest
 MAX_DEPTH: Final = 64  # schemas inside schemas
 MAX_NODES: Final = 10_000  # schemas in all, once references are inlined
 
-# Where a schema holds other schemas: under the keyword itself, in a list, or by name.
-_ONE = frozenset(
-    {"items", "additionalItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else"}
-)
-_MANY = frozenset({"anyOf", "oneOf", "allOf", "prefixItems", "items"})
-_NAMED = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+# Keywords whose value is a schema, a list of schemas, or schemas by name (JSON Schema 2020-12 and its drafts).
+ONE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+DEFS = ("$defs", "definitions")
+NAMED = ("properties", "patternProperties", *DEFS)
 
 
-def walk(schema: Json, visit: Callable[[Json], Json], param: str, depth: int = 0) -> Json:
-    """A copy of a schema in which every subschema is what `visit` makes of it, innermost first.
+def children(schema: Json) -> Iterator[Json]:
+    """The schemas directly inside this one."""
+    for keyword in ONE:
+        if isinstance(value := schema.get(keyword), dict):
+            yield value
+    for keyword in LIST:
+        if isinstance(value := schema.get(keyword), list):
+            yield from (item for item in value if isinstance(item, dict))
+    for keyword in NAMED:
+        if isinstance(value := schema.get(keyword), dict):
+            yield from (item for item in value.values() if isinstance(item, dict))
 
-    visit gets a fresh dict that it may change. param: the request field, for the error. Raises BadRequest when the
+
+def walk(schema: Json) -> Iterator[Json]:
+    """This schema and every one inside it, references not followed. Never recursive: depth is the client's choice."""
+    todo = [schema]
+    while todo:
+        yield (one := todo.pop())
+        todo.extend(children(one))
+
+
+def resolve(root: Json, ref: str) -> Json | None:
+    """The schema a local reference (`#/$defs/Node`) names, or None."""
+    at: Any = root
+    if not ref.startswith("#"):
+        return None
+    for key in unquote(ref[1:]).split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        if isinstance(at, list):
+            at = at[int(key)] if key.isdecimal() and len(key) < 9 and int(key) < len(at) else None
+        else:
+            at = at.get(key) if isinstance(at, dict) else None
+    return at if isinstance(at, dict) else None
+
+
+def refs(schema: Json) -> set[str]:
+    """Every reference made anywhere inside a schema."""
+    return {ref for one in walk(schema) if isinstance(ref := one.get("$ref"), str)}
+
+
+def recursive(root: Json) -> bool:
+    """Whether a reference leads, directly or through others, to a schema that holds it."""
+    holds = {ref: refs(target) for ref in refs(root) if (target := resolve(root, ref)) is not None}
+    if "#" in holds:
+        return True
+    # What cannot be peeled off from the ends, name by name, is a circle.
+    while ends := [ref for ref, inner in holds.items() if not inner & holds.keys()]:
+        for ref in ends:
+            del holds[ref]
+    return bool(holds)
+
+
+def rewritten(schema: Json, rule: Callable[[Json], Json], param: str, depth: int = 0) -> Json:
+    """A copy of a schema in which every subschema is what `rule` makes of it, innermost first.
+
+    rule gets a fresh dict that it may change. param: the request field, for the error. Raises BadRequest when the
     schema is nested too deeply.
     """
     if depth > MAX_DEPTH:
         raise _too_large(param)
-    node = dict(schema)
+    return rule(_mapped(schema, lambda inner, _: rewritten(inner, rule, param, depth + 1)))
+
+
+def _mapped(schema: Json, change: Callable[[Json, str | None], Json]) -> Json:
+    """A copy of a schema with the schemas directly inside it changed; `change` also gets a property's name."""
+    out: Json = {}
     for keyword, value in schema.items():
         match value:
-            case dict() if keyword in _ONE:
-                node[keyword] = walk(value, visit, param, depth + 1)
-            case list() if keyword in _MANY:
-                node[keyword] = [walk(v, visit, param, depth + 1) if isinstance(v, dict) else v for v in value]
-            case dict() if keyword in _NAMED:
-                node[keyword] = {
-                    k: walk(v, visit, param, depth + 1) if isinstance(v, dict) else v for k, v in value.items()
-                }
-    return visit(node)
+            case dict() if keyword in ONE:
+                value = change(value, None)
+            case list() if keyword in LIST:
+                value = [change(item, None) if isinstance(item, dict) else item for item in value]
+            case dict() if keyword in NAMED:
+                value = {name: change(item, name) if isinstance(item, dict) else item for name, item in value.items()}
+        out[keyword] = value
+    return out
 
 
 def inline(schema: Json, param: str) -> Json:
@@ -78,27 +133,11 @@ class _Inliner:
         if isinstance(ref := node.get("$ref"), str):
             return self.follow(ref, node, inside, optional, depth)
         required = names if isinstance(names := node.get("required"), list) else ()
-        out: Json = {}
-        for keyword, value in node.items():
-            match value:
-                case _ if keyword in ("$defs", "definitions"):
-                    continue
-                case dict() if keyword in _ONE:
-                    out[keyword] = self.expand(value, inside, optional, depth + 1)
-                case list() if keyword in _MANY:
-                    out[keyword] = [
-                        self.expand(v, inside, optional, depth + 1) if isinstance(v, dict) else v for v in value
-                    ]
-                case dict() if keyword in _NAMED:
-                    out[keyword] = {
-                        k: self.expand(v, inside, optional + (k not in required), depth + 1)
-                        if isinstance(v, dict)
-                        else v
-                        for k, v in value.items()
-                    }
-                case _:
-                    out[keyword] = value
-        return out
+
+        def inner(child: Json, name: str | None) -> Json:
+            return self.expand(child, inside, optional + (name is not None and name not in required), depth + 1)
+
+        return _mapped({keyword: value for keyword, value in node.items() if keyword not in DEFS}, inner)
 
     def follow(self, ref: str, node: Json, inside: dict[str, int], optional: int, depth: int) -> Json:
         if ref in inside:
@@ -117,14 +156,8 @@ class _Inliner:
         return self.expand({**self.target(ref), **beside}, {**inside, ref: optional}, optional, depth + 1)
 
     def target(self, ref: str) -> Json:
-        node = self.root if ref.startswith("#") else None
-        try:
-            for step in unquote(ref[1:]).split("/")[1:]:
-                step = step.replace("~1", "/").replace("~0", "~")
-                node = node[int(step)] if isinstance(node, list) else node[step]  # type: ignore[index]
-        except (KeyError, IndexError, ValueError, TypeError):
-            node = None
-        if not isinstance(node, dict):
+        node = resolve(self.root, ref)
+        if node is None:
             raise BadRequest(
                 f"The schema refers to {ref[:100]!r}, which it does not hold.", param=self.param, code="invalid_schema"
             )

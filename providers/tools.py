@@ -1,24 +1,20 @@
-"""Tools of a request, as every protocol reads them."""
+"""Tools as OpenAI names them: what every translated protocol asks of `tools` and `tool_choice`."""
 
 from typing import Any
 
 from .contract import Json
 
 
-def allowed(body: Json) -> tuple[list[Json], Any]:
-    """The tools of a request and its tool_choice, with allowed_tools resolved: only the tools it lists, and its mode.
-
-    https://platform.openai.com/docs/guides/function-calling#tool-choice
-    """
-    tools: list[Json] = body.get("tools") or []
-    match body.get("tool_choice"):
-        case {"type": "allowed_tools", "allowed_tools": {"tools": list(listed), "mode": mode}}:
-            names = {name(tool) for tool in listed}
-            return [tool for tool in tools if name(tool) in names], mode
-        case choice:
-            return tools, choice
+def name_of(tool: Json) -> str:
+    """The name of a function or custom tool, of a tool call or of a named choice: they share one shape."""
+    kind = "custom" if tool.get("type") == "custom" else "function"
+    name: str = tool[kind]["name"]
+    return name
 
 
-def name(tool: Json) -> str:
-    """The name inside a tool, a tool call or a named tool_choice: all keep it under the word that is their type."""
-    return str(tool[tool.get("type", "function")]["name"])
+def allowed(choice: Any) -> tuple[frozenset[str] | None, Any]:
+    """tool_choice → (the names `allowed_tools` leaves, or None for all; the choice that remains: auto, required …)."""
+    match choice:
+        case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*tools]}}:
+            return frozenset(map(name_of, tools)), mode
+    return None, choice

@@ -158,22 +158,36 @@ def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> 
 
 
 FAILURES = {
-    "malformed-call-D70": ("malformed", [], BadOutput, "upstream_bad_output", None),
+    "malformed-call-D70": ("malformed", [], BadOutput, "upstream_bad_output", None, books(12, 0, 12)),
     "cut-D71": (
         "cut",
         [ROLE, chunk({"content": "half of an"}), chunk({"content": " answer"})],
         Truncated,
         "upstream_truncated",
         None,
+        books(9, 4, 13),
     ),
-    "error-event-D72": ("error", [ROLE, chunk({"content": "Then"})], Throttled, "rate_limit_exceeded", 1.0),
+    "error-event-D72": (
+        "error",
+        [ROLE, chunk({"content": "Then"})],
+        Throttled,
+        "rate_limit_exceeded",
+        1.0,
+        books(9, 1, 10),
+    ),
 }
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("name", "before", "kind", "code", "wait"), FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize(("name", "before", "kind", "code", "wait", "spent"), FAILURES.values(), ids=FAILURES)
 def test_stream_fails(
-    name: str, before: list[Any], kind: type[Failure], code: str, wait: float | None, size: int | None
+    name: str,
+    before: list[Any],
+    kind: type[Failure],
+    code: str,
+    wait: float | None,
+    spent: dict[str, Any],
+    size: int | None,
 ) -> None:
     decoder, translator = Decoder(), gemini.stream(asked(), to())
     data = (STREAMS / f"gemini_{name}.sse").read_bytes()
@@ -183,6 +197,7 @@ def test_stream_fails(
             got += translator.send(event)
         translator.send(None)
     assert got == before
+    assert caught.value.usage == spent
     assert (caught.value.code, caught.value.retry_after) == (code, wait)
     assert "1234" not in caught.value.message
 
