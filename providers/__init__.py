@@ -1,8 +1,8 @@
 """Wire formats, pure: one module per protocol. PROVIDERS is the whole list."""
 
-from . import anthropic, echo, openai
+from . import anthropic, echo, gemini, openai
 from .contract import Call, Json, Provider, Translator, Upstream
 
-PROVIDERS: dict[str, Provider] = {"openai": openai, "anthropic": anthropic, "echo": echo}
+PROVIDERS: dict[str, Provider] = {"openai": openai, "anthropic": anthropic, "gemini": gemini, "echo": echo}
 
 __all__ = ["PROVIDERS", "Call", "Json", "Provider", "Translator", "Upstream"]

@@ -72,6 +72,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
     signatures: bool = False  # functionCall parts must carry their thoughtSignature back
+    logprobs: bool = True  # takes logprobs
+    candidates: int = 8  # answers to one request, n
+    json_with_tools: bool = True  # takes response_format json_* together with tools
 
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Model)}

@@ -74,6 +74,8 @@ FLASH = {
     "efforts": ("low", "medium", "high"),
     "call_ids": True,
     "signatures": True,
+    "logprobs": False,
+    "candidates": 1,
 }
 O_SERIES = {"reasoning": "always", "sampling": "no", "efforts": ("low", "medium", "high"), "parallel_tools": False} | {
     "vision": True,
@@ -132,7 +134,7 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
         "gemini-2.5-flash-preview-09-2025",
         "",
         {"context": 1_048_576, "max_output": 65_536, "vision": True, "pdf": True, "audio": True}
-        | {"reasoning": "on", "budget": True},
+        | {"reasoning": "on", "json_with_tools": False, "budget": True},
     ),
     (
         "kimi-k3-preview",

@@ -1,0 +1,264 @@
+"""Google Gemini, generateContent. https://ai.google.dev/api/generate-content
+
+Always streamed upstream, with alt=sse: the events are complete JSON, framed in CRLF, with neither names nor [DONE].
+What arrives is a delta of parts, but the usage is cumulative and corrected until the last event. A stream ends by
+closing; the answer is complete when every candidate has told its finishReason (some models repeat it in each event).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from . import wire
+from .chat import chunk, tool_call, usage, usage_chunk
+from .contract import Call, Json, Translator, Upstream, prime
+from .errors import BadOutput, Failure, Truncated
+from .gemini_contents import fetches
+from .gemini_errors import error, failure
+from .gemini_request import State, request
+from .sse import DONE
+
+__all__ = ["continuation", "error", "fetches", "request", "stream"]
+
+_FINISH: Final = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",  # cut at the upstream's limit for one request, and nobody went on
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "IMAGE_OTHER": "content_filter",
+    "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+}
+# The model's answer could not be read. "stop" would make the client take half an answer, or none, for a whole one.
+_BROKEN: Final = frozenset(
+    {
+        *("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE"),
+        *("MISSING_THOUGHT_SIGNATURE", "NO_IMAGE"),
+    }
+)
+_COUNTS: Final = (
+    *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
+    *("cachedContentTokenCount", "totalTokenCount"),
+)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One candidate on its way through."""
+
+    index: int
+    spoke: bool = False
+    calls: int = 0
+    images: int = 0
+    finish: Any = None  # finishReason, as received
+    token: Any = None  # continuationToken
+    signature: Any = None  # of its text: the last one holds for the whole
+
+
+def stream(call: Call, to: Upstream) -> Translator:
+    """The translator of a call's answer, primed.
+
+    Where an answer stops at the upstream's limit for one request, the translator does not return at the end of input
+    but yields: it can go on with the events of `continuation(call)`. Sent None once more instead, it ends as `length`.
+    Raises Truncated, BadOutput, and what `error` makes of an error inside the stream.
+    """
+    return prime(_translate(call.state, to.reasoning))
+
+
+def continuation(call: Call) -> Call | None:
+    """The call that goes on where the answer of this one was cut, or None. Ask when the stream has ended.
+
+    The same request again with the token it brought: google-genai 3.4.0, GenerateContentConfig.automatic_continuation.
+    """
+    state: State = call.state
+    return None if state.token is None else call._replace(body={**call.body, "continuationToken": state.token})
+
+
+def _translate(state: State, reasoning: bool) -> Translator:
+    answers: dict[int, _Answer] = {}
+    legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
+    chunks: list[Json] = []
+    try:
+        while True:
+            heard, made = False, 0
+            legs.append({})
+            while (event := (yield chunks)) is not None:
+                if not heard:
+                    heard, state.token = True, None
+                    for answer in answers.values():
+                        answer.finish = None
+                chunks = _read(event.data, answers, legs, state, reasoning)
+                made += len(chunks)
+            if not heard and not answers:
+                raise Truncated
+            # A leg that added nothing would be followed by others like it, each with a bill.
+            state.token = _token_to_go_on(state, answers, legs) if made else None
+            if state.token is None:
+                return _end(answers, legs)
+            chunks = []
+    except (AttributeError, LookupError, TypeError) as odd:
+        raise _paid(BadOutput("The upstream sent an event of an unknown shape."), legs) from odd
+    except Failure as failed:
+        _paid(failed, legs)
+        raise
+
+
+def _read(data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool) -> list[Json]:
+    """The chunks that one event makes."""
+    if isinstance(data, list):  # some endpoints wrap their errors so
+        data = data[0]
+    if data == DONE:  # not Gemini's, but a proxy's on the way
+        return []
+    if "error" in data:
+        raise failure(None, data)
+    chunks: list[Json] = []
+    if isinstance(books := data.get("usageMetadata"), dict):
+        legs[-1] = books
+    for candidate in data.get("candidates") or ():
+        index = candidate.get("index", 0)
+        answer = answers.get(index) or _opened(index, answers, chunks)
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            if len(part) == 1 and isinstance(text := part.get("text"), str):  # nearly all of them: keep it cheap
+                if text:
+                    answer.spoke = True
+                    chunks.append(chunk({"content": text}, None, index))
+            elif delta := _delta(part, answer, state, reasoning):
+                chunks.append(chunk(delta, None, index))
+        _told(candidate, answer, chunks)
+    if "promptFeedback" in data and (blocked := data["promptFeedback"].get("blockReason")):
+        answer = answers.get(0) or _opened(0, answers, chunks)
+        answer.finish = "SAFETY"
+        chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
+    return chunks
+
+
+def _opened(index: int, answers: dict[int, _Answer], chunks: list[Json]) -> _Answer:
+    chunks.append(chunk({"role": "assistant", "content": ""}, None, index))
+    answer = answers[index] = _Answer(index)
+    return answer
+
+
+def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json | None:
+    """What a part that is more than plain text adds to the message; parts of Google's own tools add nothing."""
+    match part:
+        case {"thought": True}:
+            text = part.get("text")
+            return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
+        case {"text": str(text)}:
+            answer.signature = part.get("thoughtSignature") or answer.signature
+            answer.spoke = answer.spoke or text != ""
+            return {"content": text} if text else None
+        case {"functionCall": call}:
+            answer.calls += 1
+            return _tool_call(call, part.get("thoughtSignature"), answer.calls - 1, state)
+        case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
+            answer.spoke = True
+            answer.images += 1
+            url = f"data:{kind};base64,{data}"
+            return {"images": [{"type": "image_url", "image_url": {"url": url}, "index": answer.images - 1}]}
+    return None
+
+
+def _tool_call(call: Json, signature: str | None, index: int, state: State) -> Json:
+    """A call comes whole. (Vertex can send its arguments in pieces, when asked to: not by us.)"""
+    name, args = call.get("name"), call.get("args") or {}
+    if not name or call.get("willContinue") or "partialArgs" in call:
+        raise BadOutput("The upstream sent a tool call without its name or arguments.")
+    name = state.names.get(name, name)
+    first: Json = {"id": call.get("id") or state.new_id(), "type": "function"}
+    if signature:
+        first["extra_content"] = {"google": {"thought_signature": signature}}
+    if name not in state.custom:
+        return tool_call(index, {"name": name, "arguments": wire.text(args)}, **first)
+    text = args.get("input")
+    custom = {"name": name, "input": text if isinstance(text, str) else wire.text(args)}
+    return {"tool_calls": [{"index": index, **first, "type": "custom", "custom": custom}]}
+
+
+def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
+    """What a candidate says besides its parts."""
+    if finish := candidate.get("finishReason"):
+        if finish in _BROKEN:
+            raise BadOutput(f"The model's answer could not be read ({finish}). Repeat the request.")
+        answer.finish = finish
+    if token := candidate.get("continuationToken"):
+        answer.token = token
+    if result := candidate.get("logprobsResult"):
+        if not chunks or not chunks[-1]["choices"][0]["delta"].get("content"):
+            chunks.append(chunk({}, None, answer.index))
+        chunks[-1]["choices"][0]["logprobs"] = {"content": list(_logprobs(result)), "refusal": None}
+
+
+def _logprobs(result: Json) -> Iterator[Json]:
+    """logprobsResult → OpenAI's logprobs.content: the chosen tokens, each with its rivals."""
+    rivals = result.get("topCandidates") or ()
+    for i, chosen in enumerate(result.get("chosenCandidates") or ()):
+        top = rivals[i].get("candidates") or () if i < len(rivals) else ()
+        yield {**_token(chosen), "top_logprobs": [_token(rival) for rival in top]}
+
+
+def _token(chosen: Json) -> Json:
+    text = chosen.get("token", "")
+    return {"token": text, "logprob": chosen.get("logProbability", 0.0), "bytes": list(text.encode(errors="replace"))}
+
+
+def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> str | None:
+    """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
+    match list(answers.values()):
+        case [_Answer(finish="CONTINUATION", token=str(token))]:
+            spent = sum(_spent(books)[1] for books in legs)
+            return token if state.limit is None or spent < state.limit else None
+    return None
+
+
+def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
+    if not answers:
+        raise BadOutput("The upstream's answer holds neither text nor a reason for having none.")
+    if any(answer.finish is None for answer in answers.values()):
+        raise Truncated
+    chunks = [_finish(answers[index]) for index in sorted(answers)]
+    return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
+
+
+def _paid(failed: Failure, legs: list[Json]) -> Failure:
+    """A failure that knows the tokens spent before it."""
+    if any(legs):
+        failed.usage = _usage(legs)
+    return failed
+
+
+def _finish(answer: _Answer) -> Json:
+    """The last chunk of a choice. Gemini has no word for "now run these tools": it stops."""
+    reason = _FINISH.get(answer.finish)
+    if answer.calls and reason in ("stop", None):
+        reason = "tool_calls"
+    elif reason is None:  # OTHER, FINISH_REASON_UNSPECIFIED and what Google adds tomorrow
+        reason = "stop" if answer.spoke else "content_filter"
+    signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
+    return chunk(signed, reason, answer.index)
+
+
+def _usage(legs: list[Json]) -> Json:
+    prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
+    return usage(prompt, completion, cached=min(cached, prompt), reasoning=reasoning)
+
+
+def _spent(books: Json) -> tuple[int, int, int, int]:
+    """usageMetadata → tokens of prompt, completion, cached prompt, reasoning.
+
+    candidatesTokenCount excludes thoughts, unless the sum says that it already has them.
+    """
+    prompt, output, thoughts, tool_use, cached, total = (
+        count if isinstance(count := books.get(name), int) and count > 0 else 0 for name in _COUNTS
+    )
+    prompt += tool_use
+    return prompt, output if prompt + output == total else output + thoughts, cached, thoughts

@@ -1,0 +1,99 @@
+"""JSON Schema as Gemini takes it, for parametersJsonSchema and responseJsonSchema.
+
+Sources: google-genai 3.4.0, GenerateContentConfig.response_json_schema (the keywords; cyclic references only in
+optional properties); pydantic-ai GoogleJsonSchemaTransformer (const, title, string formats).
+"""
+
+from typing import Any, Final
+
+from . import schemas
+from .contract import Json
+
+KEYWORDS: Final = frozenset(
+    {
+        *("$defs", "$ref", "type", "format", "description", "enum", "anyOf", "minimum", "maximum"),
+        *("items", "prefixItems", "minItems", "maxItems"),
+        *("properties", "additionalProperties", "required", "propertyOrdering"),
+    }
+)
+# Rules for the value that Gemini does not enforce but a model can follow.
+_NOTED = (
+    *("pattern", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems"),
+    "default",
+)
+_TYPES: Final[dict[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def clean(schema: Json, param: str) -> Json:
+    """A JSON Schema → the part of it that Gemini takes; what it does not know goes into descriptions or away.
+
+    param: the request field, for errors. Raises BadRequest as schemas.inline does.
+    """
+    return schemas.rewritten(schemas.inline(schema, param), _fit, param)
+
+
+def _fit(node: Json) -> Json:
+    node = schemas.any_of(schemas.all_of(node))
+    if "$ref" in node:
+        return {"$ref": node["$ref"]}
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if isinstance(node.get("items"), list):
+        node["prefixItems"] = node.pop("items")
+    if not isinstance(node.get("items"), dict):
+        node.pop("items", None)
+    schemas.described(node, _NOTED if node.get("type") in ("integer", "number") else ("format", *_NOTED))
+    _type(node)
+    _properties(node)
+    node = _enum(node)
+    return {keyword: value for keyword, value in node.items() if keyword in KEYWORDS}
+
+
+def _type(node: Json) -> None:
+    """Name the type where the other keywords give it away; `nullable` is OpenAPI's word for a type list with null."""
+    if "type" not in node:
+        values = node.get("enum")
+        kinds = {_TYPES.get(type(value)) for value in values} if isinstance(values, list) else set()
+        if len(kinds) == 1 and (kind := kinds.pop()):
+            node["type"] = kind
+        elif node.get("properties"):
+            node["type"] = "object"
+    if node.pop("nullable", False) and isinstance(kind := node.get("type"), str) and kind != "null":
+        node["type"] = [kind, "null"]
+
+
+def _properties(node: Json) -> None:
+    """Gemini refuses empty `properties`, booleans in it, and `required` names that it does not hold."""
+    properties, required = node.pop("properties", None), node.pop("required", None)
+    if not isinstance(properties, dict):
+        return
+    held = {
+        name: {} if value is True else value
+        for name, value in properties.items()
+        if isinstance(value, dict) or value is True
+    }
+    if held:
+        node["properties"] = held
+    if isinstance(required, list) and (names := [name for name in required if isinstance(name, str) and name in held]):
+        node["required"] = names
+
+
+def _enum(node: Json) -> Json:
+    """Gemini's enum holds strings and numbers. null becomes a choice beside it; anything else is only described."""
+    if not isinstance(values := node.get("enum"), list):
+        node.pop("enum", None)
+        return node
+    plain = [value for value in values if _is_plain(value)]
+    if plain == values and plain:
+        return node
+    if plain and len(plain) + values.count(None) == len(values):
+        kind = node.pop("type", None)
+        kinds = [k for k in (kind if isinstance(kind, list) else [kind]) if k not in (None, "null")]
+        one: Json = {"enum": plain, "type": kinds[0] if kinds else _TYPES[type(plain[0])]}
+        said = {"description": node["description"]} if "description" in node else {}
+        return {"anyOf": [one, {"type": "null"}], **said}
+    return schemas.described(node, ["enum"])
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
