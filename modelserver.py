@@ -26,13 +26,15 @@ from aiohttp.typedefs import Handler
 
 from gateway import legacy, requests
 from gateway.config import Settings
+from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
-from providers.contract import Json
+from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
 from server import access, logs, upstream
+from server.fetch import Fetcher, inline
 from server.http import Upstreams
 from server.line import Line, Pulse
 from server.upstream import Exchange
@@ -41,6 +43,8 @@ VERSION: Final = "0.1.0"
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 HTTP = web.AppKey("HTTP", Upstreams)
+FETCHER = web.AppKey("FETCHER", Fetcher)
+KEEPER = web.AppKey("KEEPER", Keeper)
 PULSE = web.AppKey("PULSE", Pulse)
 LOG = web.AppKey("LOG", logs.Log)
 RECORD: Final = "record"
@@ -61,17 +65,17 @@ async def chat(request: web.Request) -> web.StreamResponse:
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
-    if record.stream:
-        return await stream(request, ask, targets)
-    return await whole(request, ask, targets)
+    return await (stream if record.stream else whole)(request, ask, targets)
 
 
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
-    exchange, body = await first_that_answers(request.app, ask.body, targets, once)
+    exchange, body = await first_that_answers(request, ask, targets, once)
     record.upstream = name_of(exchange)
     record.first = time.monotonic()
+    if "tools" in ask.body and body["choices"]:
+        request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
     if ask.legacy:
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
@@ -85,15 +89,19 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
     with Line(request, request.app[PULSE]) as line:
         try:
-            exchange, (batch, rest) = await first_that_answers(request.app, ask.body, targets, opening)
+            exchange, (batch, rest) = await first_that_answers(request, ask, targets, opening)
             record.upstream = name_of(exchange)
             record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
+            if "tools" in ask.body:
+                frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
             async with aclosing(rest):
                 await line.write(frames.of(batch))
                 async for batch in rest:
                     if data := frames.of(batch):
                         await line.write(data)
+            if frames.watcher is not None:
+                frames.watcher.done()
             await line.write(DONE, end=True)
         except Failure as failure:
             if not line.open:
@@ -106,8 +114,8 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
 
 
 async def first_that_answers(
-    app: web.Application,
-    body: Json,
+    request: web.Request,
+    ask: requests.Ask,
     targets: list[Target],
     answer: Callable[[Exchange, Upstreams, Server], Awaitable[T]],
 ) -> tuple[Exchange, T]:
@@ -115,11 +123,13 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
+    app = request.app
     settings = app[SETTINGS]
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
         try:
-            call = PROVIDERS[target.to.host.protocol].request(with_defaults(body, target), target.to)
+            provider = PROVIDERS[target.to.host.protocol]
+            call = provider.request(await completed(request, ask, target), target.to)
             if call.dropped and settings.config.strict_params:
                 raise BadRequest(
                     f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
@@ -134,6 +144,27 @@ async def first_that_answers(
                 raise
             last = failure
     raise last
+
+
+async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
+    """The request with what this target needs and the client did not send.
+
+    That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
+    fetch. Raises BadRequest for an image that cannot be had.
+    """
+    app, to = request.app, target.to
+    body = with_defaults(ask.body, target)
+    if ask.calls:
+        body = app[KEEPER].restore(body, scope(request, to))
+    if ask.images:
+        fetches = PROVIDERS[to.host.protocol].fetches
+        body = await inline(body, lambda url: fetches(url, to), app[FETCHER], key=request[RECORD].key)
+    return body
+
+
+def scope(request: web.Request, to: Upstream) -> str:
+    """Whose thinking of whom: one client's must not reach another's conversation."""
+    return f"{request[RECORD].key}/{to.name}"
 
 
 async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
@@ -183,6 +214,7 @@ class Frames:
     def __init__(self, ask: requests.Ask, envelope: Json, record: logs.Record) -> None:
         self._legacy, self._envelope, self._record = ask.legacy, envelope, record
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
+        self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
 
     def of(self, batch: list[Json]) -> bytearray:
         """One write's worth of frames; empty when the client is to hear of none of the chunks."""
@@ -194,6 +226,8 @@ class Frames:
                     continue
             elif self._usage:
                 chunk["usage"] = None
+            if self.watcher is not None:
+                self.watcher.see(chunk)
             if self._legacy:
                 chunk = legacy.chunk(chunk)
             chunk.update(self._envelope)
@@ -407,7 +441,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
 def build(settings: Settings, log: logs.Log) -> web.Application:
     """The application for one configuration."""
     app = web.Application(middlewares=[door], client_max_size=settings.config.server.max_body)
-    app[SETTINGS], app[LOG] = settings, log
+    app[SETTINGS], app[LOG], app[KEEPER] = settings, log, Keeper()
     app.cleanup_ctx.append(resources)
     app.on_response_prepare.append(sign)
     app.add_routes(routes())
@@ -419,7 +453,9 @@ async def resources(app: web.Application) -> AsyncIterator[None]:
     server = app[SETTINGS].config.server
     app[PULSE] = Pulse(server)
     app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
+    app[FETCHER] = Fetcher(enabled=server.fetch_images)
     yield
+    await app[FETCHER].close()
     await app[HTTP].aclose()
     await app[PULSE].aclose()
 

@@ -125,7 +125,16 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         base_url = (given.base_url or row.base_url).rstrip("/")
         if row.protocol != "echo":
             _check_url(base_url, f"{path}.base_url", reader)
-        on[name] = Upstream(name, "", base_url, api_key, row, reasoning=given.reasoning, options=given.options)
+        on[name] = Upstream(
+            name,
+            "",
+            base_url,
+            api_key,
+            row=given.host or (name if name in HOSTS else ""),
+            host=row,
+            reasoning=given.reasoning,
+            options=given.options,
+        )
     return on, off
 
 

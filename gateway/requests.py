@@ -20,10 +20,16 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Ask(NamedTuple):
-    """A valid request. legacy: it speaks of functions, and is to be answered so."""
+    """A valid request.
+
+    legacy: it speaks of functions, and is to be answered so; calls: its messages hold tool calls; images: its messages
+    hold images.
+    """
 
     body: Json
-    legacy: bool
+    legacy: bool = False
+    calls: bool = False
+    images: bool = False
 
 
 def parse(data: bytes) -> Ask:
@@ -41,13 +47,13 @@ def parse(data: bytes) -> Ask:
         check = _CHECKS.get(name)
         if check is not None:
             check(value, name)
-    with_calls = _messages(body["messages"])
+    calls, images = _messages(body["messages"])
     speaks_legacy = False
-    if with_calls or "functions" in body or "function_call" in body:
+    if calls or "functions" in body or "function_call" in body:
         body, speaks_legacy = legacy.modernise(body)
         _pair_tool_results(body["messages"])
     _reconcile(body)
-    return Ask(body, speaks_legacy)
+    return Ask(body, speaks_legacy, calls, images)
 
 
 def _json(data: bytes) -> Any:
@@ -252,8 +258,8 @@ _PARTS: Final = {
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 
-def _messages(value: Any) -> bool:
-    """Check the messages, each for itself; returns whether any of them calls or answers a tool or a function."""
+def _messages(value: Any) -> tuple[bool, bool]:
+    """Check the messages, each for itself; returns whether any speaks of tools or functions, and whether any has images."""
     if not isinstance(value, list):
         raise wrong_type("an array of objects", value, "messages")
     if not value:
@@ -262,7 +268,7 @@ def _messages(value: Any) -> bool:
             param="messages",
             code="empty_array",
         )
-    with_calls = False
+    calls = images = False
     for i, message in enumerate(value):
         if type(message) is not dict:
             raise wrong_type("an object", message, f"messages[{i}]")
@@ -273,24 +279,24 @@ def _messages(value: Any) -> bool:
             raise _unsupported(role, _ROLES, f"messages[{i}].role")
         content = message.get("content")
         if type(content) is list:
-            _parts(content, f"messages[{i}].content")
+            images |= _parts(content, f"messages[{i}].content")
         elif type(content) is not str:
             _no_content(message, i)
         if role == "assistant":
             if message.get("tool_calls"):
-                with_calls = True
+                calls = True
                 _calls(message["tool_calls"], f"messages[{i}].tool_calls")
             elif "function_call" in message:
-                with_calls = True
+                calls = True
         elif role in ("tool", "function"):
-            with_calls = True
+            calls = True
             if role == "tool" and not isinstance(message.get("tool_call_id"), str):
                 raise BadRequest(
                     f"Missing required parameter: 'messages[{i}].tool_call_id'.",
                     param=f"messages[{i}].tool_call_id",
                     code="missing_required_parameter",
                 )
-    return with_calls
+    return calls, images
 
 
 def _no_content(message: Json, i: int) -> None:
@@ -306,7 +312,9 @@ def _no_content(message: Json, i: int) -> None:
         )
 
 
-def _parts(parts: list[Any], path: str) -> None:
+def _parts(parts: list[Any], path: str) -> bool:
+    """Check content parts; returns whether one is an image."""
+    images = False
     for j, part in enumerate(parts):
         if type(part) is not dict:
             raise wrong_type("an object", part, f"{path}[{j}]")
@@ -314,6 +322,7 @@ def _parts(parts: list[Any], path: str) -> None:
         payload, inner = _PARTS.get(kind, (None, None)) if isinstance(kind, str) else (None, None)
         if payload is None:
             raise _unsupported(kind, tuple(_PARTS), f"{path}[{j}]")
+        images |= kind == "image_url"
         value = part.get(payload)
         if inner and isinstance(value, dict):
             value, payload = value.get(inner), f"{payload}.{inner}"
@@ -324,6 +333,7 @@ def _parts(parts: list[Any], path: str) -> None:
                 param=f"{path}[{j}]",
                 code="invalid_value",
             )
+    return images
 
 
 def _calls(calls: Any, path: str) -> None:

@@ -94,8 +94,9 @@ class Routes:
                 continue
             # A target without a model means the public name, without the provider's own in front of it.
             model = model.replace("*", matched) if model else public.removeprefix(f"{name}/")
-            facts = self._facts.of(model, name)
-            to = replace(self._providers[name], model=model, facts=facts)
+            provider = self._providers[name]
+            facts = self._facts.of(model, provider.row or name)
+            to = replace(provider, model=model, facts=facts)
             targets.append(Target(to, _accepted(defaults, facts)))
         return targets
 

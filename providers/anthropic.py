@@ -13,7 +13,7 @@ from .anthropic_messages import history
 from .anthropic_params import others, refuse, think, tolerant
 from .anthropic_stream import Way, translate
 from .anthropic_tools import toolbox, with_history
-from .contract import Call, Json, Translator, Upstream, prime
+from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadRequest, Failure, from_upstream
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
@@ -112,6 +112,9 @@ def error(status: int, body: bytes) -> Failure:
     except ValueError:
         data = None if body.lstrip()[:1] == b"<" else body[:300].decode("utf-8", errors="replace")
     return _failure(data, status)
+
+
+continuation = no_continuation
 
 
 def fetches(url: str, to: Upstream) -> bool:

@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 # The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks each one makes.
 # It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
-# unless the answer was complete. It yields nothing before the first event, never emits id, created or model (the door
-# owns the envelope) and ignores events it does not know.
+# unless the answer was complete (or is to be continued: Provider.continuation). It yields nothing before the first
+# event and ignores events it does not know. id, created and model are the door's: what a chunk says of them is replaced.
 Translator = Generator[list[Json], Event | None, list[Json]]
 
 
@@ -30,6 +30,7 @@ class Upstream:
     model: str  # the model's id there
     base_url: str = ""
     api_key: str = field(default="", repr=False)
+    row: str = ""  # the name of its row in hosts.py, if it has one
     host: Host = Host()  # what differs between hosts of one protocol
     facts: Model = Model()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
@@ -83,8 +84,17 @@ class Provider(Protocol):
         """Upstream HTTP failure (status, body as received) → ours."""
 
     @property
+    def continuation(self) -> Callable[[Call], Call | None]:
+        """The call that goes on with an answer, for a translator that yields at the end of input instead of returning."""
+
+    @property
     def fetches(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
+
+
+def no_continuation(call: Call) -> Call | None:
+    """For protocols whose answers are never continued by another call."""
+    return None
 
 
 def prime(translator: Translator) -> Translator:

@@ -16,7 +16,7 @@ from . import instances, media, wire
 from . import openai as _openai
 from .answers import new_call_id
 from .chat import tool_call
-from .contract import Call, Json, Reply, Step, Translator, Upstream
+from .contract import Call, Json, Reply, Step, Translator, Upstream, no_continuation
 from .errors import (
     BadKey,
     BadRequest,
@@ -114,6 +114,9 @@ def _after(first: Step, steps: Iterator[Step]) -> Iterator[Step]:
 def stream(call: Call, to: Upstream) -> Translator:
     """Echo speaks OpenAI's format."""
     return _openai.stream(call, to)
+
+
+continuation = no_continuation
 
 
 def fetches(url: str, to: Upstream) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from . import wire
 from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, tidy, usage_of, whole_message
 from .chat import tool_call, usage_chunk
-from .contract import Call, Json, Translator, Upstream, prime
+from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadOutput, Failure, Truncated, UpstreamFailed, from_upstream
 from .host_edits import edit
 from .hosts import endpoint, key_header
@@ -53,6 +53,9 @@ def request(body: Json, to: Upstream) -> Call:
     edited, dropped = edit(body, to)
     url = endpoint(to.host, to.base_url, to.model)
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
+
+
+continuation = no_continuation
 
 
 def fetches(url: str, to: Upstream) -> bool:

@@ -92,7 +92,7 @@ class Fetcher:
     """Downloads images; one for the server. Close it in the end (it is an async context manager).
 
     allow: which addresses may be dialled, and ports: on which ports; resolver, tls and open_socket: where the tests
-    put theirs. at_once: downloads per caller's key, everyone: of all callers; more wait.
+    put theirs. at_once: downloads per caller's key, everyone: of all callers; more wait. enabled: otherwise every URL is refused.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class Fetcher:
         timeout: float = TIMEOUT,
         at_once: int = 4,
         everyone: int = 16,
+        enabled: bool = True,
     ) -> None:
+        self._enabled = enabled
         self._allow = allow
         self._ports = ports
         self._resolver = resolver
@@ -138,6 +140,8 @@ class Fetcher:
         Raises BadRequest with the code invalid_image_url, failed_to_download_image, image_too_large or
         invalid_image_format.
         """
+        if not self._enabled:
+            raise _invalid("this server downloads no images (fetch_images): send it as a data URI", param)
         async with self._turn(key):
             try:
                 async with asyncio.timeout(self._timeout):

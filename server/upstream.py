@@ -60,7 +60,8 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
     """
     answer = await answered(exchange, http, limits)
     try:
-        translator = PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to)
+        provider = PROVIDERS[exchange.to.host.protocol]
+        translator = provider.stream(exchange.call, exchange.to)
         kind = answer.headers.get("Content-Type", "")
         if kind.startswith("text/html"):
             raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
@@ -77,7 +78,11 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
                 for event in feed(data or b"\n\n"):
                     batch += send(event)
                 if not data:
-                    send(None)
+                    batch += send(None)
+                    answer.close()
+                    exchange.call = provider.continuation(exchange.call) or exchange.call
+                    answer = await answered(exchange, http, limits)
+                    feed, read = Decoder(limits.max_event).feed, answer.read
             except StopIteration as end:
                 batch += end.value
                 ended = True
