@@ -3,7 +3,9 @@
 import itertools
 from collections.abc import Callable, Iterator
 
+import httpx2 as httpx
 import pytest
+from openai import OpenAI
 from process import Process, config
 from scripted import Script, Upstream
 
@@ -60,3 +62,17 @@ def keyed(upstream: Upstream) -> Iterator[Process]:
     """One with two keys, of which the second may use few models."""
     with Process(config(upstream, KEYS)) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """For requests that the SDK would not send."""
+    with httpx.Client(timeout=20, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sdk(server: Process) -> Iterator[OpenAI]:
+    """The official client, without its retries, at `server`."""
+    with OpenAI(base_url=server.url, api_key="-", max_retries=0) as client:
+        yield client
