@@ -169,8 +169,8 @@ class Process:
         """End the server with a signal; returns its exit code. Fails when it printed that something went wrong."""
         self._process.send_signal(how)
         code = self._end()
-        trouble = _TROUBLE.search(self.out + self.err)
-        assert not trouble, f"{trouble[0]} in:\n{self.out[-5000:]}{self.err[-5000:]}"
+        trouble = [line for line in (self.out + self.err).splitlines() if _TROUBLE.search(line)]
+        assert not trouble, "\n".join(trouble)[:5000]
         assert not self.err, self.err
         assert code == 0, f"exit code {code}:\n{self.out[-3000:]}"
         return code
