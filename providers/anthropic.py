@@ -137,9 +137,9 @@ def _failure(data: Any, status: int | None = None) -> Failure:
 
 def _read(data: Any) -> tuple[str, str, str | None]:
     """Type, message and code."""
+    if isinstance(data, list):
+        data = data[0] if data else None
     match data:
-        case [first, *_]:
-            return _read(first)
         case {"error": dict(inner)}:
             details = inner.get("details")
             code = details.get("error_code") if isinstance(details, dict) else None

@@ -666,6 +666,29 @@ PARAMS = [
         {"messages": [user("x"), assistant("Sure:")]},
         ("reasoning_effort",),
     ),
+    Case(
+        "39 adaptive thinking and prefill do not meet",
+        {"messages": [HI, {"role": "assistant", "content": "Sure: "}], "reasoning_effort": "low"},
+        {
+            "messages": [user("x"), assistant("Sure: "), user("Continue.")],
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "low"},
+        },
+        model=Model(thinking=("adaptive",), efforts=("low",)),
+    ),
+    Case(
+        "34 a forced call and prefill do not meet",
+        {
+            "messages": [HI, {"role": "assistant", "content": "Sure: "}],
+            "tools": [F],
+            "tool_choice": "required",
+        },
+        {
+            "messages": [user("x"), assistant("Sure: "), user("Continue.")],
+            "tools": [CLAUDE_F],
+            "tool_choice": {"type": "any"},
+        },
+    ),
     params(
         "custom tool",
         {"tools": [{"type": "custom", "custom": {"name": "sh", "description": "runs", "format": {"type": "text"}}}]},
