@@ -84,7 +84,7 @@ def request(body: Json, to: Upstream) -> Call:
     optional = {
         "system": past.system,
         "tools": box.tools,
-        "tool_choice": box.choice,
+        "tool_choice": box.tools and box.choice,
         "thinking": thinking.thinking,
         "output_config": {name: value for name, value in config.items() if value},
     }

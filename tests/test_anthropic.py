@@ -437,6 +437,7 @@ PARAMS = [
         {"tools": [CLAUDE_F], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
         facts.HAIKU_4_5,
     ),
+    params("33 a choice among no tools", {"tool_choice": "auto"}, {}, facts.HAIKU_4_5),
     params("33 serial without tools", {"parallel_tool_calls": False}, {}, facts.HAIKU_4_5),
     params(
         "34 named, forced",
