@@ -234,8 +234,10 @@ class Frames:
                 chunk["usage"] = None
             if self.watcher is not None:
                 self.watcher.see(chunk)
-            if self.hides and chunk["choices"] and all([hide(choice["delta"]) for choice in chunk["choices"]]):
-                continue
+            if self.hides:
+                emptied = [hide(choice["delta"]) for choice in chunk["choices"]]
+                if emptied and all(emptied):
+                    continue
             if self._legacy:
                 chunk = legacy.chunk(chunk)
             chunk.update(self._envelope)
