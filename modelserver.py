@@ -76,6 +76,9 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
         request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
+    if not exchange.to.reasoning:
+        for choice in body["choices"]:
+            hide(choice["message"])
     if ask.legacy:
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
@@ -93,10 +96,12 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             record.upstream = name_of(exchange)
             record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
+            frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
             async with aclosing(rest):
-                await line.write(frames.of(batch))
+                if data := frames.of(batch):
+                    await line.write(data)
                 async for batch in rest:
                     if data := frames.of(batch):
                         await line.write(data)
@@ -215,6 +220,7 @@ class Frames:
         self._legacy, self._envelope, self._record = ask.legacy, envelope, record
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
         self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
+        self.hides = False  # reasoning is not shown
 
     def of(self, batch: list[Json]) -> bytearray:
         """One write's worth of frames; empty when the client is to hear of none of the chunks."""
@@ -228,11 +234,23 @@ class Frames:
                 chunk["usage"] = None
             if self.watcher is not None:
                 self.watcher.see(chunk)
+            if self.hides:
+                emptied = [hide(choice["delta"]) for choice in chunk["choices"]]
+                if emptied and all(emptied):
+                    continue
             if self._legacy:
                 chunk = legacy.chunk(chunk)
             chunk.update(self._envelope)
             wire.frame_into(data, chunk)
         return one_line(data)
+
+
+def hide(message: Json) -> bool:
+    """Take the reasoning out of a message or a delta; returns whether that was all there was."""
+    was = bool(message)
+    for name in ("reasoning_content", "reasoning_details", "reasoning_items", "thinking_blocks"):
+        message.pop(name, None)
+    return was and not message
 
 
 def one_line(data: bytearray) -> bytearray:
@@ -262,7 +280,7 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": in_header(name_of(exchange))}
     if exchange.call.dropped:
-        headers["x-modelserver-dropped"] = ",".join(exchange.call.dropped)
+        headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped))
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
     return headers

@@ -84,7 +84,7 @@ def request(body: Json, to: Upstream) -> Call:
     optional = {
         "system": past.system,
         "tools": box.tools,
-        "tool_choice": box.choice,
+        "tool_choice": box.tools and box.choice,
         "thinking": thinking.thinking,
         "output_config": {name: value for name, value in config.items() if value},
     }
@@ -140,9 +140,9 @@ def _failure(data: Any, status: int | None = None) -> Failure:
 
 def _read(data: Any) -> tuple[str, str, str | None]:
     """Type, message and code."""
+    if isinstance(data, list):
+        data = data[0] if data else None
     match data:
-        case [first, *_]:
-            return _read(first)
         case {"error": dict(inner)}:
             details = inner.get("details")
             code = details.get("error_code") if isinstance(details, dict) else None

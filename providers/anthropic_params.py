@@ -70,10 +70,10 @@ def others(body: Json, facts: Model, thinking: bool, dropped: dict[str, None]) -
     """The request's sampling, stop, metadata and tier fields. Adds to dropped what is left out or changed."""
     made = _sampling(body, facts, thinking, dropped)
     stop = body.get("stop") or []
-    stops = [one for one in ([stop] if isinstance(stop, str) else stop) if one.strip()]
-    if stops:
-        made["stop_sequences"] = stops
-    if len(stops) < len([stop] if isinstance(stop, str) else stop):
+    stops = [stop] if isinstance(stop, str) else stop
+    if said := [one for one in stops if one.strip()]:
+        made["stop_sequences"] = said
+    if len(said) < len(stops):
         dropped["stop"] = None
     metadata = body.get("metadata") or {}
     if user := body.get("user") or body.get("safety_identifier") or metadata.get("user_id"):

@@ -14,6 +14,7 @@ MAX_OPTIONAL = 10  # in response_format: from about 11 the grammar may be refuse
 MAX_OPTIONAL_STRICT = 24  # per request, in strict tools
 MAX_UNIONS = 16  # per request
 MAX_STRICT = 20  # strict tools per request
+_MAX_REFS = 500  # following references takes time; no grammar holds that many
 
 _KEPT = frozenset({"type", "enum", "const", "default", "title", "description", "required"})
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
@@ -26,6 +27,8 @@ _TYPING = ("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 
 def holds(schema: Json) -> bool:
     """Whether a grammar can be made of it: no recursion, no open maps, nothing of any type."""
+    if len(schemas.refs(schema)) > _MAX_REFS:
+        return False
     return not schemas.recursive(schema) and not any(map(_open, schemas.walk(schema)))
 
 

@@ -437,6 +437,7 @@ PARAMS = [
         {"tools": [CLAUDE_F], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
         facts.HAIKU_4_5,
     ),
+    params("33 a choice among no tools", {"tool_choice": "auto"}, {}, facts.HAIKU_4_5),
     params("33 serial without tools", {"parallel_tool_calls": False}, {}, facts.HAIKU_4_5),
     params(
         "34 named, forced",
@@ -665,6 +666,29 @@ PARAMS = [
         {"messages": [HI, {"role": "assistant", "content": "Sure: "}], "reasoning_effort": "high"},
         {"messages": [user("x"), assistant("Sure:")]},
         ("reasoning_effort",),
+    ),
+    Case(
+        "39 adaptive thinking and prefill do not meet",
+        {"messages": [HI, {"role": "assistant", "content": "Sure: "}], "reasoning_effort": "low"},
+        {
+            "messages": [user("x"), assistant("Sure: "), user("Continue.")],
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "low"},
+        },
+        model=Model(thinking=("adaptive",), efforts=("low",)),
+    ),
+    Case(
+        "34 a forced call and prefill do not meet",
+        {
+            "messages": [HI, {"role": "assistant", "content": "Sure: "}],
+            "tools": [F],
+            "tool_choice": "required",
+        },
+        {
+            "messages": [user("x"), assistant("Sure: "), user("Continue.")],
+            "tools": [CLAUDE_F],
+            "tool_choice": {"type": "any"},
+        },
     ),
     params(
         "custom tool",

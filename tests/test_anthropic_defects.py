@@ -441,6 +441,17 @@ def test_P2_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: 
     assert made.state.json_tool == (None if native else "json_response")
 
 
+def test_P2_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
+    names = [f"p{n}" for n in range(501)]
+    schema = {
+        "type": "object",
+        "properties": {name: {"$ref": f"#/$defs/{name}"} for name in names},
+        "required": names,
+        "$defs": {name: {"type": "string"} for name in names},
+    }
+    assert sent([HI], **form(schema)).dropped == ("response_format",)
+
+
 def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
     deep = {"$ref": "#"}
     mine = {"type": "function", "function": {"name": "json_response"}}
