@@ -11,13 +11,14 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 from typing import Any
 
 from . import wire
-from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, tidy, usage_of, whole_message
+from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, usage_of, whole_message
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadOutput, Failure, Truncated, UpstreamFailed, from_upstream
 from .host_edits import edit
 from .hosts import endpoint, key_header
 from .sse import DONE
+from .think import ThinkTags
 
 # In-band errors have no HTTP status: the type or code they carry stands for one.
 _STATUS = {
@@ -85,7 +86,7 @@ def _whole(to: Upstream) -> Translator:
         choice.setdefault("logprobs", None)
         choice.pop("native_finish_reason", None)
         _refuse_errors("", choice)
-        choice["message"] = whole_message(choice.get("message") or {}, to.reasoning)
+        choice["message"] = whole_message(choice.get("message") or {}, to.host.think_tags)
         choice["finish_reason"] = finish_reason(choice.get("finish_reason"), bool(choice["message"].get("tool_calls")))
     body["usage"] = usage_of(body.get("usage"))
     return [body]
@@ -94,14 +95,31 @@ def _whole(to: Upstream) -> Translator:
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "tools")
+    __slots__ = ("end", "settled", "tags", "tools")
 
-    def __init__(self) -> None:
+    def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
         self.tools = ToolCalls()
+        self.tags = ThinkTags() if think_tags else None
+        self.settled = not think_tags  # content is content
+
+    def split(self, delta: Json) -> None:
+        """Move what is in think tags to reasoning_content."""
+        if self.tags is None or type(text := delta.get("content")) is not str:
+            return
+        said(delta, *self.tags.feed(text))
+        self.settled = self.tags.settled
+
+    def rest(self) -> Json:
+        """The delta of what was held back as the possible start of a tag."""
+        delta: Json = {}
+        if self.tags is not None:
+            said(delta, *self.tags.end())
+        return delta
 
 
 def _chunks(to: Upstream) -> Translator:
+    think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
     extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or end the stream
@@ -112,6 +130,8 @@ def _chunks(to: Upstream) -> Translator:
         if type(data) is not dict:
             if data == DONE:
                 return _end(seen, usage, extras, said_done=True)
+            if event.name == "error":
+                raise in_band(data)
             continue
         data.pop("obfuscation", None)
         if "usage" in data:
@@ -126,7 +146,7 @@ def _chunks(to: Upstream) -> Translator:
         if len(choices) == 1 and _is_plain(choices[0], seen):
             chunks.append(data)
         else:
-            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, seen, to.reasoning))]
+            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, seen, think_tags))]
             if kept:
                 data["choices"] = kept
                 chunks.append(data)
@@ -144,7 +164,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             len(delta) == 1
             and type(delta.get("content")) is str
             and choice["finish_reason"] is None
-            and choice["index"] in seen
+            and seen[choice["index"]].settled
             and len(choice) <= 4
             and "error" not in choice
         )
@@ -152,16 +172,20 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
         return False
 
 
-def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool) -> Json | None:
+def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
     """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
     index = choice.setdefault("index", position)
     _refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     delta: Json = choice.get("delta") or (message if "delta" not in choice and message else {})
-    delta = reasoning(delta, expose)
-    first = index not in seen
-    state = seen.setdefault(index, _Choice())
+    delta = reasoning(delta)
+    state = seen.get(index)
+    first = state is None
+    if state is None:
+        state = seen[index] = _Choice(think_tags)
+    if not state.settled:
+        state.split(delta)
     if first:
         delta = {"role": "assistant", **delta}
     else:
@@ -177,7 +201,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
-    return choice if any(value is not None for value in delta.values()) or choice["logprobs"] else None
+    return choice if choice["logprobs"] or any(value not in (None, "") for value in delta.values()) else None
 
 
 def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) -> list[Json]:
@@ -189,7 +213,7 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) ->
         raise BadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
         raise Truncated
-    last: list[Json] = []
+    last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": "{}"})) for k in choice.tools.without_arguments()]
     for index, choice in sorted(seen.items()):
