@@ -10,51 +10,31 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 
 from typing import Any
 
-from . import wire
+from . import responses
 from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, usage_of, whole_message
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
-from .errors import BadOutput, Failure, Truncated, UpstreamFailed, from_upstream
-from .host_edits import edit
+from .errors import BadOutput, Truncated
+from .host_edits import edit, needs_responses
 from .hosts import endpoint, key_header
+from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE
 from .think import ThinkTags
 
-# In-band errors have no HTTP status: the type or code they carry stands for one.
-_STATUS = {
-    "invalid_request_error": 400,
-    "invalid_prompt": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "tokens": 429,
-    "requests": 429,
-    "insufficient_quota": 429,
-    "slow_down": 503,
-    "server_is_overloaded": 503,
-    "overloaded_error": 503,
-    "service_unavailable_error": 503,
-    "service_unavailable": 503,
-    "timeout": 504,
-    "server_error": 500,
-    "api_error": 500,
-}
-
 
 def request(body: Json, to: Upstream) -> Call:
-    """The chat request as this host and this model take it (host_edits.py).
+    """The chat request as this host and this model take it (host_edits.py); on /v1/responses where only that will do.
 
     Raises Unsupported, BadRequest.
     """
+    if needs_responses(body, to):
+        return responses.request(body, to)
     edited, dropped = edit(body, to)
     url = endpoint(to.host, to.base_url, to.model)
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
 
+
+__all__ = ["continuation", "error", "fetches", "request", "stream"]
 
 continuation = no_continuation
 
@@ -66,6 +46,8 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
+    if call.state is responses.BRIDGED:
+        return responses.stream(call, to)
     return prime(_chunks(to) if call.stream else _whole(to))
 
 
@@ -76,7 +58,7 @@ def _whole(to: Upstream) -> Translator:
     body = event.data
     if not isinstance(body, dict):
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    _refuse_errors(event.name, body)
+    refuse_errors(event.name, body)
     choices = body.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
@@ -85,7 +67,7 @@ def _whole(to: Upstream) -> Translator:
         choice.setdefault("index", index)
         choice.setdefault("logprobs", None)
         choice.pop("native_finish_reason", None)
-        _refuse_errors("", choice)
+        refuse_errors("", choice)
         choice["message"] = whole_message(choice.get("message") or {}, to.host.think_tags)
         choice["finish_reason"] = finish_reason(choice.get("finish_reason"), bool(choice["message"].get("tool_calls")))
     body["usage"] = usage_of(body.get("usage"))
@@ -138,7 +120,7 @@ def _chunks(to: Upstream) -> Translator:
             usage = data.pop("usage") or usage
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            _refuse_errors(event.name, data)
+            refuse_errors(event.name, data)
             usage = tidy(data) or usage
         if not choices or type(choices) is not list:
             extras |= {name: value for name, value in data.items() if name not in KNOWN_CHUNK}
@@ -175,7 +157,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
 def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
     """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
     index = choice.setdefault("index", position)
-    _refuse_errors("", choice)
+    refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     delta: Json = choice.get("delta") or (message if "delta" not in choice and message else {})
@@ -228,57 +210,3 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) ->
 
 def _for(index: int, delta: Json, finish: str | None = None) -> Json:
     return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}
-
-
-def _refuse_errors(name: str, data: Json) -> None:
-    """Raise what the upstream says went wrong, in whatever shape: {"error": …}, event: error, x_groq, object: error."""
-    wrong = data.get("error")
-    if not wrong and isinstance(groq := data.get("x_groq"), dict):
-        wrong = groq.get("error")
-    if not wrong and (name == "error" or data.get("object") == "error"):
-        wrong = data
-    if wrong:
-        raise in_band(wrong)
-
-
-def in_band(wrong: Any) -> Failure:
-    """An error found inside a 200 answer (an object, or a text) → Failure."""
-    if not isinstance(wrong, dict):
-        return UpstreamFailed(str(wrong)[:300] or "The upstream failed while answering.")
-    code, kind = wrong.get("code"), wrong.get("type")
-    status = next(
-        (
-            value
-            for value in (wrong.get("status_code"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
-            if isinstance(value, int) and 400 <= value < 600
-        ),
-        500,
-    )
-    return _named(status, wrong)
-
-
-def error(status: int, body: bytes) -> Failure:
-    """An HTTP error answer → Failure. Its body may be an object, a one-element array, text or HTML."""
-    try:
-        wrong = wire.decode(body)
-    except ValueError:
-        text = body[:300].decode("utf-8", errors="replace").strip()
-        wrong = "" if text.startswith("<") else text
-    if isinstance(wrong, list) and wrong:
-        wrong = wrong[0]
-    if isinstance(wrong, dict):
-        wrong = wrong.get("error") or wrong.get("detail") or wrong
-    if isinstance(wrong, dict):
-        return _named(status, wrong)
-    return from_upstream(status, str(wrong)[:300] if wrong else f"The upstream answered with HTTP status {status}.")
-
-
-def _named(status: int, wrong: Json) -> Failure:
-    code, param = wrong.get("code"), wrong.get("param")
-    message = wrong.get("message") or wrong.get("msg") or f"The upstream answered with HTTP status {status}."
-    return from_upstream(
-        status,
-        message if isinstance(message, str) else wire.text(message)[:300],
-        code=code if isinstance(code, str) else None,
-        param=param if isinstance(param, str) else None,
-    )
