@@ -12,6 +12,11 @@ class Host:
     key_variable: str = ""  # the environment variable its documentation names; "" where no key is needed
     usage: bool = True  # takes stream_options.include_usage
 
+    @property
+    def remote(self) -> bool:
+        """Whether there is an address to call; the built-in model has none."""
+        return self.protocol != "echo"
+
 
 HOSTS: dict[str, Host] = {
     "openai": Host(base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY"),
