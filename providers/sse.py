@@ -42,10 +42,13 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes."""
-        if self._after_cr and data[:1] == b"\n":
-            data = data[1:]
         if not data:
             return []
+        if self._after_cr and data[:1] == b"\n":
+            self._after_cr = False
+            data = data[1:]
+            if not data:
+                return []
         self._after_cr = data[-1] == 13
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
