@@ -38,6 +38,7 @@ class Decoder:
         self._first = True
         self._name = ""
         self._data: list[bytes] = []
+        self._counted = self._held = 0  # lines of _data that have been counted, and their bytes
         self._bad = 0
 
     def feed(self, data: bytes) -> list[Event]:
@@ -85,7 +86,10 @@ class Decoder:
                 self._field(line, events)
         if rest:
             self._pending.append(rest)
-        self._size = len(rest) + sum(map(len, self._data))
+        # Counted once each, with their line end: many short lines, or empty ones, are bounded and cost no more.
+        self._held += sum(len(line) + 1 for line in self._data[self._counted :])
+        self._counted = len(self._data)
+        self._size = len(rest) + self._held
         if self._size > self._limit:
             raise self._too_large()
         return events
@@ -98,13 +102,14 @@ class Decoder:
         elif name == b"event":
             self._name = value.decode("utf-8", errors="replace").strip()
         elif name == b"error" and value:
-            self._name, self._data = "error", [value]
+            self._name, self._data, self._counted, self._held = "error", [value], 0, 0
             self._dispatch(events)
 
     def _dispatch(self, events: list[Event]) -> None:
         name, data = self._name, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._name = ""
         self._data.clear()
+        self._counted = self._held = 0
         if len(data) > self._limit:
             raise self._too_large()
         try:
