@@ -18,7 +18,10 @@ _BAD_EVENTS: Final = 3  # this many events that are not JSON, and the stream is 
 
 
 class Event(NamedTuple):
-    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`)."""
+    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`).
+
+    The data of an event named error may be plain text.
+    """
 
     name: str
     data: Any
@@ -117,6 +120,8 @@ class Decoder:
         except ValueError:
             if data.strip() == b"[DONE]":
                 events.append(Event(name, DONE))
+            elif name == "error" and data.strip():
+                events.append(Event(name, data.decode("utf-8", errors="replace").strip()))
             elif data.strip():
                 self._bad += 1
                 if self._bad >= _BAD_EVENTS:
