@@ -41,6 +41,8 @@ def parse(data: bytes) -> Ask:
         check = _CHECKS.get(name)
         if check is not None:
             check(value, name)
+            if type(value) is float and name in _WHOLE:
+                body[name] = int(value)  # 100.0: some clients know no integers, some upstreams nothing else
     with_calls = _messages(body["messages"])
     speaks_legacy = False
     if with_calls or "functions" in body or "function_call" in body:
@@ -130,9 +132,7 @@ def _number(low: float, high: float | None = None, whole: bool = False) -> Calla
     kind, name = ((int,), "integer") if whole else ((int, float), "decimal")
 
     def check(value: Any, param: str) -> None:
-        if isinstance(value, float) and whole and value.is_integer():
-            return
-        if type(value) not in kind:
+        if type(value) not in kind and not (whole and type(value) is float and value.is_integer()):
             raise wrong_type("an integer" if whole else "a decimal", value, param)
         if value < low:
             side, sign, bound = "below minimum", ">=", low
@@ -377,6 +377,9 @@ _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
     "functions": legacy.check_functions,
     "function_call": legacy.check_function_call,
 }
+
+
+_WHOLE: Final = frozenset({"n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed"})
 
 
 def _pair_tool_results(messages: list[Json]) -> None:
