@@ -161,7 +161,8 @@ def _one_of(*values: str) -> Callable[[Any, str], None]:
 
 def _unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
     known = ", ".join(f"'{each}'" for each in values)
-    return BadRequest(f"Invalid value: '{value}'. Supported values are: {known}.", param=param, code="invalid_value")
+    shown = f"'{value[:100]}'" if isinstance(value, str) else _TYPES.get(type(value), "something else")
+    return BadRequest(f"Invalid value: {shown}. Supported values are: {known}.", param=param, code="invalid_value")
 
 
 def _stop(value: Any, param: str) -> None:
