@@ -233,6 +233,12 @@ def _tool_choice(value: Any, param: str) -> None:
             _named(value.get(kind), f"{param}.{kind}")
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required", "tools": list(tools)}}:
             _tools(tools, f"{param}.allowed_tools.tools")
+        case {"type": "allowed_tools"}:
+            raise BadRequest(
+                f"Invalid value for '{param}.allowed_tools': expected a 'mode' ('auto' or 'required') and 'tools'.",
+                param=f"{param}.allowed_tools",
+                code="invalid_value",
+            )
         case {"type": str()}:
             return
         case str():
