@@ -7,6 +7,7 @@ on the way out (gateway/legacy.py). Fields it does not know are left alone: the 
 
 import json
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -57,8 +58,10 @@ def _json(data: bytes) -> Any:
         return _decode(data)
     except RecursionError:
         raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"The request body is not valid UTF-8 (byte {error.start}).", code="invalid_json") from None
+    except UnicodeDecodeError:
+        raise BadRequest(
+            f"The request body is not valid UTF-8 (byte {_bad_byte(data)}).", code="invalid_json"
+        ) from None
     except msgspec.DecodeError as error:
         param, what = _culprit(data) or (None, f"{error}")
         raise BadRequest(
@@ -66,26 +69,42 @@ def _json(data: bytes) -> Any:
         ) from None
 
 
+def _bad_byte(data: bytes) -> int:
+    """Where bytes stop being UTF-8; msgspec counts from the start of the string that holds them."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(data)
+
+
+_DIGITS: Final = 4300  # of an integer, as many as Python turns into text again
+
+
 class _Huge(str):
-    """The digits of an integer that has no place in 64 bits."""
+    """The digits of an integer that is too long."""
 
 
-def _culprit(data: bytes) -> tuple[str, str] | None:
+def _culprit(data: bytes) -> tuple[str | None, str] | None:
     """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
     try:
-        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < 20 else _Huge(digits))
+        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
         return _find_culprit(value, "")
     except (ValueError, RecursionError):
         return None
 
 
-def _find_culprit(value: Any, path: str) -> tuple[str, str] | None:
+def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
     if isinstance(value, _Huge):
-        return path, "an integer does not fit into 64 bits"
+        return path, f"an integer has more than {_DIGITS} digits"
+    if isinstance(value, float) and value in (inf, -inf):
+        return path, "a number is out of range"
     if isinstance(value, str):
         half = any("\ud800" <= char <= "\udfff" for char in value)
         return (path, "a string holds half of a surrogate pair") if half else None
     if isinstance(value, dict):
+        if any(_find_culprit(name, "") for name in value):
+            return path or None, "a key holds half of a surrogate pair"
         inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
     elif isinstance(value, list):
         inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
