@@ -112,6 +112,8 @@ def _chunks(to: Upstream) -> Translator:
         if type(data) is not dict:
             if data == DONE:
                 return _end(seen, usage, extras, said_done=True)
+            if event.name == "error":
+                raise in_band(data)
             continue
         data.pop("obfuscation", None)
         if "usage" in data:
