@@ -129,7 +129,9 @@ def test_functions_become_tools_upstream(post: Callable[..., httpx.Response], up
     assert choice["finish_reason"] == "function_call" and "tool_calls" not in choice["message"]
 
 
-def test_allowed_tools_on_a_host_that_may_not_know_them(post: Callable[..., httpx.Response], upstream: Upstream) -> None:
+def test_allowed_tools_on_a_host_that_may_not_know_them(
+    post: Callable[..., httpx.Response], upstream: Upstream
+) -> None:
     upstream.script("allowed", answer(FINE))
     tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools[:1]}}
