@@ -161,10 +161,9 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
     delta = reasoning(delta, expose)
     first = index not in seen
     state = seen.setdefault(index, _Choice())
+    delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
-    else:
-        delta.pop("role", None)
     if "tool_calls" in delta:
         fragments = state.tools.fragments(delta.pop("tool_calls") or ())
         if fragments:
