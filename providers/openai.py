@@ -144,8 +144,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             and type(delta.get("content")) is str
             and choice["finish_reason"] is None
             and choice["index"] in seen
-            and len(choice) <= 4
-            and "error" not in choice
+            and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
         )
     except (KeyError, TypeError):
         return False
