@@ -43,7 +43,7 @@ def finish_reason(reason: Any, called: bool) -> str:
         raise Overloaded("The upstream ran out of resources while answering. Try again later.")
     if reason in _UNLOADED:
         raise Truncated
-    reason = _FINISH.get(reason, reason) if isinstance(reason, str) else "stop"
+    reason = _FINISH.get(reason, reason) if isinstance(reason, str) and reason else "stop"
     return "tool_calls" if called and reason == "stop" else reason
 
 

@@ -170,7 +170,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
     choice["delta"] = delta
     finish = choice.get("finish_reason")
     choice["finish_reason"] = None
-    if finish is not None and state.end is None:
+    if finish and state.end is None:
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
