@@ -74,7 +74,7 @@ def _whole(to: Upstream) -> Translator:
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     _refuse_errors(event.name, body)
     choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
     tidy(body)
     for index, choice in enumerate(choices):
