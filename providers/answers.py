@@ -170,7 +170,10 @@ class ToolCalls:
             body.setdefault(text, "")
             opened = {**call, "index": k, "id": ident, "type": kind, kind: body}
         else:
-            body.pop("name", None)
+            if self._calls[k]["name"]:
+                body.pop("name", None)
+            else:
+                self._calls[k]["name"] = body.get("name")
             opened = {key: value for key, value in call.items() if key not in ("id", "type", kind)}
             opened |= {"index": k} | ({kind: body} if body else {})
             if opened.keys() == {"index"}:
