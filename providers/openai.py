@@ -62,7 +62,15 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
-    return prime(_chunks(to) if call.stream else _whole(to))
+    return prime(_in_shape(_chunks(to) if call.stream else _whole(to)))
+
+
+def _in_shape(translator: Translator) -> Translator:
+    """The same translator; what it stumbles over in an answer of the wrong shape is the upstream's failure."""
+    try:
+        return (yield from translator)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadOutput("The upstream's answer does not have the shape of a chat completion.") from error
 
 
 def _whole(to: Upstream) -> Translator:
