@@ -142,9 +142,7 @@ def test_claude_gets_its_signed_thinking_back(
         },
         {
             "role": "user",
-            "content": [
-                {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "sunny"}]}
-            ],
+            "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}],
         },
     ]
 
