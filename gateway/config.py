@@ -125,7 +125,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         if not api_key and row.key_variable:
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
         base_url = (given.base_url or row.base_url).rstrip("/")
-        if row.protocol != "echo":
+        if row.remote:
             _check_url(base_url, f"{path}.base_url", reader)
         on[name] = Upstream(
             name,

@@ -18,7 +18,10 @@ _BAD_EVENTS: Final = 3  # this many events that are not JSON, and the stream is 
 
 
 class Event(NamedTuple):
-    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`)."""
+    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`).
+
+    The data of an event named error may be plain text.
+    """
 
     name: str
     data: Any
@@ -38,14 +41,18 @@ class Decoder:
         self._first = True
         self._name = ""
         self._data: list[bytes] = []
+        self._counted = self._held = 0  # lines of _data that have been counted, and their bytes
         self._bad = 0
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes."""
-        if self._after_cr and data[:1] == b"\n":
-            data = data[1:]
         if not data:
             return []
+        if self._after_cr and data[:1] == b"\n":
+            self._after_cr = False
+            data = data[1:]
+            if not data:
+                return []
         self._after_cr = data[-1] == 13
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -83,7 +90,10 @@ class Decoder:
                 self._field(line, events)
         if rest:
             self._pending.append(rest)
-        self._size = len(rest) + sum(map(len, self._data))
+        # Counted once each, with their line end: many short lines, or empty ones, are bounded and cost no more.
+        self._held += sum(len(line) + 1 for line in self._data[self._counted :])
+        self._counted = len(self._data)
+        self._size = len(rest) + self._held
         if self._size > self._limit:
             raise self._too_large()
         return events
@@ -96,13 +106,14 @@ class Decoder:
         elif name == b"event":
             self._name = value.decode("utf-8", errors="replace").strip()
         elif name == b"error" and value:
-            self._name, self._data = "error", [value]
+            self._name, self._data, self._counted, self._held = "error", [value], 0, 0
             self._dispatch(events)
 
     def _dispatch(self, events: list[Event]) -> None:
         name, data = self._name, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._name = ""
         self._data.clear()
+        self._counted = self._held = 0
         if len(data) > self._limit:
             raise self._too_large()
         try:
@@ -110,6 +121,8 @@ class Decoder:
         except ValueError:
             if data.strip() == b"[DONE]":
                 events.append(Event(name, DONE))
+            elif name == "error" and data.strip():
+                events.append(Event(name, data.decode("utf-8", errors="replace").strip()))
             elif data.strip():
                 self._bad += 1
                 if self._bad >= _BAD_EVENTS:

@@ -129,7 +129,7 @@ def test_functions_become_tools_upstream(post: Callable[..., httpx.Response], up
     assert choice["finish_reason"] == "function_call" and "tool_calls" not in choice["message"]
 
 
-def test_allowed_tools_reach_any_host_as_the_tools_there_are(
+def test_allowed_tools_on_a_host_that_may_not_know_them(
     post: Callable[..., httpx.Response], upstream: Upstream
 ) -> None:
     upstream.script("allowed", answer(FINE))
