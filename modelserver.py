@@ -431,6 +431,7 @@ def routes() -> list[web.RouteDef]:
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
+            table.append(web.post(f"{prefix}/embeddings{end}", embed))
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
     return [*table, web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
 
