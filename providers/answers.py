@@ -98,8 +98,11 @@ def reasoning(delta: Json) -> Json:
     thought = delta.pop("reasoning", None) if "reasoning" in delta else None
     if isinstance(thought, str) and not delta.get("reasoning_content"):
         delta["reasoning_content"] = thought
-    if type(delta.get("content")) is list:
-        texts, thoughts = _split(delta["content"])
+    content = delta.get("content")
+    if type(content) is dict:  # Cloudflare: the object that a JSON schema asked for
+        delta["content"] = wire.text(content)
+    elif type(content) is list:
+        texts, thoughts = _split(content)
         delta["content"] = texts
         if thoughts:
             delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thoughts

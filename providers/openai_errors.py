@@ -13,6 +13,7 @@ from .errors import Failure, UpstreamFailed, from_upstream
 _STATUS: Final = {
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
+    "content_filter": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
     "permission_error": 403,
@@ -74,7 +75,7 @@ def in_band(wrong: Any) -> Failure:
     status = next(
         (
             value
-            for value in (wrong.get("status_code"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
+            for value in (wrong.get("status_code"), wrong.get("status"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
             if isinstance(value, int) and 400 <= value < 600
         ),
         500,

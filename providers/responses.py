@@ -39,7 +39,7 @@ def _translate() -> Translator:
         try:
             match data.get("type"):
                 case "response.output_text.delta":
-                    answer.heard.add((data["output_index"], data.get("content_index", 0)))
+                    answer.heard.add((data["output_index"], "output_text"))
                     chunks = [chunk({"content": data["delta"]})]
                 case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
                     return answer.opening() + answer.end(data["response"])
@@ -63,10 +63,11 @@ class _Answer:
 
     def __init__(self) -> None:
         self.opened = False
-        self.heard: set[tuple[int, Any]] = set()  # parts of items that came as deltas
+        self.heard: set[tuple[int, str]] = set()  # output index and kind of the parts that came as deltas
+        self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.kinds: list[str] = []  # of the tool calls, by number
-        self.done: set[int] = set()  # output indexes
+        self.done: set[Any] = set()  # ids of items
         self.reasoning: list[Json] = []  # whole items: the keeper's
         self.thought: Any = None  # the part of a summary that was last heard of
 
@@ -79,7 +80,7 @@ class _Answer:
         """What an event adds. Those that only announce or repeat, and those of OpenAI's own tools, add nothing."""
         match kind:
             case "response.refusal.delta":
-                self.heard.add((data["output_index"], data["content_index"]))
+                self.heard.add((data["output_index"], "refusal"))
                 return [chunk({"refusal": data["delta"]})]
             case "response.reasoning_summary_text.delta":
                 return self._think((data["output_index"], "summary", data["summary_index"]), data["delta"])
@@ -90,10 +91,13 @@ class _Answer:
                 return self._grow(at, data["delta"]) if at in self.calls else []
             case "response.output_text.annotation.added":
                 return _annotations([data["annotation"]])
-            case "response.output_item.added" if data["item"]["type"] in _CALLS:
-                return self._open(data["output_index"], data["item"])
+            case "response.output_item.added":
+                at, item = data["output_index"], data["item"]
+                self.places[item.get("id")] = at
+                return self._open(at, item) if item["type"] in _CALLS else []
             case "response.output_item.done":
-                return self._item(data["output_index"], data["item"])
+                item = data["item"]
+                return self._item(data.get("output_index", self.places.get(item.get("id"))), item)
         return []
 
     def _think(self, part: tuple[int, str, int], text: str) -> list[Json]:
@@ -117,9 +121,9 @@ class _Answer:
             return [chunk(tool_call(number, {"arguments": text}))]
         return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
 
-    def _item(self, at: int, item: Json) -> list[Json]:
+    def _item(self, at: Any, item: Json) -> list[Json]:
         """An item that is done: what of it came in no delta."""
-        self.done.add(at)
+        self.done.add(item.get("id", at))
         match item:
             case {"type": "message", "content": parts}:
                 return self._message(at, parts)
@@ -139,8 +143,8 @@ class _Answer:
 
     def _message(self, at: int, parts: list[Json]) -> list[Json]:
         chunks: list[Json] = []
-        for index, part in enumerate(parts):
-            if (at, index) in self.heard:
+        for part in parts:
+            if (at, part["type"]) in self.heard:
                 continue
             match part:
                 case {"type": "output_text", "text": str(text)} if text:
@@ -165,7 +169,7 @@ class _Answer:
                 raise failed
         chunks: list[Json] = []
         for at, item in enumerate(response.get("output") or ()):
-            if at not in self.done:
+            if item.get("id", at) not in self.done:
                 chunks += self._item(at, item)
         if self.kinds and finish == "stop":  # some had come only now
             finish = "tool_calls"
