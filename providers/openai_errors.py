@@ -3,11 +3,14 @@
 https://platform.openai.com/docs/guides/error-codes; openai 3.54.0, types/responses/response_error.py; recorded bodies.
 """
 
+import re
 from typing import Any, Final
 
 from . import wire
 from .contract import Json
-from .errors import Failure, UpstreamFailed, from_upstream
+from .errors import NO_MODEL, Failure, UpstreamFailed, from_upstream
+
+_ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
 # In-band errors have no HTTP status: the type or code they carry stands for one.
 _STATUS: Final = {
@@ -75,7 +78,13 @@ def in_band(wrong: Any) -> Failure:
     status = next(
         (
             value
-            for value in (wrong.get("status_code"), wrong.get("status"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
+            for value in (
+                wrong.get("status_code"),
+                wrong.get("status"),
+                code,
+                _STATUS.get(str(code)),
+                _STATUS.get(str(kind)),
+            )
             if isinstance(value, int) and 400 <= value < 600
         ),
         500,
@@ -94,17 +103,43 @@ def error(status: int, body: bytes) -> Failure:
         wrong = wrong[0]
     if isinstance(wrong, dict):
         wrong = wrong.get("error") or wrong.get("detail") or wrong
+    match wrong:
+        case [{"loc": [*place], "msg": str(text)}, *_]:  # FastAPI, which Mistral and vLLM are built with
+            wrong = {"message": text, "param": ".".join(str(step) for step in place if step != "body")}
     if isinstance(wrong, dict):
         return _named(status, wrong)
-    return from_upstream(status, str(wrong)[:300] if wrong else f"The upstream answered with HTTP status {status}.")
+    words = _ACCOUNT.sub("…", str(wrong)[:300]) if wrong else f"The upstream answered with HTTP status {status}."
+    return from_upstream(status, words)
 
 
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
-    message = wrong.get("message") or wrong.get("msg") or f"The upstream answered with HTTP status {status}."
+    if not isinstance(code, str) or code.isdigit():  # a number is the status once more
+        code = None
+    if (kind := wrong.get("type")) in NO_MODEL:
+        code = kind
     return from_upstream(
         status,
-        message if isinstance(message, str) else wire.text(message)[:300],
-        code=code if isinstance(code, str) else None,
+        _words(wrong) or f"The upstream answered with HTTP status {status}.",
+        code=code,
         param=_PARAMS.get(param, param) if isinstance(param, str) else None,
     )
+
+
+def _words(wrong: Json) -> str:
+    """What an error says, without the ids of the operator's account."""
+    message = wrong.get("message") or wrong.get("msg") or ""
+    match wrong.get("metadata"):  # OpenRouter only wraps what the host behind it said
+        case {"raw": str(raw)} if message == "Provider returned error":
+            message = _inner(raw)
+    message = message if isinstance(message, str) else wire.text(message)[:300]
+    return _ACCOUNT.sub("…", message)
+
+
+def _inner(raw: str) -> Any:
+    try:
+        inner = wire.decode(raw.encode())
+    except ValueError:
+        return raw[:300]
+    wrong = inner.get("error", inner) if isinstance(inner, dict) else inner
+    return wrong.get("message") or wrong if isinstance(wrong, dict) else wrong

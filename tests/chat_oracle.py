@@ -45,13 +45,15 @@ def read(body: bytes, kind: str, streamed: bool) -> tuple[list[Json], str]:
     response = httpx.Response(200, content=body, headers={"content-type": kind})
     transport = httpx.MockTransport(lambda request: response)
     found: list[Json] = []
-    with OpenAI(base_url="http://x/v1", api_key="-", max_retries=0, http_client=httpx.Client(transport=transport)) as sdk:
+    with OpenAI(
+        base_url="http://x/v1", api_key="-", max_retries=0, http_client=httpx.Client(transport=transport)
+    ) as sdk:
         ask: Any = {"model": "m", "messages": []}
         try:
             if not streamed:
                 return [sdk.chat.completions.create(**ask).model_dump(exclude_unset=True)], ""
             for chunk in sdk.chat.completions.create(**ask, stream=True):
-                found.append(chunk.model_dump(exclude_unset=True))
+                found += [chunk.model_dump(exclude_unset=True)]
         except APIError as error:
             return found, error.message or "error"
     return found, ""
