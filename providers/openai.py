@@ -112,7 +112,7 @@ def _chunks(to: Upstream) -> Translator:
     think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
-    extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or end the stream
+    extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or on the last finish
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
@@ -193,7 +193,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: b
 
 
 def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) -> list[Json]:
-    """The last chunks: arguments for calls that had none, one finish for each choice, usage, and what is left.
+    """The last chunks: arguments for calls that had none, one finish for each choice, usage.
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
@@ -207,10 +207,9 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) ->
     for index, choice in sorted(seen.items()):
         end = choice.end or _for(index, {}, finish_reason("stop", choice.tools.any))["choices"][0]
         last.append({"choices": [end]})
+    last[-1] |= extras
     if usage is not None:
         last.append(usage_chunk(usage_of(usage)))
-    if extras:
-        last.append({"choices": [], **extras})
     return last
 
 

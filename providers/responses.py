@@ -67,7 +67,7 @@ class _Answer:
         self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.kinds: list[str] = []  # of the tool calls, by number
-        self.done: set[Any] = set()  # ids of items
+        self.done: set[Any] = set()  # output indexes of items, or ids where there was no index
         self.reasoning: list[Json] = []  # whole items: the keeper's
         self.thought: Any = None  # the part of a summary that was last heard of
 
@@ -123,7 +123,7 @@ class _Answer:
 
     def _item(self, at: Any, item: Json) -> list[Json]:
         """An item that is done: what of it came in no delta."""
-        self.done.add(item.get("id", at))
+        self.done.add(item.get("id") if at is None else at)  # ids alone are not unique at xAI
         match item:
             case {"type": "message", "content": parts}:
                 return self._message(at, parts)
@@ -169,7 +169,7 @@ class _Answer:
                 raise failed
         chunks: list[Json] = []
         for at, item in enumerate(response.get("output") or ()):
-            if item.get("id", at) not in self.done:
+            if at not in self.done and item.get("id", at) not in self.done:
                 chunks += self._item(at, item)
         if self.kinds and finish == "stop":  # some had come only now
             finish = "tool_calls"

@@ -65,7 +65,7 @@ class _Building:
         self.calls: list[list[Any]] = []  # id, index, name, arguments
         self.finish: str | None = None
         self.logprobs = self.more = 0
-        self.audio = ""
+        self.audio = self.transcript = ""
 
     def add(self, delta: Json) -> None:
         content, thought = delta.get("content"), delta.get("reasoning_content") or delta.get("reasoning") or ""
@@ -79,7 +79,8 @@ class _Building:
         if isinstance(content, str):
             self.content += content
         audio = delta.get("audio") or {}
-        self.audio += (audio.get("data") or "") + (audio.get("transcript") or "")
+        self.audio += audio.get("data") or ""
+        self.transcript += audio.get("transcript") or ""
         self.more += sum(len(delta.get(name) or ()) for name in ("annotations", "images", "reasoning_details"))
         self.reasoning += thought if isinstance(thought, str) else ""
         self.refusal += delta.get("refusal") or ""
@@ -120,7 +121,9 @@ def _done(have: _Building, think_tags: bool) -> Choice:
     content, reasoning = have.content, have.reasoning
     if think_tags and (tags := _TAGS.fullmatch(content)):
         reasoning, content = reasoning + tags[1], tags[2] or ""
-    return Choice(content, reasoning, have.refusal, calls, finish, have.logprobs, have.audio, have.more)
+    return Choice(
+        content, reasoning, have.refusal, calls, finish, have.logprobs, have.transcript + have.audio, have.more
+    )
 
 
 def _same(arguments: str) -> str:
@@ -151,3 +154,39 @@ def same_ids(ours: Said, theirs: Said) -> Said:
             calls = tuple((mine[0] if their[0] else "", *mine[1:]) for mine, their in pairs)
             choices[index] = choices[index]._replace(calls=calls)
     return Said(choices, ours.usage)
+
+
+def alike(said: Said) -> Said:
+    """The same with arguments in the form in which they are compared."""
+    choices = {
+        index: choice._replace(calls=tuple((ident, name, _same(text)) for ident, name, text in choice.calls))
+        for index, choice in said.choices.items()
+    }
+    return said._replace(choices=choices)
+
+
+def check(chunks: list[Json]) -> None:
+    """The invariants of every successful stream of chunks, as the door gets them."""
+    usages = [at for at, chunk in enumerate(chunks) if "usage" in chunk]
+    assert usages in ([], [len(chunks) - 1]), "usage comes last"
+    for chunk in chunks:
+        assert "usage" not in chunk or chunk["choices"] == [], "and alone"
+    if usages:
+        usage = chunks[-1]["usage"]
+        assert {"prompt_tokens", "completion_tokens", "total_tokens"} <= usage.keys()
+    indexes = {choice["index"] for chunk in chunks for choice in chunk["choices"]}
+    for index in indexes:
+        choices = [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
+        roles = [at for at, choice in enumerate(choices) if "role" in choice["delta"]]
+        assert roles == [0], "the role comes once and first"
+        finishes = [at for at, choice in enumerate(choices) if choice["finish_reason"] is not None]
+        assert finishes == [len(choices) - 1], "one finish_reason, in the last chunk"
+        seen: set[int] = set()
+        for choice in choices:
+            assert isinstance(choice["delta"].get("content", ""), str | None)
+            assert not {"reasoning", "thinking"} & choice["delta"].keys()
+            for call in choice["delta"].get("tool_calls", ()):
+                first = call["index"] not in seen
+                assert first == ("id" in call) == ("type" in call), "id and type only on the first fragment"
+                assert not first or call["index"] == len(seen), "indexes are dense"
+                seen.add(call["index"])
