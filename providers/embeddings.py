@@ -23,7 +23,7 @@ class Embedder(NamedTuple):
     # Request (validated by gateway.embeddings) → the calls to make, one after the other. Never mutates it.
     calls: Callable[[Json, Upstream], list[Call]]
     # Their answers → vectors in the order of the inputs, and the prompt's tokens.
-    read: Callable[[list[Any]], tuple[Iterable[Vector], int]]
+    read: Callable[[list[Any], Upstream], tuple[Iterable[Vector], int]]
 
 
 EMBEDDERS: Final[dict[str, Embedder]] = {
@@ -46,7 +46,7 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
     wanted = count(body["input"])
     form = _packed if body.get("encoding_format") == "base64" else _listed
     try:
-        vectors, tokens = EMBEDDERS[to.host.protocol].read(answers)
+        vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
     except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise BadOutput("The upstream's answer does not have the shape of embeddings.") from error

@@ -5,13 +5,13 @@ is not of length 1, as OpenAI's always are, and is made so: clients compare by d
 """
 
 from collections.abc import Iterable, Iterator
-from math import sqrt
 from typing import Any, Final
 
 from .contract import Call, Json, Upstream
 from .errors import Unsupported
 from .gemini_errors import failure
 from .hosts import endpoint, key_header
+from .openai_embeddings import of_length_one
 
 _BATCH: Final = 100  # requests in one batch
 
@@ -35,7 +35,7 @@ def _call(operation: str, sent: Json, body: Json, to: Upstream) -> Call:
     return Call(url, key_header(to.host, to.api_key), sent, False, dropped)
 
 
-def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
+def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     """Vectors of length 1, and the prompt's tokens (0 from models that do not count them)."""
     for each in answers:
         if "error" in each:
@@ -47,7 +47,4 @@ def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
 def _vectors(answers: list[Any]) -> Iterator[list[float]]:
     for answer in answers:
         for each in answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]:
-            values = each["values"]
-            length = sqrt(sum(value * value for value in values))
-            exact = not length or abs(length - 1) < 1e-3
-            yield values if exact else [value / length for value in values]
+            yield of_length_one(each["values"])

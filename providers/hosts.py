@@ -61,6 +61,7 @@ class Host:
     images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
 
     # The way back
+    embed_int8: bool = False  # vectors come as base64 of 8 bit integers
     think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
     @property
@@ -317,6 +318,7 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         strip=_ANSWERED,
+        embed_int8=True,
         think_tags=True,
     ),
     # huggingface.co/docs/inference-providers: routes to many of the hosts above

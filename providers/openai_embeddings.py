@@ -1,6 +1,9 @@
 """Embeddings of OpenAI and the hosts that imitate it: the request passes, with what the host's row says."""
 
-from collections.abc import Iterable
+import struct
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
+from math import sqrt
 from typing import Any, Final
 
 from .contract import Call, Json, Upstream
@@ -26,7 +29,7 @@ def calls(body: Json, to: Upstream) -> list[Call]:
     return [Call(url, key_header(host, to.api_key), out, False, tuple(changed))]
 
 
-def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
+def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     """Vectors in the order of their indexes, and the prompt's tokens (0 where the host does not count)."""
     [body] = answers
     if not isinstance(body, dict):
@@ -34,4 +37,19 @@ def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
     refuse_errors("", body)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
     tokens = (body.get("usage") or {}).get("prompt_tokens")
-    return (each["embedding"] for each in data), tokens if isinstance(tokens, int) else 0
+    vectors = (each["embedding"] for each in data)
+    if to.host.embed_int8:
+        vectors = (_from_int8(vector) for vector in vectors)
+    return vectors, tokens if isinstance(tokens, int) else 0
+
+
+def _from_int8(vector: str) -> list[float]:
+    data = b64decode(vector, validate=True)
+    return of_length_one(struct.unpack(f"{len(data)}b", data))
+
+
+def of_length_one(vector: Sequence[float]) -> list[float]:
+    """The vector as OpenAI's are: of length 1, because clients compare by dot product."""
+    length = sqrt(sum(value * value for value in vector))
+    exact = not length or abs(length - 1) < 1e-3
+    return list(vector) if exact else [value / length for value in vector]

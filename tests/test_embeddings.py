@@ -177,6 +177,11 @@ def test_either_form_is_made_of_the_other(form: str | None, there: Any) -> None:
     }
 
 
+def test_perplexity_s_vectors_are_of_small_integers() -> None:
+    upstream = {"data": [{"index": 0, "embedding": base64.b64encode(struct.pack("2b", 3, -4)).decode()}]}
+    assert embeddings.answer({"input": "a"}, to("perplexity"), [upstream])["data"][0]["embedding"] == [0.6, -0.8]
+
+
 def test_vectors_come_in_the_order_of_the_inputs() -> None:
     upstream = {"data": [{"index": 1, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}]}
     found = embeddings.answer({"input": ["a", "b"]}, to("vllm"), [upstream])

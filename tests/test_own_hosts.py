@@ -58,6 +58,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "reasoning_back": ("true", True),
     "inline_images": ("true", True),
     "images": ("[image/png]", ("image/png",)),
+    "embed_int8": ("true", True),
     "think_tags": ("false", False),
 }
 
