@@ -69,7 +69,7 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     """The message of a whole answer in canonical form. think_tags: reasoning may be in its content, in tags."""
     message = reasoning({"role": "assistant", **message})
     message["role"] = "assistant"
-    if think_tags and isinstance(text := message.get("content"), str):
+    if think_tags and isinstance(text := message.get("content"), str) and text:
         said(message, *split(text))
     calls = [_whole_call(call) for call in message.pop("tool_calls", None) or ()]
     if calls:

@@ -95,7 +95,7 @@ class _Choice:
 
     def split(self, delta: Json) -> None:
         """Move what is in think tags to reasoning_content."""
-        if self.tags is None or type(text := delta.get("content")) is not str:
+        if self.tags is None or type(text := delta.get("content")) is not str or not text:
             return
         said(delta, *self.tags.feed(text))
         self.settled = self.tags.settled

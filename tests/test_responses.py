@@ -521,6 +521,15 @@ def test_items_without_deltas_are_not_lost() -> None:
     assert collect(read(ends)) == collect(read(only)) == expected
 
 
+def test_items_are_known_by_id_where_the_index_is_missing_or_counts_otherwise() -> None:
+    said = event("output_text.delta", output_index=0, content_index=1, delta="Hi")  # its part is the only one
+    item = {"id": "msg_1", "type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
+    last = {"id": "msg_1", "type": "reasoning", "summary": []}  # xAI uses ids twice
+    end = event("completed", response=response(output=[item, last]))
+    raw = frames(CREATED, added(0, item, content=[]), said, event("output_item.done", item=item), end)
+    assert read(raw) == [ROLE, chunk({"content": "Hi"}), chunk({"reasoning_items": [last]}), chunk({}, "stop"), BOOKS]
+
+
 @pytest.mark.parametrize(
     ("status", "details", "output", "finish"),
     [
