@@ -128,14 +128,16 @@ class Response:
         self._connection, self._protocol, self._payload, self._timeouts = connection, protocol, payload, timeouts
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
-        self._ended = False
+        self._begun = self._ended = False
 
     async def read(self) -> bytes:
         try:
             data = await self._payload.readany()
         except Exception as error:
-            raise _broken(error, self._timeouts, answered=True) from error
+            silent = isinstance(error, TimeoutError) and not self._begun  # a head is not yet an answer
+            raise _broken(error, self._timeouts, answered=not silent) from error
         if data:
+            self._begun = True
             self._protocol.read_timeout = self._timeouts.between_bytes
         else:
             self._ended = True
