@@ -98,11 +98,13 @@ class Upstreams:
                 protocol.transport.writelines([head, body])
                 message, payload = await protocol.read()
                 while 100 <= message.code < 200:
+                    retried = True  # it was being answered
                     message, payload = await protocol.read()
             except BaseException as error:
                 protocol.abort()
                 connection.close()
-                if reused and not retried and isinstance(error, _CLOSED):
+                begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
+                if reused and not retried and not begun and isinstance(error, _CLOSED):
                     retried = True
                     continue
                 if isinstance(error, Exception):
