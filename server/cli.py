@@ -167,7 +167,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        # create_server's own words would name the address once more.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+        raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
     return listener
 
 
