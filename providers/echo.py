@@ -233,7 +233,7 @@ def _text(body: Json) -> str:
     said = next((_said(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
     match body.get("response_format"):
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return wire.text(instances.instance(schema))
+            return wire.text(instances.instance(schema, "response_format.json_schema.schema"))
         case {"type": "json_object"}:
             return wire.text({"echo": said})
     return said or "(empty message)"
@@ -283,7 +283,7 @@ def _call(tool: Json) -> Json:
     if tool["type"] == "custom":
         return {"id": new_call_id(), "type": "custom", "custom": {"name": tool["custom"]["name"], "input": "echo"}}
     function = tool["function"]
-    arguments = wire.text(instances.instance(function.get("parameters") or {"type": "object"}))
+    arguments = wire.text(instances.instance({"type": "object", **(function.get("parameters") or {})}, "tools"))
     return {"id": new_call_id(), "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 
