@@ -145,7 +145,7 @@ class _Answer:
         self.calls = _calls(body)
         self.finish = "tool_calls" if self.calls else scene.finish
         text = "" if self.calls else _text(body)
-        for stop in _list(body.get("stop")):
+        for stop in filter(None, _list(body.get("stop"))):
             text = text.split(stop, 1)[0]
         words = _WORDS.findall(text)
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
