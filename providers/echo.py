@@ -79,7 +79,8 @@ SCENES: Final[dict[str, Scene]] = {
     "echo-length": Scene(finish="length"),
     "echo-filter": Scene(finish="content_filter"),
 }
-_NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d+(?:\.\d+)?))?")
+_NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d{1,6}(?:\.\d{1,3})?))?", re.ASCII)
+_CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -263,14 +264,14 @@ def _part(part: Json) -> str:
 
 def _calls(body: Json) -> list[Json]:
     """The tool calls that tool_choice asks for: the named tool, or for "required" the first one."""
-    tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools", ()) if tool["type"] in tool}
+    tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools", ()) if tool["type"] in _CALLED}
     match body.get("tool_choice"):
         case "required":
             names = list(tools)[:1]
         case {"function": {"name": str(name)}} | {"custom": {"name": str(name)}}:
             names = [name]
-        case {"allowed_tools": {"mode": "required", "tools": [{"function": {"name": str(name)}}, *_]}}:
-            names = [name]
+        case {"allowed_tools": {"mode": "required", "tools": [*allowed]}}:
+            names = [tool[tool["type"]]["name"] for tool in allowed if tool["type"] in _CALLED][:1]
         case _:
             names = []
     # Once its result is there, the tool is not called again: an agent's loop over echo comes to an end.
