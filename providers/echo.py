@@ -91,7 +91,7 @@ def request(body: Json, to: Upstream) -> Call:
         return Call("echo:", {}, body, streamed, reply=_failing(int(float(name[2]))))
     if not name or name[1] not in SCENES:
         raise NoSuchModel(
-            f"The model {to.model!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
+            f"The model {to.model[:200]!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
             "such as echo-429.",
             param="model",
         )
