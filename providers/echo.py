@@ -41,6 +41,7 @@ _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 _FAILURES: Final[dict[int, type[Failure]]] = {
     400: BadRequest,
     401: BadKey,
+    402: QuotaExhausted,
     403: Forbidden,
     404: NoSuchModel,
     408: TooSlow,
@@ -51,7 +52,7 @@ _FAILURES: Final[dict[int, type[Failure]]] = {
     502: UpstreamFailed,
     503: Overloaded,
     504: UpstreamTimeout,
-    529: QuotaExhausted,
+    529: Overloaded,
 }
 
 
