@@ -15,7 +15,6 @@ from typing import Any, Final
 from . import instances, media, wire
 from . import openai as _openai
 from .answers import new_call_id
-from .chat import tool_call
 from .contract import Call, Json, Reply, Step, Translator, Upstream
 from .errors import (
     BadKey,
@@ -178,8 +177,10 @@ class _Answer:
         for k, call in enumerate(self.calls):
             kind = call["type"]
             field = "arguments" if kind == "function" else "input"
-            yield tool_call(k, {"name": call[kind]["name"], field: ""}, id=call["id"], type=kind)
-            yield from (tool_call(k, {field: piece}) for piece in re.findall(r".{1,12}", call[kind][field], re.DOTALL))
+            opened = {"index": k, "id": call["id"], "type": kind, kind: {"name": call[kind]["name"], field: ""}}
+            yield {"tool_calls": [opened]}
+            pieces = re.findall(r".{1,12}", call[kind][field], re.DOTALL)
+            yield from ({"tool_calls": [{"index": k, kind: {field: piece}}]} for piece in pieces)
 
     def streamed(self, delay: float) -> Iterator[Step]:
         """As an event stream, a step for each delta."""
