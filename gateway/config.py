@@ -157,8 +157,12 @@ def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
 
 
 def _check_url(url: str, path: str, reader: Reader) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
+    if not good:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")

@@ -64,7 +64,7 @@ class Routes:
         if lacking and may_use(model, allowed):
             why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
         else:
-            close = difflib.get_close_matches(model, list(self.public(allowed)), 1, 0.5)
+            close = difflib.get_close_matches(model[:200], list(self.public(allowed)), 1, 0.5)
             why = f"did you mean '{close[0]}'?" if close else "GET /v1/models lists the models you can use."
         raise NoSuchModel(
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
