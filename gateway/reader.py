@@ -132,7 +132,11 @@ class Reader:
         for name, value, line in self._pairs(node, path):
             where = _join(path, name)
             if name not in fields:
-                self._note(line, where, f"unknown key{guess(name, fields) or '; known are ' + ', '.join(fields)}")
+                # `api_key:sk-…` without a space is a key to YAML: what stands behind the colon may be a secret.
+                name, colon, _ = name.partition(":")
+                hint = "; write a space after the colon" if colon else guess(name, fields)
+                known = hint or f"; known are {', '.join(fields)}"
+                self._note(line, _join(path, name), f"unknown key{known}")
                 continue
             self._lines[where] = line
             values[name] = self._value(value, fields[name].type, where)
