@@ -59,8 +59,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    keyed = {f"providers.{name}.api_key" for name in config.providers}
     for path, variable in reader.unset.items():
-        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+        if path not in keyed:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     try:
