@@ -77,7 +77,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
-        path = f"keys[{i}]"
+        path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
@@ -172,9 +172,7 @@ def _check_models(config: Config, reader: Reader) -> None:
                 where = (
                     path
                     if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
                 )
                 reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:

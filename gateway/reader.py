@@ -57,6 +57,7 @@ class Reader:
         self.problems: list[Problem] = []
         self.unset: dict[str, str] = {}
         self._lines: dict[str, int] = {}
+        self._kept: dict[str, list[int]] = {}  # path of a list → where the file has the items that could be read
         self._environment = environment
         self._root = self._compose(text)
 
@@ -73,6 +74,10 @@ class Reader:
         while place and place not in self._lines:
             place = place[: max(place.rfind("."), place.rfind("["), 0)]
         self._note(self._lines.get(place, 1), path, message)
+
+    def item(self, path: str, i: int) -> str:
+        """The path of the item that became number `i` of the list at `path`."""
+        return f"{path}[{self._kept[path][i]}]"
 
     def _note(self, line: int, path: str, message: str) -> Any:
         self.problems.append(Problem(line, path, message))
@@ -161,8 +166,9 @@ class Reader:
     def _list(self, node: yaml.Node, kind: Any, path: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self._note(_line(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
-        values = (self._value(each, kind, f"{path}[{i}]") for i, each in enumerate(node.value))
-        return tuple(value for value in values if value is not _BAD)
+        values = [(i, self._value(each, kind, f"{path}[{i}]")) for i, each in enumerate(node.value)]
+        self._kept[path] = [i for i, value in values if value is not _BAD]
+        return tuple(value for _, value in values if value is not _BAD)
 
     def _either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
         """The member of a union that has the node's form: a text, a list or a mapping."""
