@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, g
 
 import msgspec
 import yaml
+from yaml.reader import ReaderError
 
 from .schema import Section, Size
 
@@ -93,6 +94,9 @@ class Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._note(_line(mark), "", f"not valid YAML: {error.problem or error.context}")
+        except ReaderError as error:
+            line = text.encode()[: error.position].count(b"\n") + 1
+            self._note(line, "", f"not valid YAML: {error.reason}")
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self._note(1, "", f"not valid YAML: {' '.join(str(error).split())}")
         return None
