@@ -43,7 +43,8 @@ class Routes:
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, entry in models.items():
             route = entry if isinstance(entry, Route) else Route(targets=(entry,) if isinstance(entry, str) else entry)
-            self._lacking[public] = [off[name] for name in map(_provider, route.targets) if name in off]
+            names = dict.fromkeys(map(_provider, route.targets))
+            self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
                 self._patterns[public] = route
             else:
