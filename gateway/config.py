@@ -59,8 +59,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    keyed = {f"providers.{name}.api_key" for name in config.providers}
     for path, variable in reader.unset.items():
-        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+        if path not in keyed:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     try:
@@ -76,7 +77,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
-        path = f"keys[{i}]"
+        path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
@@ -180,9 +181,7 @@ def _check_models(config: Config, reader: Reader) -> None:
                 where = (
                     path
                     if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
                 )
                 reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:
