@@ -13,6 +13,7 @@ from providers.models import Model, Models
 from .schema import Route
 
 # Parameters that a model which reasons refuses; a default must not bring them in by the back door.
+_ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
 SAMPLING: Final = frozenset(
     {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
 )
@@ -135,8 +136,10 @@ def with_defaults(body: Json, target: Target) -> Json:
     if not target.defaults:
         return body
     missing = {name: value for name, value in target.defaults.items() if name not in body}
-    if body.get("reasoning_effort", "none") != "none" or not SAMPLING.isdisjoint(body):
+    if body.get("reasoning_effort", "none") != "none":
         missing = {name: value for name, value in missing.items() if name not in SAMPLING}
+    elif not _ONE_OF.isdisjoint(body):
+        missing = {name: value for name, value in missing.items() if name not in _ONE_OF}
     if "max_tokens" in body or "max_completion_tokens" in body:
         missing.pop("max_tokens", None)
         missing.pop("max_completion_tokens", None)

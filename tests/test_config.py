@@ -32,9 +32,7 @@ def mistakes(text: str, facts: str = SMALL, **environment: str) -> list[str]:
     return [line.removeprefix("my.yaml:") for line in str(caught.value).splitlines()]
 
 
-KNOWN_SERVER = (
-    "host, port, max_body, max_event, max_answer, timeouts, keep_alive, cors_origins, allowed_hosts, drain, log"
-)
+KNOWN_SERVER = ", ".join(Server.__struct_fields__)
 URL = 'expected a URL such as "https://llm.example.com/v1"'
 PRINTABLE = "a key may only hold printable ASCII characters, without spaces"
 HEX = "5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8"
@@ -148,11 +146,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "an unknown provider": (
         "providers: {opanai: {}}\n",
-        ["1: providers.opanai: unknown provider: give a 'protocol' (openai, echo); did you mean 'openai'?"],
+        [
+            "1: providers.opanai: unknown provider: give a 'protocol' (openai, anthropic, gemini, echo); did you mean 'openai'?"
+        ],
     ),
     "an unknown protocol": (
         "providers: {mine: {protocol: opanai}}\n",
-        ["1: providers.mine.protocol: expected one of openai, echo; did you mean 'openai'?"],
+        ["1: providers.mine.protocol: expected one of openai, anthropic, gemini, echo; did you mean 'openai'?"],
     ),
     "an unknown host": (
         "providers:\n  mine:\n    protocol: openai\n    host: opanai\n",

@@ -195,6 +195,13 @@ def test_without_the_setting_nothing_is_added(body: dict[str, Any]):
     assert with_defaults(body, target) is body
 
 
+@pytest.mark.parametrize("body", [{"logprobs": True}, {"presence_penalty": 1}, {"top_k": 5}])
+def test_only_temperature_and_top_p_exclude_each_other(body: dict[str, Any]):
+    [target] = routes(DEFAULTS).find("cold", EVERYONE)[:1]
+    assert with_defaults(body, target)["temperature"] == 0
+    assert "temperature" not in with_defaults({"top_p": 0.5}, target)
+
+
 def test_nothing_to_add_is_the_same_body():
     body = {"temperature": 1}
     assert with_defaults(body, Target(Upstream("a", "m"), {"temperature": 0})) is body
