@@ -151,7 +151,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         # create_server's own words would name the address once more.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
         raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
     return listener
 
