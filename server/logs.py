@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from io import FileIO, RawIOBase
 from typing import Any, Final, TextIO
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from providers import wire
 
 LOGGER: Final = logging.getLogger("modelserver")
 
@@ -119,12 +120,14 @@ class Log(logging.Handler):
         seconds = line.pop("at")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03}Z"
         if self._as_json:
-            return msgspec.json.encode({"time": stamp, **line}).decode() + "\n"
+            return wire.text({"time": stamp, **line}) + "\n"
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"
         rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in ("method", "path", "status"))
-        return f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}\n"
+        text = f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}"
+        # A model's name may be a client's invention: it must not move the cursor or feign a line.
+        return (text if text.isprintable() else text.encode("unicode_escape").decode()) + "\n"
 
     def close(self) -> None:
         """Write what is waiting, for at most a second, and end the thread."""
