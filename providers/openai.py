@@ -223,7 +223,13 @@ def in_band(wrong: Any) -> Failure:
     status = next(
         (
             value
-            for value in (wrong.get("status_code"), wrong.get("status"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
+            for value in (
+                wrong.get("status_code"),
+                wrong.get("status"),
+                code,
+                _STATUS.get(str(code)),
+                _STATUS.get(str(kind)),
+            )
             if isinstance(value, int) and 400 <= value < 600
         ),
         500,

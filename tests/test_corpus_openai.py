@@ -294,6 +294,33 @@ def test_every_exchange(upstream: Upstream, ours: OpenAI, theirs: OpenAI, capsys
     assert found == EXCEPTIONS
 
 
+def as_stream(whole: Json) -> Json:
+    """A whole answer in the form that `summed` gives a stream."""
+    whole = settled(whole)[0]
+    for choice in whole["choices"]:
+        calls = choice["message"].get("tool_calls")
+        if calls:
+            choice["message"]["tool_calls"] = dict(enumerate(calls))
+    whole["choices"] = {c["index"]: {k: v for k, v in c.items() if k != "index"} for c in whole["choices"]}
+    return whole
+
+
+def test_whole_answers_for_a_client_that_streams(upstream: Upstream, ours: OpenAI, theirs: OpenAI) -> None:
+    """A host that cannot stream answers in JSON: the stream made of it says all that the answer does."""
+    wrong: dict[str, str] = {}
+    for n, exchange in enumerate(EXCHANGES):
+        response = exchange["response"]
+        if response["stream"] or response["status"] != 200 or IN_200 in EXCEPTIONS.get(exchange["id"], ()):
+            continue
+        replay(upstream, exchange, f"json-{n}")
+        body = request_of(exchange, f"up/json-{n}")
+        mine = compared(ask(ours, {**body, "stream": True, "stream_options": {"include_usage": True}}))
+        direct = as_stream(compared(ask(theirs, {**body, "model": f"json-{n}"})))
+        if mine != direct:
+            wrong[exchange["id"]] = f"{mine!r:.500} != {direct!r:.500}"
+    assert not wrong, json.dumps(wrong, indent=1)[:6000]
+
+
 def test_cuts_do_not_show(upstream: Upstream, ours: OpenAI) -> None:
     """A sample of streams, every fifteenth and all with more than ASCII in few bytes, cut at 1, 7 and 64 bytes."""
     streams = [e for e in EXCHANGES if e["response"]["stream"]]
