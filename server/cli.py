@@ -109,7 +109,7 @@ def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Set
     _require_c_parser()
     server = settings.config.server
     listener = _listen(server.host, server.port)
-    log = logs.start(server.log)
+    log = logs.start(server.log, sys.stdout)
     port = listener.getsockname()[1]
     _calm_collector()
     _keep_freed_memory()

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
@@ -144,6 +145,7 @@ class Response:
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
         self._begun = self._ended = False
+        self._deadline = monotonic() + timeouts.total
 
     async def read(self) -> bytes:
         try:
@@ -152,6 +154,8 @@ class Response:
             silent = isinstance(error, TimeoutError) and not self._begun  # a head is not yet an answer
             raise _broken(error, self._timeouts, answered=not silent) from error
         if data:
+            if monotonic() > self._deadline:  # silence has its own limit, so it is enough to look at each read
+                raise UpstreamTimeout(f"The upstream was not done within {self._timeouts.total:g} s.")
             self._begun = True
             self._protocol.read_timeout = self._timeouts.between_bytes
         else:

@@ -205,6 +205,18 @@ async def test_patience_starts_anew_with_each_read(upstream: Upstream) -> None:
         assert await caller.whole("steady") == b"x"
 
 
+async def test_an_answer_that_never_ends(upstream: Upstream) -> None:
+    """Never silent, never done: comments for ever, for example."""
+    upstream.script(
+        "endless", [CHUNKED, *[step for _ in range(2000) for step in (*chunked(b": x\n\n", end=False), 0.01)]]
+    )
+    async with Caller(upstream, total=0.3) as caller:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await caller.whole("endless")
+    assert caught.value.code == "upstream_timeout" and "0.3 s" in caught.value.message
+    assert await asyncio.to_thread(upstream.of("endless")[0].wait_left)
+
+
 async def test_redirects_are_not_followed(upstream: Upstream, http: httpx.Client, server: Process) -> None:
     with Upstream() as other:
         for status in (301, 302, 303, 307, 308):

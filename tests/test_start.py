@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 from conftest import KEYS, LAPTOP
 from process import ROOT, Process, config, run
-from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
+from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream, until_close
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 CHUNK = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Once "}}]}
@@ -218,6 +218,23 @@ def test_ask(
     assert got.stderr.startswith(err) and bool(got.stderr) == bool(err) and "Traceback" not in got.stderr
     [request] = upstream.of(name)
     assert request.json["messages"] == [{"role": "user", "content": "Hello?"}]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        stream(sse(CHUNK, done=False)),
+        until_close(sse(CHUNK, done=False)),
+        [*stream(sse(CHUNK, done=False), end=False), 0.05, CLOSE],
+        [*stream(sse(CHUNK, done=False), end=False), 0.05, ABORT],
+    ],
+)
+def test_ask_never_asks_twice(upstream: Upstream, scripted: Callable[..., str], script: Script) -> None:
+    """A server that ends its stream as this one never does: EventSource alone would ask again, and be billed again."""
+    name = scripted(script)
+    got = run("ask", "Hello?", "-m", name, "--port", str(upstream.port), text=config())
+    assert (got.returncode, got.stdout.strip()) == (1, "Once") and got.stderr and "Traceback" not in got.stderr
+    assert len(upstream.of(name)) == 1
 
 
 def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
