@@ -186,6 +186,7 @@ def from_upstream(
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
     """
+    code = code and code[:64]  # it goes into the log
     low = message.lower()
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")
