@@ -21,8 +21,9 @@ from .schema import Config, Key, Provider, Route
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
+_KEYS = re.compile(r"\b(?:sk|gsk|xai|pplx)-[\w-]{16,}|\bAIza[\w-]{30,}|\bhf_\w{16,}")  # as providers make them
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_SWITCH = re.compile(r"providers\.[^.]+\.(api_key|base_url)")  # where an unset variable only means: off
+_SWITCHES: Final = ("base_url", "api_key")  # where an unset variable only means: off
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -47,6 +48,13 @@ class Settings:
     off: Mapping[str, str]
     routes: Routes
 
+    def scrubbed(self, text: str) -> str:
+        """`text` without the keys of providers: some quote the key that they refuse."""
+        for provider in self.providers.values():
+            if provider.api_key:
+                text = text.replace(provider.api_key, "***")
+        return _KEYS.sub("***", text)
+
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
     """Read and check a configuration.
@@ -60,8 +68,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    switches = {f"providers.{name}.{key}" for name in config.providers for key in _SWITCHES}
     for path, variable in reader.unset.items():
-        if not _SWITCH.fullmatch(path):
+        if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     try:
@@ -77,7 +86,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
-        path = f"keys[{i}]"
+        path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
@@ -116,7 +125,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         if row is None:
             continue
         api_key = given.api_key
-        unset = [variable for key in ("base_url", "api_key") if (variable := reader.unset.get(f"{path}.{key}"))]
+        unset = [variable for key in _SWITCHES if (variable := reader.unset.get(f"{path}.{key}"))]
         if unset:
             off[name] = " and ".join(unset)
             continue
@@ -176,10 +185,14 @@ def _check_row(row: Host, path: str, reader: Reader) -> None:
 
 
 def _check_url(url: str, path: str, reader: Reader) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
     if not url:
         reader.note(path, 'the URL is missing; for example "https://llm.example.com/v1"')
-    elif parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+    elif not good:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
@@ -197,9 +210,7 @@ def _check_models(config: Config, reader: Reader) -> None:
                 where = (
                     path
                     if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
                 )
                 reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:
