@@ -189,7 +189,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: b
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
-    return choice if choice["logprobs"] or any(value not in (None, "") for value in delta.values()) else None
+    return choice if choice["logprobs"] or any(value is not None for value in delta.values()) else None
 
 
 def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) -> list[Json]:

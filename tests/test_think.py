@@ -98,6 +98,7 @@ def test_a_stream_of_chunks() -> None:
         delta({"reasoning_content": "a"}),
         delta({"content": "b"}),
         plain,
+        delta({"content": ""}),
         delta({}, "stop"),
     ]
 
