@@ -129,6 +129,7 @@ def test_every_model_ends_at_a_living_one(public: str) -> None:
         assert HOSTS[provider].protocol in embeddings.EMBEDDERS
     else:
         assert facts != Model(), f"{provider}/{model} is not in models.yaml"
+        assert facts.price or HOSTS[provider].free, f"{provider}/{model} has no price, so nobody sells it"
 
 
 def test_the_example_serves_echo_with_no_environment_at_all() -> None:
