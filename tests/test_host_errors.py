@@ -74,7 +74,7 @@ BODIES: list[tuple[str, int, Any, tuple[int, str, str | None, str | None, str]]]
      (400, "invalid_request_error", None, None, "not JSON")),
     ("openrouter", 403, wrapped("Provider returned error", code=403, metadata={"raw": '{"error": "Moderated."}'}),
      (403, "invalid_request_error", "permission_denied", None, "Moderated.")),
-    ("openrouter", 408, wrapped(code=408), (504, "server_error", "upstream_timeout", None, "No.")),
+    ("openrouter", 408, wrapped(code=408), (408, "invalid_request_error", "request_timeout", None, "No.")),
     ("xai", 404, {"code": "Some requested entity was not found", "error": "The model grok-beta was deprecated."},
      (404, "invalid_request_error", "model_not_found", "model", "The model grok-beta was deprecated.")),
     ("zhipu", 429, {"error": {"code": "1305", "message": "Overloaded."}},
