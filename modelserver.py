@@ -25,7 +25,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import legacy, requests
-from gateway.config import Settings
+from gateway.config import Caller, Settings
 from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
 from gateway.schema import Server
@@ -33,7 +33,7 @@ from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, logs, upstream
+from server import access, books, logs, upstream
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
 from server.line import Line, Pulse
@@ -45,6 +45,7 @@ SETTINGS = web.AppKey("SETTINGS", Settings)
 HTTP = web.AppKey("HTTP", Upstreams)
 FETCHER = web.AppKey("FETCHER", Fetcher)
 KEEPER = web.AppKey("KEEPER", Keeper)
+BOOKS = web.AppKey("BOOKS", books.Books)
 PULSE = web.AppKey("PULSE", Pulse)
 LOG = web.AppKey("LOG", logs.Log)
 RECORD: Final = "record"
@@ -59,13 +60,23 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions, streamed or whole."""
     settings = request.app[SETTINGS]
     record: logs.Record = request[RECORD]
-    caller = access.authenticate(request, settings)
-    record.key = caller.name
-    ask = requests.parse(await read_body(request))
+    caller = identify(request)
+    data = await read_body(request)
+    ask = requests.parse(data)
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
+    # What is opened here is closed by the door, whatever the end.
+    targets = await request.app[BOOKS].open(record, caller, body, len(data), targets)
     return await (stream if record.stream else whole)(request, ask, targets)
+
+
+def identify(request: web.Request) -> Caller:
+    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    caller = access.authenticate(request, request.app[SETTINGS])
+    record: logs.Record = request[RECORD]
+    record.key, record.limits = caller.name, caller.limits
+    return caller
 
 
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -82,7 +93,7 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
     if ask.legacy:
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
-    count(record, body.get("usage"))
+    record.entry.took(body)
     return web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)})
 
 
@@ -109,6 +120,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
                 frames.watcher.done()
             await line.write(DONE, end=True)
         except Failure as failure:
+            record.entry.broke(failure)
             if not line.open:
                 raise
             record.code = failure.code or failure.type
@@ -129,7 +141,7 @@ async def first_that_answers(
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
     app = request.app
-    settings = app[SETTINGS]
+    settings, entry = app[SETTINGS], request[RECORD].entry
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
         try:
@@ -142,9 +154,10 @@ async def first_that_answers(
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = Exchange(target.to, call)
+            exchange = entry.exchange = Exchange(target.to, call)
             return exchange, await answer(exchange, app[HTTP], settings.config.server)
         except Failure as failure:
+            entry.failed(failure)
             if not failure.elsewhere:
                 raise
             last = failure
@@ -176,10 +189,11 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     """The whole answer, put together where the upstream streams it."""
     if not exchange.call.stream:
         return await upstream.whole(exchange, http, limits)
-    chunks: list[Json] = []
+    chunks = exchange.held
     async with aclosing(upstream.chunks(exchange, http, limits)) as batches:
         async for batch in batches:
             chunks += batch
+    exchange.held = []
     return collect(chunks)
 
 
@@ -192,7 +206,7 @@ async def opening(
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
     rest = upstream.chunks(exchange, http, limits)
-    held: list[Json] = []
+    held = exchange.held
     try:
         async for batch in rest:
             held += batch
@@ -201,6 +215,7 @@ async def opening(
     except BaseException:
         await rest.aclose()
         raise
+    exchange.held = []
     return held, rest
 
 
@@ -217,7 +232,7 @@ class Frames:
     """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
 
     def __init__(self, ask: requests.Ask, envelope: Json, record: logs.Record) -> None:
-        self._legacy, self._envelope, self._record = ask.legacy, envelope, record
+        self._legacy, self._envelope, self._entry = ask.legacy, envelope, record.entry
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
         self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
         self.hides = False  # reasoning is not shown
@@ -226,8 +241,9 @@ class Frames:
         """One write's worth of frames; empty when the client is to hear of none of the chunks."""
         data = bytearray()
         for chunk in batch:
+            self._entry.saw(chunk)
             if "usage" in chunk:
-                count(self._record, chunk["usage"])
+                self._entry.usage = chunk["usage"]
                 if not self._usage:
                     continue
             elif self._usage:
@@ -265,11 +281,6 @@ def envelope(kind: str, record: logs.Record) -> Json:
     """What every answer of ours carries. The id is not the upstream's: it may change in mid-stream, and fallback exists."""
     ident = f"chatcmpl-{random.getrandbits(128):032x}"
     return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}
-
-
-def count(record: logs.Record, usage: Json | None) -> None:
-    if usage:
-        record.prompt, record.completion = usage["prompt_tokens"], usage["completion_tokens"]
 
 
 def name_of(exchange: Exchange) -> str:
@@ -324,18 +335,16 @@ async def read_body(request: web.Request) -> bytes:
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
-    settings = request.app[SETTINGS]
-    public = settings.routes.public(access.authenticate(request, settings).models)
+    public = request.app[SETTINGS].routes.public(identify(request).models)
     data = [model_card(name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
 
 async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
-    settings = request.app[SETTINGS]
-    caller = access.authenticate(request, settings)
+    caller = identify(request)
     name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, settings.routes.find(name, caller.models)))
+    return web.json_response(model_card(name, request.app[SETTINGS].routes.find(name, caller.models)))
 
 
 def model_card(name: str, targets: list[Target]) -> Json:
@@ -430,6 +439,8 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         logs.LOGGER.exception("request %s failed by a fault of this server", ident)
         return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
     finally:
+        if record.entry is not None:
+            app[BOOKS].close(record, status)
         app[LOG].request(record, request.method, request.path, status, time.monotonic())
 
 
@@ -450,6 +461,8 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "ModelServer"
+    if request[RECORD].limits is not None:
+        headers.update(request.app[BOOKS].headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request.app[SETTINGS]))
 
@@ -467,6 +480,7 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
 async def resources(app: web.Application) -> AsyncIterator[None]:
     """What lives as long as the server: connections upstream, and the pulse of open streams."""
     server = app[SETTINGS].config.server
+    app[BOOKS] = await books.begin(app[SETTINGS])
     app[PULSE] = Pulse(server)
     app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
     app[FETCHER] = Fetcher(enabled=server.fetch_images)
@@ -474,6 +488,7 @@ async def resources(app: web.Application) -> AsyncIterator[None]:
     await app[FETCHER].close()
     await app[HTTP].aclose()
     await app[PULSE].aclose()
+    await app[BOOKS].aclose()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Reservation:
     cost: int
     period: str
     id: str = ""
-    open: bool = True
+    running: bool = True
 
 
 class Standing(NamedTuple):
@@ -56,36 +56,36 @@ class Standing(NamedTuple):
 class Window:
     """A sum over the last minute, kept by the second. What came in one second leaves sixty seconds after its end."""
 
-    __slots__ = ("_slots", "_sum")
+    __slots__ = ("_slots", "_total")
 
     def __init__(self) -> None:
         self._slots: deque[list[int]] = deque()  # [second, amount], oldest first
-        self._sum = 0
+        self._total = 0
 
-    def add(self, amount: int, now: float) -> None:
+    def add(self, amount: int, at: float) -> None:
         if amount:
-            if self._slots and self._slots[-1][0] >= int(now):
+            if self._slots and self._slots[-1][0] >= int(at):
                 self._slots[-1][1] += amount
             else:
-                self._slots.append([int(now), amount])
-            self._sum += amount
+                self._slots.append([int(at), amount])
+            self._total += amount
 
-    def at(self, now: float) -> int:
-        """The sum. now: monotonic seconds, never less than before."""
+    def sum(self, at: float) -> int:
+        """The sum. at: monotonic seconds, never less than before."""
         slots = self._slots
-        while slots and slots[0][0] + WINDOW + 1 <= now:
-            self._sum -= slots.popleft()[1]
-        return self._sum
+        while slots and slots[0][0] + WINDOW + 1 <= at:
+            self._total -= slots.popleft()[1]
+        return self._total
 
-    def wait(self, room: int, now: float) -> int:
+    def wait(self, room: int, at: float) -> int:
         """Whole seconds until the sum is at most `room`; 0 when it is."""
-        over = self.at(now) - room
+        over = self.sum(at) - room
         wait = 0
         for second, amount in self._slots:
             if over <= 0:
                 break
             over -= amount
-            wait = ceil(second + WINDOW + 1 - now)
+            wait = ceil(second + WINDOW + 1 - at)
         return wait
 
 
@@ -100,41 +100,41 @@ class Account:
         self._requests, self._tokens = Window(), Window()
         self.running = self.reserved_tokens = self.reserved_cost = 0
 
-    def reserve(self, tokens: int, cost: int, now: float, wall: float) -> Reservation:
+    def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
         """Let a request in that will use at most `tokens` and `cost` micro-USD.
 
-        now: monotonic seconds; wall: Unix time. Raises Throttled, or Exhausted where waiting a minute will not help.
+        at: monotonic seconds; wall: Unix time. Raises Throttled, or Exhausted where waiting a minute will not help.
         """
         limits = self.limits
         self.roll(wall)
         if limits.concurrency and self.running >= limits.concurrency:
             raise refusal(limits, "concurrency", 1)
-        if limits.rpm and (wait := self._requests.wait(limits.rpm - 1, now)):
+        if limits.rpm and (wait := self._requests.wait(limits.rpm - 1, at)):
             raise refusal(limits, "rpm", wait)
         if limits.tpm:
             if tokens > limits.tpm:
                 raise refusal(limits, "tpm", WINDOW, tokens)
-            if self._tokens.at(now) + self.reserved_tokens + tokens > limits.tpm:
-                raise refusal(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, now) or 1)
+            if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
+                raise refusal(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
         if limits.budget and self.spent + self.reserved_cost + cost > limits.budget:
             raise over_budget(limits, self.spent, self.reserved_cost, cost, wall)
         if limits.rpm:
-            self._requests.add(1, now)
+            self._requests.add(1, at)
         self.running += 1
         self.reserved_tokens += tokens
         self.reserved_cost += cost
         return Reservation(tokens, cost, self.period)
 
-    def settle(self, reservation: Reservation, tokens: int, cost: int, now: float) -> None:
+    def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
         """The request has ended, and has used this much. A second call for the same reservation does nothing."""
-        if not reservation.open:
+        if not reservation.running:
             return
-        reservation.open = False
+        reservation.running = False
         self.running -= 1
         self.reserved_tokens -= reservation.tokens
         if self.limits.tpm:
-            self._tokens.at(now)
-            self._tokens.add(tokens, now)
+            self._tokens.sum(at)
+            self._tokens.add(tokens, at)
         if reservation.period == self.period:  # else its budget is a past one's
             self.reserved_cost -= reservation.cost
             self.spent += cost
@@ -148,26 +148,26 @@ class Account:
             self.period, self._ends = period, ends
             self.spent = self.reserved_cost = 0
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, at: float) -> Standing:
         """What the next request may use."""
-        requests, tokens = self._requests.at(now), self._tokens.at(now) + self.reserved_tokens
+        requests, tokens = self._requests.sum(at), self._tokens.sum(at) + self.reserved_tokens
         return Standing(
             max(0, self.limits.rpm - requests),
-            self._requests.wait(0, now),
+            self._requests.wait(0, at),
             max(0, self.limits.tpm - tokens),
-            self._tokens.wait(0, now) or (1 if self.reserved_tokens else 0),
+            self._tokens.wait(0, at) or (1 if self.reserved_tokens else 0),
         )
 
 
 def period_at(period: Period, wall: float) -> tuple[str, float]:
     """The name of the running period (UTC; names sort by time), and the Unix time of its end, NEVER for `total`."""
-    now = datetime.fromtimestamp(wall, UTC)
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    moment = datetime.fromtimestamp(wall, UTC)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     match period:
         case "day":
-            return f"{today:%Y-%m-%d}", (today + timedelta(days=1)).timestamp()
+            return f"{day:%Y-%m-%d}", (day + timedelta(days=1)).timestamp()
         case "month":
-            return f"{today:%Y-%m}", (today.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()
+            return f"{day:%Y-%m}", (day.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()
     return "total", NEVER
 
 

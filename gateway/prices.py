@@ -12,6 +12,7 @@ from providers.contract import Json, Upstream
 from providers.models import Price
 
 _SCALE: Final = 10**6
+_SANE: Final = 10**12  # tokens: no upstream may say more
 _PART: Final = 1000  # tokens an image, a sound or a file is taken for: what it holds cannot be told by its bytes
 _LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
 _LONG: Final = 65_536  # bytes of a request that is looked at: shorter ones hold no image worth the walk
@@ -47,7 +48,7 @@ def usage_of(body: Json | None) -> Usage:
 
 
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return int(min(value, _SANE)) if isinstance(value, int | float) and value > 0 else 0
 
 
 def cost(used: Usage, to: Upstream) -> int | None:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -87,12 +88,15 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise OSError(f"{path} is not UTF-8 text") from None
     facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
     settings = load(text, os.environ, facts, path.name)
+    config = settings.config
+    if config.usage.path:
+        usage = msgspec.structs.replace(config.usage, path=str(path.resolve().parent / config.usage.path))
+        config = msgspec.structs.replace(config, usage=usage)
     given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
-    if not given:
-        return settings
-    server = msgspec.convert({**msgspec.to_builtins(settings.config.server), **given}, Server)
-    config = msgspec.structs.replace(settings.config, server=server)
-    return Settings(config, settings.keys, settings.providers, settings.off, settings.routes)
+    if given:
+        server = msgspec.convert({**msgspec.to_builtins(config.server), **given}, Server)
+        config = msgspec.structs.replace(config, server=server)
+    return replace(settings, config=config)
 
 
 def _refuse_open_door(settings: Settings) -> None:

@@ -104,16 +104,16 @@ def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_roo
     window, now, all = Window(), 0.0, []
     for pause, amount in steps:
         now += pause
-        window.at(now)
+        window.sum(now)
         window.add(amount, now)
         all.append((now, amount))
     exact = sum(amount for at, amount in all if at > now - 60)
     late = sum(amount for at, amount in all if at > now - 61)
-    assert exact <= window.at(now) <= late
+    assert exact <= window.sum(now) <= late
     wait = window.wait(room, now)
-    assert (wait == 0) == (window.at(now) <= room)
+    assert (wait == 0) == (window.sum(now) <= room)
     assert wait <= 61
-    assert window.at(now + wait) <= room
+    assert window.sum(now + wait) <= room
 
 
 @pytest.mark.parametrize(

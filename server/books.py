@@ -1,0 +1,292 @@
+"""The books: what a request may cost is reserved before it is sent, what it did cost is settled at its end, whatever the end.
+
+    open    limits and budget of the key, an open row
+    close   tokens and their cost, told by the upstream or estimated; the reservation and the row settled with them
+
+Where the upstream told nothing (the client left, the answer broke off, the host does not count) the prompt's estimate and
+what was streamed are booked, flagged as an estimate. A request that no upstream has begun to answer costs nothing, unless
+the client, or our patience, gave up on one that may well be working on it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from gateway import prices
+from gateway.config import Caller, Settings
+from gateway.limits import Account, Limits, Reservation, Standing, headers, period_at
+from gateway.prices import NOTHING, Usage
+from gateway.routes import Target
+from gateway.schema import Usage as UsageSettings
+from providers.contract import Json, Upstream
+from providers.errors import Failure, Forbidden, Overloaded
+
+from .logs import Record
+from .store import Row, Store
+from .upstream import Exchange
+
+_PAID: Final = frozenset(  # failures of an upstream that may have worked, and charge, for nothing
+    {"upstream_truncated", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_too_large"}
+)
+
+
+_NO_DELTA: Final[Json] = {}
+
+
+class Limiter(Protocol):
+    """Counts what limited keys use, in this process (`Local`) or for several (server/shared.py)."""
+
+    async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
+        """Let a request of this key in, or raise Throttled."""
+
+    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
+        """The request has used this."""
+
+    def standing(self, name: str) -> Standing | None:
+        """How much of the key's limits is left, as far as it is known here."""
+
+    async def spent(self, name: str) -> int:
+        """Micro-USD of the key's budget that are spent in the running period."""
+
+    def health(self) -> str:
+        """What is wrong, in a few words; "" when nothing is."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted."""
+
+    row: int
+    at: float  # Unix time
+    body: Json
+    size: int  # bytes of the request
+    prompt: int  # tokens, estimated
+    limits: Limits | None = None
+    reservation: Reservation | None = None
+    exchange: Exchange | None = None  # with the upstream that was asked last
+    usage: Json | None = None  # as that upstream told it
+    sent: int = 0  # bytes of text that were streamed to the client
+    deltas: int = 0  # in so many pieces
+    lost: list[tuple[Usage, Upstream]] = field(default_factory=list)  # what failed attempts have cost
+    estimated: bool = False
+    draining: bool = False  # the client has left, the answer is read on: settled when that ends
+
+    def saw(self, chunk: Json) -> None:
+        """Count the text of a chunk."""
+        self.deltas += 1
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or choice.get("message") or _NO_DELTA
+            text = delta.get("content")
+            if len(delta) == 1 and text is not None and text.isascii():  # nearly every chunk
+                self.sent += len(text)
+            else:
+                self.sent += _text(delta)
+
+    def took(self, answer: Json) -> None:
+        """Note the usage in a whole answer, or count its text."""
+        self.usage = answer.get("usage")
+        if prices.usage_of(self.usage) == NOTHING:
+            self.saw(answer)
+
+    def broke(self, failure: Failure) -> None:
+        """The answer failed after it had begun."""
+        if self.exchange is None:
+            return
+        self.usage = failure.usage or self.usage
+        self.estimated = True
+
+    def failed(self, failure: Failure) -> None:
+        """The upstream asked last has failed, before anything was sent; another one may be asked."""
+        if self.exchange is None:
+            return
+        if failure.usage:
+            self.lost.append((prices.usage_of(failure.usage), self.exchange.to))
+            self.estimated = True
+        elif failure.code in _PAID:
+            self.lost.append((self._guess(), self.exchange.to))
+        self.exchange = None
+
+    def total(self, began: bool) -> tuple[Usage, int | None]:
+        """What the request used, and what that costs in micro-USD (None: unknown).
+
+        began: whether the upstream asked last must be taken to have worked.
+        """
+        used = NOTHING
+        cost: int | None = 0
+        spent = list(self.lost)
+        if self.exchange is not None:
+            told = prices.usage_of(self.usage)
+            spent.append((self._guess() if told == NOTHING and began else told, self.exchange.to))
+        for each, to in spent:
+            more = prices.cost(each, to)
+            cost = None if cost is None or more is None else cost + more
+            used = Usage(*map(sum, zip(used, each, strict=True)))
+        return used, cost
+
+    def _guess(self) -> Usage:
+        """The prompt, and what came of the answer, shown to the client or not."""
+        assert self.exchange is not None
+        self.estimated = True
+        for chunk in self.exchange.held:
+            self.saw(chunk)
+        sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
+        return Usage(self.prompt, prices.streamed_estimate(sent, deltas))
+
+
+def _text(value: object) -> int:
+    """Bytes of the texts in a delta, names and ids included: tokens, all of them."""
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        case dict():
+            return sum([_text(each) for each in value.values()])
+        case list():
+            return sum([_text(each) for each in value])
+    return 0
+
+
+class Local:
+    """Limits counted in this process. spent: tells what keys have spent since a day, for budgets to go on from."""
+
+    def __init__(self, limits: Mapping[str, Limits], spent: Callable[[str], dict[str, int]] | None) -> None:
+        self._accounts = {name: Account(each) for name, each in limits.items()}
+        wall = time.time()
+        for name, account in self._accounts.items():
+            account.roll(wall)
+            if account.limits.budget and spent is not None:
+                account.spent = spent(first_day(account.limits, wall)).get(name, 0)
+
+    async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
+        return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
+
+    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
+        self._accounts[name].settle(reservation, tokens, cost, time.monotonic())
+
+    def standing(self, name: str) -> Standing | None:
+        return self._accounts[name].standing(time.monotonic())
+
+    async def spent(self, name: str) -> int:
+        account = self._accounts[name]
+        account.roll(time.time())
+        return account.spent
+
+    def health(self) -> str:
+        return ""
+
+
+def first_day(limits: Limits, wall: float) -> str:
+    """The first day (YYYY-MM-DD) of the budget's running period; "" sorts before all days."""
+    period, _ = period_at(limits.period, wall)
+    return "" if limits.period == "total" else f"{period}-01"[:10]
+
+
+async def begin(settings: Settings) -> "Books":
+    """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
+    usage = settings.config.usage
+    store = Store(usage.path, usage.retention_days) if usage.path else None
+    limits = {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
+    return Books(usage, store, Local(limits, store.spent if store else None))
+
+
+class Books:
+    """Opens and closes entries. store: None where no rows are kept."""
+
+    def __init__(self, settings: UsageSettings, store: Store | None, limiter: Limiter) -> None:
+        self.store, self.limiter = store, limiter
+        self._settings = settings
+
+    async def open(self, record: Record, caller: Caller, body: Json, size: int, targets: list[Target]) -> list[Target]:
+        """Let a request in and open its row; returns the targets it may use.
+
+        Sets record.entry. Raises Throttled when a limit is reached, Forbidden when the key may only use models whose price
+        is known, Overloaded when the books cannot be kept and are to be (fail_closed).
+        """
+        store = self.store
+        if store is not None and store.failing and self._settings.fail_closed:
+            raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
+        if not caller.unpriced:
+            targets = [target for target in targets if prices.priced(target.to)]
+            if not targets:
+                raise Forbidden(
+                    "The price of this model is unknown, and this key has a budget. The operator of this server can give "
+                    "the price (facts), or let the key use such models (unpriced: true).",
+                    param="model",
+                    code="model_not_priced",
+                )
+        to = targets[0].to
+        entry = Entry(0, time.time(), body, size, prices.prompt_estimate(body, size, to))
+        if caller.limits is not None:
+            entry.limits = caller.limits
+            tokens, cost = self._most(body, size, targets)
+            entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
+        record.entry = entry
+        if store is not None:
+            entry.row = store.number()
+            asked = Usage(entry.prompt)
+            store.put(_row(entry, record, "", None, "", asked, prices.cost(asked, to)))
+        return targets
+
+    def _most(self, body: Json, size: int, targets: list[Target]) -> tuple[int, int]:
+        """Tokens and micro-USD that a request can come to, at the worst of its targets."""
+        tokens = cost = 0
+        for target in targets:
+            used = prices.most(body, size, target.to, self._settings.reserve_tokens)
+            tokens = max(tokens, used.prompt + used.completion)
+            for each in (used, used._replace(written=used.prompt)):  # writing to a cache can cost more than reading
+                cost = max(cost, prices.cost(each, target.to) or 0)
+        return tokens, cost
+
+    def close(self, record: Record, status: int) -> None:
+        """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
+        entry = record.entry
+        assert isinstance(entry, Entry)
+        if entry.draining:
+            return
+        used, cost = entry.total(bool(record.first) or status == 499)
+        if used != NOTHING:
+            record.prompt, record.completion = used.prompt, used.completion
+        if entry.reservation is not None:
+            self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, cost or 0)
+        if self.store is not None:
+            upstream = record.upstream
+            if not upstream and entry.exchange is not None:
+                upstream = f"{entry.exchange.to.name}/{entry.exchange.to.model}"
+            code = record.code or ("client_closed" if status == 499 else "")
+            self.store.put(_row(entry, record, upstream, status, code, used, cost))
+
+    async def aclose(self) -> None:
+        """Settle and write what is left."""
+        if self.store is not None:
+            self.store.close()
+
+    def headers(self, record: Record) -> dict[str, str]:
+        """The x-ratelimit-* headers for the caller of a request."""
+        if record.limits is None:
+            return {}
+        standing = self.limiter.standing(record.key)
+        return headers(record.limits, standing) if standing is not None else {}
+
+
+def _row(
+    entry: Entry, record: Record, upstream: str, status: int | None, code: str, used: Usage, cost: int | None
+) -> Row:
+    return Row(
+        entry.row,
+        int(entry.at * 1000),
+        record.id,
+        record.key,
+        record.model,
+        upstream,
+        record.stream,
+        status,
+        code if code.isascii() else "upstream_error",
+        used.prompt,
+        used.completion,
+        used.cached,
+        used.reasoning,
+        cost,
+        entry.estimated,
+        round((record.first - record.started) * 1000) if record.first else None,
+        None if status is None else round((time.monotonic() - record.started) * 1000),
+    )
