@@ -5,6 +5,7 @@ a millionth of a micro-USD) and rounded up once, at the end: what is paid for ne
 """
 
 from contextlib import suppress
+from functools import lru_cache
 from math import ceil
 from typing import Any, Final, NamedTuple
 
@@ -48,6 +49,8 @@ def usage_of(body: Json | None) -> Usage:
 
 
 def _count(value: Any) -> int:
+    if type(value) is int and 0 <= value <= _SANE:
+        return value
     return int(min(value, _SANE)) if isinstance(value, int | float) and value > 0 else 0
 
 
@@ -55,33 +58,30 @@ def cost(used: Usage, to: Upstream) -> int | None:
     """Micro-USD that these tokens cost at this target; None where a price that is needed is unknown."""
     if to.host.free or used == NOTHING:
         return 0
-    base = to.facts.price
-    if base is None:
+    facts = to.facts
+    if facts.price is None:
         return None
-    long = to.facts.long_context
-    price = long if long is not None and used.prompt > long.above else base
-    fresh = used.prompt - used.cached - used.written
-    parts = (
-        (fresh, _known(price, base, "input")),
-        (used.cached, _known(price, base, "cache_read", "input")),
-        (used.written, _known(price, base, "cache_write", "input")),
-        (used.completion, _known(price, base, "output")),
-    )
+    long = facts.long_context
+    rates = _rates(long if long is not None and used.prompt > long.above else facts.price, facts.price)
     sum = 0
-    for tokens, dollars in parts:
-        if tokens and dollars is None:
-            return None
-        sum += tokens * round((dollars or 0) * _SCALE)
+    for tokens, rate in zip((used.prompt - used.cached - used.written, *used[1:4]), rates, strict=True):
+        if tokens:
+            if rate is None:
+                return None
+            sum += tokens * rate
     return -(-sum // _SCALE)
 
 
-def _known(price: Price, base: Price, *names: str) -> float | None:
-    """The first of these prices that is listed, here or in the base price. The cache's fall back to the input's."""
-    for name in names:
-        for row in (price, base):
-            if (dollars := getattr(row, name)) is not None:
-                return float(dollars)
-    return None
+@lru_cache(1024)
+def _rates(price: Price, base: Price) -> tuple[int | None, ...]:
+    """What a token of a fresh prompt, an answer, a cached and a newly cached prompt costs, in millionths of a micro-USD.
+
+    What a long context's price leaves out is as in the base price; what says nothing of the cache counts it as fresh.
+    """
+    names = (("input",), ("output",), ("cache_read", "input"), ("cache_write", "input"))
+    listed = ((getattr(row, name) for name in each for row in (price, base)) for each in names)
+    dollars = [next((value for value in values if value is not None), None) for values in listed]
+    return tuple(None if value is None else round(value * _SCALE) for value in dollars)
 
 
 def priced(to: Upstream) -> bool:

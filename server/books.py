@@ -10,7 +10,6 @@ the client, or our patience, gave up on one that may well be working on it.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gateway import prices
@@ -53,24 +52,32 @@ class Limiter(Protocol):
         """What is wrong, in a few words; "" when nothing is."""
 
 
-@dataclass(slots=True)
 class Entry:
     """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted."""
 
-    row: int
-    at: float  # Unix time
-    body: Json
-    size: int  # bytes of the request
-    prompt: int  # tokens, estimated
-    limits: Limits | None = None
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
-    sent: int = 0  # bytes of text that were streamed to the client
-    deltas: int = 0  # in so many pieces
-    lost: list[tuple[Usage, Upstream]] = field(default_factory=list)  # what failed attempts have cost
-    estimated: bool = False
-    draining: bool = False  # the client has left, the answer is read on: settled when that ends
+    sent = 0  # bytes of text that were streamed to the client
+    deltas = 0  # in so many pieces
+    lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
+    estimated = False
+    draining = False  # the client has left, the answer is read on: settled when that ends
+    # At the end
+    status: int | None = None
+    used = NOTHING
+    cost: int | None = 0
+    milliseconds: int | None = None
+    booked = False
+
+    def __init__(self, id: int, record: Record, body: Json, size: int, to: Upstream) -> None:
+        """id: of its row; size: bytes of the request; to: the target that is asked first."""
+        self.id, self.record, self._body, self._size, self._to = id, record, body, size, to
+        self.at = time.time()
+
+    def prompt(self) -> int:
+        """Tokens of the prompt, estimated."""
+        return prices.prompt_estimate(self._body, self._size, self._to)
 
     def saw(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -85,8 +92,8 @@ class Entry:
 
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
-        self.usage = answer.get("usage")
-        if prices.usage_of(self.usage) == NOTHING:
+        self.usage = usage = answer.get("usage")
+        if not usage or not usage["completion_tokens"]:
             self.saw(answer)
 
     def broke(self, failure: Failure) -> None:
@@ -101,28 +108,58 @@ class Entry:
         if self.exchange is None:
             return
         if failure.usage:
-            self.lost.append((prices.usage_of(failure.usage), self.exchange.to))
+            self.lost = (*self.lost, (prices.usage_of(failure.usage), self.exchange.to))
             self.estimated = True
         elif failure.code in _PAID:
-            self.lost.append((self._guess(), self.exchange.to))
+            self.lost = (*self.lost, (self._guess(), self.exchange.to))
         self.exchange = None
 
-    def total(self, began: bool) -> tuple[Usage, int | None]:
-        """What the request used, and what that costs in micro-USD (None: unknown).
-
-        began: whether the upstream asked last must be taken to have worked.
-        """
-        used = NOTHING
-        cost: int | None = 0
-        spent = list(self.lost)
+    def settle(self, status: int) -> None:
+        """The request has ended: what it used, and what that costs in micro-USD (None: unknown)."""
+        record = self.record
+        self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
+            # An answer that began, or that the client did not wait for, has been worked on.
             told = prices.usage_of(self.usage)
-            spent.append((self._guess() if told == NOTHING and began else told, self.exchange.to))
-        for each, to in spent:
+            if told == NOTHING and (record.first or status == 499):
+                told = self._guess()
+            self.used, self.cost = told, prices.cost(told, self.exchange.to)
+        for each, to in self.lost:
             more = prices.cost(each, to)
-            cost = None if cost is None or more is None else cost + more
-            used = Usage(*map(sum, zip(used, each, strict=True)))
-        return used, cost
+            self.cost = None if self.cost is None or more is None else self.cost + more
+            self.used = Usage(*map(sum, zip(self.used, each, strict=True)))
+        self.status = status  # the last: the store's thread looks at it
+
+    def row(self) -> Row:
+        """For the store, as it stands: of an open entry the prompt is booked, in case this process dies."""
+        record = self.record
+        used, cost, code, upstream = self.used, self.cost, record.code, record.upstream
+        if self.status is None:
+            used = Usage(self.prompt())
+            cost = prices.cost(used, self._to)
+        elif self.status == 499:
+            code = code or "client_closed"
+        if not upstream and (exchange := self.exchange) is not None:
+            upstream = f"{exchange.to.name}/{exchange.to.model}"
+        return Row(
+            self.id,
+            int(self.at * 1000),
+            record.id,
+            record.key,
+            record.model,
+            upstream,
+            record.stream,
+            self.status,
+            code if code.isascii() else "upstream_error",
+            used.prompt,
+            used.completion,
+            used.cached,
+            used.reasoning,
+            cost,
+            self.estimated,
+            round((record.first - record.started) * 1000) if record.first else None,
+            self.milliseconds,
+        )
 
     def _guess(self) -> Usage:
         """The prompt, and what came of the answer, shown to the client or not."""
@@ -131,7 +168,7 @@ class Entry:
         for chunk in self.exchange.held:
             self.saw(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
-        return Usage(self.prompt, prices.streamed_estimate(sent, deltas))
+        return Usage(self.prompt(), prices.streamed_estimate(sent, deltas))
 
 
 def _text(value: object) -> int:
@@ -214,17 +251,13 @@ class Books:
                     param="model",
                     code="model_not_priced",
                 )
-        to = targets[0].to
-        entry = Entry(0, time.time(), body, size, prices.prompt_estimate(body, size, to))
+        entry = Entry(store.number() if store is not None else 0, record, body, size, targets[0].to)
         if caller.limits is not None:
-            entry.limits = caller.limits
             tokens, cost = self._most(body, size, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         record.entry = entry
         if store is not None:
-            entry.row = store.number()
-            asked = Usage(entry.prompt)
-            store.put(_row(entry, record, "", None, "", asked, prices.cost(asked, to)))
+            store.put(entry)
         return targets
 
     def _most(self, body: Json, size: int, targets: list[Target]) -> tuple[int, int]:
@@ -243,17 +276,14 @@ class Books:
         assert isinstance(entry, Entry)
         if entry.draining:
             return
-        used, cost = entry.total(bool(record.first) or status == 499)
-        if used != NOTHING:
+        entry.settle(status)
+        used = entry.used
+        if used is not NOTHING:
             record.prompt, record.completion = used.prompt, used.completion
         if entry.reservation is not None:
-            self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, cost or 0)
+            self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, entry.cost or 0)
         if self.store is not None:
-            upstream = record.upstream
-            if not upstream and entry.exchange is not None:
-                upstream = f"{entry.exchange.to.name}/{entry.exchange.to.model}"
-            code = record.code or ("client_closed" if status == 499 else "")
-            self.store.put(_row(entry, record, upstream, status, code, used, cost))
+            self.store.put(entry)
 
     async def aclose(self) -> None:
         """Settle and write what is left."""
@@ -266,27 +296,3 @@ class Books:
             return {}
         standing = self.limiter.standing(record.key)
         return headers(record.limits, standing) if standing is not None else {}
-
-
-def _row(
-    entry: Entry, record: Record, upstream: str, status: int | None, code: str, used: Usage, cost: int | None
-) -> Row:
-    return Row(
-        entry.row,
-        int(entry.at * 1000),
-        record.id,
-        record.key,
-        record.model,
-        upstream,
-        record.stream,
-        status,
-        code if code.isascii() else "upstream_error",
-        used.prompt,
-        used.completion,
-        used.cached,
-        used.reasoning,
-        cost,
-        entry.estimated,
-        round((record.first - record.started) * 1000) if record.first else None,
-        None if status is None else round((time.monotonic() - record.started) * 1000),
-    )

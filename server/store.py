@@ -18,8 +18,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from operator import add
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from . import logs
 
@@ -58,6 +60,17 @@ class Row(NamedTuple):
     estimated: bool
     first_ms: int | None
     total_ms: int | None
+
+
+class Entry(Protocol):
+    """What makes a row: one that is put as open, and put again when it has ended."""
+
+    id: int
+    status: int | None  # set last
+    booked: bool  # the store's own
+
+    def row(self) -> Row:
+        """The row as it stands."""
 
 
 _SCHEMA: Final = """
@@ -110,8 +123,8 @@ class Store:
         self.failing = False
         self.failures = self.dropped = 0
         self._retention = retention_days
-        self._queue: deque[Row | threading.Event] = deque()
-        self._rows: dict[int, Row] = {}  # taken from the queue, not yet written
+        self._queue: deque[Entry | threading.Event] = deque()
+        self._rows: dict[int, Entry | Row] = {}  # taken from the queue, not yet written
         self._days: dict[tuple[str, str, str], list[int]] = {}
         self._trying: dict[tuple[str, str, str], list[int]] = {}  # sums of a transaction that has failed
         self._batch = 1  # number of the next transaction
@@ -185,9 +198,9 @@ class Store:
         self._next += 1
         return self._next
 
-    def put(self, row: Row) -> None:
-        """Write a row, soon; a later one of the same id replaces it."""
-        self._queue.append(row)
+    def put(self, entry: Entry) -> None:
+        """Write an entry's row, soon."""
+        self._queue.append(entry)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -266,12 +279,14 @@ class Store:
         """Move the queue's rows to the batch; returns who waits for it to be written."""
         flushed = []
         for _ in range(len(self._queue)):
-            row = self._queue.popleft()
-            if isinstance(row, threading.Event):
-                flushed.append(row)
-                continue
-            self._rows[row.id] = row
-            if row.status is not None:
+            entry = self._queue.popleft()
+            if isinstance(entry, threading.Event):
+                flushed.append(entry)
+            elif entry.status is None:
+                self._rows[entry.id] = entry
+            elif not entry.booked:  # else it had ended before it was taken for the first time
+                entry.booked = True
+                row = self._rows[entry.id] = entry.row()
                 self._sum(row)
         while len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
@@ -279,10 +294,9 @@ class Store:
         return flushed
 
     def _sum(self, row: Row) -> None:
-        key = time.strftime("%Y-%m-%d", time.gmtime(row.at // 1000)), row.key, row.model
-        sums = self._days.setdefault(key, [0] * len(_SUMS))
+        sums = self._days.setdefault((_day(row.at // 86_400_000), row.key, row.model), [0] * len(_SUMS))
         amounts = 1, row.prompt, row.completion, row.cached, row.reasoning, row.cost or 0, row.cost is None
-        self._days[key] = [sum + amount for sum, amount in zip(sums, amounts, strict=True)]
+        sums[:] = map(add, sums, amounts)
 
     def _write(self) -> None:
         """One transaction with all there is; on failure it stays for the next."""
@@ -293,10 +307,10 @@ class Store:
             if done and done[0] == self._batch:  # the last one was committed, although it said that it was not
                 self._trying, self._batch = {}, self._batch + 1
             for key, sums in self._days.items():
-                before = self._trying.get(key, [0] * len(_SUMS))
-                self._trying[key] = [have + more for have, more in zip(before, sums, strict=True)]
+                self._trying[key] = list(map(add, self._trying.get(key, [0] * len(_SUMS)), sums))
             self._days = {}
-            connection.executemany(_INSERT, self._rows.values())
+            rows = [each if isinstance(each, Row) else each.row() for each in self._rows.values()]
+            connection.executemany(_INSERT, rows)
             connection.executemany(_ADD, [(*key, *sums) for key, sums in self._trying.items()])
             connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (self.run, self._batch))
             connection.execute("COMMIT")
@@ -335,6 +349,12 @@ class Store:
                     return
         except sqlite3.Error as error:
             self._complain(error)
+
+
+@lru_cache(4)
+def _day(number: int) -> str:
+    """YYYY-MM-DD of a day since the Unix epoch."""
+    return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
 
 
 def _rollback(connection: sqlite3.Connection) -> None:
