@@ -33,7 +33,7 @@ from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, books, logs, upstream
+from server import access, books, logs, reports, upstream
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
 from server.line import Line, Pulse
@@ -364,6 +364,23 @@ def model_card(name: str, targets: list[Target]) -> Json:
     return card
 
 
+async def usage(request: web.Request) -> web.Response:
+    """GET /v1/usage: what the caller has used; what all have, for an admin key."""
+    caller = identify(request)
+    return await reports.usage(request.app[BOOKS], caller, request.query)
+
+
+async def subscription(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
+    return web.json_response(reports.subscription(identify(request)))
+
+
+async def billed(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/usage: what was spent of it."""
+    caller = identify(request)
+    return web.json_response(await reports.billed(request.app[BOOKS], caller, request.query))
+
+
 BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
 
 
@@ -373,8 +390,9 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: the process is alive."""
-    return web.json_response({"status": "ok", "version": VERSION})
+    """GET /healthz: the process is alive; what does not work as it should, if anything."""
+    trouble = request.app[BOOKS].trouble()
+    return web.json_response({"status": "ok", "version": VERSION, **({"trouble": trouble} if trouble else {})})
 
 
 async def page(request: web.Request) -> web.Response:
@@ -411,7 +429,13 @@ def routes() -> list[web.RouteDef]:
     table = [web.get("/", page), web.get("/healthz", healthz)]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
-            table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
+            table += [
+                web.post(f"{prefix}/chat/completions{end}", chat),
+                web.get(f"{prefix}/models{end}", models),
+                web.get(f"{prefix}/usage{end}", usage),
+                web.get(f"{prefix}/dashboard/billing/subscription{end}", subscription),
+                web.get(f"{prefix}/dashboard/billing/usage{end}", billed),
+            ]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
     return [*table, web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
 

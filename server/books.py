@@ -81,14 +81,16 @@ class Entry:
 
     def saw(self, chunk: Json) -> None:
         """Count the text of a chunk."""
-        self.deltas += 1
         for choice in chunk["choices"]:
             delta = choice.get("delta") or choice.get("message") or _NO_DELTA
             text = delta.get("content")
             if len(delta) == 1 and text is not None and text.isascii():  # nearly every chunk
-                self.sent += len(text)
+                size = len(text)
             else:
-                self.sent += _text(delta)
+                size = sum([_text(each) for name, each in delta.items() if name != "role"])
+            if size:
+                self.sent += size
+                self.deltas += 1
 
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
@@ -284,6 +286,13 @@ class Books:
             self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, entry.cost or 0)
         if self.store is not None:
             self.store.put(entry)
+
+    def trouble(self) -> list[str]:
+        """What does not work as it should, in a few words each."""
+        found = [self.limiter.health()]
+        if self.store is not None and self.store.failing:
+            found.append(f"usage cannot be written: {self.store.waiting} rows wait, {self.store.dropped} were dropped")
+        return [each for each in found if each]
 
     async def aclose(self) -> None:
         """Settle and write what is left."""

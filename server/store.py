@@ -219,7 +219,6 @@ class Store:
         self.flush()
         with contextlib.closing(sqlite3.connect(self.path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only=1")
-            connection.row_factory = sqlite3.Row
             return query(connection)
 
     def flush(self, patience: float = 2.0) -> None:
@@ -257,13 +256,13 @@ class Store:
 
     def _write_rows(self) -> None:
         while True:
-            self._wake.wait(_SWEEP if not self._rows else PAUSE)
-            last = self._stopping
-            if not last and not self._flushing():
+            self._wake.wait(PAUSE if self.failing else _SWEEP)
+            if not self._stopping and not self._flushing():
                 time.sleep(BATCH if not self.failing else PAUSE)
             self._wake.clear()
+            last = self._stopping  # read after clear(): what is set from now on wakes the next round
             flushed = self._take()
-            if self._rows:
+            if self._rows or self.failing:
                 self._write()
             for event in flushed:
                 event.set()
@@ -282,25 +281,31 @@ class Store:
             entry = self._queue.popleft()
             if isinstance(entry, threading.Event):
                 flushed.append(entry)
-            elif entry.status is None:
-                self._rows[entry.id] = entry
             elif not entry.booked:  # else it had ended before it was taken for the first time
-                entry.booked = True
-                row = self._rows[entry.id] = entry.row()
-                self._sum(row)
+                self._rows[entry.id] = entry
+                if entry.status is not None:
+                    self._book(entry)
         while len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
             self.dropped += 1
         return flushed
 
-    def _sum(self, row: Row) -> None:
-        sums = self._days.setdefault((_day(row.at // 86_400_000), row.key, row.model), [0] * len(_SUMS))
-        amounts = 1, row.prompt, row.completion, row.cached, row.reasoning, row.cost or 0, row.cost is None
-        sums[:] = map(add, sums, amounts)
+    def _book(self, entry: Entry) -> Row:
+        """The entry's row; if it has ended, it is added to the sums, once, and the entry is let go."""
+        row = entry.row()
+        if row.status is not None:
+            entry.booked = True
+            self._rows[row.id] = row
+            sums = self._days.setdefault((_day(row.at // 86_400_000), row.key, row.model), [0] * len(_SUMS))
+            amounts = 1, row.prompt, row.completion, row.cached, row.reasoning, row.cost or 0, row.cost is None
+            sums[:] = map(add, sums, amounts)
+        return row
 
     def _write(self) -> None:
         """One transaction with all there is; on failure it stays for the next."""
         connection = self._connection
+        # What is open here may end at any time: its row and the sums must agree.
+        rows = [each if isinstance(each, Row) else self._book(each) for each in list(self._rows.values())]
         try:
             connection.execute("BEGIN IMMEDIATE")
             done = connection.execute("SELECT batch FROM runs WHERE run = ?", (self.run,)).fetchone()
@@ -309,7 +314,6 @@ class Store:
             for key, sums in self._days.items():
                 self._trying[key] = list(map(add, self._trying.get(key, [0] * len(_SUMS)), sums))
             self._days = {}
-            rows = [each if isinstance(each, Row) else each.row() for each in self._rows.values()]
             connection.executemany(_INSERT, rows)
             connection.executemany(_ADD, [(*key, *sums) for key, sums in self._trying.items()])
             connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (self.run, self._batch))
