@@ -9,18 +9,18 @@ the client, or our patience, gave up on one that may well be working on it.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from gateway import prices
 from gateway.config import Caller, Settings
-from gateway.limits import Account, Limits, Reservation, Standing, headers, period_at
+from gateway.limits import Reservation, headers
 from gateway.prices import NOTHING, Usage
 from gateway.routes import Target
 from gateway.schema import Usage as UsageSettings
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Forbidden, Overloaded
 
+from .limiters import Limiter, Local
 from .logs import Record
 from .store import Row, Store
 from .upstream import Exchange
@@ -31,25 +31,6 @@ _PAID: Final = frozenset(  # failures of an upstream that may have worked, and c
 
 
 _NO_DELTA: Final[Json] = {}
-
-
-class Limiter(Protocol):
-    """Counts what limited keys use, in this process (`Local`) or for several (server/shared.py)."""
-
-    async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
-        """Let a request of this key in, or raise Throttled."""
-
-    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        """The request has used this."""
-
-    def standing(self, name: str) -> Standing | None:
-        """How much of the key's limits is left, as far as it is known here."""
-
-    async def spent(self, name: str) -> int:
-        """Micro-USD of the key's budget that are spent in the running period."""
-
-    def health(self) -> str:
-        """What is wrong, in a few words; "" when nothing is."""
 
 
 class Entry:
@@ -185,47 +166,19 @@ def _text(value: object) -> int:
     return 0
 
 
-class Local:
-    """Limits counted in this process. spent: tells what keys have spent since a day, for budgets to go on from."""
-
-    def __init__(self, limits: Mapping[str, Limits], spent: Callable[[str], dict[str, int]] | None) -> None:
-        self._accounts = {name: Account(each) for name, each in limits.items()}
-        wall = time.time()
-        for name, account in self._accounts.items():
-            account.roll(wall)
-            if account.limits.budget and spent is not None:
-                account.spent = spent(first_day(account.limits, wall)).get(name, 0)
-
-    async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
-        return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
-
-    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        self._accounts[name].settle(reservation, tokens, cost, time.monotonic())
-
-    def standing(self, name: str) -> Standing | None:
-        return self._accounts[name].standing(time.monotonic())
-
-    async def spent(self, name: str) -> int:
-        account = self._accounts[name]
-        account.roll(time.time())
-        return account.spent
-
-    def health(self) -> str:
-        return ""
-
-
-def first_day(limits: Limits, wall: float) -> str:
-    """The first day (YYYY-MM-DD) of the budget's running period; "" sorts before all days."""
-    period, _ = period_at(limits.period, wall)
-    return "" if limits.period == "total" else f"{period}-01"[:10]
-
-
 async def begin(settings: Settings) -> "Books":
     """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
     usage = settings.config.usage
     store = Store(usage.path, usage.retention_days) if usage.path else None
     limits = {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
-    return Books(usage, store, Local(limits, store.spent if store else None))
+    local = Local(limits, store.spent if store else None)
+    limiter: Limiter = local
+    if settings.state.url:
+        from .shared import Shared  # redis-py is only needed here
+
+        limiter = shared = Shared(settings.state, local)
+        await shared.begin()
+    return Books(usage, store, limiter)
 
 
 class Books:
@@ -296,6 +249,7 @@ class Books:
 
     async def aclose(self) -> None:
         """Settle and write what is left."""
+        await self.limiter.aclose()
         if self.store is not None:
             self.store.close()
 
