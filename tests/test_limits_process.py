@@ -1,5 +1,6 @@
 """Limits against the real process: crowds of clients, counted where it matters, at the scripted upstream."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2 as httpx
@@ -12,16 +13,16 @@ CROWD = 64
 LIMITED = ["rpm: 10", "tpm: 1000", "budget_usd: 0.5, budget_period: day", "concurrency: 3"]
 
 
-def crowd(servers: list[Process], upstream: Upstream, prefix: str) -> None:
-    """Four crowds against four limits. What is reserved for a request: 25 tokens of prompt and max_tokens."""
+def crowd(servers: list[Process], upstream: Upstream, prefix: str, settled: Callable[[], bool] = lambda: True) -> None:
+    """Four crowds against four limits. A request reserves 24 or 25 tokens of prompt, and max_tokens; it uses as many."""
     for key, model, longest, fits in (
         ("sk-0", f"{prefix}-rpm", 90, 10),
         ("sk-1", f"{prefix}-tpm", 75, 10),  # 100 tokens each, of 1000
-        ("sk-2", f"priced-{prefix}", 90, 2),  # $0.205 each, and $0.189 once they have ended, of $0.50
+        ("sk-2", f"priced-{prefix}", 90, 2),  # $0.205 each, of $0.50
         ("sk-3", f"{prefix}-slow", 90, 3),
     ):
-        slow: Script = [0.5] if key == "sk-3" else []
-        upstream.script(model, [*slow, *counted(9, longest)])
+        slow: Script = [1.5] if key == "sk-3" else []
+        upstream.script(model, [*slow, *counted(25, longest)])
         answers = at_once(CROWD, servers, f"up/{model}", key=key, max_tokens=longest)
         assert statuses(answers) == {200: fits, 429: CROWD - fits}
         assert len(upstream.of(model)) == fits
@@ -33,6 +34,7 @@ def crowd(servers: list[Process], upstream: Upstream, prefix: str) -> None:
             if key == "sk-0":
                 assert headers["x-ratelimit-limit-requests"] == "10"
                 assert 0 <= int(headers["x-ratelimit-remaining-requests"]) < 10
+    until(settled)
     # slots come back, and whoever was refused has used nothing
     assert statuses(at_once(3, servers, f"up/{prefix}-slow", key="sk-3", max_tokens=9)) == {200: 3}
 
@@ -41,7 +43,7 @@ def test_a_crowd_gets_what_the_limits_allow_and_no_more(upstream: Upstream, tmp_
     with Process(settings(upstream, tmp_path, LIMITED)) as server:
         crowd([server], upstream, "crowd")
         spent = usage(server, "sk-2")["limits"]["budget"]["spent_usd"]
-        assert spent == pytest.approx(2 * 0.189)
+        assert spent == pytest.approx(2 * 0.205)
         assert len(rows(tmp_path, "status = 200")) == 10 + 10 + 2 + 6
 
 
