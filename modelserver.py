@@ -14,11 +14,11 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from functools import lru_cache
 from math import ceil
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -34,6 +34,7 @@ from providers.chat import collect
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
 from server import access, books, logs, reports, upstream
+from server.drain import Drains, Kept
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
 from server.line import Line, Pulse
@@ -46,6 +47,7 @@ HTTP = web.AppKey("HTTP", Upstreams)
 FETCHER = web.AppKey("FETCHER", Fetcher)
 KEEPER = web.AppKey("KEEPER", Keeper)
 BOOKS = web.AppKey("BOOKS", books.Books)
+DRAINS = web.AppKey("DRAINS", Drains)
 PULSE = web.AppKey("PULSE", Pulse)
 LOG = web.AppKey("LOG", logs.Log)
 RECORD: Final = "record"
@@ -110,10 +112,11 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            async with aclosing(rest):
+            drained = Kept(rest, request.app[DRAINS], record) if exchange.to.drain else None
+            async with aclosing(drained or rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
-                async for batch in rest:
+                async for batch in chunks:
                     if data := frames.of(batch):
                         await line.write(data)
             if frames.watcher is not None:
@@ -134,7 +137,7 @@ async def first_that_answers(
     request: web.Request,
     ask: requests.Ask,
     targets: list[Target],
-    answer: Callable[[Exchange, Upstreams, Server], Awaitable[T]],
+    answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
     """The first target that gives an answer (`once` or `opening`), and its answer.
 
@@ -155,7 +158,8 @@ async def first_that_answers(
                     code="unsupported_parameter",
                 )
             exchange = entry.exchange = Exchange(target.to, call)
-            return exchange, await answer(exchange, app[HTTP], settings.config.server)
+            work = answer(exchange, app[HTTP], settings.config.server)
+            return exchange, await (app[DRAINS].outlive(work, request[RECORD]) if target.to.drain else work)
         except Failure as failure:
             entry.failed(failure)
             if not failure.elsewhere:
@@ -505,10 +509,12 @@ async def resources(app: web.Application) -> AsyncIterator[None]:
     """What lives as long as the server: connections upstream, and the pulse of open streams."""
     server = app[SETTINGS].config.server
     app[BOOKS] = await books.begin(app[SETTINGS])
+    app[DRAINS] = Drains(app[BOOKS])
     app[PULSE] = Pulse(server)
     app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
     app[FETCHER] = Fetcher(enabled=server.fetch_images)
     yield
+    await app[DRAINS].aclose()
     await app[FETCHER].close()
     await app[HTTP].aclose()
     await app[PULSE].aclose()
