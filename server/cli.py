@@ -4,7 +4,10 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import hashlib
+import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable
@@ -30,6 +33,9 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
     """Run the command that sys.argv names; returns the exit code."""
     arguments = _parser(version).parse_args()
     try:
+        if arguments.command == "keygen":
+            print(_new_key(arguments.name))
+            return 0
         settings = _settings(arguments)
         if arguments.command == "check":
             print(f"{arguments.config}: no mistakes. {_summary(settings)}")
@@ -71,6 +77,8 @@ def _parser(version: str) -> argparse.ArgumentParser:
     again.add_argument("--port", type=int)
     commands.add_parser("serve", parents=[again], help="serve (the default)")
     commands.add_parser("check", parents=[again], help="check the configuration and start nothing")
+    key = commands.add_parser("keygen", help="make a client key and the line of the configuration that lets it in")
+    key.add_argument("name", metavar="NAME", help="what the log and the books call its owner")
     question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
     question.add_argument("question")
     question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
@@ -78,6 +86,15 @@ def _parser(version: str) -> argparse.ArgumentParser:
         "-k", "--key", default=os.environ.get("MODELSERVER_KEY", ""), help="the client key (default: $MODELSERVER_KEY)"
     )
     return parser
+
+
+def _new_key(name: str) -> str:
+    """A key, to be shown once, and its line for config.yaml, which holds only the digest."""
+    key = f"sk-ms-{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return (
+        f"{key}\n\nShown once: keep it. In config.yaml, under keys:\n  - {{name: {json.dumps(name)}, sha256: {digest}}}"
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
