@@ -122,11 +122,15 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             if frames.watcher is not None:
                 frames.watcher.done()
             await line.write(DONE, end=True)
-        except Failure as failure:
-            record.entry.broke(failure)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            record.entry.broke(error)
             if not line.open:
                 raise
+            failure = error if isinstance(error, Failure) else fault(record)
             record.code = failure.code or failure.type
+            failure.message = request.app[SETTINGS].scrubbed(failure.message)
             data = bytearray()
             wire.frame_into(data, failure.body())
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
@@ -459,17 +463,23 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
+        failure.message = app[SETTINGS].scrubbed(failure.message)
         return refusal(failure)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception:
         status, record.code = 500, "internal_error"
-        logs.LOGGER.exception("request %s failed by a fault of this server", ident)
-        return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
+        return refusal(fault(record))
     finally:
         if record.entry is not None:
             app[BOOKS].close(record, status)
         app[LOG].request(record, request.method, request.path, status, time.monotonic())
+
+
+def fault(record: logs.Record) -> Failure:
+    """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
+    logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
+    return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
 def refusal(failure: Failure) -> web.Response:

@@ -23,6 +23,7 @@ from .schema import Config, Key, Provider, Route, State
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
+_KEYS = re.compile(r"\b(?:sk|gsk|xai|pplx)-[\w-]{16,}|\bAIza[\w-]{30,}|\bhf_\w{16,}")  # as providers make them
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
@@ -54,6 +55,13 @@ class Settings:
     routes: Routes
     state: State = State()
 
+    def scrubbed(self, text: str) -> str:
+        """`text` without the keys of providers: some quote the key that they refuse."""
+        for provider in self.providers.values():
+            if provider.api_key:
+                text = text.replace(provider.api_key, "***")
+        return _KEYS.sub("***", text)
+
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
     """Read and check a configuration.
@@ -67,8 +75,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    keyed = {f"providers.{name}.api_key" for name in config.providers}
     for path, variable in reader.unset.items():
-        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+        if path not in keyed:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     state = _state(config, reader)
@@ -86,7 +95,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
-        path = f"keys[{i}]"
+        path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
@@ -205,8 +214,12 @@ def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
 
 
 def _check_url(url: str, path: str, reader: Reader) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
+    if not good:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
@@ -224,9 +237,7 @@ def _check_models(config: Config, reader: Reader) -> None:
                 where = (
                     path
                     if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
                 )
                 reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:

@@ -352,6 +352,8 @@ def _parts(parts: list[Any], path: str) -> bool:
         value = part.get(payload)
         if inner and isinstance(value, dict):
             value, payload = value.get(inner), f"{payload}.{inner}"
+        elif inner and isinstance(value, str):
+            part[payload] = {inner: value}  # a bare URL, as some clients send it: providers only see the object
         expected = dict if kind == "file" else str
         if not isinstance(value, expected):
             raise BadRequest(

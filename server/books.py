@@ -79,12 +79,11 @@ class Entry:
         if not usage or not usage["completion_tokens"]:
             self.saw(answer)
 
-    def broke(self, failure: Failure) -> None:
+    def broke(self, error: Exception) -> None:
         """The answer failed after it had begun."""
-        if self.exchange is None:
-            return
-        self.usage = failure.usage or self.usage
-        self.estimated = True
+        if self.exchange is not None:
+            self.usage = getattr(error, "usage", None) or self.usage
+            self.estimated = True
 
     def failed(self, failure: Failure) -> None:
         """The upstream asked last has failed, before anything was sent; another one may be asked."""

@@ -619,6 +619,10 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tool_choice none without tools": ({"tool_choice": "none"}, {}),
     "tool_choice auto with no tools": ({"tools": [], "tool_choice": "auto"}, {}),
     "no tools": ({"tools": []}, {}),
+    "an image as a bare URL": (
+        parts({"type": "image_url", "image_url": "https://example.com/a.png"}),
+        parts({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+    ),
     "no functions": ({"functions": [], "function_call": "auto"}, {}),
     "functions beside tools": ({"tools": [TOOL], "functions": [{"name": "g"}]}, {"tools": [TOOL]}),
 }
