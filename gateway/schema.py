@@ -17,7 +17,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
-Dollars = Annotated[float, Meta(ge=0, le=10**6)]
+Dollars = Annotated[float, Meta(ge=0, le=100_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Tokens = Annotated[int, Meta(ge=1, le=10**6)]
 

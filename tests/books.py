@@ -91,8 +91,8 @@ def until(test: Callable[[], Any], patience: float = PATIENCE) -> Any:
     return found
 
 
-def usage(server: Process, key: str = "sk-0", **query: Any) -> Any:
+def usage(server: Process, caller: str = "sk-0", **query: Any) -> Any:
     """GET /v1/usage, which waits for what is being written."""
-    response = httpx.get(f"{server.url}/usage", params=query, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+    response = httpx.get(f"{server.url}/usage", params=query, headers={"Authorization": f"Bearer {caller}"}, timeout=20)
     assert response.status_code == 200, response.text
     return response.json() if "json" in response.headers["Content-Type"] else response.text

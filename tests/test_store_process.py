@@ -50,7 +50,7 @@ class Load(threading.Thread):
 def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstream: Upstream, tmp_path: Path) -> None:
     upstream.script("priced-load", counted(10, 5))
     upstream.script("priced-stuck", [FOREVER])
-    text = settings(upstream, tmp_path, ["budget_usd: 100000, budget_period: total"])
+    text = settings(upstream, tmp_path, ["budget_usd: 90000, budget_period: total"])
     lost: list[int] = []
     for turn in range(10):
         with Process(text) as server:
