@@ -24,7 +24,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import legacy, requests
+from gateway import cards, legacy, requests
 from gateway.config import Settings
 from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
@@ -33,10 +33,10 @@ from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, logs, upstream
+from server import access, inspector, logs, page, upstream
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
-from server.line import Line, Pulse
+from server.line import Pulse
 from server.upstream import Exchange
 
 VERSION: Final = "0.1.0"
@@ -61,7 +61,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     record: logs.Record = request[RECORD]
     caller = access.authenticate(request, settings)
     record.key = caller.name
-    ask = requests.parse(await read_body(request))
+    ask = requests.parse(inspector.asked(request, await read_body(request)))
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
@@ -90,7 +90,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with Line(request, request.app[PULSE]) as line:
+    with inspector.line(request, request.app[PULSE]) as line:
         try:
             exchange, (batch, rest) = await first_that_answers(request, ask, targets, opening)
             record.upstream = name_of(exchange)
@@ -130,6 +130,7 @@ async def first_that_answers(
     """
     app = request.app
     settings = app[SETTINGS]
+    trace = inspector.trace_of(request)
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
         try:
@@ -142,9 +143,11 @@ async def first_that_answers(
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = Exchange(target.to, call)
+            exchange = Exchange(target.to, call, watch=trace.watch if trace else None)
             return exchange, await answer(exchange, app[HTTP], settings.config.server)
         except Failure as failure:
+            if trace is not None:
+                trace.failed(f"{target.to.name}/{target.to.model}", failure)
             if not failure.elsewhere:
                 raise
             last = failure
@@ -340,19 +343,15 @@ async def model(request: web.Request) -> web.Response:
 
 def model_card(name: str, targets: list[Target]) -> Json:
     """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
-    facts = targets[0].to.facts
-    card: Json = {
+    return {
         "id": name,
         "object": "model",
         "created": BORN,
         "owned_by": targets[0].to.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
-        "architecture": {"input_modalities": ["text", *(["image"] if facts.vision else [])]},
+        **cards.described(targets[0].to),
     }
-    if facts.context:
-        card["context_length"] = facts.context
-    return card
 
 
 BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
@@ -368,13 +367,15 @@ async def healthz(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok", "version": VERSION})
 
 
-async def page(request: web.Request) -> web.Response:
-    """GET /: what this is, in three lines."""
-    return web.Response(
-        text=f"ModelServer {VERSION}: an OpenAI-compatible gateway.\n"
-        f"Base URL for OpenAI clients: http://{request.app[SETTINGS].config.server.host}"
-        f":{request.app[SETTINGS].config.server.port}/v1\nModels: GET /v1/models\n"
-    )
+async def home(request: web.Request) -> web.Response:
+    """GET /: the page."""
+    settings = request.app[SETTINGS]
+    return request.app[page.SITE].home(request, bool(settings.keys), settings.config.inspector.enabled)
+
+
+def admin(request: web.Request) -> None:
+    """For what shows everybody's doings. Raises unless the caller is an administrator."""
+    access.administrator(request, request.app[SETTINGS])
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -394,12 +395,17 @@ async def served(request: web.Request, method: str) -> bool:
     return match.handler is not nothing
 
 
-PUBLIC: Final = (page, healthz, preflight, nothing)  # the only handlers that answer without a key
+PUBLIC: Final = (home, page.asset, healthz, preflight, nothing)  # the only handlers that answer without a key
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
-    table = [web.get("/", page), web.get("/healthz", healthz)]
+    table = [
+        web.get("/", home),
+        web.get("/web/{name}", page.asset),
+        web.get("/healthz", healthz),
+        *inspector.routes(admin),
+    ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
@@ -456,8 +462,9 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
 
 def build(settings: Settings, log: logs.Log) -> web.Application:
     """The application for one configuration."""
-    app = web.Application(middlewares=[door], client_max_size=settings.config.server.max_body)
-    app[SETTINGS], app[LOG], app[KEEPER] = settings, log, Keeper()
+    app = web.Application(client_max_size=settings.config.server.max_body)
+    app[SETTINGS], app[LOG], app[KEEPER], app[page.SITE] = settings, log, Keeper(), page.Site(VERSION)
+    app.middlewares.extend([*inspector.install(app, settings.config.inspector), door])
     app.cleanup_ctx.append(resources)
     app.on_response_prepare.append(sign)
     app.add_routes(routes())

@@ -31,6 +31,7 @@ class Caller:
 
     name: str
     models: tuple[str, ...] = ("*",)
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         elif digest in keys:
             reader.note(path, f"is the same key as '{keys[digest].name}'")
         else:
-            keys[digest] = Caller(key.name, key.models)
+            keys[digest] = Caller(key.name, key.models, key.admin)
     return keys
 
 

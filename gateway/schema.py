@@ -60,6 +60,7 @@ class Key(Section, frozen=True):
     key: str = ""
     sha256: str = ""  # hex
     models: tuple[str, ...] = ("*",)  # public names, patterns allowed
+    admin: bool = False  # may see what all keys did: the inspector
 
 
 class Provider(Section, frozen=True):
@@ -80,6 +81,14 @@ class Route(Section, frozen=True):
     defaults: dict[str, Any] = {}  # on top of the global ones
 
 
+class Inspector(Section, frozen=True):
+    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
+
+    enabled: bool = False
+    exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most
+    max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -89,4 +98,5 @@ class Config(Section, frozen=True):
     models: dict[str, str | tuple[str, ...] | Route] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
+    inspector: Inspector = Inspector()
     facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
