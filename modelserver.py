@@ -112,6 +112,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             if not line.open:
                 raise
             record.code = failure.code or failure.type
+            failure.message = request.app[SETTINGS].scrubbed(failure.message)
             data = bytearray()
             wire.frame_into(data, failure.body())
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
@@ -428,6 +429,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
+        failure.message = app[SETTINGS].scrubbed(failure.message)
         return refusal(failure)
     except (asyncio.CancelledError, ConnectionError):
         raise

@@ -21,6 +21,7 @@ from .schema import Config, Key, Provider, Route
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
+_KEYS = re.compile(r"\b(?:sk|gsk|xai|pplx)-[\w-]{16,}|\bAIza[\w-]{30,}|\bhf_\w{16,}")  # as providers make them
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
@@ -46,6 +47,13 @@ class Settings:
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
     routes: Routes
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without the keys of providers: some quote the key that they refuse."""
+        for provider in self.providers.values():
+            if provider.api_key:
+                text = text.replace(provider.api_key, "***")
+        return _KEYS.sub("***", text)
 
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:

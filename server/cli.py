@@ -109,7 +109,7 @@ def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Set
     _require_c_parser()
     server = settings.config.server
     listener = _listen(server.host, server.port)
-    log = logs.start(server.log)
+    log = logs.start(server.log, sys.stdout)
     port = listener.getsockname()[1]
     _calm_collector()
     _keep_freed_memory()
@@ -167,7 +167,10 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        # create_server's own words would name the address once more.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
     return listener
 
 

@@ -9,12 +9,15 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.helpers import _EXC_SENTINEL, set_exception
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
@@ -47,6 +50,16 @@ class Dial(NamedTuple):
     head: str
 
 
+class _Handler(ResponseHandler):
+    """aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever."""
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
+        super().set_exception(exc, exc_cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            set_exception(payload, exc, exc_cause)
+
+
 class Upstreams:
     """Connections to upstreams. timeouts: of the configuration. Lives as long as the configuration does."""
 
@@ -54,6 +67,7 @@ class Upstreams:
         self._timeouts = timeouts
         self._agent = agent
         self._connector = TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15)
+        self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}
 
@@ -85,11 +99,13 @@ class Upstreams:
                 protocol.transport.writelines([head, body])
                 message, payload = await protocol.read()
                 while 100 <= message.code < 200:
+                    retried = True  # it was being answered
                     message, payload = await protocol.read()
             except BaseException as error:
                 protocol.abort()
                 connection.close()
-                if reused and not retried and isinstance(error, _CLOSED):
+                begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
+                if reused and not retried and not begun and isinstance(error, _CLOSED):
                     retried = True
                     continue
                 if isinstance(error, Exception):
@@ -128,14 +144,19 @@ class Response:
         self._connection, self._protocol, self._payload, self._timeouts = connection, protocol, payload, timeouts
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
-        self._ended = False
+        self._begun = self._ended = False
+        self._deadline = monotonic() + timeouts.total
 
     async def read(self) -> bytes:
         try:
             data = await self._payload.readany()
         except Exception as error:
-            raise _broken(error, self._timeouts, answered=True) from error
+            silent = isinstance(error, TimeoutError) and not self._begun  # a head is not yet an answer
+            raise _broken(error, self._timeouts, answered=not silent) from error
         if data:
+            if monotonic() > self._deadline:  # silence has its own limit, so it is enough to look at each read
+                raise UpstreamTimeout(f"The upstream was not done within {self._timeouts.total:g} s.")
+            self._begun = True
             self._protocol.read_timeout = self._timeouts.between_bytes
         else:
             self._ended = True
