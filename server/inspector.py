@@ -116,7 +116,7 @@ class Trace:
         try:
             watched = _Watched(await answer, attempt)
         except Failure as failure:
-            attempt.failure = failure.body()["error"]
+            attempt.failed(failure)
             raise
         finally:
             attempt.head = self.now()
@@ -125,12 +125,12 @@ class Trace:
     def failed(self, name: str, failure: Failure) -> None:
         """A target did not answer: why, as the client would have heard it."""
         last = self.attempts[-1] if self.attempts else None
-        if last is None or last.name != name or last.failure is not None:
+        if last is None or last.name != name or last.cause not in (None, failure):
             if not self.charge(_OVERHEAD):
                 return
             last = Attempt(self, None, name)  # it was refused before any call
             self.attempts.append(last)
-        last.failure = failure.body()["error"]
+        last.failed(failure)
 
 
 class Attempt:
@@ -146,6 +146,7 @@ class Attempt:
         self.status = 0
         self.answer: dict[str, str] = {}
         self.reads: list[tuple[float, bytes]] = []
+        self.cause: Failure | None = None
         self.failure: Json | None = None
         if exchange is None:
             return
@@ -158,6 +159,9 @@ class Attempt:
         body = wire.encode(call.body)
         if trace.charge(len(body) + _OVERHEAD):
             self.body = body
+
+    def failed(self, failure: Failure) -> None:
+        self.cause, self.failure = failure, failure.body()["error"]
 
     def read(self, data: bytes) -> None:
         if data and self.trace.charge(len(data) + _OVERHEAD):
@@ -176,7 +180,7 @@ class _Watched:
         try:
             data = await self._answer.read()
         except Failure as failure:
-            self._attempt.failure = failure.body()["error"]
+            self._attempt.failed(failure)
             raise
         self._attempt.read(data)
         return data

@@ -15,6 +15,8 @@ function stored(name) {
   }
 }
 
+const reasons = (card) => card.supported_parameters?.includes("reasoning");
+
 /** Our placeholders → this server's values. Names of models come from its configuration: quotes must not break the code. */
 function filled(source) {
   const plain = (name) => name.replace(/[^\w./:@+-]/g, "");
@@ -23,7 +25,7 @@ function filled(source) {
     base: server.base,
     origin: server.origin,
     model: plain(state.model),
-    reasoner: plain(first((card) => card.supported_parameters?.includes("reasoning")) ?? state.model),
+    reasoner: plain(first((card) => card.id === state.model && reasons(card)) ?? first(reasons) ?? state.model),
     embedder: plain(first((card) => /embed/.test(card.id)) ?? "text-embedding-3-small"),
     curl: setup.curl(),
     python: setup.python(),
@@ -74,7 +76,7 @@ const live = {
   usage: () => h("p", { class: "note" }, rich(pick(server.serves("/v1/usage") ? LIVE.usageOn : LIVE.usageOff))),
   models: () =>
     ready()
-      ? h("p", { class: "chips" }, state.cards.map((card) => h("code", {}, card.id)))
+      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("code", {}, card.id)))
       : h("p", { class: "note" }, rich(pick(LIVE.modelsLocked))),
   clients: () => {
     const rows = CLIENTS.filter(([, , , route]) => !route || server.serves(route));

@@ -68,7 +68,7 @@ function rows(cards) {
       h("td", { class: "number" }, compact(card.context_length)),
       h("td", { class: "number" }, compact(card.top_provider?.max_completion_tokens)),
       h("td", { class: "number" }, priceOf(card)),
-      h("td", {}, capabilities(card).map((name) => h("span", { class: `chip ${name}` }, text(name)))),
+      h("td", {}, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
       h("td", {}, stateOf(card)),
       h("td", {}, h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
 }

@@ -72,14 +72,14 @@ function build(container) {
 // The model
 
 function fillModels() {
-  const before = state.pending ?? (ui.model.value || null);
+  const before = state.pending ?? modelName();
   state.pending = null;
   ui.model.replaceChildren(
     ...grouped(state.cards).map(([name, cards]) => h("optgroup", { label: groupName(name) }, cards.map((card) => h("option", { value: card.id }, card.id)))),
     h("option", { value: OTHER }, text("otherName")));
   const known = state.cards.some((card) => card.id === before);
-  ui.model.value = known ? before : before && before !== OTHER ? OTHER : (state.cards[0]?.id ?? OTHER);
-  if (!known && before && before !== OTHER) ui.other.value = before;
+  ui.model.value = known ? before : before ? OTHER : (state.cards[0]?.id ?? OTHER);
+  if (!known && before) ui.other.value = before;
   chooseModel();
 }
 
@@ -472,14 +472,11 @@ export async function update() {
 
 export async function show(container) {
   build(container);
-  fillModels();
   await update();
 }
 
 export function translate() {
   if (!ui.model) return;
-  const kept = ui.model.value === OTHER ? ui.other.value : ui.model.value;
-  state.pending = kept || null;
   fillModels();
   if (!state.running) draw();
 }

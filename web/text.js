@@ -125,8 +125,8 @@ const UI = {
   networkError: ["没有收到应答", "No answer"],
   usageText: ["这个密钥的请求、token、花费和错误；管理员看到所有密钥。来自 `GET /v1/usage`。", "Requests, tokens, cost and errors of this key; an administrator sees all keys. From `GET /v1/usage`."],
   usageOff: [
-    "这台服务器没有记录用量：`GET /v1/usage` 不可用。在 config.yaml 中设置 `usage: {path: usage.db}` 并重启（需要支持用量的版本）。",
-    "This server keeps no usage: `GET /v1/usage` is not served. Set `usage: {path: usage.db}` in config.yaml and restart (with a version that has it).",
+    "这台服务器没有记录用量：`GET /v1/usage` 不可用。在 config.yaml 中设置 `usage: {path: usage.db}` 并重启。",
+    "This server keeps no usage: `GET /v1/usage` is not served. Set `usage: {path: usage.db}` in config.yaml and restart.",
   ],
   requests: ["请求", "Requests"],
   tokens: ["Token", "Tokens"],
@@ -143,6 +143,8 @@ const UI = {
   csv: ["下载 CSV", "Download CSV"],
   refresh: ["刷新", "Refresh"],
   nothingYet: ["还没有请求。", "No requests yet."],
+  budget: ["预算", "budget"],
+  resets: ["重置于", "resets"],
   days: ["天", "days"],
   estimated: ["估算", "estimated"],
   inspectorText: [

@@ -10,30 +10,38 @@ const MEASURES = [
   ["errors", (row) => row.errors, compact],
 ];
 
-const state = { data: null, error: null, days: 30 };
+const LATEST = 100; // requests listed
+const COUNTED = 1000; // … and looked at for errors, where the sums do not tell
+
+const state = { data: null, error: null, off: false, days: 30 };
 let container;
 
-/** One row of any list → what is shown of it. Costs are US dollars; null where no price is known. */
-function row(raw) {
-  const micro = raw.cost_micro_usd ?? raw.micro_usd;
-  return {
-    ...raw,
-    requests: raw.requests ?? 1,
-    prompt: raw.prompt_tokens ?? 0,
-    completion: raw.completion_tokens ?? 0,
-    cost: raw.cost_usd ?? (micro === undefined || micro === null ? null : micro / 1e6),
-    errors: raw.errors ?? 0,
-  };
+/** A row of sums, or of one request → what is shown of it. cost: US dollars; null where no price is known. */
+const row = (raw) => ({
+  ...raw,
+  requests: raw.requests ?? 1,
+  prompt: raw.prompt_tokens ?? 0,
+  completion: raw.completion_tokens ?? 0,
+  cost: raw.cost_usd ?? null,
+  failed: raw.status === undefined ? false : raw.status !== 499 && (raw.status === "crashed" || raw.status >= 400 || Boolean(raw.code)),
+});
+
+/** Count the failed requests for each value of a column, where the server's sums hold no errors. */
+function withErrors(sums, requests, valueOf, name) {
+  const counts = new Map();
+  for (const each of requests) if (each.failed) counts.set(valueOf(each), (counts.get(valueOf(each)) ?? 0) + 1);
+  return sums.map((sum) => ({ ...sum, errors: sum.errors ?? counts.get(sum[name]) ?? 0 }));
 }
 
-const rowsOf = (data, ...names) => (names.map((name) => data[name]).find(Array.isArray) ?? []).map(row);
-
+/** GET /v1/usage as this page wants it. */
 function adapted(data) {
+  const [days, models, keys, requests] = ["by_day", "by_model", "by_key", "requests"].map((name) => (data[name] ?? []).map(row));
   return {
-    days: rowsOf(data, "by_day", "days").map((each) => ({ ...each, day: each.day ?? each.date })),
-    models: rowsOf(data, "by_model", "models"),
-    keys: rowsOf(data, "by_key", "keys"),
-    latest: rowsOf(data, "latest", "requests", "recent"),
+    days: withErrors(days, requests, (each) => String(each.time).slice(0, 10), "day"),
+    models: withErrors(models, requests, (each) => each.model, "model"),
+    keys: withErrors(keys, requests, (each) => each.key, "key"),
+    latest: requests.slice(0, LATEST),
+    limits: data.limits,
   };
 }
 
@@ -81,10 +89,20 @@ function shares(title, rows, nameOf) {
         })))));
 }
 
-const timeOf = (each) => {
-  const at = each.time ?? each.at ?? each.started;
-  return at === undefined ? "" : new Date(typeof at === "number" ? at * 1000 : at).toLocaleString(locale());
-};
+/** The key's own limits, and how far its budget is spent. */
+function limits(given) {
+  if (!given) return null;
+  const { budget } = given;
+  const items = ["rpm", "tpm", "concurrency"].filter((name) => given[name]).map((name) => h("div", {}, h("dt", {}, name), h("dd", {}, number(given[name]))));
+  if (budget) {
+    items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${dollars(budget.spent_usd)} / ${dollars(budget.usd)}`),
+      h("meter", { min: "0", max: String(budget.usd), value: String(budget.spent_usd), high: String(budget.usd * 0.9), "aria-label": text("budget") }),
+      budget.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(budget.resets_at).toLocaleString(locale())}`) : null));
+  }
+  return items.length ? h("dl", { class: "stats limits" }, items) : null;
+}
+
+const timeOf = (each) => (each.time ? new Date(each.time).toLocaleString(locale()) : "");
 
 function latest(rows) {
   const heads = ["time", "keyName", "model", "upstream", "status", "tokensIn", "tokensOut", "costs", "total"];
@@ -93,14 +111,14 @@ function latest(rows) {
       h("table", { class: "latest" }, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, text(name))))),
         h("tbody", {}, rows.map((each) =>
           h("tr", {}, h("td", {}, timeOf(each)), h("td", {}, each.key ?? ""), h("td", {}, each.model ?? ""), h("td", {}, each.upstream ?? ""),
-            h("td", {}, h("span", { class: `state ${Number(each.status) >= 400 || each.status === "crashed" ? "bad" : "up"}` }, String(each.status ?? ""))),
+            h("td", {}, h("span", { class: `state ${each.failed ? "bad" : "up"}`, title: each.code ?? "" }, String(each.status ?? "…"))),
             h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
             h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
             h("td", { class: "number" }, each.total_ms === undefined || each.total_ms === null ? "" : seconds(each.total_ms / 1000))))))));
 }
 
 async function download() {
-  const response = await call("/v1/usage?format=csv");
+  const response = await call(`/v1/usage?format=csv&days=${state.days}&limit=10000`);
   const url = URL.createObjectURL(await response.blob());
   const link = h("a", { href: url, download: "usage.csv" });
   link.click();
@@ -108,7 +126,7 @@ async function download() {
 }
 
 function body() {
-  if (!server.serves("/v1/usage")) return h("p", { class: "empty", id: "usage-off" }, rich(text("usageOff")));
+  if (!server.serves("/v1/usage") || state.off) return h("p", { class: "empty", id: "usage-off" }, rich(text("usageOff")));
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
   if (state.error) return h("p", { class: "wrong", role: "alert" }, state.error);
   if (!state.data) return h("p", { class: "empty" }, "…");
@@ -116,15 +134,16 @@ function body() {
   if (!days.length && !rows.length) return h("p", { class: "empty" }, text("nothingYet"));
   const shown = filledDays(days, state.days);
   return [
+    limits(state.data.limits),
     h("div", { class: "charts" }, MEASURES.map((measure) => chart(measure, shown))),
     models.length ? shares("byModel", models, (each) => each.model) : null,
     keys.length > 1 ? shares("byKey", keys, (each) => each.key ?? each.name) : null,
-    rows.length ? latest(rows.slice(0, 100)) : null,
+    rows.length ? latest(rows) : null,
   ].filter(Boolean);
 }
 
 function render() {
-  const span = h("select", { "aria-label": text("byDay"), onchange: (event) => { state.days = Number(event.target.value); render(); } },
+  const span = h("select", { "aria-label": text("byDay"), onchange: (event) => { state.days = Number(event.target.value); update(); } },
     [7, 30, 90].map((count) => h("option", { value: String(count) }, `${count} ${text("days")}`)));
   span.value = String(state.days);
   const controls = server.serves("/v1/usage")
@@ -138,8 +157,10 @@ export async function update() {
   state.error = null;
   if (server.serves("/v1/usage") && ready()) {
     try {
-      state.data = adapted(await json("/v1/usage"));
+      state.data = adapted(await json(`/v1/usage?days=${state.days}&limit=${COUNTED}`));
+      state.off = false;
     } catch (error) {
+      state.off = error.status === 404; // it keeps no books
       state.error = error.message;
     }
   }
