@@ -108,9 +108,12 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             if frames.watcher is not None:
                 frames.watcher.done()
             await line.write(DONE, end=True)
-        except Failure as failure:
+        except ConnectionError:
+            raise
+        except Exception as error:
             if not line.open:
                 raise
+            failure = error if isinstance(error, Failure) else fault(record)
             record.code = failure.code or failure.type
             failure.message = request.app[SETTINGS].scrubbed(failure.message)
             data = bytearray()
@@ -435,10 +438,15 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except Exception:
         status, record.code = 500, "internal_error"
-        logs.LOGGER.exception("request %s failed by a fault of this server", ident)
-        return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
+        return refusal(fault(record))
     finally:
         app[LOG].request(record, request.method, request.path, status, time.monotonic())
+
+
+def fault(record: logs.Record) -> Failure:
+    """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
+    logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
+    return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
 def refusal(failure: Failure) -> web.Response:

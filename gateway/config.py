@@ -68,8 +68,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    keyed = {f"providers.{name}.api_key" for name in config.providers}
     for path, variable in reader.unset.items():
-        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+        if path not in keyed:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     try:
@@ -85,7 +86,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
-        path = f"keys[{i}]"
+        path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
@@ -132,7 +133,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         if not api_key and row.key_variable:
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
         base_url = (given.base_url or row.base_url).rstrip("/")
-        if row.protocol != "echo":
+        if row.remote:
             _check_url(base_url, f"{path}.base_url", reader)
         on[name] = Upstream(
             name,
@@ -166,8 +167,12 @@ def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
 
 
 def _check_url(url: str, path: str, reader: Reader) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        good = False
+    if not good:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
@@ -185,9 +190,7 @@ def _check_models(config: Config, reader: Reader) -> None:
                 where = (
                     path
                     if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
                 )
                 reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:

@@ -40,6 +40,12 @@ def modernise(body: Json) -> tuple[Json, bool]:
     if any("function_call" in message or message["role"] == "function" for message in messages):
         body["messages"] = _messages(messages)
     functions, call = body.pop("functions", None), body.pop("function_call", None)
+    if isinstance(call, dict) and not functions:
+        raise BadRequest(
+            "'function_call' is only allowed when 'functions' are specified.",
+            param="function_call",
+            code="invalid_value",
+        )
     if not functions or body.get("tools"):
         return body, False
     body["tools"] = [{"type": "function", "function": function} for function in functions]
@@ -53,11 +59,17 @@ def _messages(messages: list[Json]) -> list[Json]:
     waiting: list[tuple[str, str]] = []  # name and id of the calls without an answer
     for i, message in enumerate(messages):
         call = message.get("function_call")
-        if message["role"] == "assistant" and isinstance(call, dict):
+        if message["role"] == "assistant" and call is not None:
+            if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+                raise BadRequest(
+                    f"Invalid value for 'messages[{i}].function_call': expected an object with a 'name'.",
+                    param=f"messages[{i}].function_call",
+                    code="invalid_value",
+                )
             ident = f"call_function_{i}"
-            waiting.append((str(call.get("name")), ident))
+            waiting.append((call["name"], ident))
             rest = {key: value for key, value in message.items() if key != "function_call"}
-            function = {"name": str(call.get("name")), "arguments": call.get("arguments") or ""}
+            function = {"name": call["name"], "arguments": call.get("arguments") or ""}
             modern.append({**rest, "tool_calls": [{"id": ident, "type": "function", "function": function}]})
         elif message["role"] == "function":
             name = message.get("name")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, g
 
 import msgspec
 import yaml
+from yaml.reader import ReaderError
 
 from .schema import Section, Size
 
@@ -57,6 +58,7 @@ class Reader:
         self.problems: list[Problem] = []
         self.unset: dict[str, str] = {}
         self._lines: dict[str, int] = {}
+        self._kept: dict[str, list[int]] = {}  # path of a list → where the file has the items that could be read
         self._environment = environment
         self._root = self._compose(text)
 
@@ -74,6 +76,10 @@ class Reader:
             place = place[: max(place.rfind("."), place.rfind("["), 0)]
         self._note(self._lines.get(place, 1), path, message)
 
+    def item(self, path: str, i: int) -> str:
+        """The path of the item that became number `i` of the list at `path`."""
+        return f"{path}[{self._kept[path][i]}]"
+
     def _note(self, line: int, path: str, message: str) -> Any:
         self.problems.append(Problem(line, path, message))
         return _BAD
@@ -88,6 +94,9 @@ class Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._note(_line(mark), "", f"not valid YAML: {error.problem or error.context}")
+        except ReaderError as error:
+            line = text.encode()[: error.position].count(b"\n") + 1
+            self._note(line, "", f"not valid YAML: {error.reason}")
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self._note(1, "", f"not valid YAML: {' '.join(str(error).split())}")
         return None
@@ -132,7 +141,11 @@ class Reader:
         for name, value, line in self._pairs(node, path):
             where = _join(path, name)
             if name not in fields:
-                self._note(line, where, f"unknown key{guess(name, fields) or '; known are ' + ', '.join(fields)}")
+                # `api_key:sk-…` without a space is a key to YAML: what stands behind the colon may be a secret.
+                name, colon, _ = name.partition(":")
+                hint = "; write a space after the colon" if colon else guess(name, fields)
+                known = hint or f"; known are {', '.join(fields)}"
+                self._note(line, _join(path, name), f"unknown key{known}")
                 continue
             self._lines[where] = line
             values[name] = self._value(value, fields[name].type, where)
@@ -157,8 +170,9 @@ class Reader:
     def _list(self, node: yaml.Node, kind: Any, path: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self._note(_line(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
-        values = (self._value(each, kind, f"{path}[{i}]") for i, each in enumerate(node.value))
-        return tuple(value for value in values if value is not _BAD)
+        values = [(i, self._value(each, kind, f"{path}[{i}]")) for i, each in enumerate(node.value)]
+        self._kept[path] = [i for i, value in values if value is not _BAD]
+        return tuple(value for _, value in values if value is not _BAD)
 
     def _either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
         """The member of a union that has the node's form: a text, a list or a mapping."""

@@ -7,6 +7,7 @@ on the way out (gateway/legacy.py). Fields it does not know are left alone: the 
 
 import json
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,6 +48,8 @@ def parse(data: bytes) -> Ask:
         check = _CHECKS.get(name)
         if check is not None:
             check(value, name)
+            if type(value) is float and name in _WHOLE:
+                body[name] = int(value)  # 100.0: some clients know no integers, some upstreams nothing else
     calls, images = _messages(body["messages"])
     speaks_legacy = False
     if calls or "functions" in body or "function_call" in body:
@@ -61,8 +64,10 @@ def _json(data: bytes) -> Any:
         return _decode(data)
     except RecursionError:
         raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"The request body is not valid UTF-8 (byte {error.start}).", code="invalid_json") from None
+    except UnicodeDecodeError:
+        raise BadRequest(
+            f"The request body is not valid UTF-8 (byte {_bad_byte(data)}).", code="invalid_json"
+        ) from None
     except msgspec.DecodeError as error:
         param, what = _culprit(data) or (None, f"{error}")
         raise BadRequest(
@@ -70,26 +75,42 @@ def _json(data: bytes) -> Any:
         ) from None
 
 
+def _bad_byte(data: bytes) -> int:
+    """Where bytes stop being UTF-8; msgspec counts from the start of the string that holds them."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(data)
+
+
+_DIGITS: Final = 4300  # of an integer, as many as Python turns into text again
+
+
 class _Huge(str):
-    """The digits of an integer that has no place in 64 bits."""
+    """The digits of an integer that is too long."""
 
 
-def _culprit(data: bytes) -> tuple[str, str] | None:
+def _culprit(data: bytes) -> tuple[str | None, str] | None:
     """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
     try:
-        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < 20 else _Huge(digits))
+        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
         return _find_culprit(value, "")
     except (ValueError, RecursionError):
         return None
 
 
-def _find_culprit(value: Any, path: str) -> tuple[str, str] | None:
+def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
     if isinstance(value, _Huge):
-        return path, "an integer does not fit into 64 bits"
+        return path, f"an integer has more than {_DIGITS} digits"
+    if isinstance(value, float) and value in (inf, -inf):
+        return path, "a number is out of range"
     if isinstance(value, str):
         half = any("\ud800" <= char <= "\udfff" for char in value)
         return (path, "a string holds half of a surrogate pair") if half else None
     if isinstance(value, dict):
+        if any(_find_culprit(name, "") for name in value):
+            return path or None, "a key holds half of a surrogate pair"
         inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
     elif isinstance(value, list):
         inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
@@ -136,9 +157,7 @@ def _number(low: float, high: float | None = None, whole: bool = False) -> Calla
     kind, name = ((int,), "integer") if whole else ((int, float), "decimal")
 
     def check(value: Any, param: str) -> None:
-        if isinstance(value, float) and whole and value.is_integer():
-            return
-        if type(value) not in kind:
+        if type(value) not in kind and not (whole and type(value) is float and value.is_integer()):
             raise wrong_type("an integer" if whole else "a decimal", value, param)
         if value < low:
             side, sign, bound = "below minimum", ">=", low
@@ -167,7 +186,8 @@ def _one_of(*values: str) -> Callable[[Any, str], None]:
 
 def _unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
     known = ", ".join(f"'{each}'" for each in values)
-    return BadRequest(f"Invalid value: '{value}'. Supported values are: {known}.", param=param, code="invalid_value")
+    shown = f"'{value[:100]}'" if isinstance(value, str) else _TYPES.get(type(value), "something else")
+    return BadRequest(f"Invalid value: {shown}. Supported values are: {known}.", param=param, code="invalid_value")
 
 
 def _stop(value: Any, param: str) -> None:
@@ -238,6 +258,12 @@ def _tool_choice(value: Any, param: str) -> None:
             _named(value.get(kind), f"{param}.{kind}")
         case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required", "tools": list(tools)}}:
             _tools(tools, f"{param}.allowed_tools.tools")
+        case {"type": "allowed_tools"}:
+            raise BadRequest(
+                f"Invalid value for '{param}.allowed_tools': expected a 'mode' ('auto' or 'required') and 'tools'.",
+                param=f"{param}.allowed_tools",
+                code="invalid_value",
+            )
         case {"type": str()}:
             return
         case str():
@@ -326,6 +352,8 @@ def _parts(parts: list[Any], path: str) -> bool:
         value = part.get(payload)
         if inner and isinstance(value, dict):
             value, payload = value.get(inner), f"{payload}.{inner}"
+        elif inner and isinstance(value, str):
+            part[payload] = {inner: value}  # a bare URL, as some clients send it: providers only see the object
         expected = dict if kind == "file" else str
         if not isinstance(value, expected):
             raise BadRequest(
@@ -387,6 +415,9 @@ _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
     "functions": legacy.check_functions,
     "function_call": legacy.check_function_call,
 }
+
+
+_WHOLE: Final = frozenset({"n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed"})
 
 
 def _pair_tool_results(messages: list[Json]) -> None:

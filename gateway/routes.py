@@ -13,6 +13,7 @@ from providers.models import Model, Models
 from .schema import Route
 
 # Parameters that a model which reasons refuses; a default must not bring them in by the back door.
+_ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
 SAMPLING: Final = frozenset(
     {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
 )
@@ -39,15 +40,16 @@ class Routes:
     ) -> None:
         self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
         self._exact: dict[str, list[Target]] = {}
-        self._patterns: list[tuple[str, Route]] = []
-        self._lacking: dict[str, list[str]] = {}
+        self._patterns: dict[str, Route] = {}
+        self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, entry in models.items():
             route = entry if isinstance(entry, Route) else Route(targets=(entry,) if isinstance(entry, str) else entry)
+            names = dict.fromkeys(map(_provider, route.targets))
+            self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
-                self._patterns.append((public, route))
-                continue
-            self._exact[public] = self._targets(public, route, "")
-            self._lacking[public] = [off[name] for name in map(_provider, route.targets) if name in off]
+                self._patterns[public] = route
+            else:
+                self._exact[public] = self._targets(public, route, "")
 
     def find(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
         """The targets of a public model, in the order to try them.
@@ -60,11 +62,12 @@ class Routes:
             targets = self._by_pattern(model)
         if targets and may_use(model, allowed):
             return targets
-        lacking = self._lacking.get(model) or [self._off[name] for name in [_provider(model)] if name in self._off]
+        lacking = self._lacking.get(model if model in self._exact else self._pattern(model) or "", [])
+        lacking = lacking or [self._off[name] for name in [_provider(model)] if name in self._off]
         if lacking and may_use(model, allowed):
             why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
         else:
-            close = difflib.get_close_matches(model, list(self.public(allowed)), 1, 0.5)
+            close = difflib.get_close_matches(model[:200], list(self.public(allowed)), 1, 0.5)
             why = f"did you mean '{close[0]}'?" if close else "GET /v1/models lists the models you can use."
         raise NoSuchModel(
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
@@ -75,13 +78,21 @@ class Routes:
         return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
 
     def _by_pattern(self, model: str) -> list[Target] | None:
-        for pattern, route in self._patterns:
-            head, tail = pattern.split("*")
-            if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
-                return self._targets(model, route, model[len(head) : len(model) - len(tail)])
+        found = self._pattern(model)
+        if found is not None:
+            head, tail = found.split("*")
+            return self._targets(model, self._patterns[found], model[len(head) : len(model) - len(tail)])
         name, _, rest = model.partition("/")
         if rest and name in self._providers:
             return self._targets(model, Route(targets=(model,)), "")
+        return None
+
+    def _pattern(self, model: str) -> str | None:
+        """The first pattern of the file that covers this name."""
+        for pattern in self._patterns:
+            head, tail = pattern.split("*")
+            if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
+                return pattern
         return None
 
     def _targets(self, public: str, route: Route, matched: str) -> list[Target]:
@@ -125,8 +136,10 @@ def with_defaults(body: Json, target: Target) -> Json:
     if not target.defaults:
         return body
     missing = {name: value for name, value in target.defaults.items() if name not in body}
-    if body.get("reasoning_effort", "none") != "none" or not SAMPLING.isdisjoint(body):
+    if body.get("reasoning_effort", "none") != "none":
         missing = {name: value for name, value in missing.items() if name not in SAMPLING}
+    elif not _ONE_OF.isdisjoint(body):
+        missing = {name: value for name, value in missing.items() if name not in _ONE_OF}
     if "max_tokens" in body or "max_completion_tokens" in body:
         missing.pop("max_tokens", None)
         missing.pop("max_completion_tokens", None)

@@ -43,7 +43,7 @@ def finish_reason(reason: Any, called: bool) -> str:
         raise Overloaded("The upstream ran out of resources while answering. Try again later.")
     if reason in _UNLOADED:
         raise Truncated
-    reason = _FINISH.get(reason, reason) if isinstance(reason, str) else "stop"
+    reason = _FINISH.get(reason, reason) if isinstance(reason, str) and reason else "stop"
     return "tool_calls" if called and reason == "stop" else reason
 
 
@@ -170,7 +170,10 @@ class ToolCalls:
             body.setdefault(text, "")
             opened = {**call, "index": k, "id": ident, "type": kind, kind: body}
         else:
-            body.pop("name", None)
+            if self._calls[k]["name"]:
+                body.pop("name", None)
+            else:
+                self._calls[k]["name"] = body.get("name")
             opened = {key: value for key, value in call.items() if key not in ("id", "type", kind)}
             opened |= {"index": k} | ({kind: body} if body else {})
             if opened.keys() == {"index"}:

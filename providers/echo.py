@@ -15,7 +15,6 @@ from typing import Any, Final
 from . import instances, media, wire
 from . import openai as _openai
 from .answers import new_call_id
-from .chat import tool_call
 from .contract import Call, Json, Reply, Step, Translator, Upstream, no_continuation
 from .errors import (
     BadKey,
@@ -41,6 +40,7 @@ _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 _FAILURES: Final[dict[int, type[Failure]]] = {
     400: BadRequest,
     401: BadKey,
+    402: QuotaExhausted,
     403: Forbidden,
     404: NoSuchModel,
     408: TooSlow,
@@ -51,7 +51,7 @@ _FAILURES: Final[dict[int, type[Failure]]] = {
     502: UpstreamFailed,
     503: Overloaded,
     504: UpstreamTimeout,
-    529: QuotaExhausted,
+    529: Overloaded,
 }
 
 
@@ -79,7 +79,8 @@ SCENES: Final[dict[str, Scene]] = {
     "echo-length": Scene(finish="length"),
     "echo-filter": Scene(finish="content_filter"),
 }
-_NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d+(?:\.\d+)?))?")
+_NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d{1,6}(?:\.\d{1,3})?))?", re.ASCII)
+_CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -90,7 +91,7 @@ def request(body: Json, to: Upstream) -> Call:
         return Call("echo:", {}, body, streamed, reply=_failing(int(float(name[2]))))
     if not name or name[1] not in SCENES:
         raise NoSuchModel(
-            f"The model {to.model!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
+            f"The model {to.model[:200]!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
             "such as echo-429.",
             param="model",
         )
@@ -148,7 +149,7 @@ class _Answer:
         self.calls = _calls(body)
         self.finish = "tool_calls" if self.calls else scene.finish
         text = "" if self.calls else _text(body)
-        for stop in _list(body.get("stop")):
+        for stop in filter(None, _list(body.get("stop"))):
             text = text.split(stop, 1)[0]
         words = _WORDS.findall(text)
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
@@ -179,8 +180,10 @@ class _Answer:
         for k, call in enumerate(self.calls):
             kind = call["type"]
             field = "arguments" if kind == "function" else "input"
-            yield tool_call(k, {"name": call[kind]["name"], field: ""}, id=call["id"], type=kind)
-            yield from (tool_call(k, {field: piece}) for piece in re.findall(r".{1,12}", call[kind][field], re.DOTALL))
+            opened = {"index": k, "id": call["id"], "type": kind, kind: {"name": call[kind]["name"], field: ""}}
+            yield {"tool_calls": [opened]}
+            pieces = re.findall(r".{1,12}", call[kind][field], re.DOTALL)
+            yield from ({"tool_calls": [{"index": k, kind: {field: piece}}]} for piece in pieces)
 
     def streamed(self, delay: float) -> Iterator[Step]:
         """As an event stream, a step for each delta."""
@@ -236,7 +239,7 @@ def _text(body: Json) -> str:
     said = next((_said(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
     match body.get("response_format"):
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return wire.text(instances.instance(schema))
+            return wire.text(instances.instance(schema, "response_format.json_schema.schema"))
         case {"type": "json_object"}:
             return wire.text({"echo": said})
     return said or "(empty message)"
@@ -266,14 +269,14 @@ def _part(part: Json) -> str:
 
 def _calls(body: Json) -> list[Json]:
     """The tool calls that tool_choice asks for: the named tool, or for "required" the first one."""
-    tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools", ()) if tool["type"] in tool}
+    tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools", ()) if tool["type"] in _CALLED}
     match body.get("tool_choice"):
         case "required":
             names = list(tools)[:1]
         case {"function": {"name": str(name)}} | {"custom": {"name": str(name)}}:
             names = [name]
-        case {"allowed_tools": {"mode": "required", "tools": [{"function": {"name": str(name)}}, *_]}}:
-            names = [name]
+        case {"allowed_tools": {"mode": "required", "tools": [*allowed]}}:
+            names = [tool[tool["type"]]["name"] for tool in allowed if tool["type"] in _CALLED][:1]
         case _:
             names = []
     # Once its result is there, the tool is not called again: an agent's loop over echo comes to an end.
@@ -286,7 +289,7 @@ def _call(tool: Json) -> Json:
     if tool["type"] == "custom":
         return {"id": new_call_id(), "type": "custom", "custom": {"name": tool["custom"]["name"], "input": "echo"}}
     function = tool["function"]
-    arguments = wire.text(instances.instance(function.get("parameters") or {"type": "object"}))
+    arguments = wire.text(instances.instance({"type": "object", **(function.get("parameters") or {})}, "tools"))
     return {"id": new_call_id(), "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 

@@ -9,7 +9,7 @@ Failure                     status  type                   code                 
   NotFound                    404   invalid_request_error  not_found                   no
     NoSuchModel               404   invalid_request_error  model_not_found             yes
   MethodNotAllowed            405   invalid_request_error  method_not_allowed          no
-  TooSlow                     408   invalid_request_error  request_timeout             no
+  TooSlow                     408   invalid_request_error  request_timeout             yes
   Conflict                    409   invalid_request_error  conflict                    yes
   TooLarge                    413   invalid_request_error  request_too_large           no
   Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
@@ -93,7 +93,7 @@ class MethodNotAllowed(Failure):
 
 
 class TooSlow(Failure):
-    status, type, code = 408, "invalid_request_error", "request_timeout"
+    status, type, code, elsewhere = 408, "invalid_request_error", "request_timeout", True
 
 
 class Conflict(Failure):
@@ -163,7 +163,7 @@ _TOO_LONG = (
 _BY_STATUS: dict[int, type[Failure]] = {
     403: Forbidden,
     404: NoSuchModel,
-    408: UpstreamTimeout,
+    408: TooSlow,
     409: Conflict,
     413: TooLarge,
     429: Throttled,
@@ -186,6 +186,7 @@ def from_upstream(
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
     """
+    code = code and code[:64]  # it goes into the log
     low = message.lower()
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")

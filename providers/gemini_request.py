@@ -4,7 +4,7 @@ What differs between Gemini models is read from `to.facts`; nothing here knows a
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -63,20 +63,19 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
     """
     only, choice = tools.allowed(body.get("tool_choice"))
-    offered = [tool for tool in body.get("tools") or () if only is None or tools.name_of(tool) in only]
+    everything = enumerate(body.get("tools") or ())
+    offered = {i: tool for i, tool in everything if only is None or tools.name_of(tool) in only}
     if offered and not to.facts.tools:
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
-    names = _renamed(tools.name_of(tool) for tool in (*offered, *history))
+    names = _renamed(tools.name_of(tool) for tool in (*offered.values(), *history))
     config, dropped = _generation(body, to, bool(offered))
     system, turns = contents(body["messages"], to.facts, names)
     upstream: Json = {
         "systemInstruction": system,
         "contents": turns,
-        "tools": [{"functionDeclarations": [_declared(t, i, names) for i, t in enumerate(offered)]}]
-        if offered
-        else None,
-        "toolConfig": _tool_config(offered, choice, names),
+        "tools": [{"functionDeclarations": [_declared(tool, i, names) for i, tool in offered.items()]}] * bool(offered),
+        "toolConfig": _tool_config(offered.values(), choice, names),
         "safetySettings": to.options.get("safety_settings"),
         "generationConfig": config,
         "serviceTier": tier if (tier := body.get("service_tier")) in ("flex", "priority") else None,
@@ -89,7 +88,7 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
         dropped=tuple(dropped),
         state=State(
             names={theirs: ours for ours, theirs in names.items()},
-            custom=frozenset(tools.name_of(tool) for tool in offered if tool["type"] == "custom"),
+            custom=frozenset(tools.name_of(tool) for tool in offered.values() if tool["type"] == "custom"),
             limit=config.get("maxOutputTokens"),
             new_id=new_id,
         ),
@@ -219,7 +218,7 @@ def _declared_custom(tool: Json, i: int, names: Mapping[str, str]) -> Json:
     return {"name": names[tool["name"]], **said, "parametersJsonSchema": schema}
 
 
-def _tool_config(offered: list[Json], choice: Any, names: Mapping[str, str]) -> Json | None:
+def _tool_config(offered: Collection[Json], choice: Any, names: Mapping[str, str]) -> Json | None:
     if not offered:
         return None
     strict = all(tool.get("function", {}).get("strict") for tool in offered)

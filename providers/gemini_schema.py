@@ -29,11 +29,12 @@ def clean(schema: Json, param: str) -> Json:
 
     param: the request field, for errors. Raises BadRequest as schemas.inline does.
     """
-    return schemas.rewritten(schemas.inline(schema, param), _fit, param)
+    whole = schemas.rewritten(schemas.inline(schema, param), schemas.all_of, param)
+    return schemas.rewritten(whole, _fit, param)
 
 
 def _fit(node: Json) -> Json:
-    node = schemas.any_of(schemas.all_of(node))
+    node = schemas.any_of(node)
     if "$ref" in node:
         return {"$ref": node["$ref"]}
     if "const" in node:

@@ -62,6 +62,11 @@ class Host:
     # The way back
     think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
+    @property
+    def remote(self) -> bool:
+        """Whether there is an address to call; the built-in model has none."""
+        return self.protocol != "echo"
+
 
 def endpoint(host: Host, base_url: str, model: str, operation: str = "chat/completions") -> str:
     """The URL of an operation (chat/completions, embeddings, responses) for a model at base_url, query included."""

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .contract import Json
+from .errors import BadRequest
 
 _DEPTH: Final = 12  # a recursive schema ends here
+_SIZE: Final = 20_000  # values and characters of an instance
 _FORMATS: Final = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -21,31 +23,63 @@ _FORMATS: Final = {
 }
 
 
-def instance(schema: Any, root: Json | None = None, depth: int = 0) -> Any:
+class _Work:
+    """The whole schema, for `$ref`, and how many values and characters may still be made of it."""
+
+    __slots__ = ("left", "root")
+
+    def __init__(self, root: Any) -> None:
+        self.root, self.left = root, _SIZE
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"it asks for more than {_SIZE} values and characters")
+
+    def shallow(self, depth: int) -> bool:
+        """Whether only what is required is still filled in."""
+        return depth >= _DEPTH or self.left < _SIZE // 2
+
+
+def instance(schema: Any, param: str) -> Any:
     """The smallest instance of `schema` that shows its shape: every property, one item per list, the first alternative.
 
-    root: the whole schema, for `$ref`. Beyond a depth of 12 only what is required is filled in.
+    Beyond a depth of 12, or 10 000 values, only what is required is filled in. param: the request field that holds the
+    schema. Raises BadRequest for what is not a JSON schema, or asks for too much.
     """
+    try:
+        return _instance(schema, _Work(schema), 0)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadRequest(
+            f"Invalid value for '{param}': echo cannot make an instance of this JSON schema: {error}."[:300],
+            param=param,
+            code="invalid_value",
+        ) from error
+
+
+def _instance(schema: Any, work: _Work, depth: int) -> Any:
+    work.spend(1)
     if not isinstance(schema, dict):
         return "echo" if schema is True else None
-    root = schema if root is None else root
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
     if schema.get("enum"):
         return schema["enum"][0]
+    if depth > 3 * _DEPTH:
+        return None
     if isinstance(ref := schema.get("$ref"), str):
-        return instance(_find(ref, root), root, depth + 1) if depth < 3 * _DEPTH else None
+        return _instance(_find(ref, work.root), work, depth + 1)
     if isinstance(all_of := schema.get("allOf"), list):
-        return instance(_joined(schema, all_of, root), root, depth + 1)
+        return _instance(_joined(schema, all_of, work.root), work, depth + 1)
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
             options = schema[key]
             end = next((each for each in options if isinstance(each, dict) and each.get("type") == "null"), options[0])
             rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}
-            chosen = end if depth >= _DEPTH else options[0]
-            return instance({**rest, **chosen} if isinstance(chosen, dict) else chosen, root, depth + 1)
-    return _MAKERS.get(_type(schema), _object)(schema, root, depth)
+            chosen = end if work.shallow(depth) else options[0]
+            return _instance(_joined(rest, [chosen], work.root) if rest else chosen, work, depth + 1)
+    return _MAKERS.get(_type(schema), _object)(schema, work, depth)
 
 
 def _type(schema: Json) -> str:
@@ -57,16 +91,22 @@ def _type(schema: Json) -> str:
     return str(kind)
 
 
-def _find(ref: str, root: Json) -> Any:
+def _find(ref: str, root: Any) -> Any:
     """The schema a local reference (`#`, `#/$defs/x`) points to; an unknown one allows everything."""
     found: Any = root
     for name in ref.removeprefix("#").split("/")[1:]:
         name = name.replace("~1", "/").replace("~0", "~")
-        found = found.get(name, True) if isinstance(found, dict) else True
+        match found:
+            case dict():
+                found = found.get(name, True)
+            case list() if name.isdecimal() and int(name) < len(found):
+                found = found[int(name)]
+            case _:
+                return True
     return found
 
 
-def _joined(schema: Json, parts: list[Any], root: Json) -> Json:
+def _joined(schema: Json, parts: list[Any], root: Any) -> Json:
     joined: Json = {key: value for key, value in schema.items() if key != "allOf"}
     for part in parts:
         part = _find(part["$ref"], root) if isinstance(part, dict) and "$ref" in part else part
@@ -75,54 +115,67 @@ def _joined(schema: Json, parts: list[Any], root: Json) -> Json:
             required = [*joined.get("required", ()), *part.get("required", ())]
             joined |= part
             if properties:
-                joined |= {"properties": properties, "required": required}
+                joined["properties"] = properties
+            if required:
+                joined["required"] = required
     return joined
 
 
-def _object(schema: Json, root: Json, depth: int) -> Json:
+def _object(schema: Json, work: _Work, depth: int) -> Json:
     properties = schema.get("properties") or {}
     required = set(schema.get("required") or ())
-    wanted = properties if depth < _DEPTH else {name: properties[name] for name in properties if name in required}
-    value = {name: instance(each, root, depth + 1) for name, each in wanted.items()}
-    value |= dict.fromkeys(sorted(required - value.keys()), "echo")
-    return value
+    wanted = {name: properties[name] for name in properties if name in required or not work.shallow(depth)}
+    value = {name: _instance(each, work, depth + 1) for name, each in wanted.items()}
+    others = schema.get("additionalProperties") or True
+    return value | {name: _instance(others, work, depth + 1) for name in sorted(required - value.keys())}
 
 
-def _array(schema: Json, root: Json, depth: int) -> list[Any]:
-    prefix = [instance(each, root, depth + 1) for each in schema.get("prefixItems") or ()]
-    least, most = schema.get("minItems", 0), schema.get("maxItems")
-    count = max(least, 1 if depth < _DEPTH and not prefix else 0)
-    count = count if most is None else min(count, most)
-    items = schema.get("items", True)
-    return prefix + [instance(items, root, depth + 1) for _ in range(count - len(prefix))]
+def _array(schema: Json, work: _Work, depth: int) -> list[Any]:
+    prefix, items = schema.get("prefixItems") or [], schema.get("items", True)
+    count = max(schema.get("minItems", 0), len(prefix) or (0 if work.shallow(depth) else 1))
+    if items is False:
+        count = len(prefix)
+    count = int(min(count, schema.get("maxItems", count)))
+    work.spend(count)
+    return [_instance(prefix[i] if i < len(prefix) else items, work, depth + 1) for i in range(count)]
 
 
-def _number(schema: Json, root: Json, depth: int) -> float:
-    step = schema.get("multipleOf") or (1 if _type(schema) == "integer" else 0)
-    low = schema.get("minimum")
-    if (above := schema.get("exclusiveMinimum")) is not None:
-        low = above + (step or 0.5)
-    high = schema.get("maximum")
-    if (below := schema.get("exclusiveMaximum")) is not None:
-        high = below - (step or 0.5)
-    value: float = low if low is not None else 1 if high is None else min(1, high)
-    if step:
-        value = -(-value // step) * step  # the next multiple
-    return int(value) if _type(schema) == "integer" else value
+def _number(schema: Json, work: _Work, depth: int) -> float:
+    whole = _type(schema) == "integer"
+    step = schema.get("multipleOf") or (1 if whole else 0)
+    lows = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
+    highs = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
+    middle = [(max(lows) + min(highs)) / 2] if lows and highs else []
+    for start in (*lows, 1, *highs, *middle):
+        for near in (start, start + (step or 0.5), start - (step or 0.5)):
+            for value in (-(-near // step) * step, near // step * step) if step else (near,):
+                if _fits(value, schema, whole):
+                    return int(value) if whole else value
+    return 1
 
 
-def _string(schema: Json, root: Json, depth: int) -> str:
+def _fits(value: float, schema: Json, whole: bool) -> bool:
+    return (
+        schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        and ("exclusiveMinimum" not in schema or value > schema["exclusiveMinimum"])
+        and ("exclusiveMaximum" not in schema or value < schema["exclusiveMaximum"])
+        and not (whole and value % 1)
+    )
+
+
+def _string(schema: Json, work: _Work, depth: int) -> str:
     text = _FORMATS.get(str(schema.get("format")), "echo")
-    most = schema.get("maxLength")
-    return text.ljust(schema.get("minLength", 0), "o")[: most if most is not None else None]
+    least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+    work.spend(least)
+    return text.ljust(least, "o")[: int(most) if most is not None else None]
 
 
-_MAKERS: Final[dict[str, Callable[[Json, Json, int], Any]]] = {
+_MAKERS: Final[dict[str, Callable[[Json, _Work, int], Any]]] = {
     "object": _object,
     "array": _array,
     "string": _string,
     "number": _number,
     "integer": _number,
-    "boolean": lambda schema, root, depth: True,
-    "null": lambda schema, root, depth: None,
+    "boolean": lambda schema, work, depth: True,
+    "null": lambda schema, work, depth: None,
 }

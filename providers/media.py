@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .errors import BadRequest
 
-_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,", re.ASCII)
+_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,", re.ASCII | re.IGNORECASE)
 # The first bytes of a file tell its type; the declared type is often wrong, and Claude refuses the mismatch.
 _MAGIC = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -68,6 +68,11 @@ def data_uri(url: str, param: str) -> Inline:
 
 def pixels(image: Inline) -> tuple[int, int] | None:
     """Width and height of a PNG, GIF, WebP or JPEG by its headers (the first 256 KiB), or None."""
+    size = _pixels(image)
+    return size if size and all(size) else None
+
+
+def _pixels(image: Inline) -> tuple[int, int] | None:
     text = image.data[: 350_000 // 4 * 4]
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4))

@@ -66,7 +66,15 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
-    return prime(_chunks(to) if call.stream else _whole(to))
+    return prime(_in_shape(_chunks(to) if call.stream else _whole(to)))
+
+
+def _in_shape(translator: Translator) -> Translator:
+    """The same translator; what it stumbles over in an answer of the wrong shape is the upstream's failure."""
+    try:
+        return (yield from translator)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadOutput("The upstream's answer does not have the shape of a chat completion.") from error
 
 
 def _whole(to: Upstream) -> Translator:
@@ -78,7 +86,7 @@ def _whole(to: Upstream) -> Translator:
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     _refuse_errors(event.name, body)
     choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
     tidy(body)
     for index, choice in enumerate(choices):
@@ -113,6 +121,8 @@ def _chunks(to: Upstream) -> Translator:
         if type(data) is not dict:
             if data == DONE:
                 return _end(seen, usage, extras, said_done=True)
+            if event.name == "error":
+                raise in_band(data)
             continue
         data.pop("obfuscation", None)
         if "usage" in data:
@@ -146,8 +156,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             and type(delta.get("content")) is str
             and choice["finish_reason"] is None
             and choice["index"] in seen
-            and len(choice) <= 4
-            and "error" not in choice
+            and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
         )
     except (KeyError, TypeError):
         return False
@@ -163,10 +172,9 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
     delta = reasoning(delta, expose)
     first = index not in seen
     state = seen.setdefault(index, _Choice())
+    delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
-    else:
-        delta.pop("role", None)
     if "tool_calls" in delta:
         fragments = state.tools.fragments(delta.pop("tool_calls") or ())
         if fragments:
@@ -174,7 +182,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
     choice["delta"] = delta
     finish = choice.get("finish_reason")
     choice["finish_reason"] = None
-    if finish is not None and state.end is None:
+    if finish and state.end is None:
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)

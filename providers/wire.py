@@ -16,9 +16,10 @@ _encoder = msgspec.json.Encoder()
 def decode(data: bytes | bytearray) -> Any:
     """JSON bytes → value; bad UTF-8 becomes U+FFFD. Raises ValueError when it is not JSON at all."""
     try:
-        return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(data.decode("utf-8", errors="replace"))
+        try:
+            return _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return json.loads(data.decode("utf-8", errors="replace"))
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 

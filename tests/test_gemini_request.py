@@ -740,6 +740,19 @@ REFUSED: dict[str, tuple[Model, Json, type[BadRequest], str, str | None]] = {
         "tools[1].function.parameters",
         "invalid_schema",
     ),
+    "schema-of-an-allowed-tool": (
+        ANY,
+        {
+            "tools": [F, function("g", {"properties": {"a": {"$ref": "#/nowhere"}}})],
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]},
+            },
+        },
+        BadRequest,
+        "tools[1].function.parameters",
+        "invalid_schema",
+    ),
     "endless-answer-schema": (
         ANY,
         {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"$ref": "#"}}}},

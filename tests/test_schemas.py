@@ -49,6 +49,10 @@ CLEANED: dict[str, tuple[Json, Json]] = {
         },
         {"type": "object", "description": "D", "properties": {"a": STR, "b": {}}, "required": ["a", "b"]},
     ),
+    "all-of-over-properties": (
+        {**holder(a={"description": "own"}), "allOf": [holder(a={"description": "other"}), {"required": ["a"]}]},
+        {**holder(a={"description": "own"}), "required": ["a"]},
+    ),
     "nullable": ({"type": "string", "nullable": True}, {"type": ["string", "null"]}),
     "type-list": (
         {"type": ["string", "null"], "maxLength": 3},

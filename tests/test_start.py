@@ -77,7 +77,7 @@ MISTAKES = """
 7: keys[0].key: the environment variable NOT_SET_ANYWHERE is not set
 8: keys[1].name: another key is called 'a' too
 8: keys[1]: give either 'key' or 'sha256'
-10: providers.opneai: unknown provider: give a 'protocol' (openai, echo); did you mean 'openai'?
+10: providers.opneai: unknown provider: give a 'protocol' (openai, anthropic, gemini, echo); did you mean 'openai'?
 12: providers.mine.base_url: expected a URL such as "https://llm.example.com/v1"
 13: providers.echo: given twice (first in line 11)
 15: models.gpt-4o: there is no provider 'opnai'; did you mean 'opneai'?
