@@ -109,6 +109,10 @@ export function toast(message) {
   fading = setTimeout(() => node.classList.remove("shown"), 1600);
 }
 
+/** The head of a table. Columns of numbers are named at their right. */
+export const heads = (names, numbers = []) =>
+  h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col", class: numbers.includes(name) && "number" }, name === "tryIt" ? h("span", { class: "offscreen" }, text(name)) : text(name)))));
+
 const LOCALES = { zh: "zh-CN", en: "en-US" };
 export const locale = () => LOCALES[document.documentElement.lang] ?? "en-US";
 export const number = (value, digits = 0) =>

@@ -1,6 +1,6 @@
 // The models this key can call, grouped by who made them.
 import { listModels, ready } from "./api.js";
-import { compact, copy, dollars, h, rich } from "./dom.js";
+import { compact, copy, dollars, h, heads, rich } from "./dom.js";
 import { text } from "./text.js";
 
 // As on the service's public page: by family. The first pattern that fits.
@@ -85,12 +85,12 @@ function list() {
   const wanted = state.filter.toLowerCase();
   const cards = state.cards.filter((card) => `${card.id} ${card.owned_by}`.toLowerCase().includes(wanted));
   if (!cards.length) return h("p", { class: "empty" }, text("noModels"));
-  const heads = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
+  const columns = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
     h("table", { class: "models" },
-      h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name === "tryIt" ? h("span", { class: "offscreen" }, text(name)) : text(name))))),
+      heads(columns, ["context", "output", "price"]),
       grouped(cards).map(([name, group]) =>
-        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(heads.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))));
+        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))));
 }
 
 function render() {

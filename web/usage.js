@@ -1,6 +1,6 @@
 // What this key has used: charts by day and by model, the latest requests, CSV.
 import { call, json, ready, server } from "./api.js";
-import { compact, dollars, h, locale, number, rich, seconds } from "./dom.js";
+import { compact, dollars, h, heads, locale, number, rich, seconds } from "./dom.js";
 import { text } from "./text.js";
 
 const MEASURES = [
@@ -10,6 +10,7 @@ const MEASURES = [
   ["errors", (row) => row.errors, compact],
 ];
 
+const NUMBERS = ["requests", "tokensIn", "tokensOut", "costs", "errors"];
 const LATEST = 100; // requests listed
 const COUNTED = 1000; // … and looked at for errors, where the sums do not tell
 
@@ -80,7 +81,7 @@ function shares(title, rows, nameOf) {
   const most = Math.max(...rows.map((each) => each.prompt + each.completion), 1);
   return h("section", { class: "shares" }, h("h2", {}, text(title)),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text(title) },
-      h("table", {}, h("thead", {}, h("tr", {}, [title === "byKey" ? "keyName" : "model", "requests", "tokensIn", "tokensOut", "costs", "errors", "tokens"].map((name) => h("th", { scope: "col" }, text(name))))),
+      h("table", {}, heads([title === "byKey" ? "keyName" : "model", ...NUMBERS, "tokens"], NUMBERS),
         h("tbody", {}, rows.map((each) => {
           const part = ((each.prompt + each.completion) / most) * 100;
           return h("tr", {}, h("th", { scope: "row" }, nameOf(each)), [each.requests, each.prompt, each.completion].map((value) => h("td", { class: "number" }, number(value))),
@@ -105,13 +106,12 @@ function limits(given) {
 const timeOf = (each) => (each.time ? new Date(each.time).toLocaleString(locale()) : "");
 
 function latest(rows) {
-  const heads = ["time", "keyName", "model", "upstream", "status", "tokensIn", "tokensOut", "costs", "total"];
   return h("section", {}, h("h2", {}, text("latest")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("latest") },
-      h("table", { class: "latest" }, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, text(name))))),
+      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "tokensIn", "tokensOut", "costs", "total"], [...NUMBERS, "total"]),
         h("tbody", {}, rows.map((each) =>
           h("tr", {}, h("td", {}, timeOf(each)), h("td", {}, each.key ?? ""), h("td", {}, each.model ?? ""), h("td", {}, each.upstream ?? ""),
-            h("td", {}, h("span", { class: `state ${each.failed ? "bad" : "up"}`, title: each.code ?? "" }, String(each.status ?? "…"))),
+            h("td", {}, h("span", { class: `state ${each.failed ? "bad" : each.status === 200 ? "up" : ""}`, title: each.code ?? "" }, String(each.status ?? "…"))),
             h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
             h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
             h("td", { class: "number" }, each.total_ms === undefined || each.total_ms === null ? "" : seconds(each.total_ms / 1000))))))));
