@@ -262,9 +262,15 @@ def test_the_badge_tells_when_the_server_is_gone(browser: Browsing) -> None:
     page.click("#language")  # which draws it again
     page.locator(".badge.down").wait_for()
     assert "没有应答" in page.inner_text("#badge")
+    ailing = {"status": "ok", "version": "1", "trouble": ["The disk is full."]}
+    page.route("**/healthz", lambda route: route.fulfill(json=ailing))
+    page.click("#language")
+    page.locator(".badge.ailing").wait_for()
+    assert "The disk is full." in page.inner_text("#badge")
 
 
 def test_language_and_theme_are_remembered(browser: Browsing) -> None:
+    browser.expected.add(404)  # of a server that keeps no usage
     page = browser.open()
     assert page.inner_text("#views").split() == ["Docs", "Models", "Playground", "Usage", "Inspector"]
     page.click("#language")
@@ -821,6 +827,7 @@ def test_nothing_is_wider_than_a_phone(chromium: Any, site: Process, locale: str
 
 def test_the_keyboard_and_names(browser: Browsing) -> None:
     """By hand: where focus goes first, one heading, landmarks, and a name for every control."""
+    browser.expected.add(404)  # of a server that keeps no usage
     page = browser.open()
     page.locator(".badge.up").wait_for()
     page.keyboard.press("Tab")

@@ -26,7 +26,7 @@ function filled(source) {
     origin: server.origin,
     model: plain(state.model),
     reasoner: plain(first((card) => card.id === state.model && reasons(card)) ?? first(reasons) ?? state.model),
-    embedder: plain(first((card) => /embed/.test(card.id)) ?? "text-embedding-3-small"),
+    embedder: plain(first((card) => /embed/.test(card.id)) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
     curl: setup.curl(),
     python: setup.python(),
     node: setup.node(),
@@ -187,9 +187,10 @@ async function badge() {
     const response = await fetch("/healthz", { cache: "no-store" });
     const health = await response.json();
     if (!response.ok || health.status !== "ok") throw new Error(health.status);
-    node.className = "badge up";
+    const trouble = [health.trouble ?? []].flat().map(String).join(" ");
+    node.className = trouble ? "badge ailing" : "badge up";
     const models = state.cards.length ? ` · ${compact(state.cards.length)} ${text("heroCount")}` : "";
-    label.textContent = `${text("running")} · v${health.version} · ${text("compatible")}${models}`;
+    label.textContent = `${text("running")} · v${health.version} · ${text("compatible")}${models}${trouble && ` · ${trouble}`}`;
   } catch {
     node.className = "badge down";
     label.textContent = text("down");
