@@ -33,7 +33,10 @@ _SECRET_NAME = re.compile(
     r"auth|(^|[-_])key$|apikey|secret|cookie|(access|security|session|id)[-_]token", re.IGNORECASE
 )
 _OVERHEAD: Final = 400  # bytes that an exchange, a call or a read costs beside its content
-_SHORTEST_SECRET: Final = 8  # what is shorter is a word such as Bearer, and would be found everywhere
+_SHORTEST_SECRET: Final = (
+    8  # what is shorter is masked in its header, but not searched for: it would be found everywhere
+)
+_SCHEMES: Final = ("bearer", "basic", "token")
 
 
 class Recorder:
@@ -51,7 +54,7 @@ class Recorder:
         self.traces.append(trace)
         while len(self.traces) > self.settings.exchanges:
             self._forget()
-        trace.charge(_OVERHEAD)
+        trace.charge(_OVERHEAD + _weight(trace.headers))
         return trace
 
     def make_room(self) -> None:
@@ -157,7 +160,7 @@ class Attempt:
         self.headers = _masked(call.headers)
         trace.secrets |= {to.api_key}
         body = wire.encode(call.body)
-        if trace.charge(len(body) + _OVERHEAD):
+        if trace.charge(len(body) + len(self.url) + _weight(self.headers) + _OVERHEAD):
             self.body = body
 
     def failed(self, failure: Failure) -> None:
@@ -361,11 +364,15 @@ def _texts(pieces: list[tuple[float, bytes]], secrets: list[str]) -> list[Json]:
 def _masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers with the values of those that may hold a secret shortened."""
     return {
-        name: " ".join([_short(word) if len(word) >= _SHORTEST_SECRET else word for word in value.split(" ")])
+        name: " ".join([word if word.lower() in _SCHEMES else _short(word) for word in value.split(" ")])
         if _SECRET_NAME.search(name)
         else value
         for name, value in headers.items()
     }
+
+
+def _weight(headers: Mapping[str, str]) -> int:
+    return sum([len(name) + len(value) for name, value in headers.items()])
 
 
 def _tokens(headers: Mapping[str, str]) -> set[str]:

@@ -160,6 +160,22 @@ def test_off_it_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "masked"),
+    [
+        ("Authorization", "Bearer sk-0123456789abcdef", "Bearer sk-…cdef"),
+        ("X-Api-Key", "short", "…"),
+        ("authorization", "Basic dXNlcjpwYXNz", "Basic …"),
+        ("Cookie", "session=0123456789; b=c", "ses…789; …"),
+        ("x-goog-api-key", "0123456789abcdefgh", "012…efgh"),
+        ("x-ratelimit-remaining-tokens", "1000", "1000"),
+        ("x-stainless-lang", "python", "python"),
+    ],
+)
+def test_headers(name: str, value: str, masked: str) -> None:
+    assert inspector._masked({name: value}) == {name: masked}
+
+
+@pytest.mark.parametrize(
     ("url", "masked"),
     [
         ("https://x.example/v1?key=0123456789abcdefgh&alt=sse", "https://x.example/v1?key=012…efgh&alt=sse"),

@@ -15,12 +15,12 @@ function stored(name) {
   }
 }
 
+const plain = (name) => name.replace(/[^\w./:@+-]/g, "");
 const reasons = (card) => card.supported_parameters?.includes("reasoning");
 
 /** Our placeholders → this server's values. Names of models come from its configuration: quotes must not break the code. */
 function filled(source) {
-  const plain = (name) => name.replace(/[^\w./:@+-]/g, "");
-  const first = (test) => state.cards.find(test)?.id;
+  const first = (test) => state.cards.find((card) => plain(card.id) === card.id && test(card))?.id;
   const values = {
     base: server.base,
     origin: server.origin,
