@@ -24,7 +24,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import embeddings, legacy, requests
+from gateway import cards, embeddings, legacy, requests
 from gateway.config import Caller, Settings
 from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
@@ -33,12 +33,12 @@ from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, books, logs, reports, upstream
+from server import access, books, inspector, logs, page, reports, upstream
 from server import embeddings as vectors
 from server.drain import Drains, Kept
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
-from server.line import Line, Pulse
+from server.line import Pulse
 from server.upstream import Exchange
 
 VERSION: Final = "0.1.0"
@@ -65,7 +65,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     record: logs.Record = request[RECORD]
     caller = identify(request)
     data = await read_body(request)
-    ask = requests.parse(data)
+    ask = requests.parse(inspector.asked(request, data))
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
@@ -104,7 +104,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with Line(request, request.app[PULSE]) as line:
+    with inspector.line(request, request.app[PULSE]) as line:
         try:
             prepare = partial(prepared, request, ask)
             exchange, (batch, rest) = await first_that_answers(request, targets, prepare, opening)
@@ -151,6 +151,7 @@ async def first_that_answers(
     """
     app = request.app
     settings, entry = app[SETTINGS], request[RECORD].entry
+    trace = inspector.trace_of(request)
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
         try:
@@ -162,11 +163,13 @@ async def first_that_answers(
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = entry.exchange = Exchange(target.to, call)
+            exchange = entry.exchange = Exchange(target.to, call, watch=trace.watch if trace else None)
             work = answer(exchange, app[HTTP], settings.config.server)
             return exchange, await (app[DRAINS].outlive(work, request[RECORD]) if target.to.drain else work)
         except Failure as failure:
             entry.failed(failure)
+            if trace is not None:
+                trace.failed(f"{target.to.name}/{target.to.model}", failure)
             if not failure.elsewhere:
                 raise
             last = failure
@@ -353,7 +356,7 @@ async def embed(request: web.Request) -> web.Response:
     record: logs.Record = request[RECORD]
     caller = identify(request)
     data = await read_body(request)
-    body = embeddings.parse(data)
+    body = embeddings.parse(inspector.asked(request, data))
     record.model = body["model"]
     targets = request.app[SETTINGS].routes.find(body["model"], caller.models)
     targets = await request.app[BOOKS].open(record, caller, {**body, "max_tokens": 1}, len(data), targets)
@@ -385,19 +388,15 @@ async def model(request: web.Request) -> web.Response:
 
 def model_card(name: str, targets: list[Target]) -> Json:
     """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
-    facts = targets[0].to.facts
-    card: Json = {
+    return {
         "id": name,
         "object": "model",
         "created": BORN,
         "owned_by": targets[0].to.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
-        "architecture": {"input_modalities": ["text", *(["image"] if facts.vision else [])]},
+        **cards.described(targets[0].to),
     }
-    if facts.context:
-        card["context_length"] = facts.context
-    return card
 
 
 async def usage(request: web.Request) -> web.Response:
@@ -431,13 +430,15 @@ async def healthz(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok", "version": VERSION, **({"trouble": trouble} if trouble else {})})
 
 
-async def page(request: web.Request) -> web.Response:
-    """GET /: what this is, in three lines."""
-    return web.Response(
-        text=f"ModelServer {VERSION}: an OpenAI-compatible gateway.\n"
-        f"Base URL for OpenAI clients: http://{request.app[SETTINGS].config.server.host}"
-        f":{request.app[SETTINGS].config.server.port}/v1\nModels: GET /v1/models\n"
-    )
+async def home(request: web.Request) -> web.Response:
+    """GET /: the page."""
+    settings = request.app[SETTINGS]
+    return request.app[page.SITE].home(request, bool(settings.keys), settings.config.inspector.enabled)
+
+
+def admin(request: web.Request) -> None:
+    """For what shows everybody's doings. Raises unless the caller is an administrator."""
+    access.administrator(request, request.app[SETTINGS])
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -457,12 +458,17 @@ async def served(request: web.Request, method: str) -> bool:
     return match.handler is not nothing
 
 
-PUBLIC: Final = (page, healthz, preflight, nothing)  # the only handlers that answer without a key
+PUBLIC: Final = (home, page.asset, healthz, preflight, nothing)  # the only handlers that answer without a key
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
-    table = [web.get("/", page), web.get("/healthz", healthz)]
+    table = [
+        web.get("/", home),
+        web.get("/web/{name}", page.asset),
+        web.get("/healthz", healthz),
+        *inspector.routes(admin),
+    ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
@@ -536,8 +542,9 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
 
 def build(settings: Settings, log: logs.Log) -> web.Application:
     """The application for one configuration."""
-    app = web.Application(middlewares=[door], client_max_size=settings.config.server.max_body)
-    app[SETTINGS], app[LOG], app[KEEPER] = settings, log, Keeper()
+    app = web.Application(client_max_size=settings.config.server.max_body)
+    app[SETTINGS], app[LOG], app[KEEPER], app[page.SITE] = settings, log, Keeper(), page.Site(VERSION)
+    app.middlewares.extend([*inspector.install(app, settings.config.inspector), door])
     app.cleanup_ctx.append(resources)
     app.on_response_prepare.append(sign)
     app.add_routes(routes())

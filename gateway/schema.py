@@ -83,7 +83,7 @@ class Key(Section, frozen=True):
     unpriced: bool = False  # with a budget: whether models of unknown price may be used; they cost the budget nothing
     expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
     disabled: bool = False
-    admin: bool = False  # sees the usage of all keys
+    admin: bool = False  # sees the usage of all keys, and the inspector
 
 
 class Provider(Section, frozen=True):
@@ -126,6 +126,14 @@ class State(Section, frozen=True):
     prefix: str = "modelserver"  # of the names in Redis
 
 
+class Inspector(Section, frozen=True):
+    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
+
+    enabled: bool = False
+    exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most
+    max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -135,6 +143,7 @@ class Config(Section, frozen=True):
     models: dict[str, str | tuple[str, ...] | Route] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
+    inspector: Inspector = Inspector()
     facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
     usage: Usage = Usage()
     state: str | State = State()  # a text is its url

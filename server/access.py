@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.config import ANYONE, Caller, Settings
 from providers.errors import BadKey, BadRequest, Forbidden
 
-_ANYONE = Caller(ANYONE)
+_ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
@@ -58,6 +58,14 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     return caller
 
 
+def administrator(request: web.Request, settings: Settings) -> Caller:
+    """The caller, who may see what everybody did. Raises as `authenticate` does, and Forbidden for other keys."""
+    caller = authenticate(request, settings)
+    if not caller.admin:
+        raise Forbidden("This needs a key with `admin: true`.", code="admin_only")
+    return caller
+
+
 def _check_host(request: web.Request, settings: Settings) -> None:
     host = _name(request.headers.get("Host", ""))
     if host in settings.config.server.allowed_hosts or (not settings.keys and is_loopback(host)):
@@ -72,7 +80,9 @@ def _check_site(request: web.Request, settings: Settings) -> None:
     origin = request.headers.get("Origin")
     if origin is None and request.headers.get("Sec-Fetch-Site", "none") != "cross-site":
         return
-    if origin is not None and may_read(origin, settings):
+    # Our own page, under whatever name: that name has been checked.
+    own = origin is not None and origin.partition("://")[2] == request.headers.get("Host")
+    if own or (origin is not None and may_read(origin, settings)):
         if request.method != "POST" or request.content_type == "application/json":
             return
         raise Forbidden("A web page must send application/json.", code="origin_not_allowed")

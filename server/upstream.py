@@ -1,6 +1,6 @@
 """One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from math import ceil
@@ -25,15 +25,13 @@ class Exchange:
     call: Call
     request_id: str = ""
     held: list[Json] = field(default_factory=list)
+    watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
 
 
 async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
-    call = exchange.call
-    if call.reply is not None:
-        answer: Answer = Played(call.reply, limits.timeouts)
-    else:
-        answer = await http.post(call.url, call.headers, wire.encode(call.body))
+    making = _made(exchange.call, http, limits)
+    answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
     exchange.request_id = _request_id(answer)
     if answer.status == 200:
         return answer
@@ -41,6 +39,12 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
         raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].error)
     finally:
         answer.close()
+
+
+async def _made(call: Call, http: Upstreams, limits: Server) -> Answer:
+    if call.reply is not None:
+        return Played(call.reply, limits.timeouts)
+    return await http.post(call.url, call.headers, wire.encode(call.body))
 
 
 async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:

@@ -353,7 +353,7 @@ def test_model_cards(http: httpx.Client, server: Process) -> None:
     for path in ("up/a/b", "up%2Fa%2Fb"):
         assert http.get(f"{server.url}/models/{path}").json()["id"] == "up/a/b"
     known = http.get(f"{server.url}/models/up/gpt-4o").json()
-    assert known["context_length"] == 128_000 and known["architecture"]["input_modalities"] == ["text", "image"]
+    assert known["context_length"] == 128_000 and known["architecture"]["input_modalities"] == ["text", "image", "file"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""The page: the files of web/, read once, served from memory under names that hold their content's hash.
+
+A hashed name never changes its meaning, so browsers keep it for a year; the HTML itself is never kept. There is no build
+step: at start the names of files inside files (`./dom.js`, `style.css`) are replaced by the hashed ones, and that is all.
+Programs that ask for `/` without wanting HTML (curl, health checks) get three lines of text.
+"""
+
+import gzip
+import hashlib
+import re
+from html import escape
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from providers.errors import NotFound
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "web"
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_NAME = re.compile(r'"(?:\./|/web/)([a-z]+\.(?:js|css|svg))"')
+_YEAR: Final = "public, max-age=31536000, immutable"
+
+# The page shows what models and upstreams said. It does so as text only, and a browser that is told so can hold it to
+# that: nothing but our own files is loaded or run, and trusted-types 'none' turns off innerHTML and its kin altogether.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Asset(NamedTuple):
+    """One file as it goes out."""
+
+    type: str
+    body: bytes
+    packed: bytes  # the same, gzipped
+
+
+class Site:
+    """The files of a folder: `home` is its index.html, `assets` all others by hashed name. Lives as long as the server."""
+
+    def __init__(self, version: str, folder: Path = FOLDER) -> None:
+        self.version = version
+        self.assets: dict[str, Asset] = {}
+        self._folder = folder
+        self._names: dict[str, str] = {}  # file → hashed name
+        self._home = self._linked((folder / "index.html").read_text(encoding="utf-8"))
+
+    def home(self, request: web.Request, keys: bool, inspector: bool) -> web.Response:
+        """GET /: the page for browsers, three lines for others. keys: callers need one; inspector: it is on."""
+        base = f"{request.scheme}://{request.host}"
+        headers = {**_HEADERS, "Vary": "Accept"}
+        if "text/html" not in request.headers.get("Accept", ""):
+            text = (
+                f"ModelServer {self.version}: an OpenAI-compatible gateway.\nBase URL for OpenAI clients: {base}/v1\n"
+            )
+            return web.Response(text=f"{text}Models: GET /v1/models\n", headers=headers)
+        facts = {
+            "version": self.version,
+            "keys": "required" if keys else "none",
+            "inspector": "on" if inspector else "off",
+            "routes": " ".join(_routes(request.app)),
+        }
+        attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())
+        html = self._home.replace("<html", f"<html {attributes}", 1)
+        return _packed(request, Asset(_TYPES[".html"], html.encode(), b""), headers)
+
+    def asset(self, request: web.Request) -> web.Response:
+        """GET /web/{name}. Raises NotFound."""
+        asset = self.assets.get(request.match_info["name"])
+        if asset is None:
+            raise NotFound(
+                "There is no such file; a new version may have replaced it: reload the page.", code="unknown_url"
+            )
+        return _packed(request, asset, {**_HEADERS, "Cache-Control": _YEAR})
+
+    def _linked(self, text: str) -> str:
+        """The text with the names of other files replaced by their hashed ones."""
+        return _NAME.sub(lambda found: f'"/web/{self._hashed(found[1])}"', text)
+
+    def _hashed(self, name: str) -> str:
+        """The hashed name of a file, which is read at its first mention: files may name each other, but not in a circle."""
+        if name not in self._names:
+            text = self._linked((self._folder / name).read_text(encoding="utf-8"))
+            stem, _, kind = name.partition(".")
+            body = text.encode()
+            self._names[name] = hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}"
+            self.assets[hashed] = Asset(_TYPES[f".{kind}"], body, gzip.compress(body, mtime=0))
+        return self._names[name]
+
+
+def _routes(app: web.Application) -> list[str]:
+    """What is served under /v1: the page documents what there is."""
+    return sorted({path for resource in app.router.resources() if (path := resource.canonical).startswith("/v1/")})
+
+
+def _packed(request: web.Request, asset: Asset, headers: dict[str, str]) -> web.Response:
+    headers = {"Content-Type": asset.type, **headers}
+    if asset.packed and "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(
+            body=asset.packed, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        )
+    return web.Response(body=asset.body, headers=headers)
+
+
+SITE: Final = web.AppKey("SITE", Site)
+
+
+async def asset(request: web.Request) -> web.Response:
+    """GET /web/{name}: a file of the page; no key needed."""
+    return request.app[SITE].asset(request)

@@ -1,0 +1,890 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright, against the real process.
+
+Every test ends by looking back: no script error, no message on the console, no dialog, no request to another host.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+from conftest import LAPTOP
+from openai import OpenAI
+from process import Process, config, environment
+from scripted import FOREVER, Script, Upstream, answer, chunked, sse, stream
+
+from gateway.schema import Config
+from server.page import FOLDER, POLICY, Site
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: tests/requirements.txt")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+VIEWS = ("docs", "models", "playground", "usage", "inspector")
+TEN = ["简介", "快速开始", "认证", "模型列表", "聊天补全", "流式响应", "工具调用", "图片输入", "错误处理", "代码示例"]
+AXE = "axe-core@4.14.1"
+PATIENCE = 15_000  # ms a browser may take for what is sure to happen
+
+Scripted = Callable[..., str]
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + b"\xc0\x39\x2b" * width for _ in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+# What models, upstreams and files may be called or say. Each would call alert, or another host, if it ever became HTML.
+EVIL = "//evil.example/x"
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    f"<img src={EVIL}>",
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    f'<iframe src="{EVIL}"></iframe>',
+    "<iframe srcdoc='<script>parent.alert(1)</script>'></iframe>",
+    "<iframe src=javascript:alert(1)>",
+    "<a href=javascript:alert(1) autofocus onfocus=alert(1)>x</a>",
+    "[x](javascript:alert(1))",
+    f"![x](https:{EVIL})",
+    f'<link rel=stylesheet href="{EVIL}">',
+    f"<style>@import '{EVIL}';</style>",
+    f"<style>*{{background:url({EVIL})}}</style>",
+    f"<div style=\"background:url('{EVIL}')\">",
+    f'<form action="{EVIL}"><input type=submit autofocus onfocus=alert(1)>',
+    f'<meta http-equiv=refresh content="0;url={EVIL}">',
+    f'<base href="{EVIL}/">',
+    f'<object data="{EVIL}"></object>',
+    "<embed src=javascript:alert(1)>",
+    "<video><source onerror=alert(1)></video>",
+    f"<audio src={EVIL} onerror=alert(1)>",
+    "<details open ontoggle=alert(1)>",
+    "<body onload=alert(1)>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
+    "'-alert(1)-'",
+    "</textarea></title></pre><script>alert(1)</script>",
+    '<template><img src=x onerror=alert(1)></template><noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+    "{{constructor.constructor('alert(1)')()}}${alert(1)}",
+    "\u202e<ScRiPt>alert(1)</ScRiPt>\u2028<!--><img/src/onerror=alert(1)>",
+]
+
+
+NAMES = [name for name in PAYLOADS if "*" not in name]  # in a model's name it is a wildcard
+
+
+def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+def said(text: str, *more: Any) -> Script:
+    return stream(sse(chunk(role="assistant", content=""), chunk(content=text), *more, chunk("stop")))
+
+
+class Browsing:
+    """A page, and what must not happen on it. expected: HTTP errors that the test provokes, which Chromium reports."""
+
+    def __init__(self, page: Any, root: str) -> None:
+        self.page, self.root = page, root
+        self.expected: set[int] = set()
+        self.trouble: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
+        page.on("dialog", self._dialog)
+        page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        status = re.search(r"the server responded with a status of (\d+)", message.text)
+        if message.type in ("error", "warning") and not (status and int(status[1]) in self.expected):
+            self.trouble.append(f"console: {message.text}")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.trouble.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.root).netloc:
+            self.trouble.append(f"request to {request.url}")
+
+    def open(self, view: str = "docs") -> Any:
+        self.page.goto(f"{self.root}/#{view}")
+        if view == "playground":  # its models have arrived
+            self.page.locator("#play-model option").nth(1).wait_for(state="attached")
+        return self.page
+
+    def say(self, text: str, model: str = "echo") -> Any:
+        """Send a message in the playground; the answer's element when it is complete."""
+        page = self.page
+        options = page.eval_on_selector_all("#play-model option", "all => all.map(one => one.value)")
+        if model in options:
+            page.select_option("#play-model", model)
+        else:
+            page.select_option("#play-model", "\0other")
+            page.fill("#play-other", model)
+        turns = page.locator(".turn.assistant").count()
+        page.fill("#play-message", text)
+        page.click("#play-send")
+        turn = page.locator(".turn.assistant").nth(turns)
+        turn.locator(".stats").wait_for()
+        return turn
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(upstream: Upstream) -> Iterator[Process]:
+    """A keyless server whose inspector is on, with models of evil names beside echo."""
+    evil = "\n".join(f"{json.dumps(name)}: echo/echo" for name in NAMES)
+    more = "inspector: {enabled: true}"
+    models = f"{evil}\nresilient: [echo/echo-503, echo/echo]\ntight: up/tight"
+    with Process(config(upstream, more, models=models)) as process:
+        yield process
+
+
+@contextmanager
+def browsing(chromium: Any, root: str, **options: Any) -> Iterator[Browsing]:
+    context = chromium.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **options})
+    browsing = Browsing(context.new_page(), root)
+    try:
+        yield browsing
+        assert browsing.trouble == []
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def browser(chromium: Any, site: Process) -> Iterator[Browsing]:
+    with browsing(chromium, site.root) as found:
+        yield found
+
+
+# The files
+
+
+def test_the_page_is_small_and_has_no_weak_spot(site: Process, http: httpx.Client) -> None:
+    html = http.get(site.root, headers={"Accept": "text/html,*/*"})
+    assert html.headers["cache-control"] == "no-store" and html.headers["content-security-policy"] == POLICY
+    assert html.headers["referrer-policy"] == "no-referrer" and html.headers["x-content-type-options"] == "nosniff"
+    assert "unsafe" not in POLICY and "frame-ancestors 'none'" in POLICY
+    assert not re.search(r"<script>|<style|\sstyle=|\son\w+=", html.text)
+    assert not re.search(r"https?://", html.text)
+    weight, names = len(html.content), {*re.findall(r'"(/web/[^"]+)"', html.text)}
+    seen: set[str] = set()
+    while names - seen:
+        name = (names - seen).pop()
+        seen.add(name)
+        file = http.get(f"{site.root}{name}")
+        assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert file.headers["content-encoding"] == "gzip"
+        weight += len(file.content)
+        names |= {*re.findall(r'"(/web/[^"]+)"', file.text)}
+    assert len(seen) == len([*FOLDER.iterdir()]) - 1, "every file but the HTML is served under its hashed name"
+    assert weight < 300_000
+    plain = http.get(f"{site.root}{min(seen)}", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.status_code == 200
+    assert http.get(f"{site.root}/web/app.js").json()["error"]["code"] == "unknown_url"
+    assert http.get(f"{site.root}/web/..%2fconfig.yaml").status_code == 404
+
+
+def test_names_change_with_the_content_of_what_they_name(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    before = Site("1", tmp_path)
+    (tmp_path / "text.js").write_text("export const text = () => 'new';", encoding="utf-8")
+    after = Site("1", tmp_path)
+    changed = {name.split(".")[0] for name in set(before.assets) - set(after.assets)}
+    assert {"text", "dom", "app", "docs"} <= changed and "early" not in changed and "style" not in changed
+
+
+def test_programs_get_text(site: Process, http: httpx.Client) -> None:
+    for headers in ({"Accept": "*/*"}, {"Accept": "text/plain"}):
+        got = http.get(site.root, headers=headers)
+        assert got.headers["content-type"].startswith("text/plain") and f"{site.url}\n" in got.text
+    assert http.head(site.root).status_code == 200
+
+
+# The documentation
+
+
+def test_first_visit(chromium: Any, site: Process) -> None:
+    with browsing(chromium, site.root, locale="zh-CN") as browser:
+        page = browser.open()
+        page.locator(".badge.up").wait_for()
+        version = httpx.get(f"{site.root}/healthz").json()["version"]
+        badge = page.inner_text("#badge")
+        assert "服务运行中" in badge and f"v{version}" in badge and "OpenAI 兼容" in badge
+        assert page.inner_text("#base-url") == site.url
+        titles = [re.sub(r"^\d+\s*", "", title) for title in page.locator(".doc h2").all_inner_texts()]
+        assert [title for title in titles if title in TEN] == TEN
+        assert page.locator(".clients tr").count() >= 14
+        assert site.url in page.inner_text("#quickstart") and "echo" in page.inner_text("#list-models .chips")
+        page.click("#hero-run")
+        page.locator("#hero-wire li", has_text="[DONE]").wait_for()
+        page.click(".contents >> text=图片输入")
+        assert page.evaluate("location.hash") == "#images"
+
+
+def test_the_badge_tells_when_the_server_is_gone(browser: Browsing) -> None:
+    page = browser.open()
+    page.locator(".badge.up").wait_for()
+    page.route("**/healthz", lambda route: route.fulfill(status=503, body="{}"))
+    browser.expected.add(503)
+    page.click("#language")  # which draws it again
+    page.locator(".badge.down").wait_for()
+    assert "没有应答" in page.inner_text("#badge")
+    ailing = {"status": "ok", "version": "1", "trouble": ["The disk is full."]}
+    page.route("**/healthz", lambda route: route.fulfill(json=ailing))
+    page.click("#language")
+    page.locator(".badge.ailing").wait_for()
+    assert "The disk is full." in page.inner_text("#badge")
+
+
+def test_language_and_theme_are_remembered(browser: Browsing) -> None:
+    browser.expected.add(404)  # of a server that keeps no usage
+    page = browser.open()
+    assert page.inner_text("#views").split() == ["Docs", "Models", "Playground", "Usage", "Inspector"]
+    page.click("#language")
+    assert page.get_attribute("html", "lang") == "zh" and page.inner_text("#views").split()[0] == "文档"
+    assert "一个地址" in page.inner_text("h1")
+    page.click("#theme")
+    theme = page.get_attribute("html", "data-theme")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.reload()
+    assert page.get_attribute("html", "lang") == "zh" and page.get_attribute("html", "data-theme") == theme == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper == "rgb(16, 19, 18)"
+    for view in VIEWS:
+        page.goto(f"{browser.root}/#{view}")
+        page.click("#language")
+        page.click("#language")
+
+
+def test_everything_is_said_in_both_languages() -> None:
+    """Every text is a pair, none is empty, and no placeholder is unknown."""
+    text = (FOLDER / "text.js").read_text(encoding="utf-8")
+    entries = re.findall(r"^  (\w+): \[\s*(\".*?\"),\s*(\".*?\"),?\s*\],?$", text, re.MULTILINE | re.DOTALL)
+    names = {name for name, *_ in entries}
+    used = set()
+    for file in FOLDER.glob("*.js"):
+        source = file.read_text(encoding="utf-8")
+        used |= set(re.findall(r"\btext\(\"(\w+)\"\)", source)) | set(
+            re.findall(r"[{,] \"?t(?:-[\w-]+)?\"?: \"(\w+)\"", source)
+        )
+    assert used - names == set()
+    assert {*re.findall(r"\{\{(\w+)\}\}", text)} == {
+        *("base", "origin", "model", "reasoner", "embedder", "curl", "python", "node")
+    }
+
+
+def test_copying(chromium: Any, site: Process) -> None:
+    with browsing(chromium, site.root, permissions=["clipboard-read", "clipboard-write"]) as browser:
+        page = browser.open("clients")
+        page.click(".clients tr:has-text('NextChat') button")
+        assert page.evaluate("navigator.clipboard.readText()") == site.root
+        page.locator("#toast.shown").wait_for()
+        page.click(".clients tr:has-text('Cursor') button")
+        assert page.evaluate("navigator.clipboard.readText()") == site.url
+        browser.open("playground")
+        page.select_option("#play-model", "echo")
+        page.fill("#play-message", 'it\'s "me" 你好')
+        page.click("text=Copy as curl")
+        curl = page.evaluate("navigator.clipboard.readText()")
+        done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, encoding="utf-8", check=True)
+        assert "data: [DONE]" in done.stdout and '" \\"me\\""' in done.stdout and "你好" in done.stdout
+        page.click("text=Copy as Python")
+        assert run_python([page.evaluate("navigator.clipboard.readText()")], Path()) == ['it\'s "me" 你好']
+
+
+# The snippets
+
+
+RUNNER = """
+import contextlib, io, json, sys
+said = []
+for source in json.load(sys.stdin):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(source, "snippet", "exec"), {"__name__": "__main__"})
+    said.append(out.getvalue())
+json.dump(said, sys.__stdout__)
+"""
+
+
+def run_python(sources: list[str], folder: Path) -> list[str]:
+    """What each prints, in one interpreter: importing the SDK takes longer than all of them."""
+    command = [sys.executable, "-c", RUNNER]
+    done = subprocess.run(
+        command, input=json.dumps(sources), capture_output=True, text=True, cwd=folder, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def snippets(page: Any, language: str) -> dict[str, str]:
+    """Section → the snippet in this language, as a reader would copy it."""
+    page.locator(".tabs button", has_text=re.compile(f"^{language}$", re.IGNORECASE)).first.click()
+    page.locator(f"pre[data-language={language}]").first.wait_for()
+    found = page.eval_on_selector_all(
+        f".doc pre[data-language={language}]", "all => all.map(one => [one.closest('.doc').id, one.textContent])"
+    )
+    return dict(found)
+
+
+@pytest.fixture
+def snippet_page(browser: Browsing) -> Any:
+    page = browser.open()
+    page.locator("#list-models .chips code").first.wait_for()
+    page.select_option(".hero select", "echo")
+    return page
+
+
+def test_every_curl_line_runs(snippet_page: Any) -> None:
+    found = snippets(snippet_page, "curl")
+    assert len(found) >= 12
+    for section, source in found.items():
+        done = subprocess.run(["bash", "-ec", source], capture_output=True, text=True, encoding="utf-8")
+        assert done.returncode == 0 and done.stdout, (section, done.stderr)
+        wrong = section in ("errors", "echo")
+        assert ('"error"' in done.stdout) is wrong, (section, done.stdout)
+
+
+def test_every_python_snippet_runs(snippet_page: Any, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png(4, 3))
+    found = snippets(snippet_page, "python")
+    assert len(found) >= 10
+    out = dict(zip(found, run_python([*found.values()], tmp_path), strict=True))
+    assert out["quickstart"] == "Hello!\n"
+    assert out["streaming"].startswith("Count to five.\n") and "tokens" in out["streaming"]
+    assert "[image/png, 4 x 3 pixels]" in out["images"]
+    assert out["errors"].startswith("404 model_not_found")
+    assert "name='echo' age=1" in out["structured"] and "low effort" in out["reasoning"]
+    assert "echo" in out["list-models"] and all(out.values())
+
+
+def test_every_node_snippet_runs(snippet_page: Any, tmp_path: Path) -> None:
+    modules = Path(os.environ.get("MODELSERVER_NODE_MODULES", "/usr/lib/node_modules"))
+    if not shutil.which("node") or not (modules / "openai").exists():
+        pytest.skip("node with the openai package is not installed (MODELSERVER_NODE_MODULES names the folder)")
+    (tmp_path / "node_modules").symlink_to(modules)
+    (tmp_path / "photo.png").write_bytes(png(4, 3))
+    found = snippets(snippet_page, "node")
+    assert len(found) >= 10
+    for section, source in found.items():
+        (tmp_path / f"{section}.mjs").write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            ["node", f"{section}.mjs"], cwd=tmp_path, capture_output=True, text=True, env=environment()
+        )
+        assert done.returncode == 0 and done.stdout, (section, done.stderr)
+
+
+# Models
+
+
+def test_models(browser: Browsing) -> None:
+    page = browser.open("models")
+    row = page.locator(".models tr", has=page.locator("th button", has_text=re.compile("^echo$")))
+    row.wait_for()
+    assert {"tools", "vision", "reasoning", "JSON schema", "free"} <= {
+        *re.split(r"[\n\t]+| (?!schema)", row.inner_text())
+    }
+    page.fill("input[type=search]", "resil")
+    assert page.locator(".models tbody tr:not(.group)").count() == 1
+    page.locator(".models button", has_text="Try").click()
+    page.locator("#play-model").wait_for()
+    assert page.input_value("#play-model") == "resilient"
+
+
+# The playground
+
+
+def test_a_streamed_answer(browser: Browsing) -> None:
+    browser.open("playground")
+    turn = browser.say("Hello, 世界! <b>&amp;")
+    assert turn.locator(".said").inner_text() == "Hello, 世界! <b>&amp;"
+    stats = turn.locator(".stats").inner_text()
+    assert all(name in stats for name in ("first token", "total", "in", "out", "cost", "$0", "stop", "echo/echo"))
+    turn.locator("summary", has_text="Wire").click()
+    assert '"include_usage": true' in turn.locator(".raw pre").nth(0).inner_text()
+    assert "x-request-id: req_" in turn.locator(".raw pre").nth(1).inner_text()
+    assert "data: [DONE]" in turn.locator(".raw pre").nth(2).inner_text()
+    again = browser.say("And you?")
+    body = json.loads(again.locator(".raw pre").nth(0).text_content())
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_every_control_reaches_the_request(browser: Browsing) -> None:
+    page = browser.open("playground")
+    page.fill("#play-system", "Be brief.")
+    page.fill("#play-temperature", "0.3")
+    page.fill("#play-max", "2")
+    page.select_option("#play-effort", "low")
+    page.uncheck("#play-stream")
+    turn = browser.say("one two three four")
+    assert turn.locator(".said").inner_text() == "one two" and "low effort" in turn.locator(".thinking").inner_text()
+    assert "length" in turn.locator(".stats").inner_text()
+    body = json.loads(turn.locator(".raw pre").nth(0).text_content())
+    assert body == {
+        "model": "echo",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "one two three four"}],
+        "temperature": 0.3,
+        "max_tokens": 2,
+        "reasoning_effort": "low",
+    }
+
+
+def test_structured_output_and_a_wrong_schema(browser: Browsing) -> None:
+    page = browser.open("playground")
+    page.click(".more summary")
+    page.locator(".more button", has_text="Insert example").nth(1).click()
+    assert json.loads(browser.say("A city").locator(".said").inner_text()) == {"city": "echo", "population": 1}
+    page.fill("#play-schema", "{")
+    page.fill("#play-message", "again")
+    page.click("#play-send")
+    page.locator("#toast.shown", has_text="is not valid JSON").wait_for()
+    assert page.locator(".turn").count() == 2
+
+
+def test_tool_calls(browser: Browsing) -> None:
+    page = browser.open("playground")
+    page.click(".more summary")
+    page.locator(".more button", has_text="Insert example").nth(0).click()
+    turn = browser.say("The weather in Paris?")
+    assert (
+        "get_weather" in turn.locator(".call").inner_text() and '"city": "echo"' in turn.locator(".args").inner_text()
+    )
+    turn.locator("textarea").fill('{"celsius": 21}')
+    page.click("#play-results")
+    final = page.locator(".turn.assistant").nth(1)
+    final.locator(".stats").wait_for()
+    assert '{"celsius": 21}' in page.locator(".turn.tool").inner_text()
+    assert final.locator(".said").inner_text() == "The weather in Paris?"
+
+
+def paste(page: Any, name: str, data: bytes, kind: str = "image/png", event: str = "paste") -> None:
+    """What a browser does when files are pasted into, or dropped on, the message."""
+    page.evaluate(
+        """([name, data, kind, event]) => {
+            const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+            const carried = new DataTransfer();
+            carried.items.add(new File([bytes], name, { type: kind }));
+            const target = document.getElementById("play-message");
+            const options = { bubbles: true, cancelable: true };
+            target.dispatchEvent(event === "paste"
+                ? new ClipboardEvent("paste", { ...options, clipboardData: carried })
+                : new DragEvent("drop", { ...options, dataTransfer: carried }));
+        }""",
+        [name, base64.b64encode(data).decode(), kind, event],
+    )
+
+
+def test_images(browser: Browsing) -> None:
+    page = browser.open("playground")
+    paste(page, "pasted.png", png(5, 4))
+    page.locator("#play-images img").wait_for()
+    paste(page, "dropped.png", png(7, 6), event="drop")
+    page.locator("#play-images figure").nth(1).wait_for()
+    page.set_input_files("#play-file", {"name": "chosen.png", "mimeType": "image/png", "buffer": png(9, 8)})
+    page.locator("#play-images figure").nth(2).wait_for()
+    page.fill("#play-url", "https://evil.example/cat.png")  # shown as text: nothing is fetched from other hosts
+    page.click("#play-add-url")
+    page.locator("#play-images figure").nth(3).wait_for()
+    paste(page, "notes.txt", b"hi", "text/plain")
+    page.locator("#toast.shown", has_text="notes.txt is not an image").or_(
+        page.locator("#toast.shown", has_text="notes.txt: is not an image")
+    ).wait_for()
+    page.locator("#play-images button").nth(1).click()
+    answered = browser.say("See:").locator(".said").inner_text()
+    assert "[image/png, 5 x 4 pixels]" in answered and "[image/png, 9 x 8 pixels]" in answered
+    assert "by URL" in answered and "7 x 6" not in answered
+
+
+def test_stop_reaches_the_upstream(browser: Browsing, upstream: Upstream, scripted: Scripted) -> None:
+    half = stream(sse(chunk(role="assistant", content=""), chunk(content="half of"), done=False), end=False)
+    name = scripted([*half, FOREVER])
+    page = browser.open("playground")
+    page.select_option("#play-model", "\0other")
+    page.fill("#play-other", f"up/{name}")
+    page.fill("#play-message", "Go")
+    page.click("#play-send")
+    page.locator(".said", has_text="half of").wait_for()
+    page.click("#play-stop")
+    request = upstream.wait(name)
+    request.wait_left()
+    assert request.peer_left
+    turn = page.locator(".turn.assistant")
+    turn.locator(".stats").wait_for()
+    assert "Stopped" in turn.inner_text() and "half of" in turn.inner_text()
+    assert page.locator("#play-send").is_visible() and page.locator("#play-stop").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "text"),
+    [
+        ("echo-429", 429, "rate_limit_exceeded"),
+        ("echo-error", 502, "echo-error always stops with"),
+        ("echo-end", 200, "upstream_truncated"),
+        ("no-such-model", 404, "model_not_found"),
+    ],
+)
+def test_errors_are_shown_as_they_came(browser: Browsing, model: str, status: int, text: str) -> None:
+    browser.expected.add(status)
+    browser.open("playground")
+    turn = browser.say("This will go wrong", model)
+    failure = turn.locator(".failure").inner_text()
+    assert f"HTTP {status}" in failure and text in failure and '"error"' in failure
+    assert turn.locator(".raw pre").nth(2).text_content()
+    assert browser.say("And on we go").locator(".said").inner_text() == "And on we go"
+
+
+def test_an_error_in_the_middle(browser: Browsing, scripted: Scripted) -> None:
+    wrong = sse({"error": {"message": "The roof is on fire.", "type": "server_error"}}, done=False)
+    half = stream(sse(chunk(role="assistant", content=""), chunk(content="half of"), done=False), end=False)
+    browser.open("playground")
+    turn = browser.say("Go", f"up/{scripted([*half, 0.3, *chunked(wrong)])}")
+    assert turn.locator(".said").inner_text() == "half of" and "on fire" in turn.locator(".failure").inner_text()
+    assert "HTTP 200" in turn.locator(".failure").inner_text() and "[DONE]" not in turn.locator(".raw").text_content()
+
+
+def test_what_was_dropped_is_shown(browser: Browsing, scripted: Scripted) -> None:
+    page = browser.open("playground")
+    page.route(
+        "**/v1/chat/completions",
+        lambda route: route.fulfill(
+            response=(got := route.fetch()), headers={**got.headers, "x-modelserver-dropped": "top_k"}
+        ),
+    )
+    assert "dropped or changed\ntop_k" in re.sub(r"\s*\n\s*", "\n", browser.say("Hi").locator(".stats").inner_text())
+
+
+# Usage
+
+
+def test_usage_of_a_server_that_keeps_none(browser: Browsing) -> None:
+    browser.expected.add(404)
+    page = browser.open("usage")
+    page.locator("#usage-off").wait_for()
+    assert "usage: {path: usage.db}" in page.inner_text("#usage-off")
+
+
+def test_usage_charts(browser: Browsing) -> None:
+    """With the answer that GET /v1/usage gives: drawn by day and by model, and nothing of it becomes HTML."""
+    page = browser.page
+    today = page.evaluate("new Date().toISOString().slice(0, 10)")
+    sums = {"prompt_tokens": 1200, "completion_tokens": 300, "cached_tokens": 0, "reasoning_tokens": 0}
+    requests = [
+        {"time": f"{today}T10:00:0{n}.000Z", "key": "laptop", "model": "gpt-4o", "upstream": "openai/gpt-4o", "status": status,
+         "code": code, "cost_usd": 0.0012, "estimated": False, "total_ms": 812, **sums}
+        for n, (status, code) in enumerate([(200, ""), (429, "rate_limit_exceeded"), (499, "")])
+    ]  # fmt: skip
+    costs = {"gpt-4o": 0.0036, PAYLOADS[1]: None}
+    data = {
+        "object": "usage", "key": None, "from": "2026-01-01", "to": today,
+        "limits": {"rpm": 60, "tpm": None, "concurrency": None,
+                   "budget": {"usd": 5, "period": "month", "spent_usd": 1.25, "resets_at": "2030-01-01T00:00:00Z"}},
+        "by_day": [{"day": today, "requests": 3, "cost_usd": 0.0036, "unpriced_requests": 0, **sums}],
+        "by_model": [{"model": name, "requests": 3, "cost_usd": cost, **sums} for name, cost in costs.items()],
+        "by_key": [{"key": name, "requests": 3, "cost_usd": 0.0036, **sums} for name in ("laptop", PAYLOADS[0])],
+        "requests": requests,
+    }  # fmt: skip
+    page.route("**/v1/usage?**", lambda route: route.fulfill(json=data))
+    page.route(
+        lambda url: urlsplit(url).path == "/",
+        lambda route: route.fulfill(
+            response=(got := route.fetch()), body=got.text().replace('data-routes="', 'data-routes="/v1/usage ')
+        ),
+    )
+    browser.open("usage")
+    page.locator(".chart").first.wait_for()
+    totals = [text.split("\n") for text in page.locator(".chart figcaption").all_inner_texts()]
+    assert totals == [["Requests", "3"], ["Tokens", "1.5K"], ["Cost", "$0.0036"], ["Errors", "1"]]
+    assert page.locator(".chart rect").count() == 4 * 30 and "$1.25 / $5.00" in page.inner_text(".limits")
+    assert PAYLOADS[1] in page.inner_text(".shares") and page.locator(".latest tbody tr").count() == 3
+    page.select_option("#view-usage .head select", "7")
+    page.wait_for_function("() => document.querySelectorAll('.chart rect').length === 28")
+
+
+@pytest.mark.skipif("usage" not in Config.__struct_fields__, reason="this version keeps no usage")
+def test_usage_after_requests(chromium: Any, tmp_path: Path) -> None:
+    text = config(None, f'usage: {{path: "{tmp_path}/usage.db"}}')
+    with Process(text) as server, browsing(chromium, server.root) as browser:
+        browser.open("playground")
+        browser.say("one two three")
+        page = browser.open("usage")
+        page.wait_for_function(
+            """() => { document.querySelector('#view-usage .head button')?.click();
+                       return document.querySelector('.chart strong')?.textContent === '1'; }""",
+            polling=300,
+        )
+        assert "echo" in page.inner_text(".shares")
+        with page.expect_download() as download:
+            page.click("#usage-csv")
+        assert "echo" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+# The inspector
+
+
+def ask(site: Process, model: str, text: str = "Hello", **more: Any) -> None:
+    with OpenAI(base_url=site.url, api_key="sk-canary-of-the-client-0001", max_retries=0) as sdk:
+        list(
+            sdk.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], stream=True, **more)
+        )
+
+
+def test_inspector(browser: Browsing, site: Process, scripted: Scripted) -> None:
+    ask(site, "resilient", "Two tries, 两次")
+    page = browser.open("inspector")
+    page.locator("#exchanges button", has_text="resilient").first.click()
+    page.locator(".attempt").nth(1).wait_for()
+    assert "echo/echo-503" in page.locator(".attempt").nth(0).inner_text()
+    assert "overloaded" in page.locator(".attempt").nth(0).inner_text()
+    up, down = page.locator(".timeline .up"), page.locator(".timeline .down")
+    assert "echo-503 always" in up.nth(0).inner_text() and "两次" in "".join(down.all_inner_texts())
+    assert "[DONE]" in down.last.inner_text()
+    page.locator("summary", has_text="Client request").click()
+    assert "sk-…0001" in page.inner_text("#exchange") and "canary-of-the-client" not in page.content()
+    before = page.locator("#exchanges li").count()
+    page.click("#replay")
+    page.wait_for_function("n => document.querySelectorAll('#exchanges li').length === n + 1", arg=before)
+    name = scripted(said("Hi"))
+    ask(site, f"up/{name}", max_completion_tokens=9)  # live: it appears by itself
+    page.locator("#exchanges button", has_text=name).click()
+    page.locator(".attempt", has_text=f"up/{name}").wait_for()
+    assert "canary" not in page.inner_text("#exchange")
+    page.click("text=Open in playground")
+    page.locator("#play-send").wait_for()
+    assert page.input_value("#play-message") == "Hello" and page.input_value("#play-other") == f"up/{name}"
+    assert page.input_value("#play-max") == "9"
+    browser.open("inspector")
+    page.click("#inspector-clear")
+    page.locator("#exchanges .empty").wait_for()
+
+
+def test_inspector_that_is_off(chromium: Any, server: Process) -> None:
+    with browsing(chromium, server.root) as browser:
+        page = browser.open("inspector")
+        page.locator("#inspector-off").wait_for()
+        assert "inspector: {enabled: true}" in page.inner_text("#inspector-off")
+
+
+# Keys
+
+
+def test_the_key_stays_in_this_tab(chromium: Any, keyed: Process) -> None:
+    with browsing(chromium, keyed.root) as browser:
+        browser.expected.add(401)
+        page = browser.open()
+        page.locator(".badge.up").wait_for()
+        assert "needs a key" in page.inner_text("#auth") and "MODELSERVER_KEY" in page.inner_text("#quickstart")
+        page.click("#key")
+        page.fill("#key-input", "sk-wrong")
+        page.click("#key-dialog .primary")
+        page.locator(".wrong", has_text="not accepted").wait_for()
+        page.fill("#key-input", LAPTOP)
+        page.click("#key-dialog .primary")
+        page.locator("#key.set").wait_for()
+        page.locator("#list-models .chips code", has_text="echo").wait_for()
+        browser.open("playground")
+        assert browser.say("With a key").locator(".said").inner_text() == "With a key"
+        assert LAPTOP not in page.content() + page.url + json.dumps(
+            page.evaluate("JSON.stringify(localStorage)")
+        ) + page.evaluate("document.cookie")
+        assert page.evaluate("sessionStorage.getItem('key')") == LAPTOP
+        page.click("#key")
+        page.locator("#key-dialog button", has_text="Forget").click()
+        page.locator("#key:not(.set)").wait_for()
+        assert page.evaluate("sessionStorage.length") == 0
+
+
+# What must never happen
+
+
+def test_model_output_never_becomes_html(browser: Browsing, upstream: Upstream) -> None:
+    page = browser.open("playground")
+    assert len(PAYLOADS) >= 30
+    browser.expected.add(400)
+    for text in PAYLOADS:
+        call = {
+            "index": 0,
+            "id": text,
+            "type": "function",
+            "function": {"name": text, "arguments": json.dumps({"x": text})},
+        }
+        whole = stream(sse(chunk(role="assistant", content=""), chunk(reasoning_content=text), chunk(content=text),
+                           chunk(tool_calls=[call]), chunk("tool_calls")))  # fmt: skip
+        wrong = answer({"error": {"message": text, "type": text, "code": text, "param": text}}, 400)
+        upstream.script("tight", whole, wrong)
+        turn = browser.say(text, "tight")
+        assert turn.locator(".said").text_content() == text == turn.locator(".thinking pre").text_content()
+        turn = browser.say(text, "tight")
+        assert (
+            json.dumps(text)[1:-1] in turn.locator(".failure pre").text_content()
+            or text in turn.locator(".failure pre").text_content()
+        )
+        page.click("#play-new")
+    page.wait_for_timeout(300)  # for what would have been loaded
+
+
+def test_names_never_become_html(browser: Browsing) -> None:
+    page = browser.open("models")
+    page.locator(".models tbody tr").nth(len(NAMES)).wait_for()
+    names = page.locator(".models th button").all_text_contents()
+    assert {*NAMES} <= {*names}
+    browser.open()
+    page.locator("#list-models .chips code").nth(len(NAMES)).wait_for()
+    page.select_option(".hero select", NAMES[1])
+    assert NAMES[1] not in page.inner_text("#quickstart pre")  # quotes and brackets would break the code
+    browser.open("playground")
+    for text in NAMES:
+        paste(page, text, png(2, 2))
+        page.locator("#play-images figcaption").last.wait_for()
+        assert page.locator("#play-images figcaption").last.text_content() == text
+        turn = browser.say(text, text)
+        assert turn.locator("h2").text_content() == text
+        page.click("#play-new")
+    browser.open("inspector")
+    page.locator("#exchanges button", has_text="onerror").first.click()
+    page.locator(".timeline").wait_for()
+    page.wait_for_timeout(300)
+
+
+def test_the_browser_holds_us_to_it(browser: Browsing) -> None:
+    """The policy is not only sent: what our code never does, it cannot do."""
+    page = browser.open()
+    refused = page.evaluate(
+        """() => { try { document.body.innerHTML = "<b>x</b>"; return false; } catch { return true; } }"""
+    )
+    assert refused and browser.trouble
+    browser.trouble.clear()
+
+
+# Every size, everyone
+
+
+def filled(browser: Browsing, view: str) -> Any:
+    """A view with something of everything it shows."""
+    page = browser.open(view)
+    page.locator(f"#view-{view} h1").first.wait_for(state="attached")
+    match view:
+        case "docs":
+            page.locator(".badge.up").wait_for()
+            page.locator("#list-models .chips code").first.wait_for()
+        case "models":
+            page.locator(".models tbody").first.wait_for()
+        case "playground":
+            page.locator(".settings").evaluate("one => (one.open = true)")
+            page.select_option("#play-effort", "low")
+            paste(page, "long" * 30, png(2, 2))
+            browser.say("One word that is long: " + "long" * 60)
+            browser.say("And a failure", "echo-429")
+        case "inspector":
+            page.locator("#exchanges button").first.click()
+            page.locator(".timeline").wait_for()
+    return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
+def test_nothing_is_wider_than_a_phone(chromium: Any, site: Process, locale: str, theme: str) -> None:
+    options = {"locale": locale, "viewport": {"width": 360, "height": 740}, "color_scheme": theme}
+    with browsing(chromium, site.root, **options) as browser:
+        browser.expected |= {404, 429}
+        ask(site, "resilient")
+        for view in VIEWS:
+            page = filled(browser, view)
+            width = page.evaluate("document.scrollingElement.scrollWidth")
+            assert width <= 360, view
+
+
+def test_the_keyboard_and_names(browser: Browsing) -> None:
+    """By hand: where focus goes first, one heading, landmarks, and a name for every control."""
+    browser.expected.add(404)  # of a server that keeps no usage
+    page = browser.open()
+    page.locator(".badge.up").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    for view in VIEWS:
+        browser.open(view)
+        page.locator(f"#view-{view} h1").first.wait_for(state="attached")
+        assert page.locator("h1:visible, h1.offscreen:visible").count() == 1, view
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, textarea, a, img, [role=img], summary")]
+                .filter((one) => one.checkVisibility())
+                .filter((one) => !(one.ariaLabel || one.alt || one.innerText?.trim() || one.labels?.[0]?.innerText.trim()))
+                .map((one) => one.outerHTML)"""
+        )
+        assert nameless == [], view
+    assert page.locator("header, main, nav:visible").count() >= 3
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The accessibility checker's source, from the npm registry."""
+    folder = tmp_path_factory.mktemp("axe")
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed, which brings axe-core")
+    done = subprocess.run(
+        ["npm", "pack", AXE, "--silent"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    packed = next(folder.glob("*.tgz"), None)
+    if packed is None:
+        pytest.skip(f"axe-core cannot be had: {done.stderr[-200:]}")
+    with tarfile.open(packed) as tar:
+        file = tar.extractfile("package/axe.min.js")
+        assert file is not None
+        return file.read().decode()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(chromium: Any, site: Process, axe: str, theme: str, width: int) -> None:
+    ask(site, "resilient")
+    options = {
+        "color_scheme": theme,
+        "viewport": {"width": width, "height": 900},
+        "bypass_csp": True,
+        "reduced_motion": "reduce",
+    }
+    with browsing(chromium, site.root, **options) as browser:
+        browser.expected |= {404, 429}
+        for view in VIEWS:
+            page = filled(browser, view)
+            page.evaluate(axe)
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            serious = [
+                (rule["id"], [node["html"][:200] for node in rule["nodes"][:3]])
+                for rule in found["violations"]
+                if rule["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], view

@@ -1,0 +1,241 @@
+// The documentation: text.js's sections laid out, with this server's address and models filled in.
+import { call, events, listModels, ready, server } from "./api.js";
+import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
+import { setup } from "./snippets.js";
+import { CLIENTS, LIVE, SECTIONS, pick, text } from "./text.js";
+
+const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
+const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null };
+
+function stored(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+const plain = (name) => name.replace(/[^\w./:@+-]/g, "");
+const reasons = (card) => card.supported_parameters?.includes("reasoning");
+
+/** Our placeholders → this server's values. Names of models come from its configuration: quotes must not break the code. */
+function filled(source) {
+  const first = (test) => state.cards.find((card) => plain(card.id) === card.id && test(card))?.id;
+  const values = {
+    base: server.base,
+    origin: server.origin,
+    model: plain(state.model),
+    reasoner: plain(first((card) => card.id === state.model && reasons(card)) ?? first(reasons) ?? state.model),
+    embedder: plain(first((card) => /embed/.test(card.id)) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
+    curl: setup.curl(),
+    python: setup.python(),
+    node: setup.node(),
+  };
+  return source.replace(/\{\{(\w+)\}\}/g, (_, name) => values[name] ?? "");
+}
+
+function codeBlock(sources) {
+  const available = Object.keys(LANGUAGES).filter((name) => sources[name]);
+  const shown = available.includes(state.code) ? state.code : available[0];
+  const source = filled(sources[shown]);
+  const tabs = available.length > 1
+    ? h("div", { class: "tabs", role: "group", "aria-label": "curl, Python, Node" },
+        available.map((name) =>
+          h("button", { type: "button", "aria-pressed": String(name === shown), onclick: () => choose(name) }, LANGUAGES[name])))
+    : h("span", { class: "tabs one" }, LANGUAGES[available[0]]);
+  return h("figure", { class: "code" },
+    h("figcaption", {}, tabs, copyButton(source)),
+    h("pre", { tabindex: "0", "data-language": shown, "aria-label": LANGUAGES[shown] }, h("code", {}, colored(source, shown))));
+}
+
+function choose(name) {
+  state.code = name;
+  try {
+    localStorage.setItem("code", name);
+  } catch {
+    // Not remembered, then.
+  }
+  const anchor = [...document.querySelectorAll(".doc")].find((node) => node.getBoundingClientRect().bottom > 90);
+  const before = anchor?.getBoundingClientRect().top;
+  render();
+  const same = anchor && document.getElementById(anchor.id);
+  if (same) scrollBy(0, same.getBoundingClientRect().top - before); // what is read stays where it is
+}
+
+const cell = (value) => h("td", {}, rich(filled(pick(value))));
+
+function table(heads, rows) {
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": pick(heads[0]) },
+    h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, pick(head))))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+}
+
+const live = {
+  model: () => h("label", { class: "inline" }, text("modelIn"), modelSelect()),
+  auth: () => h("p", { class: "note" }, rich(pick(server.keyed ? LIVE.authOn : LIVE.authOff))),
+  usage: () => h("p", { class: "note" }, rich(pick(server.serves("/v1/usage") ? LIVE.usageOn : LIVE.usageOff))),
+  models: () =>
+    ready()
+      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("code", {}, card.id)))
+      : h("p", { class: "note" }, rich(pick(LIVE.modelsLocked))),
+  clients: () => {
+    const rows = CLIENTS.filter(([, , , route]) => !route || server.serves(route));
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("docs") },
+      h("table", { class: "clients" },
+        h("tbody", {}, rows.map(([name, kind, where]) =>
+          h("tr", {}, h("th", { scope: "row" }, name),
+            h("td", {}, h("button", { type: "button", class: "paste", title: text("copy"), "aria-label": `${text("copy")}: ${server[kind]} (${name})`,
+              onclick: (event) => copy(server[kind], event.currentTarget) }, server[kind])),
+            h("td", {}, rich(filled(pick(where)))))))));
+  },
+};
+
+function modelSelect() {
+  const select = h("select", { onchange: (event) => { state.model = event.target.value; render(); document.querySelector(".hero select")?.focus(); } },
+    (state.cards.length ? state.cards.map((card) => card.id) : [state.model]).map((id) => h("option", { value: id, selected: id === state.model }, id)));
+  select.value = state.model;
+  return select;
+}
+
+const blocks = {
+  p: ([, ...pair]) => h("p", {}, rich(filled(pick(pair)))),
+  note: ([, ...pair]) => h("p", { class: "note" }, rich(filled(pick(pair)))),
+  ul: ([, ...items]) => h("ul", {}, items.map((pair) => h("li", {}, rich(filled(pick(pair)))))),
+  code: ([, sources]) => codeBlock(sources),
+  table: ([, heads, ...rows]) => table(heads, rows),
+  live: ([, name]) => live[name](),
+};
+
+const WIDE = (block) => block[0] === "table" || (block[0] === "live" && block[1] === "clients");
+
+function section(entry, number) {
+  const made = (test) => entry.body.filter(test).map((block) => blocks[block[0]](block));
+  const prose = made((block) => block[0] !== "code" && !WIDE(block));
+  const code = made((block) => block[0] === "code");
+  return h("section", { class: `doc ${code.length ? "" : "plain"}`, id: entry.id, "aria-labelledby": `${entry.id}-title` },
+    h("h2", { id: `${entry.id}-title` }, h("a", { href: `#${entry.id}`, "aria-hidden": "true", tabindex: "-1" }, String(number).padStart(2, "0")), pick(entry.title)),
+    h("div", { class: "prose" }, prose),
+    code.length ? h("div", { class: "beside" }, code) : null,
+    made(WIDE));
+}
+
+function hero() {
+  const wire = h("ol", { class: "wire", id: "hero-wire", "aria-live": "off" }, h("li", { class: "idle" }, text("heroIdle")));
+  const button = h("button", { type: "button", class: "primary", id: "hero-run", onclick: () => runHero(wire, button) }, text("heroRun"));
+  const request = `{"model": "${state.model}", "stream": true,\n "messages": [{"role": "user", "content": "Hello, wire!"}]}`;
+  const lines = text("heroTitle").split("\n");
+  return h("div", { class: "hero" },
+    h("div", { class: "pitch" },
+      h("h1", {}, lines[0], h("br"), lines[1]),
+      h("p", {}, text("heroText")),
+      h("div", { class: "address" }, h("code", { id: "base-url" }, server.base), copyButton(server.base)),
+      h("p", { class: "badge", id: "badge", role: "status" }, h("span", { class: "dot" }), h("span", { id: "badge-text" }, text("checking")))),
+    h("figure", { class: "code live" },
+      h("figcaption", {}, h("span", { class: "tabs one" }, "POST /v1/chat/completions"), h("label", {}, h("span", { class: "offscreen" }, text("modelIn")), modelSelect()), button),
+      h("pre", { tabindex: "0", "aria-label": text("request") }, h("code", {}, colored(request, "json"))),
+      h("div", { class: "wire-box", tabindex: "0", role: "region", "aria-label": text("heroWire") }, wire)));
+}
+
+/** An event with what it says set off from its envelope. */
+const marked = (raw) => raw.split(/("delta":\{[^{}]*\})/).map((part) => (part.startsWith('"delta"') ? h("mark", {}, part) : part));
+
+/** One real request; each event as it arrives, with its time. */
+async function runHero(wire, button) {
+  if (state.running) return state.running.abort();
+  if (!ready()) return document.getElementById("key").click();
+  state.running = new AbortController();
+  button.textContent = text("stop");
+  wire.replaceChildren();
+  const began = performance.now();
+  const add = (content, kind = "") => {
+    wire.append(h("li", { class: kind }, h("time", {}, seconds((performance.now() - began) / 1000)), h("span", {}, marked(content))));
+    wire.parentElement.scrollTop = wire.parentElement.scrollHeight;
+  };
+  try {
+    const body = { model: state.model, stream: true, messages: [{ role: "user", content: "Hello, wire!" }] };
+    const response = await call("/v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal: state.running.signal });
+    add(`HTTP ${response.status}${response.headers.get("x-modelserver-upstream") ? `  ${response.headers.get("x-modelserver-upstream")}` : ""}`, response.ok ? "head" : "bad");
+    if (response.ok) for await (const event of events(response)) add(event.raw);
+    else add(await response.text(), "bad");
+  } catch (error) {
+    add(error.name === "AbortError" ? text("stopped") : `${text("networkError")}: ${error.message}`, "bad");
+  }
+  state.running = null;
+  button.textContent = text("heroRun");
+}
+
+let container;
+function render() {
+  const sections = SECTIONS.filter((entry) => !entry.if || server.serves(entry.if));
+  const links = sections.map((entry) => h("li", {}, h("a", { href: `#${entry.id}` }, pick(entry.title))));
+  const kept = container.querySelector("#hero-wire")?.childElementCount > 1 ? container.querySelector(".wire-box") : null;
+  container.replaceChildren(
+    hero(),
+    h("div", { class: "with-contents" },
+      h("nav", { class: "contents", "aria-label": text("contents") }, h("ol", {}, links)),
+      h("div", { class: "sections" }, sections.map((entry, at) => section(entry, at + 1)))));
+  if (kept && state.running === null) container.querySelector(".wire-box").replaceWith(kept);
+  spy();
+  badge();
+}
+
+/** The status badge tells what /healthz says, now. */
+async function badge() {
+  const node = document.getElementById("badge");
+  const label = document.getElementById("badge-text");
+  try {
+    const response = await fetch("/healthz", { cache: "no-store" });
+    const health = await response.json();
+    if (!response.ok || health.status !== "ok") throw new Error(health.status);
+    const trouble = [health.trouble ?? []].flat().map(String).join(" ");
+    node.className = trouble ? "badge ailing" : "badge up";
+    const models = state.cards.length ? ` · ${compact(state.cards.length)} ${text("heroCount")}` : "";
+    label.textContent = `${text("running")} · v${health.version} · ${text("compatible")}${models}${trouble && ` · ${trouble}`}`;
+  } catch {
+    node.className = "badge down";
+    label.textContent = text("down");
+  }
+}
+
+let observer;
+/** Mark in the contents what is being read. */
+function spy() {
+  observer?.disconnect();
+  const links = new Map([...container.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+  observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      for (const link of links.values()) link.removeAttribute("aria-current");
+      links.get(target.id)?.setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-18% 0px -81% 0px" });
+  for (const node of container.querySelectorAll(".doc")) observer.observe(node);
+}
+
+export async function show(node) {
+  container = node;
+  if (!container.childElementCount) render();
+  setInterval(() => !document.hidden && !container.hidden && badge(), 15_000);
+  await update();
+}
+
+/** The key has changed: so may the models have. */
+export async function update() {
+  if (!container || !ready()) return;
+  try {
+    state.cards = await listModels(true);
+  } catch {
+    state.cards = [];
+  }
+  if (!state.cards.some((card) => card.id === state.model)) {
+    state.model = (state.cards.find((card) => card.id !== "echo") ?? state.cards[0])?.id ?? "echo";
+  }
+  render();
+  if (location.hash.length > 1 && SECTIONS.some((entry) => entry.id === location.hash.slice(1))) {
+    document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
+  }
+}
+
+export const translate = () => container && render();
+export const hasSection = (name) => SECTIONS.some((entry) => entry.id === name);
+

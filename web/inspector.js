@@ -1,0 +1,196 @@
+// The inspector: what really went over the wires, exchange by exchange.
+import { call, json, ready, server } from "./api.js";
+import { colored, copy, h, locale, number, rich, seconds, toast } from "./dom.js";
+import { asCurl } from "./snippets.js";
+import { text } from "./text.js";
+
+const PERIOD = 1500; // ms between looks, while somebody looks
+const SHOWN = 100_000; // characters of one body that are drawn
+
+const state = { list: null, error: null, chosen: null, exchange: null, live: true };
+let container;
+let looking;
+
+async function look() {
+  if (!server.inspector || !ready()) return;
+  try {
+    const before = JSON.stringify(state.list);
+    state.list = await json("/inspector/exchanges");
+    state.error = null;
+    if (JSON.stringify(state.list) !== before) drawList();
+    const chosen = state.list.data.find((each) => each.serial === state.chosen);
+    if (chosen && (state.exchange?.running || state.exchange?.serial !== state.chosen)) await open(state.chosen);
+  } catch (error) {
+    state.error = error.status === 403 ? text("inspectorAdmin") : error.message;
+    render();
+  }
+}
+
+async function open(serial) {
+  state.chosen = serial;
+  drawList();
+  try {
+    state.exchange = await json(`/inspector/exchanges/${serial}`);
+  } catch (error) {
+    state.exchange = null;
+    toast(error.message);
+  }
+  drawExchange();
+}
+
+function drawList() {
+  const box = container.querySelector("#exchanges");
+  if (!box) return;
+  const { data } = state.list;
+  box.replaceChildren(...(data.length ? data.map((each) => {
+    const kind = each.running ? "busy" : each.status >= 400 || each.code ? "bad" : "up";
+    return h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => open(each.serial) },
+      h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : String(each.status)),
+      h("span", { class: "what" }, each.model || each.path),
+      h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale()), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
+  }) : [h("li", { class: "empty" }, text("inspectorEmpty"))]));
+  const weight = container.querySelector("#weight");
+  if (weight) weight.textContent = `${number(data.length)} / ${number(state.list.limits.exchanges)} · ${number(state.list.bytes / 1024)} KiB`;
+}
+
+function parse(source) {
+  try {
+    return JSON.parse(source);
+  } catch {
+    return undefined;
+  }
+}
+
+const pretty = (source) => {
+  const value = parse(source);
+  return (value === undefined ? source : JSON.stringify(value, null, 2)).slice(0, SHOWN);
+};
+
+/** Top-level differences between what the client sent and what went upstream. */
+function changes(before, after) {
+  if (!before || !after) return null;
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  return names.flatMap((name) => {
+    const [was, is] = [before[name], after[name]].map((value) => (value === undefined ? undefined : JSON.stringify(value)));
+    if (was === is) return [];
+    return [{ name, was, is }];
+  });
+}
+
+const brief = (value) => (value.length > 300 ? `${value.slice(0, 300)}…` : value);
+
+function drawChanges(attempt, body) {
+  const list = changes(body, parse(attempt.body));
+  if (!list) return null;
+  return h("section", {}, h("h4", {}, text("mapped")),
+    list.length || attempt.dropped.length
+      ? h("ul", { class: "diff" }, list.map(({ name, was, is }) =>
+          h("li", {}, h("code", { class: "name" }, name), was !== undefined ? h("del", {}, brief(was)) : null, is !== undefined ? h("ins", {}, brief(is)) : null)),
+          attempt.dropped.map((name) => h("li", {}, h("span", { class: "chip resting" }, text("dropped")), " ", h("code", {}, name))))
+      : h("p", { class: "faint" }, text("unchanged")));
+}
+
+const headerLines = (headers) => Object.entries(headers).map(([name, value]) => `${name}: ${value}`).join("\n");
+const block = (title, content, language) => h("details", {}, h("summary", {}, title), h("pre", { tabindex: "0" }, language ? colored(content, language) : content));
+
+function drawAttempt(attempt, at, body) {
+  const bad = attempt.failure || attempt.status >= 400;
+  return h("section", { class: `attempt ${bad ? "bad" : ""}` },
+    h("h3", {}, `${text("attempt")} ${at + 1} · `, h("code", {}, attempt.upstream), " ",
+      attempt.status ? h("span", { class: `state ${bad ? "bad" : "up"}` }, String(attempt.status)) : h("span", { class: "state bad" }, text(attempt.url ? "networkError" : "refusedBefore")),
+      attempt.head === null ? null : h("span", { class: "faint" }, ` ${seconds(attempt.sent)} → ${seconds(attempt.head)}`)),
+    attempt.failure ? h("pre", { class: "failure" }, JSON.stringify(attempt.failure, null, 2)) : null,
+    drawChanges(attempt, body),
+    attempt.url ? block(text("upstreamRequest"), `POST ${attempt.url}\n${headerLines(attempt.headers)}`) : null,
+    attempt.body ? block(text("body"), pretty(attempt.body), "json") : null,
+    Object.keys(attempt.answer).length ? block(text("headers"), headerLines(attempt.answer)) : null);
+}
+
+/** Reads and writes of one exchange in the order they happened: upstream on the left, the client on the right. */
+function timeline(exchange) {
+  const rows = [
+    ...exchange.attempts.flatMap((attempt) => attempt.reads.map((read) => ({ ...read, side: "up" }))),
+    ...exchange.response.writes.map((write) => ({ ...write, side: "down" })),
+  ].sort((one, other) => one.at - other.at || (one.side === "up" ? -1 : 1));
+  return h("section", {}, h("h3", {}, text("timeline")),
+    h("div", { class: "timeline", tabindex: "0", role: "region", "aria-label": text("timeline") },
+      h("div", { class: "heads" }, h("span", {}), h("span", {}, text("fromUpstream")), h("span", {}, text("toClient"))),
+      rows.slice(0, 2000).map((each) => h("div", { class: each.side }, h("time", {}, seconds(each.at)), h("pre", {}, each.data.slice(0, 20_000).trimEnd())))));
+}
+
+function drawExchange() {
+  const box = container.querySelector("#exchange");
+  const exchange = state.exchange;
+  if (!exchange) return box.replaceChildren(h("p", { class: "empty" }, text("choose")));
+  const body = parse(exchange.request.body);
+  const chat = body && exchange.path.endsWith("/chat/completions");
+  const facts = [["status", exchange.running ? text("runningNow") : exchange.status], ["total", exchange.took === null ? "" : seconds(exchange.took)],
+    ["ttft", exchange.first === null ? "" : seconds(exchange.first)], ["upstream", exchange.upstream], ["keyName", exchange.key],
+    ["tokensIn", exchange.prompt], ["tokensOut", exchange.completion], ["errors", exchange.code]];
+  return box.replaceChildren(
+    h("div", { class: "head" }, h("h2", {}, `${exchange.method} ${exchange.path}`),
+      h("div", { class: "row wrap" },
+        body ? h("button", { type: "button", class: "small", onclick: (event) => copy(asCurl(body, exchange.path), event.currentTarget) }, text("asCurl")) : null,
+        chat ? h("button", { type: "button", class: "small", onclick: () => { dispatchEvent(new CustomEvent("try-request", { detail: body })); location.hash = "#playground"; } }, text("openPlay")) : null,
+        body ? h("button", { type: "button", class: "small primary", id: "replay", onclick: () => replay(exchange) }, text("replay")) : null)),
+    h("dl", { class: "stats" }, facts.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => h("div", {}, h("dt", {}, text(name)), h("dd", {}, String(value))))),
+    exchange.cut ? h("p", { class: "wrong" }, text("cut")) : "",
+    block(text("clientRequest"), `${exchange.method} ${exchange.path}\n${headerLines(exchange.request.headers)}`),
+    exchange.request.body ? block(text("body"), pretty(exchange.request.body), "json") : "",
+    ...exchange.attempts.map((attempt, at) => drawAttempt(attempt, at, body)),
+    block(text("headers"), headerLines(exchange.response.headers)),
+    timeline(exchange));
+}
+
+/** Send the same body again, with this page's key. The answer is looked at here like any other. */
+async function replay(exchange) {
+  const response = await call(exchange.path, { method: "POST", body: exchange.request.body });
+  await response.text();
+  await look();
+  const newest = state.list.data[0];
+  if (newest) await open(newest.serial);
+}
+
+async function clear() {
+  await call("/inspector/exchanges", { method: "DELETE" });
+  Object.assign(state, { chosen: null, exchange: null });
+  await look();
+  drawExchange();
+}
+
+function render() {
+  const head = h("div", { class: "head" }, h("h1", {}, text("inspector")));
+  const lead = h("p", { class: "lead" }, rich(text("inspectorText")));
+  if (!server.inspector) {
+    container.replaceChildren(head, lead, h("div", { class: "empty", id: "inspector-off" }, h("p", {}, text("inspectorOff")), h("pre", {}, "inspector: {enabled: true}")));
+    return;
+  }
+  if (state.error || !ready()) {
+    container.replaceChildren(head, lead, h("p", { class: "empty" }, state.error ?? text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))));
+    return;
+  }
+  head.append(h("div", { class: "row" },
+    h("span", { class: "faint", id: "weight" }),
+    h("label", { class: "inline" }, h("input", { type: "checkbox", checked: state.live, onchange: (event) => (state.live = event.target.checked) }), text("live")),
+    h("button", { type: "button", class: "quiet", onclick: look }, text("refresh")),
+    h("button", { type: "button", class: "quiet", id: "inspector-clear", onclick: clear }, text("clear"))));
+  container.replaceChildren(head, lead, h("div", { class: "inspect" }, h("ol", { id: "exchanges", "aria-label": text("latest") }), h("div", { id: "exchange" })));
+  if (state.list) drawList();
+  drawExchange();
+}
+
+export async function update() {
+  state.error = null;
+  if (container) render();
+  await look();
+}
+
+export async function show(node) {
+  container = node;
+  render();
+  await look();
+  looking ??= setInterval(() => state.live && !document.hidden && !container.hidden && !state.error && look(), PERIOD);
+}
+
+export const resume = look;
+export const translate = () => container && render();
