@@ -14,9 +14,9 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -24,16 +24,17 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import legacy, requests
+from gateway import embeddings, legacy, requests
 from gateway.config import Caller, Settings
 from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
-from providers.contract import Json, Upstream
+from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
 from server import access, books, logs, reports, upstream
+from server import embeddings as vectors
 from server.drain import Drains, Kept
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
@@ -84,7 +85,7 @@ def identify(request: web.Request) -> Caller:
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
-    exchange, body = await first_that_answers(request, ask, targets, once)
+    exchange, body = await first_that_answers(request, targets, partial(prepared, request, ask), once)
     record.upstream = name_of(exchange)
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
@@ -105,7 +106,8 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
     with Line(request, request.app[PULSE]) as line:
         try:
-            exchange, (batch, rest) = await first_that_answers(request, ask, targets, opening)
+            prepare = partial(prepared, request, ask)
+            exchange, (batch, rest) = await first_that_answers(request, targets, prepare, opening)
             record.upstream = name_of(exchange)
             record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
@@ -139,11 +141,11 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
 
 async def first_that_answers(
     request: web.Request,
-    ask: requests.Ask,
     targets: list[Target],
+    prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`once` or `opening`), and its answer.
+    """The first target that gives an answer (`once` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
@@ -152,8 +154,7 @@ async def first_that_answers(
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
         try:
-            provider = PROVIDERS[target.to.host.protocol]
-            call = provider.request(await completed(request, ask, target), target.to)
+            call = await prepare(target)
             if call.dropped and settings.config.strict_params:
                 raise BadRequest(
                     f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
@@ -170,6 +171,12 @@ async def first_that_answers(
                 raise
             last = failure
     raise last
+
+
+async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
+    """The call that asks this target. Raises Unsupported, BadRequest."""
+    provider = PROVIDERS[target.to.host.protocol]
+    return provider.request(await completed(request, ask, target), target.to)
 
 
 async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
@@ -341,6 +348,27 @@ async def read_body(request: web.Request) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+async def embed(request: web.Request) -> web.Response:
+    """POST /v1/embeddings."""
+    record: logs.Record = request[RECORD]
+    caller = identify(request)
+    data = await read_body(request)
+    body = embeddings.parse(data)
+    record.model = body["model"]
+    targets = request.app[SETTINGS].routes.find(body["model"], caller.models)
+    targets = await request.app[BOOKS].open(record, caller, {**body, "max_tokens": 1}, len(data), targets)
+
+    async def prepare(target: Target) -> Call:
+        return vectors.prepared(body, target.to)
+
+    exchange, answer = await first_that_answers(request, targets, prepare, vectors.once)
+    record.upstream = name_of(exchange)
+    record.first = time.monotonic()
+    record.entry.usage = {**answer["usage"], "completion_tokens": 0}
+    answer["model"] = record.model
+    return web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)})
+
+
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
     public = request.app[SETTINGS].routes.public(identify(request).models)
@@ -439,6 +467,7 @@ def routes() -> list[web.RouteDef]:
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat),
+                web.post(f"{prefix}/embeddings{end}", embed),
                 web.get(f"{prefix}/models{end}", models),
                 web.get(f"{prefix}/usage{end}", usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", subscription),
@@ -465,8 +494,8 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         status, record.code = failure.status, failure.code or failure.type
         failure.message = app[SETTINGS].scrubbed(failure.message)
         return refusal(failure)
-    except (asyncio.CancelledError, ConnectionError):
-        raise
+    except ConnectionError:  # the client left while something was being sent to it
+        return web.Response(status=status)  # which nobody hears
     except Exception:
         status, record.code = 500, "internal_error"
         return refusal(fault(record))

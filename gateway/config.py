@@ -6,14 +6,14 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from providers import PROVIDERS
 from providers.contract import Upstream
-from providers.hosts import HOSTS, Host
+from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
 from .limits import Limits
@@ -25,6 +25,7 @@ __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
 _KEYS = re.compile(r"\b(?:sk|gsk|xai|pplx)-[\w-]{16,}|\bAIza[\w-]{30,}|\bhf_\w{16,}")  # as providers make them
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_SWITCHES: Final = ("base_url", "api_key")  # where an unset variable only means: off
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -75,9 +76,9 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
-    keyed = {f"providers.{name}.api_key" for name in config.providers}
+    switches = {f"providers.{name}.{key}" for name in config.providers for key in _SWITCHES}
     for path, variable in reader.unset.items():
-        if path not in keyed:
+        if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     state = _state(config, reader)
@@ -171,8 +172,9 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         if row is None:
             continue
         api_key = given.api_key
-        if variable := reader.unset.get(f"{path}.api_key"):
-            off[name] = variable
+        unset = [variable for key in _SWITCHES if (variable := reader.unset.get(f"{path}.{key}"))]
+        if unset:
+            off[name] = " and ".join(unset)
             continue
         if api_key and not _PRINTABLE.fullmatch(api_key):
             reader.note(f"{path}.api_key", "a key may only hold printable ASCII characters, without spaces")
@@ -209,8 +211,25 @@ def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
         reader.note(path, f"unknown provider: give a 'protocol' ({', '.join(PROVIDERS)}){guess(name, HOSTS)}")
         return None
     if row is None or (given.protocol and given.protocol != row.protocol):
-        return Host(protocol=given.protocol)
+        row = Host(protocol=given.protocol)
+    if given.row:
+        row = replace(row, **given.row)
+        _check_row(row, f"{path}.row", reader)
     return row
+
+
+def _check_row(row: Host, path: str, reader: Reader) -> None:
+    """What a field's type cannot say."""
+    try:
+        endpoint(row, "", "model")
+    except (LookupError, ValueError):
+        reader.note(f"{path}.path", "may only hold the placeholders {model} and {operation}")
+    try:
+        right = "key" in key_header(row, "key").popitem()[1] and ": " in row.auth
+    except (LookupError, ValueError):
+        right = False
+    if not right:
+        reader.note(f"{path}.auth", 'expected a header with the placeholder {key}, such as "api-key: {key}"')
 
 
 def _check_url(url: str, path: str, reader: Reader) -> None:
@@ -219,7 +238,9 @@ def _check_url(url: str, path: str, reader: Reader) -> None:
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
     except ValueError:  # a port that is no number, half an IPv6 address
         good = False
-    if not good:
+    if not url:
+        reader.note(path, 'the URL is missing; for example "https://llm.example.com/v1"')
+    elif not good:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")

@@ -96,7 +96,7 @@ def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
     """
     if size > _LONG:
         with suppress(RecursionError):  # a schema nested by the hundreds: its bytes will do
-            size = _text_bytes(body.get("messages")) + _text_bytes(body.get("tools"))
+            size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
     return max(1, min(size // 4, to.facts.context or size))
 
 

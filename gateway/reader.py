@@ -5,17 +5,19 @@ as written: a model called `no`, `1.10` or `12:30` stays what it says. Anchors a
 from and can grow without bound. `${NAME}` in a string is replaced from the environment that is handed in.
 """
 
+import dataclasses
 import difflib
 import re
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .schema import Section, Size
+from .schema import PartOf, Section, Size
 
 T = TypeVar("T")
 
@@ -109,10 +111,15 @@ class Reader:
             return self._json(node, path)
         if isinstance(kind, type) and issubclass(kind, Section):
             return self._section(node, kind, path)
-        if origin is dict:
+        if isinstance(part := getattr(kind, "__metadata__", (None,))[0], PartOf):
+            return self._part(node, part, path)
+        if origin in (dict, Mapping):
             return self._mapping(node, get_args(kind)[1], path)
+        if origin is frozenset:
+            items = self._list(node, get_args(kind)[0], path)
+            return items if items is _BAD else frozenset(items)
         if origin is tuple:
-            return self._list(node, get_args(kind)[0], path)
+            return self._list(node, get_args(kind)[0], path, None if ... in get_args(kind) else len(get_args(kind)))
         if origin in (Union, types.UnionType):
             return self._either(node, get_args(kind), path)
         return self._scalar(node, kind, path, line)
@@ -159,6 +166,21 @@ class Reader:
                 return _BAD
         return kind(**values)
 
+    def _part(self, node: yaml.Node, part: PartOf, path: str) -> dict[str, Any]:
+        """Those fields of a dataclass that are given, each read as its type."""
+        kinds = _field_types(part.kind)
+        values: dict[str, Any] = {}
+        for name, value, line in self._pairs(node, path):
+            where = _join(path, name)
+            self._lines[where] = line
+            if name in part.elsewhere:
+                self._note(line, where, f"belongs one level up, beside '{path.rpartition('.')[2]}'")
+            elif name not in kinds:
+                self._note(line, where, f"unknown key{guess(name, kinds) or '; known are ' + ', '.join(kinds)}")
+            else:
+                values[name] = self._value(value, kinds[name], where)
+        return {name: value for name, value in values.items() if value is not _BAD}
+
     def _mapping(self, node: yaml.Node, kind: Any, path: str) -> dict[str, Any]:
         values = {}
         for name, value, line in self._pairs(node, path):
@@ -167,9 +189,11 @@ class Reader:
             values[name] = self._value(value, kind, where)
         return {name: value for name, value in values.items() if value is not _BAD}
 
-    def _list(self, node: yaml.Node, kind: Any, path: str) -> Any:
+    def _list(self, node: yaml.Node, kind: Any, path: str, length: int | None = None) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self._note(_line(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
+        if length is not None and len(node.value) != length:
+            return self._note(_line(node.start_mark), path, f"expected a list of {length}")
         values = [(i, self._value(each, kind, f"{path}[{i}]")) for i, each in enumerate(node.value)]
         self._kept[path] = [i for i, value in values if value is not _BAD]
         return tuple(value for _, value in values if value is not _BAD)
@@ -226,6 +250,12 @@ class Reader:
             return _PARSE[{"int": int, "float": float, "bool": bool, "null": None}[kind]](text)
         except (ValueError, KeyError):
             return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
+
+
+@cache
+def _field_types(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _line(mark: Any) -> int:

@@ -5,19 +5,14 @@ tool_choice without tools), so that providers only see one form. Legacy function
 on the way out (gateway/legacy.py). Fields it does not know are left alone: the upstream may know them.
 """
 
-import json
 from collections.abc import Callable
-from math import inf
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from providers.contract import Json
 from providers.errors import BadRequest
 
 from . import legacy
-
-_decode = msgspec.json.Decoder().decode
+from .checks import TYPES, missing, number, of_type, one_of, read_json, unsupported, wrong_type
 
 
 class Ask(NamedTuple):
@@ -35,13 +30,13 @@ class Ask(NamedTuple):
 
 def parse(data: bytes) -> Ask:
     """Request bytes → Ask. Raises BadRequest with OpenAI's param and code."""
-    body = _json(data)
+    body = read_json(data)
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     body = {name: value for name, value in body.items() if value is not None or name not in _CHECKS}
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise BadRequest("You must provide a model: a string such as 'gpt-4o'.", param="model", code=_missing(model))
+        raise BadRequest("You must provide a model: a string such as 'gpt-4o'.", param="model", code=missing(model))
     if "messages" not in body:
         raise BadRequest("Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter")
     for name, value in body.items():
@@ -57,137 +52,6 @@ def parse(data: bytes) -> Ask:
         _pair_tool_results(body["messages"])
     _reconcile(body)
     return Ask(body, speaks_legacy, calls, images)
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return _decode(data)
-    except RecursionError:
-        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
-    except UnicodeDecodeError:
-        raise BadRequest(
-            f"The request body is not valid UTF-8 (byte {_bad_byte(data)}).", code="invalid_json"
-        ) from None
-    except msgspec.DecodeError as error:
-        param, what = _culprit(data) or (None, f"{error}")
-        raise BadRequest(
-            f"We could not parse the JSON body of your request: {what}.", param=param, code="invalid_json"
-        ) from None
-
-
-def _bad_byte(data: bytes) -> int:
-    """Where bytes stop being UTF-8; msgspec counts from the start of the string that holds them."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return len(data)
-
-
-_DIGITS: Final = 4300  # of an integer, as many as Python turns into text again
-
-
-class _Huge(str):
-    """The digits of an integer that is too long."""
-
-
-def _culprit(data: bytes) -> tuple[str | None, str] | None:
-    """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
-    try:
-        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
-        return _find_culprit(value, "")
-    except (ValueError, RecursionError):
-        return None
-
-
-def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
-    if isinstance(value, _Huge):
-        return path, f"an integer has more than {_DIGITS} digits"
-    if isinstance(value, float) and value in (inf, -inf):
-        return path, "a number is out of range"
-    if isinstance(value, str):
-        half = any("\ud800" <= char <= "\udfff" for char in value)
-        return (path, "a string holds half of a surrogate pair") if half else None
-    if isinstance(value, dict):
-        if any(_find_culprit(name, "") for name in value):
-            return path or None, "a key holds half of a surrogate pair"
-        inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
-    elif isinstance(value, list):
-        inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
-    else:
-        return None
-    return next((found for each, where in inside if (found := _find_culprit(each, where))), None)
-
-
-# Checks: each takes a value and the path that names it in the error.
-
-
-def _missing(value: Any) -> str:
-    return "missing_required_parameter" if value is None or value == "" else "invalid_type"
-
-
-_TYPES: Final = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "an integer",
-    float: "a decimal",
-    type(None): "null",
-}
-
-
-def wrong_type(expected: str, value: Any, param: str) -> BadRequest:
-    """The error for a value of the wrong type, in OpenAI's words."""
-    got = _TYPES.get(type(value), "something else")
-    return BadRequest(
-        f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
-    )
-
-
-def _of(kind: type) -> Callable[[Any, str], None]:
-    def check(value: Any, param: str) -> None:
-        if type(value) is not kind:
-            raise wrong_type(_TYPES[kind], value, param)
-
-    return check
-
-
-def _number(low: float, high: float | None = None, whole: bool = False) -> Callable[[Any, str], None]:
-    kind, name = ((int,), "integer") if whole else ((int, float), "decimal")
-
-    def check(value: Any, param: str) -> None:
-        if type(value) not in kind and not (whole and type(value) is float and value.is_integer()):
-            raise wrong_type("an integer" if whole else "a decimal", value, param)
-        if value < low:
-            side, sign, bound = "below minimum", ">=", low
-        elif high is not None and value > high:
-            side, sign, bound = "above maximum", "<=", high
-        else:
-            return
-        raise BadRequest(
-            f"Invalid '{param}': {name} {side} value. Expected a value {sign} {bound}, but got {value} instead.",
-            param=param,
-            code=f"{name}_{side.replace('minimum', 'min').replace('maximum', 'max').replace(' ', '_')}_value",
-        )
-
-    return check
-
-
-def _one_of(*values: str) -> Callable[[Any, str], None]:
-    def check(value: Any, param: str) -> None:
-        if not isinstance(value, str):
-            raise wrong_type("a string", value, param)
-        if value not in values:
-            raise _unsupported(value, values, param)
-
-    return check
-
-
-def _unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
-    known = ", ".join(f"'{each}'" for each in values)
-    shown = f"'{value[:100]}'" if isinstance(value, str) else _TYPES.get(type(value), "something else")
-    return BadRequest(f"Invalid value: {shown}. Supported values are: {known}.", param=param, code="invalid_value")
 
 
 def _stop(value: Any, param: str) -> None:
@@ -215,7 +79,7 @@ def _response_format(value: Any, param: str) -> None:
                 code="missing_required_parameter",
             )
         case {"type": kind}:
-            raise _unsupported(kind, ("text", "json_object", "json_schema"), f"{param}.type")
+            raise unsupported(kind, ("text", "json_object", "json_schema"), f"{param}.type")
     raise wrong_type("an object with a 'type'", value, param)
 
 
@@ -267,7 +131,7 @@ def _tool_choice(value: Any, param: str) -> None:
         case {"type": str()}:
             return
         case str():
-            raise _unsupported(value, ("none", "auto", "required"), param)
+            raise unsupported(value, ("none", "auto", "required"), param)
         case _:
             raise wrong_type("'none', 'auto', 'required' or an object", value, param)
 
@@ -302,7 +166,7 @@ def _messages(value: Any) -> tuple[bool, bool]:
         if role not in _ROLES:
             if role is not None and not isinstance(role, str):
                 raise wrong_type("a string", role, f"messages[{i}].role")
-            raise _unsupported(role, _ROLES, f"messages[{i}].role")
+            raise unsupported(role, _ROLES, f"messages[{i}].role")
         content = message.get("content")
         if type(content) is list:
             images |= _parts(content, f"messages[{i}].content")
@@ -347,7 +211,7 @@ def _parts(parts: list[Any], path: str) -> bool:
         kind = part.get("type")
         payload, inner = _PARTS.get(kind, (None, None)) if isinstance(kind, str) else (None, None)
         if payload is None:
-            raise _unsupported(kind, tuple(_PARTS), f"{path}[{j}]")
+            raise unsupported(kind, tuple(_PARTS), f"{path}[{j}]")
         images |= kind == "image_url"
         value = part.get(payload)
         if inner and isinstance(value, dict):
@@ -357,7 +221,7 @@ def _parts(parts: list[Any], path: str) -> bool:
         expected = dict if kind == "file" else str
         if not isinstance(value, expected):
             raise BadRequest(
-                f"Invalid value for '{path}[{j}]': a part of type '{kind}' needs '{payload}', {_TYPES[expected]}.",
+                f"Invalid value for '{path}[{j}]': a part of type '{kind}' needs '{payload}', {TYPES[expected]}.",
                 param=f"{path}[{j}]",
                 code="invalid_value",
             )
@@ -382,33 +246,33 @@ def _calls(calls: Any, path: str) -> None:
 
 
 _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "frequency_penalty": _number(-2, 2),
-    "presence_penalty": _number(-2, 2),
-    "n": _number(1, 128, whole=True),
-    "top_logprobs": _number(0, 20, whole=True),
-    "max_tokens": _number(1, whole=True),
-    "max_completion_tokens": _number(1, whole=True),
-    "seed": _number(-(2**63), 2**63 - 1, whole=True),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "frequency_penalty": number(-2, 2),
+    "presence_penalty": number(-2, 2),
+    "n": number(1, 128, whole=True),
+    "top_logprobs": number(0, 20, whole=True),
+    "max_tokens": number(1, whole=True),
+    "max_completion_tokens": number(1, whole=True),
+    "seed": number(-(2**63), 2**63 - 1, whole=True),
     "stop": _stop,
-    "stream": _of(bool),
-    "logprobs": _of(bool),
-    "store": _of(bool),
-    "parallel_tool_calls": _of(bool),
-    "stream_options": _of(dict),
-    "logit_bias": _of(dict),
-    "metadata": _of(dict),
-    "audio": _of(dict),
-    "prediction": _of(dict),
-    "web_search_options": _of(dict),
-    "modalities": _of(list),
-    "user": _of(str),
-    "reasoning_effort": _of(str),
-    "verbosity": _one_of("low", "medium", "high"),
-    "service_tier": _of(str),
-    "safety_identifier": _of(str),
-    "prompt_cache_key": _of(str),
+    "stream": of_type(bool),
+    "logprobs": of_type(bool),
+    "store": of_type(bool),
+    "parallel_tool_calls": of_type(bool),
+    "stream_options": of_type(dict),
+    "logit_bias": of_type(dict),
+    "metadata": of_type(dict),
+    "audio": of_type(dict),
+    "prediction": of_type(dict),
+    "web_search_options": of_type(dict),
+    "modalities": of_type(list),
+    "user": of_type(str),
+    "reasoning_effort": of_type(str),
+    "verbosity": one_of("low", "medium", "high"),
+    "service_tier": of_type(str),
+    "safety_identifier": of_type(str),
+    "prompt_cache_key": of_type(str),
     "response_format": _response_format,
     "tools": _tools,
     "tool_choice": _tool_choice,

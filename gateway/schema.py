@@ -3,14 +3,25 @@
 Times are in seconds, sizes in bytes (YAML may say 32MiB). A field without a default is required.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from providers.hosts import Host
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A mapping of config.yaml. Its fields are the only keys it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """Marks a mapping that may hold any field of a dataclass, typed as there. elsewhere: fields given outside it."""
+
+    kind: type
+    elsewhere: tuple[str, ...] = ()
 
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -83,6 +94,8 @@ class Provider(Section, frozen=True):
     base_url: str = ""
     api_key: str = ""
     reasoning: bool = True  # whether clients are shown reasoning_content
+    # fields of the row of hosts.py to replace, each as a whole
+    row: Annotated[dict[str, Any], PartOf(Host, ("protocol", "base_url"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
     # when a client leaves: cancel the upstream's answer, or read on, for at most drain_seconds, to learn what it costs
     on_disconnect: Literal["cancel", "drain"] = "cancel"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from . import wire
 from .contract import Json
 from .errors import Overloaded, Truncated, UpstreamFailed
+from .think import split
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
 KNOWN_CHUNK: Final = frozenset(
@@ -64,10 +65,12 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-def whole_message(message: Json, expose: bool) -> Json:
-    """The message of a whole answer in canonical form. expose: whether reasoning is shown."""
-    message = reasoning({"role": "assistant", **message}, expose)
+def whole_message(message: Json, think_tags: bool) -> Json:
+    """The message of a whole answer in canonical form. think_tags: reasoning may be in its content, in tags."""
+    message = reasoning({"role": "assistant", **message})
     message["role"] = "assistant"
+    if think_tags and isinstance(text := message.get("content"), str) and text:
+        said(message, *split(text))
     calls = [_whole_call(call) for call in message.pop("tool_calls", None) or ()]
     if calls:
         message["tool_calls"] = calls
@@ -87,7 +90,7 @@ def _whole_call(call: Json) -> Json:
     return call
 
 
-def reasoning(delta: Json, expose: bool) -> Json:
+def reasoning(delta: Json) -> Json:
     """Bring reasoning text to `reasoning_content` and content to a text, whatever form the host gave them.
 
     Mistral streams `content` as a list of text and thinking parts; OpenRouter, Groq and Ollama say `reasoning`.
@@ -95,17 +98,26 @@ def reasoning(delta: Json, expose: bool) -> Json:
     thought = delta.pop("reasoning", None) if "reasoning" in delta else None
     if isinstance(thought, str) and not delta.get("reasoning_content"):
         delta["reasoning_content"] = thought
-    if type(delta.get("content")) is list:
-        texts, thoughts = _split(delta["content"])
+    content = delta.get("content")
+    if type(content) is dict:  # Cloudflare: the object that a JSON schema asked for
+        delta["content"] = wire.text(content)
+    elif type(content) is list:
+        texts, thoughts = _split(content)
         delta["content"] = texts
         if thoughts:
             delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thoughts
             if not texts:
                 del delta["content"]
-    if not expose:
-        delta.pop("reasoning_content", None)
-        delta.pop("reasoning_details", None)
     return delta
+
+
+def said(delta: Json, thought: str, content: str) -> None:
+    """Put a text that was split into its two parts back: `content` changes, `thought` is added to the reasoning."""
+    delta.pop("content", None)
+    if content:
+        delta["content"] = content
+    if thought:
+        delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thought
 
 
 def _split(parts: Iterable[Any]) -> tuple[str, str]:

@@ -85,18 +85,10 @@ _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 def request(body: Json, to: Upstream) -> Call:
     """A call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one."""
-    name = _NAME.fullmatch(to.model)
     streamed = body.get("stream") is True
-    if name and name[1] == "echo" and name[2]:
-        return Call("echo:", {}, body, streamed, reply=_failing(int(float(name[2]))))
-    if not name or name[1] not in SCENES:
-        raise NoSuchModel(
-            f"The model {to.model[:200]!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
-            "such as echo-429.",
-            param="model",
-        )
-    scene = SCENES[name[1]]
-    seconds = float(name[2]) if name[2] else scene.seconds
+    scene, seconds, reply = _scene(to.model)
+    if reply is not None:
+        return Call("echo:", {}, body, streamed, reply=reply)
     pace = scene.between(seconds)
     delay = float(to.options.get("delay", DELAY)) if pace is None else pace
     answer = _Answer(body, scene)
@@ -105,6 +97,33 @@ def request(body: Json, to: Upstream) -> Call:
     kind = "text/event-stream" if streamed else "application/json"
     cut = scene.stops_halfway == "cut"
     return Call("echo:", {}, body, streamed, reply=Reply(200, {"Content-Type": kind}, _after(first, steps), cut))
+
+
+def play(model: str, data: bytes) -> Reply:
+    """An answer of another kind, in one piece, as this model plays it. Raises NoSuchModel, BadRequest."""
+    scene, seconds, reply = _scene(model)
+    if reply is not None:
+        return reply
+    halfway = len(data) // 2 if scene.stops_halfway else len(data)
+    steps = [Step(scene.first(seconds), b""), Step(0.0, data[:halfway])]
+    if scene.stops_halfway == "stall":
+        steps.append(Step(NEVER, b""))
+    return Reply(200, {"Content-Type": "application/json"}, steps, scene.stops_halfway == "cut")
+
+
+def _scene(model: str) -> tuple[Scene, float, Reply | None]:
+    """What a model's name asks for: its scene and the seconds of it, or the failure that is all it answers."""
+    name = _NAME.fullmatch(model)
+    if name and name[1] == "echo" and name[2]:
+        return SCENES["echo"], 0.0, _failing(int(float(name[2])))
+    if not name or name[1] not in SCENES:
+        raise NoSuchModel(
+            f"The model {model[:200]!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
+            "such as echo-429.",
+            param="model",
+        )
+    scene = SCENES[name[1]]
+    return scene, float(name[2]) if name[2] else scene.seconds, None
 
 
 def _after(first: Step, steps: Iterator[Step]) -> Iterator[Step]:

@@ -159,6 +159,8 @@ _NO_MONEY = frozenset(
         "insufficient_balance",
     }
 )
+# Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
+NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
 _TOO_LONG = (
     "prompt is too long",
     "maximum context length",
@@ -166,6 +168,7 @@ _TOO_LONG = (
     "exceeds the maximum number of tokens",
     "exceed context limit",
     "exceeds the context window",
+    "exceeded max context length",
 )
 _BY_STATUS: dict[int, type[Failure]] = {
     403: Forbidden,
@@ -201,6 +204,8 @@ def from_upstream(
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
+    if status in (400, 404) and code in NO_MODEL:
+        return NoSuchModel(message, param=param or "model")
     if status in (400, 413, 422) and (code == "context_length_exceeded" or any(sign in low for sign in _TOO_LONG)):
         return ContextExceeded(message, param=param or "messages")
     if status in (400, 422):
@@ -209,5 +214,7 @@ def from_upstream(
         return NotFound(message, param=param, code=code)
     kind = _BY_STATUS.get(status, UpstreamFailed)
     if kind is NoSuchModel:
-        param = param or "model"
+        return kind(message, param=param or "model")
+    if kind is Throttled:  # no field of the request is at fault
+        param = None
     return kind(message, param=param, retry_after=retry_after)

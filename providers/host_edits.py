@@ -67,12 +67,12 @@ def edit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     out["model"] = to.model
     changed: list[str] = []
     if host.refuse:
-        _refuse(out, host.refuse, "this model's host")
+        refuse(out, host.refuse, "this model's host")
     if host.drop:
-        _drop(out, host.drop, changed)
+        drop(out, host.drop, changed)
     _limit(out, host, facts)
     thinks = _effort(out, to, changed)
-    _model(out, facts, thinks, changed)
+    model_rules(out, facts, thinks, changed)
     if host.rename or host.clamp:
         _rename_and_clamp(out, host, changed)
     if "tools" in out or "tool_choice" in out:
@@ -91,7 +91,7 @@ def _asks(name: str, value: Any) -> bool:
     return value is not None and value != _DEFAULTS.get(name)
 
 
-def _refuse(out: Json, names: Iterable[str], who: str) -> None:
+def refuse(out: Json, names: Iterable[str], who: str) -> None:
     for name in names:
         if name in out:
             if _asks(name, out[name]):
@@ -99,7 +99,7 @@ def _refuse(out: Json, names: Iterable[str], who: str) -> None:
             del out[name]
 
 
-def _drop(out: Json, names: Iterable[str], changed: list[str]) -> None:
+def drop(out: Json, names: Iterable[str], changed: list[str]) -> None:
     changed.extend(name for name in names if name in out and _asks(name, out.pop(name)))
 
 
@@ -138,7 +138,7 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
     if effort is None:
         return _thinks_unasked(out, facts)
     if host.openai_rules and facts.reasoning == "no" and facts != _UNKNOWN:
-        _drop(out, ("reasoning_effort",), changed)
+        drop(out, ("reasoning_effort",), changed)
         return False
     if effort == "none" and host.no_thinking:
         if facts.reasoning != "always":
@@ -146,9 +146,9 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
             out |= host.no_thinking
             return False
         if not facts.efforts:  # it cannot reason less either
-            _drop(out, ("reasoning_effort",), changed)
+            drop(out, ("reasoning_effort",), changed)
             return True
-    sent = _snapped(host.efforts.get(effort, effort), facts)
+    sent = snapped(host.efforts.get(effort, effort), facts)
     if sent != effort or not host.effort:
         changed.append("reasoning_effort")
     if host.effort != ("reasoning_effort",):
@@ -172,7 +172,7 @@ def _thinks_unasked(out: Json, facts: Model) -> bool:
     return facts.reasoning in ("on", "always")
 
 
-def _snapped(effort: str, facts: Model) -> str:
+def snapped(effort: str, facts: Model) -> str:
     """The nearest effort that the model takes: the next stronger one, else its strongest."""
     if not facts.efforts or effort in facts.efforts or effort not in _EFFORTS:
         return effort
@@ -189,17 +189,17 @@ def _put(out: Json, path: tuple[str, ...], value: Any) -> None:
         out[path[-1]] = value
 
 
-def _model(out: Json, facts: Model, thinks: bool, changed: list[str]) -> None:
+def model_rules(out: Json, facts: Model, thinks: bool, changed: list[str]) -> None:
     """What the model refuses on any host."""
     if facts.sampling in ("no", "ignored") or (facts.sampling == "without_reasoning" and thinks):
-        _refuse(out, _LOGPROBS, "this model while it reasons" if thinks else "this model")
-        _drop(out, _SAMPLING, changed)
+        refuse(out, _LOGPROBS, "this model while it reasons" if thinks else "this model")
+        drop(out, _SAMPLING, changed)
     if not facts.penalties:
-        _drop(out, _PENALTIES, changed)
+        drop(out, _PENALTIES, changed)
     if not facts.parallel_tools:
-        _drop(out, ("parallel_tool_calls",), changed)
+        drop(out, ("parallel_tool_calls",), changed)
     if not facts.stop:
-        _refuse(out, ("stop",), "this model")
+        refuse(out, ("stop",), "this model")
 
 
 def _stream_options(out: Json, host: Host) -> None:

@@ -30,6 +30,7 @@ class Host:
     openai_rules: bool = False  # serves OpenAI's models by OpenAI's rules: Model.chat and Model.chat_tools hold
     responses: bool = False  # has /v1/responses
     rename: Mapping[str, str] = field(default_factory=dict)  # parameter → its name there
+    embed_rename: Mapping[str, str] = field(default_factory=dict)  # the same of embeddings
     drop: tuple[str, ...] = ()  # only tune: left out and named in x-modelserver-dropped
     refuse: tuple[str, ...] = ()  # without them the client would misread the answer: 400, unless they ask for nothing
     clamp: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # parameter → least, most
@@ -60,6 +61,7 @@ class Host:
     images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
 
     # The way back
+    embed_int8: bool = False  # vectors come as base64 of 8 bit integers
     think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
     @property
@@ -84,8 +86,8 @@ def key_header(host: Host, key: str) -> dict[str, str]:
 # What clients send back as it came, or send for another provider, and strict hosts refuse: OpenAI (400 "Unknown
 # parameter: 'messages[1].tool_calls[0].index'", '…content[0].cache_control'), Groq and Cerebras (400 "property
 # 'reasoning_content' is unsupported"), Mistral (422 "Extra inputs are not permitted").
-_FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "cache_control",
-                      "index", "extra_content"})  # fmt: skip
+_FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "reasoning_items", "thinking_blocks",
+                      "cache_control", "index", "extra_content"})  # fmt: skip
 _ANSWERED = _FOREIGN | {"refusal", "annotations", "audio", "function_call", "images"}
 _ONLY_MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
 _OPENAI_ONLY = ("store", "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
@@ -164,6 +166,7 @@ HOSTS: dict[str, Host] = {
         key_variable="MISTRAL_API_KEY",
         usage=False,
         rename=_ONLY_MAX_TOKENS | {"seed": "random_seed"},
+        embed_rename={"dimensions": "output_dimension"},
         drop=(*_OPENAI_ONLY, "user", "logit_bias"),
         refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
         efforts={"minimal": "high", "low": "high", "medium": "high", "xhigh": "high", "max": "high"},
@@ -315,6 +318,7 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         strip=_ANSWERED,
+        embed_int8=True,
         think_tags=True,
     ),
     # huggingface.co/docs/inference-providers: routes to many of the hosts above

@@ -10,51 +10,31 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 
 from typing import Any
 
-from . import wire
-from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, tidy, usage_of, whole_message
+from . import responses
+from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, usage_of, whole_message
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
-from .errors import BadOutput, Failure, Truncated, UpstreamFailed, from_upstream
-from .host_edits import edit
+from .errors import BadOutput, Truncated
+from .host_edits import edit, needs_responses
 from .hosts import endpoint, key_header
+from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE
-
-# In-band errors have no HTTP status: the type or code they carry stands for one.
-_STATUS = {
-    "invalid_request_error": 400,
-    "invalid_prompt": 400,
-    "content_filter": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "tokens": 429,
-    "requests": 429,
-    "insufficient_quota": 429,
-    "slow_down": 503,
-    "server_is_overloaded": 503,
-    "overloaded_error": 503,
-    "service_unavailable_error": 503,
-    "service_unavailable": 503,
-    "timeout": 504,
-    "server_error": 500,
-    "api_error": 500,
-}
+from .think import ThinkTags
 
 
 def request(body: Json, to: Upstream) -> Call:
-    """The chat request as this host and this model take it (host_edits.py).
+    """The chat request as this host and this model take it (host_edits.py); on /v1/responses where only that will do.
 
     Raises Unsupported, BadRequest.
     """
+    if needs_responses(body, to):
+        return responses.request(body, to)
     edited, dropped = edit(body, to)
     url = endpoint(to.host, to.base_url, to.model)
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
 
+
+__all__ = ["continuation", "error", "fetches", "request", "stream"]
 
 continuation = no_continuation
 
@@ -66,6 +46,8 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
+    if call.state is responses.BRIDGED:
+        return responses.stream(call, to)
     return prime(_in_shape(_chunks(to) if call.stream else _whole(to)))
 
 
@@ -84,7 +66,7 @@ def _whole(to: Upstream) -> Translator:
     body = event.data
     if not isinstance(body, dict):
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    _refuse_errors(event.name, body)
+    refuse_errors(event.name, body)
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
@@ -93,8 +75,8 @@ def _whole(to: Upstream) -> Translator:
         choice.setdefault("index", index)
         choice.setdefault("logprobs", None)
         choice.pop("native_finish_reason", None)
-        _refuse_errors("", choice)
-        choice["message"] = whole_message(choice.get("message") or {}, to.reasoning)
+        refuse_errors("", choice)
+        choice["message"] = whole_message(choice.get("message") or {}, to.host.think_tags)
         choice["finish_reason"] = finish_reason(choice.get("finish_reason"), bool(choice["message"].get("tool_calls")))
     body["usage"] = usage_of(body.get("usage"))
     return [body]
@@ -103,17 +85,34 @@ def _whole(to: Upstream) -> Translator:
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "tools")
+    __slots__ = ("end", "settled", "tags", "tools")
 
-    def __init__(self) -> None:
+    def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
         self.tools = ToolCalls()
+        self.tags = ThinkTags() if think_tags else None
+        self.settled = not think_tags  # content is content
+
+    def split(self, delta: Json) -> None:
+        """Move what is in think tags to reasoning_content."""
+        if self.tags is None or type(text := delta.get("content")) is not str or not text:
+            return
+        said(delta, *self.tags.feed(text))
+        self.settled = self.tags.settled
+
+    def rest(self) -> Json:
+        """The delta of what was held back as the possible start of a tag."""
+        delta: Json = {}
+        if self.tags is not None:
+            said(delta, *self.tags.end())
+        return delta
 
 
 def _chunks(to: Upstream) -> Translator:
+    think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
-    extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or end the stream
+    extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or on the last finish
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
@@ -129,7 +128,7 @@ def _chunks(to: Upstream) -> Translator:
             usage = data.pop("usage") or usage
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            _refuse_errors(event.name, data)
+            refuse_errors(event.name, data)
             usage = tidy(data) or usage
         if not choices or type(choices) is not list:
             extras |= {name: value for name, value in data.items() if name not in KNOWN_CHUNK}
@@ -137,7 +136,7 @@ def _chunks(to: Upstream) -> Translator:
         if len(choices) == 1 and _is_plain(choices[0], seen):
             chunks.append(data)
         else:
-            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, seen, to.reasoning))]
+            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, seen, think_tags))]
             if kept:
                 data["choices"] = kept
                 chunks.append(data)
@@ -155,23 +154,27 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             len(delta) == 1
             and type(delta.get("content")) is str
             and choice["finish_reason"] is None
-            and choice["index"] in seen
+            and seen[choice["index"]].settled
             and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
         )
     except (KeyError, TypeError):
         return False
 
 
-def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool) -> Json | None:
+def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
     """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
     index = choice.setdefault("index", position)
-    _refuse_errors("", choice)
+    refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     delta: Json = choice.get("delta") or (message if "delta" not in choice and message else {})
-    delta = reasoning(delta, expose)
-    first = index not in seen
-    state = seen.setdefault(index, _Choice())
+    delta = reasoning(delta)
+    state = seen.get(index)
+    first = state is None
+    if state is None:
+        state = seen[index] = _Choice(think_tags)
+    if not state.settled:
+        state.split(delta)
     delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
@@ -186,11 +189,11 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
-    return choice if any(value is not None for value in delta.values()) or choice["logprobs"] else None
+    return choice if choice["logprobs"] or any(value is not None for value in delta.values()) else None
 
 
 def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) -> list[Json]:
-    """The last chunks: arguments for calls that had none, one finish for each choice, usage, and what is left.
+    """The last chunks: arguments for calls that had none, one finish for each choice, usage.
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
@@ -198,78 +201,17 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) ->
         raise BadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
         raise Truncated
-    last: list[Json] = []
+    last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": "{}"})) for k in choice.tools.without_arguments()]
     for index, choice in sorted(seen.items()):
         end = choice.end or _for(index, {}, finish_reason("stop", choice.tools.any))["choices"][0]
         last.append({"choices": [end]})
+    last[-1] |= extras
     if usage is not None:
         last.append(usage_chunk(usage_of(usage)))
-    if extras:
-        last.append({"choices": [], **extras})
     return last
 
 
 def _for(index: int, delta: Json, finish: str | None = None) -> Json:
     return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}
-
-
-def _refuse_errors(name: str, data: Json) -> None:
-    """Raise what the upstream says went wrong, in whatever shape: {"error": …}, event: error, x_groq, object: error."""
-    wrong = data.get("error")
-    if not wrong and isinstance(groq := data.get("x_groq"), dict):
-        wrong = groq.get("error")
-    if not wrong and (name == "error" or data.get("object") == "error"):
-        wrong = data
-    if wrong:
-        raise in_band(wrong)
-
-
-def in_band(wrong: Any) -> Failure:
-    """An error found inside a 200 answer (an object, or a text) → Failure."""
-    if not isinstance(wrong, dict):
-        return UpstreamFailed(str(wrong)[:300] or "The upstream failed while answering.")
-    code, kind = wrong.get("code"), wrong.get("type")
-    status = next(
-        (
-            value
-            for value in (
-                wrong.get("status_code"),
-                wrong.get("status"),
-                code,
-                _STATUS.get(str(code)),
-                _STATUS.get(str(kind)),
-            )
-            if isinstance(value, int) and 400 <= value < 600
-        ),
-        500,
-    )
-    return _named(status, wrong)
-
-
-def error(status: int, body: bytes) -> Failure:
-    """An HTTP error answer → Failure. Its body may be an object, a one-element array, text or HTML."""
-    try:
-        wrong = wire.decode(body)
-    except ValueError:
-        text = body[:300].decode("utf-8", errors="replace").strip()
-        wrong = "" if text.startswith("<") else text
-    if isinstance(wrong, list) and wrong:
-        wrong = wrong[0]
-    if isinstance(wrong, dict):
-        wrong = wrong.get("error") or wrong.get("detail") or wrong
-    if isinstance(wrong, dict):
-        return _named(status, wrong)
-    return from_upstream(status, str(wrong)[:300] if wrong else f"The upstream answered with HTTP status {status}.")
-
-
-def _named(status: int, wrong: Json) -> Failure:
-    code, param = wrong.get("code"), wrong.get("param")
-    message = wrong.get("message") or wrong.get("msg") or f"The upstream answered with HTTP status {status}."
-    return from_upstream(
-        status,
-        message if isinstance(message, str) else wire.text(message)[:300],
-        code=code if isinstance(code, str) else None,
-        param=param if isinstance(param, str) else None,
-    )

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 
 import msgspec
 from aiohttp import ClientError, ClientSession, web
@@ -205,7 +206,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 def _summary(settings: Settings) -> str:
     on = ", ".join(settings.providers) or "none"
-    off = "".join(f" Off: {name} (set {variable})." for name, variable in settings.off.items())
+    off = ", ".join(f"{name} (set {variable})" for name, variable in settings.off.items())
+    off = f" Off: {off}." if off else ""
     keys = f"{len(settings.keys)} keys" if settings.keys else "no keys, this machine only"
     return f"Providers: {on}.{off} Callers: {keys}."
 
@@ -217,7 +219,8 @@ def _banner(settings: Settings, version: str, port: int) -> str:
     local = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104
     lines = [f"ModelServer {version}  http://{name}:{port}/v1", ""]
     lines += [f"  on   {provider}" for provider in settings.providers]
-    lines += [f"  off  {provider}  (set {variable})" for provider, variable in settings.off.items()]
+    off = ", ".join(f"{provider} ({variable})" for provider, variable in settings.off.items())
+    lines += wrap(off, 110, initial_indent="  off  ", subsequent_indent="       ", break_on_hyphens=False)
     lines.append(f"  keys {', '.join(caller.name for caller in settings.keys.values()) or 'none: this machine only'}")
     public = settings.routes.public(("*",))
     model = "echo" if "echo" in public else next(iter(public), "echo")

@@ -162,7 +162,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "providers: {openai: {}}\n",
         ["1: providers.openai: the key 'api_key' is missing; for example \"${OPENAI_API_KEY}\""],
     ),
-    "a provider without address": ("providers: {mine: {protocol: openai}}\n", [f"1: providers.mine.base_url: {URL}"]),
+    "a provider without address": (
+        "providers: {mine: {protocol: openai}}\n",
+        ['1: providers.mine.base_url: the URL is missing; for example "https://llm.example.com/v1"'],
+    ),
     "an address without scheme": (
         "providers:\n  mine: {protocol: openai,\n    base_url: llm.example.com/v1}\n",
         [f"3: providers.mine.base_url: {URL}"],
@@ -563,4 +566,4 @@ def test_a_broken_table_of_models_is_told_too():
 
 def test_the_example_with_the_real_table():
     settings = load(EXAMPLE, {}, FACTS)
-    assert settings.off == {"openai": "OPENAI_API_KEY"} and list(settings.providers) == ["echo"]
+    assert settings.off["openai"] == "OPENAI_API_KEY" and list(settings.providers) == ["echo"]

@@ -251,7 +251,7 @@ def expected_error(exchange: Json) -> tuple[tuple[int, str, str | None], set[str
         return (429, "rate_limit_error", "rate_limit_exceeded"), notes
     if status == 503:
         return (503, "server_error", "overloaded"), notes
-    if status == 404 and code is None:
+    if status == 404:  # whatever they call it: DeploymentNotFound, "404"
         code = "model_not_found"
     return (status, "invalid_request_error", code), notes
 

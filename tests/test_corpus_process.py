@@ -1,112 +1,206 @@
-"""Every recorded Claude and Gemini stream through the real process, against the official SDKs on the same bytes.
+"""The recorded exchanges of test_corpus_hosts.py again: from a real socket, through the real process, to the SDK."""
 
-The scripted upstream sends the recorded bytes at cut sizes 1, 7 and 64 and whole; test_corpus_anthropic.py and
-test_corpus_gemini.py do the same without a server. Skipped where the recordings are absent.
-"""
-
+import base64
 import json
-from collections import Counter
+import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import gemini_oracle
-import httpx2 as httpx
-import oracles
+import chat_oracle
+import corpus
 import pytest
-import test_corpus_anthropic as claude
-import test_corpus_gemini as gemini
+import responses_oracle
+from corpus import Exchange, short
+from openai import APIError, APIStatusError, OpenAI
 from process import Process
-from scripted import Upstream, until_close
+from scripted import Script, Upstream, answer, stream
+from test_corpus_hosts import CHATS, COUNTS, EXCEPTIONS, FILES, RESPONSES, UNSEEN, excused
 
-from providers.chat import collect
+from providers.hosts import HOSTS
 
-pytestmark = [
-    pytest.mark.skipif(not claude.FILE.exists(), reason=f"no recordings at {claude.CORPUS}"),
-    pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning"),
+pytestmark = [corpus.needed, pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")]
+
+HI: Any = [{"role": "user", "content": "hi"}]
+TOOL: Any = {"type": "function", "function": {"name": "f"}}
+# Ollama's own API under a name that is OpenAI's, and vectors of integers: the host says which.
+NATIVE = "openllmetry__opentelemetry-instrumentation-ollama-test_embeddings-test_ollama_embeddings_legacy"
+INT8 = "ruby_llm__embedding_perplexity_int8_embeddings_perplexity"
+EMBEDDINGS = [x for name in ("openai-embeddings", "compat-embeddings") for x in corpus.wire(name)]
+FAILED = [
+    x
+    for name in [*FILES, "openai-responses", "openai-embeddings"]
+    for x in corpus.load(name)
+    if x["response"]["status"] >= 400 and x["provenance"].startswith("recorded")
 ]
-CUTS = (1, 7, 64, None)
-ASK = {"messages": [{"role": "user", "content": "x"}], "stream": True, "stream_options": {"include_usage": True}}
+# A sample, for streams cut in pieces: every seventh, as far as they are short.
+SAMPLE = [x for _, x in CHATS + RESPONSES if x["response"]["stream"] and len(x["response"]["body"]) < 8_000][::7]
 
 
 @pytest.fixture(scope="module")
-def front(upstream: Upstream) -> Iterator[Process]:
-    """A server whose providers claude and gemini are the scripted upstream."""
-    text = f"""
-server: {{port: 0}}
-providers:
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: k}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}/v1beta", api_key: k}}
-"""
-    with Process(text) as process:
-        yield process
+def recorded() -> Iterator[Upstream]:
+    """Where the recorded hosts are. A name of its own: what was recorded is only played here."""
+    with Upstream() as upstream:
+        yield upstream
 
 
-def chunks(client: httpx.Client, url: str, model: str) -> list[dict[str, Any]] | dict[str, Any]:
-    """The chunks of a streamed answer, or its error."""
-    answer = client.post(f"{url}/chat/completions", json={**ASK, "model": model})
-    if answer.status_code != 200:
-        return dict(answer.json()["error"])
-    *events, last = answer.text.split("\n\n")
-    assert last == ""
-    data = [event.removeprefix("data: ") for event in events if not event.startswith(":")]
-    if data[-1] != "[DONE]":
-        return dict(json.loads(data[-1])["error"])
-    found = [json.loads(each) for each in data[:-1]]
-    assert len({(each["id"], each["created"], each["model"]) for each in found}) == 1
-    # Beside the usage chunk every chunk says "usage": null, as OpenAI's own do.
-    assert all(("usage" in each and each["usage"] is None) or not each["choices"] for each in found)
-    return [{name: value for name, value in each.items() if (name, value) != ("usage", None)} for each in found]
+@pytest.fixture(scope="module")
+def client(recorded: Upstream) -> Iterator[OpenAI]:
+    """The SDK at a server that has every host of the recordings as a provider."""
+    lines = ["server: {port: 0}", "providers:"]
+    for host in sorted({*FILES.values()}):
+        key = ", api_key: k" if HOSTS[host].key_variable else ""
+        lines.append(f'  {host}: {{base_url: "{recorded.url}/v1"{key}}}')
+    lines.append('facts: {"bridged-*": {like: gpt-6-always}}')
+    with (
+        Process("\n".join(lines)) as server,
+        OpenAI(base_url=server.url, api_key="-", max_retries=0) as client,
+    ):
+        yield client
 
 
-def replay(front: Process, upstream: Upstream, provider: str, exchanges: list[dict[str, Any]]) -> Iterator[Any]:
-    """(exchange, cut, what the client got) for every exchange at every cut."""
-    cases = [
-        (n, exchange, cut, body)
-        for n, exchange in enumerate(exchanges)
-        if (body := gemini.framed(exchange)[0] if provider == "gemini" else exchange["response"]["body"].encode())
-        for cut in CUTS
-    ]
-
-    def one(case: tuple[int, dict[str, Any], int | None, bytes]) -> Any:
-        n, exchange, cut, body = case
-        name = upstream.script(f"{provider}-{n}-{cut}", until_close(body, cut))
-        return exchange, cut, chunks(client, front.url, f"{provider}/{name}")
-
-    with httpx.Client(timeout=120, trust_env=False) as client, ThreadPoolExecutor(6) as pool:
-        yield from pool.map(one, cases)
+def play(exchange: Exchange, cut: int | None = None) -> Script:
+    """The exchange's answer."""
+    response, body, kind = exchange["response"], corpus.body_of(exchange), corpus.kind_of(exchange)
+    if response["stream"] and response["status"] == 200:
+        return stream(body, cut)
+    headers = {name: value for name, value in (response["headers"] or {}).items() if name.lower() == "retry-after"}
+    return answer(body, response["status"], headers, kind=kind, cut=cut)
 
 
-def test_claude(front: Process, upstream: Upstream) -> None:
-    counts: Counter[int | None] = Counter()
-    expected: dict[str, Any] = {}
-    for exchange, cut, got in replay(front, upstream, "claude", claude.WIRE):
-        if exchange["id"] not in expected:
-            expected[exchange["id"]] = oracles.claude(exchange["response"]["body"].encode())
-        assert isinstance(got, list), f"{exchange['id']}: {got}"
-        oracles.check_chunks(got)
-        assert oracles.completion(collect(got)) == expected[exchange["id"]], (exchange["id"], cut)
-        counts[cut] += 1
-    print(f"\nClaude streams through the process, by cut: {dict(counts)}")
-    assert counts == dict.fromkeys(CUTS, len(claude.WIRE)) and len(claude.WIRE) >= 160
+def heard(client: OpenAI, model: str, streamed: bool, **more: Any) -> chat_oracle.Said:
+    """What a client hears of a model's answer. Raises APIError."""
+    ask: Any = {"model": model, "messages": HI, **more}
+    if not streamed:
+        return chat_oracle.said([client.chat.completions.create(**ask).model_dump(exclude_unset=True)])
+    ask |= {"stream": True, "stream_options": {"include_usage": True}}
+    chunks = [chunk.model_dump(exclude_unset=True) for chunk in client.chat.completions.create(**ask)]
+    assert {(chunk["id"], chunk["created"], chunk["model"], chunk["object"]) for chunk in chunks} == {
+        (chunks[0]["id"], chunks[0]["created"], model, "chat.completion.chunk")
+    }
+    for chunk in chunks:
+        if chunk["choices"]:
+            assert chunk.pop("usage") is None
+    chat_oracle.check(chunks)
+    return chat_oracle.said(chunks)
 
 
-def test_gemini(front: Process, upstream: Upstream) -> None:
-    counts: Counter[int | None] = Counter()
-    broken = 0
-    for exchange, cut, got in replay(front, upstream, "gemini", gemini.WIRE):
-        body, _ = gemini.framed(exchange)
-        counts[cut] += 1
-        if any(f'"finishReason": "{reason}"' in body.decode() for reason in gemini_oracle.BROKEN):
-            assert isinstance(got, dict) and got["code"] == "upstream_bad_output"
-            broken += cut is None
+def compare_chat(client: OpenAI, recorded: Upstream, name: str, exchange: Exchange, cut: int | None = None) -> None:
+    host, streamed = FILES[name], exchange["response"]["stream"]
+    model = recorded.script(f"{short(exchange)}-{cut}", play(exchange, cut))
+    objects, wrong = chat_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
+    if wrong or short(exchange) in UNSEEN:
+        with pytest.raises(APIError):
+            heard(client, f"{host}/{model}", streamed)
+        return
+    theirs = excused(chat_oracle.said(objects, HOSTS[host].think_tags), EXCEPTIONS.get(short(exchange)))
+    ours = heard(client, f"{host}/{model}", streamed)
+    assert chat_oracle.same_ids(ours, theirs) == theirs, exchange["id"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_chats(name: str, client: OpenAI, recorded: Upstream) -> None:
+    found = [exchange for by, exchange in CHATS if by == name]
+    assert len(found) == COUNTS[name][0]
+    for exchange in found:
+        compare_chat(client, recorded, name, exchange)
+
+
+def compare_response(client: OpenAI, recorded: Upstream, exchange: Exchange, cut: int | None = None) -> None:
+    body, kind, streamed = corpus.body_of(exchange), corpus.kind_of(exchange), exchange["response"]["stream"]
+    model = recorded.script(f"bridged-{short(exchange)}-{cut}", play(exchange, cut))
+    response, wrong = responses_oracle.read(body, kind, streamed)
+    for asks in (True, False) if cut is None else (True,):  # always streamed upstream, either way for the client
+        if wrong:
+            with pytest.raises(APIError):
+                heard(client, f"openai/{model}", asks, tools=[TOOL])
             continue
-        theirs, mended = gemini.expected(body)
-        assert isinstance(got, list), f"{exchange['id']}: {got}"
-        ours = gemini_oracle.same_ids(gemini_oracle.said(got), theirs)
-        if mended:
-            ours = ours._replace(choices={i: c._replace(signatures=[]) for i, c in ours.choices.items()})
-            theirs = theirs._replace(choices={i: c._replace(signatures=[]) for i, c in theirs.choices.items()})
-        assert ours == theirs, (exchange["id"], cut)
-    print(f"\nGemini streams through the process, by cut: {dict(counts)}; answers that are errors: {broken}")
-    assert counts == dict.fromkeys(CUTS, len(gemini.WIRE)) and len(gemini.WIRE) >= 150
+        assert response is not None
+        theirs = chat_oracle.alike(responses_oracle.said(response))
+        ours = heard(client, f"openai/{model}", asks, tools=[TOOL])
+        if theirs.usage is None and not asks:
+            theirs = theirs._replace(usage=ours.usage)
+        assert ours == theirs, exchange["id"]
+    sent = recorded.of(model)[0]
+    assert sent.path == "/v1/responses"
+    assert sent.json["stream"] is True
+
+
+@pytest.mark.parametrize("name", ["openai-responses", "compat-responses"])
+def test_responses(name: str, client: OpenAI, recorded: Upstream) -> None:
+    found = [exchange for by, exchange in RESPONSES if by == name]
+    assert len(found) == COUNTS[name][0]
+    for exchange in found:
+        compare_response(client, recorded, exchange)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 64])
+def test_a_sample_in_pieces(cut: int, client: OpenAI, recorded: Upstream) -> None:
+    assert len(SAMPLE) == 45
+    names = {short(exchange): name for name, exchange in CHATS}
+    for exchange in SAMPLE:
+        if short(exchange) in names:
+            compare_chat(client, recorded, names[short(exchange)], exchange, cut)
+        else:
+            compare_response(client, recorded, exchange, cut)
+
+
+def numbers(embedding: Any) -> list[float]:
+    """A vector as 32 bit floats, from either form."""
+    data = base64.b64decode(embedding) if isinstance(embedding, str) else struct.pack(f"<{len(embedding)}f", *embedding)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+def test_embeddings(client: OpenAI, recorded: Upstream) -> None:
+    """Asked for as floats and, as the SDK does by itself, as base64: the same numbers, whatever form the host took."""
+    assert len(EMBEDDINGS) == COUNTS["openai-embeddings"][0] + COUNTS["compat-embeddings"][0]
+    for exchange in EMBEDDINGS:
+        if short(exchange) == NATIVE or short(exchange).startswith(INT8):
+            continue
+        theirs = json.loads(exchange["response"]["body"])
+        vectors = [numbers(each["embedding"]) for each in theirs["data"]]
+        model = recorded.script(short(exchange), play(exchange))
+        given: Any = ["x"] * len(vectors)
+        for host in "openai", "vllm":
+            for form in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}):
+                ours = client.embeddings.create(model=f"{host}/{model}", input=given, **form)  # type: ignore[arg-type]
+                assert [numbers(each.embedding) for each in ours.data] == vectors, exchange["id"]
+                assert ours.usage.prompt_tokens == (theirs.get("usage") or {}).get("prompt_tokens", 0)
+                assert ours.model == f"{host}/{model}"
+
+
+def test_embeddings_that_are_not_openai_s(client: OpenAI, recorded: Upstream) -> None:
+    native, int8 = (x for x in EMBEDDINGS if short(x) == NATIVE or short(x).startswith(INT8))
+    with pytest.raises(APIStatusError) as refused:
+        client.embeddings.create(model=f"vllm/{recorded.script(short(native), play(native))}", input="x")
+    assert refused.value.code == "upstream_bad_output"
+    theirs, *more = json.loads(int8["response"]["body"])["data"]
+    whole = struct.unpack("256b", base64.b64decode(theirs["embedding"]))
+    model = recorded.script(short(int8), play(int8))
+    ours = client.embeddings.create(model=f"perplexity/{model}", input=["x"] * (1 + len(more))).data[0]
+    assert sum(x * x for x in ours.embedding) == pytest.approx(1)
+    assert ours.embedding == pytest.approx([x * max(ours.embedding) / max(whole) for x in whole])
+
+
+def test_every_recorded_error_keeps_its_promises(client: OpenAI, recorded: Upstream) -> None:
+    """Never a 401, a foreign shape or an account's id; the status class is kept, and so is Retry-After."""
+    expected = {401: 502, 402: 503, 422: 400, 500: 502, 502: 502, 503: 503, 529: 503}
+    for exchange in FAILED:
+        status = exchange["response"]["status"]
+        model = recorded.script(short(exchange), play(exchange))
+        with pytest.raises(APIStatusError) as failed:
+            client.chat.completions.create(model=f"openai/{model}", messages=HI)
+        error = failed.value
+        body: Any = error.body
+        assert body.keys() == {"message", "type", "param", "code"}
+        wanted = {expected.get(status, status)}
+        if body["code"] == "model_not_found":
+            wanted.add(404)
+        if body["code"] == "upstream_quota_exhausted":
+            wanted = {503}
+        assert error.status_code in wanted, exchange["id"]
+        assert "org-" not in body["message"]
+        assert "org_" not in body["message"]
+        given = {name.lower(): value for name, value in (exchange["response"]["headers"] or {}).items()}
+        if status == 429 and "retry-after" in given and body["code"] == "rate_limit_exceeded":
+            assert error.response.headers["retry-after"] == given["retry-after"]
+    assert len(FAILED) == 149

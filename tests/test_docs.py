@@ -155,7 +155,7 @@ def limits(kind: Any) -> dict[str, float]:
     if get_origin(kind) is not Annotated:
         return {}
     meta = get_args(kind)[1]
-    return {name: bound for name in ("ge", "gt", "le", "lt") if (bound := getattr(meta, name)) is not None}
+    return {name: bound for name in ("ge", "gt", "le", "lt") if (bound := getattr(meta, name, None)) is not None}
 
 
 def words(bound: float) -> str:
@@ -194,7 +194,8 @@ def test_choices_are_told(path: tuple[str, ...]):
 
 def test_the_example_loads_without_any_environment():
     settings = load(EXAMPLE, {}, FACTS)
-    assert settings.off == {"openai": "OPENAI_API_KEY"}
+    assert settings.off["openai"] == "OPENAI_API_KEY"
+    assert {*settings.off} == {*settings.config.providers} - {"echo"}
     assert list(settings.routes.public(("*",))) == ["echo"]
     assert settings.config.defaults == {"temperature": 0.7}
     assert settings.keys == {}
@@ -202,8 +203,8 @@ def test_the_example_loads_without_any_environment():
 
 def test_the_example_loads_with_a_key():
     settings = load(EXAMPLE, {"OPENAI_API_KEY": "sk-test"}, FACTS)
-    assert settings.off == {}
-    assert list(settings.routes.public(("*",))) == ["echo", "gpt-4o", "gpt-4o-mini"]
+    assert "openai" not in settings.off
+    assert list(settings.routes.public(("*",)))[:3] == ["echo", "gpt-6-astra", "gpt-6-sol"]
 
 
 def uncommented() -> str:
@@ -216,11 +217,12 @@ def uncommented() -> str:
 
 
 def test_every_line_of_the_example_is_valid():
-    environment = {name: f"sk-{name}" for name in ("OPENAI_API_KEY", "MINE_KEY", "MODELSERVER_KEY")}
+    environment = {name: f"sk-{name}" for name in re.findall(r"\$\{(\w+)\}", EXAMPLE)}
+    environment |= {name: "https://x.example.com" for name in environment if name.endswith(("_URL", "_ENDPOINT"))}
     settings = load(uncommented(), environment, FACTS)
     assert [caller.name for caller in settings.keys.values()] == ["laptop", "team"]
     assert {*settings.providers} >= {"openai", "echo", "mine"} and settings.off == {}
-    assert settings.config.models["o1"] == Route(targets=("openai/o1", "openai/gpt-5.2"))
+    assert settings.config.models["my-model"] == Route(targets=("mine/my-model", "openai/gpt-5.4"))
     assert settings.config.server == Config().server
     assert {type(each) for each in settings.config.providers.values()} == {Provider}
     assert {type(each) for each in settings.config.keys} == {Key}

@@ -24,7 +24,7 @@ def test_the_example_starts_without_any_key(http: httpx.Client) -> None:
     with Process(text, "--port", "0") as server:
         banner = server.out
         assert re.search(r"^  on   echo$", banner, re.M)
-        assert re.search(r"^  off  openai  \(set OPENAI_API_KEY\)$", banner, re.M)
+        assert re.search(r"^  off  openai \(OPENAI_API_KEY\), anthropic \(ANTHROPIC_API_KEY\),", banner, re.M)
         assert re.search(r"^  keys none: this machine only$", banner, re.M)
         command = re.search(r"curl -N (\S+) -H '(.*?): (.*?)' \\\n\s+-d '(.*)'", banner)
         assert command, banner

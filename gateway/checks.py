@@ -1,0 +1,152 @@
+"""What requests of every kind are checked with: JSON read strictly, and values refused in OpenAI's words."""
+
+import json
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+from providers.errors import BadRequest
+
+_decode = msgspec.json.Decoder().decode
+Check = Callable[[Any, str], None]
+
+
+def read_json(data: bytes) -> Any:
+    """The value of a request's body. Raises BadRequest that says where it is wrong."""
+    try:
+        return _decode(data)
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from None
+    except UnicodeDecodeError:
+        raise BadRequest(
+            f"The request body is not valid UTF-8 (byte {_bad_byte(data)}).", code="invalid_json"
+        ) from None
+    except msgspec.DecodeError as error:
+        param, what = _culprit(data) or (None, f"{error}")
+        raise BadRequest(
+            f"We could not parse the JSON body of your request: {what}.", param=param, code="invalid_json"
+        ) from None
+
+
+def _bad_byte(data: bytes) -> int:
+    """Where bytes stop being UTF-8; msgspec counts from the start of the string that holds them."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(data)
+
+
+_DIGITS: Final = 4300  # of an integer, as many as Python turns into text again
+
+
+class _Huge(str):
+    """The digits of an integer that is too long."""
+
+
+def _culprit(data: bytes) -> tuple[str | None, str] | None:
+    """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
+    try:
+        value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
+        return _find_culprit(value, "")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
+    if isinstance(value, _Huge):
+        return path, f"an integer has more than {_DIGITS} digits"
+    if isinstance(value, float) and value in (inf, -inf):
+        return path, "a number is out of range"
+    if isinstance(value, str):
+        half = any("\ud800" <= char <= "\udfff" for char in value)
+        return (path, "a string holds half of a surrogate pair") if half else None
+    if isinstance(value, dict):
+        if any(_find_culprit(name, "") for name in value):
+            return path or None, "a key holds half of a surrogate pair"
+        inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
+    elif isinstance(value, list):
+        inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
+    else:
+        return None
+    return next((found for each, where in inside if (found := _find_culprit(each, where))), None)
+
+
+# Checks: each takes a value and the path that names it in the error, and raises BadRequest.
+
+
+def missing(value: Any) -> str:
+    """The error code for a required text that is not one."""
+    return "missing_required_parameter" if value is None or value == "" else "invalid_type"
+
+
+TYPES: Final = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    type(None): "null",
+}
+
+
+def wrong_type(expected: str, value: Any, param: str) -> BadRequest:
+    """The error for a value of the wrong type, in OpenAI's words."""
+    got = TYPES.get(type(value), "something else")
+    return BadRequest(
+        f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
+    )
+
+
+def of_type(kind: type) -> Check:
+    """A value of this JSON type."""
+
+    def check(value: Any, param: str) -> None:
+        if type(value) is not kind:
+            raise wrong_type(TYPES[kind], value, param)
+
+    return check
+
+
+def number(low: float, high: float | None = None, whole: bool = False) -> Check:
+    """A number within its limits. whole: an integer, or a float such as 100.0."""
+    kind, name = ((int,), "integer") if whole else ((int, float), "decimal")
+
+    def check(value: Any, param: str) -> None:
+        if type(value) not in kind and not (whole and type(value) is float and value.is_integer()):
+            raise wrong_type("an integer" if whole else "a decimal", value, param)
+        if value < low:
+            side, sign, bound = "below minimum", ">=", low
+        elif high is not None and value > high:
+            side, sign, bound = "above maximum", "<=", high
+        else:
+            return
+        raise BadRequest(
+            f"Invalid '{param}': {name} {side} value. Expected a value {sign} {bound}, but got {value} instead.",
+            param=param,
+            code=f"{name}_{side.replace('minimum', 'min').replace('maximum', 'max').replace(' ', '_')}_value",
+        )
+
+    return check
+
+
+def one_of(*values: str) -> Check:
+    """One of these texts."""
+
+    def check(value: Any, param: str) -> None:
+        if not isinstance(value, str):
+            raise wrong_type("a string", value, param)
+        if value not in values:
+            raise unsupported(value, values, param)
+
+    return check
+
+
+def unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
+    """The error for a value that is none of those known."""
+    known = ", ".join(f"'{each}'" for each in values)
+    shown = f"'{value[:100]}'" if isinstance(value, str) else TYPES.get(type(value), "something else")
+    return BadRequest(f"Invalid value: {shown}. Supported values are: {known}.", param=param, code="invalid_value")

@@ -1,0 +1,73 @@
+"""Embeddings: what each protocol makes of OpenAI's request, and of its own answers. EMBEDDERS is the whole list.
+
+https://platform.openai.com/docs/api-reference/embeddings. Unlike a chat, a request may need several calls; their answers
+come back whole. A vector is a list of floats, or base64 of little-endian 32 bit floats, which openai-python asks for by
+default: either is made of the other.
+"""
+
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from . import echo_embeddings, gemini_embeddings, openai_embeddings
+from .contract import Call, Json, Upstream
+from .errors import BadOutput, Unsupported
+
+Vector = list[float] | str  # floats, or base64
+
+
+class Embedder(NamedTuple):
+    """One protocol's way."""
+
+    # Request (validated by gateway.embeddings) → the calls to make, one after the other. Never mutates it.
+    calls: Callable[[Json, Upstream], list[Call]]
+    # Their answers → vectors in the order of the inputs, and the prompt's tokens.
+    read: Callable[[list[Any], Upstream], tuple[Iterable[Vector], int]]
+
+
+EMBEDDERS: Final[dict[str, Embedder]] = {
+    "openai": Embedder(openai_embeddings.calls, openai_embeddings.read),
+    "gemini": Embedder(gemini_embeddings.calls, gemini_embeddings.read),
+    "echo": Embedder(echo_embeddings.calls, openai_embeddings.read),
+}
+
+
+def calls(body: Json, to: Upstream) -> list[Call]:
+    """The calls that answer a request; at least one. Raises Unsupported, NoSuchModel, BadRequest."""
+    embedder = EMBEDDERS.get(to.host.protocol)
+    if embedder is None:
+        raise Unsupported("This model's provider has no embeddings.", param="model")
+    return embedder.calls(body, to)
+
+
+def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
+    """The answers of those calls → OpenAI's, without the model's name. Raises Failure."""
+    wanted = count(body["input"])
+    form = _packed if body.get("encoding_format") == "base64" else _listed
+    try:
+        vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
+        data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
+    except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+        raise BadOutput("The upstream's answer does not have the shape of embeddings.") from error
+    if len(data) != wanted:
+        raise BadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+def count(given: Any) -> int:
+    """How many inputs there are: a text is one, and so is one array of tokens."""
+    return len(given) if isinstance(given, list) and not isinstance(given[0], int) else 1
+
+
+def _packed(vector: Vector) -> str:
+    if isinstance(vector, str):
+        return vector
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _listed(vector: Vector) -> list[float]:
+    if not isinstance(vector, str):
+        return list(vector)
+    data = b64decode(vector, validate=True)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))

@@ -1,0 +1,55 @@
+"""Embeddings of OpenAI and the hosts that imitate it: the request passes, with what the host's row says."""
+
+import struct
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
+from math import sqrt
+from typing import Any, Final
+
+from .contract import Call, Json, Upstream
+from .errors import BadOutput
+from .host_edits import drop
+from .hosts import endpoint, key_header
+from .openai_errors import refuse_errors
+
+_PASS: Final = frozenset({"model", "input", "dimensions"})
+
+
+def calls(body: Json, to: Upstream) -> list[Call]:
+    """One call, as this host takes it. Vectors are asked for as floats where it is not sure to know base64."""
+    host, changed = to.host, list[str]()
+    out = body | {"model": to.model}
+    drop(out, [name for name in host.drop if name not in _PASS], changed)
+    if not host.openai_rules:
+        out.pop("encoding_format", None)
+    for name, there in host.embed_rename.items():
+        if name in out:
+            out[there] = out.pop(name)
+    url = endpoint(host, to.base_url, to.model, "embeddings")
+    return [Call(url, key_header(host, to.api_key), out, False, tuple(changed))]
+
+
+def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
+    """Vectors in the order of their indexes, and the prompt's tokens (0 where the host does not count)."""
+    [body] = answers
+    if not isinstance(body, dict):
+        raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
+    refuse_errors("", body)
+    data = sorted(body["data"], key=lambda each: each.get("index") or 0)
+    tokens = (body.get("usage") or {}).get("prompt_tokens")
+    vectors = (each["embedding"] for each in data)
+    if to.host.embed_int8:
+        vectors = (_from_int8(vector) for vector in vectors)
+    return vectors, tokens if isinstance(tokens, int) else 0
+
+
+def _from_int8(vector: str) -> list[float]:
+    data = b64decode(vector, validate=True)
+    return of_length_one(struct.unpack(f"{len(data)}b", data))
+
+
+def of_length_one(vector: Sequence[float]) -> list[float]:
+    """The vector as OpenAI's are: of length 1, because clients compare by dot product."""
+    length = sqrt(sum(value * value for value in vector))
+    exact = not length or abs(length - 1) < 1e-3
+    return list(vector) if exact else [value / length for value in vector]

@@ -1,0 +1,39 @@
+"""The exchange of an embeddings request with one upstream: its calls, one after the other, answered whole."""
+
+from typing import Any
+
+from gateway.schema import Server
+from providers import embeddings, wire
+from providers.contract import Call, Json, Upstream
+from providers.errors import BadOutput
+
+from .http import Upstreams, read_whole
+from .upstream import Exchange, answered
+
+
+def prepared(body: Json, to: Upstream) -> Call:
+    """The first call, which brings the others, and the request, as its state. Raises Unsupported, NoSuchModel."""
+    first, *more = embeddings.calls(body, to)
+    return first._replace(state=(body, more))
+
+
+async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+    """The whole answer, of all calls. Raises Failure."""
+    body, more = exchange.call.state
+    answers = [await _made(exchange, http, limits)]
+    for call in more:
+        exchange.call = call
+        answers.append(await _made(exchange, http, limits))
+    return embeddings.answer(body, exchange.to, answers)
+
+
+async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
+    answer = await answered(exchange, http, limits)
+    try:
+        data = await read_whole(answer, limits.max_answer)
+    finally:
+        answer.close()
+    try:
+        return wire.decode(data)
+    except ValueError:
+        raise BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None

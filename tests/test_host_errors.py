@@ -1,0 +1,209 @@
+"""How hosts say that something went wrong, and what a client hears: status, type, code, param, Retry-After."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from process import Process
+from scripted import Upstream as Scripted
+from scripted import answer, chunked, sse, stream
+
+from providers import openai
+from providers.contract import Call, Json, Upstream
+from providers.errors import Failure, NoSuchModel
+from providers.hosts import HOSTS
+from providers.sse import Decoder
+
+KEY = "The upstream refused this server's credentials. Tell the operator of this server."
+QUOTA = "The upstream account of this server has no quota left. Tell the operator of this server."
+LONG = "This model's maximum context length is 9 tokens."
+
+
+def wrapped(message: str = "No.", **more: Any) -> Json:
+    return {"error": {"message": message, **more}}
+
+
+# Host, status and body as they come → status, type, code, param, message.
+BODIES: list[tuple[str, int, Any, tuple[int, str, str | None, str | None, str]]] = [
+    ("openai", 400, wrapped(type="invalid_request_error", param="tools[0]", code="invalid_value"),
+     (400, "invalid_request_error", "invalid_value", "tools[0]", "No.")),
+    ("openai", 401, wrapped("Incorrect API key provided: sk-abc123.", code="invalid_api_key"),
+     (502, "server_error", "upstream_auth_error", None, KEY)),
+    ("openai", 403, wrapped("You are not allowed to sample from this model", code=None),
+     (403, "invalid_request_error", "permission_denied", None, "You are not allowed to sample from this model")),
+    ("openai", 404, wrapped(code="model_not_found"), (404, "invalid_request_error", "model_not_found", "model", "No.")),
+    ("openai", 429, wrapped("Limit for m in organization org-AbC123xyz reached.", code="rate_limit_exceeded", type="tokens"),
+     (429, "rate_limit_error", "rate_limit_exceeded", None, "Limit for m in organization … reached.")),
+    ("openai", 429, wrapped(code="insufficient_quota", type="insufficient_quota"),
+     (503, "server_error", "upstream_quota_exhausted", None, QUOTA)),
+    ("openai", 500, wrapped(type="server_error"), (502, "server_error", "upstream_error", None, "No.")),
+    ("openai", 503, "upstream connect error or disconnect/reset before headers",
+     (503, "server_error", "overloaded", None, "upstream connect error or disconnect/reset before headers")),
+    ("openai", 400, wrapped("Your input exceeds the context window of this model.", param="input",
+                            code="context_length_exceeded"),
+     (400, "invalid_request_error", "context_length_exceeded", "messages",
+      "Your input exceeds the context window of this model.")),
+    ("openai", 400, wrapped("The requested model 'x' does not exist.", param="model", code="model_not_found"),
+     (404, "invalid_request_error", "model_not_found", "model", "The requested model 'x' does not exist.")),
+    ("azure", 404, wrapped(code="DeploymentNotFound"), (404, "invalid_request_error", "model_not_found", "model", "No.")),
+    ("azure", 404, wrapped("Resource not found", code="404"),
+     (404, "invalid_request_error", "model_not_found", "model", "Resource not found")),
+    ("azure", 401, wrapped("Access denied due to invalid subscription key.", code="401"),
+     (502, "server_error", "upstream_auth_error", None, KEY)),
+    ("deepseek", 400, wrapped(LONG, type="invalid_request_error", param=None, code="invalid_request_error"),
+     (400, "invalid_request_error", "context_length_exceeded", "messages", LONG)),
+    ("deepseek", 402, wrapped("Insufficient Balance"), (503, "server_error", "upstream_quota_exhausted", None, QUOTA)),
+    ("deepseek", 422, wrapped(param="temperature"), (400, "invalid_request_error", None, "temperature", "No.")),
+    ("groq", 400, wrapped(code="model_decommissioned", type="invalid_request_error"),
+     (404, "invalid_request_error", "model_not_found", "model", "No.")),
+    ("groq", 400, wrapped(code="tool_use_failed", failed_generation="{"),
+     (400, "invalid_request_error", "tool_use_failed", None, "No.")),
+    ("mistral", 400, {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "code": "1500"},
+     (404, "invalid_request_error", "model_not_found", "model", "Invalid model: x")),
+    ("mistral", 422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+     (400, "invalid_request_error", None, "seed", "Extra inputs are not permitted")),
+    ("mistral", 401, {"detail": "Unauthorized"}, (502, "server_error", "upstream_auth_error", None, KEY)),
+    ("openrouter", 402, wrapped("Insufficient credits", code=402),
+     (503, "server_error", "upstream_quota_exhausted", None, QUOTA)),
+    ("openrouter", 400, wrapped("Provider returned error", code=400, metadata={
+        "provider_name": "OpenAI", "raw": '{"error": {"message": "Expected >= 16 tokens."}}'}),
+     (400, "invalid_request_error", None, None, "Expected >= 16 tokens.")),
+    ("openrouter", 400, wrapped("Provider returned error", code=400, metadata={"raw": "not JSON"}),
+     (400, "invalid_request_error", None, None, "not JSON")),
+    ("openrouter", 403, wrapped("Provider returned error", code=403, metadata={"raw": '{"error": "Moderated."}'}),
+     (403, "invalid_request_error", "permission_denied", None, "Moderated.")),
+    ("openrouter", 408, wrapped(code=408), (408, "invalid_request_error", "request_timeout", None, "No.")),
+    ("xai", 404, {"code": "Some requested entity was not found", "error": "The model grok-beta was deprecated."},
+     (404, "invalid_request_error", "model_not_found", "model", "The model grok-beta was deprecated.")),
+    ("zhipu", 429, {"error": {"code": "1305", "message": "Overloaded."}},
+     (429, "rate_limit_error", "rate_limit_exceeded", None, "Overloaded.")),
+    ("huggingface", 401, {"error": "Invalid username or password."},
+     (502, "server_error", "upstream_auth_error", None, KEY)),
+    ("cerebras", 429, {"code": "request_quota_exceeded", "message": "Too many.", "param": "quota",
+                       "type": "too_many_requests_error"},
+     (429, "rate_limit_error", "rate_limit_exceeded", None, "Too many.")),
+    ("perplexity", 401, wrapped("Invalid API key provided.", type="invalid_api_key", code=401),
+     (502, "server_error", "upstream_auth_error", None, KEY)),
+    ("ollama", 404, wrapped("model 'x' not found", type="not_found_error", param=None, code=None),
+     (404, "invalid_request_error", "model_not_found", "model", "model 'x' not found")),
+    ("ollama", 400, wrapped("prompt too long; exceeded max context length by 9 tokens", type="invalid_request_error"),
+     (400, "invalid_request_error", "context_length_exceeded", "messages",
+      "prompt too long; exceeded max context length by 9 tokens")),
+    ("vllm", 400, {"object": "error", "message": "No.", "type": "BadRequestError", "param": None, "code": 400},
+     (400, "invalid_request_error", None, None, "No.")),
+    ("together", 500, {"id": "x", "error": {"message": "Internal server error", "type": "server_error"}},
+     (502, "server_error", "upstream_error", None, "Internal server error")),
+    ("openai", 502, "<html><body>Bad gateway of example.internal</body></html>",
+     (502, "server_error", "upstream_error", None, "The upstream answered with HTTP status 502.")),
+    ("openai", 413, "", (413, "invalid_request_error", "request_too_large", None,
+                         "The upstream answered with HTTP status 413.")),
+    ("openai", 529, [wrapped()], (503, "server_error", "overloaded", None, "No.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "status", "body", "expected"), BODIES)
+def test_an_error_body(
+    host: str, status: int, body: Any, expected: tuple[int, str, str | None, str | None, str]
+) -> None:
+    raw = body if isinstance(body, str) else json.dumps(body)
+    failure = openai.error(status, raw.encode())
+    found = failure.body()["error"]
+    assert (failure.status, found["type"], found["code"], found["param"], found["message"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [({"Retry-After": "7"}, "7"), ({"Retry-After": "0.2"}, "1"), ({"Retry-After": "soon"}, None), ({}, None)],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_retry_after(
+    server: Process,
+    http: httpx.Client,
+    scripted: Callable[..., str],
+    header: dict[str, str],
+    expected: str | None,
+    streamed: bool,
+) -> None:
+    name = scripted(answer(wrapped(code="rate_limit_exceeded"), 429, headers=header))
+    ask = {"model": f"up/{name}", "messages": [{"role": "user", "content": "hi"}], "stream": streamed}
+    found = http.post(f"{server.url}/chat/completions", json=ask)
+    assert found.status_code == 429
+    assert found.headers.get("Retry-After") == expected
+
+
+def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scripted: Callable[..., str]) -> None:
+    """What lets retired names live on: OpenAI's, Groq's and Azure's ways of saying so."""
+    for body, status in ((wrapped(code="model_not_found"), 404), (wrapped(code="model_decommissioned"), 400),
+                         (wrapped(code="DeploymentNotFound"), 404), (wrapped(code="model_not_found"), 400)):  # fmt: skip
+        failure = openai.error(status, json.dumps(body).encode())
+        assert isinstance(failure, NoSuchModel)
+        assert failure.elsewhere
+
+
+# Inside a 200
+
+CHUNK = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}]}
+FAILED = b'{"error": {"message": "Failed.", "type": "server_error", "code": null}}'
+IN_BAND: list[tuple[str, bytes, tuple[int, str | None, str]]] = [
+    ("openrouter", b'data: {"id": "x", "error": {"code": 400, "message": "Token limit reached"}, "choices": '
+     b'[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]}\n\n', (400, None, "Token limit reached")),
+    ("openrouter", b'data: {"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": "Gone."}}]}\n\n',
+     (502, "upstream_error", "Gone.")),
+    ("groq", b'event: error\ndata: {"error": {"message": "Bad call.", "type": "invalid_request_error", "code": '
+     b'"tool_use_failed", "failed_generation": "{", "status_code": 400}}\n\n', (400, "tool_use_failed", "Bad call.")),
+    ("groq", b'data: {"choices": [], "x_groq": {"error": "over capacity"}}\n\n', (502, "upstream_error", "over capacity")),
+    ("vllm", b'data: {"object": "error", "message": "Died.", "type": "InternalServerError", "code": 500}\n\n',
+     (502, "upstream_error", "Died.")),
+    ("vllm", b"data: " + FAILED + b"\n\n", (502, "upstream_error", "Failed.")),
+    ("llamacpp", b"error: " + FAILED + b"\n\n", (502, "upstream_error", "Failed.")),
+    ("llamacpp", b"error: out of memory\n\n", (502, "upstream_error", "out of memory")),
+    ("deepseek", b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "insufficient_system_resource"}]}\n\n',
+     (503, "overloaded", "The upstream ran out of resources while answering. Try again later.")),
+    ("mistral", b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}\n\n',
+     (502, "upstream_error", "The upstream failed while answering.")),
+    ("ollama", b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}\n\n',
+     (502, "upstream_truncated", "The upstream closed the stream before completion.")),
+    ("ollama", b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "load"}]}\n\n',
+     (502, "upstream_truncated", "The upstream closed the stream before completion.")),
+    ("azure", b'data: {"error": {"message": "Filtered.", "code": "content_filter", "status": 400}}\n\n',
+     (400, "content_filter", "Filtered.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "wrong", "expected"), IN_BAND)
+@pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"])
+@pytest.mark.parametrize("size", [1, 7, None])
+def test_an_error_inside_a_stream(
+    host: str, wrong: bytes, expected: tuple[int, str | None, str], done: bytes, size: int | None
+) -> None:
+    """86, 88, 92 and the like: after a first word, before [DONE] or the end."""
+    if done and expected[1] == "upstream_truncated" and b"load" not in wrong:
+        return  # [DONE] after an empty delta is an end
+    raw = b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + wrong + done
+    to = Upstream(host, "m", host=HOSTS[host])
+    decoder, translator = Decoder(), openai.stream(Call("", {}, {}, True), to)
+    chunks: list[Json] = []
+    with pytest.raises(Failure) as failed:
+        for at in range(0, len(raw), size or len(raw)):
+            for event in decoder.feed(raw[at : at + (size or len(raw))]):
+                chunks += translator.send(event)
+        translator.send(None)
+    assert (failed.value.status, failed.value.code, failed.value.message) == expected
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "Hi"}
+    assert not any(choice["finish_reason"] for chunk in chunks for choice in chunk["choices"])
+
+
+def test_the_client_of_a_broken_stream_hears_of_it_and_of_no_end(
+    server: Process, http: httpx.Client, scripted: Callable[..., str]
+) -> None:
+    for host, wrong, (_, code, message) in IN_BAND:
+        # The pause lets the first word out: what comes with it in one read would only be an HTTP error.
+        name = scripted([*stream(sse(CHUNK, done=False), end=False), 0.05, *chunked(wrong)])
+        ask = {"model": f"up/{name}", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        events = http.post(f"{server.url}/chat/completions", json=ask).text.strip().split("\n\n")
+        assert json.loads(events[0].removeprefix("data: "))["choices"][0]["delta"]["content"] == "Hi", host
+        last = json.loads(events[-1].removeprefix("data: "))["error"]
+        assert (last["code"], last["message"]) == (code, message), host
+        assert "[DONE]" not in "".join(events)

@@ -1,0 +1,205 @@
+"""A user's own hosts: three lines of YAML, rows to start from, any field of a row overridden, mistakes found."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+from process import Process, config
+from scripted import Upstream, answer, sse, stream
+
+from gateway.config import ConfigError, Settings, load
+from providers import openai
+from providers.hosts import HOSTS, Host
+
+FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
+ROW = """
+providers:
+  mine:
+    host: vllm
+    base_url: "https://llm.example.com/v1"
+    row:
+      %s
+"""
+# A value for every field, as YAML, and what it is read as.
+FIELDS: dict[str, tuple[str, Any]] = {
+    "key_variable": ("MINE_KEY", "MINE_KEY"),
+    "auth": ('"x-key: {key}"', "x-key: {key}"),
+    "path": ('"/{model}/{operation}"', "/{model}/{operation}"),
+    "query": ('{api-version: 1.10, "n": no}', {"api-version": "1.10", "n": "no"}),
+    "free": ("false", False),
+    "usage": ("no", False),
+    "openai_rules": ("true", True),
+    "responses": ("yes", True),
+    "rename": ("{seed: random_seed}", {"seed": "random_seed"}),
+    "embed_rename": ("{dimensions: size}", {"dimensions": "size"}),
+    "drop": ("[seed, user]", ("seed", "user")),
+    "refuse": ("[]", ()),
+    "clamp": ("{temperature: [0, 1]}", {"temperature": (0.0, 1.0)}),
+    "efforts": ("{minimal: low}", {"minimal": "low"}),
+    "effort": ("[reasoning, effort]", ("reasoning", "effort")),
+    "thinking": ("{chat_template_kwargs: {thinking: true}}", {"chat_template_kwargs": {"thinking": True}}),
+    "no_thinking": ("{budget: 0}", {"budget": 0}),
+    "expose": ("{include_reasoning: true}", {"include_reasoning": True}),
+    "json_schema": ("false", False),
+    "custom_tools": ("true", True),
+    "strict_tools": ("off", False),
+    "tool_choice": ("{required: any}", {"required": "any"}),
+    "forced_tools": ("no", "no"),
+    "tool_ids": ("nine", "nine"),
+    "roles": ("{developer: user}", {"developer": "user"}),
+    "merge_system": ("false", False),
+    "join_text": ("true", True),
+    "null_content": ("false", False),
+    "strip": ("[refusal, audio]", frozenset({"refusal", "audio"})),
+    "reasoning_key": ("thought", "thought"),
+    "reasoning_back": ("true", True),
+    "inline_images": ("true", True),
+    "images": ("[image/png]", ("image/png",)),
+    "embed_int8": ("true", True),
+    "think_tags": ("false", False),
+}
+
+
+def settings(text: str, **environment: str) -> Settings:
+    return load(text, environment, FACTS)
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as wrong:
+        settings(text)
+    return str(wrong.value).splitlines()
+
+
+def test_every_field_of_a_row_can_be_overridden() -> None:
+    elsewhere = {"protocol", "base_url"}
+    assert FIELDS.keys() | elsewhere == {field.name for field in dataclasses.fields(Host)}
+    for name, (text, value) in FIELDS.items():
+        more = "\n    api_key: k\n    row:" if name == "key_variable" else "\n    row:"
+        host = settings(ROW.replace("\n    row:", more) % f"{name}: {text}").providers["mine"].host
+        assert host == dataclasses.replace(HOSTS["vllm"], **{name: value}), name
+
+
+def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
+    lines = [
+        "forced_tool: no",
+        "forced_tools: maybe",
+        "clamp: {temperature: [0]}",
+        "drop: seed",
+        "base_url: http://x",
+        "protocol: openai",
+        "auth: Bearer",
+        'path: "/{models}"',
+        "usage: perhaps",
+        "rename: [a]",
+        "strip: {a: b}",
+    ]
+    here = "config.yaml:{}: providers.mine.row."
+    assert mistakes(ROW % "\n      ".join(lines)) == [
+        here.format(7) + "forced_tool: unknown key; did you mean 'forced_tools'?",
+        here.format(8) + "forced_tools: expected yes or without_thinking or no or none",
+        here.format(9) + "clamp.temperature: expected a list of 2",
+        here.format(10) + "drop: expected a list ([a, b] or lines with '- ')",
+        here.format(11) + "base_url: belongs one level up, beside 'row'",
+        here.format(12) + "protocol: belongs one level up, beside 'row'",
+        here.format(13) + 'auth: expected a header with the placeholder {key}, such as "api-key: {key}"',
+        here.format(14) + "path: may only hold the placeholders {model} and {operation}",
+        here.format(15) + "usage: expected true or false",
+        here.format(16) + "rename: expected a mapping (key: value)",
+        here.format(17) + "strip: expected a list ([a, b] or lines with '- ')",
+    ]
+
+
+@pytest.mark.parametrize("auth", ["api-key: fixed", "{key}", "Authorization: Bearer {token}", "a: {", "{key}: a"])
+def test_a_header_that_would_not_carry_the_key(auth: str) -> None:
+    assert "expected a header with the placeholder {key}" in mistakes(ROW % f'auth: "{auth}"')[0]
+
+
+def test_the_user_s_own_key_variable_is_named() -> None:
+    assert mistakes(ROW % "key_variable: MINE_KEY") == [
+        "config.yaml:3: providers.mine: the key 'api_key' is missing; for example \"${MINE_KEY}\""
+    ]
+
+
+def test_a_host_that_is_not_known() -> None:
+    assert mistakes("providers:\n  mine: {host: vlm, base_url: 'http://x'}") == [
+        "config.yaml:2: providers.mine.host: there is no host 'vlm'; did you mean 'vllm'?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["ollama", "vllm", "llamacpp", "lmstudio", "echo"])
+def test_local_servers_need_no_key(name: str) -> None:
+    found = settings(f"providers:\n  {name}:\n").providers[name]
+    assert (found.api_key, found.base_url, found.host) == ("", HOSTS[name].base_url, HOSTS[name])
+
+
+@pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if host.key_variable])
+def test_other_hosts_need_their_key(name: str) -> None:
+    base = "" if HOSTS[name].base_url else 'base_url: "https://x.example.com"'
+    assert mistakes(f"providers:\n  {name}: {{{base}}}\n") == [
+        f"config.yaml:2: providers.{name}: the key 'api_key' is missing; for example \"${{{HOSTS[name].key_variable}}}\""
+    ]
+
+
+def test_azure() -> None:
+    text = 'providers:\n  azure: {base_url: "https://me.openai.azure.com/", api_key: "${AZURE}"}\n'
+    to = settings(text, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
+    call = openai.request({"model": "azure/my-gpt", "messages": [{"role": "user", "content": "hi"}]}, to)
+    assert call.url == ("https://me.openai.azure.com/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21")
+    assert call.headers == {"api-key": "k"}
+    assert call.body == {"model": "my-gpt", "messages": [{"role": "user", "content": "hi"}]}
+    newer = text.replace('"}', '", row: {query: {api-version: 2026-10-01-preview}}}')
+    to = settings(newer, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
+    assert openai.request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
+    assert mistakes("providers:\n  azure: {api_key: k}") == [
+        'config.yaml:2: providers.azure.base_url: the URL is missing; for example "https://llm.example.com/v1"'
+    ]
+
+
+def test_an_unset_address_or_key_turns_a_provider_off() -> None:
+    text = """
+providers:
+  ollama: {base_url: "${OLLAMA}"}
+  azure: {base_url: "${AZURE_URL}", api_key: "${AZURE_KEY}"}
+  groq: {api_key: "${GROQ}"}
+models:
+  llama: ollama/llama3.1
+"""
+    off = settings(text, AZURE_KEY="k")
+    assert off.off == {"ollama": "OLLAMA", "azure": "AZURE_URL", "groq": "GROQ"}
+    assert list(off.providers) == []
+    assert settings(text).off["azure"] == "AZURE_URL and AZURE_KEY"
+    on = settings(text, OLLAMA="http://127.0.0.1:11434/v1", GROQ="g", AZURE_URL="https://a.example.com")
+    assert list(on.providers) == ["ollama", "groq"]
+    assert [target.to.model for target in on.routes.find("llama", ("*",))] == ["llama3.1"]
+
+
+def test_a_made_up_host_in_three_lines(upstream: Upstream, scripted: Callable[..., str]) -> None:
+    """The real process, a provider of three lines, and a peculiarity that its row knows."""
+    whole = {"choices": [{"message": {"content": "<think>Hm.</think>\n\nHi!"}, "finish_reason": "stop"}]}
+    pieces = [
+        {"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("<th", "ink>Hm.</", "think>\n\nHi", "!")
+    ]
+    finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    name = scripted(answer(whole), stream(sse(*pieces, finish)))
+    three = f"""
+  made-up:
+    host: vllm
+    base_url: "{upstream.url}/made/up"
+    row: {{think_tags: true, roles: {{developer: user}}}}
+"""
+    text = config(upstream).replace("\nmodels:", f"{three}models:")
+    with Process(text) as server, OpenAI(base_url=server.url, api_key="-", max_retries=0) as sdk:
+        ask: Any = {"model": f"made-up/{name}", "messages": [{"role": "developer", "content": "Hello"}]}
+        message: Any = sdk.chat.completions.create(**ask).choices[0].message
+        assert (message.content, message.reasoning_content) == ("Hi!", "Hm.")
+        deltas: list[Any] = [c.choices[0].delta for c in sdk.chat.completions.create(**ask, stream=True) if c.choices]
+        assert "".join(delta.content or "" for delta in deltas) == "Hi!"
+        assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "Hm."
+    first, second = upstream.of(name)
+    assert first.path == second.path == "/made/up/chat/completions"
+    assert "authorization" not in first.headers
+    assert first.json == {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
+    assert second.json == first.json | {"stream": True, "stream_options": {"include_usage": True}}
