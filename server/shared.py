@@ -19,7 +19,7 @@ from gateway.limits import Limits, Reservation, Standing, over_budget, period_at
 from gateway.schema import State
 from providers.errors import Overloaded
 
-from . import logs
+from . import logs, scripts
 from .limiters import Local
 
 LEASE: Final = 60  # seconds
@@ -28,97 +28,6 @@ _PAUSE: Final = 0.5  # seconds until it is tried again
 _TOGETHER: Final = 200  # commands in one pipeline
 _WAITING: Final = 20_000  # settlements kept while Redis is gone
 _TTL: Final = {"day": 3 * 86_400, "month": 40 * 86_400, "total": 0}  # seconds that a period's sum is kept; 0: for ever
-
-# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget.
-_TOOLS: Final = """
-local t = redis.call('TIME')
-local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
-local function window(key, room)
-  local seconds, amounts, total = {}, redis.call('HGETALL', key), 0
-  local by = {}
-  for i = 1, #amounts, 2 do
-    local second, amount = tonumber(amounts[i]), tonumber(amounts[i + 1])
-    if second + 61 <= now then redis.call('HDEL', key, amounts[i])
-    else seconds[#seconds + 1] = second; by[second] = amount; total = total + amount end
-  end
-  table.sort(seconds)
-  local over, wait, reset = total - room, 0, 0
-  for _, second in ipairs(seconds) do
-    reset = math.ceil(second + 61 - now)
-    if over > 0 then wait = reset end
-    over = over - by[second]
-  end
-  return total, wait, reset
-end
-local function book(key, amount)
-  if amount > 0 then
-    redis.call('HINCRBY', key, t[1], amount)
-    redis.call('EXPIRE', key, 120)
-  end
-end
-"""
-_RESERVE: Final = (
-    _TOOLS
-    + """
-local rpm, tpm, most, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local tokens, cost, id, period = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
-for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
-  redis.call('ZREM', KEYS[3], dead)
-  redis.call('HDEL', KEYS[4], dead)
-end
-local heldTokens, heldCost = 0, 0
-if tpm > 0 or budget > 0 then
-  for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
-    local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
-    heldTokens = heldTokens + tonumber(a)
-    if of == period then heldCost = heldCost + tonumber(b) end
-  end
-end
-local spent = 0
-if budget > 0 then
-  if redis.call('SETNX', KEYS[5], ARGV[9]) == 1 and tonumber(ARGV[10]) > 0 then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
-  spent = tonumber(redis.call('GET', KEYS[5]))
-end
-local sent, waitSent, resetSent = window(KEYS[1], rpm - 1)
-local used, waitUsed, resetUsed = window(KEYS[2], tpm - heldTokens - tokens)
-local verdict, wait = 'ok', 0
-if most > 0 and redis.call('ZCARD', KEYS[3]) >= most then verdict, wait = 'concurrency', 1
-elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
-elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
-elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
-else
-  if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
-  redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
-  redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. period)
-  redis.call('EXPIRE', KEYS[3], 86400)
-  redis.call('EXPIRE', KEYS[4], 86400)
-  heldTokens = heldTokens + tokens
-end
-return {verdict, wait, sent, resetSent, used + heldTokens, math.max(resetUsed, heldTokens > 0 and 1 or 0), spent, heldCost}
-"""
-)
-_SETTLE: Final = (
-    _TOOLS
-    + """
-local id, tokens, cost, tpm, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if not redis.call('SET', KEYS[6], '1', 'NX', 'EX', 300) then return -1 end
-redis.call('ZREM', KEYS[3], id)
-redis.call('HDEL', KEYS[4], id)
-if tpm > 0 then book(KEYS[2], tokens) end
-if cost == 0 then return -1 end
-redis.call('SETNX', KEYS[5], ARGV[6])
-local spent = redis.call('INCRBY', KEYS[5], cost)
-if ttl > 0 then redis.call('EXPIRE', KEYS[5], ttl) end
-return spent
-"""
-)
-_RENEW: Final = (
-    _TOOLS
-    + """
-for i = 2, #ARGV do redis.call('ZADD', KEYS[3], 'XX', string.format('%.3f', now + tonumber(ARGV[1])), ARGV[i]) end
-return 1
-"""
-)
 
 
 class _Command(NamedTuple):
@@ -180,7 +89,7 @@ class Shared:
         known = self._seed(name, period, wall)
         arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE)
         answer = asyncio.get_running_loop().create_future()
-        self._put(_Command(_RESERVE, self._keys(name, reservation), arguments, answer))
+        self._put(_Command(scripts.RESERVE, self._keys(name, reservation), arguments, answer))
         self._running[name].add(reservation.id)
         try:
             verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
@@ -230,7 +139,7 @@ class Shared:
         period = reservation.period
         seed = self._seed(name, period, time.time())
         arguments = reservation.id, tokens, cost, limits.tpm, _TTL[limits.period], seed
-        self._put(_Command(_SETTLE, self._keys(name, reservation), arguments, spent=(name, period)))
+        self._put(_Command(scripts.SETTLE, self._keys(name, reservation), arguments, spent=(name, period)))
 
     def _seed(self, name: str, period: str, wall: float) -> int:
         """What a budget's sum is to go on from, should Redis not know: what it said last, else what the books say."""
@@ -266,7 +175,7 @@ class Shared:
         """Book what has ended, if Redis takes it."""
         if not self._gone:
             last = asyncio.get_running_loop().create_future()
-            self._put(_Command(_RENEW, self._keys("", Reservation(0, 0, "")), (LEASE,), last))
+            self._put(_Command(scripts.RENEW, self._keys("", Reservation(0, 0, "")), (LEASE,), last))
             with suppress(TimeoutError, Unreachable):
                 await asyncio.wait_for(last, _TIMEOUT)
         for task in self._tasks:
@@ -350,7 +259,7 @@ class Shared:
             await asyncio.sleep(LEASE / 3)
             for name, ids in self._running.items():
                 if ids and not self._gone:
-                    self._put(_Command(_RENEW, self._keys(name, Reservation(0, 0, "")), (LEASE, *ids)))
+                    self._put(_Command(scripts.RENEW, self._keys(name, Reservation(0, 0, "")), (LEASE, *ids)))
 
 
 def _client(url: str) -> Any:

@@ -1,0 +1,94 @@
+"""The Lua that Redis runs for server/shared.py: each script is one decision, and nothing comes between its steps."""
+
+from typing import Final
+
+# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget.
+_TOOLS: Final = """
+local t = redis.call('TIME')
+local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
+local function window(key, room)
+  local seconds, amounts, total = {}, redis.call('HGETALL', key), 0
+  local by = {}
+  for i = 1, #amounts, 2 do
+    local second, amount = tonumber(amounts[i]), tonumber(amounts[i + 1])
+    if second + 61 <= now then redis.call('HDEL', key, amounts[i])
+    else seconds[#seconds + 1] = second; by[second] = amount; total = total + amount end
+  end
+  table.sort(seconds)
+  local over, wait, reset = total - room, 0, 0
+  for _, second in ipairs(seconds) do
+    reset = math.ceil(second + 61 - now)
+    if over > 0 then wait = reset end
+    over = over - by[second]
+  end
+  return total, wait, reset
+end
+local function book(key, amount)
+  if amount > 0 then
+    redis.call('HINCRBY', key, t[1], amount)
+    redis.call('EXPIRE', key, 120)
+  end
+end
+"""
+RESERVE: Final = (
+    _TOOLS
+    + """
+local rpm, tpm, most, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local tokens, cost, id, period = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  redis.call('ZREM', KEYS[3], dead)
+  redis.call('HDEL', KEYS[4], dead)
+end
+local heldTokens, heldCost = 0, 0
+if tpm > 0 or budget > 0 then
+  for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
+    local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
+    heldTokens = heldTokens + tonumber(a)
+    if of == period then heldCost = heldCost + tonumber(b) end
+  end
+end
+local spent = 0
+if budget > 0 then
+  if redis.call('SETNX', KEYS[5], ARGV[9]) == 1 and tonumber(ARGV[10]) > 0 then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
+  spent = tonumber(redis.call('GET', KEYS[5]))
+end
+local sent, waitSent, resetSent = window(KEYS[1], rpm - 1)
+local used, waitUsed, resetUsed = window(KEYS[2], tpm - heldTokens - tokens)
+local verdict, wait = 'ok', 0
+if most > 0 and redis.call('ZCARD', KEYS[3]) >= most then verdict, wait = 'concurrency', 1
+elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
+elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
+elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
+else
+  if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
+  redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
+  redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. period)
+  redis.call('EXPIRE', KEYS[3], 86400)
+  redis.call('EXPIRE', KEYS[4], 86400)
+  heldTokens = heldTokens + tokens
+end
+return {verdict, wait, sent, resetSent, used + heldTokens, math.max(resetUsed, heldTokens > 0 and 1 or 0), spent, heldCost}
+"""
+)
+SETTLE: Final = (
+    _TOOLS
+    + """
+local id, tokens, cost, tpm, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if not redis.call('SET', KEYS[6], '1', 'NX', 'EX', 300) then return -1 end
+redis.call('ZREM', KEYS[3], id)
+redis.call('HDEL', KEYS[4], id)
+if tpm > 0 then book(KEYS[2], tokens) end
+if cost == 0 then return -1 end
+redis.call('SETNX', KEYS[5], ARGV[6])
+local spent = redis.call('INCRBY', KEYS[5], cost)
+if ttl > 0 then redis.call('EXPIRE', KEYS[5], ttl) end
+return spent
+"""
+)
+RENEW: Final = (
+    _TOOLS
+    + """
+for i = 2, #ARGV do redis.call('ZADD', KEYS[3], 'XX', string.format('%.3f', now + tonumber(ARGV[1])), ARGV[i]) end
+return 1
+"""
+)
