@@ -14,18 +14,18 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import lru_cache, partial
 from math import ceil
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import cards, embeddings, legacy, requests
-from gateway.config import Settings
+from gateway.config import Caller, Settings
 from gateway.keeper import Keeper, Watcher
 from gateway.routes import Target, with_defaults
 from gateway.schema import Server
@@ -33,8 +33,9 @@ from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, inspector, logs, page, upstream
+from server import access, books, inspector, logs, page, reports, upstream
 from server import embeddings as vectors
+from server.drain import Drains, Kept
 from server.fetch import Fetcher, inline
 from server.http import Upstreams
 from server.line import Pulse
@@ -46,6 +47,8 @@ SETTINGS = web.AppKey("SETTINGS", Settings)
 HTTP = web.AppKey("HTTP", Upstreams)
 FETCHER = web.AppKey("FETCHER", Fetcher)
 KEEPER = web.AppKey("KEEPER", Keeper)
+BOOKS = web.AppKey("BOOKS", books.Books)
+DRAINS = web.AppKey("DRAINS", Drains)
 PULSE = web.AppKey("PULSE", Pulse)
 LOG = web.AppKey("LOG", logs.Log)
 RECORD: Final = "record"
@@ -60,13 +63,23 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions, streamed or whole."""
     settings = request.app[SETTINGS]
     record: logs.Record = request[RECORD]
-    caller = access.authenticate(request, settings)
-    record.key = caller.name
-    ask = requests.parse(inspector.asked(request, await read_body(request)))
+    caller = identify(request)
+    data = inspector.asked(request, await read_body(request))
+    ask = requests.parse(data)
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
+    # What is opened here is closed by the door, whatever the end.
+    targets = await request.app[BOOKS].open(record, caller, body, len(data), targets)
     return await (stream if record.stream else whole)(request, ask, targets)
+
+
+def identify(request: web.Request) -> Caller:
+    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    caller = access.authenticate(request, request.app[SETTINGS])
+    record: logs.Record = request[RECORD]
+    record.key, record.limits = caller.name, caller.limits
+    return caller
 
 
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -83,7 +96,7 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
     if ask.legacy:
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
-    count(record, body.get("usage"))
+    record.entry.took(body)
     return web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)})
 
 
@@ -101,10 +114,11 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            async with aclosing(rest):
+            drained = Kept(rest, request.app[DRAINS], record) if exchange.to.drain else None
+            async with aclosing(drained or rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
-                async for batch in rest:
+                async for batch in chunks:
                     if data := frames.of(batch):
                         await line.write(data)
             if frames.watcher is not None:
@@ -113,6 +127,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
         except ConnectionError:
             raise
         except Exception as error:
+            record.entry.broke(error)
             if not line.open:
                 raise
             failure = error if isinstance(error, Failure) else fault(record)
@@ -128,14 +143,14 @@ async def first_that_answers(
     request: web.Request,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
-    answer: Callable[[Exchange, Upstreams, Server], Awaitable[T]],
+    answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
     """The first target that gives an answer (`once` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
     app = request.app
-    settings = app[SETTINGS]
+    settings, entry = app[SETTINGS], request[RECORD].entry
     trace = inspector.trace_of(request)
     last: Failure = NoSuchModel("No provider serves this model.", param="model")
     for target in targets:
@@ -148,9 +163,11 @@ async def first_that_answers(
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = Exchange(target.to, call, watch=trace.watch if trace else None)
-            return exchange, await answer(exchange, app[HTTP], settings.config.server)
+            exchange = entry.exchange = Exchange(target.to, call, watch=trace.watch if trace else None)
+            work = answer(exchange, app[HTTP], settings.config.server)
+            return exchange, await (app[DRAINS].outlive(work, request[RECORD]) if target.to.drain else work)
         except Failure as failure:
+            entry.failed(failure)
             if trace is not None:
                 trace.failed(f"{target.to.name}/{target.to.model}", failure)
             if not failure.elsewhere:
@@ -190,10 +207,11 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     """The whole answer, put together where the upstream streams it."""
     if not exchange.call.stream:
         return await upstream.whole(exchange, http, limits)
-    chunks: list[Json] = []
+    chunks = exchange.held
     async with aclosing(upstream.chunks(exchange, http, limits)) as batches:
         async for batch in batches:
             chunks += batch
+    exchange.held = []
     return collect(chunks)
 
 
@@ -206,7 +224,7 @@ async def opening(
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
     rest = upstream.chunks(exchange, http, limits)
-    held: list[Json] = []
+    held = exchange.held
     try:
         async for batch in rest:
             held += batch
@@ -215,6 +233,7 @@ async def opening(
     except BaseException:
         await rest.aclose()
         raise
+    exchange.held = []
     return held, rest
 
 
@@ -231,7 +250,7 @@ class Frames:
     """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
 
     def __init__(self, ask: requests.Ask, envelope: Json, record: logs.Record) -> None:
-        self._legacy, self._envelope, self._record = ask.legacy, envelope, record
+        self._legacy, self._envelope, self._entry = ask.legacy, envelope, record.entry
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
         self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
         self.hides = False  # reasoning is not shown
@@ -240,8 +259,9 @@ class Frames:
         """One write's worth of frames; empty when the client is to hear of none of the chunks."""
         data = bytearray()
         for chunk in batch:
+            self._entry.saw(chunk)
             if "usage" in chunk:
-                count(self._record, chunk["usage"])
+                self._entry.usage = chunk["usage"]
                 if not self._usage:
                     continue
             elif self._usage:
@@ -279,11 +299,6 @@ def envelope(kind: str, record: logs.Record) -> Json:
     """What every answer of ours carries. The id is not the upstream's: it may change in mid-stream, and fallback exists."""
     ident = f"chatcmpl-{random.getrandbits(128):032x}"
     return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}
-
-
-def count(record: logs.Record, usage: Json | None) -> None:
-    if usage:
-        record.prompt, record.completion = usage["prompt_tokens"], usage["completion_tokens"]
 
 
 def name_of(exchange: Exchange) -> str:
@@ -338,13 +353,13 @@ async def read_body(request: web.Request) -> bytes:
 
 async def embed(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
-    settings = request.app[SETTINGS]
     record: logs.Record = request[RECORD]
-    caller = access.authenticate(request, settings)
-    record.key = caller.name
-    body = embeddings.parse(inspector.asked(request, await read_body(request)))
+    caller = identify(request)
+    data = inspector.asked(request, await read_body(request))
+    body = embeddings.parse(data)
     record.model = body["model"]
-    targets = settings.routes.find(body["model"], caller.models)
+    targets = request.app[SETTINGS].routes.find(body["model"], caller.models)
+    targets = await request.app[BOOKS].open(record, caller, {**body, "max_tokens": 1}, len(data), targets)
 
     async def prepare(target: Target) -> Call:
         return vectors.prepared(body, target.to)
@@ -352,25 +367,23 @@ async def embed(request: web.Request) -> web.Response:
     exchange, answer = await first_that_answers(request, targets, prepare, vectors.once)
     record.upstream = name_of(exchange)
     record.first = time.monotonic()
-    record.prompt, record.completion = answer["usage"]["prompt_tokens"], 0
+    record.entry.usage = {**answer["usage"], "completion_tokens": 0}
     answer["model"] = record.model
     return web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)})
 
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
-    settings = request.app[SETTINGS]
-    public = settings.routes.public(access.authenticate(request, settings).models)
+    public = request.app[SETTINGS].routes.public(identify(request).models)
     data = [model_card(name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
 
 async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
-    settings = request.app[SETTINGS]
-    caller = access.authenticate(request, settings)
+    caller = identify(request)
     name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, settings.routes.find(name, caller.models)))
+    return web.json_response(model_card(name, request.app[SETTINGS].routes.find(name, caller.models)))
 
 
 def model_card(name: str, targets: list[Target]) -> Json:
@@ -386,6 +399,23 @@ def model_card(name: str, targets: list[Target]) -> Json:
     }
 
 
+async def usage(request: web.Request) -> web.Response:
+    """GET /v1/usage: what the caller has used; what all have, for an admin key."""
+    caller = identify(request)
+    return await reports.usage(request.app[BOOKS], caller, request.query)
+
+
+async def subscription(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
+    return web.json_response(reports.subscription(identify(request)))
+
+
+async def billed(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/usage: what was spent of it."""
+    caller = identify(request)
+    return web.json_response(await reports.billed(request.app[BOOKS], caller, request.query))
+
+
 BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
 
 
@@ -395,8 +425,9 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: the process is alive."""
-    return web.json_response({"status": "ok", "version": VERSION})
+    """GET /healthz: the process is alive; what does not work as it should, if anything."""
+    trouble = request.app[BOOKS].trouble()
+    return web.json_response({"status": "ok", "version": VERSION, **({"trouble": trouble} if trouble else {})})
 
 
 async def home(request: web.Request) -> web.Response:
@@ -440,8 +471,14 @@ def routes() -> list[web.RouteDef]:
     ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
-            table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
-            table.append(web.post(f"{prefix}/embeddings{end}", embed))
+            table += [
+                web.post(f"{prefix}/chat/completions{end}", chat),
+                web.post(f"{prefix}/embeddings{end}", embed),
+                web.get(f"{prefix}/models{end}", models),
+                web.get(f"{prefix}/usage{end}", usage),
+                web.get(f"{prefix}/dashboard/billing/subscription{end}", subscription),
+                web.get(f"{prefix}/dashboard/billing/usage{end}", billed),
+            ]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
     return [*table, web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
 
@@ -463,12 +500,14 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         status, record.code = failure.status, failure.code or failure.type
         failure.message = app[SETTINGS].scrubbed(failure.message)
         return refusal(failure)
-    except (asyncio.CancelledError, ConnectionError):
-        raise
+    except ConnectionError:  # the client left while something was being sent to it
+        return web.Response(status=status)  # which nobody hears
     except Exception:
         status, record.code = 500, "internal_error"
         return refusal(fault(record))
     finally:
+        if record.entry is not None:
+            app[BOOKS].close(record, status)
         app[LOG].request(record, request.method, request.path, status, time.monotonic())
 
 
@@ -495,6 +534,8 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "ModelServer"
+    if request[RECORD].limits is not None:
+        headers.update(request.app[BOOKS].headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request.app[SETTINGS]))
 
@@ -513,13 +554,17 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
 async def resources(app: web.Application) -> AsyncIterator[None]:
     """What lives as long as the server: connections upstream, and the pulse of open streams."""
     server = app[SETTINGS].config.server
+    app[BOOKS] = await books.begin(app[SETTINGS])
+    app[DRAINS] = Drains(app[BOOKS])
     app[PULSE] = Pulse(server)
     app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
     app[FETCHER] = Fetcher(enabled=server.fetch_images)
     yield
+    await app[DRAINS].aclose()
     await app[FETCHER].close()
     await app[HTTP].aclose()
     await app[PULSE].aclose()
+    await app[BOOKS].aclose()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,9 +16,10 @@ from providers.contract import Upstream
 from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
+from .limits import Limits
 from .reader import ConfigError, Reader, guess
 from .routes import Routes
-from .schema import Config, Key, Provider, Route
+from .schema import Config, Key, Provider, Route, State
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
@@ -33,6 +35,10 @@ class Caller:
 
     name: str
     models: tuple[str, ...] = ("*",)
+    limits: Limits | None = None
+    unpriced: bool = True  # may use models whose price is unknown
+    expires: float = 0.0  # Unix time; 0: never
+    disabled: bool = False
     admin: bool = False
 
 
@@ -48,6 +54,7 @@ class Settings:
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
     routes: Routes
+    state: State = State()
 
     def scrubbed(self, text: str) -> str:
         """`text` without the keys of providers: some quote the key that they refuse."""
@@ -74,13 +81,15 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
+    state = _state(config, reader)
     try:
         models = Models.parse(facts, config.facts)
     except ValueError as error:
         reader.note("facts", str(error))
     if reader.problems:
         raise ConfigError(source, reader.problems)
-    return Settings(config, keys, providers, off, Routes(config.models, config.defaults, providers, off, models))
+    routes = Routes(config.models, config.defaults, providers, off, models)
+    return Settings(config, keys, providers, off, routes, state)
 
 
 def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
@@ -103,8 +112,45 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         elif digest in keys:
             reader.note(path, f"is the same key as '{keys[digest].name}'")
         else:
-            keys[digest] = Caller(key.name, key.models, key.admin)
+            keys[digest] = _caller(key, path, config, reader)
     return keys
+
+
+def _caller(key: Key, path: str, config: Config, reader: Reader) -> Caller:
+    limits = Limits(key.rpm, key.tpm, key.concurrency, round(key.budget_usd * 10**6), key.budget_period)
+    if limits.budget and not config.usage.path:
+        reader.note(
+            f"{path}.budget_usd", "a budget must outlive a restart: give usage.path a file, for example usage.db"
+        )
+    return Caller(
+        key.name,
+        key.models,
+        limits if any(limits[:4]) else None,
+        key.unpriced or not limits.budget,
+        _expiry(key.expires, path, reader),
+        key.disabled,
+        key.admin,
+    )
+
+
+def _expiry(text: str, path: str, reader: Reader) -> float:
+    """The Unix time at which a key stops working: the end of a day, or a moment. Without a zone it is UTC."""
+    if not text:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(text) + timedelta(days=len(text) <= len("2027-01-31"))
+    except (ValueError, OverflowError):
+        reader.note(f"{path}.expires", 'expected a date or a time such as "2027-01-31" or "2027-01-31T18:00:00Z"')
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _state(config: Config, reader: Reader) -> State:
+    state = State(url=config.state) if isinstance(config.state, str) else config.state
+    if state.url and urlsplit(state.url).scheme not in ("redis", "rediss", "unix"):
+        path = "state" if isinstance(config.state, str) else "state.url"
+        reader.note(path, "expected an address of Redis such as redis://127.0.0.1:6379/0")
+    return state
 
 
 def _digest(key: Key) -> str:
@@ -146,6 +192,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
             host=row,
             reasoning=given.reasoning,
             options=given.options,
+            drain=given.drain_seconds if given.on_disconnect == "drain" else 0.0,
         )
     return on, off
 

@@ -27,6 +27,10 @@ class PartOf:
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=0, le=10**9)]
+Dollars = Annotated[float, Meta(ge=0, le=100_000)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+Tokens = Annotated[int, Meta(ge=1, le=10**6)]
 
 
 class Timeouts(Section, frozen=True):
@@ -71,7 +75,15 @@ class Key(Section, frozen=True):
     key: str = ""
     sha256: str = ""  # hex
     models: tuple[str, ...] = ("*",)  # public names, patterns allowed
-    admin: bool = False  # may see what all keys did: the inspector
+    rpm: Count = 0  # requests per minute; of this and the next three, 0 is no limit
+    tpm: Count = 0  # tokens per minute, prompt and answer
+    concurrency: Count = 0  # requests at once
+    budget_usd: Dollars = 0.0
+    budget_period: Literal["day", "month", "total"] = "month"  # by UTC
+    unpriced: bool = False  # with a budget: whether models of unknown price may be used; they cost the budget nothing
+    expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
+    disabled: bool = False
+    admin: bool = False  # sees what all keys used, and the inspector
 
 
 class Provider(Section, frozen=True):
@@ -85,6 +97,9 @@ class Provider(Section, frozen=True):
     # fields of the row of hosts.py to replace, each as a whole
     row: Annotated[dict[str, Any], PartOf(Host, ("protocol", "base_url"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
+    # when a client leaves: cancel the upstream's answer, or read on, for at most drain_seconds, to learn what it costs
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    drain_seconds: Seconds = 60.0
 
 
 class Route(Section, frozen=True):
@@ -102,6 +117,23 @@ class Inspector(Section, frozen=True):
     max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
 
 
+class Usage(Section, frozen=True):
+    """The books: one row per request."""
+
+    path: str = ""  # the SQLite file, relative to this file's folder; "": none is kept
+    retention_days: Days = 90  # rows older than this are deleted; the sums of each day stay
+    fail_closed: bool = False  # refuse requests while rows cannot be written
+    reserve_tokens: Tokens = 4096  # reserved for the answer to a request that names no max_tokens
+
+
+class State(Section, frozen=True):
+    """Where limits are counted when several processes share them."""
+
+    url: str = ""  # redis://… or rediss://…; "": in this process
+    when_gone: Literal["closed", "open"] = "closed"  # refuse limited keys (503), or count in each process
+    prefix: str = "modelserver"  # of the names in Redis
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -113,3 +145,5 @@ class Config(Section, frozen=True):
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: Inspector = Inspector()
     facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
+    usage: Usage = Usage()
+    state: str | State = State()  # a text is its url

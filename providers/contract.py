@@ -35,6 +35,7 @@ class Upstream:
     facts: Model = Model()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
+    drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
 
 
 class Step(NamedTuple):

@@ -13,6 +13,7 @@ Failure                     status  type                   code                 
   Conflict                    409   invalid_request_error  conflict                    yes
   TooLarge                    413   invalid_request_error  request_too_large           no
   Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
+    Exhausted                 429   rate_limit_error       budget_exceeded             no
   UpstreamFailed              502   server_error           upstream_error              yes
     Truncated                 502   server_error           upstream_truncated          yes
     BadOutput                 502   server_error           upstream_bad_output         yes
@@ -106,6 +107,12 @@ class TooLarge(Failure):
 
 class Throttled(Failure):
     status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
+
+
+class Exhausted(Throttled):
+    """A limit of this server's own that a few seconds will not lift: SDKs are not to try again."""
+
+    code, elsewhere, again = "budget_exceeded", False, False
 
 
 class UpstreamFailed(Failure):

@@ -7,6 +7,7 @@ A web page can POST to localhost without asking (as text/plain, without prefligh
 import hashlib
 import ipaddress
 import re
+import time
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -50,6 +51,10 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     caller = settings.keys.get(hashlib.sha256((token or other).encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
         raise BadKey("Invalid API key")
+    if caller.disabled:
+        raise BadKey("This API key is disabled. Ask the operator of this server.", code="key_disabled")
+    if caller.expires and time.time() >= caller.expires:
+        raise BadKey("This API key has expired. Ask the operator of this server for a new one.", code="key_expired")
     return caller
 
 

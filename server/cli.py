@@ -4,10 +4,14 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import hashlib
+import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 
@@ -30,6 +34,9 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
     """Run the command that sys.argv names; returns the exit code."""
     arguments = _parser(version).parse_args()
     try:
+        if arguments.command == "keygen":
+            print(_new_key(arguments.name))
+            return 0
         settings = _settings(arguments)
         if arguments.command == "check":
             print(f"{arguments.config}: no mistakes. {_summary(settings)}")
@@ -71,6 +78,8 @@ def _parser(version: str) -> argparse.ArgumentParser:
     again.add_argument("--port", type=int)
     commands.add_parser("serve", parents=[again], help="serve (the default)")
     commands.add_parser("check", parents=[again], help="check the configuration and start nothing")
+    key = commands.add_parser("keygen", help="make a client key and the line of the configuration that lets it in")
+    key.add_argument("name", metavar="NAME", help="what the log and the books call its owner")
     question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
     question.add_argument("question")
     question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
@@ -78,6 +87,15 @@ def _parser(version: str) -> argparse.ArgumentParser:
         "-k", "--key", default=os.environ.get("MODELSERVER_KEY", ""), help="the client key (default: $MODELSERVER_KEY)"
     )
     return parser
+
+
+def _new_key(name: str) -> str:
+    """A key, to be shown once, and its line for config.yaml, which holds only the digest."""
+    key = f"sk-ms-{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return (
+        f"{key}\n\nShown once: keep it. In config.yaml, under keys:\n  - {{name: {json.dumps(name)}, sha256: {digest}}}"
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -88,12 +106,15 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise OSError(f"{path} is not UTF-8 text") from None
     facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
     settings = load(text, os.environ, facts, path.name)
+    config = settings.config
+    if config.usage.path:
+        usage = msgspec.structs.replace(config.usage, path=str(path.resolve().parent / config.usage.path))
+        config = msgspec.structs.replace(config, usage=usage)
     given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
-    if not given:
-        return settings
-    server = msgspec.convert({**msgspec.to_builtins(settings.config.server), **given}, Server)
-    config = msgspec.structs.replace(settings.config, server=server)
-    return Settings(config, settings.keys, settings.providers, settings.off, settings.routes)
+    if given:
+        server = msgspec.convert({**msgspec.to_builtins(config.server), **given}, Server)
+        config = msgspec.structs.replace(config, server=server)
+    return replace(settings, config=config)
 
 
 def _refuse_open_door(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gateway.limits import Limits
 from providers import wire
 
 LOGGER: Final = logging.getLogger("modelserver")
@@ -38,6 +39,8 @@ class Record:
     prompt: int | None = None
     completion: int | None = None
     code: str = ""  # of the error, if any
+    limits: Limits | None = None  # of the caller's key
+    entry: Any = None  # of the books (books.Entry), once the request has been let in
 
 
 _Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread

@@ -1,7 +1,7 @@
 """One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from math import ceil
 from time import time
@@ -19,11 +19,12 @@ _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 
 @dataclass(slots=True)
 class Exchange:
-    """A call and, once the upstream has answered, what its headers said."""
+    """A call and, once the upstream has answered, what its headers said. held: chunks that nobody was shown yet."""
 
     to: Upstream
     call: Call
     request_id: str = ""
+    held: list[Json] = field(default_factory=list)
     watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
 
 

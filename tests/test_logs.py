@@ -187,5 +187,7 @@ def test_text_lines_for_people(http: httpx.Client) -> None:
         http.get(f"{server.url}/models/echo%0A00:00:00.000 200 GET /feigned")
         server.stop()
     [line] = [line for line in server.out.splitlines() if ident in line]
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d\.\d{{3}} 200 GET /v1/models/echo request={ident} total_ms=[\d.]+", line)
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d\.\d{{3}} 200 GET /v1/models/echo request={ident} key=anyone total_ms=[\d.]+", line
+    )
     assert not re.search(r"^\S+ 200 GET /feigned", server.out, re.M) and "\x1b" not in server.out

@@ -1,0 +1,376 @@
+"""Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them meet.
+
+One task speaks to Redis: it sends whatever has come together in one pipeline, in order, so that a request that has ended
+is settled before the next one asks. A request holds its reservation by a lease, renewed while its process lives: what a
+dead process held comes back within a minute. Time is Redis's, the budget's period this machine's.
+
+When Redis cannot be reached, keys with limits are refused (`when_gone: closed`) or counted in each process by itself (`open`);
+what was used meanwhile is booked when it is back. Either way the log says so once a minute, and /healthz while it lasts.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict, deque
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from gateway.limits import Limits, Reservation, Standing, over_budget, period_at, refusal
+from gateway.schema import State
+from providers.errors import Overloaded
+
+from . import logs
+from .limiters import Local
+
+LEASE: Final = 60  # seconds
+_TIMEOUT: Final = 1.0  # seconds for Redis to answer
+_PAUSE: Final = 0.5  # seconds until it is tried again
+_TOGETHER: Final = 200  # commands in one pipeline
+_WAITING: Final = 20_000  # settlements kept while Redis is gone
+_TTL: Final = {"day": 3 * 86_400, "month": 40 * 86_400, "total": 0}  # seconds that a period's sum is kept; 0: for ever
+
+# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget.
+_TOOLS: Final = """
+local t = redis.call('TIME')
+local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
+local function window(key, room)
+  local seconds, amounts, total = {}, redis.call('HGETALL', key), 0
+  local by = {}
+  for i = 1, #amounts, 2 do
+    local second, amount = tonumber(amounts[i]), tonumber(amounts[i + 1])
+    if second + 61 <= now then redis.call('HDEL', key, amounts[i])
+    else seconds[#seconds + 1] = second; by[second] = amount; total = total + amount end
+  end
+  table.sort(seconds)
+  local over, wait, reset = total - room, 0, 0
+  for _, second in ipairs(seconds) do
+    reset = math.ceil(second + 61 - now)
+    if over > 0 then wait = reset end
+    over = over - by[second]
+  end
+  return total, wait, reset
+end
+local function book(key, amount)
+  if amount > 0 then
+    redis.call('HINCRBY', key, t[1], amount)
+    redis.call('EXPIRE', key, 120)
+  end
+end
+"""
+_RESERVE: Final = (
+    _TOOLS
+    + """
+local rpm, tpm, most, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local tokens, cost, id, period = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  redis.call('ZREM', KEYS[3], dead)
+  redis.call('HDEL', KEYS[4], dead)
+end
+local heldTokens, heldCost = 0, 0
+if tpm > 0 or budget > 0 then
+  for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
+    local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
+    heldTokens = heldTokens + tonumber(a)
+    if of == period then heldCost = heldCost + tonumber(b) end
+  end
+end
+local spent = 0
+if budget > 0 then
+  if redis.call('SETNX', KEYS[5], ARGV[9]) == 1 and tonumber(ARGV[10]) > 0 then redis.call('EXPIRE', KEYS[5], ARGV[10]) end
+  spent = tonumber(redis.call('GET', KEYS[5]))
+end
+local sent, waitSent, resetSent = window(KEYS[1], rpm - 1)
+local used, waitUsed, resetUsed = window(KEYS[2], tpm - heldTokens - tokens)
+local verdict, wait = 'ok', 0
+if most > 0 and redis.call('ZCARD', KEYS[3]) >= most then verdict, wait = 'concurrency', 1
+elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
+elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
+elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
+else
+  if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
+  redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
+  redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. period)
+  redis.call('EXPIRE', KEYS[3], 86400)
+  redis.call('EXPIRE', KEYS[4], 86400)
+  heldTokens = heldTokens + tokens
+end
+return {verdict, wait, sent, resetSent, used + heldTokens, math.max(resetUsed, heldTokens > 0 and 1 or 0), spent, heldCost}
+"""
+)
+_SETTLE: Final = (
+    _TOOLS
+    + """
+local id, tokens, cost, tpm, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if not redis.call('SET', KEYS[6], '1', 'NX', 'EX', 300) then return -1 end
+redis.call('ZREM', KEYS[3], id)
+redis.call('HDEL', KEYS[4], id)
+if tpm > 0 then book(KEYS[2], tokens) end
+if cost == 0 then return -1 end
+redis.call('SETNX', KEYS[5], ARGV[6])
+local spent = redis.call('INCRBY', KEYS[5], cost)
+if ttl > 0 then redis.call('EXPIRE', KEYS[5], ttl) end
+return spent
+"""
+)
+_RENEW: Final = (
+    _TOOLS
+    + """
+for i = 2, #ARGV do redis.call('ZADD', KEYS[3], 'XX', string.format('%.3f', now + tonumber(ARGV[1])), ARGV[i]) end
+return 1
+"""
+)
+
+
+class _Command(NamedTuple):
+    """A script with its keys and arguments.
+
+    answer: who waits for what it returns; none: it is done some time. spent: key and period whose budget it returns.
+    """
+
+    script: str
+    keys: tuple[str, ...]
+    arguments: tuple[str | int, ...]
+    answer: "asyncio.Future[Any] | None" = None
+    spent: tuple[str, str] | None = None
+
+
+class Unreachable(Exception):
+    """Redis does not answer."""
+
+
+class Shared:
+    """See the module. local: the same limits in this process, for the time when Redis is gone, and what it knows spent."""
+
+    def __init__(self, state: State, local: Local) -> None:
+        self._state, self._local = state, local
+        self._queue: deque[_Command] = deque()
+        self._wake = asyncio.Event()
+        self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
+        self._limits: dict[str, Limits] = {}
+        self._standings: dict[str, Standing] = {}
+        self._booked: dict[
+            tuple[str, str], int
+        ] = {}  # (key, period) → micro-USD, as Redis said last: it may lose its data
+        self._gone = ""
+        self._quiet_until = 0.0
+        self._redis = _client(state.url)
+
+    async def begin(self) -> None:
+        """Raises OSError when Redis cannot be reached and limits are to hold."""
+        try:
+            await self._redis.ping()
+        except _errors() as error:
+            if self._state.when_gone == "closed":
+                await self._redis.aclose()
+                raise OSError(f"Redis (state) cannot be reached, and limits could not be enforced: {error}") from None
+            self._lost(error)
+        self._tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._renew())]
+
+    # Limiter
+
+    async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
+        wall = time.time()
+        if limits.tpm and tokens > limits.tpm:
+            raise refusal(limits, "tpm", LEASE, tokens)
+        self._limits[name] = limits
+        period, _ = period_at(limits.period, wall)
+        reservation = Reservation(tokens, cost, period, secrets.token_hex(8))
+        if self._gone:
+            return await self._alone(name, limits, reservation)
+        known = self._seed(name, period, wall)
+        arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE)
+        answer = asyncio.get_running_loop().create_future()
+        self._put(_Command(_RESERVE, self._keys(name, reservation), arguments, answer))
+        self._running[name].add(reservation.id)
+        try:
+            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
+        except Unreachable:
+            self._running[name].discard(reservation.id)
+            try:
+                return await self._alone(name, limits, reservation)
+            except Overloaded:
+                self._settle(name, reservation, 0, 0)  # Redis may have heard it
+                raise
+        except BaseException:  # the client has left: what Redis may have given is given back
+            self._settle(name, reservation, 0, 0)
+            raise
+        if limits.budget:
+            self._learn(name, period, spent)
+        self._standings[name] = Standing(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
+        if verdict == "ok":
+            return reservation
+        self._running[name].discard(reservation.id)
+        if verdict == "budget":
+            raise over_budget(limits, spent, held, cost, wall)
+        raise refusal(limits, verdict, wait)
+
+    async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
+        if self._state.when_gone == "closed":
+            raise Overloaded(
+                "This server cannot count this key's limits just now. Try again later.",
+                code="limits_unavailable",
+                retry_after=5,
+            )
+        mine = await self._local.reserve(name, limits, reservation.tokens, reservation.cost)
+        mine.id = reservation.id
+        return mine
+
+    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
+        if not reservation.running:
+            return
+        if reservation.id in self._running[name]:
+            reservation.running = False
+        else:
+            self._local.settle(name, reservation, tokens, cost)
+        self._settle(name, reservation, tokens, cost)
+
+    def _settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
+        self._running[name].discard(reservation.id)
+        limits = self._limits[name]
+        period = reservation.period
+        seed = self._seed(name, period, time.time())
+        arguments = reservation.id, tokens, cost, limits.tpm, _TTL[limits.period], seed
+        self._put(_Command(_SETTLE, self._keys(name, reservation), arguments, spent=(name, period)))
+
+    def _seed(self, name: str, period: str, wall: float) -> int:
+        """What a budget's sum is to go on from, should Redis not know: what it said last, else what the books say."""
+        known = self._booked.get((name, period))
+        if known is None:
+            mine = period == period_at(self._limits[name].period, wall)[0]
+            known = self._booked[name, period] = self._local.known(name, wall) if mine else 0
+        return known
+
+    def _learn(self, name: str, period: str, spent: int) -> None:
+        self._booked[name, period] = spent
+        self._local.learn(name, period, spent)
+
+    def standing(self, name: str) -> Standing | None:
+        return self._local.standing(name) if self._gone else self._standings.get(name)
+
+    async def spent(self, name: str) -> int:
+        limits, wall = self._local.limits(name), time.time()
+        if not self._gone:
+            period, _ = period_at(limits.period, wall)
+            with suppress(*_errors()):
+                found = await self._redis.get(self._keys(name, Reservation(0, 0, period))[4])
+                return int(found) if found is not None else self._local.known(name, wall)
+        return self._local.known(name, wall)
+
+    def health(self) -> str:
+        if not self._gone:
+            return ""
+        closed = self._state.when_gone == "closed"
+        return "Redis is gone: " + ("limited keys are refused" if closed else "limits hold in each process by itself")
+
+    async def aclose(self) -> None:
+        """Book what has ended, if Redis takes it."""
+        if not self._gone:
+            last = asyncio.get_running_loop().create_future()
+            self._put(_Command(_RENEW, self._keys("", Reservation(0, 0, "")), (LEASE,), last))
+            with suppress(TimeoutError, Unreachable):
+                await asyncio.wait_for(last, _TIMEOUT)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+
+    # Redis
+
+    def _keys(self, name: str, reservation: Reservation) -> tuple[str, ...]:
+        """In braces: what is kept together in a cluster."""
+        base = f"{{{self._state.prefix}:{name}}}"
+        parts = "requests", "tokens", "running", "held", f"spent:{reservation.period}", f"done:{reservation.id}"
+        return tuple(f"{base}:{part}" for part in parts)
+
+    def _put(self, command: _Command) -> None:
+        self._queue.append(command)
+        if len(self._queue) > _WAITING:
+            self._queue.popleft()
+        self._wake.set()
+
+    async def _speak(self) -> None:
+        """Send what is waiting, for ever."""
+        while True:
+            if self._gone:
+                await self._wait()
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue and not self._gone:
+                sending = [self._queue.popleft() for _ in range(min(_TOGETHER, len(self._queue)))]
+                try:
+                    answers = await self._send(sending)
+                except _errors() as error:
+                    self._lost(error)
+                    self._keep([*sending, *self._queue])
+                else:
+                    for command, answer in zip(sending, answers, strict=True):
+                        if command.answer is not None and not command.answer.done():
+                            command.answer.set_result(answer)
+                        if command.spent and answer >= 0:
+                            self._learn(*command.spent, answer)
+
+    def _keep(self, commands: list[_Command]) -> None:
+        """Redis is gone: who asks is told, what is to be booked is kept. It may have been; it counts once all the same."""
+        self._queue.clear()
+        for command in commands:
+            if command.answer is None:
+                self._queue.append(command)
+            elif not command.answer.done():
+                command.answer.set_exception(Unreachable())
+        self._wake.set()
+
+    async def _send(self, commands: list[_Command]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.eval(command.script, len(command.keys), *command.keys, *command.arguments)
+            return list(await pipe.execute())
+
+    async def _wait(self) -> None:
+        """Until Redis answers again."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            try:
+                await self._redis.ping()
+            except _errors() as error:
+                self._lost(error)
+            else:
+                self._gone = ""
+                logs.LOGGER.info("Redis answers again")
+                return
+
+    def _lost(self, error: Exception) -> None:
+        self._gone = type(error).__name__
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + 60
+            logs.LOGGER.warning("%s (%s)", self.health(), self._gone)
+
+    async def _renew(self) -> None:
+        """Keep the leases of what runs."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            for name, ids in self._running.items():
+                if ids and not self._gone:
+                    self._put(_Command(_RENEW, self._keys(name, Reservation(0, 0, "")), (LEASE, *ids)))
+
+
+def _client(url: str) -> Any:
+    """Raises OSError when redis-py is not installed: it is needed by those who share limits only."""
+    try:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+    except ImportError:
+        raise OSError("state needs redis-py: pip install 'redis>=5'") from None
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=_TIMEOUT,
+        socket_connect_timeout=_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError, TimeoutError

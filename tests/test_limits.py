@@ -1,0 +1,217 @@
+"""Limits and budgets: no interleaving of requests exceeds them, and nothing stays reserved."""
+
+from datetime import UTC, datetime
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.limits import Account, Limits, Reservation, Window, dollars, headers, period_at
+from providers.errors import Exhausted, Failure, Throttled
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+DAY = 86_400.0
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Requests come, end, fail and are cancelled in any order, while both clocks go on, and one is set back at times."""
+
+    @initialize(
+        rpm=st.integers(0, 5), tpm=st.integers(0, 50), concurrency=st.integers(0, 3), budget=st.integers(0, 50),
+        period=st.sampled_from(["day", "month", "total"]),
+    )  # fmt: skip
+    def begin(self, rpm: int, tpm: int, concurrency: int, budget: int, period: str) -> None:
+        self.limits = Limits(rpm, tpm, concurrency, budget, period)
+        self.account = Account(self.limits)
+        self.now, self.wall = 1000.0, NOON
+        self.running: list[Reservation] = []
+        self.sent: list[float] = []  # when requests were let in
+        self.used: list[tuple[float, int]] = []  # when tokens were booked, how many
+        self.spent: dict[str, int] = {}  # period → micro-USD
+
+    @rule(tokens=st.integers(0, 60), cost=st.integers(0, 60))
+    def come(self, tokens: int, cost: int) -> None:
+        before = self.account.standing(self.now)
+        try:
+            reservation = self.account.reserve(tokens, cost, self.now, self.wall)
+        except Failure as failure:
+            assert isinstance(failure, Throttled)
+            assert failure.retry_after
+            assert failure.retry_after > 0
+            assert self.account.standing(self.now) == before  # a refusal takes nothing
+            return
+        self.running.append(reservation)
+        self.sent.append(self.now)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), share=st.floats(0, 1))
+    def end(self, data: st.DataObject, share: float) -> None:
+        """share: how much of its estimate the request used; 0 is what a cancelled one used."""
+        reservation = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        tokens, cost = int(reservation.tokens * share), int(reservation.cost * share)
+        self.account.settle(reservation, tokens, cost, self.now)
+        self.account.settle(reservation, tokens, cost, self.now)  # whatever ends twice counts once
+        self.used.append((self.now, tokens))
+        self.spent[reservation.period] = self.spent.get(reservation.period, 0) + cost
+
+    @rule(seconds=st.floats(0, 90))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+    @rule(days=st.sampled_from([-1, 1, 31]))
+    def jump(self, days: int) -> None:
+        self.wall += days * DAY
+
+    @invariant()
+    def holds(self) -> None:
+        if not hasattr(self, "limits"):
+            return
+        limits, account = self.limits, self.account
+        since = self.now - 60
+        reserved = sum(reservation.tokens for reservation in self.running)
+        assert not limits.rpm or sum(at >= since for at in self.sent) <= limits.rpm
+        assert not limits.tpm or sum(n for at, n in self.used if at >= since) + reserved <= limits.tpm
+        assert not limits.concurrency or len(self.running) <= limits.concurrency
+        if limits.budget:
+            of = account.period
+            held = sum(reservation.cost for reservation in self.running if reservation.period == of)
+            assert self.spent.get(of, 0) + held <= limits.budget
+            assert (account.spent, account.reserved_cost) == (self.spent.get(of, 0), held)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "limits"):
+            return
+        for reservation in self.running:
+            self.account.settle(reservation, 0, 0, self.now)
+        account = self.account
+        assert (account.running, account.reserved_tokens, account.reserved_cost) == (0, 0, 0)
+        standing = account.standing(self.now + 61)
+        assert standing[::2] == (self.limits.rpm, self.limits.tpm)
+        assert standing[1::2] == (0, 0)
+
+
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 9)), max_size=40), st.integers(0, 100))
+def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_room(
+    steps: list[tuple[float, int]], room: int
+) -> None:
+    window, now, all = Window(), 0.0, []
+    for pause, amount in steps:
+        now += pause
+        window.sum(now)
+        window.add(amount, now)
+        all.append((now, amount))
+    exact = sum(amount for at, amount in all if at > now - 60)
+    late = sum(amount for at, amount in all if at > now - 61)
+    assert exact <= window.sum(now) <= late
+    wait = window.wait(room, now)
+    assert (wait == 0) == (window.sum(now) <= room)
+    assert wait <= 61
+    assert window.sum(now + wait) <= room
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "kind", "wait", "words"),
+    [
+        (Limits(rpm=1), "rate_limit_exceeded", Throttled, 61, "may send 1 requests per minute. Try again in 61 s."),
+        (Limits(tpm=10), "rate_limit_exceeded", Throttled, 1, "may use 10 tokens per minute. Try again in 1 s."),
+        (Limits(concurrency=1), "rate_limit_exceeded", Throttled, 1, "1 requests at once"),
+        (Limits(budget=10), "budget_exceeded", Throttled, 1, "0.000006 are reserved by requests that still run"),
+    ],
+)  # fmt: skip
+def test_a_second_request_is_refused(limits: Limits, code: str, kind: type, wait: int, words: str) -> None:
+    account = Account(limits)
+    account.reserve(6, 6, 1000.0, NOON)
+    with pytest.raises(kind) as caught:
+        account.reserve(5, 4 + 1, 1000.0, NOON)
+    assert (caught.value.code, caught.value.retry_after) == (code, wait)
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("period", "wait", "words"),
+    [
+        ("day", DAY / 2, "budget of $0.00001 a day does not cover this request, which may cost $0.000005: $0.00001 are "
+                         "spent. It resets at 2026-11-24T00:00:00Z."),
+        ("month", 7.5 * DAY, "It resets at 2026-12-01T00:00:00Z."),
+        ("total", DAY, "It does not reset"),
+    ],
+)  # fmt: skip
+def test_a_spent_budget_says_when_it_resets(period: str, wait: float, words: str) -> None:
+    account = Account(Limits(budget=10, period=period))
+    account.settle(account.reserve(1, 10, 0.0, NOON), 1, 10, 0.0)
+    with pytest.raises(Exhausted) as caught:
+        account.reserve(1, 5, 1.0, NOON)
+    assert (caught.value.status, caught.value.type, caught.value.code) == (429, "rate_limit_error", "budget_exceeded")
+    assert (caught.value.retry_after, caught.value.again) == (wait, False)
+    assert words in caught.value.message
+
+
+def test_a_request_larger_than_the_limit_is_told_so() -> None:
+    with pytest.raises(Exhausted, match="it may use 11 tokens, and this key may use 10 per minute"):
+        Account(Limits(tpm=10)).reserve(11, 0, 0.0, NOON)
+
+
+def test_what_was_used_beyond_the_estimate_is_booked_and_waited_for() -> None:
+    account = Account(Limits(tpm=100, budget=100))
+    account.settle(account.reserve(10, 10, 0.0, NOON), 150, 99, 0.0)
+    with pytest.raises(Throttled, match="61 s"):
+        account.reserve(1, 1, 0.0, NOON)
+    account.reserve(1, 1, 61.0, NOON)
+    with pytest.raises(Exhausted):
+        account.reserve(1, 2, 61.0, NOON)
+
+
+def test_a_budget_is_new_in_a_new_period_and_a_clock_set_back_brings_no_second_one() -> None:
+    account = Account(Limits(budget=10, period="day"))
+    running = account.reserve(1, 4, 0.0, NOON)
+    account.settle(account.reserve(1, 6, 0.0, NOON), 1, 6, 0.0)
+    account.reserve(1, 10, 0.0, NOON + DAY)
+    account.settle(running, 1, 4, 0.0)  # yesterday's: not of today's budget
+    assert (account.spent, account.reserved_cost) == (0, 10)
+    with pytest.raises(Failure):
+        account.reserve(1, 1, 0.0, NOON)
+    assert account.period == "2026-11-24"
+
+
+@pytest.mark.parametrize(
+    ("period", "at", "name", "ends"),
+    [
+        ("day", "2026-12-31T23:59:59Z", "2026-12-31", "2027-01-01T00:00:00Z"),
+        ("month", "2026-12-31T23:59:59Z", "2026-12", "2027-01-01T00:00:00Z"),
+        ("month", "2028-02-29T00:00:00Z", "2028-02", "2028-03-01T00:00:00Z"),
+    ],
+)
+def test_periods_are_utc(period: str, at: str, name: str, ends: str) -> None:
+    wall, end = datetime.fromisoformat(at).timestamp(), datetime.fromisoformat(ends).timestamp()
+    assert period_at(period, wall) == (name, end)
+    assert period_at("total", wall) == ("total", 0.0)
+    assert period_at("total", wall)[1] != inf
+
+
+def test_headers_name_the_limits_there_are() -> None:
+    account = Account(Limits(rpm=10, tpm=100))
+    account.settle(account.reserve(40, 0, 1000.5, NOON), 25, 0, 1001.5)
+    account.reserve(30, 0, 1002.0, NOON)
+    assert headers(account.limits, account.standing(1003.0)) == {
+        "x-ratelimit-limit-requests": "10",
+        "x-ratelimit-remaining-requests": "8",
+        "x-ratelimit-reset-requests": "60s",
+        "x-ratelimit-limit-tokens": "100",
+        "x-ratelimit-remaining-tokens": "45",
+        "x-ratelimit-reset-tokens": "59s",
+    }
+    assert headers(Limits(concurrency=1), Account(Limits(concurrency=1)).standing(0.0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("micro", "text"), [(0, "0.00"), (5_000_000, "5.00"), (1_234_560, "1.23456"), (1, "0.000001"), (500_000, "0.50")]
+)
+def test_dollars(micro: int, text: str) -> None:
+    assert dollars(micro) == text

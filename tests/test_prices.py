@@ -1,0 +1,173 @@
+"""What requests cost: recorded answers priced by hand, and the estimates that are reserved before them."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import replay
+from oracles import Json
+
+from gateway.prices import NOTHING, Usage, cost, most, priced, prompt_estimate, streamed_estimate, usage_of
+from providers import PROVIDERS
+from providers.contract import Upstream
+from providers.hosts import HOSTS, Host
+from providers.models import LongContext, Model, Models, Price
+from providers.sse import Event
+
+FACTS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+def to(provider: str, model: str) -> Upstream:
+    return Upstream(
+        provider, model, "https://x", "k", row=provider, host=HOSTS[provider], facts=FACTS.of(model, provider)
+    )
+
+
+def whole(prompt: int, cached: int, completion: int, reasoning: int) -> bytes:
+    """An answer as OpenAI sends it."""
+    told = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
+    }
+    message = {"role": "assistant", "content": "Yes."}
+    return msgspec.json.encode({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": told})
+
+
+# provider, model, the answer, its tokens; then its price per million: fresh, cached and newly cached prompt, answer.
+RECORDED = [
+    # 20 × 5 + 75 × 0.50 + 5 × 6.25 + 40 × 25 = 100 + 37.5 + 31.25 + 1000 = 1168.75
+    ("anthropic", "claude-opus-4-8", "claude_tools", Usage(100, 40, 75, 5), 1169),
+    # 20 × 3 + 50 × 15, of which 30 were thought = 60 + 750
+    ("anthropic", "claude-sonnet-4-6", "claude_thinking", Usage(20, 50, reasoning=30), 810),
+    # 20 × 1 + 60 × 5
+    ("anthropic", "claude-haiku-4-5", "claude_search", Usage(20, 60), 320),
+    # 57 × 1.25 + 200 × 0.125 + (12 said + 40 thought) × 10 = 71.25 + 25 + 520 = 616.25
+    ("gemini", "gemini-2.5-pro", "gemini_text", Usage(257, 52, 200, reasoning=40), 617),
+    # 80 × 0.30 + (44 + 60) × 2.50 = 24 + 260
+    ("gemini", "gemini-2.5-flash", "gemini_parallel", Usage(80, 104, reasoning=60), 284),
+    # 88 × 0.30 + 512 × 0.006 + 3 × 1.20 = 26.4 + 3.072 + 3.6 = 33.072
+    ("deepseek", "deepseek-v4-flash", "usage_on_finish", Usage(600, 3, 512, reasoning=1), 34),
+    # 9 × 2.50 + 4 × 10 = 62.5
+    ("openai", "gpt-4o", "text", Usage(9, 4), 63),
+    # (2006 − 1920) × 1.75 + 1920 × 0.175 + 300 × 14 = 150.5 + 336 + 4200 = 4686.5
+    ("openai", "gpt-5.2", whole(2006, 1920, 300, 192), Usage(2006, 300, 1920, reasoning=192), 4687),
+    # 100 × 15 + 1024 × 7.50 + 700 × 60 = 1500 + 7680 + 42000
+    ("openai", "o1", whole(1124, 1024, 700, 640), Usage(1124, 700, 1024, reasoning=640), 51_180),
+    # above 272,000 tokens all of it costs more: 100,000 × 4 + 200,000 × 0.40 + 1000 × 15
+    ("openai", "gpt-6-sol", whole(300_000, 200_000, 1000, 0), Usage(300_000, 1000, 200_000), 495_000),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "answer", "used", "micro"), RECORDED)
+def test_recorded_answers_cost_what_the_price_list_says(
+    provider: str, model: str, answer: str | bytes, used: Usage, micro: int
+) -> None:
+    target, protocol = to(provider, model), PROVIDERS[HOSTS[provider].protocol]
+    if isinstance(answer, str):
+        call = protocol.request({**ASK, "stream": True}, target)
+        raw = (replay.STREAMS / f"{answer}.sse").read_bytes()
+        told = [chunk["usage"] for chunk in replay.chunks(protocol, raw, call=call, to=target) if "usage" in chunk]
+    else:
+        translator = protocol.stream(protocol.request(ASK, target)._replace(stream=False), target)
+        told = []
+        try:
+            translator.send(Event("", msgspec.json.decode(answer)))
+            translator.send(None)
+        except StopIteration as end:
+            told = [body["usage"] for body in end.value]
+    assert usage_of(told[-1]) == used
+    assert cost(used, target) == micro
+
+
+def priced_at(price: Price | None, long: LongContext | None = None, free: bool = False) -> Upstream:
+    return Upstream("up", "m", host=Host(free=free), facts=Model(price=price, long_context=long))
+
+
+@pytest.mark.parametrize(
+    ("price", "used", "micro"),
+    [
+        (None, Usage(1, 1), None),
+        (None, NOTHING, 0),  # nothing was used: nothing is owed
+        (Price(input=1), Usage(5, 1), None),
+        (Price(output=1), Usage(5, 1), None),
+        (Price(input=1), Usage(5, 0), 5),
+        (Price(input=2, output=1), Usage(9, 0, cached=4, written=3), 18),  # what is not listed costs what is fresh
+        (Price(input=2, output=1, cache_read=0), Usage(9, 0, cached=4), 10),  # listed as free
+        (Price(input=0.1, output=0.1), Usage(3, 0), 1),  # rounded up once, and not by the error of 0.1 × 3
+        (Price(input=0.1, output=0.1), Usage(30, 0), 3),
+        (Price(input=0, output=0), Usage(30, 9), 0),
+    ],
+)
+def test_an_unknown_price_is_none_and_a_small_one_is_not_nothing(
+    price: Price | None, used: Usage, micro: int | None
+) -> None:
+    assert cost(used, priced_at(price)) == micro
+    assert cost(used, priced_at(price, free=True)) == 0
+
+
+def test_a_long_prompt_is_dearer_from_the_first_token_above_the_bound() -> None:
+    target = priced_at(Price(input=1, output=2, cache_read=0.5), LongContext(above=100, input=10))
+    assert cost(Usage(100, 10), target) == 100 + 20
+    assert cost(Usage(101, 10), target) == 1010 + 20  # what the long price leaves out is as before
+    assert cost(Usage(101, 0, cached=100), target) == 10 + 50
+
+
+def test_only_targets_with_both_prices_are_priced() -> None:
+    assert priced(priced_at(Price(input=1, output=1)))
+    assert not priced(priced_at(Price(input=1)))
+    assert not priced(priced_at(None))
+    assert priced(priced_at(None, free=True))
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        (None, NOTHING),
+        ({}, NOTHING),
+        ({"prompt_tokens": 5, "completion_tokens": None, "prompt_tokens_details": None}, Usage(5)),
+        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9, "cache_write_tokens": 9}}, Usage(5, 0, 5)),
+        ({"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(0, 5, reasoning=5)),
+        ({"prompt_tokens": -5, "completion_tokens": "9"}, NOTHING),
+        ({"prompt_tokens": 2.0, "completion_tokens": float("inf")}, Usage(2, 10**12)),
+        ({"prompt_tokens": 10**30, "completion_tokens": float("nan")}, Usage(10**12)),
+    ],
+)
+def test_whatever_an_upstream_tells_becomes_tokens(told: Any, used: Usage) -> None:
+    assert usage_of(told) == used
+
+
+def test_what_is_reserved_is_the_prompt_and_the_longest_answer() -> None:
+    small = Upstream("up", "m", facts=Model(context=1000, max_output=500))
+    unknown = Upstream("up", "m")
+    assert most(ASK, 400, unknown, 4096) == Usage(100, 4096)
+    assert most({**ASK, "max_tokens": 50}, 400, unknown, 4096) == Usage(100, 50)
+    assert most({**ASK, "max_completion_tokens": 50, "n": 3}, 400, unknown, 4096) == Usage(100, 150)
+    assert most({**ASK, "max_tokens": 10**9}, 400, unknown, 4096) == Usage(100, 131_072)
+    assert most({**ASK, "max_tokens": 10**9}, 10**6, small, 4096) == Usage(7, 500)  # the bytes were no text
+    assert most({"messages": [{"role": "user", "content": "x" * 10**6}]}, 10**6, small, 4096) == Usage(1000, 500)
+
+
+def test_the_bytes_of_an_image_are_no_tokens() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10**6}}
+    text = {"type": "text", "text": "世界" * 20_000}
+    unknown = Upstream("up", "m")
+    with_image = prompt_estimate({"messages": [{"role": "user", "content": [image, text]}]}, 10**6, unknown)
+    without = prompt_estimate({"messages": [{"role": "user", "content": [text]}]}, 10**6, unknown)
+    assert with_image - without == 1000
+    assert without == pytest.approx(20_000 * 6 / 4, rel=0.01)
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    assert prompt_estimate({"messages": deep}, 10**6, unknown) == 250_000
+
+
+@pytest.mark.parametrize(
+    ("size", "deltas", "tokens"), [(0, 0, 0), (0, 5, 0), (40, 10, 10), (100, 10, 10), (101, 10, 26), (4000, 3, 1000)]
+)
+def test_streamed_pieces_are_tokens_unless_they_are_lumps(size: int, deltas: int, tokens: int) -> None:
+    assert streamed_estimate(size, deltas) == tokens
