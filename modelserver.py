@@ -64,8 +64,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
     settings = request.app[SETTINGS]
     record: logs.Record = request[RECORD]
     caller = identify(request)
-    data = inspector.asked(request, await read_body(request))
-    ask = requests.parse(data)
+    data = await read_body(request)
+    ask = requests.parse(inspector.asked(request, data))
     body = ask.body
     record.model, record.stream = body["model"], body.get("stream") is True
     targets = settings.routes.find(body["model"], caller.models)
@@ -355,11 +355,11 @@ async def embed(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
     record: logs.Record = request[RECORD]
     caller = identify(request)
-    data = inspector.asked(request, await read_body(request))
-    body = embeddings.parse(data)
+    data = await read_body(request)
+    body = embeddings.parse(inspector.asked(request, data))
     record.model = body["model"]
     targets = request.app[SETTINGS].routes.find(body["model"], caller.models)
-    targets = await request.app[BOOKS].open(record, caller, {**body, "max_tokens": 1}, len(data), targets)
+    targets = await request.app[BOOKS].open(record, caller, body, len(data), targets)
 
     async def prepare(target: Target) -> Call:
         return vectors.prepared(body, target.to)
@@ -367,7 +367,7 @@ async def embed(request: web.Request) -> web.Response:
     exchange, answer = await first_that_answers(request, targets, prepare, vectors.once)
     record.upstream = name_of(exchange)
     record.first = time.monotonic()
-    record.entry.usage = {**answer["usage"], "completion_tokens": 0}
+    record.entry.took(answer)
     answer["model"] = record.model
     return web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)})
 

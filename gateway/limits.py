@@ -143,10 +143,8 @@ class Account:
         """Begin a new period when its time has come. A clock that is set back does not bring an old one back."""
         if wall < self._ends or (self._ends == NEVER and self.period):
             return
-        period, ends = period_at(self.limits.period, wall)
-        if period > self.period:
-            self.period, self._ends = period, ends
-            self.spent = self.reserved_cost = 0
+        self.period, self._ends = period_at(self.limits.period, wall)
+        self.spent = self.reserved_cost = 0
 
     def standing(self, at: float) -> Standing:
         """What the next request may use."""

@@ -84,9 +84,9 @@ def _rates(price: Price, base: Price) -> tuple[int | None, ...]:
     return tuple(None if value is None else round(value * _SCALE) for value in dollars)
 
 
-def priced(to: Upstream) -> bool:
-    """Whether any answer of this target can be priced."""
-    return cost(Usage(1, 1), to) is not None
+def priced(body: Json, to: Upstream) -> bool:
+    """Whether any answer of this target to such a request can be priced."""
+    return cost(Usage(1, int("messages" in body)), to) is not None
 
 
 def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
@@ -115,14 +115,17 @@ def _text_bytes(value: Any) -> int:
 
 
 def most(body: Json, size: int, to: Upstream, assumed: int) -> Usage:
-    """What a request may use at most: its prompt, and all the tokens it allows for each answer it wants.
+    """What a request may use at most: its prompt and, of a chat, all the tokens it allows for each answer it wants.
 
     assumed: tokens of an answer to a request that names no limit. Bounded by what the model writes.
     """
+    prompt = prompt_estimate(body, size, to)
+    if "messages" not in body:  # embeddings are no tokens
+        return Usage(prompt)
     given = body.get("max_completion_tokens") or body.get("max_tokens")
     longest = to.facts.max_output or _LONGEST
     answer = min(int(given or assumed), longest)
-    return Usage(prompt_estimate(body, size, to), answer * int(body.get("n") or 1))
+    return Usage(prompt, answer * int(body.get("n") or 1))
 
 
 def streamed_estimate(size: int, deltas: int) -> int:

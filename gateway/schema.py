@@ -83,7 +83,7 @@ class Key(Section, frozen=True):
     unpriced: bool = False  # with a budget: whether models of unknown price may be used; they cost the budget nothing
     expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
     disabled: bool = False
-    admin: bool = False  # sees what all keys used, and the inspector
+    admin: bool = False  # sees the usage of all keys, and the inspector
 
 
 class Provider(Section, frozen=True):
@@ -109,14 +109,6 @@ class Route(Section, frozen=True):
     defaults: dict[str, Any] = {}  # on top of the global ones
 
 
-class Inspector(Section, frozen=True):
-    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
-
-    enabled: bool = False
-    exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most
-    max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
-
-
 class Usage(Section, frozen=True):
     """The books: one row per request."""
 
@@ -132,6 +124,14 @@ class State(Section, frozen=True):
     url: str = ""  # redis://… or rediss://…; "": in this process
     when_gone: Literal["closed", "open"] = "closed"  # refuse limited keys (503), or count in each process
     prefix: str = "modelserver"  # of the names in Redis
+
+
+class Inspector(Section, frozen=True):
+    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
+
+    enabled: bool = False
+    exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most
+    max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
 
 
 class Config(Section, frozen=True):

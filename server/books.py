@@ -76,7 +76,7 @@ class Entry:
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
         self.usage = usage = answer.get("usage")
-        if not usage or not usage["completion_tokens"]:
+        if "choices" in answer and not (usage and usage["completion_tokens"]):
             self.saw(answer)
 
     def broke(self, error: Exception) -> None:
@@ -197,7 +197,7 @@ class Books:
         if store is not None and store.failing and self._settings.fail_closed:
             raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
         if not caller.unpriced:
-            targets = [target for target in targets if prices.priced(target.to)]
+            targets = [target for target in targets if prices.priced(body, target.to)]
             if not targets:
                 raise Forbidden(
                     "The price of this model is unknown, and this key has a budget. The operator of this server can give "

@@ -113,3 +113,18 @@ def test_a_budget_continues_after_a_restart(upstream: Upstream, tmp_path: Path) 
         assert "$0.90 are spent" in body["error"]["message"]
         assert headers["x-should-retry"] == "false"
     assert len(upstream.of("priced-again")) == 3
+
+
+def test_embeddings_are_limited_and_booked_like_chats(upstream: Upstream, tmp_path: Path) -> None:
+    told = {"prompt_tokens": 40, "total_tokens": 40}
+    vectors = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": told}
+    upstream.script("priced-vectors", answer(vectors))
+    with Process(settings(upstream, tmp_path, ["rpm: 1, budget_usd: 1"])) as server:
+        ask = {"model": "up/priced-vectors", "input": "x" * 120}
+        auth = {"Authorization": "Bearer sk-0"}
+        got = [httpx.post(f"{server.url}/embeddings", json=ask, headers=auth) for _ in range(2)]
+        assert [response.status_code for response in got] == [200, 429]
+        assert got[0].headers["x-ratelimit-remaining-requests"] == "0"
+        assert usage(server)["limits"]["budget"]["spent_usd"] == pytest.approx(0.04)
+        [row] = rows(tmp_path)
+        assert (row["prompt"], row["completion"], row["cost"], row["estimated"]) == (40, 0, 40_000, 0)

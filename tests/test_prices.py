@@ -118,10 +118,11 @@ def test_a_long_prompt_is_dearer_from_the_first_token_above_the_bound() -> None:
 
 
 def test_only_targets_with_both_prices_are_priced() -> None:
-    assert priced(priced_at(Price(input=1, output=1)))
-    assert not priced(priced_at(Price(input=1)))
-    assert not priced(priced_at(None))
-    assert priced(priced_at(None, free=True))
+    assert priced(ASK, priced_at(Price(input=1, output=1)))
+    assert not priced(ASK, priced_at(Price(input=1)))
+    assert not priced(ASK, priced_at(None))
+    assert priced(ASK, priced_at(None, free=True))
+    assert priced({"input": "x"}, priced_at(Price(input=1)))  # embeddings have no output
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,9 @@ def test_what_is_reserved_is_the_prompt_and_the_longest_answer() -> None:
     assert most({**ASK, "max_tokens": 50}, 400, unknown, 4096) == Usage(100, 50)
     assert most({**ASK, "max_completion_tokens": 50, "n": 3}, 400, unknown, 4096) == Usage(100, 150)
     assert most({**ASK, "max_tokens": 10**9}, 400, unknown, 4096) == Usage(100, 131_072)
-    assert most({**ASK, "max_tokens": 10**9}, 10**6, small, 4096) == Usage(7, 500)  # the bytes were no text
+    assert most({**ASK, "max_tokens": 10**9}, 10**6, small, 4096) == Usage(6, 500)  # the bytes were no text
+    assert most({"input": ["x" * 10**6], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(250_000)
+    assert most({"input": [[1] * 10**5], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(100_000)
     assert most({"messages": [{"role": "user", "content": "x" * 10**6}]}, 10**6, small, 4096) == Usage(1000, 500)
 
 

@@ -53,6 +53,7 @@ def test_a_row_opens_and_settles_and_is_summed_once(tmp_path: Path) -> None:
     store.put(fast)
     store.put(fast.end())
     store.flush()
+    assert store.waiting == 0  # nothing stays in memory
     assert query(path, "SELECT id, status FROM requests") == [(slow.id, None), (fast.id, 200)]
     assert query(path, SUMS) == [(1, 7, 5, 3)]
     store.put(slow.end())

@@ -1,0 +1,116 @@
+"""What one request is booked with, however it ends."""
+
+from typing import Any
+
+import pytest
+
+from gateway.prices import Usage
+from providers.contract import Call, Upstream
+from providers.errors import Failure, Overloaded, Truncated, UpstreamTimeout
+from providers.models import Model, Price
+from server.books import Entry
+from server.logs import Record
+from server.upstream import Exchange
+
+CHEAP = Upstream("cheap", "m", facts=Model(price=Price(input=1, output=2)))
+DEAR = Upstream("dear", "m", facts=Model(price=Price(input=10, output=20)))
+UNKNOWN = Upstream("unknown", "m")
+CALL = Call("https://x", {}, {}, True)
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+
+
+def entry(to: Upstream | None) -> Entry:
+    """An open request of 400 bytes, 100 tokens by estimate, that `to` has been asked."""
+    made = Entry(1, Record("req", 0.0, "k", "m"), {"messages": []}, 400, CHEAP)
+    made.exchange = Exchange(to, CALL) if to else None
+    return made
+
+
+def failure(kind: type[Failure], usage: Any = None, code: str | None = None) -> Failure:
+    made = kind("no", code=code) if code else kind("no")
+    made.usage = usage
+    return made
+
+
+def delta(text: str, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text, **more}}]}
+
+
+def test_what_the_upstream_counted() -> None:
+    one = entry(CHEAP)
+    one.usage = USAGE
+    one.settle(200)
+    assert (one.used, one.cost, one.estimated, one.status) == (Usage(100, 10), 120, False, 200)
+    assert (one.row().prompt, one.row().cost, one.row().upstream) == (100, 120, "cheap/m")
+
+
+def test_a_failed_attempt_that_was_paid_for_is_added_at_its_own_price() -> None:
+    one = entry(DEAR)
+    one.failed(failure(Truncated, USAGE))
+    one.exchange = Exchange(CHEAP, CALL)
+    one.usage = USAGE
+    one.settle(200)
+    assert (one.used, one.cost, one.estimated) == (Usage(200, 20), 1200 + 120, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "used"),
+    [
+        (failure(Overloaded), Usage()),
+        (failure(UpstreamTimeout, code="upstream_connect_timeout"), Usage()),
+        (failure(UpstreamTimeout, code="upstream_idle_timeout"), Usage(100, 2)),
+        (failure(Truncated), Usage(100, 2)),
+        (failure(Truncated, USAGE), Usage(100, 10)),
+    ],
+)
+def test_failures_before_anything_was_sent(error: Failure, used: Usage) -> None:
+    one = entry(CHEAP)
+    assert one.exchange is not None
+    one.exchange.held = [delta("Hello ", role="assistant"), delta("you")]
+    one.failed(error)
+    one.failed(error)  # there is no one left who could fail
+    one.settle(502)
+    assert (one.used, one.cost, one.estimated) == (used, used.prompt + 2 * used.completion, used != Usage())
+
+
+def test_an_answer_that_breaks_off_is_what_was_counted_or_else_what_was_streamed() -> None:
+    for told, used in ((USAGE, Usage(100, 10)), (None, Usage(100, 3))):
+        one = entry(CHEAP)
+        one.record.first = 1.0
+        for text in ("Hello ", "", "you ", "there"):
+            one.saw(delta(text))
+        one.broke(failure(Truncated, told))
+        one.settle(200)
+        assert (one.used, one.estimated) == (used, True)
+
+
+def test_a_client_that_leaves_pays_for_the_prompt_and_a_fault_of_ours_costs_nothing() -> None:
+    for status, used in ((499, Usage(100)), (500, Usage())):
+        one = entry(CHEAP)
+        one.settle(status)
+        assert one.used == used
+    nobody_asked = entry(None)
+    nobody_asked.settle(499)
+    assert (nobody_asked.used, nobody_asked.cost) == (Usage(), 0)
+
+
+def test_an_unknown_price_makes_the_sum_unknown() -> None:
+    one = entry(UNKNOWN)
+    one.failed(failure(Truncated, USAGE))
+    one.exchange, one.usage = Exchange(CHEAP, CALL), USAGE
+    one.settle(200)
+    assert one.cost is None
+
+
+def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
+    one = entry(CHEAP)
+    one.record.first = 1.0
+    message = {"role": "assistant", "content": "字" * 40, "tool_calls": [{"function": {"arguments": "x" * 40}}]}
+    one.took({"choices": [{"index": 0, "message": message}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
+    one.settle(200)
+    assert (one.used, one.estimated) == (Usage(100, 40), True)  # (40 × 3 + 40) / 4
+
+
+def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
+    row = entry(DEAR).row()
+    assert (row.status, row.prompt, row.completion, row.cost, row.total_ms) == (None, 100, 0, 100, None)
