@@ -334,7 +334,7 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
     settings = request.app[SETTINGS]
     caller = access.authenticate(request, settings)
-    name = request.match_info["id"]
+    name = request.match_info["id"].rstrip("/")
     return web.json_response(model_card(name, settings.routes.find(name, caller.models)))
 
 
@@ -398,15 +398,13 @@ PUBLIC: Final = (page, healthz, preflight, nothing)  # the only handlers that an
 
 
 def routes() -> list[web.RouteDef]:
-    """The route table. Everything under /v1 is served without it too: clients differ in the base URL they want."""
+    """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
     table = [web.get("/", page), web.get("/healthz", healthz)]
     for prefix in ("/v1", ""):
-        table += [
-            web.post(f"{prefix}/chat/completions", chat),
-            web.get(f"{prefix}/models", models),
-            web.get(f"{prefix}/models/{{id:.+}}", model),
-        ]
-    return [*table, web.options("/{path:.*}", preflight), web.route("*", "/{path:.*}", nothing)]
+        for end in ("", "/"):
+            table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
+        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
+    return [*table, web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
 
 
 @web.middleware

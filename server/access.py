@@ -6,6 +6,7 @@ A web page can POST to localhost without asking (as text/plain, without prefligh
 
 import hashlib
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from gateway.config import ANYONE, Caller, Settings
 from providers.errors import BadKey, BadRequest, Forbidden
 
 _ANYONE = Caller(ANYONE)
+_AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -81,11 +83,13 @@ def may_read(origin: str, settings: Settings) -> bool:
     origins = settings.config.server.cors_origins
     if origin in origins or ("*" in origins and settings.keys):
         return True
-    return not settings.keys and is_loopback(urlsplit(origin).hostname or "")
+    return not settings.keys and is_loopback(_name(origin.partition("://")[2]))
 
 
 def _name(host: str) -> str:
-    """A Host header without its port; nothing that a Host header may not be."""
+    """The name in a Host header, or in an origin behind its scheme; "" for what neither may be."""
+    if not _AUTHORITY.fullmatch(host):
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

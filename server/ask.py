@@ -6,6 +6,7 @@ a session that can ask only once.
 
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
@@ -40,9 +41,14 @@ async def events(session: ClientSession, url: str, body: Any, key: str = "") -> 
     """POST `body` and yield the data of each server-sent event, as text, until the stream ends."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     source = EventSource(
-        url, option={"method": "POST"}, session=AskOnce(session), max_connect_retry=0, json=body, headers=headers
+        url,
+        option={"method": "POST"},
+        reconnection_time=timedelta(0),  # it sleeps, five seconds and more, before it would ask again
+        session=AskOnce(session),
+        max_connect_retry=0,
+        json=body,
+        headers=headers,
     )
-    source._reconnection_time *= 0  # it sleeps before it would ask again
     async with source:
         while True:
             try:
@@ -57,7 +63,7 @@ async def ask(settings: Settings, question: str, model: str, key: str) -> int:
     server = settings.config.server
     host = f"[{server.host}]" if ":" in server.host else server.host
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
-    done = False
+    said = done = False
     async with ClientSession(timeout=ClientTimeout(total=None, sock_connect=5)) as session:
         try:
             async for data in events(session, f"http://{host}:{server.port}/v1/chat/completions", body, key):
@@ -68,13 +74,19 @@ async def ask(settings: Settings, question: str, model: str, key: str) -> int:
                 if "error" in chunk:
                     raise Refused(chunk["error"]["message"])
                 for choice in chunk["choices"]:
-                    sys.stdout.write(choice["delta"].get("content") or "")
+                    text = choice["delta"].get("content") or ""
+                    said |= bool(text)
+                    sys.stdout.write(text)
                     sys.stdout.flush()
+            if not done:
+                raise Refused("The stream broke off.")
         except Refused as error:
-            print(f"\n{error}" if done else error, file=sys.stderr)
+            if said:
+                print(flush=True)
+            print(error, file=sys.stderr)
             return 1
     print()
-    return 0 if done else 1
+    return 0
 
 
 def _message(text: str) -> str:

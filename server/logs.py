@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 LOGGER: Final = logging.getLogger("modelserver")
 
@@ -75,7 +77,14 @@ class Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """A line of the standard logging module: start-up, faults, what libraries have to say."""
         line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
-        if record.exc_info:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            # A client's broken HTTP. aiohttp's words for it quote what was sent, and that may be a key.
+            line |= {
+                "level": "info",
+                "message": f"a request was refused: it is not valid HTTP ({type(error).__name__})",
+            }
+        elif record.exc_info:
             line["traceback"] = logging.Formatter().formatException(record.exc_info)
         self._put(line)
 
