@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from providers.hosts import HOSTS, Host
 from providers.models import Models
 
 from .reader import ConfigError, Reader, guess
-from .routes import Routes
+from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
@@ -60,7 +61,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
     for path, variable in reader.unset.items():
-        if not re.fullmatch(r"providers\.[^.]+\.api_key", path):
+        if not re.fullmatch(r"providers\.[^.]+\.api_key(\[\d+\])?", path):
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     try:
@@ -114,28 +115,44 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         row = _row(name, given, path, reader)
         if row is None:
             continue
-        api_key = given.api_key
-        if variable := reader.unset.get(f"{path}.api_key"):
-            off[name] = variable
+        api_keys, lacking = _api_keys(given, path, reader)
+        if lacking and not api_keys:
+            off[name] = lacking
             continue
-        if api_key and not _PRINTABLE.fullmatch(api_key):
-            reader.note(f"{path}.api_key", "a key may only hold printable ASCII characters, without spaces")
-        if not api_key and row.key_variable:
+        if not api_keys and row.key_variable:
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
         base_url = (given.base_url or row.base_url).rstrip("/")
         if row.protocol != "echo":
             _check_url(base_url, f"{path}.base_url", reader)
+            _check_insecure(base_url, given, path, reader)
         on[name] = Upstream(
             name,
             "",
             base_url,
-            api_key,
+            api_keys[0] if api_keys else "",
+            api_keys if len(api_keys) > 1 else (),
             row=given.host or (name if name in HOSTS else ""),
             host=row,
             reasoning=given.reasoning,
             options=given.options,
         )
     return on, off
+
+
+def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ...], str]:
+    """The keys of a provider that are there, and the environment variables of those that are not."""
+    keys: list[str] = []
+    lacking: list[str] = []
+    listed = isinstance(given.api_key, tuple)
+    for i, key in enumerate(given.api_key if isinstance(given.api_key, tuple) else (given.api_key,)):
+        where = f"{path}.api_key[{i}]" if listed else f"{path}.api_key"
+        if variable := reader.unset.get(where):
+            lacking.append(variable)
+        elif key and not _PRINTABLE.fullmatch(key):
+            reader.note(where, "a key may only hold printable ASCII characters, without spaces")
+        elif key:
+            keys.append(key)
+    return tuple(dict.fromkeys(keys)), " or ".join(lacking)
 
 
 def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
@@ -164,24 +181,50 @@ def _check_url(url: str, path: str, reader: Reader) -> None:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
 
 
+def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> None:
+    """Prompts and keys go in the clear only to this machine and to private networks, unless that is asked for."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not given.allow_insecure and not _is_near(parts.hostname or ""):
+        reader.note(
+            f"{path}.base_url",
+            "http:// would send keys and prompts unencrypted: use https://, or set 'allow_insecure: true'",
+        )
+
+
+def _is_near(host: str) -> bool:
+    """This machine, an address of a private network, or a name that only such a network has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa"))
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
 def _check_models(config: Config, reader: Reader) -> None:
     for public, entry in config.models.items():
-        targets = entry.targets if isinstance(entry, Route) else (entry,) if isinstance(entry, str) else entry
+        targets = route_of(entry).targets
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
         for i, target in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
-                where = (
-                    path
-                    if isinstance(entry, str)
-                    else f"{path}.targets[{i}]"
-                    if isinstance(entry, Route)
-                    else f"{path}[{i}]"
+                reader.note(
+                    _where(path, entry, i, target), f"there is no provider '{name}'{guess(name, config.providers)}"
                 )
-                reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:
                 reader.note(path, f"the target '{target}' has a '*' but the public name has none")
         if public.count("*") > 1:
             reader.note(path, "only one '*' is possible in a public name")
+
+
+def _where(path: str, entry: str | tuple[str, ...] | Route, i: int, target: str) -> str:
+    """The path of a model's target, as the file has it."""
+    match entry:
+        case str():
+            return path
+        case Route(targets=dict()):
+            return f"{path}.targets.{target}"
+        case Route():
+            return f"{path}.targets[{i}]"
+    return f"{path}[{i}]"

@@ -30,6 +30,7 @@ class Upstream:
     model: str  # the model's id there
     base_url: str = ""
     api_key: str = field(default="", repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
     row: str = ""  # the name of its row in hosts.py, if it has one
     host: Host = Host()  # what differs between hosts of one protocol
     facts: Model = Model()  # what this model takes
