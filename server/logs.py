@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -37,6 +37,11 @@ class Record:
     prompt: int | None = None
     completion: int | None = None
     code: str = ""  # of the error, if any
+    waited: float = 0.0  # seconds spent waiting for upstreams until one answered
+    gap: float = 0.0  # seconds, the longest between two pieces of a stream
+    cost: float | None = None  # USD
+    tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
+    retried: bool = False  # one target was asked twice
 
 
 _Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread
@@ -65,6 +70,8 @@ class Log(logging.Handler):
         for name in ("key", "model", "upstream", "code"):
             if value := getattr(record, name):
                 line[name] = value
+        if record.tried:
+            line["tried"] = ", ".join(f"{target}: {code}" for target, code in record.tried)
         if record.model:
             line["stream"] = record.stream
         if record.first:

@@ -19,10 +19,11 @@ _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 
 @dataclass(slots=True)
 class Exchange:
-    """A call and, once the upstream has answered, what its headers said."""
+    """A call and, once the upstream has answered, what its headers said. first_byte: seconds it may take to answer."""
 
     to: Upstream
     call: Call
+    first_byte: float
     request_id: str = ""
 
 
@@ -30,9 +31,10 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
     call = exchange.call
     if call.reply is not None:
-        answer: Answer = Played(call.reply, limits.timeouts)
+        answer: Answer = Played(call.reply, limits.timeouts, exchange.first_byte)
     else:
-        answer = await http.post(call.url, call.headers, wire.encode(call.body))
+        pool = http.of(exchange.to.name)
+        answer = await pool.post(call.url, call.headers, wire.encode(call.body), exchange.first_byte)
     exchange.request_id = _request_id(answer)
     if answer.status == 200:
         return answer
@@ -117,6 +119,7 @@ async def _failure(answer: Answer, error: Callable[[int, bytes], Failure]) -> Fa
         # A redirect is never followed: aiohttp would carry body and key to the other host.
         return UpstreamFailed(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
     failure = error(answer.status, await read_whole(answer, _ERROR_BODY))
+    failure.upstream = answer.status
     if failure.retry_after is None:
         failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
     return failure
