@@ -10,6 +10,7 @@ providers/; imports point inward: modelserver → server → gateway → provide
 """
 
 import asyncio
+import os
 import random
 import re
 import sys
@@ -27,27 +28,29 @@ from aiohttp.typedefs import Handler
 from gateway import legacy, requests
 from gateway.config import Settings
 from gateway.keeper import Keeper, Watcher
-from gateway.routes import Target, with_defaults
+from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Json, Upstream
-from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
+from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound, TooLarge, TooSlow
 from server import access, logs, upstream
-from server.fetch import Fetcher, inline
+from server.admission import Run
+from server.fetch import inline
+from server.house import House
 from server.http import Upstreams
-from server.line import Line, Pulse
+from server.line import Line
+from server.metrics import CONTENT_TYPE, exposition
 from server.upstream import Exchange
 
 VERSION: Final = "0.1.0"
 
-SETTINGS = web.AppKey("SETTINGS", Settings)
-HTTP = web.AppKey("HTTP", Upstreams)
-FETCHER = web.AppKey("FETCHER", Fetcher)
 KEEPER = web.AppKey("KEEPER", Keeper)
-PULSE = web.AppKey("PULSE", Pulse)
-LOG = web.AppKey("LOG", logs.Log)
+HOUSE = web.AppKey("HOUSE", House)  # what lives as long as the process
+# Of a request: what the log will say, the configuration it began with (server.live.Live), its place among the others.
 RECORD: Final = "record"
+LIVE: Final = "live"
+RUN: Final = "run"
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
@@ -57,22 +60,28 @@ DONE: Final = b"data: [DONE]\n\n"
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions, streamed or whole."""
-    settings = request.app[SETTINGS]
+    settings: Settings = request[LIVE].settings
     record: logs.Record = request[RECORD]
     caller = access.authenticate(request, settings)
     record.key = caller.name
-    ask = requests.parse(await read_body(request))
-    body = ask.body
-    record.model, record.stream = body["model"], body.get("stream") is True
-    targets = settings.routes.find(body["model"], caller.models)
-    return await (stream if record.stream else whole)(request, ask, targets)
+    with request.app[HOUSE].admission.enter(settings.config.server.timeouts.total) as run:
+        request[RUN] = run
+        try:
+            ask = requests.parse(await read_body(request))
+            body = ask.body
+            record.model, record.stream = body["model"], body.get("stream") is True
+            targets = settings.routes.find(body["model"], caller.models)
+            await run.turn()
+            return await (stream if record.stream else whole)(request, ask, targets)
+        except asyncio.CancelledError as cancelled:
+            raise run.failure(cancelled) from None
 
 
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
     exchange, body = await first_that_answers(request, ask, targets, once)
-    record.upstream = name_of(exchange)
+    record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
         request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
@@ -90,10 +99,10 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with Line(request, request.app[PULSE]) as line:
+    with Line(request, request.app[HOUSE].pulse) as line:
         try:
             exchange, (batch, rest) = await first_that_answers(request, ask, targets, opening)
-            record.upstream = name_of(exchange)
+            record.upstream = name_of(exchange.to)
             record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
             frames.hides = not exchange.to.reasoning
@@ -108,13 +117,16 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             if frames.watcher is not None:
                 frames.watcher.done()
             await line.write(DONE, end=True)
-        except Failure as failure:
+        except (Failure, asyncio.CancelledError) as error:
+            failure = request[RUN].failure(error)
             if not line.open:
-                raise
+                raise failure from None
             record.code = failure.code or failure.type
             data = bytearray()
             wire.frame_into(data, failure.body())
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
+        finally:
+            record.gap = line.gap
     return line.response
 
 
@@ -128,27 +140,38 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    app = request.app
-    settings = app[SETTINGS]
-    last: Failure = NoSuchModel("No provider serves this model.", param="model")
-    for target in targets:
+    live, record = request[LIVE], request[RECORD]
+    server: Server = live.settings.config.server
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
+    while (attempt := attempts.next(time.monotonic())) is not None:
+        target = attempt.target
         try:
+            if attempt.wait:
+                await asyncio.sleep(attempt.wait)
             provider = PROVIDERS[target.to.host.protocol]
             call = provider.request(await completed(request, ask, target), target.to)
-            if call.dropped and settings.config.strict_params:
+            if call.dropped and live.settings.config.strict_params:
                 raise BadRequest(
                     f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
                     "drop or change (strict_params).",
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = Exchange(target.to, call)
-            return exchange, await answer(exchange, app[HTTP], settings.config.server)
+            exchange = Exchange(target.to, call, patience(target, ask.body, server.timeouts))
+            asked = time.monotonic()
+            try:
+                got = await answer(exchange, live.http, server)
+            finally:
+                record.waited += time.monotonic() - asked
         except Failure as failure:
-            if not failure.elsewhere:
-                raise
-            last = failure
-    raise last
+            record.tried.append((name_of(target.to), failure.code or failure.type))
+            attempts.failed(failure, time.monotonic())
+        else:
+            attempts.answered()
+            record.retried = attempts.retried
+            return exchange, got
+    record.retried = attempts.retried
+    raise attempts.last
 
 
 async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
@@ -157,13 +180,13 @@ async def completed(request: web.Request, ask: requests.Ask, target: Target) -> 
     That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
     fetch. Raises BadRequest for an image that cannot be had.
     """
-    app, to = request.app, target.to
+    to = target.to
     body = with_defaults(ask.body, target)
     if ask.calls:
-        body = app[KEEPER].restore(body, scope(request, to))
+        body = request.app[KEEPER].restore(body, scope(request, to))
     if ask.images:
         fetches = PROVIDERS[to.host.protocol].fetches
-        body = await inline(body, lambda url: fetches(url, to), app[FETCHER], key=request[RECORD].key)
+        body = await inline(body, lambda url: fetches(url, to), request[LIVE].fetcher, key=request[RECORD].key)
     return body
 
 
@@ -272,13 +295,13 @@ def count(record: logs.Record, usage: Json | None) -> None:
         record.prompt, record.completion = usage["prompt_tokens"], usage["completion_tokens"]
 
 
-def name_of(exchange: Exchange) -> str:
-    return f"{exchange.to.name}/{exchange.to.model}"
+def name_of(to: Upstream) -> str:
+    return f"{to.name}/{to.model}"
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": in_header(name_of(exchange))}
+    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to))}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped))
     if exchange.request_id:
@@ -293,11 +316,14 @@ def in_header(name: str) -> str:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest."""
-    server = request.app[SETTINGS].config.server
+    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest, Overloaded."""
+    server: Server = request[LIVE].settings.config.server
+    run: Run = request[RUN]
     limit = server.max_body
-    if (request.content_length or 0) > limit:
+    expected = request.content_length or 0
+    if expected > limit:
         raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+    run.hold(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
@@ -306,12 +332,14 @@ async def read_body(request: web.Request) -> bytes:
             body = content.read_nowait()
             if len(body) > limit:
                 raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+            run.hold(len(body))
             return body
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
                 if size > limit:
                     raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+                run.hold(size)
                 pieces.append(piece)
     except TimeoutError:
         raise TooSlow(
@@ -324,7 +352,7 @@ async def read_body(request: web.Request) -> bytes:
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
-    settings = request.app[SETTINGS]
+    settings: Settings = request[LIVE].settings
     public = settings.routes.public(access.authenticate(request, settings).models)
     data = [model_card(name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
@@ -332,7 +360,7 @@ async def models(request: web.Request) -> web.Response:
 
 async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
-    settings = request.app[SETTINGS]
+    settings: Settings = request[LIVE].settings
     caller = access.authenticate(request, settings)
     name = request.match_info["id"].rstrip("/")
     return web.json_response(model_card(name, settings.routes.find(name, caller.models)))
@@ -364,16 +392,34 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: the process is alive."""
-    return web.json_response({"status": "ok", "version": VERSION})
+    """GET /healthz: the process is alive. Programs on this machine also hear which process, for `reload`."""
+    body: Json = {"status": "ok", "version": VERSION}
+    if access.is_here(request):
+        lives = request.app[HOUSE].lives
+        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
+    return web.json_response(body)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
+    ready = request.app[HOUSE].admission.ready
+    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics, for programs on this machine and for callers with a key."""
+    if not access.is_here(request):
+        access.authenticate(request, request[LIVE].settings)
+    return web.Response(body=exposition(request.app[HOUSE]), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def page(request: web.Request) -> web.Response:
     """GET /: what this is, in three lines."""
+    server: Server = request[LIVE].settings.config.server
     return web.Response(
         text=f"ModelServer {VERSION}: an OpenAI-compatible gateway.\n"
-        f"Base URL for OpenAI clients: http://{request.app[SETTINGS].config.server.host}"
-        f":{request.app[SETTINGS].config.server.port}/v1\nModels: GET /v1/models\n"
+        f"Base URL for OpenAI clients: http://{server.host}:{server.port}/v1\n"
+        f"Models: GET /v1/models\n"
     )
 
 
@@ -394,12 +440,12 @@ async def served(request: web.Request, method: str) -> bool:
     return match.handler is not nothing
 
 
-PUBLIC: Final = (page, healthz, preflight, nothing)  # the only handlers that answer without a key
+PUBLIC: Final = (page, healthz, readyz, preflight, nothing)  # the only handlers that answer without a key
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
-    table = [web.get("/", page), web.get("/healthz", healthz)]
+    table = [web.get("/", page), web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [web.post(f"{prefix}/chat/completions{end}", chat), web.get(f"{prefix}/models{end}", models)]
@@ -412,9 +458,9 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    app = request.app
-    record = logs.Record(ident, time.monotonic())
-    request[RECORD] = record
+    house = request.app[HOUSE]
+    record = request[RECORD] = logs.Record(ident, time.monotonic())
+    live = request[LIVE] = house.lives.enter()
     status = 499  # the client left, unless something better is known
     try:
         response = await handler(request)
@@ -430,7 +476,10 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         logs.LOGGER.exception("request %s failed by a fault of this server", ident)
         return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
     finally:
-        app[LOG].request(record, request.method, request.path, status, time.monotonic())
+        house.lives.leave(live)
+        house.log.request(record, request.method, request.path, status, time.monotonic())
+        if record.model:
+            house.metrics.seen(record, live.settings.routes.label(record.model), status)
 
 
 def refusal(failure: Failure) -> web.Response:
@@ -451,32 +500,28 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "ModelServer"
     if "Origin" in request.headers:
-        headers.update(access.cors(request, request.app[SETTINGS]))
+        headers.update(access.cors(request, request[LIVE].settings))
+    if request.app[HOUSE].admission.draining:
+        response.force_close()
 
 
 def build(settings: Settings, log: logs.Log) -> web.Application:
-    """The application for one configuration."""
-    app = web.Application(middlewares=[door], client_max_size=settings.config.server.max_body)
-    app[SETTINGS], app[LOG], app[KEEPER] = settings, log, Keeper()
-    app.cleanup_ctx.append(resources)
+    """The application, with its first configuration."""
+
+    async def house(app: web.Application) -> AsyncIterator[None]:
+        app[HOUSE] = House(settings, log, f"modelserver/{VERSION}")
+        yield
+        await app[HOUSE].aclose()
+
+    app = web.Application(middlewares=[door], client_max_size=2**30)  # read_body has the limit
+    app[KEEPER] = Keeper()
+    app.cleanup_ctx.append(house)
     app.on_response_prepare.append(sign)
     app.add_routes(routes())
     return app
 
 
-async def resources(app: web.Application) -> AsyncIterator[None]:
-    """What lives as long as the server: connections upstream, and the pulse of open streams."""
-    server = app[SETTINGS].config.server
-    app[PULSE] = Pulse(server)
-    app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
-    app[FETCHER] = Fetcher(enabled=server.fetch_images)
-    yield
-    await app[FETCHER].close()
-    await app[HTTP].aclose()
-    await app[PULSE].aclose()
-
-
 if __name__ == "__main__":
     from server.cli import main
 
-    sys.exit(main(build, VERSION))
+    sys.exit(main(build, HOUSE, VERSION))

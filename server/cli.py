@@ -1,11 +1,10 @@
-"""The command line: serve, check the configuration, ask one question."""
+"""The command line: serve, check the configuration, reload it, ask one question."""
 
 import argparse
 import asyncio
 import ctypes
 import gc
 import os
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,24 +18,33 @@ from gateway.schema import Server
 from . import logs
 from .access import is_loopback
 from .ask import ask
+from .house import House
+from .listener import listen
+from .reload import reload
+from .serve import run, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
-    """Run the command that sys.argv names; returns the exit code."""
+def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppKey[House], version: str) -> int:
+    """Run the command that sys.argv names; returns the exit code.
+
+    build: makes the application; house: where it keeps what lives as long as the process.
+    """
     arguments = _parser(version).parse_args()
     try:
         settings = _settings(arguments)
         if arguments.command == "check":
             print(f"{arguments.config}: no mistakes. {_summary(settings)}")
             return 0
+        if arguments.command == "reload":
+            return asyncio.run(reload(settings))
         if arguments.command == "ask":
             return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
         _refuse_open_door(settings)
-        return _serve(build, settings, version)
+        return _serve(build, house, settings, arguments, version)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
@@ -70,6 +78,7 @@ def _parser(version: str) -> argparse.ArgumentParser:
     again.add_argument("--port", type=int)
     commands.add_parser("serve", parents=[again], help="serve (the default)")
     commands.add_parser("check", parents=[again], help="check the configuration and start nothing")
+    commands.add_parser("reload", parents=[again], help="make the running server read its configuration again")
     question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
     question.add_argument("question")
     question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
@@ -105,28 +114,30 @@ def _refuse_open_door(settings: Settings) -> None:
         )
 
 
-def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Settings, version: str) -> int:
+def _serve(
+    build: Callable[[Settings, logs.Log], web.Application],
+    house: web.AppKey[House],
+    settings: Settings,
+    arguments: argparse.Namespace,
+    version: str,
+) -> int:
     _require_c_parser()
     server = settings.config.server
-    listener = _listen(server.host, server.port)
+    sock = listen(server.host, server.port)
     log = logs.start(server.log)
-    port = listener.getsockname()[1]
     _calm_collector()
     _keep_freed_memory()
-    try:
-        web.run_app(
-            build(settings, log),
-            sock=listener,
-            loop=_loop(),
-            print=lambda *_: print(_banner(settings, version, port), flush=True),
-            access_log=None,
-            handler_cancellation=True,  # off by default: a client that leaves would not be noticed, and still be paid for
-            shutdown_timeout=server.drain,
-            keepalive_timeout=75.0,
-            read_bufsize=2**18,
-        )
-    finally:
-        log.close()
+    app = build(settings, log)
+
+    def load() -> Settings:
+        settings = _settings(arguments)
+        _refuse_open_door(settings)
+        return settings
+
+    def ready(port: int) -> None:
+        print(_banner(settings, version, port), flush=True)
+
+    run(serve(app, lambda: app[house], sock, load, ready), _loop(), log)
     return 0
 
 
@@ -160,15 +171,6 @@ def _require_c_parser() -> None:
         import aiohttp._http_parser  # noqa: F401
     except ImportError:
         raise OSError("aiohttp is installed without its C parser; install a wheel of it: pip install aiohttp") from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listener
 
 
 def _loop() -> asyncio.AbstractEventLoop:
