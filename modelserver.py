@@ -123,7 +123,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
                 raise failure from None
             record.code = failure.code or failure.type
             data = bytearray()
-            wire.frame_into(data, failure.body())
+            wire.frame_into(data, told(failure, request))
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
         finally:
             record.gap = line.gap
@@ -468,13 +468,14 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
-        return refusal(failure)
+        return refusal(failure, request)
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception:
         status, record.code = 500, "internal_error"
         logs.LOGGER.exception("request %s failed by a fault of this server", ident)
-        return refusal(Failure("This server made a mistake. Its log says more under the x-request-id of this answer."))
+        ours = Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
+        return refusal(ours, request)
     finally:
         house.lives.leave(live)
         house.log.request(record, request.method, request.path, status, time.monotonic())
@@ -482,14 +483,22 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
             house.metrics.seen(record, live.settings.routes.label(record.model), status)
 
 
-def refusal(failure: Failure) -> web.Response:
+def told(failure: Failure, request: web.Request) -> Json:
+    """A failure as the client hears of it: an upstream's words may hold our key, or its own address."""
+    body = failure.body()
+    scrub = request[LIVE].scrub
+    body["error"] = {name: scrub(value) if isinstance(value, str) else value for name, value in body["error"].items()}
+    return body
+
+
+def refusal(failure: Failure, request: web.Request) -> web.Response:
     """A failure as an HTTP answer."""
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.again is not None:
         headers["x-should-retry"] = "true" if failure.again else "false"
-    return web.Response(status=failure.status, body=wire.encode(failure.body()), headers={**JSON, **headers})
+    return web.Response(status=failure.status, body=wire.encode(told(failure, request)), headers={**JSON, **headers})
 
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
@@ -497,6 +506,8 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = request[RECORD].id
     headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers["Referrer-Policy"] = "no-referrer"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "ModelServer"
     if "Origin" in request.headers:

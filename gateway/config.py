@@ -19,6 +19,7 @@ from providers.models import Models
 from .reader import ConfigError, Reader, guess
 from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route
+from .scrub import Scrubber
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
@@ -46,6 +47,15 @@ class Settings:
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
     routes: Routes
+
+    def secrets(self) -> set[str]:
+        """All keys that the configuration holds in the clear, of upstreams and of clients."""
+        upstream = {key for to in self.providers.values() for key in (to.api_key, *to.api_keys)}
+        return (upstream | {key.key for key in self.config.keys}) - {""}
+
+    def scrubber(self) -> Scrubber:
+        """What takes these secrets out of a text."""
+        return Scrubber(self.secrets(), [to.base_url for to in self.providers.values()])
 
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:

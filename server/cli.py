@@ -5,6 +5,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,13 +96,34 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     except UnicodeDecodeError:
         raise OSError(f"{path} is not UTF-8 text") from None
     facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
-    settings = load(text, os.environ, facts, path.name)
+    settings = load(text, _environment(), facts, path.name)
+    _refuse_open_file(path, text, settings)
     given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
     if not given:
         return settings
     server = msgspec.convert({**msgspec.to_builtins(settings.config.server), **given}, Server)
     config = msgspec.structs.replace(settings.config, server=server)
     return Settings(config, settings.keys, settings.providers, settings.off, settings.routes)
+
+
+def _environment() -> dict[str, str]:
+    """What ${NAME} may stand for: the environment and, under systemd, the unit's credentials (LoadCredential=)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
+    return {**{file.name: file.read_text(encoding="utf-8").strip() for file in files}, **os.environ}
+
+
+def _refuse_open_file(path: Path, text: str, settings: Settings) -> None:
+    """Keys written into the file must not be there for every user of this machine to read. Raises OSError."""
+    if not any(secret in text for secret in settings.secrets()) or os.name != "posix":
+        return
+    path = path.resolve()
+    reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    if reachable and path.stat().st_mode & stat.S_IROTH:
+        raise OSError(
+            f"{path} holds keys and can be read by every user of this machine: chmod 640 it, or take the keys from the "
+            "environment (${NAME})"
+        )
 
 
 def _refuse_open_door(settings: Settings) -> None:

@@ -22,6 +22,7 @@ class House:
         server = settings.config.server
         self.log, self._agent = log, agent
         self.lives = Lives(make(settings, agent))
+        log.scrub = self.lives.now.scrub
         self.admission = Admission(server.at_once)
         self.metrics = Metrics()
         self.pulse = Pulse(server)
@@ -33,6 +34,7 @@ class House:
         """Go by these settings from now on. Raises OSError; then nothing has changed."""
         live = make(settings, self._agent)
         self.lives.swap(live)
+        self.log.scrub = live.scrub
         self.admission.bounds = settings.config.server.at_once
         self.pulse.set(settings.config.server)
 

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from providers import wire
+from providers.errors import BadRequest, Failure
 
 from . import systemd
 
@@ -25,6 +29,7 @@ BACKLOG: Final = 1024
 _OWN_FILES: Final = 40  # of the process itself: the log, the loop, the database, certificates while they are read
 _EVERY: Final = 1.0  # seconds between two log lines of one kind
 
+_BROKEN: Final = BadRequest("The request is not valid HTTP.", code="invalid_http")
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b"
@@ -80,11 +85,27 @@ class Refuse(asyncio.Protocol):
         """What is asked does not matter."""
 
 
+class Handler(RequestHandler):
+    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        what = _BROKEN if status < 500 else Failure("This server made a mistake.")
+        better = web.Response(status=status, body=wire.encode(what.body()), content_type="application/json")
+        better.force_close()
+        return better if isinstance(response, web.Response) else response
+
+
 class Front:
     """Makes the protocol of each new connection: aiohttp's, or a refusal. refused: how many of these there were."""
 
     def __init__(self, server: web.Server, most: int) -> None:
         self._server, self._most = server, most
+        self._loop = asyncio.get_running_loop()
         self.refused = 0
 
     @property
@@ -96,7 +117,7 @@ class Front:
         if self.open >= self._most:
             self.refused += 1
             return Refuse()
-        return self._server()
+        return Handler(self._server, loop=self._loop, **self._server._kwargs)
 
 
 def calm(now: Callable[[], float] = time.monotonic) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:

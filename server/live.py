@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.config import Settings
 from gateway.health import Health
+from gateway.scrub import Scrubber
 
 from .fetch import Fetcher
 from .http import Upstreams
@@ -23,6 +24,7 @@ class Live:
     http: Upstreams
     fetcher: Fetcher
     health: Health
+    scrub: Scrubber
     users: int = 0
 
     async def aclose(self) -> None:
@@ -38,6 +40,7 @@ def make(settings: Settings, agent: str) -> Live:
         Upstreams(settings.config.providers, server.timeouts, agent),
         Fetcher(enabled=server.fetch_images),
         Health(server.cooldown, random.random),
+        settings.scrubber(),
     )
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
@@ -17,9 +18,12 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gateway.scrub import Scrubber
+
 LOGGER: Final = logging.getLogger("modelserver")
 
 _LIMIT: Final = 10_000  # lines waiting
+_FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
 
 
@@ -53,6 +57,8 @@ class Log(logging.Handler):
     def __init__(self, out: TextIO, as_json: bool) -> None:
         super().__init__()
         self.dropped = 0
+        self.scrub: Callable[[str], str] = Scrubber()
+        self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
         self._out, self._as_json = out, as_json
         self._lines: deque[dict[str, Any] | _Request] = deque()
         self._wake = threading.Event()
@@ -82,7 +88,13 @@ class Log(logging.Handler):
         return line
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line of the standard logging module: start-up, faults, what libraries have to say."""
+        """A line of the standard logging module: start-up, faults, what libraries have to say.
+
+        The same line comes at most ten times a second: whoever can cause a line must not fill the disk with it.
+        """
+        if self._is_flood(str(record.msg), int(record.created)):
+            self.dropped += 1
+            return
         line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | web.RequestPayloadError):
@@ -94,6 +106,15 @@ class Log(logging.Handler):
         elif record.exc_info:
             line["traceback"] = logging.Formatter().formatException(record.exc_info)
         self._put(line)
+
+    def _is_flood(self, text: str, second: int) -> bool:
+        if len(self._said) > 1000:
+            self._said.clear()
+        said = self._said.setdefault(text, [second, 0])
+        if said[0] != second:
+            said[:] = [second, 0]
+        said[1] += 1
+        return said[1] > _FLOOD
 
     def _put(self, line: dict[str, Any] | _Request) -> None:
         if len(self._lines) >= _LIMIT:
@@ -111,7 +132,7 @@ class Log(logging.Handler):
                 time.sleep(_PAUSE)
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
             try:
-                self._out.write("".join([self._format(line) for line in batch]))
+                self._out.write(self.scrub("".join([self._format(line) for line in batch])))
                 self._out.flush()
             except (OSError, ValueError):
                 return  # nobody reads any more
