@@ -24,6 +24,8 @@ from .scrub import Scrubber
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+# Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
+_NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -206,7 +208,7 @@ def _is_near(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa"))
+        return "." not in host or host.endswith(_NEAR)
     return address.is_loopback or address.is_private or address.is_link_local
 
 

@@ -240,16 +240,11 @@ class Attempts:
 
 
 def _repeatable(failure: Failure) -> bool:
-    """Whether the same target may be asked again: it did no work, and a wait is short or not asked for."""
-    if (failure.retry_after or 0.0) > SHORT:
+    """Whether the same target may be asked again: it surely did no work, and a wait is short or not asked for."""
+    if (failure.retry_after or 0.0) > SHORT or isinstance(failure, QuotaExhausted):
         return False
     if failure.unsent:
-        return failure.code not in ("upstream_tls", "upstream_dns", "upstream_connect_timeout")
-    match failure:
-        case QuotaExhausted():
-            return False
-        case Overloaded():
-            return failure.code != "provider_busy"
-        case Throttled():
-            return failure.retry_after is not None  # too fast already: only when told when
-    return failure.upstream == 502
+        return failure.code == "upstream_connect"  # a name, a certificate or a silence will be the same in a moment
+    if failure.upstream == 429:
+        return failure.retry_after is not None  # too fast already: only when told when
+    return failure.upstream in (502, 503, 529)

@@ -20,7 +20,6 @@ _CODES: Final = frozenset(
         "upstream_connect_timeout",
         "upstream_dns",
         "upstream_tls",
-        "upstream_disconnected",
         "upstream_protocol",
         "upstream_first_byte_timeout",
         "upstream_idle_timeout",

@@ -23,6 +23,7 @@ from .sse import DONE
 _STATUS = {
     "invalid_request_error": 400,
     "invalid_prompt": 400,
+    "content_filter": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
     "permission_error": 403,
@@ -225,7 +226,13 @@ def in_band(wrong: Any) -> Failure:
     status = next(
         (
             value
-            for value in (wrong.get("status_code"), code, _STATUS.get(str(code)), _STATUS.get(str(kind)))
+            for value in (
+                wrong.get("status_code"),
+                wrong.get("status"),
+                code,
+                _STATUS.get(str(code)),
+                _STATUS.get(str(kind)),
+            )
             if isinstance(value, int) and 400 <= value < 600
         ),
         500,

@@ -146,7 +146,7 @@ def _serve(
     _require_c_parser()
     server = settings.config.server
     sock = listen(server.host, server.port)
-    log = logs.start(server.log)
+    log = logs.start(server.log, sys.stdout)
     _calm_collector()
     _keep_freed_memory()
     app = build(settings, log)

@@ -9,12 +9,14 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.helpers import _EXC_SENTINEL, set_exception
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
@@ -47,6 +49,16 @@ class Dial(NamedTuple):
     head: str
 
 
+class _Handler(ResponseHandler):
+    """aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever."""
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
+        super().set_exception(exc, exc_cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            set_exception(payload, exc, exc_cause)
+
+
 class Pool:
     """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
@@ -61,6 +73,7 @@ class Pool:
         self._limit = limit
         self._stale = stale
         self._connector = TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15, ssl=tls)
+        self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}
         self.calls = 0  # under way
@@ -107,11 +120,13 @@ class Pool:
                 protocol.transport.writelines([head, body])
                 message, payload = await protocol.read()
                 while 100 <= message.code < 200:
+                    retried = True  # it was being answered
                     message, payload = await protocol.read()
             except BaseException as error:
                 protocol.abort()
                 connection.close()
-                if reused and not retried and isinstance(error, _CLOSED):
+                begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
+                if reused and not retried and not begun and isinstance(error, _CLOSED):
                     retried = True
                     self._stale()
                     continue
@@ -267,20 +282,23 @@ def _broken(error: Exception, patience: float) -> Failure:
         case client_exceptions.ClientPayloadError():
             failure = Truncated()
         case _:
-            failure = UpstreamFailed(
-                "The upstream closed the connection without an answer.", code="upstream_disconnected"
-            )
+            failure = UpstreamFailed("The upstream closed the connection without an answer.")
     failure.again = False
     return failure
 
 
 def _silent_or_cut(error: Exception, patience: float) -> Failure:
     """What a failure in the middle of an answer means."""
-    if isinstance(error, TimeoutError):
-        failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
-        failure.again = False
-        return failure
-    return Truncated()
+    failure: Failure
+    match error:
+        case TimeoutError():
+            failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
+        case HttpProcessingError():
+            failure = UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
+        case _:
+            failure = Truncated()
+    failure.again = False
+    return failure
 
 
 async def read_whole(answer: Answer, limit: int) -> bytes:

@@ -6,6 +6,7 @@ and asyncio then writes a hundred tracebacks a second; so the bound on connectio
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -48,7 +49,10 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        # create_server's own words would name the address once more.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
 
 
 def connections(wanted: int) -> int:

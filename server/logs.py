@@ -6,19 +6,19 @@ Names and numbers are logged; prompts, answers and keys never.
 """
 
 import logging
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import FileIO, RawIOBase
 from typing import Any, Final, TextIO
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.scrub import Scrubber
+from providers import wire
 
 LOGGER: Final = logging.getLogger("modelserver")
 
@@ -52,9 +52,12 @@ _Request = tuple[float, Record, str, str, int, float]  # the arguments of a requ
 
 
 class Log(logging.Handler):
-    """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full."""
+    """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full.
 
-    def __init__(self, out: TextIO, as_json: bool) -> None:
+    out: unbuffered. A buffer has a lock, and Python would wait for the thread that holds it before it ends.
+    """
+
+    def __init__(self, out: RawIOBase, as_json: bool) -> None:
         super().__init__()
         self.dropped = 0
         self.scrub: Callable[[str], str] = Scrubber()
@@ -131,9 +134,11 @@ class Log(logging.Handler):
             if not self._stopping:
                 time.sleep(_PAUSE)
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
+            text = self.scrub("".join([self._format(line) for line in batch]))
+            data = text.encode(errors="backslashreplace")
             try:
-                self._out.write(self.scrub("".join([self._format(line) for line in batch])))
-                self._out.flush()
+                while data:
+                    data = data[self._out.write(data) or 0 :]
             except (OSError, ValueError):
                 return  # nobody reads any more
 
@@ -143,12 +148,14 @@ class Log(logging.Handler):
         seconds = line.pop("at")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03}Z"
         if self._as_json:
-            return msgspec.json.encode({"time": stamp, **line}).decode() + "\n"
+            return wire.text({"time": stamp, **line}) + "\n"
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"
         rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in ("method", "path", "status"))
-        return f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}\n"
+        text = f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}"
+        # A model's name may be a client's invention: it must not move the cursor or feign a line.
+        return (text if text.isprintable() else text.encode("unicode_escape").decode()) + "\n"
 
     def close(self) -> None:
         """Write what is waiting, for at most a second, and end the thread."""
@@ -158,8 +165,8 @@ class Log(logging.Handler):
         super().close()
 
 
-def start(style: str, out: TextIO = sys.stdout) -> Log:
+def start(style: str, out: TextIO) -> Log:
     """Send all logging to `out`. style: auto, json or text."""
-    log = Log(out, style == "json" or (style == "auto" and not out.isatty()))
+    log = Log(FileIO(out.fileno(), "w", closefd=False), style == "json" or (style == "auto" and not out.isatty()))
     logging.basicConfig(level=logging.INFO, handlers=[log], force=True)
     return log

@@ -10,7 +10,7 @@ from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.contract import Call, Json, Translator, Upstream
 from providers.errors import BadOutput, Failure, UpstreamFailed
-from providers.sse import Decoder, Event
+from providers.sse import DONE, Decoder, Event
 
 from .http import Answer, Played, Upstreams, read_whole
 
@@ -108,6 +108,7 @@ def _last(translator: Translator, body: bytes) -> list[Json]:
         raise BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
     try:
         batch += translator.send(event)
+        batch += translator.send(Event("", DONE))  # JSON that is whole is an answer that is whole
         batch += translator.send(None)
     except StopIteration as end:
         batch += end.value

@@ -90,8 +90,8 @@ def metric(server: Process, name: str, **labels: str) -> float:
 def raw(model: str, stream: bool = True, **more: Any) -> bytes:
     """A request as it goes over the wire."""
     body = json.dumps({"model": model, "stream": stream, "messages": HELLO, **more}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = ["POST /v1/chat/completions HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
 def dial(server: Process) -> socket.socket:

@@ -143,6 +143,9 @@ class _Connection(asyncio.Protocol):
         self._data += data
         top, blank, rest = self._data.partition(b"\r\n\r\n")
         if not blank:
+            if not self._data[:1].isalpha():  # TLS, for example
+                self._transport.write(head(400))
+                self.stop(CLOSE)
             return
         first, *lines = top.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

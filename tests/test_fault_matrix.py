@@ -31,7 +31,7 @@ from server.http import Pool
 Scripted = Callable[..., str]
 
 HASTY = """
-timeouts: {connect: 0.7, first_byte: 0.6, between_bytes: 0.5, write: 0.5, request_body: 0.5, attempts: 5, total: 4}
+timeouts: {connect: 0.7, first_byte: 0.6, between_bytes: 0.5, write: 0.5, request_body: 0.5, attempts: 5, total: 2.5}
 keep_alive: {after: 0.2, every: 0.1}
 max_answer: 1MiB
 max_event: 64KiB
@@ -188,9 +188,9 @@ def test_refused_falls_back(server: Process, other: Upstream) -> None:
 def test_closed_before_the_status_line(server: Process, upstream: Upstream, scripted: Scripted, end: str) -> None:
     name = scripted([end])
     got = ask(server, f"up/{name}")
-    check(got, 502, "upstream_disconnected", upstream, name)
+    check(got, 502, "upstream_error", upstream, name)
     assert got.headers["x-should-retry"] == "false"
-    told(server, got, 502, "upstream_disconnected")
+    told(server, got, 502, "upstream_error")
 
 
 @pytest.mark.parametrize("end", [CLOSE, ABORT])
@@ -298,7 +298,13 @@ def test_what_had_arrived_before_a_reset_is_delivered(upstream: Upstream, script
 
     words = [f"{n} " for n in range(50)]
     name = scripted(
-        [*stream(START, end=False), 0.4, *[piece for w in words for piece in chunked(sse(delta(w), done=False), end=False)], 0.1, ABORT]
+        [
+            *stream(START, end=False),
+            0.4,
+            *[piece for w in words for piece in chunked(sse(delta(w), done=False), end=False)],
+            0.1,
+            ABORT,
+        ]
     )
     with Process(config(upstream)) as server:
         stop = threading.Timer(0.25, lambda: os.kill(server.pid, signal.SIGSTOP))
@@ -316,7 +322,9 @@ def test_a_finish_without_done_is_an_end(server: Process, upstream: Upstream, sc
     assert (got.text, got.code, got.done) == ("Once ", None, True) and len(upstream.of(name)) == 1
 
 
-def test_done_ends_the_stream_though_the_upstream_stays(server: Process, upstream: Upstream, scripted: Scripted) -> None:
+def test_done_ends_the_stream_though_the_upstream_stays(
+    server: Process, upstream: Upstream, scripted: Scripted
+) -> None:
     name = scripted([*stream(START + END, end=False), FOREVER])
     began = time.monotonic()
     got = ask(server, f"up/{name}", True)
@@ -399,7 +407,7 @@ def test_comments_for_ever_end_with_the_total_time(server: Process, upstream: Up
     began = time.monotonic()
     got = ask(server, f"up/{name}", True)
     assert (got.text, got.code, got.done) == ("Once ", "total_timeout", False)
-    assert 3.5 < time.monotonic() - began < 5.5
+    assert 2.2 < time.monotonic() - began < 4.5
     assert upstream.of(name)[0].wait_left() - began < 5.5
     told(server, got, 200, "total_timeout")
 
@@ -645,7 +653,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         if re.search(r"\btime\.time\(|\btime\(\)", line) and ".time" not in line.replace("time.time(", "")
     }
     assert uses == {
-        "modelserver.py: return {\"id\": ident, \"object\": kind, \"created\": int(time.time()), \"model\": record.model}",
+        'modelserver.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
         "server/logs.py: self._put((time.time(), record, method, path, status, now))",
         'server/upstream.py: failure.retry_after = seconds(answer.headers.get("Retry-After"), time())',
     }
