@@ -76,6 +76,8 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         if not re.fullmatch(r"providers\.[^.]+\.api_key(\[\d+\])?", path):
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
+    if config.server.at_once.bytes < config.server.max_body:
+        reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
         models = Models.parse(facts, config.facts)
     except ValueError as error:

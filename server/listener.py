@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -78,12 +78,10 @@ class Refuse(asyncio.Protocol):
     """One connection too many: told so, and closed once the client has read it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(_REFUSAL % (len(_BODY), _BODY))
-        if transport.can_write_eof():
-            transport.write_eof()  # close() with a request unread would be a reset, and the answer lost
-        transport.get_extra_info("loop", asyncio.get_running_loop()).call_later(1.0, transport.abort)
+        out = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        out.write(_REFUSAL % (len(_BODY), _BODY))
+        out.write_eof()  # close() with a request unread would be a reset, and the answer lost
+        asyncio.get_running_loop().call_later(1.0, out.abort)
 
     def data_received(self, data: bytes) -> None:
         """What is asked does not matter."""
@@ -97,6 +95,8 @@ class Handler(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client left just when it was to be answered: nothing to log
         response = super().handle_error(request, status, exc, message)
         what = _BROKEN if status < 500 else Failure("This server made a mistake.")
         better = web.Response(status=status, body=wire.encode(what.body()), content_type="application/json")
