@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import Got, ask, delta, dial, metric, metrics, raw, whole
+from asking import PLAIN, Got, ask, delta, dial, metric, metrics, raw, whole
 from process import PATIENCE, Process, config, run
 from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
 
@@ -31,7 +31,7 @@ def slow(seconds: float) -> Script:
 
 
 def get(server: Process, path: str) -> httpx.Response:
-    with httpx.Client(timeout=PATIENCE, trust_env=False) as http:
+    with httpx.Client(timeout=PATIENCE, trust_env=False, verify=PLAIN) as http:
         return http.get(f"{server.root}{path}")
 
 
@@ -219,7 +219,7 @@ def test_two_hundred_reloads_under_load(upstream: Upstream) -> None:
     """Half of them are of broken files. F39, F40."""
     upstream.script("reloaded", stream(START + END, cut=40))
     good = config(upstream, models="m: up/reloaded")
-    with Process(good.replace("up/reloaded", "echo")) as server:
+    with Process(good.replace("up/reloaded", "echo/echo")) as server:
         load = Load(server, "m", clients=2)
         for n in range(100):
             for text, name in ((good + f"# {n}", "generation"), (good + "\nbroken: [", "failed")):
@@ -542,7 +542,7 @@ models:""",
             heard += ask(server, key, streamed, headers=client).body
             heard += ask(server, "echo", headers={"Authorization": f"Bearer {key}"}).body
         for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/models", f"/v1/models/{key}", f"/{key}"):
-            with httpx.Client(trust_env=False, headers=client) as http:
+            with httpx.Client(trust_env=False, verify=PLAIN, headers=client) as http:
                 got = http.get(server.root + path)
             heard += got.text + str(dict(got.headers))
     assert len(heard) > 5000 and "canary" not in heard
@@ -590,7 +590,7 @@ def test_metrics_are_for_this_machine_and_for_keys(upstream: Upstream) -> None:
             ({"Host": "evil.example"}, 401),
             ({"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer a-good-key"}, 200),
         ):
-            with httpx.Client(trust_env=False, headers=headers) as http:
+            with httpx.Client(trust_env=False, verify=PLAIN, headers=headers) as http:
                 assert http.get(f"{server.root}/metrics").status_code == status, headers
                 assert ("pid" in http.get(f"{server.root}/healthz").json()) == (not headers)
 
