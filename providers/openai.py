@@ -160,7 +160,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], expose: bool)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     delta: Json = choice.get("delta") or (message if "delta" not in choice and message else {})
-    delta = reasoning(delta, expose)
+    delta = reasoning(delta if isinstance(delta, dict) else {}, expose)
     first = index not in seen
     state = seen.setdefault(index, _Choice())
     if first:

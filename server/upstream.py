@@ -1,10 +1,12 @@
 """One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import ceil
 from time import time
+from typing import Final
 
 from gateway.schema import Server
 from providers import PROVIDERS, wire
@@ -14,6 +16,8 @@ from providers.sse import DONE, Decoder, Event
 
 from .http import Answer, Played, Upstreams, read_whole
 
+LOGGER: Final = logging.getLogger("modelserver")
+_MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError)  # a value is not what its place says
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 
 
@@ -51,7 +55,7 @@ async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
         body = await read_whole(answer, limits.max_answer)
     finally:
         answer.close()
-    return _last(PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to), body)[0]
+    return _last(PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to), body, exchange)[0]
 
 
 async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGenerator[list[Json], None]:
@@ -68,7 +72,7 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
         if kind.startswith("text/html"):
             raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
         if kind.startswith("application/json"):  # a host that cannot stream, or has failed
-            yield _last(translator, await read_whole(answer, limits.max_answer))
+            yield _last(translator, await read_whole(answer, limits.max_answer), exchange)
             return
         send, feed, read = translator.send, Decoder(limits.max_event).feed, answer.read
         started = ended = False
@@ -88,10 +92,10 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
             except StopIteration as end:
                 batch += end.value
                 ended = True
-            except Failure:
+            except (Failure, *_MISSHAPEN) as error:
                 if started and batch:
                     yield batch
-                raise
+                raise _failed(error, exchange) from None
             if batch:
                 started = True
                 yield batch
@@ -99,7 +103,15 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
         answer.close()
 
 
-def _last(translator: Translator, body: bytes) -> list[Json]:
+def _failed(error: Exception, exchange: Exchange) -> Failure:
+    """A failure as it is; an answer that broke the translator is the upstream's, and a reason to look at the log."""
+    if isinstance(error, Failure):
+        return error
+    LOGGER.warning("an answer of %s does not have the shape of its protocol", exchange.to.name, exc_info=error)
+    return BadOutput("The upstream's answer does not have the shape of its protocol.")
+
+
+def _last(translator: Translator, body: bytes, exchange: Exchange) -> list[Json]:
     """What an answer that came in one piece makes. Raises Failure."""
     batch: list[Json] = []
     try:
@@ -112,6 +124,8 @@ def _last(translator: Translator, body: bytes) -> list[Json]:
         batch += translator.send(None)
     except StopIteration as end:
         batch += end.value
+    except _MISSHAPEN as error:
+        raise _failed(error, exchange) from None
     return batch
 
 
