@@ -7,7 +7,7 @@ import sys
 from process import ROOT
 
 sys.path.append(str(ROOT / "ops"))
-from soak import run  # noqa: E402
+from soak import run
 
 SECONDS = float(os.environ.get("MODELSERVER_SOAK", "12"))
 
