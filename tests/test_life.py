@@ -324,6 +324,7 @@ def test_a_full_server_refuses_at_once_and_stays_healthy(upstream: Upstream, scr
             assert (late.status, late.code) == (503, "overloaded") and 0.3 < time.monotonic() - began < 2
             assert get(server, "/healthz").elapsed.total_seconds() < 0.25
             assert get(server, "/readyz").status_code == 503
+            assert metric(server, "waiting") == 0
             assert metric(server, "refused_total") == 2 and metric(server, "in_flight") == 2
 
             waits = pool.submit(ask, server, f"up/{quick}")  # this one's turn comes
