@@ -15,11 +15,13 @@ import json
 import random
 import re
 import signal
+import socket
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,6 +137,25 @@ def judge(kind: str, word: str, said: str, seen: Seen) -> None:
         seen.wrong.append(f"{kind}: looks like a success: {said[-300:]}")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def answering(port: int) -> None:
+    """Wait until the server listens."""
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise AssertionError("the server did not start")
+
+
 def resident(pid: int) -> int:
     """KiB."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
@@ -190,17 +211,23 @@ async def settled(server: Process, before: int, upstream: Upstream, patience: fl
 async def run(seconds: float, streams: int, warm: float, patience: float = 45) -> dict[str, Any]:
     """The soak; its report. `wrong` is empty when all is well. patience: seconds for idle connections to close."""
     seen = Seen()
-    with Faulty() as upstream:
-        server = Process(config(upstream, server=LIMITS))
-        with server:
+    # The log goes to a file: a pipe whose reader falls behind would fill the server's queue, and that is not a leak.
+    with Faulty() as upstream, TemporaryFile("w+", encoding="utf-8") as log:
+        port = free_port()
+        text = config(upstream, server=LIMITS).replace("port: 0", f"port: {port}")
+        with Process(text, stdout=log.fileno()) as server:
+            server.at(port)
+            await answering(port)
             before = sockets(server.pid)
             until = time.monotonic() + seconds
             watching = asyncio.create_task(watch(server, until, warm))
             await asyncio.gather(*(client(server, seen, until) for _ in range(streams)))
             points = await watching
             left = await settled(server, before, upstream, patience)
-            code = server.stop()  # fails on a traceback or an error in the log
-        lines = server.lines()
+            code = server.stop()
+        log.seek(0)
+        lines = [json.loads(line) for line in log if line.startswith("{")]
+    seen.wrong += [str(line) for line in lines if "traceback" in line or line.get("level") in ("error", "critical")]
     return {
         "seconds": seconds,
         "streams": streams,

@@ -65,7 +65,7 @@ class Crowd:
 
 
 def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
-    name = scripted(slow(1.0))
+    name = scripted(slow(2.0))
     with Process(config(upstream)) as server:
         crowd = Crowd(server, f"up/{name}", 20)
         upstream.wait(name, 20)
