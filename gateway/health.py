@@ -181,14 +181,20 @@ class Attempts:
     made: how many; retried: whether one was a repeat; last: the failure to answer with when there is no other.
     """
 
+    __slots__ = ("_again", "_deadline", "_health", "_keys", "_last", "_targets", "_tried", "made", "retried")
+
     def __init__(self, health: Health, targets: Sequence[Target], deadline: float) -> None:
         self._health, self._targets, self._deadline = health, iter(targets), deadline
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
         self.retried = False
-        self.last: Failure = NoSuchModel("No provider serves this model.", param="model")
+        self._last: Failure | None = None
         self._tried: Target | None = None
         self._again: Target | None = None
+
+    @property
+    def last(self) -> Failure:
+        return self._last or NoSuchModel("No provider serves this model.", param="model")
 
     def next(self, now: float) -> Attempt | None:
         """What to do next; None: nothing, `last` is the answer."""
@@ -199,7 +205,7 @@ class Attempts:
             if blocked is None:
                 return self._attempt(target, 0.0)
             if not self.made:
-                self.last = blocked
+                self._last = blocked
         again = self._again
         if again is None or self.retried:
             return None
@@ -212,8 +218,8 @@ class Attempts:
     def _candidate(self, now: float) -> Target | None:
         if not self._keys:
             target = next(self._targets, None)
-            if target is None:
-                return None
+            if target is None or not target.to.api_keys:
+                return target
             self._keys = self._health.keyed(target, now)
         return self._keys.pop(0)
 
@@ -228,7 +234,7 @@ class Attempts:
         self._health.failed(self._tried.to, failure, now)
         if not failure.elsewhere:
             raise failure
-        self.last = failure
+        self._last = failure
         if not isinstance(failure, Throttled | UpstreamRefusedKey | QuotaExhausted):
             self._keys.clear()  # another key would not help
         self._again = self._tried if self._tried.to.base_url and _repeatable(failure) else None
