@@ -31,7 +31,7 @@ from process import Process, config  # noqa: E402
 from scripted import ABORT, CLOSE, FOREVER, Request, Script, Upstream, answer, chunked, head, sse  # noqa: E402
 
 LIMITS = """
-timeouts: {first_byte: 3, between_bytes: 2, write: 5, request_body: 5}
+timeouts: {first_byte: 3, between_bytes: 10, write: 5, request_body: 5}
 keep_alive: {after: 1, every: 1}
 cooldown: {failures: 100000}
 drain: 5
@@ -144,15 +144,18 @@ def free_port() -> int:
 
 
 async def answering(port: int) -> None:
-    """Wait until the server listens."""
+    """Wait until the server answers."""
     for _ in range(200):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
+            continue
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        await reader.read(-1)
+        writer.close()
+        await asyncio.sleep(0.2)
+        return
     raise AssertionError("the server did not start")
 
 
@@ -231,7 +234,7 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
     return {
         "seconds": seconds,
         "streams": streams,
-        "requests": sum("status" in line for line in lines),
+        "requests": sum(line.get("method") == "POST" for line in lines),
         "ends": dict(seen.ends),
         "resident_mib": [round(points[0][1] / 1024, 1), round(points[-1][1] / 1024, 1)] if points else [],
         "slope_kib_per_minute": round(slope(points) * 60, 1),

@@ -124,13 +124,25 @@ async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asy
     LOGGER.info("stopping: %d requests may finish, for at most %g s", started, patience)
     door.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
-    server.pre_shutdown()
+    _close_idle(server)
     await _first(admission.emptied(patience), now.wait())
     failure = Overloaded("This server is shutting down. Try again.", code="server_shutting_down")
     failure.again = False  # the work was begun, and may have been paid for
     ended = admission.stop(failure)
     await admission.emptied(_GOODBYE)
     LOGGER.info("stopped: %d requests finished, %d were ended", max(0, started - ended), ended)
+
+
+def _close_idle(server: web.Server) -> None:
+    """Close the connections that no request is on; the others when theirs has ended.
+
+    aiohttp's own way stops to read idle connections but leaves them open: a client that sends its next request on one
+    would wait for an answer until the end of the drain.
+    """
+    server.pre_shutdown()
+    for handler, transport in list(server._connections.items()):
+        if handler._current_request is None:
+            transport.close()
 
 
 async def _first(*waits: Awaitable[object]) -> None:

@@ -82,7 +82,6 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
         assert [(each.text, each.done, each.error) for each in crowd.got()] == [("Once upon", True, None)] * 20
         assert server.ended() == 0
         assert "20 requests finished, 0 were ended" in server.out
-    until(lambda: not upstream.open)
 
 
 def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: Scripted) -> None:
@@ -122,12 +121,12 @@ def test_a_second_signal_does_not_wait(upstream: Upstream, scripted: Scripted, f
 # Reload
 
 
-def test_a_reload_brings_models_and_running_streams_keep_theirs(upstream: Upstream, scripted: Scripted) -> None:
-    name = scripted(slow(1.2))
-    with Process(config(upstream)) as server, Upstream() as other:
+def test_a_reload_brings_models_and_running_streams_keep_theirs() -> None:
+    with Upstream() as old, Upstream() as other, Process(config(old)) as server:
+        name = old.script("running", slow(1.2))
         other.script("new", answer(whole("from the new one")))
         crowd = Crowd(server, f"up/{name}", 5)
-        upstream.wait(name, 5)
+        old.wait(name, 5)
         text = config(other, models="fresh: up/new").replace("port: 0", f"port: {server.port}")
         server.config.write_text(text, encoding="utf-8")
         done = run("--config", str(server.config), "reload")
@@ -136,7 +135,7 @@ def test_a_reload_brings_models_and_running_streams_keep_theirs(upstream: Upstre
         assert [model["id"] for model in get(server, "/v1/models").json()["data"]] == ["echo", "fresh"]
         assert all(each.text == "Once upon" and each.done for each in crowd.got())
         assert metric(server, "config_generation") == 2
-        until(lambda: not upstream.open)  # the old configuration's connections are closed with its last request
+        until(lambda: not old.open)  # the old configuration's connections are closed with its last request
 
 
 BROKEN = {
