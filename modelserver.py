@@ -10,6 +10,7 @@ providers/; imports point inward: modelserver → server → gateway → provide
 """
 
 import asyncio
+import os
 import random
 import re
 import sys
@@ -27,31 +28,30 @@ from aiohttp.typedefs import Handler
 from gateway import cards, embeddings, legacy, requests
 from gateway.config import Caller, Settings
 from gateway.keeper import Keeper, Watcher
-from gateway.routes import Target, with_defaults
+from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure, MethodNotAllowed, NoSuchModel, NotFound, TooLarge, TooSlow
-from server import access, books, inspector, logs, page, reports, upstream
+from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound, TooLarge, TooSlow
+from server import access, house, inspector, logs, page, reports, upstream
 from server import embeddings as vectors
-from server.drain import Drains, Kept
-from server.fetch import Fetcher, inline
+from server.admission import Run
+from server.drain import Kept
+from server.fetch import inline
+from server.house import House
 from server.http import Upstreams
-from server.line import Pulse
+from server.metrics import CONTENT_TYPE, exposition
 from server.upstream import Exchange
 
 VERSION: Final = "0.1.0"
 
-SETTINGS = web.AppKey("SETTINGS", Settings)
-HTTP = web.AppKey("HTTP", Upstreams)
-FETCHER = web.AppKey("FETCHER", Fetcher)
 KEEPER = web.AppKey("KEEPER", Keeper)
-BOOKS = web.AppKey("BOOKS", books.Books)
-DRAINS = web.AppKey("DRAINS", Drains)
-PULSE = web.AppKey("PULSE", Pulse)
-LOG = web.AppKey("LOG", logs.Log)
+HOUSE = web.AppKey("HOUSE", House)  # what lives as long as the process
+# Of a request: what the log will say, the configuration it began with (server.live.Live), its place among the others.
 RECORD: Final = "record"
+LIVE: Final = "live"
+RUN: Final = "run"
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
@@ -61,22 +61,39 @@ DONE: Final = b"data: [DONE]\n\n"
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions, streamed or whole."""
-    settings = request.app[SETTINGS]
     record: logs.Record = request[RECORD]
     caller = identify(request)
-    data = await read_body(request)
-    ask = requests.parse(inspector.asked(request, data))
-    body = ask.body
-    record.model, record.stream = body["model"], body.get("stream") is True
-    targets = settings.routes.find(body["model"], caller.models)
+    with inside(request):
+        data = await read_body(request)
+        ask = requests.parse(inspector.asked(request, data))
+        record.stream = ask.body.get("stream") is True
+        targets = await admitted(request, caller, ask.body, len(data))
+        return await (stream if record.stream else whole)(request, ask, targets)
+
+
+def inside(request: web.Request) -> Run:
+    """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
+    server: Server = request[LIVE].settings.config.server
+    run = request.app[HOUSE].admission.enter(server.timeouts.total)
+    request[RUN] = run
+    return run
+
+
+async def admitted(request: web.Request, caller: Caller, body: Json, size: int) -> list[Target]:
+    """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
+    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
+    """
+    record: logs.Record = request[RECORD]
+    record.model = body["model"]
+    targets = request[LIVE].settings.routes.find(record.model, caller.models)
+    await request[RUN].turn()
     # What is opened here is closed by the door, whatever the end.
-    targets = await request.app[BOOKS].open(record, caller, body, len(data), targets)
-    return await (stream if record.stream else whole)(request, ask, targets)
+    return await request.app[HOUSE].books.open(record, caller, body, size, targets)
 
 
 def identify(request: web.Request) -> Caller:
     """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
-    caller = access.authenticate(request, request.app[SETTINGS])
+    caller = access.authenticate(request, request[LIVE].settings)
     record: logs.Record = request[RECORD]
     record.key, record.limits = caller.name, caller.limits
     return caller
@@ -85,8 +102,8 @@ def identify(request: web.Request) -> Caller:
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
-    exchange, body = await first_that_answers(request, targets, partial(prepared, request, ask), once)
-    record.upstream = name_of(exchange)
+    exchange, body = await first_that_answers(request, ask.body, targets, partial(prepared, request, ask), once)
+    record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
         request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
@@ -104,17 +121,17 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.line(request, request.app[PULSE]) as line:
+    with inspector.line(request, request.app[HOUSE].pulse) as line:
         try:
             prepare = partial(prepared, request, ask)
-            exchange, (batch, rest) = await first_that_answers(request, targets, prepare, opening)
-            record.upstream = name_of(exchange)
+            exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, opening)
+            record.upstream = name_of(exchange.to)
             record.first = time.monotonic()
             line.response.headers.update(headers_of(exchange))
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            drained = Kept(rest, request.app[DRAINS], record) if exchange.to.drain else None
+            drained = Kept(rest, request.app[HOUSE].drains, record) if exchange.to.drain else None
             async with aclosing(drained or rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
@@ -126,21 +143,23 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             await line.write(DONE, end=True)
         except ConnectionError:
             raise
-        except Exception as error:
-            record.entry.broke(error)
+        except (Exception, asyncio.CancelledError) as error:
+            failure = failure_of(error, request)
+            record.entry.broke(failure)
             if not line.open:
-                raise
-            failure = error if isinstance(error, Failure) else fault(record)
+                raise failure from None
             record.code = failure.code or failure.type
-            failure.message = request.app[SETTINGS].scrubbed(failure.message)
             data = bytearray()
-            wire.frame_into(data, failure.body())
+            wire.frame_into(data, told(failure, request))
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
+        finally:
+            record.gap = line.gap
     return line.response
 
 
 async def first_that_answers(
     request: web.Request,
+    body: Json,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
@@ -149,31 +168,43 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    app = request.app
-    settings, entry = app[SETTINGS], request[RECORD].entry
-    trace = inspector.trace_of(request)
-    last: Failure = NoSuchModel("No provider serves this model.", param="model")
-    for target in targets:
+    live, record, drains = request[LIVE], request[RECORD], request.app[HOUSE].drains
+    entry, trace = record.entry, inspector.trace_of(request)
+    server: Server = live.settings.config.server
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
+    while (attempt := attempts.next(time.monotonic())) is not None:
+        target = attempt.target
         try:
+            if attempt.wait:
+                await asyncio.sleep(attempt.wait)
             call = await prepare(target)
-            if call.dropped and settings.config.strict_params:
+            if call.dropped and live.settings.config.strict_params:
                 raise BadRequest(
                     f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
                     "drop or change (strict_params).",
                     param=call.dropped[0],
                     code="unsupported_parameter",
                 )
-            exchange = entry.exchange = Exchange(target.to, call, watch=trace.watch if trace else None)
-            work = answer(exchange, app[HTTP], settings.config.server)
-            return exchange, await (app[DRAINS].outlive(work, request[RECORD]) if target.to.drain else work)
+            first_byte = patience(target, body, server.timeouts)
+            exchange = entry.exchange = Exchange(target.to, call, first_byte, watch=trace.watch if trace else None)
+            work = answer(exchange, live.http, server)
+            asked = time.monotonic()
+            try:
+                got = await (drains.outlive(work, record) if target.to.drain else work)
+            finally:
+                record.waited += time.monotonic() - asked
         except Failure as failure:
             entry.failed(failure)
+            record.tried.append((name_of(target.to), failure.code or failure.type))
             if trace is not None:
-                trace.failed(f"{target.to.name}/{target.to.model}", failure)
-            if not failure.elsewhere:
-                raise
-            last = failure
-    raise last
+                trace.failed(name_of(target.to), failure)
+            attempts.failed(failure, time.monotonic())
+        else:
+            attempts.answered()
+            record.retried = attempts.retried
+            return exchange, got
+    record.retried = attempts.retried
+    raise attempts.last
 
 
 async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
@@ -188,13 +219,13 @@ async def completed(request: web.Request, ask: requests.Ask, target: Target) -> 
     That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
     fetch. Raises BadRequest for an image that cannot be had.
     """
-    app, to = request.app, target.to
+    to = target.to
     body = with_defaults(ask.body, target)
     if ask.calls:
-        body = app[KEEPER].restore(body, scope(request, to))
+        body = request.app[KEEPER].restore(body, scope(request, to))
     if ask.images:
         fetches = PROVIDERS[to.host.protocol].fetches
-        body = await inline(body, lambda url: fetches(url, to), app[FETCHER], key=request[RECORD].key)
+        body = await inline(body, lambda url: fetches(url, to), request[LIVE].fetcher, key=request[RECORD].key)
     return body
 
 
@@ -301,13 +332,13 @@ def envelope(kind: str, record: logs.Record) -> Json:
     return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}
 
 
-def name_of(exchange: Exchange) -> str:
-    return f"{exchange.to.name}/{exchange.to.model}"
+def name_of(to: Upstream) -> str:
+    return f"{to.name}/{to.model}"
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": in_header(name_of(exchange))}
+    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to))}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped))
     if exchange.request_id:
@@ -322,11 +353,14 @@ def in_header(name: str) -> str:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest."""
-    server = request.app[SETTINGS].config.server
+    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest, Overloaded."""
+    server: Server = request[LIVE].settings.config.server
+    run: Run = request[RUN]
     limit = server.max_body
-    if (request.content_length or 0) > limit:
+    expected = request.content_length or 0
+    if expected > limit:
         raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+    run.hold(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
@@ -335,12 +369,14 @@ async def read_body(request: web.Request) -> bytes:
             body = content.read_nowait()
             if len(body) > limit:
                 raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+            run.hold(len(body))
             return body
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
                 if size > limit:
                     raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+                run.hold(size)
                 pieces.append(piece)
     except TimeoutError:
         raise TooSlow(
@@ -355,17 +391,16 @@ async def embed(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
     record: logs.Record = request[RECORD]
     caller = identify(request)
-    data = await read_body(request)
-    body = embeddings.parse(inspector.asked(request, data))
-    record.model = body["model"]
-    targets = request.app[SETTINGS].routes.find(body["model"], caller.models)
-    targets = await request.app[BOOKS].open(record, caller, body, len(data), targets)
+    with inside(request):
+        data = await read_body(request)
+        body = embeddings.parse(inspector.asked(request, data))
+        targets = await admitted(request, caller, body, len(data))
 
-    async def prepare(target: Target) -> Call:
-        return vectors.prepared(body, target.to)
+        async def prepare(target: Target) -> Call:
+            return vectors.prepared(body, target.to)
 
-    exchange, answer = await first_that_answers(request, targets, prepare, vectors.once)
-    record.upstream = name_of(exchange)
+        exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
+    record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
     record.entry.took(answer)
     answer["model"] = record.model
@@ -374,7 +409,8 @@ async def embed(request: web.Request) -> web.Response:
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
-    public = request.app[SETTINGS].routes.public(identify(request).models)
+    caller = identify(request)
+    public = request[LIVE].settings.routes.public(caller.models)
     data = [model_card(name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
@@ -383,7 +419,7 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
     caller = identify(request)
     name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, request.app[SETTINGS].routes.find(name, caller.models)))
+    return web.json_response(model_card(name, request[LIVE].settings.routes.find(name, caller.models)))
 
 
 def model_card(name: str, targets: list[Target]) -> Json:
@@ -402,7 +438,7 @@ def model_card(name: str, targets: list[Target]) -> Json:
 async def usage(request: web.Request) -> web.Response:
     """GET /v1/usage: what the caller has used; what all have, for an admin key."""
     caller = identify(request)
-    return await reports.usage(request.app[BOOKS], caller, request.query)
+    return await reports.usage(request.app[HOUSE].books, caller, request.query)
 
 
 async def subscription(request: web.Request) -> web.Response:
@@ -413,7 +449,7 @@ async def subscription(request: web.Request) -> web.Response:
 async def billed(request: web.Request) -> web.Response:
     """GET /dashboard/billing/usage: what was spent of it."""
     caller = identify(request)
-    return web.json_response(await reports.billed(request.app[BOOKS], caller, request.query))
+    return web.json_response(await reports.billed(request.app[HOUSE].books, caller, request.query))
 
 
 BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
@@ -425,20 +461,41 @@ async def preflight(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: the process is alive; what does not work as it should, if anything."""
-    trouble = request.app[BOOKS].trouble()
-    return web.json_response({"status": "ok", "version": VERSION, **({"trouble": trouble} if trouble else {})})
+    """GET /healthz: the process is alive; what does not work as it should, if anything.
+
+    Programs on this machine also hear which process, for `reload`.
+    """
+    body: Json = {"status": "ok", "version": VERSION}
+    if trouble := request.app[HOUSE].books.trouble():
+        body["trouble"] = trouble
+    if access.is_here(request):
+        lives = request.app[HOUSE].lives
+        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
+    return web.json_response(body)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
+    ready = request.app[HOUSE].admission.ready
+    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics, for programs on this machine and for callers with a key."""
+    if not access.is_here(request):
+        access.authenticate(request, request[LIVE].settings)
+    return web.Response(body=exposition(request.app[HOUSE]), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
-    settings = request.app[SETTINGS]
-    return request.app[page.SITE].home(request, bool(settings.keys), settings.config.inspector.enabled)
+    app = request.app
+    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), inspector.RECORDER in app)
 
 
 def admin(request: web.Request) -> None:
     """For what shows everybody's doings. Raises unless the caller is an administrator."""
-    access.administrator(request, request.app[SETTINGS])
+    access.administrator(request, request[LIVE].settings)
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -458,7 +515,7 @@ async def served(request: web.Request, method: str) -> bool:
     return match.handler is not nothing
 
 
-PUBLIC: Final = (home, page.asset, healthz, preflight, nothing)  # the only handlers that answer without a key
+PUBLIC: Final = (home, page.asset, healthz, readyz, preflight, nothing)  # the only handlers that answer without a key
 
 
 def routes() -> list[web.RouteDef]:
@@ -467,6 +524,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/", home),
         web.get("/web/{name}", page.asset),
         web.get("/healthz", healthz),
+        web.get("/readyz", readyz),
+        web.get("/metrics", metrics),
         *inspector.routes(admin),
     ]
     for prefix in ("/v1", ""):
@@ -488,9 +547,9 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    app = request.app
-    record = logs.Record(ident, time.monotonic())
-    request[RECORD] = record
+    rooms = request.app[HOUSE]
+    record = request[RECORD] = logs.Record(ident, time.monotonic())
+    live = request[LIVE] = rooms.lives.enter()
     status = 499  # the client left, unless something better is known
     try:
         response = await handler(request)
@@ -498,17 +557,23 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
-        failure.message = app[SETTINGS].scrubbed(failure.message)
-        return refusal(failure)
+        return refusal(failure, request)
     except ConnectionError:  # the client left while something was being sent to it
         return web.Response(status=status)  # which nobody hears
     except Exception:
         status, record.code = 500, "internal_error"
-        return refusal(fault(record))
+        return refusal(fault(record), request)
     finally:
-        if record.entry is not None:
-            app[BOOKS].close(record, status)
-        app[LOG].request(record, request.method, request.path, status, time.monotonic())
+        rooms.ended(live, record, status)
+        rooms.log.request(record, request.method, request.path, status, time.monotonic())
+
+
+def failure_of(error: BaseException, request: web.Request) -> Failure:
+    """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
+    if isinstance(error, Failure | asyncio.CancelledError):
+        run: Run = request[RUN]
+        return run.failure(error)
+    return fault(request[RECORD])
 
 
 def fault(record: logs.Record) -> Failure:
@@ -517,14 +582,22 @@ def fault(record: logs.Record) -> Failure:
     return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
-def refusal(failure: Failure) -> web.Response:
+def told(failure: Failure, request: web.Request) -> Json:
+    """A failure as the client hears of it: an upstream's words may hold our key, or its own address."""
+    body = failure.body()
+    scrub = request[LIVE].scrub
+    body["error"] = {name: scrub(value) if isinstance(value, str) else value for name, value in body["error"].items()}
+    return body
+
+
+def refusal(failure: Failure, request: web.Request) -> web.Response:
     """A failure as an HTTP answer."""
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.again is not None:
         headers["x-should-retry"] = "true" if failure.again else "false"
-    return web.Response(status=failure.status, body=wire.encode(failure.body()), headers={**JSON, **headers})
+    return web.Response(status=failure.status, body=wire.encode(told(failure, request)), headers={**JSON, **headers})
 
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
@@ -532,42 +605,36 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = request[RECORD].id
     headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers["Referrer-Policy"] = "no-referrer"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "ModelServer"
     if request[RECORD].limits is not None:
-        headers.update(request.app[BOOKS].headers(request[RECORD]))
+        headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
-        headers.update(access.cors(request, request.app[SETTINGS]))
+        headers.update(access.cors(request, request[LIVE].settings))
+    if request.app[HOUSE].admission.draining:
+        response.force_close()
 
 
 def build(settings: Settings, log: logs.Log) -> web.Application:
-    """The application for one configuration."""
-    app = web.Application(client_max_size=settings.config.server.max_body)
-    app[SETTINGS], app[LOG], app[KEEPER], app[page.SITE] = settings, log, Keeper(), page.Site(VERSION)
+    """The application, with its first configuration."""
+
+    async def furnish(app: web.Application) -> AsyncIterator[None]:
+        app[HOUSE] = await house.opened(settings, log, f"modelserver/{VERSION}")
+        yield
+        await app[HOUSE].aclose()
+
+    app = web.Application(client_max_size=2**30)  # read_body has the limit
+    app[KEEPER], app[page.SITE] = Keeper(), page.Site(VERSION)
     app.middlewares.extend([*inspector.install(app, settings.config.inspector), door])
-    app.cleanup_ctx.append(resources)
+    app.cleanup_ctx.append(furnish)
     app.on_response_prepare.append(sign)
     app.add_routes(routes())
     return app
 
 
-async def resources(app: web.Application) -> AsyncIterator[None]:
-    """What lives as long as the server: connections upstream, and the pulse of open streams."""
-    server = app[SETTINGS].config.server
-    app[BOOKS] = await books.begin(app[SETTINGS])
-    app[DRAINS] = Drains(app[BOOKS])
-    app[PULSE] = Pulse(server)
-    app[HTTP] = Upstreams(server.timeouts, f"modelserver/{VERSION}")
-    app[FETCHER] = Fetcher(enabled=server.fetch_images)
-    yield
-    await app[DRAINS].aclose()
-    await app[FETCHER].close()
-    await app[HTTP].aclose()
-    await app[PULSE].aclose()
-    await app[BOOKS].aclose()
-
-
 if __name__ == "__main__":
     from server.cli import main
 
-    sys.exit(main(build, VERSION))
+    sys.exit(main(build, HOUSE, VERSION))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,14 +19,15 @@ from providers.models import Models
 
 from .limits import Limits
 from .reader import ConfigError, Reader, guess
-from .routes import Routes
+from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route, State
+from .scrub import Scrubber
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
-_KEYS = re.compile(r"\b(?:sk|gsk|xai|pplx)-[\w-]{16,}|\bAIza[\w-]{30,}|\bhf_\w{16,}")  # as providers make them
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_SWITCHES: Final = ("base_url", "api_key")  # where an unset variable only means: off
+# Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
+_NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -56,12 +58,14 @@ class Settings:
     routes: Routes
     state: State = State()
 
-    def scrubbed(self, text: str) -> str:
-        """`text` without the keys of providers: some quote the key that they refuse."""
-        for provider in self.providers.values():
-            if provider.api_key:
-                text = text.replace(provider.api_key, "***")
-        return _KEYS.sub("***", text)
+    def secrets(self) -> set[str]:
+        """All keys that the configuration holds in the clear, of upstreams and of clients."""
+        upstream = {key for to in self.providers.values() for key in (to.api_key, *to.api_keys)}
+        return (upstream | {key.key for key in self.config.keys}) - {""}
+
+    def scrubber(self) -> Scrubber:
+        """What takes these secrets out of a text."""
+        return Scrubber(self.secrets(), [to.base_url for to in self.providers.values()])
 
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
@@ -76,12 +80,14 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
-    switches = {f"providers.{name}.{key}" for name in config.providers for key in _SWITCHES}
+    switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     state = _state(config, reader)
+    if config.server.at_once.bytes < config.server.max_body:
+        reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
         models = Models.parse(facts, config.facts)
     except ValueError as error:
@@ -171,30 +177,59 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         row = _row(name, given, path, reader)
         if row is None:
             continue
-        api_key = given.api_key
-        unset = [variable for key in _SWITCHES if (variable := reader.unset.get(f"{path}.{key}"))]
+        api_keys, lacking = _api_keys(given, path, reader)
+        unset = [variable] if (variable := reader.unset.get(f"{path}.base_url")) else []
+        if lacking and not api_keys:
+            unset.append(" or ".join(lacking))
         if unset:
             off[name] = " and ".join(unset)
             continue
-        if api_key and not _PRINTABLE.fullmatch(api_key):
-            reader.note(f"{path}.api_key", "a key may only hold printable ASCII characters, without spaces")
-        if not api_key and row.key_variable:
+        if not api_keys and row.key_variable:
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
         base_url = (given.base_url or row.base_url).rstrip("/")
-        if row.remote:
-            _check_url(base_url, f"{path}.base_url", reader)
+        if row.remote and _check_url(base_url, f"{path}.base_url", reader):
+            _check_insecure(base_url, given, path, reader)
         on[name] = Upstream(
             name,
             "",
             base_url,
-            api_key,
+            api_keys[0] if api_keys else "",
             row=given.host or (name if name in HOSTS else ""),
             host=row,
             reasoning=given.reasoning,
             options=given.options,
             drain=given.drain_seconds if given.on_disconnect == "drain" else 0.0,
+            api_keys=api_keys if len(api_keys) > 1 else (),
         )
     return on, off
+
+
+def _switches(name: str, given: Provider, reader: Reader) -> list[str]:
+    """The paths of a provider at which an unset variable only means: off."""
+    return [f"providers.{name}.base_url", *_listed_keys(given, f"providers.{name}", reader)]
+
+
+def _listed_keys(given: Provider, path: str, reader: Reader) -> dict[str, str]:
+    """Path → key, of each key of a provider."""
+    path = f"{path}.api_key"
+    if isinstance(given.api_key, str):
+        return {path: given.api_key}
+    return {reader.item(path, i): key for i, key in enumerate(given.api_key)}
+
+
+def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ...], list[str]]:
+    """The keys of a provider that are there, and the environment variables of those that are not."""
+    keys: list[str] = []
+    lacking: list[str] = []
+    for where, key in _listed_keys(given, path, reader).items():
+        if variable := reader.unset.get(where):
+            lacking.append(variable)
+            continue
+        if key and not _PRINTABLE.fullmatch(key):
+            reader.note(where, "a key may only hold printable ASCII characters, without spaces")
+        if key:
+            keys.append(key)
+    return tuple(dict.fromkeys(keys)), lacking
 
 
 def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
@@ -232,7 +267,8 @@ def _check_row(row: Host, path: str, reader: Reader) -> None:
         reader.note(f"{path}.auth", 'expected a header with the placeholder {key}, such as "api-key: {key}"')
 
 
-def _check_url(url: str, path: str, reader: Reader) -> None:
+def _check_url(url: str, path: str, reader: Reader) -> bool:
+    """Whether this is a URL at all."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
@@ -244,24 +280,54 @@ def _check_url(url: str, path: str, reader: Reader) -> None:
         reader.note(path, 'expected a URL such as "https://llm.example.com/v1"')
     elif parts.username or parts.query or parts.fragment:
         reader.note(path, "the URL may not hold a user name, a query or a fragment; keys go into 'api_key'")
+    return bool(good)
+
+
+def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> None:
+    """Prompts and keys go in the clear only to this machine and to private networks, unless that is asked for."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not given.allow_insecure and not _is_near(parts.hostname or ""):
+        reader.note(
+            f"{path}.base_url",
+            "http:// would send keys and prompts unencrypted: use https://, or set 'allow_insecure: true'",
+        )
+
+
+def _is_near(host: str) -> bool:
+    """This machine, an address of a private network, or a name that only such a network has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_NEAR)
+    return address.is_loopback or address.is_private or address.is_link_local
 
 
 def _check_models(config: Config, reader: Reader) -> None:
     for public, entry in config.models.items():
-        targets = entry.targets if isinstance(entry, Route) else (entry,) if isinstance(entry, str) else entry
+        targets = route_of(entry).targets
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
         for i, target in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
-                where = (
-                    path
-                    if isinstance(entry, str)
-                    else reader.item(f"{path}.targets" if isinstance(entry, Route) else path, i)
+                reader.note(
+                    _where(path, entry, i, target, reader),
+                    f"there is no provider '{name}'{guess(name, config.providers)}",
                 )
-                reader.note(where, f"there is no provider '{name}'{guess(name, config.providers)}")
             elif "*" in model and "*" not in public:
                 reader.note(path, f"the target '{target}' has a '*' but the public name has none")
         if public.count("*") > 1:
             reader.note(path, "only one '*' is possible in a public name")
+
+
+def _where(path: str, entry: str | tuple[str, ...] | Route, i: int, target: str, reader: Reader) -> str:
+    """The path of a model's target, as the file has it."""
+    match entry:
+        case str():
+            return path
+        case Route(targets=dict()):
+            return f"{path}.targets.{target}"
+        case Route():
+            return reader.item(f"{path}.targets", i)
+    return reader.item(path, i)

@@ -139,6 +139,16 @@ class Account:
             self.reserved_cost -= reservation.cost
             self.spent += cost
 
+    def change(self, limits: Limits, fresh: "Account | None" = None) -> None:
+        """Go by other limits; what was used and what is reserved stays. fresh: knows what the new budget's period has cost."""
+        self.limits = limits
+        if fresh is None:
+            return
+        if fresh.period == self.period:
+            self.spent = max(self.spent, fresh.spent)
+        else:
+            self.period, self._ends, self.spent, self.reserved_cost = fresh.period, fresh._ends, fresh.spent, 0
+
     def roll(self, wall: float) -> None:
         """Begin a new period when its time has come. A clock that is set back does not bring an old one back."""
         if wall < self._ends or (self._ends == NEVER and self.period):

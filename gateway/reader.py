@@ -17,13 +17,14 @@ import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .schema import PartOf, Section, Size
+from .schema import PartOf, Room, Section, Size
 
 T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZES: Final = (Size, Room)
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULL: Final = "tag:yaml.org,2002:null"
 _NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
@@ -211,14 +212,14 @@ class Reader:
     def _scalar(self, node: yaml.Node, kind: Any, path: str, line: int) -> Any:
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         words = get_args(base) if get_origin(base) is Literal else ()
-        expected = " or ".join(words) if words else "a size such as 32MiB" if kind is Size else _NAMES[base]
+        expected = " or ".join(words) if words else "a size such as 32MiB" if kind in _SIZES else _NAMES[base]
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _NULL and not node.style):
             return self._note(line, path, f"expected {expected}")
         text = self._expand(node.value, path)
         if words:
             return text if text in words else self._note(line, path, f"expected {expected}{guess(text, words)}")
         try:
-            value: Any = _bytes(text) if kind is Size else _PARSE[base](text)
+            value: Any = _bytes(text) if kind in _SIZES else _PARSE[base](text)
         except (ValueError, KeyError):
             return self._note(line, path, f"expected {expected}")
         try:

@@ -10,7 +10,7 @@ from providers.contract import Json, Upstream
 from providers.errors import NoSuchModel
 from providers.models import Model, Models
 
-from .schema import Route
+from .schema import Route, Timeouts
 
 # Parameters that a model which reasons refuses; a default must not bring them in by the back door.
 _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
@@ -21,10 +21,16 @@ SAMPLING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One upstream model for a public one, with the parameters sent when the client sends none."""
+    """One upstream model for a public one.
+
+    defaults: parameters sent when the client sends none; weight: its share of the load, 0: targets are tried in order;
+    first_byte: seconds the upstream may think, None: what the timeouts say.
+    """
 
     to: Upstream
     defaults: Mapping[str, Any]
+    weight: float = 0.0
+    first_byte: float | None = None
 
 
 class Routes:
@@ -43,7 +49,7 @@ class Routes:
         self._patterns: dict[str, Route] = {}
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, entry in models.items():
-            route = entry if isinstance(entry, Route) else Route(targets=(entry,) if isinstance(entry, str) else entry)
+            route = route_of(entry)
             names = dict.fromkeys(map(_provider, route.targets))
             self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
@@ -108,8 +114,34 @@ class Routes:
             provider = self._providers[name]
             facts = self._facts.of(model, provider.row or name)
             to = replace(provider, model=model, facts=facts)
-            targets.append(Target(to, _accepted(defaults, facts)))
+            weight = route.targets[target] if isinstance(route.targets, dict) else 0.0
+            targets.append(Target(to, _accepted(defaults, facts), weight, route.first_byte))
         return targets
+
+    def label(self, model: str) -> str:
+        """The name of a public model in metrics, always one that the configuration holds: clients invent names."""
+        if model in self._exact:
+            return model
+        if (pattern := self._pattern(model)) is not None:
+            return pattern
+        name = _provider(model)
+        return f"{name}/*" if name in self._providers else "other"
+
+
+def route_of(entry: str | tuple[str, ...] | Route) -> Route:
+    """The long form of a model's entry."""
+    if isinstance(entry, Route):
+        return entry
+    return Route(targets=(entry,) if isinstance(entry, str) else entry)
+
+
+def patience(target: Target, body: Json, timeouts: Timeouts) -> float:
+    """Seconds the upstream may take until its first byte: a model that thinks first may take longer."""
+    if target.first_byte is not None:
+        return target.first_byte
+    facts = target.to.facts
+    thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
+    return timeouts.first_byte_reasoning if thinks else timeouts.first_byte
 
 
 def _provider(target: str) -> str:

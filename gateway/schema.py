@@ -26,11 +26,14 @@ class PartOf:
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
+Room = Annotated[int, Meta(ge=1024, le=2**40)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
+Places = Annotated[int, Meta(ge=1, le=100_000)]
 Dollars = Annotated[float, Meta(ge=0, le=100_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Tokens = Annotated[int, Meta(ge=1, le=10**6)]
+Weight = Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
 class Timeouts(Section, frozen=True):
@@ -38,9 +41,11 @@ class Timeouts(Section, frozen=True):
 
     connect: Seconds = 5.0  # until an upstream has accepted the connection, TLS included
     first_byte: Seconds = 120.0  # from the request until the upstream's first byte of an answer
+    first_byte_reasoning: Seconds = 600.0  # the same for a model that thinks before it speaks
     between_bytes: Seconds = 60.0  # between two reads from an upstream
     write: Seconds = 60.0  # a client that takes nothing for this long is cut off
     request_body: Seconds = 30.0  # until a client's body has arrived
+    attempts: Seconds = 180.0  # after this no other target or key is tried
     total: Seconds = 3600.0  # of one request, whatever happens
 
 
@@ -51,6 +56,24 @@ class KeepAlive(Section, frozen=True):
     every: Seconds = 10.0  # silence after that, until the next comment
 
 
+class Bounds(Section, frozen=True):
+    """How much at once. What does not fit is refused with 503 and Retry-After instead of slowing all the rest."""
+
+    connections: Places = 2000  # of clients; fewer where the system allows fewer open files
+    requests: Places = 1000  # being answered
+    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
+    wait: Seconds = 10.0  # for a turn
+    bytes: Room = 256 * 2**20  # of request bodies
+
+
+class Cooldown(Section, frozen=True):
+    """When a target that fails is left alone for a while."""
+
+    failures: Places = 5  # in a row, until the target rests
+    rest: Seconds = 10.0  # the first time, doubled each time the one request that tries again fails; at most 12 times
+    benched: Seconds = 300.0  # a key that was refused is only used when no other is left
+
+
 class Server(Section, frozen=True):
     host: str = "127.0.0.1"  # keyless only on loopback
     port: Port = 8080
@@ -59,6 +82,8 @@ class Server(Section, frozen=True):
     max_answer: Size = 64 * 2**20  # of an upstream's answer that is not streamed
     timeouts: Timeouts = Timeouts()
     keep_alive: KeepAlive = KeepAlive()
+    at_once: Bounds = Bounds()
+    cooldown: Cooldown = Cooldown()
     cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call with a key
     allowed_hosts: tuple[
         str, ...
@@ -92,7 +117,10 @@ class Provider(Section, frozen=True):
     protocol: str = ""
     host: str = ""  # the row of hosts.py to take defaults from; the provider's own name if it is one
     base_url: str = ""
-    api_key: str = ""
+    api_key: str | tuple[str, ...] = ""  # several: a refused one is benched, one that is throttled rests
+    ca_file: str = ""  # certificates to trust instead of the system's, for a host with a private authority
+    allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
+    concurrency: Places = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
     # fields of the row of hosts.py to replace, each as a whole
     row: Annotated[dict[str, Any], PartOf(Host, ("protocol", "base_url"))] = {}
@@ -105,7 +133,8 @@ class Provider(Section, frozen=True):
 class Route(Section, frozen=True):
     """A public model, in its long form."""
 
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] | dict[str, Weight]  # in order; or target: weight, to share the load
+    first_byte: Seconds | None = None  # instead of the timeouts' own
     defaults: dict[str, Any] = {}  # on top of the global ones
 
 

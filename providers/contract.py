@@ -36,6 +36,7 @@ class Upstream:
     reasoning: bool = True  # whether the client gets reasoning_content
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
     drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
+    api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
 
 
 class Step(NamedTuple):

@@ -36,6 +36,8 @@ class Failure(Exception):
 
     message: what happened and what to do, free of upstream names and secrets. param: the request field at fault.
     code: overrides the class's code. retry_after: seconds until a repeat makes sense.
+    again: x-should-retry, what SDKs are told; None leaves it to their own rule. False where work may have been paid for.
+    unsent: the upstream surely did not take the request up. upstream: the HTTP status it answered with, if it did.
     usage: what an upstream had counted when it failed in the middle of an answer, as OpenAI's usage object: it is paid.
     """
 
@@ -43,7 +45,9 @@ class Failure(Exception):
     type: ClassVar[str] = "server_error"
     code: str | None = "internal_error"
     elsewhere: ClassVar[bool] = False  # whether another target may succeed where this one failed
-    again: ClassVar[bool | None] = None  # x-should-retry: what SDKs are told; None leaves it to their own rule
+    again: bool | None = None
+    unsent: bool = False
+    upstream: int = 0
     usage: dict[str, Any] | None = None
 
     def __init__(

@@ -116,7 +116,7 @@ def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
     if not isinstance(code, str) or code.isdigit():  # a number is the status once more
         code = None
-    if (kind := wrong.get("type")) in NO_MODEL:
+    if isinstance(kind := wrong.get("type"), str) and kind in NO_MODEL:
         code = kind
     return from_upstream(
         status,

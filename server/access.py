@@ -17,6 +17,7 @@ from providers.errors import BadKey, BadRequest, Forbidden
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
+_BETWEEN = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "Origin", "Sec-Fetch-Site")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -29,6 +30,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_here(request: web.Request) -> bool:
+    """Whether the request comes straight from a program on this machine, not through a proxy and not from a web page."""
+    headers = request.headers
+    if any(name in headers for name in _BETWEEN) or not is_loopback(_name(headers.get("Host", ""))):
+        return False
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return not peer or is_loopback(str(peer[0]).removeprefix("::ffff:"))  # no peer name: a Unix socket
 
 
 def authenticate(request: web.Request, settings: Settings) -> Caller:

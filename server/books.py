@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway import prices
 from gateway.config import Caller, Settings
-from gateway.limits import Reservation, headers
+from gateway.limits import Limits, Reservation, headers
 from gateway.prices import NOTHING, Usage
 from gateway.routes import Target
 from gateway.schema import Usage as UsageSettings
@@ -28,8 +28,7 @@ from .upstream import Exchange
 _PAID: Final = frozenset(  # failures of an upstream that may have worked, and charge, for nothing
     {"upstream_truncated", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_too_large"}
 )
-
-
+_ENDED_BY_US: Final = frozenset({"total_timeout", "server_shutting_down"})  # while an upstream may have been working
 _NO_DELTA: Final[Json] = {}
 
 
@@ -43,7 +42,6 @@ class Entry:
     deltas = 0  # in so many pieces
     lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
     estimated = False
-    draining = False  # the client has left, the answer is read on: settled when that ends
     # At the end
     status: int | None = None
     used = NOTHING
@@ -103,7 +101,7 @@ class Entry:
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
             told = prices.usage_of(self.usage)
-            if told == NOTHING and (record.first or status == 499):
+            if told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US):
                 told = self._guess()
             self.used, self.cost = told, prices.cost(told, self.exchange.to)
         for each, to in self.lost:
@@ -169,8 +167,7 @@ async def begin(settings: Settings) -> "Books":
     """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
     usage = settings.config.usage
     store = Store(usage.path, usage.retention_days) if usage.path else None
-    limits = {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
-    local = Local(limits, store.spent if store else None)
+    local = Local(limits_of(settings), store.spent if store else None)
     limiter: Limiter = local
     if settings.state.url:
         from .shared import Shared  # redis-py is only needed here
@@ -178,6 +175,11 @@ async def begin(settings: Settings) -> "Books":
         limiter = shared = Shared(settings.state, local)
         await shared.begin()
     return Books(usage, store, limiter)
+
+
+def limits_of(settings: Settings) -> dict[str, Limits]:
+    """The limits of each key that has some, by its name."""
+    return {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
 
 
 class Books:
@@ -228,16 +230,20 @@ class Books:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
         entry = record.entry
         assert isinstance(entry, Entry)
-        if entry.draining:
-            return
         entry.settle(status)
         used = entry.used
         if used is not NOTHING:
             record.prompt, record.completion = used.prompt, used.completion
+            record.cost = entry.cost / 10**6 if entry.cost is not None else None
         if entry.reservation is not None:
             self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, entry.cost or 0)
         if self.store is not None:
             self.store.put(entry)
+
+    def use(self, settings: Settings) -> None:
+        """Go by the limits and rules of these settings from now on; the file, its retention and Redis stay."""
+        self.limiter.use(limits_of(settings))
+        self._settings = settings.config.usage
 
     def trouble(self) -> list[str]:
         """What does not work as it should, in a few words each."""

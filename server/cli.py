@@ -1,4 +1,4 @@
-"""The command line: serve, check the configuration, ask one question."""
+"""The command line: serve, check the configuration, reload it, ask one question."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-import socket
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,14 +24,21 @@ from gateway.schema import Server
 from . import logs
 from .access import is_loopback
 from .ask import ask
+from .house import House
+from .listener import listen
+from .reload import reload
+from .serve import run, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
-    """Run the command that sys.argv names; returns the exit code."""
+def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppKey[House], version: str) -> int:
+    """Run the command that sys.argv names; returns the exit code.
+
+    build: makes the application; house: where it keeps what lives as long as the process.
+    """
     arguments = _parser(version).parse_args()
     try:
         if arguments.command == "keygen":
@@ -41,10 +48,12 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
         if arguments.command == "check":
             print(f"{arguments.config}: no mistakes. {_summary(settings)}")
             return 0
+        if arguments.command == "reload":
+            return asyncio.run(reload(settings))
         if arguments.command == "ask":
             return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
         _refuse_open_door(settings)
-        return _serve(build, settings, version)
+        return _serve(build, house, settings, arguments, version)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
@@ -80,6 +89,7 @@ def _parser(version: str) -> argparse.ArgumentParser:
     commands.add_parser("check", parents=[again], help="check the configuration and start nothing")
     key = commands.add_parser("keygen", help="make a client key and the line of the configuration that lets it in")
     key.add_argument("name", metavar="NAME", help="what the log and the books call its owner")
+    commands.add_parser("reload", parents=[again], help="make the running server read its configuration again")
     question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
     question.add_argument("question")
     question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
@@ -105,7 +115,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     except UnicodeDecodeError:
         raise OSError(f"{path} is not UTF-8 text") from None
     facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
-    settings = load(text, os.environ, facts, path.name)
+    settings = load(text, _environment(), facts, path.name)
+    _refuse_open_file(path, text, settings)
     config = settings.config
     if config.usage.path:
         usage = msgspec.structs.replace(config.usage, path=str(path.resolve().parent / config.usage.path))
@@ -115,6 +126,26 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         server = msgspec.convert({**msgspec.to_builtins(config.server), **given}, Server)
         config = msgspec.structs.replace(config, server=server)
     return replace(settings, config=config)
+
+
+def _environment() -> dict[str, str]:
+    """What ${NAME} may stand for: the environment and, under systemd, the unit's credentials (LoadCredential=)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
+    return {**{file.name: file.read_text(encoding="utf-8").strip() for file in files}, **os.environ}
+
+
+def _refuse_open_file(path: Path, text: str, settings: Settings) -> None:
+    """Keys written into the file must not be there for every user of this machine to read. Raises OSError."""
+    if not any(secret in text for secret in settings.secrets()) or os.name != "posix":
+        return
+    path = path.resolve()
+    reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    if reachable and path.stat().st_mode & stat.S_IROTH:
+        raise OSError(
+            f"{path} holds keys and can be read by every user of this machine: chmod 640 it, or take the keys from the "
+            "environment (${NAME})"
+        )
 
 
 def _refuse_open_door(settings: Settings) -> None:
@@ -127,28 +158,30 @@ def _refuse_open_door(settings: Settings) -> None:
         )
 
 
-def _serve(build: Callable[[Settings, logs.Log], web.Application], settings: Settings, version: str) -> int:
+def _serve(
+    build: Callable[[Settings, logs.Log], web.Application],
+    house: web.AppKey[House],
+    settings: Settings,
+    arguments: argparse.Namespace,
+    version: str,
+) -> int:
     _require_c_parser()
     server = settings.config.server
-    listener = _listen(server.host, server.port)
+    sock = listen(server.host, server.port)
     log = logs.start(server.log, sys.stdout)
-    port = listener.getsockname()[1]
     _calm_collector()
     _keep_freed_memory()
-    try:
-        web.run_app(
-            build(settings, log),
-            sock=listener,
-            loop=_loop(),
-            print=lambda *_: print(_banner(settings, version, port), flush=True),
-            access_log=None,
-            handler_cancellation=True,  # off by default: a client that leaves would not be noticed, and still be paid for
-            shutdown_timeout=server.drain,
-            keepalive_timeout=75.0,
-            read_bufsize=2**18,
-        )
-    finally:
-        log.close()
+    app = build(settings, log)
+
+    def load() -> Settings:
+        settings = _settings(arguments)
+        _refuse_open_door(settings)
+        return settings
+
+    def ready(port: int) -> None:
+        print(_banner(settings, version, port), flush=True)
+
+    run(serve(app, lambda: app[house], sock, load, ready), _loop(), log)
     return 0
 
 
@@ -182,18 +215,6 @@ def _require_c_parser() -> None:
         import aiohttp._http_parser  # noqa: F401
     except ImportError:
         raise OSError("aiohttp is installed without its C parser; install a wheel of it: pip install aiohttp") from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        # create_server's own words would name the address once more.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or error
-        raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
-    return listener
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -5,26 +5,23 @@ come to an end, then the call is cancelled like any other. The request is settle
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from providers.contract import Json
 from providers.errors import Failure
 
-from .books import Books
 from .logs import Record
 
 T = TypeVar("T")
-CLIENT_LEFT = 499
 
 
 class Drains:
     """The answers being drained. Closed before the connections upstream are."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self) -> None:
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's record
 
     async def outlive(self, answer: Coroutine[Any, Any, T], record: Record) -> T:
         """Wait for an answer (`once` or `opening`) that goes on when the client leaves meanwhile."""
@@ -54,10 +51,17 @@ class Drains:
 
     def start(self, work: Coroutine[Any, Any, None], record: Record) -> None:
         """Do this after the request has ended, and settle the request then."""
-        record.entry.draining = True
         task = asyncio.get_running_loop().create_task(self._bounded(work, record))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[id(record)] = task
+        task.add_done_callback(lambda _: self._tasks.pop(id(record)))
+
+    def after(self, record: Record, settle: Callable[[], None]) -> None:
+        """Settle a request that has ended: now, or when its answer has come to its end too."""
+        task = self._tasks.get(id(record))
+        if task is None:
+            settle()
+        else:
+            task.add_done_callback(lambda _: settle())
 
     async def _bounded(self, work: Coroutine[Any, Any, None], record: Record) -> None:
         entry = record.entry
@@ -67,16 +71,14 @@ class Drains:
                     await work
         except Failure as failure:
             entry.broke(failure)
-        finally:
-            entry.draining = False
-            self._books.close(record, CLIENT_LEFT)
 
     async def aclose(self) -> None:
         """Give up what is not yet at its end; it is settled by what is known."""
         await asyncio.sleep(0)  # those that have only just been made begin: a task cancelled before never runs at all
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Kept:

@@ -8,10 +8,9 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
-from time import monotonic
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
@@ -23,9 +22,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from gateway.schema import Timeouts
+from gateway.schema import Provider, Timeouts
 from providers.contract import Reply
-from providers.errors import BadOutput, Failure, Truncated, UpstreamFailed, UpstreamTimeout
+from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed, UpstreamTimeout
 
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
@@ -60,26 +59,48 @@ class _Handler(ResponseHandler):
             set_exception(payload, exc, exc_cause)
 
 
-class Upstreams:
-    """Connections to upstreams. timeouts: of the configuration. Lives as long as the configuration does."""
+class Pool:
+    """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
-    def __init__(self, timeouts: Timeouts, agent: str) -> None:
+    limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced.
+    """
+
+    def __init__(
+        self, timeouts: Timeouts, agent: str, limit: int, tls: ssl.SSLContext | bool, stale: Callable[[], None]
+    ) -> None:
         self._timeouts = timeouts
         self._agent = agent
-        self._connector = TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15)
+        self._limit = limit
+        self._stale = stale
+        self._connector = TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15, ssl=tls)
         self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}
+        self.calls = 0  # under way
 
     async def aclose(self) -> None:
         await self._connector.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> "Response":
-        """Send one POST of JSON and wait for the answer's head.
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
+        """Send one POST of JSON and wait for the answer's head, for first_byte seconds.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
-        Raises Failure (502 or 504) when no answer comes.
+        Raises Failure (502, 503 or 504) when no answer comes.
         """
+        if self.calls >= self._limit:
+            raise Overloaded(
+                "This server has as many calls under way at this model's provider as it may have.",
+                code="provider_busy",
+                retry_after=1,
+            )
+        self.calls += 1
+        try:
+            return await self._post(url, headers, body, first_byte)
+        except BaseException:
+            self.calls -= 1
+            raise
+
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
         dial = self._dials.get(url) or self._dial(url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
@@ -94,7 +115,7 @@ class Upstreams:
             reused = getattr(protocol, "_modelserver_used", False)
             protocol._modelserver_used = True  # type: ignore[attr-defined]
             try:
-                protocol.set_response_params(read_until_eof=True, read_timeout=self._timeouts.first_byte)
+                protocol.set_response_params(read_until_eof=True, read_timeout=first_byte)
                 protocol.start_timeout()
                 protocol.transport.writelines([head, body])
                 message, payload = await protocol.read()
@@ -107,11 +128,21 @@ class Upstreams:
                 begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
                 if reused and not retried and not begun and isinstance(error, _CLOSED):
                     retried = True
+                    self._stale()
                     continue
                 if isinstance(error, Exception):
-                    raise _broken(error, self._timeouts, answered=False) from error
+                    raise _broken(error, first_byte) from error
                 raise
-            return Response(connection, protocol, message, payload, self._timeouts)
+            return Response(self, connection, protocol, message, payload, first_byte)
+
+    def give_back(self, connection: Connection) -> None:
+        """The answer on this connection was read to its end, or the connection is closed."""
+        self.calls -= 1
+        connection.release()
+
+    @property
+    def between_bytes(self) -> float:
+        return self._timeouts.between_bytes
 
     def _dial(self, url: str) -> Dial:
         where = URL(url, encoded=True)
@@ -130,74 +161,144 @@ class Upstreams:
         return dial
 
 
+class Upstreams:
+    """The pools of all providers of one configuration. Lives as long as the configuration does."""
+
+    def __init__(self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str) -> None:
+        """Raises OSError when a provider's `ca_file` cannot be read or holds no certificates."""
+        self.stale = 0  # pooled connections that were dead and had to be replaced
+
+        def stale() -> None:
+            self.stale += 1
+
+        self._pools = {
+            name: Pool(timeouts, agent, each.concurrency, _trust(each.ca_file), stale)
+            for name, each in providers.items()
+        }
+
+    def of(self, provider: str) -> Pool:
+        return self._pools[provider]
+
+    def calls(self) -> dict[str, int]:
+        """Provider → calls under way."""
+        return {name: pool.calls for name, pool in self._pools.items()}
+
+    async def aclose(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+def _trust(ca_file: str) -> ssl.SSLContext | bool:
+    """True: the certificates the system trusts. Verification cannot be turned off."""
+    if not ca_file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise OSError(f"ca_file {ca_file}: {error.strerror or 'holds no certificates'}") from None
+
+
 class Response:
-    """An answer on a connection of the pool."""
+    """An answer on a connection of the pool. read_whole and chunks both end with close()."""
 
     def __init__(
         self,
+        pool: Pool,
         connection: Connection,
         protocol: ResponseHandler,
         message: RawResponseMessage,
         payload: StreamReader,
-        timeouts: Timeouts,
+        first_byte: float,
     ) -> None:
-        self._connection, self._protocol, self._payload, self._timeouts = connection, protocol, payload, timeouts
+        self._pool, self._connection, self._protocol, self._payload = pool, connection, protocol, payload
+        self._patience = first_byte
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
-        self._begun = self._ended = False
-        self._deadline = monotonic() + timeouts.total
+        self._begun = self._ended = self._closed = False
 
     async def read(self) -> bytes:
+        payload = self._payload
         try:
-            data = await self._payload.readany()
+            # What had arrived before the connection broke is delivered; readany() would raise at once.
+            data = _buffered(payload) if payload.exception() is not None else await payload.readany()
         except Exception as error:
-            silent = isinstance(error, TimeoutError) and not self._begun  # a head is not yet an answer
-            raise _broken(error, self._timeouts, answered=not silent) from error
-        if data:
-            if monotonic() > self._deadline:  # silence has its own limit, so it is enough to look at each read
-                raise UpstreamTimeout(f"The upstream was not done within {self._timeouts.total:g} s.")
-            self._begun = True
-            self._protocol.read_timeout = self._timeouts.between_bytes
-        else:
+            if self._begun:
+                raise _silent_or_cut(error, self._patience) from error
+            raise _broken(error, self._patience) from error  # a head is not yet an answer
+        if not data:
             self._ended = True
+        elif not self._begun:
+            self._begun = True
+            self._protocol.read_timeout = self._patience = self._pool.between_bytes
         return data
 
     def close(self) -> None:
-        if self._ended or self._payload.is_eof():
-            self._connection.release()
-        else:
+        if self._closed:
+            return
+        self._closed = True
+        if not (self._ended or self._payload.is_eof()):
             self._protocol.abort()  # not close(): that would first send what is still buffered
             self._connection.close()
+        self._pool.give_back(self._connection)
+
+
+def _buffered(payload: StreamReader) -> bytes:
+    """What a broken body still holds. Raises its exception when that is nothing."""
+    if payload._buffer:
+        return payload._read_nowait(-1)
+    error = payload.exception()
+    assert error is not None
+    raise error
 
 
 def _unreachable(error: Exception) -> Failure:
-    """Why no connection came about, without naming hosts or addresses."""
+    """Why no connection came about, without naming hosts or addresses. The request was surely not accepted."""
+    failure: Failure
     match error:
         case TimeoutError():
-            return UpstreamTimeout("The upstream did not accept a connection in time.", code="upstream_connect_timeout")
-        case client_exceptions.ClientConnectorDNSError():
-            return UpstreamFailed("The upstream's host name could not be resolved.", code="upstream_dns")
-        case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
-            return UpstreamFailed("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
-    return UpstreamFailed("The upstream cannot be reached.", code="upstream_connect")
-
-
-def _broken(error: Exception, timeouts: Timeouts, answered: bool) -> Failure:
-    """What a failure on an open connection means. answered: whether the head of the answer had arrived."""
-    match error:
-        case TimeoutError() if answered:
-            return UpstreamTimeout(
-                f"The upstream fell silent for {timeouts.between_bytes:g} s.", code="upstream_idle_timeout"
+            failure = UpstreamTimeout(
+                "The upstream did not accept a connection in time.", code="upstream_connect_timeout"
             )
+        case client_exceptions.ClientConnectorDNSError():
+            failure = UpstreamFailed("The upstream's host name could not be resolved.", code="upstream_dns")
+        case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
+            failure = UpstreamFailed("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
+        case _:
+            failure = UpstreamFailed("The upstream cannot be reached.", code="upstream_connect")
+    failure.unsent = True
+    return failure
+
+
+def _broken(error: Exception, patience: float) -> Failure:
+    """What a failure before the first byte of an answer means. The work may be under way, and paid."""
+    failure: Failure
+    match error:
         case TimeoutError():
-            return UpstreamTimeout(
-                f"The upstream did not answer within {timeouts.first_byte:g} s.", code="upstream_first_byte_timeout"
+            failure = UpstreamTimeout(
+                f"The upstream did not answer within {patience:g} s.", code="upstream_first_byte_timeout"
             )
         case HttpProcessingError():
-            return UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
-    if answered:
-        return Truncated()
-    return UpstreamFailed("The upstream closed the connection without an answer.")
+            failure = UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
+        case client_exceptions.ClientPayloadError():
+            failure = Truncated()
+        case _:
+            failure = UpstreamFailed("The upstream closed the connection without an answer.")
+    failure.again = False
+    return failure
+
+
+def _silent_or_cut(error: Exception, patience: float) -> Failure:
+    """What a failure in the middle of an answer means."""
+    failure: Failure
+    match error:
+        case TimeoutError():
+            failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
+        case HttpProcessingError():
+            failure = UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
+        case _:
+            failure = Truncated()
+    failure.again = False
+    return failure
 
 
 async def read_whole(answer: Answer, limit: int) -> bytes:
@@ -215,10 +316,10 @@ async def read_whole(answer: Answer, limit: int) -> bytes:
 class Played:
     """An answer that is made here (contract.Reply), played with its delays as if it came over a socket."""
 
-    def __init__(self, reply: Reply, timeouts: Timeouts) -> None:
+    def __init__(self, reply: Reply, timeouts: Timeouts, first_byte: float) -> None:
         self.status, self.headers = reply.status, reply.headers
         self._steps, self._cut, self._timeouts = iter(reply.steps), reply.cut, timeouts
-        self._patience = timeouts.first_byte
+        self._patience, self._begun = first_byte, False
 
     async def read(self) -> bytes:
         pieces: list[bytes] = []
@@ -229,10 +330,10 @@ class Played:
             if step.delay:
                 await asyncio.sleep(min(step.delay, self._patience))
                 if step.delay > self._patience:
-                    raise _broken(TimeoutError(), self._timeouts, answered=self._patience != self._timeouts.first_byte)
+                    raise (_silent_or_cut if self._begun else _broken)(TimeoutError(), self._patience)
             if step.data:
                 pieces.append(step.data)
-                self._patience = self._timeouts.between_bytes
+                self._patience, self._begun = self._timeouts.between_bytes, True
         if not pieces and self._cut:
             raise Truncated
         return b"".join(pieces)

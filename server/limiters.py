@@ -22,6 +22,9 @@ class Limiter(Protocol):
     async def spent(self, name: str) -> int:
         """Micro-USD of the key's budget that are spent in the running period."""
 
+    def use(self, limits: Mapping[str, Limits]) -> None:
+        """Go by these limits from now on; what keys have used stays. All or nothing."""
+
     def health(self) -> str:
         """What is wrong, in a few words; "" when nothing is."""
 
@@ -33,12 +36,29 @@ class Local:
     """Limits counted in this process. spent: tells what keys have spent since a day, for budgets to go on from."""
 
     def __init__(self, limits: Mapping[str, Limits], spent: Callable[[str], dict[str, int]] | None) -> None:
-        self._accounts = {name: Account(each) for name, each in limits.items()}
+        self._spent = spent
+        self._accounts: dict[str, Account] = {}
+        self.use(limits)
+
+    def use(self, limits: Mapping[str, Limits]) -> None:
         wall = time.time()
-        for name, account in self._accounts.items():
-            account.roll(wall)
-            if account.limits.budget and spent is not None:
-                account.spent = spent(first_day(account.limits, wall)).get(name, 0)
+        new = {
+            name: self._begun(name, each, wall)
+            for name, each in limits.items()
+            if name not in self._accounts or _counts_otherwise(self._accounts[name].limits, each)
+        }
+        for name, each in limits.items():
+            if name in self._accounts:
+                self._accounts[name].change(each, new.get(name))
+            else:
+                self._accounts[name] = new[name]  # that of a key which is gone stays, for requests that still run
+
+    def _begun(self, name: str, limits: Limits, wall: float) -> Account:
+        account = Account(limits)
+        account.roll(wall)
+        if limits.budget and self._spent is not None:
+            account.spent = self._spent(first_day(limits, wall)).get(name, 0)
+        return account
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
@@ -72,6 +92,11 @@ class Local:
         account = self._accounts[name]
         if account.period == period:
             account.spent = spent
+
+
+def _counts_otherwise(old: Limits, new: Limits) -> bool:
+    """Whether what is spent has to be summed up again: the budget is new, or for another period."""
+    return bool(new.budget) and (not old.budget or old.period != new.period)
 
 
 def first_day(limits: Limits, wall: float) -> str:

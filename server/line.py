@@ -4,6 +4,7 @@ One task per process looks after all lines (`Pulse`), so that a chunk costs no t
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -29,6 +30,7 @@ class Line:
         self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
         self.quiet_since = pulse.now()
         self.writing_since: float | None = None
+        self.gap = 0.0  # seconds, the longest so far between two pieces
 
     def __enter__(self) -> "Line":
         self._pulse.lines.add(self)
@@ -48,9 +50,11 @@ class Line:
         Raises ConnectionError when the client is gone or has taken nothing for the write timeout.
         """
         async with self._lock:
-            self.writing_since = self._pulse.now()
+            self.writing_since = now = self._pulse.now()
             if not self.response.prepared:
                 await self.response.prepare(self._request)
+            elif now - self.quiet_since > self.gap:
+                self.gap = now - self.quiet_since
             if end:
                 await self.response.write_eof(bytes(data))
             else:
@@ -71,19 +75,35 @@ class Line:
 
 
 class Pulse:
-    """Looks at every open line a few times a second. Closed with the application."""
+    """Looks at every open line a few times a second. Closed with the application.
+
+    each: called with the time (of the loop) at every beat. late: seconds by which the last beat came too late, the
+    server's own slowness; latest: the most there was.
+    """
 
     def __init__(self, settings: Server) -> None:
         self.lines: set[Line] = set()
+        self.each: list[Callable[[float], object]] = []
+        self.late = self.latest = 0.0
         self.now = asyncio.get_running_loop().time
+        self.set(settings)
+        self._task = asyncio.create_task(self._beat())
+
+    def set(self, settings: Server) -> None:
+        """Go by these settings from now on."""
         self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
         self._write = settings.timeouts.write
-        self._task = asyncio.create_task(self._beat(min(1.0, self._after / 4, self._every / 4, self._write / 4)))
+        self._period = min(1.0, self._after / 4, self._every / 4, self._write / 4, settings.timeouts.total / 4)
 
-    async def _beat(self, period: float) -> None:
+    async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(period)
+            due = self.now() + self._period
+            await asyncio.sleep(self._period)
             now = self.now()
+            self.late = max(0.0, now - due)
+            self.latest = max(self.latest, self.late)
+            for call in self.each:
+                call(now)
             for line in list(self.lines):
                 if line.writing_since is not None:
                     if now - line.writing_since > self._write:

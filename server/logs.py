@@ -9,7 +9,8 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from io import FileIO, RawIOBase
 from typing import Any, Final, TextIO
 
@@ -17,11 +18,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.limits import Limits
+from gateway.scrub import Scrubber
 from providers import wire
 
 LOGGER: Final = logging.getLogger("modelserver")
 
 _LIMIT: Final = 10_000  # lines waiting
+_FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
 
 
@@ -41,6 +44,11 @@ class Record:
     code: str = ""  # of the error, if any
     limits: Limits | None = None  # of the caller's key
     entry: Any = None  # of the books (books.Entry), once the request has been let in
+    waited: float = 0.0  # seconds spent waiting for upstreams until one answered
+    gap: float = 0.0  # seconds, the longest between two pieces of a stream
+    cost: float | None = None  # USD
+    tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
+    retried: bool = False  # one target was asked twice
 
 
 _Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread
@@ -55,6 +63,8 @@ class Log(logging.Handler):
     def __init__(self, out: RawIOBase, as_json: bool) -> None:
         super().__init__()
         self.dropped = 0
+        self.scrub: Callable[[str], str] = Scrubber()
+        self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
         self._out, self._as_json = out, as_json
         self._lines: deque[dict[str, Any] | _Request] = deque()
         self._wake = threading.Event()
@@ -72,6 +82,8 @@ class Log(logging.Handler):
         for name in ("key", "model", "upstream", "code"):
             if value := getattr(record, name):
                 line[name] = value
+        if record.tried:
+            line["tried"] = ", ".join(f"{target}: {code}" for target, code in record.tried)
         if record.model:
             line["stream"] = record.stream
         if record.first:
@@ -82,7 +94,13 @@ class Log(logging.Handler):
         return line
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line of the standard logging module: start-up, faults, what libraries have to say."""
+        """A line of the standard logging module: start-up, faults, what libraries have to say.
+
+        The same line comes at most ten times a second: whoever can cause a line must not fill the disk with it.
+        """
+        if self._is_flood(str(record.msg), int(record.created)):
+            self.dropped += 1
+            return
         line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | web.RequestPayloadError):
@@ -94,6 +112,15 @@ class Log(logging.Handler):
         elif record.exc_info:
             line["traceback"] = logging.Formatter().formatException(record.exc_info)
         self._put(line)
+
+    def _is_flood(self, text: str, second: int) -> bool:
+        if len(self._said) > 1000:
+            self._said.clear()
+        said = self._said.setdefault(text, [second, 0])
+        if said[0] != second:
+            said[:] = [second, 0]
+        said[1] += 1
+        return said[1] > _FLOOD
 
     def _put(self, line: dict[str, Any] | _Request) -> None:
         if len(self._lines) >= _LIMIT:
@@ -110,7 +137,8 @@ class Log(logging.Handler):
             if not self._stopping:
                 time.sleep(_PAUSE)
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
-            data = "".join([self._format(line) for line in batch]).encode(errors="backslashreplace")
+            text = self.scrub("".join([self._format(line) for line in batch]))
+            data = text.encode(errors="backslashreplace")
             try:
                 while data:
                     data = data[self._out.write(data) or 0 :]

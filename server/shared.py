@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -155,6 +156,9 @@ class Shared:
 
     def standing(self, name: str) -> Standing | None:
         return self._local.standing(name) if self._gone else self._standings.get(name)
+
+    def use(self, limits: Mapping[str, Limits]) -> None:
+        self._local.use(limits)
 
     async def spent(self, name: str) -> int:
         limits, wall = self._local.limits(name), time.time()

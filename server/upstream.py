@@ -1,10 +1,12 @@
 """One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from math import ceil
 from time import time
+from typing import Final
 
 from gateway.schema import Server
 from providers import PROVIDERS, wire
@@ -14,15 +16,21 @@ from providers.sse import DONE, Decoder, Event
 
 from .http import Answer, Played, Upstreams, read_whole
 
+LOGGER: Final = logging.getLogger("modelserver")
+_MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError)  # a value is not what its place says
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A call and, once the upstream has answered, what its headers said. held: chunks that nobody was shown yet."""
+    """A call and, once the upstream has answered, what its headers said.
+
+    first_byte: seconds it may take to answer; held: chunks that nobody was shown yet.
+    """
 
     to: Upstream
     call: Call
+    first_byte: float
     request_id: str = ""
     held: list[Json] = field(default_factory=list)
     watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
@@ -30,7 +38,7 @@ class Exchange:
 
 async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
-    making = _made(exchange.call, http, limits)
+    making = _made(exchange, http, limits)
     answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
     exchange.request_id = _request_id(answer)
     if answer.status == 200:
@@ -41,10 +49,12 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
         answer.close()
 
 
-async def _made(call: Call, http: Upstreams, limits: Server) -> Answer:
+async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+    call = exchange.call
     if call.reply is not None:
-        return Played(call.reply, limits.timeouts)
-    return await http.post(call.url, call.headers, wire.encode(call.body))
+        return Played(call.reply, limits.timeouts, exchange.first_byte)
+    pool = http.of(exchange.to.name)
+    return await pool.post(call.url, call.headers, wire.encode(call.body), exchange.first_byte)
 
 
 async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
@@ -54,7 +64,7 @@ async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
         body = await read_whole(answer, limits.max_answer)
     finally:
         answer.close()
-    return _last(PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to), body)[0]
+    return _last(PROVIDERS[exchange.to.host.protocol].stream(exchange.call, exchange.to), body, exchange)[0]
 
 
 async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGenerator[list[Json], None]:
@@ -71,7 +81,7 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
         if kind.startswith("text/html"):
             raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
         if kind.startswith("application/json"):  # a host that cannot stream, or has failed
-            yield _last(translator, await read_whole(answer, limits.max_answer))
+            yield _last(translator, await read_whole(answer, limits.max_answer), exchange)
             return
         send, feed, read = translator.send, Decoder(limits.max_event).feed, answer.read
         started = ended = False
@@ -91,10 +101,10 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
             except StopIteration as end:
                 batch += end.value
                 ended = True
-            except Failure:
+            except (Failure, *_MISSHAPEN) as error:
                 if started and batch:
                     yield batch
-                raise
+                raise _failed(error, exchange) from None
             if batch:
                 started = True
                 yield batch
@@ -102,7 +112,15 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
         answer.close()
 
 
-def _last(translator: Translator, body: bytes) -> list[Json]:
+def _failed(error: Exception, exchange: Exchange) -> Failure:
+    """A failure as it is; an answer that broke the translator is the upstream's, and a reason to look at the log."""
+    if isinstance(error, Failure):
+        return error
+    LOGGER.warning("an answer of %s does not have the shape of its protocol", exchange.to.name, exc_info=error)
+    return BadOutput("The upstream's answer does not have the shape of its protocol.")
+
+
+def _last(translator: Translator, body: bytes, exchange: Exchange) -> list[Json]:
     """What an answer that came in one piece makes. Raises Failure."""
     batch: list[Json] = []
     try:
@@ -115,6 +133,8 @@ def _last(translator: Translator, body: bytes) -> list[Json]:
         batch += translator.send(None)
     except StopIteration as end:
         batch += end.value
+    except _MISSHAPEN as error:
+        raise _failed(error, exchange) from None
     return batch
 
 
@@ -123,6 +143,7 @@ async def _failure(answer: Answer, error: Callable[[int, bytes], Failure]) -> Fa
         # A redirect is never followed: aiohttp would carry body and key to the other host.
         return UpstreamFailed(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
     failure = error(answer.status, await read_whole(answer, _ERROR_BODY))
+    failure.upstream = answer.status
     if failure.retry_after is None:
         failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
     return failure

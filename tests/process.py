@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,14 +100,29 @@ class Process:
     """A running server. url: base URL for clients; port, pid; out, err: what it printed so far."""
 
     def __init__(
-        self, text: str, *arguments: str, env: Mapping[str, str] | None = None, stdout: int = subprocess.PIPE
+        self,
+        text: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+        listener: socket.socket | None = None,
+        files: int | None = None,
     ) -> None:
-        """stdout: where the log goes; anything but a pipe needs a port in the configuration and a `ready` by the caller."""
+        """stdout: where the log goes; anything but a pipe needs a port in the configuration and a `ready` by the caller.
+
+        listener: handed over as systemd hands over the socket of a .socket unit. files: how many may be open.
+        """
+        command = [sys.executable, "modelserver.py"]
+        if listener is not None or files is not None:
+            take = f"exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; " if listener else ""
+            limit = f"ulimit -n {files}; " if files else ""
+            command = ["bash", "-c", f'{limit}{take}exec "$@"', "bash", *command]
         self._folder = tempfile.TemporaryDirectory()
         self.config = Path(self._folder.name, "config.yaml")
         self.config.write_text(text, encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "modelserver.py", "--config", str(self.config), *arguments],
+            [*command, "--config", str(self.config), *arguments],
+            pass_fds=[listener.fileno()] if listener is not None else [],
             cwd=ROOT,
             env=environment(**(env or {})),
             stdout=stdout,
@@ -165,10 +181,18 @@ class Process:
         self._process.kill()
         self._end()
 
+    def send(self, how: signal.Signals) -> None:
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the server with a signal; returns its exit code. Fails when it printed that something went wrong."""
-        self._process.send_signal(how)
+        self.send(how)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end of a server that was told to; returns its exit code. Fails as `stop` does."""
         code = self._end()
+        assert "-canary" not in self.out + self.err, "a key is in the log"
         trouble = [line for line in (self.out + self.err).splitlines() if _TROUBLE.search(line)]
         assert not trouble, "\n".join(trouble)[:5000]
         assert not self.err, self.err

@@ -22,7 +22,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 def entry(to: Upstream | None) -> Entry:
     """An open request of 400 bytes, 100 tokens by estimate, that `to` has been asked."""
     made = Entry(1, Record("req", 0.0, "k", "m"), {"messages": []}, 400, CHEAP)
-    made.exchange = Exchange(to, CALL) if to else None
+    made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 
 
@@ -47,7 +47,7 @@ def test_what_the_upstream_counted() -> None:
 def test_a_failed_attempt_that_was_paid_for_is_added_at_its_own_price() -> None:
     one = entry(DEAR)
     one.failed(failure(Truncated, USAGE))
-    one.exchange = Exchange(CHEAP, CALL)
+    one.exchange = Exchange(CHEAP, CALL, 1.0)
     one.usage = USAGE
     one.settle(200)
     assert (one.used, one.cost, one.estimated) == (Usage(200, 20), 1200 + 120, True)
@@ -97,7 +97,7 @@ def test_a_client_that_leaves_pays_for_the_prompt_and_a_fault_of_ours_costs_noth
 def test_an_unknown_price_makes_the_sum_unknown() -> None:
     one = entry(UNKNOWN)
     one.failed(failure(Truncated, USAGE))
-    one.exchange, one.usage = Exchange(CHEAP, CALL), USAGE
+    one.exchange, one.usage = Exchange(CHEAP, CALL, 1.0), USAGE
     one.settle(200)
     assert one.cost is None
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Caller, ConfigError, Settings, load
-from gateway.schema import Config, KeepAlive, Server, Timeouts
+from gateway.schema import Bounds, Config, Cooldown, KeepAlive, Server, Timeouts
 
 ROOT = Path(__file__).parent.parent
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
@@ -299,6 +299,8 @@ server:
   max_answer: 4096
   timeouts: {connect: 0.5, first_byte: 1e2, between_bytes: 3, write: 4, request_body: 5, total: 86400}
   keep_alive: {after: 1, every: 2}
+  at_once: {connections: 1, requests: 2, waiting: 0, wait: 3, bytes: 2GiB}
+  cooldown: {failures: 4, rest: 5, benched: 6}
   cors_origins: []
   allowed_hosts: [llm.example.com, "[::1]"]
   drain: 1
@@ -331,6 +333,8 @@ facts: {my-model: {context: 8192}}
         max_answer=4096,
         timeouts=Timeouts(connect=0.5, first_byte=100.0, between_bytes=3.0, write=4.0, request_body=5.0, total=86400.0),
         keep_alive=KeepAlive(after=1.0, every=2.0),
+        at_once=Bounds(connections=1, requests=2, waiting=0, wait=3.0, bytes=2**31),
+        cooldown=Cooldown(failures=4, rest=5.0, benched=6.0),
         cors_origins=(),
         allowed_hosts=("llm.example.com", "[::1]"),
         drain=1.0,
@@ -387,7 +391,8 @@ def test_true_and_false(word: str, expected: bool):
     [("1024", 1024), ("2KiB", 2048), ("3 MiB", 3 * 2**20), ("1GiB", 2**30), ("4096B", 4096), ("'8MiB'", 8 * 2**20)],
 )
 def test_sizes(text: str, size: int):
-    assert read(f"server: {{max_body: {text}}}").config.server.max_body == size
+    server = read(f"server: {{max_body: {text}, at_once: {{bytes: 1GiB}}}}").config.server
+    assert (server.max_body, server.at_once.bytes) == (size, 2**30)
 
 
 @pytest.mark.parametrize(

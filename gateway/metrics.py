@@ -1,0 +1,135 @@
+"""What is counted about requests, as plain numbers; server/metrics.py writes them out for Prometheus.
+
+Labels come from the configuration alone (public models and patterns, provider names) or from fixed lists: a client that
+invents names must not grow the tables.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+K = TypeVar("K")
+
+FIRST: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0)  # seconds to the first byte
+GAP: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds, the longest of a stream
+OVERHEAD: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)  # seconds added by this server
+
+_CODES: Final = frozenset(
+    {
+        "upstream_connect",
+        "upstream_connect_timeout",
+        "upstream_dns",
+        "upstream_tls",
+        "upstream_protocol",
+        "upstream_first_byte_timeout",
+        "upstream_idle_timeout",
+        "upstream_timeout",
+        "upstream_truncated",
+        "upstream_too_large",
+        "upstream_event_too_large",
+        "upstream_bad_json",
+        "upstream_bad_output",
+        "upstream_auth_error",
+        "upstream_error",
+        "upstream_quota_exhausted",
+        "rate_limit_exceeded",
+        "overloaded",
+        "provider_unavailable",
+        "provider_busy",
+        "model_not_found",
+        "server_shutting_down",
+        "total_timeout",
+        "request_timeout",
+        "request_too_large",
+        "context_length_exceeded",
+        "permission_denied",
+        "conflict",
+        "internal_error",
+    }
+)
+
+
+class Seen(Protocol):
+    """What is asked of the record of a request (server.logs.Record)."""
+
+    started: float
+    first: float
+    waited: float
+    gap: float
+    upstream: str
+    model: str
+    stream: bool
+    prompt: int | None
+    completion: int | None
+    cost: float | None
+    tried: list[tuple[str, str]]
+    retried: bool
+    code: str
+
+
+class Histogram:
+    """How often a value was at most each bound. counts: one per bound and one for what is above, not cumulative."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def see(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Metrics:
+    """All counters since the start of the process."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, int], int] = {}  # model, upstream, status
+        self.tokens: dict[tuple[str, str, str], int] = {}  # model, upstream, prompt or completion
+        self.cost: dict[tuple[str, str], float] = {}  # USD by model, upstream
+        self.errors: dict[tuple[str, str], int] = {}  # upstream, code: of attempts, and of answers that broke off
+        self.first: dict[str, Histogram] = {}
+        self.gap: dict[str, Histogram] = {}
+        self.overhead = Histogram(OVERHEAD)
+        self.retries = self.fallbacks = self.cancelled = 0
+
+    def seen(self, record: Seen, model: str, status: int) -> None:
+        """A request has ended. model: its label (Routes.label), "" when it named none."""
+        upstream = record.upstream.partition("/")[0]
+        _add(self.requests, (model, upstream, status))
+        if status == 499:
+            self.cancelled += 1
+        if record.tried:
+            self._failures(record)
+        if record.upstream and record.code:
+            _add(self.errors, (upstream, record.code if record.code in _CODES else "other"))
+        if record.first:
+            _of(self.first, model, FIRST).see(record.first - record.started)
+            self.overhead.see(max(0.0, record.first - record.started - record.waited))
+        if record.gap:
+            _of(self.gap, model, GAP).see(record.gap)
+        if record.prompt is not None:
+            _add(self.tokens, (model, upstream, "prompt"), record.prompt)
+            _add(self.tokens, (model, upstream, "completion"), record.completion or 0)
+        if record.cost:
+            self.cost[model, upstream] = self.cost.get((model, upstream), 0.0) + record.cost
+
+    def _failures(self, record: Seen) -> None:
+        for target, code in record.tried:
+            _add(self.errors, (target.partition("/")[0], code if code in _CODES else "other"))
+        self.retries += record.retried
+        if record.upstream and record.tried[-1][0] != record.upstream:
+            self.fallbacks += 1
+
+
+def _add(table: dict[K, int], key: K, more: int = 1) -> None:
+    table[key] = table.get(key, 0) + more
+
+
+def _of(table: dict[str, Histogram], model: str, bounds: Sequence[float]) -> Histogram:
+    histogram = table.get(model)
+    if histogram is None:
+        histogram = table[model] = Histogram(bounds)
+    return histogram

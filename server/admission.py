@@ -1,0 +1,166 @@
+"""Who is inside: a bound on requests and on their bytes, a queue with a deadline, and the way out for all at once.
+
+What does not fit is refused at once, with 503 and Retry-After: a server that takes everything answers nothing in time.
+A request that must end (its total time is over, the server stops) is cancelled with a failure for its client, so that its
+upstream call is closed by the same path as when a client leaves.
+"""
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+from gateway.schema import Bounds
+from providers.errors import Failure, Overloaded, UpstreamTimeout
+
+_BUSY = "This server has as much to do as it may have at once. Try again in a moment."
+
+
+class Run:
+    """One request under way; a context manager, which raises `why` where this server has cancelled the request.
+
+    why: the failure it is being ended with.
+    """
+
+    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "why")
+
+    def __init__(self, admission: "Admission", task: "asyncio.Task[object]", deadline: float) -> None:
+        self._admission, self._task = admission, task
+        self.deadline = deadline  # loop time
+        self.why: Failure | None = None
+        self._bytes = 0
+        self._turn = False
+
+    def __enter__(self) -> "Run":
+        self._admission.runs.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        admission = self._admission
+        admission.bytes -= self._bytes
+        if self._turn:
+            admission.pass_on()
+        admission.runs.discard(self)
+        if admission.empty is not None and not admission.runs:
+            admission.empty.set()
+        if self.why is not None and isinstance(error, asyncio.CancelledError):
+            raise self.failure(error) from None
+
+    def hold(self, size: int) -> None:
+        """The request's body takes `size` bytes, counted until the request ends. Raises Overloaded."""
+        more = size - self._bytes
+        if more <= 0:
+            return
+        admission = self._admission
+        if admission.bytes + more > admission.bounds.bytes:
+            raise admission.full()
+        admission.bytes += more
+        self._bytes = size
+
+    async def turn(self) -> None:
+        """Wait until this request may be answered. Raises Overloaded when too many wait, or it waited too long."""
+        admission = self._admission
+        if admission.busy < admission.bounds.requests:
+            admission.busy += 1
+            self._turn = True
+            return
+        if len(admission.waiting) >= admission.bounds.waiting:
+            raise admission.full()
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        admission.waiting.append((self, ready))
+        try:
+            async with asyncio.timeout(admission.bounds.wait):
+                await ready
+        except TimeoutError:
+            raise admission.full() from None
+        finally:
+            if not self._turn:
+                admission.waiting.remove((self, ready))
+
+    def given(self) -> None:
+        self._turn = True
+
+    def stop(self, why: Failure) -> None:
+        """End the request with this failure."""
+        if self.why is None:
+            self.why = why
+            self._task.cancel()
+
+    def failure(self, error: BaseException) -> Failure:
+        """What to tell the client: `error` itself, or the reason for which this server cancelled the request.
+
+        Raises what else it is: a CancelledError means the client left.
+        """
+        if isinstance(error, Failure):
+            return error
+        if self.why is None or not isinstance(error, asyncio.CancelledError):
+            raise error
+        self._task.uncancel()
+        return self.why
+
+
+class Admission:
+    """runs: all requests inside; busy: those being answered; bytes: of their bodies; refused: so far, for want of room."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.runs: set[Run] = set()
+        self.busy = 0
+        self.bytes = 0
+        self.refused = 0
+        self.waiting: deque[tuple[Run, asyncio.Future[None]]] = deque()
+        self.empty: asyncio.Event | None = None  # set once the last has left, where somebody waits for that
+        self.draining = False
+
+    def enter(self, total: float) -> Run:
+        """A request has come in and may take `total` seconds."""
+        task = asyncio.current_task()
+        assert task is not None
+        return Run(self, task, task.get_loop().time() + total)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new request would be answered without a wait."""
+        return not self.draining and self.busy < self.bounds.requests
+
+    def full(self) -> Overloaded:
+        self.refused += 1
+        return Overloaded(_BUSY, retry_after=1)
+
+    def pass_on(self) -> None:
+        """A turn is over: it goes to the one that waits longest."""
+        if self.busy <= self.bounds.requests:  # a reload may have lowered the bound
+            for run, ready in self.waiting:
+                if not ready.done():
+                    self.waiting.remove((run, ready))
+                    run.given()
+                    ready.set_result(None)
+                    return
+        self.busy -= 1
+
+    def check(self, now: float) -> None:
+        """End the requests whose total time is over. now: loop time."""
+        for run in [run for run in self.runs if run.deadline <= now]:
+            failure = UpstreamTimeout("The request took longer than this server allows in all.", code="total_timeout")
+            failure.again = False
+            run.stop(failure)
+
+    async def emptied(self, within: float) -> bool:
+        """Wait until no request is left, at most `within` seconds; returns whether that came true."""
+        if not self.runs:
+            return True
+        self.empty = asyncio.Event()
+        try:
+            async with asyncio.timeout(within):
+                await self.empty.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self.empty = None
+        return True
+
+    def stop(self, why: Failure) -> int:
+        """End all requests with this failure; returns how many that were."""
+        count = len(self.runs)
+        for run in list(self.runs):
+            run.stop(why)
+        return count

@@ -1,0 +1,74 @@
+"""What lives as long as the process: the configuration at work, who is inside, the books, the pulse, the counters."""
+
+import time
+
+from gateway.config import Settings
+from gateway.metrics import Metrics
+
+from . import books, logs
+from .admission import Admission
+from .drain import Drains
+from .line import Pulse
+from .listener import Front
+from .live import Live, Lives, make
+
+
+class House:
+    """Built inside the running loop, with the first configuration. agent: the User-Agent for upstreams.
+
+    Raises OSError for a certificate file of the configuration that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, log: logs.Log, agent: str, ledger: books.Books) -> None:
+        server = settings.config.server
+        self.log, self._agent = log, agent
+        self.lives = Lives(make(settings, agent))
+        log.scrub = self.lives.now.scrub
+        self.admission = Admission(server.at_once)
+        self.books, self.drains = ledger, Drains()
+        self.metrics = Metrics()
+        self.pulse = Pulse(server)
+        self.pulse.each.append(self.admission.check)
+        self.front: Front | None = None
+        self.now = time.monotonic
+
+    def use(self, settings: Settings) -> None:
+        """Go by these settings from now on. Raises OSError; then nothing has changed."""
+        live = make(settings, self._agent)
+        try:
+            self.books.use(settings)
+        except BaseException:
+            self.lives.discard(live)
+            raise
+        self.lives.swap(live)
+        self.log.scrub = live.scrub
+        self.admission.bounds = settings.config.server.at_once
+        self.pulse.set(settings.config.server)
+
+    def ended(self, live: Live, record: logs.Record, status: int) -> None:
+        """A request has ended; it is settled now, or when its answer has been read on to its end."""
+
+        def settle() -> None:
+            if record.entry is not None:
+                self.books.close(record, status)
+            if record.model:
+                self.metrics.seen(record, live.settings.routes.label(record.model), status)
+            self.lives.leave(live)
+
+        self.drains.after(record, settle)
+
+    async def aclose(self) -> None:
+        await self.drains.aclose()
+        await self.pulse.aclose()
+        await self.lives.aclose()
+        await self.books.aclose()
+
+
+async def opened(settings: Settings, log: logs.Log, agent: str) -> House:
+    """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
+    ledger = await books.begin(settings)
+    try:
+        return House(settings, log, agent, ledger)
+    except BaseException:
+        await ledger.aclose()
+        raise

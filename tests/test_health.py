@@ -1,0 +1,358 @@
+"""Which target and key a request asks next: gateway/health.py, with time and chance in the test's hand."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.health import Attempt, Health
+from gateway.metrics import Histogram, Metrics
+from gateway.routes import Target
+from gateway.schema import Cooldown
+from gateway.scrub import Scrubber
+from providers.contract import Upstream
+from providers.errors import (
+    BadRequest,
+    Failure,
+    NoSuchModel,
+    Overloaded,
+    QuotaExhausted,
+    Throttled,
+    Truncated,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamRefusedKey,
+    UpstreamTimeout,
+)
+from server.logs import Record
+
+RULES = Cooldown(failures=3, rest=10.0, benched=300.0)
+
+
+def target(name: str, weight: float = 0.0, keys: tuple[str, ...] = ()) -> Target:
+    return Target(Upstream(name, "m", f"https://{name}.example", keys[0] if keys else "k", keys), {}, weight)
+
+
+A, B = target("a"), target("b")
+PAIR = target("pair", keys=("one", "two"))
+
+
+def health(chance: float = 0.0) -> Health:
+    return Health(RULES, lambda: chance)
+
+
+def answered_with(failure: Failure, status: int = 0, unsent: bool = False) -> Failure:
+    failure.upstream, failure.unsent = status, unsent
+    return failure
+
+
+def play(
+    health: Health, targets: list[Target], *failures: Failure | None, now: float = 100.0
+) -> list[tuple[str, float]]:
+    """Which targets a request asks, and after which wait, when its attempts end like this (None: well, and no more)."""
+    attempts = health.attempts(targets, now + 60)
+    asked: list[tuple[str, float]] = []
+    for failure in failures:
+        attempt = attempts.next(now)
+        if attempt is None:
+            return asked
+        asked.append((attempt.target.to.name, attempt.wait))
+        if failure is None:
+            attempts.answered()
+            return asked
+        attempts.failed(failure, now)
+    assert attempts.next(now) is None, "a further attempt"
+    return asked
+
+
+BUSY = answered_with(Overloaded("busy"), 503)
+
+
+def test_targets_are_asked_in_order_until_one_answers() -> None:
+    assert play(health(), [A, B], None) == [("a", 0)]
+    assert play(health(), [A, B], Truncated(), None) == [("a", 0), ("b", 0)]
+    assert play(health(), [A, B], Truncated(), UpstreamTimeout("x")) == [("a", 0), ("b", 0)]
+
+
+def test_a_failure_that_no_other_target_helps_is_raised() -> None:
+    with pytest.raises(BadRequest):
+        play(health(), [A, B], BadRequest("x"))
+
+
+def test_the_last_failure_is_the_answer() -> None:
+    attempts = health().attempts([A, B], 1e9)
+    assert isinstance(attempts.last, NoSuchModel)
+    first, second = Truncated(), Unsupported("x")
+    for failure in (first, second):
+        assert attempts.next(0)
+        attempts.failed(failure, 0)
+    assert attempts.next(0) is None and attempts.last is second
+
+
+@pytest.mark.parametrize(
+    ("failure", "wait"),
+    [
+        (answered_with(UpstreamFailed("x", code="upstream_connect"), unsent=True), 0.1),
+        (BUSY, 0.1),
+        (answered_with(Overloaded("x", retry_after=2), 529), 2.1),
+        (answered_with(UpstreamFailed("x"), 502), 0.1),
+        (answered_with(Throttled("x", retry_after=1.5), 429), 1.6),
+    ],
+)
+def test_one_more_try_where_no_work_was_done(failure: Failure, wait: float) -> None:
+    assert play(health(), [A], failure, failure) == [("a", 0), ("a", wait)]
+    assert play(health(), [B, A], Truncated(), failure, None) == [("b", 0), ("a", 0), ("a", wait)]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        answered_with(UpstreamFailed("x", code="upstream_tls"), unsent=True),
+        answered_with(UpstreamFailed("x", code="upstream_dns"), unsent=True),
+        answered_with(UpstreamTimeout("x", code="upstream_connect_timeout"), unsent=True),
+        answered_with(UpstreamFailed("x"), 500),
+        answered_with(UpstreamTimeout("x"), 504),
+        answered_with(Throttled("x"), 429),
+        answered_with(Throttled("x", retry_after=3), 429),
+        answered_with(Overloaded("x", retry_after=3), 503),
+        answered_with(QuotaExhausted("x"), 503),
+        Overloaded("an event in a stream"),
+        Overloaded("x", code="provider_busy", retry_after=1),
+        UpstreamFailed("closed without an answer"),
+        Truncated(),
+    ],
+)
+def test_no_second_try_where_it_might_be_paid_twice_or_take_long(failure: Failure) -> None:
+    assert play(health(), [A], failure) == [("a", 0)]
+
+
+def test_jitter_is_added_to_the_wait() -> None:
+    assert play(health(1.0), [A], BUSY, None)[1][1] == pytest.approx(0.3)
+
+
+def test_retries_are_a_tenth_of_the_traffic() -> None:
+    ill = Health(Cooldown(failures=100_000), lambda: 0.0)
+    tries = sum(len(play(ill, [A], BUSY, BUSY)) - 1 for _ in range(300))
+    assert tries == 39  # ten at once, then one in ten
+
+
+def test_no_attempt_after_the_deadline() -> None:
+    attempts = health().attempts([A, B], deadline=50)
+    assert attempts.next(60)  # the first always
+    attempts.failed(Truncated(), 70)
+    assert attempts.next(70) is None
+    attempts = health().attempts([A], deadline=50)
+    assert attempts.next(49.95)
+    attempts.failed(BUSY, 49.95)
+    assert attempts.next(49.95) is None  # the wait would end behind it
+
+
+def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
+    ill = health()
+    bad = answered_with(UpstreamFailed("x"), 500)
+    for _ in range(2):
+        play(ill, [A], bad)
+    play(ill, [A], None)  # not in a row
+    for _ in range(3):
+        play(ill, [A], bad)
+    assert ill.open(100) == {"a": 1} and ill.open(110.5) == {}
+    attempts = ill.attempts([A], 1e9)
+    assert attempts.next(101) is None
+    assert (attempts.last.status, attempts.last.code, attempts.last.retry_after) == (503, "provider_unavailable", 9.0)
+    assert play(ill, [A, B], None, now=101) == [("b", 0)]
+
+    trial, late = ill.attempts([A], 1e9), ill.attempts([A, B], 1e9)
+    assert trial.next(111) == Attempt(A)
+    assert late.next(111) == Attempt(B)  # one trial at a time
+    trial.failed(bad, 112)
+    assert ill.open(131.9) == {"a": 1} and ill.open(132.1) == {}  # twice as long
+    trial = ill.attempts([A], 1e9)
+    assert trial.next(133) == Attempt(A)
+    trial.answered()
+    assert ill.open(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
+
+
+def test_a_trial_that_never_ends_blocks_for_one_rest_only() -> None:
+    ill = health()
+    for _ in range(3):
+        play(ill, [A], Truncated())
+    assert ill.attempts([A], 1e9).next(111)  # its client leaves
+    assert ill.attempts([A], 1e9).next(112) is None
+    assert ill.attempts([A], 1e9).next(121.5)
+
+
+def test_the_rest_grows_to_twelve_times_at_most() -> None:
+    ill, now = health(), 100.0
+    for _ in range(3):
+        play(ill, [A], Truncated(), now=now)
+    rests = []
+    for _ in range(7):
+        now += 1000
+        play(ill, [A], Truncated(), now=now)
+        blocked = ill.blocked(A.to, now)
+        assert blocked and blocked.retry_after
+        rests.append(blocked.retry_after)
+    assert rests == [20, 40, 80, 120, 120, 120, 120]
+
+
+def test_those_under_way_when_it_was_opened_do_not_lengthen_the_rest() -> None:
+    ill = health()
+    running = [ill.attempts([A], 1e9) for _ in range(9)]
+    for each in running:
+        each.next(100)
+    for n, each in enumerate(running):
+        each.failed(Truncated(), 100 + n)
+    blocked = ill.blocked(A.to, 108)
+    assert blocked and blocked.retry_after == 4  # since the third
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Overloaded("x", code="provider_busy"),
+        answered_with(BadRequest("x"), 400),
+        answered_with(NoSuchModel("x"), 404),
+        Unsupported("x"),
+        answered_with(UpstreamRefusedKey("x"), 401),
+        answered_with(QuotaExhausted("x"), 402),
+        answered_with(Throttled("x"), 429),
+    ],
+)
+def test_what_does_not_make_a_target_ill(failure: Failure) -> None:
+    ill = health()
+    for _ in range(9):
+        ill.failed(A.to, failure, 100)
+    assert ill.open(100) == {} and ill.blocked(A.to, 100) is None
+
+
+def test_a_client_of_echo_does_not_make_it_rest() -> None:
+    echo = replace(A, to=replace(A.to, base_url=""))
+    ill = health()
+    for _ in range(9):
+        assert play(ill, [echo], BUSY) == [("a", 0)]
+    assert ill.open(100) == {}
+
+
+def test_a_refused_key_is_benched_and_comes_last() -> None:
+    ill = health()
+    attempts = ill.attempts([PAIR, B], 1e9)
+    keys = []
+    for failure in (UpstreamRefusedKey("x"), None):
+        attempt = attempts.next(100)
+        assert attempt
+        keys.append(attempt.target.to.api_key)
+        if failure:
+            attempts.failed(failure, 100)
+    assert keys == ["one", "two"]
+    assert [each.to.api_key for each in ill.keyed(PAIR, 399)] == ["two", "one"]
+    assert [each.to.api_key for each in ill.keyed(PAIR, 401)] == ["one", "two"]
+    assert ill.keyed(A, 100) == [A]
+
+
+def test_the_only_key_is_asked_though_it_was_refused() -> None:
+    ill = health()
+    for _ in range(3):
+        assert play(ill, [A], UpstreamRefusedKey("x")) == [("a", 0)]
+
+
+def test_keys_share_the_load() -> None:
+    assert [each.to.api_key for each in health(0.0).keyed(PAIR, 0)] == ["one", "two"]
+    assert [each.to.api_key for each in health(0.9).keyed(PAIR, 0)] == ["two", "one"]
+
+
+def test_another_key_does_not_help_where_the_target_fails() -> None:
+    assert play(health(), [PAIR, B], UpstreamTimeout("x"), None) == [("pair", 0), ("b", 0)]
+    assert play(health(), [PAIR, B], Throttled("x"), Throttled("x"), None) == [("pair", 0), ("pair", 0), ("b", 0)]
+
+
+def test_a_throttled_key_rests_for_its_time_for_that_model() -> None:
+    ill = health()
+    play(ill, [A], Throttled("x", retry_after=30))
+    attempts = ill.attempts([A], 1e9)
+    assert attempts.next(110) is None
+    assert (attempts.last.status, attempts.last.retry_after) == (429, 20)
+    assert ill.blocked(replace(A.to, model="other"), 110) is None
+    assert ill.blocked(replace(A.to, api_key="other"), 110) is None
+    assert ill.blocked(A.to, 130.1) is None
+    play(ill, [A], Throttled("x", retry_after=86_400), now=200)
+    assert ill.blocked(A.to, 259) and not ill.blocked(A.to, 261)  # no upstream silences us for a day
+
+
+def test_weights_share_the_load() -> None:
+    import random
+
+    random.seed(7)
+    shared = Health(RULES, random.random)
+    first: Counter[str] = Counter()
+    for _ in range(4000):
+        attempt = shared.attempts([target("a", 3), target("b", 1)], 1e9).next(0)
+        assert attempt
+        first[attempt.target.to.name] += 1
+    assert 0.72 < first["a"] / 4000 < 0.78
+    order = shared.attempts([target("a", 3), target("b", 1)], 1e9)
+    assert len(list(order._targets)) == 2  # the other one stays as a fallback
+
+
+def test_invented_models_do_not_fill_the_memory() -> None:
+    ill = health()
+    for n in range(3000):
+        ill.failed(replace(A.to, model=f"m{n}"), Truncated(), 100)
+        ill.failed(replace(A.to, model=f"m{n}"), Throttled("x", retry_after=9), 100)
+    assert len(ill._circuits) <= 1024 and len(ill._resting) <= 1024
+
+
+def record(**fields: Any) -> Record:
+    made = Record("id", 10.0)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_what_is_counted() -> None:
+    metrics = Metrics()
+    metrics.seen(
+        record(
+            model="m", upstream="b/x", first=12.0, waited=1.5, gap=0.3, prompt=3, completion=2, cost=0.25,
+            tried=[("a/x", "upstream_connect"), ("a/x", "invented by an upstream")], retried=True,
+        ),
+        "m", 200,
+    )  # fmt: skip
+    metrics.seen(record(model="m", upstream="b/x", code="upstream_truncated"), "m", 200)
+    metrics.seen(record(model="m"), "m", 499)
+    assert metrics.requests == {("m", "b", 200): 2, ("m", "", 499): 1}
+    assert metrics.errors == {("a", "upstream_connect"): 1, ("a", "other"): 1, ("b", "upstream_truncated"): 1}
+    assert metrics.tokens == {("m", "b", "prompt"): 3, ("m", "b", "completion"): 2}
+    assert metrics.cost == {("m", "b"): 0.25}
+    assert (metrics.retries, metrics.fallbacks, metrics.cancelled) == (1, 1, 1)
+    assert metrics.first["m"].sum == 2.0 and metrics.overhead.sum == pytest.approx(0.5)
+    assert metrics.gap["m"].counts[metrics.gap["m"].bounds.index(0.5)] == 1
+
+
+def test_a_histogram_counts_values_up_to_each_bound() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 3.0):
+        histogram.see(value)
+    assert (histogram.counts, histogram.sum) == ([2, 1, 1], 6.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("nothing to see: task-bar, sky, 127.0.0.1", None),
+        ("key sk-proj-ABCdef123 and sk-ant-api03-x_y-z1", "key [secret] and [secret]"),
+        ("AIzaSyA1234567890abcdef", "[secret]"),
+        ("Authorization: Bearer abc.def-123456", "Authorization: [secret]"),
+        ("GET /v1/models?key=abc123&x=1", "GET /v1/models[secret]&x=1"),
+        ("mine is pass-phrase!", "mine is [secret]"),
+        ('quoted: qu\\"ote-key', "quoted: [secret]"),
+        ("at https://llm.example.com:8443/v1 or llm.example.com", "at https://[upstream]/v1 or [upstream]"),
+        ("at 127.0.0.1:11434", "at [upstream]"),
+        ("gsk_abcdefghijklmnop1234", "[secret]"),
+    ],
+)
+def test_scrubbing(text: str, clean: str | None) -> None:
+    urls = ["https://llm.example.com:8443/v1", "http://127.0.0.1:11434/v1"]
+    scrub = Scrubber(["pass-phrase!", 'qu"ote-key', "tiny"], urls)
+    assert scrub(text) == (text if clean is None else clean)
+    assert scrub("a tiny word") == "a tiny word"  # a secret this short would blank out words
