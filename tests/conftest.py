@@ -17,7 +17,7 @@ keys:
 """
 HASTY = """
 timeouts: {first_byte: 1, between_bytes: 0.5, write: 0.5, request_body: 0.5}
-keep_alive: {after: 0.2, every: 0.1}
+keep_alive: {after: 0.4, every: 0.1}
 max_answer: 1MiB
 max_event: 64KiB
 """

@@ -164,7 +164,7 @@ class Process:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log so far: its JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in self.out.split("\n") if line.startswith("{")]
 
     def logged(self, **fields: Any) -> dict[str, Any]:
         """The log line with these fields; waits for it."""

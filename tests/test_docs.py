@@ -222,7 +222,7 @@ def test_every_line_of_the_example_is_valid():
     settings = load(uncommented(), environment, FACTS)
     assert [caller.name for caller in settings.keys.values()] == ["laptop", "team"]
     assert {*settings.providers} >= {"openai", "echo", "mine"} and settings.off == {}
-    assert settings.config.models["my-model"] == Route(targets=("mine/my-model", "openai/gpt-5.4"))
+    assert settings.config.models["my-model"] == Route(targets=("mine/my-model", "openai/gpt-5.4"), first_byte=600.0)
     assert settings.config.server == Config().server
     assert {type(each) for each in settings.config.providers.values()} == {Provider}
     assert {type(each) for each in settings.config.keys} == {Key}

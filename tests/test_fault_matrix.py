@@ -421,7 +421,7 @@ def test_a_bad_request_keeps_its_words_without_secrets(server: Process, upstream
     assert (got.status, got.error) == (
         400,
         {
-            "message": "Bad seed; you sent [secret] to http://[upstream]/v1 ([secret], [secret])",
+            "message": "Bad seed; you sent Bearer … to http://[upstream]/v1 ([secret], …)",
             "type": "invalid_request_error",
             "param": "seed",
             "code": "bad-[secret]",

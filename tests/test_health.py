@@ -31,7 +31,7 @@ RULES = Cooldown(failures=3, rest=10.0, benched=300.0)
 
 
 def target(name: str, weight: float = 0.0, keys: tuple[str, ...] = ()) -> Target:
-    return Target(Upstream(name, "m", f"https://{name}.example", keys[0] if keys else "k", keys), {}, weight)
+    return Target(Upstream(name, "m", f"https://{name}.example", keys[0] if keys else "k", api_keys=keys), {}, weight)
 
 
 A, B = target("a"), target("b")
