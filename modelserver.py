@@ -173,7 +173,10 @@ async def first_that_answers(
             if not failure.elsewhere:
                 raise
             last = failure
-    raise last
+    try:
+        raise last
+    finally:
+        del last  # it knows this frame, which would know it: a circle that holds the request
 
 
 async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
