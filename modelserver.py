@@ -204,7 +204,10 @@ async def first_that_answers(
             record.retried = attempts.retried
             return exchange, got
     record.retried = attempts.retried
-    raise attempts.last
+    try:
+        raise attempts.last
+    finally:
+        del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
 async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:

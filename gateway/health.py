@@ -233,7 +233,10 @@ class Attempts:
         assert self._tried is not None
         self._health.failed(self._tried.to, failure, at)
         if not failure.elsewhere:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # it knows this frame, which would know it: a circle that holds the request
         self._last = failure
         if not isinstance(failure, Throttled | UpstreamRefusedKey | QuotaExhausted):
             self._keys.clear()  # another key would not help

@@ -108,7 +108,11 @@ class Entry:
             more = prices.cost(each, to)
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = Usage(*map(sum, zip(self.used, each, strict=True)))
-        self.status = status  # the last: the store's thread looks at it
+        if self.exchange is not None and not record.upstream:
+            record.upstream = f"{self.exchange.to.name}/{self.exchange.to.model}"
+        self.status = status  # the store's thread looks at it
+        # Record and entry know each other: what they hold until the collector comes by must not be whole conversations.
+        self._body, self.exchange, record.entry = {}, None, None
 
     def row(self) -> Row:
         """For the store, as it stands: of an open entry the prompt is booked, in case this process dies."""
@@ -119,7 +123,8 @@ class Entry:
             cost = prices.cost(used, self._to)
         elif self.status == 499:
             code = code or "client_closed"
-        if not upstream and (exchange := self.exchange) is not None:
+        exchange = self.exchange
+        if not upstream and exchange is not None:
             upstream = f"{exchange.to.name}/{exchange.to.model}"
         return Row(
             self.id,
