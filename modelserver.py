@@ -362,7 +362,7 @@ async def read_body(request: web.Request) -> bytes:
     limit = server.max_body
     expected = request.content_length or 0
     if expected > limit:
-        raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+        raise too_large(limit)
     run.hold(expected)
     content = request.content
     pieces: list[bytes] = []
@@ -371,14 +371,14 @@ async def read_body(request: web.Request) -> bytes:
         if content.is_eof():  # a small body came together with its head: no timer is needed
             body = content.read_nowait()
             if len(body) > limit:
-                raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+                raise too_large(limit)
             run.hold(len(body))
             return body
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
                 if size > limit:
-                    raise TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+                    raise too_large(limit)
                 run.hold(size)
                 pieces.append(piece)
     except TimeoutError:
@@ -388,6 +388,10 @@ async def read_body(request: web.Request) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
 
 
 async def embed(request: web.Request) -> web.Response:

@@ -1,12 +1,13 @@
 """What requests of every kind are checked with: JSON read strictly, and values refused in OpenAI's words."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
 import msgspec
 
+from providers.contract import Json
 from providers.errors import BadRequest
 
 _decode = msgspec.json.Decoder().decode
@@ -75,6 +76,25 @@ def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
 
 
 # Checks: each takes a value and the path that names it in the error, and raises BadRequest.
+
+
+def read_request(data: bytes, known: Mapping[str, Check], required: str, example: str) -> Json:
+    """Request bytes → an object that names a model and holds `required`; null for a parameter in `known` is absence.
+
+    example: a model to name in the error. Raises BadRequest.
+    """
+    body = read_json(data)
+    if not isinstance(body, dict):
+        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
+    body = {name: value for name, value in body.items() if value is not None or name not in known}
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest(f"You must provide a model: a string such as '{example}'.", param="model", code=missing(model))
+    if required not in body:
+        raise BadRequest(
+            f"Missing required parameter: '{required}'.", param=required, code="missing_required_parameter"
+        )
+    return body
 
 
 def missing(value: Any) -> str:

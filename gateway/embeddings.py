@@ -8,7 +8,7 @@ from typing import Any, Final
 from providers.contract import Json
 from providers.errors import BadRequest
 
-from .checks import Check, missing, number, of_type, one_of, read_json, wrong_type
+from .checks import Check, number, of_type, one_of, read_request, wrong_type
 
 _MOST: Final = 2048  # inputs in one request
 _MOST_TOKENS: Final = 8192  # in one input; an upstream may take fewer
@@ -16,17 +16,7 @@ _MOST_TOKENS: Final = 8192  # in one input; an upstream may take fewer
 
 def parse(data: bytes) -> Json:
     """Request bytes → body. Raises BadRequest with OpenAI's param and code."""
-    body = read_json(data)
-    if not isinstance(body, dict):
-        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    body = {name: value for name, value in body.items() if value is not None or name not in _CHECKS}
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequest(
-            "You must provide a model: a string such as 'text-embedding-3-small'.", param="model", code=missing(model)
-        )
-    if "input" not in body:
-        raise BadRequest("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+    body = read_request(data, _CHECKS, "input", "text-embedding-3-small")
     for name, value in body.items():
         if check := _CHECKS.get(name):
             check(value, name)

@@ -12,7 +12,7 @@ from providers.contract import Json
 from providers.errors import BadRequest
 
 from . import legacy
-from .checks import TYPES, missing, number, of_type, one_of, read_json, unsupported, wrong_type
+from .checks import TYPES, number, of_type, one_of, read_request, unsupported, wrong_type
 
 
 class Ask(NamedTuple):
@@ -30,15 +30,7 @@ class Ask(NamedTuple):
 
 def parse(data: bytes) -> Ask:
     """Request bytes → Ask. Raises BadRequest with OpenAI's param and code."""
-    body = read_json(data)
-    if not isinstance(body, dict):
-        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    body = {name: value for name, value in body.items() if value is not None or name not in _CHECKS}
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("You must provide a model: a string such as 'gpt-4o'.", param="model", code=missing(model))
-    if "messages" not in body:
-        raise BadRequest("Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter")
+    body = read_request(data, _CHECKS, "messages", "gpt-4o")
     for name, value in body.items():
         check = _CHECKS.get(name)
         if check is not None:
