@@ -167,8 +167,7 @@ async def test_a_hanging_resolver_counts_as_connecting() -> None:
         async def close(self) -> None:
             pass
 
-    pool = Pool(Timeouts(connect=0.2), "test", 1, True, lambda: None)
-    pool._connector._resolver = Hanging()
+    pool = Pool(Timeouts(connect=0.2), "test", 1, True, lambda: None, Hanging())
     with pytest.raises(Failure) as caught:
         await pool.post("https://slow.example/v1", {}, b"{}", 5)
     assert (caught.value.status, caught.value.code, pool.calls) == (504, "upstream_connect_timeout", 0)
