@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
-import gc
 import hashlib
 import json
 import os
@@ -21,7 +19,7 @@ from aiohttp import ClientError, ClientSession, web
 from gateway.config import ConfigError, Settings, load
 from gateway.schema import Server
 
-from . import logs
+from . import logs, memory
 from .access import is_loopback
 from .ask import ask
 from .house import House
@@ -31,7 +29,6 @@ from .serve import run, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppKey[House], version: str) -> int:
@@ -169,8 +166,8 @@ def _serve(
     server = settings.config.server
     sock = listen(server.host, server.port)
     log = logs.start(server.log, sys.stdout)
-    _calm_collector()
-    _keep_freed_memory()
+    memory.calm_collector()
+    memory.keep_freed()
     app = build(settings, log)
 
     def load() -> Settings:
@@ -183,30 +180,6 @@ def _serve(
 
     run(serve(app, lambda: app[house], sock, load, ready), _loop(), log)
     return 0
-
-
-def _calm_collector() -> None:
-    """Keep the cycle collector from walking what start-up made, again and again: a tenth of the time of a small request.
-
-    Requests leave almost no cycles; what they leave is still collected, less often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep up to 64 MiB that was freed, instead of giving it back and faulting it in again.
-
-    A request with a 5 MB image then costs a third less. Only glibc has these settings (mallopt(3)); elsewhere nothing
-    happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
-    mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
 def _require_c_parser() -> None:

@@ -1,16 +1,20 @@
 """What lives as long as the process: the configuration at work, who is inside, the books, the pulse, the counters."""
 
 import time
+from typing import Final
 
 from gateway.config import Settings
 from gateway.metrics import Metrics
+from gateway.schema import Bounds
 
-from . import books, logs
+from . import books, logs, memory
 from .admission import Admission
 from .drain import Drains
 from .line import Pulse
 from .listener import Front
 from .live import Live, Lives, make
+
+_RELEASE: Final = 5.0  # seconds between two attempts to give memory back
 
 
 class House:
@@ -24,16 +28,30 @@ class House:
         self.log, self._agent = log, agent
         self.lives = Lives(make(settings, agent))
         log.scrub = self.lives.now.scrub
-        self.admission = Admission(server.at_once)
+        self.admission = Admission(server.at_once, _memory(server.at_once))
         self.books, self.drains = ledger, Drains()
         self.metrics = Metrics()
         self.pulse = Pulse(server)
-        self.pulse.each.append(self.admission.check)
+        self.pulse.each.append(self._beat)
+        self._release_at = 0.0
         self.front: Front | None = None
         self.now = time.monotonic
 
+    def _beat(self, now: float) -> None:
+        """now: loop time."""
+        admission = self.admission
+        admission.check(now)
+        resident = memory.resident() if admission.memory else 0
+        if resident > admission.memory and now >= self._release_at:
+            self._release_at = now + _RELEASE
+            memory.release()
+            resident = memory.resident()
+        admission.feel(self.pulse.late, resident)
+
     def use(self, settings: Settings) -> None:
         """Go by these settings from now on. Raises OSError; then nothing has changed."""
+        bounds = settings.config.server.at_once
+        most = _memory(bounds)
         live = make(settings, self._agent)
         try:
             self.books.use(settings)
@@ -42,7 +60,7 @@ class House:
             raise
         self.lives.swap(live)
         self.log.scrub = live.scrub
-        self.admission.bounds = settings.config.server.at_once
+        self.admission.bounds, self.admission.memory = bounds, most
         self.pulse.set(settings.config.server)
 
     def ended(self, live: Live, record: logs.Record, status: int) -> None:
@@ -62,6 +80,13 @@ class House:
         await self.pulse.aclose()
         await self.lives.aclose()
         await self.books.aclose()
+
+
+def _memory(bounds: Bounds) -> int:
+    """Bytes of memory from which on requests are refused; 0: no bound. Raises OSError where it could not be kept."""
+    if bounds.memory and not memory.resident():
+        raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
+    return bounds.memory or memory.allowed()
 
 
 async def opened(settings: Settings, log: logs.Log, agent: str) -> House:

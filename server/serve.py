@@ -141,7 +141,7 @@ def _close_idle(server: web.Server) -> None:
     """
     server.pre_shutdown()
     for handler, transport in list(server._connections.items()):
-        if handler._current_request is None:
+        if listener.is_idle(handler):
             transport.close()
 
 

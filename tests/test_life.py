@@ -331,7 +331,7 @@ def test_a_full_server_refuses_at_once_and_stays_healthy(upstream: Upstream, scr
             assert get(server, "/healthz").elapsed.total_seconds() < 0.25
             assert get(server, "/readyz").status_code == 503
             assert metric(server, "waiting") == 0
-            assert metric(server, "refused_total") == 2 and metric(server, "in_flight") == 2
+            assert metric(server, "refused_total", reason="requests") == 2 and metric(server, "in_flight") == 2
 
             waits = pool.submit(ask, server, f"up/{quick}")  # this one's turn comes
             until(lambda: metric(server, "waiting") == 1)
@@ -379,23 +379,52 @@ def test_a_provider_that_hangs_takes_nothing_from_another(upstream: Upstream, sc
         assert all(ask(server, f"up/{quick}").text == "Hi" for _ in range(4))
 
 
-def test_connections_have_a_bound(upstream: Upstream) -> None:
+def test_connections_have_a_bound(upstream: Upstream, scripted: Scripted) -> None:
+    name = scripted([FOREVER])
     with Process(config(upstream, server="at_once: {connections: 10}")) as server:
         clients = [dial(server) for _ in range(10)]
-        clients[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b"200 OK" in clients[0].recv(4096)
+        for client in clients:
+            client.sendall(raw(f"up/{name}"))
+        upstream.wait(name, 10)
         for _ in range(5):
             with dial(server) as more:
                 more.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 said = b"".join(iter(lambda: more.recv(4096), b""))
             assert said.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1" in said
             assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "overloaded"
-        clients[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        said = b"".join(iter(lambda: clients[0].recv(65536), b""))
-        assert b"\nmodelserver_connections_refused_total 5.0" in said and b"\nmodelserver_connections 10.0" in said
         for client in clients:
             client.close()
-        assert until(lambda: ask(server, "echo").status == 200)
+        for request in upstream.of(name):
+            request.wait_left()
+        assert metric(server, "connections_refused_total") == 5
+        assert metric(server, "connections_replaced_total") == 0
+
+
+def test_connections_without_a_request_make_room(upstream: Upstream, scripted: Scripted) -> None:
+    """Slowloris beyond the bound: who asks is answered, who is being answered stays, the oldest of the others go."""
+    name = scripted([*stream(START, end=False), FOREVER])
+    with Process(config(upstream, server="at_once: {connections: 10}")) as server:
+        busy, body = dial(server), dial(server)
+        busy.sendall(raw(f"up/{name}"))
+        until(lambda: b"Once" in busy.recv(65536))
+        body.sendall(raw("echo")[:-1])  # its last byte is still to come
+        until(lambda: metric(server, "request_bytes"))
+        silent, headers, kept = ([dial(server) for _ in range(3)] for _ in range(3))
+        for client in headers:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-a: b\r\n")
+        for client in kept:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in client.recv(4096)
+        for _ in range(20):
+            assert ask(server, "echo").status == 200
+        assert metric(server, "connections_refused_total") == 0
+        assert 1 <= metric(server, "connections_replaced_total") < 10
+        assert silent[0].recv(1) == b""
+        body.sendall(b"}")
+        assert b"200 OK" in body.recv(65536)
+        assert metric(server, "in_flight") == 1
+        for client in (busy, body, *silent, *headers, *kept):
+            client.close()
 
 
 def test_few_open_files_are_enough(upstream: Upstream, scripted: Scripted) -> None:
