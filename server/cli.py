@@ -14,7 +14,7 @@ from pathlib import Path
 from textwrap import wrap
 
 import msgspec
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import ClientError, web
 
 from gateway.config import ConfigError, Settings, load
 from gateway.schema import Server
@@ -22,7 +22,7 @@ from gateway.schema import Server
 from . import logs, memory
 from .access import is_loopback
 from .ask import ask
-from .house import House
+from .entry import HOUSE
 from .listener import listen
 from .reload import reload
 from .serve import run, serve
@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
 
 
-def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppKey[House], version: str) -> int:
+def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
     """Run the command that sys.argv names; returns the exit code.
 
-    build: makes the application; house: where it keeps what lives as long as the process.
+    build: makes the application.
     """
     arguments = _parser(version).parse_args()
     try:
@@ -50,7 +50,7 @@ def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppK
         if arguments.command == "ask":
             return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
         _refuse_open_door(settings)
-        return _serve(build, house, settings, arguments, version)
+        return _serve(build, settings, arguments, version)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
@@ -157,7 +157,6 @@ def _refuse_open_door(settings: Settings) -> None:
 
 def _serve(
     build: Callable[[Settings, logs.Log], web.Application],
-    house: web.AppKey[House],
     settings: Settings,
     arguments: argparse.Namespace,
     version: str,
@@ -178,7 +177,7 @@ def _serve(
     def ready(port: int) -> None:
         print(_banner(settings, version, port), flush=True)
 
-    run(serve(app, lambda: app[house], sock, load, ready), _loop(), log)
+    run(serve(app, lambda: app[HOUSE], sock, load, ready), _loop(), log)
     return 0
 
 
@@ -223,6 +222,3 @@ def _banner(settings: Settings, version: str, port: int) -> str:
     lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
     lines += [f"       -d '{body}'", ""]
     return "\n".join(lines)
-
-
-__all__ = ["ClientSession", "main"]

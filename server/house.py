@@ -18,15 +18,16 @@ _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
 
 
 class House:
-    """Built inside the running loop, with the first configuration. agent: the User-Agent for upstreams.
+    """Built inside the running loop, with the first configuration. version: of this server.
 
     Raises OSError for a certificate file of the configuration that cannot be used.
     """
 
-    def __init__(self, settings: Settings, log: logs.Log, agent: str, ledger: books.Books) -> None:
+    def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: books.Books) -> None:
         server = settings.config.server
-        self.log, self._agent = log, agent
-        self.lives = Lives(make(settings, agent))
+        self.log, self.version = log, version
+        self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
+        self.lives = Lives(make(settings, self._agent))
         log.scrub = self.lives.now.scrub
         self.admission = Admission(server.at_once, _memory(server.at_once))
         self.books, self.drains = ledger, Drains()
@@ -89,11 +90,11 @@ def _memory(bounds: Bounds) -> int:
     return bounds.memory or memory.allowed()
 
 
-async def opened(settings: Settings, log: logs.Log, agent: str) -> House:
+async def opened(settings: Settings, log: logs.Log, version: str) -> House:
     """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
     ledger = await books.begin(settings)
     try:
-        return House(settings, log, agent, ledger)
+        return House(settings, log, version, ledger)
     except BaseException:
         await ledger.aclose()
         raise

@@ -642,7 +642,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         if re.search(r"\btime\.time\(|\btime\(\)", line) and ".time" not in line.replace("time.time(", "")
     }
     assert uses == {
-        'modelserver.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
+        'server/frames.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
         # Expiry of keys, periods of budgets, days of the books and of their reports: dates, all of them.
         "server/access.py: if caller.expires and time.time() >= caller.expires:",
         "server/books.py: self.at = time.time()",
