@@ -15,6 +15,14 @@ from .listener import Front
 from .live import Live, Lives, make
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
+_QUIET: Final = 60.0  # seconds between two warnings about the same thing
+# What will not mend itself: the operator is told in the log, beside the lines of the requests it cost.
+_MATTERS: Final = {
+    "upstream_auth_error": "refuses this server's key",
+    "upstream_quota_exhausted": "says that the account's quota or credit is used up",
+    "upstream_tls": "has no certificate that is trusted here",
+    "upstream_dns": "has a host name that cannot be resolved",
+}
 
 
 class House:
@@ -35,6 +43,7 @@ class House:
         self.pulse = Pulse(server)
         self.pulse.each.append(self._beat)
         self._release_at = 0.0
+        self._quiet_until: dict[tuple[str, str], float] = {}  # provider, code
         self.front: Front | None = None
         self.now = time.monotonic
 
@@ -73,8 +82,18 @@ class House:
             if record.model:
                 self.metrics.seen(record, live.settings.routes.label(record.model), status)
             self.lives.leave(live)
+            if record.tried:
+                self._warn(record.tried)
 
         self.drains.after(record, settle)
+
+    def _warn(self, tried: list[tuple[str, str]]) -> None:
+        """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""
+        for target, code in tried:
+            provider = target.partition("/")[0]
+            if code in _MATTERS and self.now() >= self._quiet_until.get((provider, code), 0.0):
+                self._quiet_until[provider, code] = self.now() + _QUIET
+                logs.LOGGER.warning("provider %s %s (%s)", provider, _MATTERS[code], code)
 
     async def aclose(self) -> None:
         await self.drains.aclose()

@@ -432,6 +432,23 @@ def test_a_bad_request_keeps_its_words_without_secrets(server: Process, upstream
     assert got.error and "[secret]" in got.error["message"] and KEY not in got.body and upstream.url not in got.body
 
 
+def test_the_operator_is_told_what_will_not_mend_itself_once_a_minute(upstream: Upstream, scripted: Scripted) -> None:
+    refused = scripted(answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 401))
+    broke = scripted(answer({"error": {"message": "pay", "code": "insufficient_quota"}}, 429))
+    text = config(upstream).replace("models:", '  gone: {host: vllm, base_url: "https://gone.invalid/v1"}\nmodels:', 1)
+    with Process(text) as server:
+        for model in (f"up/{refused}", f"up/{broke}", f"up/{scripted(answer({}, 500))}", "gone/x"):
+            for _ in range(3):
+                assert ask(server, model).status in (502, 503)
+        server.logged(level="warning", message="provider gone has a host name that cannot be resolved (upstream_dns)")
+    warnings = [line["message"] for line in server.lines() if line.get("level") == "warning"]
+    assert sorted(warnings) == [
+        "provider gone has a host name that cannot be resolved (upstream_dns)",
+        "provider up refuses this server's key (upstream_auth_error)",
+        "provider up says that the account's quota or credit is used up (upstream_quota_exhausted)",
+    ]
+
+
 @pytest.mark.parametrize("status", [401, 407])
 def test_our_key_is_refused(server: Process, upstream: Upstream, scripted: Scripted, status: int) -> None:
     name = scripted(answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status))
