@@ -93,6 +93,7 @@ class Server(Section, frozen=True):
         str, ...
     ] = ()  # names by which the server may be called; none: any with keys, loopback without
     drain: Seconds = 60.0  # how long running answers may take to finish when the server stops
+    watch: bool = False  # read this file again when it has changed; without it on SIGHUP and `reload` alone
     fetch_images: bool = True  # fetch image URLs for models whose provider does not
     log: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON lines elsewhere
 

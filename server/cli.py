@@ -177,7 +177,7 @@ def _serve(
     def ready(port: int) -> None:
         print(_banner(settings, version, port), flush=True)
 
-    run(serve(app, lambda: app[HOUSE], sock, load, ready), _loop(), log)
+    run(serve(app, lambda: app[HOUSE], sock, load, Path(arguments.config), ready), _loop(), log)
     return 0
 
 

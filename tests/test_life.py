@@ -185,6 +185,30 @@ def test_the_reload_command_says_what_is_wrong(upstream: Upstream) -> None:
     assert run("reload", text="server: {port: 1}").returncode == 1
 
 
+def test_a_watched_file_is_read_again_when_it_has_changed(upstream: Upstream) -> None:
+    text = config(upstream, server="watch: true\nkeep_alive: {every: 0.2}", models="old: echo/echo")
+    with Process(text) as server:
+
+        def health() -> Any:
+            return get(server, "/healthz").json()
+
+        server.config.write_text(text.replace("old:", "new:"), encoding="utf-8")
+        until(lambda: health()["generation"] == 2)
+        assert ask(server, "new").status == 200 and ask(server, "old").status == 404
+        server.config.write_text("server: [", encoding="utf-8")
+        until(lambda: health()["failed"] == 1)
+        server.config.unlink()
+        other = server.config.with_suffix(".new")  # as editors do it
+        other.write_text(text.replace("watch: true", "watch: false"), encoding="utf-8")
+        other.rename(server.config)
+        until(lambda: health()["generation"] == 3)
+        assert ask(server, "old").status == 200 and health()["failed"] == 1  # a file that is not there is no file yet
+        server.config.write_text(text, encoding="utf-8")
+        time.sleep(0.5)  # ten looks
+        assert health()["generation"] == 3
+        server.kill()
+
+
 def test_what_needs_a_restart_is_said(upstream: Upstream) -> None:
     with Process(config(upstream)) as server:
         server.config.write_text(config(upstream, server="log: text").replace("port: 0", "port: 1"), encoding="utf-8")
