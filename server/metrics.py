@@ -73,7 +73,7 @@ class _Collector:
             ("stale_connections", "Pooled connections that were dead and replaced", lives.now.http.stale),
             ("config_reload_failed", "Reloads that changed nothing", lives.failed),
             ("usage_dropped", "Rows of the books that memory had no room for", store.dropped if store else 0),
-            ("log_dropped", "Log lines dropped because nobody read them", house.log.dropped),
+            ("log_dropped", "Log lines dropped: nobody read them, or too many were alike", house.log.dropped),
         ]
 
     def _levels(self) -> list[tuple[str, str, float]]:

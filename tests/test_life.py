@@ -699,6 +699,27 @@ def test_a_flood_of_broken_requests_does_not_fill_the_log(upstream: Upstream) ->
     assert 1 <= sum("not valid HTTP" in line for line in server.out.splitlines()) <= 60  # ten a second
 
 
+def test_a_flood_without_a_key_does_not_fill_the_log(upstream: Upstream) -> None:
+    """T47: whoever has a key is logged in full; the rest of the world a few times a second."""
+    with Process(config(upstream, more='keys: [{name: me, key: "a-good-key"}]')) as server:
+        began = time.monotonic()
+        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=PLAIN) as http:
+            for n in range(500):
+                assert http.post(f"{server.url}/chat/completions", content=b"{}").status_code == 401
+                assert http.get(f"{server.root}/wp-admin/{n}").status_code == 404
+            for _ in range(30):
+                good = {"Authorization": "Bearer a-good-key"}
+                assert http.get(f"{server.url}/models/none", headers=good).status_code == 404
+            seconds = time.monotonic() - began
+            server.logged(status=404, key="me")
+            dropped = metric(server, "log_dropped_total")
+    lines = [line for line in server.lines() if "status" in line]
+    without = [line for line in lines if "key" not in line and line["status"] in (401, 404)]
+    assert len(without) + dropped == 1000
+    assert 20 <= len(without) <= 2 * 10 * (seconds + 2)
+    assert sum(line.get("key") == "me" and line["status"] == 404 for line in lines) == 30
+
+
 def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
     from server.listener import calm
 
