@@ -43,7 +43,7 @@ class House:
         self.pulse = Pulse(server)
         self.pulse.each.append(self._beat)
         self._release_at = 0.0
-        self._quiet_until: dict[tuple[str, str], float] = {}  # provider, code
+        self._quiet_until: dict[tuple[str, ...], float] = {}
         self.front: Front | None = None
         self.now = time.monotonic
 
@@ -57,6 +57,19 @@ class House:
             memory.release()
             resident = memory.resident()
         admission.feel(self.pulse.late, resident)
+        if admission.strain and self._may_say("", admission.strain):
+            logs.LOGGER.warning(
+                "too much %s: no new request is let in beside those being answered (%d MiB resident, %.1f s late)",
+                admission.strain, memory.resident() >> 20, self.pulse.late,
+            )  # fmt: skip
+
+    def _may_say(self, *what: str) -> bool:
+        """Whether a warning about this is due: once a minute."""
+        now = self.now()
+        if now < self._quiet_until.get(what, 0.0):
+            return False
+        self._quiet_until[what] = now + _QUIET
+        return True
 
     def use(self, settings: Settings) -> None:
         """Go by these settings from now on. Raises OSError; then nothing has changed."""
@@ -91,8 +104,7 @@ class House:
         """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""
         for target, code in tried:
             provider = target.partition("/")[0]
-            if code in _MATTERS and self.now() >= self._quiet_until.get((provider, code), 0.0):
-                self._quiet_until[provider, code] = self.now() + _QUIET
+            if code in _MATTERS and self._may_say(provider, code):
                 logs.LOGGER.warning("provider %s %s (%s)", provider, _MATTERS[code], code)
 
     async def aclose(self) -> None:

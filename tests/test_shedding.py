@@ -46,6 +46,8 @@ def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
         got = ask(server, f"up/{quick}")
         assert (got.status, got.code, got.headers["retry-after"]) == (503, "overloaded", "1")
         assert metric(server, "refused_total", reason="memory") >= 1
+        warnings = [line["message"] for line in server.lines() if line.get("level") == "warning"]
+        assert len(warnings) == 1 and warnings[0].startswith("too much memory: no new request is let in")
         for client in clients:
             client.close()
         until(lambda: ready(server))
