@@ -418,7 +418,7 @@ async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
     caller = identify(request)
     public = request[LIVE].settings.routes.public(caller.models)
-    data = [model_card(name, targets) for name, targets in public.items()]
+    data = [model_card(request, name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
 
@@ -426,10 +426,10 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
     caller = identify(request)
     name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, request[LIVE].settings.routes.find(name, caller.models)))
+    return web.json_response(model_card(request, name, request[LIVE].settings.routes.find(name, caller.models)))
 
 
-def model_card(name: str, targets: list[Target]) -> Json:
+def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
     """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
     return {
         "id": name,
@@ -438,6 +438,7 @@ def model_card(name: str, targets: list[Target]) -> Json:
         "owned_by": targets[0].to.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
+        "status": "resting" if request[LIVE].health.rests(targets, time.monotonic()) else "up",
         **cards.described(targets[0].to),
     }
 

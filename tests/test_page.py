@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import pytest
 from conftest import LAPTOP
-from openai import OpenAI
+from openai import InternalServerError, OpenAI
 from process import Process, config, environment
 from scripted import FOREVER, Script, Upstream, answer, chunked, sse, stream
 
@@ -421,6 +421,30 @@ def test_models(browser: Browsing) -> None:
     page.locator(".models button", has_text="Try").click()
     page.locator("#play-model").wait_for()
     assert page.input_value("#play-model") == "resilient"
+
+
+def test_a_model_that_rests(chromium: Any, upstream: Upstream) -> None:
+    """Up, resting, up again: as told each time the view is visited."""
+    upstream.script("tired", answer({"error": {"message": "broken"}}, 500))
+    text = config(upstream, server="cooldown: {failures: 2, rest: 4}", models="tired: up/tired")
+    with Process(text) as server, browsing(chromium, server.root) as browser:
+        page = browser.open("models")
+        state = page.locator(".models tr", has=page.locator("th button", has_text="tired")).locator(".state")
+        state.wait_for()
+        assert state.inner_text() == "up" and state.get_attribute("class") == "state up"
+        for _ in range(2):
+            with pytest.raises(InternalServerError):
+                ask(server, "tired")
+        page.click("#views >> text=Docs")
+        page.click("#views >> text=Models")
+        page.locator(".models .state.resting").wait_for()
+        assert state.inner_text() == "resting" and page.locator(".models .state.resting").count() == 1
+        page.wait_for_function(
+            """() => { location.hash = location.hash === "#models" ? "#docs" : "#models";
+                       return !document.querySelector(".models .state.resting"); }""",
+            polling=500,
+        )
+        assert state.text_content() == "up" and state.get_attribute("class") == "state up"
 
 
 # The playground

@@ -49,16 +49,25 @@ function capabilities(card) {
   ].filter(Boolean);
 }
 
-/** What the server says about the model's health; a server that says nothing claims nothing. */
+/** What the server says about the model's health, and until when the model lives upstream. */
 function stateOf(card) {
-  const kind = card.status === "resting" ? "resting" : card.status === "up" || card.status === "ready" ? "up" : "configured";
+  const kind = card.status === "resting" ? "resting" : "up";
   const over = card.expiration_date <= new Date().toISOString().slice(0, 10);
   const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} ${card.expiration_date}`) : null;
   return [h("span", { class: `state ${kind}` }, text(kind)), ends];
 }
 
+const PERIOD = 10_000; // ms between looks, while somebody looks: the first rest of a target is as long
 const state = { filter: "", cards: null, error: null };
+const cells = new Map(); // id → the cell of its state
 let container;
+let looking;
+
+function stateCell(card) {
+  const cell = h("td", {}, stateOf(card));
+  cells.set(card.id, cell);
+  return cell;
+}
 
 function rows(cards) {
   return cards.map((card) =>
@@ -69,7 +78,7 @@ function rows(cards) {
       h("td", { class: "number" }, compact(card.top_provider?.max_completion_tokens)),
       h("td", { class: "number" }, priceOf(card)),
       h("td", {}, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
-      h("td", {}, stateOf(card)),
+      stateCell(card),
       h("td", {}, h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
 }
 
@@ -82,6 +91,7 @@ function list() {
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
   if (state.error) return h("p", { class: "wrong" }, state.error);
   if (!state.cards) return h("p", { class: "empty" }, "…");
+  cells.clear();
   const wanted = state.filter.toLowerCase();
   const cards = state.cards.filter((card) => `${card.id} ${card.owned_by}`.toLowerCase().includes(wanted));
   if (!cards.length) return h("p", { class: "empty" }, text("noModels"));
@@ -107,18 +117,30 @@ export async function update() {
   state.error = null;
   state.cards = null;
   render();
+  await look();
+}
+
+/** Ask again. Where the models are the same only their states are drawn, so that focus and scrolling stay. */
+async function look() {
   if (!ready()) return;
+  const before = state.cards;
   try {
     state.cards = await listModels(true);
+    state.error = null;
   } catch (error) {
     state.error = error.message;
   }
-  render();
+  const facts = (cards) => JSON.stringify(cards?.map((card) => ({ ...card, status: "" })));
+  if (state.error || facts(before) !== facts(state.cards)) return render();
+  for (const card of state.cards) cells.get(card.id)?.replaceChildren(...stateOf(card).filter(Boolean));
+  return undefined;
 }
 
 export async function show(node) {
   container = node;
   await update();
+  looking ??= setInterval(() => !document.hidden && !container.hidden && look(), PERIOD);
 }
 
+export const resume = look;
 export const translate = () => container && render();

@@ -62,13 +62,12 @@ const UI = {
   jsonCap: ["JSON Schema", "JSON schema"],
   up: ["可用", "up"],
   resting: ["休息中", "resting"],
-  configured: ["已配置", "configured"],
   ends: ["将停用于", "ends"],
   ended: ["上游已停用于", "retired upstream"],
   noModels: ["没有匹配的模型。", "No model matches."],
   modelsText: [
-    "此刻可以调用的模型，来自 `GET /v1/models`。`provider/模型` 形式的名字（如 `openai/gpt-4o`）在允许时也可直接使用。",
-    "What you can call right now, from `GET /v1/models`. Names of the form `provider/model`, such as `openai/gpt-4o`, work as well where your key allows.",
+    "此刻可以调用的模型，来自 `GET /v1/models`。`provider/模型` 形式的名字（如 `openai/gpt-4o`）在允许时也可直接使用。**休息中**：它的每个上游刚刚连续失败或正在限流，请求会立即被拒绝，直到服务器再去试探。",
+    "What you can call right now, from `GET /v1/models`. Names of the form `provider/model`, such as `openai/gpt-4o`, work as well where your key allows. **Resting**: all its upstreams have just failed several times in a row, or throttle this server; requests are refused at once until one is tried again.",
   ],
   groupBuiltin: ["内置", "Built in"],
   groupOther: ["其他", "Others"],
@@ -227,7 +226,7 @@ export const SECTIONS = [
     title: ["模型列表", "List models"],
     body: [
       ["p", "`GET /v1/models` 只列出你的密钥此刻可用的模型，`GET /v1/models/{id}` 给出其中一个；id 里可以有斜杠。", "`GET /v1/models` lists what your key can use now, `GET /v1/models/{id}` one of them; ids may hold slashes."],
-      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities` 和 `supported_parameters`。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities` and `supported_parameters`."],
+      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `resting`（所有上游都在休息，请求会立即被拒绝）。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `resting` while all its upstreams are left alone and requests are refused at once."],
       ["live", "models"],
       ["code", {
         curl: `curl {{base}}/models/{{model}}{{curl}}`,
