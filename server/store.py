@@ -10,6 +10,8 @@ behind is settled as `crashed` at the next start. Which processes live is known 
 database, one per run: the kernel lets go of them whatever the end. Several processes may write to one file.
 
 When the disk is full or the database locked, rows wait in bounded memory. Sums are kept even where rows have to go.
+
+A file of an older version is brought up to date at the start, in one transaction; one of a newer version is refused.
 """
 
 import contextlib
@@ -36,6 +38,7 @@ BATCH: Final = 0.08  # seconds in which rows are collected
 PAUSE: Final = 1.0  # seconds until the next try, after writing has failed
 WAITING: Final = 20_000  # rows kept in memory meanwhile
 _RUN: Final = 2**40  # ids of one run: run * _RUN + n
+_UPGRADING: Final = 60_000  # milliseconds that others may take to bring the file up to date
 _SWEEP: Final = 3600.0  # seconds between deletions of old rows
 _SWEPT: Final = 2000  # rows deleted in one transaction
 
@@ -61,6 +64,14 @@ class Row(NamedTuple):
     first_ms: int | None
     total_ms: int | None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
+
+        A client that left is none, whatever happened meanwhile. _FAILED says the same in SQL.
+        """
+        return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
+
 
 class Entry(Protocol):
     """What makes a row: one that is put as open, and put again when it has ended."""
@@ -73,7 +84,8 @@ class Entry(Protocol):
         """The row as it stands."""
 
 
-_SCHEMA: Final = """
+VERSION: Final = 2  # of the schema
+_SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
     upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
@@ -84,11 +96,22 @@ CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE status IS NULL;
 CREATE TABLE IF NOT EXISTS days (
     day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
     cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    PRIMARY KEY (day, key, model)) WITHOUT ROWID;
+    errors INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (day, key, model)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = {VERSION};
 """
-_SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced")
+_FAILED: Final = "status != 499 AND (status >= 400 OR code != '')"  # of an open row: NULL
+# Version 1 had no errors. They are counted from the rows that are still there; the sums stay as they are.
+_FROM_1: Final = f"""
+ALTER TABLE days ADD COLUMN errors INTEGER NOT NULL DEFAULT 0;
+UPDATE days SET errors = found.errors
+    FROM (SELECT date(at / 1000, 'unixepoch') AS day, key, model, count(*) AS errors FROM requests
+          WHERE {_FAILED} GROUP BY 1, 2, 3) AS found
+    WHERE (days.day, days.key, days.model) = (found.day, found.key, found.model);
+PRAGMA user_version = {VERSION};
+"""  # noqa: S608 (constants)
+_UPGRADES: Final = {0: _SCHEMA, 1: _FROM_1}  # from which version
+_SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced", "errors")
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
     f"INSERT INTO days VALUES (?, ?, ?, {', '.join('?' * len(_SUMS))}) ON CONFLICT DO UPDATE SET "  # noqa: S608
@@ -97,7 +120,7 @@ _ADD: Final = (
 _CRASHED: Final = (
     # A crash is a 500 that nobody was sent. The prompt is booked: the upstream had most likely read it.
     f"""INSERT INTO days SELECT date(at / 1000, 'unixepoch'), key, model, count(*), sum(prompt), sum(completion), sum(cached),
-           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL)
+           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL), count(*)
        FROM requests WHERE status IS NULL AND id / {_RUN} = ? GROUP BY 1, 2, 3
        ON CONFLICT DO UPDATE SET """  # noqa: S608
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS),
@@ -143,14 +166,34 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, 1):
-            raise sqlite3.DatabaseError(f"it was made by a newer version ({version})")
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            if _version(connection) < VERSION:
+                self._upgrade(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Make the tables, or bring those of an older version up to date: all of it, or nothing."""
+        connection.execute(f"PRAGMA busy_timeout={_UPGRADING}")
+        connection.execute("BEGIN IMMEDIATE")
+        version = _version(connection)  # another process may have done it while this one waited
+        if version == 1:
+            self._refuse_to_share(connection)
+        for statement in _UPGRADES.get(version, "").split(";"):  # executescript() would commit first
+            connection.execute(statement)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA busy_timeout=1000")
+
+    def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
+        """Raise if a process of version 1 lives: it could write nothing any more once the table of days has changed."""
+        with Path(f"{self.path}-runs").open("a+b") as self._locks:
+            for (run,) in connection.execute("SELECT run FROM runs").fetchall():
+                if not self._lock(run):
+                    raise sqlite3.DatabaseError("an older version of this server is using it: stop that one first")
 
     def _begin(self) -> int:
         """Take a number for this run, and settle what runs that are no more left open."""
@@ -297,7 +340,8 @@ class Store:
             entry.booked = True
             self._rows[row.id] = row
             sums = self._days.setdefault((_day(row.at // 86_400_000), row.key, row.model), [0] * len(_SUMS))
-            amounts = 1, row.prompt, row.completion, row.cached, row.reasoning, row.cost or 0, row.cost is None
+            counted = row.prompt, row.completion, row.cached, row.reasoning
+            amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed
             sums[:] = map(add, sums, amounts)
         return row
 
@@ -359,6 +403,14 @@ class Store:
 def _day(number: int) -> str:
     """YYYY-MM-DD of a day since the Unix epoch."""
     return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema's version. Raises sqlite3.DatabaseError for one that is newer than ours."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise sqlite3.DatabaseError(f"it was made by a newer version ({version})")
+    return version
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

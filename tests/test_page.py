@@ -26,7 +26,6 @@ from openai import InternalServerError, OpenAI
 from process import Process, config, environment
 from scripted import FOREVER, Script, Upstream, answer, chunked, sse, stream
 
-from gateway.schema import Config
 from server.page import FOLDER, POLICY, Site
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: tests/requirements.txt")
@@ -623,52 +622,58 @@ def test_usage_charts(browser: Browsing) -> None:
     """With the answer that GET /v1/usage gives: drawn by day and by model, and nothing of it becomes HTML."""
     page = browser.page
     today = page.evaluate("new Date().toISOString().slice(0, 10)")
-    sums = {"prompt_tokens": 1200, "completion_tokens": 300, "cached_tokens": 0, "reasoning_tokens": 0}
+    tokens = {"prompt_tokens": 1200, "completion_tokens": 300, "cached_tokens": 0, "reasoning_tokens": 0}
+    sums = {"requests": 3, "errors": 7, **tokens}
     requests = [
         {"time": f"{today}T10:00:0{n}.000Z", "key": "laptop", "model": "gpt-4o", "upstream": "openai/gpt-4o", "status": status,
-         "code": code, "cost_usd": 0.0012, "estimated": False, "total_ms": 812, **sums}
+         "code": code, "cost_usd": 0.0012, "estimated": False, "total_ms": 812, **tokens}
         for n, (status, code) in enumerate([(200, ""), (429, "rate_limit_exceeded"), (499, "")])
     ]  # fmt: skip
-    costs = {"gpt-4o": 0.0036, PAYLOADS[1]: None}
+    costs = {"gpt-4o": (0.0036, 0), PAYLOADS[1]: (0, 3)}
     data = {
         "object": "usage", "key": None, "from": "2026-01-01", "to": today,
         "limits": {"rpm": 60, "tpm": None, "concurrency": None,
                    "budget": {"usd": 5, "period": "month", "spent_usd": 1.25, "resets_at": "2030-01-01T00:00:00Z"}},
-        "by_day": [{"day": today, "requests": 3, "cost_usd": 0.0036, "unpriced_requests": 0, **sums}],
-        "by_model": [{"model": name, "requests": 3, "cost_usd": cost, **sums} for name, cost in costs.items()],
-        "by_key": [{"key": name, "requests": 3, "cost_usd": 0.0036, **sums} for name in ("laptop", PAYLOADS[0])],
+        "by_day": [{"day": today, "cost_usd": 0.0036, "unpriced_requests": 3, **sums}],
+        "by_model": [{"model": name, "cost_usd": cost, "unpriced_requests": unpriced, **sums}
+                     for name, (cost, unpriced) in costs.items()],
+        "by_key": [{"key": name, "cost_usd": 0.0036, "unpriced_requests": 1, **sums} for name in ("laptop", PAYLOADS[0])],
         "requests": requests,
     }  # fmt: skip
     page.route("**/v1/usage?**", lambda route: route.fulfill(json=data))
-    page.route(
-        lambda url: urlsplit(url).path == "/",
-        lambda route: route.fulfill(
-            response=(got := route.fetch()), body=got.text().replace('data-routes="', 'data-routes="/v1/usage ')
-        ),
-    )
     browser.open("usage")
     page.locator(".chart").first.wait_for()
     totals = [text.split("\n") for text in page.locator(".chart figcaption").all_inner_texts()]
-    assert totals == [["Requests", "3"], ["Tokens", "1.5K"], ["Cost", "$0.0036"], ["Errors", "1"]]
+    assert totals == [["Requests", "3"], ["Tokens", "1.5K"], ["Cost", "$0.0036 +"], ["Errors", "7"]]
+    rows = [
+        [cell.strip() for cell in text.split("\t")]
+        for text in page.locator(".shares").nth(0).locator("tbody tr").all_inner_texts()
+    ]
+    assert [row[4:6] for row in rows] == [["$0.0036", "7"], ["unknown", "7"]]
+    assert page.locator(".latest .state.bad").all_inner_texts() == ["429"]  # as the server counts: no client that left
     assert page.locator(".chart rect").count() == 4 * 30 and "$1.25 / $5.00" in page.inner_text(".limits")
     assert PAYLOADS[1] in page.inner_text(".shares") and page.locator(".latest tbody tr").count() == 3
     page.select_option("#view-usage .head select", "7")
     page.wait_for_function("() => document.querySelectorAll('.chart rect').length === 28")
 
 
-@pytest.mark.skipif("usage" not in Config.__struct_fields__, reason="this version keeps no usage")
 def test_usage_after_requests(chromium: Any, tmp_path: Path) -> None:
     text = config(None, f'usage: {{path: "{tmp_path}/usage.db"}}')
     with Process(text) as server, browsing(chromium, server.root) as browser:
+        browser.expected |= {429}
         browser.open("playground")
         browser.say("one two three")
+        browser.say("begins well", "echo-cut")
+        browser.say("never begins", "echo-429")
         page = browser.open("usage")
         page.wait_for_function(
             """() => { document.querySelector('#view-usage .head button')?.click();
-                       return document.querySelector('.chart strong')?.textContent === '1'; }""",
+                       return document.querySelector('.chart strong')?.textContent === '3'; }""",
             polling=300,
         )
-        assert "echo" in page.inner_text(".shares")
+        assert page.inner_text(".chart.errors strong") == "2"
+        wrong = {row.split("\t")[0]: row.split("\t")[5] for row in page.locator(".shares tbody tr").all_inner_texts()}
+        assert wrong == {"echo": "0", "echo-cut": "1", "echo-429": "1"}
         with page.expect_download() as download:
             page.click("#usage-csv")
         assert "echo" in Path(download.value.path()).read_text(encoding="utf-8")

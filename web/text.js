@@ -122,7 +122,10 @@ const UI = {
   invalidJson: ["不是有效的 JSON", "is not valid JSON"],
   notImage: ["不是图片", "is not an image"],
   networkError: ["没有收到应答", "No answer"],
-  usageText: ["这个密钥的请求、token、花费和错误；管理员看到所有密钥。来自 `GET /v1/usage`。", "Requests, tokens, cost and errors of this key; an administrator sees all keys. From `GET /v1/usage`."],
+  usageText: [
+    "这个密钥的请求、token、花费和错误；管理员看到所有密钥。来自 `GET /v1/usage`，日期按 UTC。错误包括中途失败的流，不包括客户端自己离开的请求；一开始就被拒绝的请求（密钥、限额）不计入。",
+    "Requests, tokens, cost and errors of this key; an administrator sees all keys. From `GET /v1/usage`, days by UTC. Errors include streams that broke off, but no client that left; what was refused at the door (key, limit) is not counted.",
+  ],
   usageOff: [
     "这台服务器没有记录用量：`GET /v1/usage` 不可用。在 config.yaml 中设置 `usage: {path: usage.db}` 并重启。",
     "This server keeps no usage: `GET /v1/usage` is not served. Set `usage: {path: usage.db}` in config.yaml and restart.",
@@ -146,6 +149,7 @@ const UI = {
   resets: ["重置于", "resets"],
   days: ["天", "days"],
   estimated: ["估算", "estimated"],
+  unpriced: ["另有价格未知的请求未计入", "requests of unknown price are left out"],
   inspectorText: [
     "最近的请求，逐字节：客户端发来的、发往上游的、上游的原始事件和发给客户端的块，以及各自的时刻。只在内存中；密钥已遮盖。",
     "The latest exchanges, byte for byte: what the client sent, what went upstream, the raw upstream events beside the chunks sent, and when. In memory only; keys are masked.",
