@@ -5,13 +5,11 @@ Every test ends by looking back: no script error, no message on the console, no 
 
 import base64
 import json
-import os
 import re
 import shutil
 import struct
 import subprocess
 import sys
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +36,7 @@ FLAGS = [
 ]
 VIEWS = ("docs", "models", "playground", "usage", "inspector")
 TEN = ["简介", "快速开始", "认证", "模型列表", "聊天补全", "流式响应", "工具调用", "图片输入", "错误处理", "代码示例"]
-AXE = "axe-core@4.14.1"
+NPM = ("openai@6.49.0", "axe-core@4.14.1")  # what the Node snippets import, and the accessibility checker
 PATIENCE = 15_000  # ms a browser may take for what is sure to happen
 
 Scripted = Callable[..., str]
@@ -169,6 +167,30 @@ def site(upstream: Upstream) -> Iterator[Process]:
     models = f"{evil}\nresilient: [echo/echo-503, echo/echo]\ntight: up/tight"
     with Process(config(upstream, more, models=models)) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the packages of NPM, pinned, from the npm registry."""
+    for command in ("node", "npm"):
+        if not shutil.which(command):
+            pytest.skip(f"{command} is not installed: apt-get install nodejs npm")
+    folder = tmp_path_factory.mktemp("npm")
+    command = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--ignore-scripts",
+        "--prefix",
+        str(folder),
+        *NPM,
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"the npm registry does not give {' and '.join(NPM)}: {done.stderr.strip()[-300:]}")
+    return folder / "node_modules"
 
 
 @contextmanager
@@ -312,15 +334,8 @@ def test_copying(chromium: Any, site: Process) -> None:
         page.locator("#toast.shown").wait_for()
         page.click(".clients tr:has-text('Cursor') button")
         assert page.evaluate("navigator.clipboard.readText()") == site.url
-        browser.open("playground")
-        page.select_option("#play-model", "echo")
-        page.fill("#play-message", 'it\'s "me" 你好')
-        page.click("text=Copy as curl")
-        curl = page.evaluate("navigator.clipboard.readText()")
-        done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, encoding="utf-8", check=True)
-        assert "data: [DONE]" in done.stdout and '" \\"me\\""' in done.stdout and "你好" in done.stdout
-        page.click("text=Copy as Python")
-        assert run_python([page.evaluate("navigator.clipboard.readText()")], Path()) == ['it\'s "me" 你好']
+        page.click("#quickstart .copy")
+        assert page.evaluate("navigator.clipboard.readText()") == page.text_content("#quickstart pre")
 
 
 # The snippets
@@ -341,9 +356,7 @@ json.dump(said, sys.__stdout__)
 def run_python(sources: list[str], folder: Path) -> list[str]:
     """What each prints, in one interpreter: importing the SDK takes longer than all of them."""
     command = [sys.executable, "-c", RUNNER]
-    done = subprocess.run(
-        command, input=json.dumps(sources), capture_output=True, text=True, cwd=folder, env=environment()
-    )
+    done = subprocess.run(command, input=json.dumps(sources), capture_output=True, text=True, cwd=folder, env=ENV)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
 
@@ -358,28 +371,63 @@ def snippets(page: Any, language: str) -> dict[str, str]:
     return dict(found)
 
 
-@pytest.fixture
-def snippet_page(browser: Browsing) -> Any:
-    page = browser.open()
-    page.locator("#list-models .chips code").first.wait_for()
-    page.select_option(".hero select", "echo")
-    return page
+@pytest.fixture(params=["without keys", "with keys"])
+def snippet_page(request: pytest.FixtureRequest, chromium: Any, site: Process) -> Iterator[Any]:
+    """The documentation of a server with and without keys, to which the examples are then fitted."""
+    keyed = request.param == "with keys"
+    server = request.getfixturevalue("keyed") if keyed else site
+    with browsing(chromium, server.root, permissions=["clipboard-read", "clipboard-write"]) as browser:
+        if keyed:
+            browser.page.add_init_script(f"sessionStorage.setItem('key', '{LAPTOP}')")
+        page = browser.open()
+        page.locator("#list-models .chips code").first.wait_for()
+        page.select_option(".hero select", "echo")
+        yield page
+        assert LAPTOP not in page.content()  # the snippets take it from the environment
+
+
+ENV = environment(MODELSERVER_KEY=LAPTOP)
+
+
+def composed(page: Any, button: str) -> list[str]:
+    """What the playground copies for a streamed and a whole request, with everything that needs quoting."""
+    page.click("#views >> text=Playground")
+    page.select_option("#play-model", "echo")
+    page.fill("#play-message", QUOTED)
+    page.fill("#play-max", "50")
+    found = []
+    for streamed in (True, False):
+        page.set_checked("#play-stream", streamed)
+        page.click(f"text={button}")
+        found.append(page.evaluate("navigator.clipboard.readText()"))
+    assert found[0] != found[1]
+    return found
+
+
+QUOTED = 'it\'s "me" `$HOME` \\n 你好 ${x}'
 
 
 def test_every_curl_line_runs(snippet_page: Any) -> None:
     found = snippets(snippet_page, "curl")
     assert len(found) >= 12
+    found |= dict(zip(("streamed", "whole"), composed(snippet_page, "Copy as curl"), strict=True))
+    said = {}
     for section, source in found.items():
-        done = subprocess.run(["bash", "-ec", source], capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(["bash", "-ec", source], capture_output=True, text=True, encoding="utf-8", env=ENV)
         assert done.returncode == 0 and done.stdout, (section, done.stderr)
         wrong = section in ("errors", "echo")
         assert ('"error"' in done.stdout) is wrong, (section, done.stdout)
+        said[section] = done.stdout
+    assert json.loads(said["whole"])["choices"][0]["message"]["content"] == QUOTED
+    assert "data: [DONE]" in said["streamed"] and "data: [DONE]" in said["streaming"]
+    assert "200 OK" in said["headers"] and "404 Not Found" in said["errors"]
 
 
 def test_every_python_snippet_runs(snippet_page: Any, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(png(4, 3))
     found = snippets(snippet_page, "python")
     assert len(found) >= 10
+    found |= dict(zip(("streamed", "whole"), composed(snippet_page, "Copy as Python"), strict=True))
     out = dict(zip(found, run_python([*found.values()], tmp_path), strict=True))
     assert out["quickstart"] == "Hello!\n"
     assert out["streaming"].startswith("Count to five.\n") and "tokens" in out["streaming"]
@@ -387,22 +435,41 @@ def test_every_python_snippet_runs(snippet_page: Any, tmp_path: Path) -> None:
     assert out["errors"].startswith("404 model_not_found")
     assert "name='echo' age=1" in out["structured"] and "low effort" in out["reasoning"]
     assert "echo" in out["list-models"] and all(out.values())
+    assert out["streamed"].strip() == out["whole"].strip() == QUOTED
 
 
-def test_every_node_snippet_runs(snippet_page: Any, tmp_path: Path) -> None:
-    modules = Path(os.environ.get("MODELSERVER_NODE_MODULES", "/usr/lib/node_modules"))
-    if not shutil.which("node") or not (modules / "openai").exists():
-        pytest.skip("node with the openai package is not installed (MODELSERVER_NODE_MODULES names the folder)")
-    (tmp_path / "node_modules").symlink_to(modules)
+def test_every_node_snippet_runs(snippet_page: Any, tmp_path: Path, node_modules: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(node_modules)
     (tmp_path / "photo.png").write_bytes(png(4, 3))
     found = snippets(snippet_page, "node")
     assert len(found) >= 10
+    found |= dict(zip(("streamed", "whole"), composed(snippet_page, "Copy as Node"), strict=True))
+    out = {}
     for section, source in found.items():
         (tmp_path / f"{section}.mjs").write_text(source, encoding="utf-8")
-        done = subprocess.run(
-            ["node", f"{section}.mjs"], cwd=tmp_path, capture_output=True, text=True, env=environment()
-        )
+        done = subprocess.run(["node", f"{section}.mjs"], cwd=tmp_path, capture_output=True, text=True, env=ENV)
         assert done.returncode == 0 and done.stdout, (section, done.stderr)
+        out[section] = done.stdout
+    assert out["quickstart"] == "Hello!\n" and out["streaming"].strip() == "Count to five."
+    assert "[image/png, 4 x 3 pixels]" in out["images"] and out["errors"].startswith("404 model_not_found")
+    assert "low effort" in out["reasoning"] and "name: 'echo'" in out["structured"]
+    assert out["streamed"].strip() == out["whole"].strip() == QUOTED
+
+
+def test_no_snippet_is_left_out(snippet_page: Any) -> None:
+    """Every block of code in the documentation is one that the tests above run."""
+    run: set[str] = set()
+    for language in ("curl", "python", "node"):
+        found = snippets(snippet_page, language)
+        assert len(found) == snippet_page.locator(f".doc pre[data-language={language}]").count()  # one in a section
+        run |= {f"{section} {language}" for section in found}
+    tabs = snippet_page.eval_on_selector_all(
+        ".doc .code",
+        """all => all.flatMap(one => [...one.querySelectorAll('.tabs button, .tabs.one')]
+            .map(tab => `${one.closest('.doc').id} ${tab.textContent.toLowerCase()}`))""",
+    )
+    assert {*tabs} == run and len(tabs) == len({*tabs})
+    assert snippet_page.locator(".doc pre:not([data-language])").count() == 0
 
 
 # Models
@@ -878,21 +945,9 @@ def test_the_keyboard_and_names(browser: Browsing) -> None:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The accessibility checker's source, from the npm registry."""
-    folder = tmp_path_factory.mktemp("axe")
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed, which brings axe-core")
-    done = subprocess.run(
-        ["npm", "pack", AXE, "--silent"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    packed = next(folder.glob("*.tgz"), None)
-    if packed is None:
-        pytest.skip(f"axe-core cannot be had: {done.stderr[-200:]}")
-    with tarfile.open(packed) as tar:
-        file = tar.extractfile("package/axe.min.js")
-        assert file is not None
-        return file.read().decode()
+def axe(node_modules: Path) -> str:
+    """The accessibility checker's source."""
+    return (node_modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
