@@ -290,6 +290,24 @@ def test_the_badge_tells_when_the_server_is_gone(browser: Browsing) -> None:
     assert "The disk is full." in page.inner_text("#badge")
 
 
+def test_one_model_is_one_model(chromium: Any, server: Process, site: Process) -> None:
+    """In English a single thing has no s; in Chinese all are alike."""
+    several = len(httpx.get(f"{site.url}/models").json()["data"])
+    for root, english, chinese in (
+        (server.root, "1 model to call", "1 个模型可用"),
+        (site.root, f"{several} models to call", f"{several} 个模型可用"),
+    ):
+        with browsing(chromium, root) as browser:
+            page = browser.open()
+            page.locator("#badge-text", has_text=re.compile(rf"· {english}$")).wait_for()
+            page.click("#views >> text=Models")
+            page.locator("#model-list [role=status]", has_text=re.compile(f"^{english}$")).wait_for()
+            page.click("#language")
+            page.locator("#model-list [role=status]", has_text=re.compile(f"^{chinese}$")).wait_for()
+            page.click("#views >> text=文档")
+            page.locator("#badge-text", has_text=re.compile(rf"· {chinese}$")).wait_for()
+
+
 def test_language_and_theme_are_remembered(browser: Browsing) -> None:
     browser.expected.add(404)  # of a server that keeps no usage
     page = browser.open()
@@ -317,7 +335,7 @@ def test_everything_is_said_in_both_languages() -> None:
     used = set()
     for file in FOLDER.glob("*.js"):
         source = file.read_text(encoding="utf-8")
-        used |= set(re.findall(r"\btext\(\"(\w+)\"\)", source)) | set(
+        used |= set(re.findall(r"\b(?:text|counted)\(\"(\w+)\"[,)]", source)) | set(
             re.findall(r"[{,] \"?t(?:-[\w-]+)?\"?: \"(\w+)\"", source)
         )
     assert used - names == set()

@@ -2,7 +2,7 @@
 import { call, events, listModels, ready, server } from "./api.js";
 import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
 import { setup } from "./snippets.js";
-import { CLIENTS, LIVE, SECTIONS, pick, text } from "./text.js";
+import { CLIENTS, LIVE, SECTIONS, counted, pick, text } from "./text.js";
 
 const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
 const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null };
@@ -189,7 +189,8 @@ async function badge() {
     if (!response.ok || health.status !== "ok") throw new Error(health.status);
     const trouble = [health.trouble ?? []].flat().map(String).join(" ");
     node.className = trouble ? "badge ailing" : "badge up";
-    const models = state.cards.length ? ` · ${compact(state.cards.length)} ${text("heroCount")}` : "";
+    const { length } = state.cards;
+    const models = length ? ` · ${counted("modelCount", length, compact(length))}` : "";
     label.textContent = `${text("running")} · v${health.version} · ${text("compatible")}${models}${trouble && ` · ${trouble}`}`;
   } catch {
     node.className = "badge down";

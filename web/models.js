@@ -1,7 +1,7 @@
 // The models this key can call, grouped by who made them.
 import { listModels, ready } from "./api.js";
-import { compact, copy, dollars, h, heads, rich } from "./dom.js";
-import { text } from "./text.js";
+import { compact, copy, dollars, h, heads, number, rich } from "./dom.js";
+import { counted, text } from "./text.js";
 
 // As on the service's public page: by family. The first pattern that fits.
 const FAMILIES = [
@@ -95,18 +95,19 @@ function list() {
   const wanted = state.filter.toLowerCase();
   const cards = state.cards.filter((card) => `${card.id} ${card.owned_by}`.toLowerCase().includes(wanted));
   if (!cards.length) return h("p", { class: "empty" }, text("noModels"));
+  const count = h("p", { class: "faint", role: "status" }, counted("modelCount", cards.length, number(cards.length)));
   const columns = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
+  return [count, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
     h("table", { class: "models" },
       heads(columns, ["context", "output", "price"]),
       grouped(cards).map(([name, group]) =>
-        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))));
+        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))))];
 }
 
 function render() {
   const box = h("div", { id: "model-list" }, list());
   const filter = h("input", { type: "search", placeholder: text("filter"), "aria-label": text("filter"), value: state.filter,
-    oninput: (event) => { state.filter = event.target.value; box.replaceChildren(list()); } });
+    oninput: (event) => { state.filter = event.target.value; box.replaceChildren(...[list()].flat()); } });
   container.replaceChildren(
     h("div", { class: "head" }, h("h1", {}, text("models")), filter),
     h("p", { class: "lead" }, rich(text("modelsText"))), box);

@@ -6,6 +6,11 @@ export const language = () => (document.documentElement.lang === "zh" ? 0 : 1);
 /** One of [zh, en]. */
 export const pick = (pair) => (Array.isArray(pair) ? pair[language()] : pair);
 export const text = (name) => pick(UI[name] ?? name);
+/** A count with its noun: "one|many" in English; Chinese has one form. shown: the count as it is to be written. */
+export function counted(name, count, shown = count) {
+  const forms = text(name).split("|");
+  return (forms[count === 1 ? 0 : forms.length - 1]).replace("{}", shown);
+}
 
 const UI = {
   skip: ["跳到正文", "Skip to content"],
@@ -41,7 +46,7 @@ const UI = {
     "这是你的 ModelServer：一个兼容 OpenAI 接口的网关。把任何 OpenAI 客户端的 Base URL 换成下面这一行，GPT、Claude、Gemini、DeepSeek、Llama 就都在同一个接口后面。",
     "This is your ModelServer, an OpenAI-compatible gateway. Point any OpenAI client at the line below, and GPT, Claude, Gemini, DeepSeek and Llama all answer through the same API.",
   ],
-  heroCount: ["个模型可用", "models to call"],
+  modelCount: ["{} 个模型可用", "{} model to call|{} models to call"],
   heroRun: ["运行", "Run"],
   heroWire: ["线上原文", "On the wire"],
   heroIdle: ["按“运行”，看真实的字节到达。", "Press Run and watch the real bytes arrive."],
