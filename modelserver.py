@@ -498,7 +498,8 @@ async def metrics(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
-    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), inspector.RECORDER in app)
+    kept = app[HOUSE].books.store is not None
+    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), kept, inspector.RECORDER in app)
 
 
 def admin(request: web.Request) -> None:

@@ -355,6 +355,10 @@ def test_model_cards(http: httpx.Client, server: Process) -> None:
         assert http.get(f"{server.url}/models/{path}").json()["id"] == "up/a/b"
     known = http.get(f"{server.url}/models/up/gpt-4o").json()
     assert known["context_length"] == 128_000 and known["architecture"]["input_modalities"] == ["text", "image", "file"]
+    for name in ("text-embedding-3-small", "gemini-embedding-001", "mistral-embed", "nomic-embed-text", "bge-m3"):
+        embeds = http.get(f"{server.url}/models/up/{name}").json()
+        assert embeds["architecture"] == {"input_modalities": ["text"], "output_modalities": ["embeddings"]}, name
+        assert embeds["supported_parameters"] == [] and "context_length" not in embeds
 
 
 def test_cards_tell_which_models_rest(http: httpx.Client, upstream: Upstream) -> None:

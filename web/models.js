@@ -29,6 +29,9 @@ export function grouped(cards) {
 
 export const groupName = (name) => (name === "other" ? text("groupOther") : name === "echo" ? text("groupBuiltin") : name);
 
+/** Whether a model makes embeddings, and nothing else. */
+export const embeds = (card) => Boolean(card.architecture?.output_modalities?.includes("embeddings"));
+
 const perMillion = (price) => (price === undefined ? text("unknown") : dollars(Number(price) * 1e6));
 
 function priceOf(card) {
@@ -44,6 +47,7 @@ function capabilities(card) {
   return [
     takes.includes("tools") && "tools",
     inputs.includes("image") && "vision",
+    embeds(card) && "embedding",
     takes.includes("reasoning") && "reasoning",
     takes.includes("structured_outputs") && "jsonCap",
   ].filter(Boolean);
@@ -53,7 +57,7 @@ function capabilities(card) {
 function stateOf(card) {
   const kind = card.status === "resting" ? "resting" : "up";
   const over = card.expiration_date <= new Date().toISOString().slice(0, 10);
-  const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} ${card.expiration_date}`) : null;
+  const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} `, h("span", { class: "nobr" }, card.expiration_date)) : null;
   return [h("span", { class: `state ${kind}` }, text(kind)), ends];
 }
 
@@ -64,7 +68,7 @@ let container;
 let looking;
 
 function stateCell(card) {
-  const cell = h("td", {}, stateOf(card));
+  const cell = h("td", { class: "health" }, stateOf(card));
   cells.set(card.id, cell);
   return cell;
 }
@@ -74,12 +78,12 @@ function rows(cards) {
     h("tr", {},
       h("th", { scope: "row" }, h("button", { type: "button", class: "paste", title: text("copy"), "aria-label": `${text("copy")}: ${card.id}`, onclick: (event) => copy(card.id, event.currentTarget) }, card.id)),
       h("td", {}, card.owned_by),
-      h("td", { class: "number" }, compact(card.context_length)),
-      h("td", { class: "number" }, compact(card.top_provider?.max_completion_tokens)),
-      h("td", { class: "number" }, priceOf(card)),
-      h("td", {}, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
+      h("td", { class: "number", "data-label": text("context") }, compact(card.context_length)),
+      h("td", { class: "number", "data-label": text("output") }, compact(card.top_provider?.max_completion_tokens)),
+      h("td", { class: "number price" }, priceOf(card)),
+      h("td", { class: "can" }, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
       stateCell(card),
-      h("td", {}, h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
+      h("td", {}, !embeds(card) && h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
 }
 
 function tryModel(id) {
@@ -98,7 +102,7 @@ function list() {
   const count = h("p", { class: "faint", role: "status" }, counted("modelCount", cards.length, number(cards.length)));
   const columns = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
   return [count, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
-    h("table", { class: "models" },
+    h("table", { class: "models stack" },
       heads(columns, ["context", "output", "price"]),
       grouped(cards).map(([name, group]) =>
         h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))))];

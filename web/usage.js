@@ -10,11 +10,13 @@ const MEASURES = [
   ["errors", (row) => row.errors, compact],
 ];
 
-const NUMBERS = ["requests", "tokensIn", "tokensOut", "costs", "errors"];
+const NUMBERS = ["requests", "promptTokens", "completionTokens", "costs", "errors"];
+const NAMES = { byDay: "day", byModel: "model", byKey: "keyName" };
 const LATEST = 100; // requests listed
 
-const state = { data: null, error: null, off: false, days: 30 };
+const state = { data: null, error: null, days: 30 };
 let container;
+let asked = 0;
 
 /** A row of sums, or of one request → what is shown of it. cost: US dollars; null where no price is known. */
 const row = (raw) => ({ ...raw, prompt: raw.prompt_tokens, completion: raw.completion_tokens, cost: raw.cost_usd });
@@ -65,18 +67,20 @@ function chart([name, value, format], days) {
     h("div", { class: "axis" }, h("span", {}, days[0].day.slice(5)), h("span", {}, days.at(-1).day.slice(5))));
 }
 
+/** A table of sums, with the tokens of each as a bar. */
 function shares(title, rows, nameOf) {
   const most = Math.max(...rows.map((each) => each.prompt + each.completion), 1);
-  return h("section", { class: "shares" }, h("h2", {}, text(title)),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text(title) },
-      h("table", {}, heads([title === "byKey" ? "keyName" : "model", ...NUMBERS, "tokens"], NUMBERS),
+  return h("div", { class: "scroll shares", tabindex: "0", role: "region", "aria-label": text(title) },
+      h("table", {}, heads([NAMES[title], ...NUMBERS, "tokens"], NUMBERS),
         h("tbody", {}, rows.map((each) => {
           const part = ((each.prompt + each.completion) / most) * 100;
           return h("tr", {}, h("th", { scope: "row" }, nameOf(each)), [each.requests, each.prompt, each.completion].map((value) => h("td", { class: "number" }, number(value))),
             h("td", { class: "number" }, costs(each)), h("td", { class: "number" }, number(each.errors)),
             h("td", { class: "share" }, h("svg:svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, h("svg:rect", { width: part.toFixed(1), height: "8", rx: "1" }))));
-        })))));
+        }))));
 }
+
+const titled = (title, rows, nameOf) => h("section", {}, h("h2", {}, text(title)), shares(title, rows, nameOf));
 
 /** The key's own limits, and how far its budget is spent. */
 function limits(given) {
@@ -91,15 +95,17 @@ function limits(given) {
   return items.length ? h("dl", { class: "stats limits" }, items) : null;
 }
 
-const timeOf = (each) => (each.time ? new Date(each.time).toLocaleString(locale()) : "");
+const CLOCK = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const timeOf = (each) => new Date(each.time).toLocaleString(locale(), CLOCK);
 
 function latest(rows) {
   return h("section", {}, h("h2", {}, text("latest")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("latest") },
-      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "tokensIn", "tokensOut", "costs", "total"], [...NUMBERS, "total"]),
+      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "promptTokens", "completionTokens", "costs", "took"], [...NUMBERS, "took"]),
         h("tbody", {}, rows.map((each) =>
-          h("tr", {}, h("td", {}, timeOf(each)), h("td", {}, each.key ?? ""), h("td", {}, each.model ?? ""), h("td", {}, each.upstream ?? ""),
-            h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : ""}`, title: each.code ?? "" }, String(each.status ?? "…"))),
+          h("tr", {}, h("td", { class: "when", title: each.time }, timeOf(each)), h("td", {}, each.key), h("td", {}, each.model), h("td", {}, each.upstream),
+            h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy"}` }, each.status ? String(each.status) : text("runningNow")),
+              each.code ? h("div", { class: "faint why" }, each.code) : null),
             h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
             h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
             h("td", { class: "number" }, each.total_ms === undefined || each.total_ms === null ? "" : seconds(each.total_ms / 1000))))))));
@@ -114,7 +120,7 @@ async function download() {
 }
 
 function body() {
-  if (!server.serves("/v1/usage") || state.off) return h("p", { class: "empty", id: "usage-off" }, rich(text("usageOff")));
+  if (!server.usage) return h("p", { class: "empty", id: "usage-off" }, rich(text("usageOff")));
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
   if (state.error) return h("p", { class: "wrong", role: "alert" }, state.error);
   if (!state.data) return h("p", { class: "empty" }, "…");
@@ -124,8 +130,10 @@ function body() {
   return [
     limits(state.data.limits),
     h("div", { class: "charts" }, MEASURES.map((measure) => chart(measure, shown))),
-    models.length ? shares("byModel", models, (each) => each.model) : null,
-    keys.length > 1 ? shares("byKey", keys, (each) => each.key) : null,
+    // What the bars tell to the eye, and to a pointer that rests on one, in words.
+    days.length ? h("details", { id: "usage-days" }, h("summary", {}, text("byDay")), shares("byDay", days, (each) => each.day)) : null,
+    models.length ? titled("byModel", models, (each) => each.model) : null,
+    keys.length > 1 ? titled("byKey", keys, (each) => each.key) : null,
     rows.length ? latest(rows) : null,
   ].filter(Boolean);
 }
@@ -134,7 +142,7 @@ function render() {
   const span = h("select", { "aria-label": text("byDay"), onchange: (event) => { state.days = Number(event.target.value); update(); } },
     [7, 30, 90].map((count) => h("option", { value: String(count) }, `${count} ${text("days")}`)));
   span.value = String(state.days);
-  const controls = server.serves("/v1/usage")
+  const controls = server.usage
     ? h("div", { class: "row" }, span, h("button", { type: "button", class: "quiet", onclick: update }, text("refresh")), h("button", { type: "button", class: "quiet", id: "usage-csv", onclick: download }, text("csv")))
     : null;
   container.replaceChildren(h("div", { class: "head" }, h("h1", {}, text("usage")), controls), h("p", { class: "lead" }, rich(text("usageText"))), h("div", { id: "usage-body" }, body()));
@@ -142,16 +150,17 @@ function render() {
 
 export async function update() {
   if (!container) return;
-  state.error = null;
-  if (server.serves("/v1/usage") && ready()) {
+  const mine = ++asked;
+  let [data, wrong] = [null, null];
+  if (server.usage && ready()) {
     try {
-      state.data = adapted(await json(`/v1/usage?days=${state.days}&limit=${LATEST}`));
-      state.off = false;
+      data = adapted(await json(`/v1/usage?days=${state.days}&limit=${LATEST}`));
     } catch (error) {
-      state.off = error.status === 404; // it keeps no books
-      state.error = error.message;
+      wrong = error.message;
     }
   }
+  if (mine !== asked) return; // something newer has been asked for
+  Object.assign(state, { data, error: wrong });
   render();
 }
 
