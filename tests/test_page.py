@@ -1017,6 +1017,16 @@ def test_nothing_is_wider_than_a_phone(chromium: Any, site: Process, locale: str
             assert page.locator(".bar").bounding_box()["height"] < 110
 
 
+def test_a_phone_follows_the_answer(chromium: Any, site: Process) -> None:
+    with browsing(chromium, site.root, viewport={"width": 360, "height": 640}) as browser:
+        page = browser.open("playground")
+        browser.say("The first question, which is long. " * 20)
+        turn = browser.say("The second question. " * 20)
+        for shown in (turn.locator(".stats"), page.locator("#play-send")):
+            box = shown.bounding_box()
+            assert box and box["y"] >= 0 and box["y"] + box["height"] <= 640
+
+
 def cut_off(page: Any) -> list[str]:
     """Tables of which a part has to be scrolled to at the side, but for those with many columns of numbers."""
     return list(

@@ -54,18 +54,18 @@ function build(container) {
       h("div", { class: "row wrap copies" }, as("asCurl", asCurl), as("asPython", asPython), as("asNode", asNode))));
   settings.open = matchMedia("(min-width: 900px)").matches;
 
+  ui.composer = h("div", { class: "composer" }, ui.strip, ui.message,
+    h("div", { class: "row wrap" },
+      ui.file, h("button", { type: "button", class: "small quiet", t: "chooseImage", onclick: () => ui.file.click() }),
+      ui.url, h("button", { type: "button", class: "small quiet", t: "addImage", id: "play-add-url", onclick: addUrl }),
+      h("span", { class: "spring" }),
+      h("button", { type: "button", class: "small quiet", t: "newChat", id: "play-new", onclick: newChat }),
+      ui.stop, ui.send));
   container.replaceChildren(
     h("h1", { class: "offscreen", t: "playground" }),
     h("div", { class: "play" }, h("div", { class: "side" }, field("model", ui.model), ui.other, settings),
       h("div", { class: "talk", ondragover: (event) => event.preventDefault(), ondrop: drop },
-        ui.log,
-        h("div", { class: "composer" }, ui.strip, ui.message,
-          h("div", { class: "row wrap" },
-            ui.file, h("button", { type: "button", class: "small quiet", t: "chooseImage", onclick: () => ui.file.click() }),
-            ui.url, h("button", { type: "button", class: "small quiet", t: "addImage", id: "play-add-url", onclick: addUrl }),
-            h("span", { class: "spring" }),
-            h("button", { type: "button", class: "small quiet", t: "newChat", id: "play-new", onclick: newChat }),
-            ui.stop, ui.send)))));
+        ui.log, ui.composer)));
   draw();
 }
 
@@ -313,13 +313,19 @@ function later() {
   requestAnimationFrame(() => {
     waiting = false;
     if (!state.turns.length) return;
-    const atEnd = ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < 60;
+    const atEnd = [ui.log, document.scrollingElement].every((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60);
     const last = ui.log.querySelector(".turn:last-of-type");
     const turn = state.turns.at(-1);
     if (last?.turn === turn) redraw(last, turn);
     else draw();
-    if (atEnd) ui.log.scrollTop = ui.log.scrollHeight;
+    if (atEnd) toEnd();
   });
+}
+
+/** Show the end of the conversation. On a phone it is the page that scrolls. */
+function toEnd() {
+  ui.log.scrollTop = ui.log.scrollHeight;
+  ui.composer.scrollIntoView({ block: "nearest", behavior: "instant" });
 }
 
 function redraw(node, turn) {
@@ -423,7 +429,7 @@ function drawTurn(turn) {
 
 function draw() {
   ui.log.replaceChildren(...(state.turns.length ? state.turns.map(drawTurn) : [h("p", { class: "empty" }, text("playEmpty"))]));
-  ui.log.scrollTop = ui.log.scrollHeight;
+  if (state.turns.length) toEnd();
 }
 
 /** Another view wants a model, or a whole request, here. */

@@ -57,7 +57,7 @@ const UI = {
   model: ["模型", "Model"],
   context: ["上下文", "Context"],
   output: ["输出上限", "Max output"],
-  price: ["美元 / 百万 token：输入 / 输出", "$ / million tokens: in / out"],
+  price: ["$ / 百万 token：入 / 出", "$ / million tokens: in / out"],
   can: ["能力", "Capabilities"],
   state: ["状态", "State"],
   free: ["免费", "free"],
