@@ -11,7 +11,7 @@ database, one per run: the kernel lets go of them whatever the end. Several proc
 
 When the disk is full or the database locked, rows wait in bounded memory. Sums are kept even where rows have to go.
 
-A file of an older version is brought up to date at the start, in one transaction; one of a newer version is refused.
+tables.py makes the tables, and brings those of an older version up to date.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from operator import add
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from . import logs
+from . import logs, tables
 
 try:
     import fcntl
@@ -38,7 +38,6 @@ BATCH: Final = 0.08  # seconds in which rows are collected
 PAUSE: Final = 1.0  # seconds until the next try, after writing has failed
 WAITING: Final = 20_000  # rows kept in memory meanwhile
 _RUN: Final = 2**40  # ids of one run: run * _RUN + n
-_UPGRADING: Final = 60_000  # milliseconds that others may take to bring the file up to date
 _SWEEP: Final = 3600.0  # seconds between deletions of old rows
 _SWEPT: Final = 2000  # rows deleted in one transaction
 
@@ -68,7 +67,7 @@ class Row(NamedTuple):
     def failed(self) -> bool:
         """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
 
-        A client that left is none, whatever happened meanwhile. _FAILED says the same in SQL.
+        A client that left is none, whatever happened meanwhile. tables.FAILED says the same in SQL.
         """
         return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
 
@@ -84,33 +83,6 @@ class Entry(Protocol):
         """The row as it stands."""
 
 
-VERSION: Final = 2  # of the schema
-_SCHEMA: Final = f"""
-CREATE TABLE IF NOT EXISTS requests (
-    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
-    upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
-    completion INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER,
-    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER);
-CREATE INDEX IF NOT EXISTS requests_by_key ON requests (key);
-CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE status IS NULL;
-CREATE TABLE IF NOT EXISTS days (
-    day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
-    cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    errors INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (day, key, model)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
-PRAGMA user_version = {VERSION};
-"""
-_FAILED: Final = "status != 499 AND (status >= 400 OR code != '')"  # of an open row: NULL
-# Version 1 had no errors. They are counted from the rows that are still there; the sums stay as they are.
-_FROM_1: Final = f"""
-ALTER TABLE days ADD COLUMN errors INTEGER NOT NULL DEFAULT 0;
-UPDATE days SET errors = found.errors
-    FROM (SELECT date(at / 1000, 'unixepoch') AS day, key, model, count(*) AS errors FROM requests
-          WHERE {_FAILED} GROUP BY 1, 2, 3) AS found
-    WHERE (days.day, days.key, days.model) = (found.day, found.key, found.model);
-PRAGMA user_version = {VERSION};
-"""  # noqa: S608 (constants)
-_UPGRADES: Final = {0: _SCHEMA, 1: _FROM_1}  # from which version
 _SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced", "errors")
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
@@ -167,26 +139,13 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
-            if _version(connection) < VERSION:
-                self._upgrade(connection)
+            tables.prepare(connection, self._refuse_to_share)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _upgrade(self, connection: sqlite3.Connection) -> None:
-        """Make the tables, or bring those of an older version up to date: all of it, or nothing."""
-        connection.execute(f"PRAGMA busy_timeout={_UPGRADING}")
-        connection.execute("BEGIN IMMEDIATE")
-        version = _version(connection)  # another process may have done it while this one waited
-        if version == 1:
-            self._refuse_to_share(connection)
-        for statement in _UPGRADES.get(version, "").split(";"):  # executescript() would commit first
-            connection.execute(statement)
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA busy_timeout=1000")
 
     def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
         """Raise if a process of version 1 lives: it could write nothing any more once the table of days has changed."""
@@ -403,14 +362,6 @@ class Store:
 def _day(number: int) -> str:
     """YYYY-MM-DD of a day since the Unix epoch."""
     return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    """The schema's version. Raises sqlite3.DatabaseError for one that is newer than ours."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
-        raise sqlite3.DatabaseError(f"it was made by a newer version ({version})")
-    return version
 
 
 def _rollback(connection: sqlite3.Connection) -> None:
