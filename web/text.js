@@ -377,14 +377,14 @@ export const SECTIONS = [
         ["`x-upstream-request-id`", ["上游给的编号", "the upstream's own id"]],
         ["`Retry-After`", ["整秒；知道要等多久的 429 和 503 才有", "whole seconds, with a 429 or 503 that knows how long"]],
         ["`x-should-retry`", ["`false`：重试无益，或可能重复计费", "`false`: a repeat would not help, or might be paid for twice"]],
-        ["`x-ratelimit-limit-requests` … `x-ratelimit-reset-tokens`", ["密钥有限额时：上限、剩余、何时恢复", "with limits on your key: limit, remaining, reset"]]],
+        ["`x-ratelimit-*`", ["密钥有限额时：`limit`（上限）、`remaining`（剩余）、`reset`（何时恢复），各有 `-requests` 和 `-tokens`", "with limits on your key: `limit`, `remaining` and `reset`, each for `-requests` and `-tokens`"]]],
     ],
   },
   {
     id: "errors",
     title: ["错误处理", "Errors"],
     body: [
-      ["p", "错误始终是 `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`，每条消息都说明该怎么办。", "Errors are always `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`, and every message says what to do."],
+      ["p", "错误始终是 `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`：`message` 说明哪里错了，`code` 供程序判断。", "Errors are always `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`: `message` tells what is wrong, `code` is for programs."],
       ["code", {
         curl: `curl -si {{base}}/chat/completions{{curl}} \\\n  -H "Content-Type: application/json" \\\n  -d '{"model": "no-such-model", "messages": [{"role": "user", "content": "Hello!"}]}'`,
         python: `import openai\n{{python}}\n\ntry:\n    client.with_options(max_retries=0).chat.completions.create(\n        model="no-such-model", messages=[{"role": "user", "content": "Hello!"}]\n    )\nexcept openai.RateLimitError as error:\n    print("wait", error.response.headers.get("retry-after"), "s")\nexcept openai.APIStatusError as error:\n    print(error.status_code, error.code, error.message)`,
@@ -406,7 +406,7 @@ export const SECTIONS = [
         ["409", "`invalid_request_error`", "`conflict`", ["重试", "try again"]],
         ["413", "`invalid_request_error`", "`request_too_large`", ["减小请求，或调大 `server.max_body`", "send less, or raise `server.max_body`"]],
         ["429", "`rate_limit_error`", "`rate_limit_exceeded`", ["等待 `Retry-After` 秒", "wait `Retry-After` seconds"]],
-        ["429", "`rate_limit_error`", "`budget_exceeded`", ["错误信息说明预算何时重置", "the message says when the budget resets"]],
+        ["429", "`rate_limit_error`", "`budget_exceeded`", ["错误信息说明预算何时重置（若会重置）", "the message says when the budget resets, if it does"]],
         ["500", "`server_error`", "`internal_error`", ["把 `x-request-id` 告诉管理员，日志里有它", "tell the operator the `x-request-id`; the log knows it"]],
         ["502", "`server_error`", "`upstream_error`, `upstream_connect`, `upstream_dns`, `upstream_tls`, `upstream_protocol`", ["重试；若持续出现请联系管理员", "try again; an operator's matter if it stays"]],
         ["502", "`server_error`", "`upstream_truncated`, `upstream_bad_output`, `upstream_bad_json`, `upstream_too_large`, `upstream_event_too_large`", ["上游的回答不完整或不可用，但可能已计费：由你决定是否重试", "the upstream's answer is incomplete or unusable, and may have been paid for: repeat it if you wish"]],
@@ -433,7 +433,7 @@ export const SECTIONS = [
     title: ["客户端", "Clients"],
     body: [
       ["p", "把这一行粘贴到客户端里。最常见的错误是多写或少写 `/v1`，这里列出每个客户端要的确切形式。", "Paste this line into your client. The usual mistake is a `/v1` too many or too few; these are the exact forms."],
-      ["note", "在 Docker 里运行的客户端要用 `host.docker.internal` 代替 `127.0.0.1`；没有密钥的服务器还须把这个名字列入 `server.allowed_hosts`。", "A client in Docker reaches this machine as `host.docker.internal`, not `127.0.0.1`; a server without keys must also list that name in `server.allowed_hosts`."],
+      ["note", "在 Docker 里运行的客户端要用 `host.docker.internal` 代替 `127.0.0.1`。没有密钥的服务器须把这个名字列入 `server.allowed_hosts`；在 Linux 上服务器还要监听容器够得着的地址（`server.host`），那就需要密钥。", "A client in Docker reaches this machine as `host.docker.internal`, not `127.0.0.1`. A server without keys must list that name in `server.allowed_hosts`; on Linux it must also listen where the container reaches it (`server.host`), and that takes keys."],
       ["live", "clients"],
     ],
   },
