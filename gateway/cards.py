@@ -26,8 +26,9 @@ def described(to: Upstream) -> Json:
     facts = to.facts
     price = _FREE if to.host.free else facts.price
     inputs = [name for name, takes in (("image", facts.vision), ("file", facts.pdf), ("audio", facts.audio)) if takes]
+    outputs = ["embeddings" if facts.embeds else "text"]
     card: Json = {
-        "architecture": {"input_modalities": ["text", *inputs], "output_modalities": ["text"]},
+        "architecture": {"input_modalities": ["text", *inputs], "output_modalities": outputs},
         "supported_parameters": _parameters(facts),
     }
     if facts.context:
@@ -44,6 +45,8 @@ def described(to: Upstream) -> Json:
 
 
 def _parameters(facts: Model) -> list[str]:
+    if facts.embeds:
+        return []
     names = ["max_tokens"]
     if facts.sampling in ("yes", "without_reasoning"):
         names += _SAMPLING if facts.penalties else _SAMPLING[:2]

@@ -86,6 +86,23 @@ class Health:
                 resting[name] = resting.get(name, 0) + 1
         return resting
 
+    def rests(self, targets: Sequence[Target], at: float) -> bool:
+        """Whether a request for these targets would be refused now without any of them being asked.
+
+        A target whose rest is over counts as up: the next request tries it. So does one whose key is benched, for it is
+        still asked when no other key is left. Changes nothing, unlike `blocked`.
+        """
+        if not self._circuits and not self._resting:
+            return False
+        return all(self._left_alone(target.to, at) for target in targets)
+
+    def _left_alone(self, to: Upstream, at: float) -> bool:
+        """Whether `blocked` would refuse this target, whichever of its keys is used."""
+        circuit = self._circuits.get((to.name, to.model))
+        if circuit is not None and circuit.open_until > at:
+            return True
+        return all(self._resting.get((to.name, to.model, key), 0.0) > at for key in to.api_keys or (to.api_key,))
+
     def _shared(self, targets: Sequence[Target]) -> Sequence[Target]:
         """Targets with weights in a random order, each first as often as its weight says."""
         if len(targets) < 2 or not targets[0].weight:

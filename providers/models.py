@@ -46,6 +46,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     vision: bool = False
     pdf: bool = False
     audio: bool = False
+    embeds: bool = False  # makes embeddings, and nothing else
     tools: bool = True
     json_schema: bool = True
     # temperature, top_p, penalties, logprobs: taken; refused; taken only while not reasoning; taken without effect

@@ -1,6 +1,7 @@
 """The desk: what the server tells of its models, its books and itself. Small handlers; each says who may ask."""
 
 import os
+import time
 from typing import Final
 
 from aiohttp import web
@@ -20,7 +21,7 @@ async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
     caller = identify(request)
     public = request[LIVE].settings.routes.public(caller.models)
-    data = [model_card(name, targets) for name, targets in public.items()]
+    data = [model_card(request, name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
 
@@ -28,10 +29,10 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
     caller = identify(request)
     name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, request[LIVE].settings.routes.find(name, caller.models)))
+    return web.json_response(model_card(request, name, request[LIVE].settings.routes.find(name, caller.models)))
 
 
-def model_card(name: str, targets: list[Target]) -> Json:
+def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
     """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
     return {
         "id": name,
@@ -40,6 +41,7 @@ def model_card(name: str, targets: list[Target]) -> Json:
         "owned_by": targets[0].to.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
+        "status": "resting" if request[LIVE].health.rests(targets, time.monotonic()) else "up",
         **cards.described(targets[0].to),
     }
 
@@ -96,7 +98,8 @@ async def metrics(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
-    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), inspector.RECORDER in app)
+    kept = app[HOUSE].books.store is not None
+    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), kept, inspector.RECORDER in app)
 
 
 def admin(request: web.Request) -> None:

@@ -58,8 +58,11 @@ class Site:
         self._names: dict[str, str] = {}  # file → hashed name
         self._home = self._linked((folder / "index.html").read_text(encoding="utf-8"))
 
-    def home(self, request: web.Request, keys: bool, inspector: bool) -> web.Response:
-        """GET /: the page for browsers, three lines for others. keys: callers need one; inspector: it is on."""
+    def home(self, request: web.Request, keys: bool, usage: bool, inspector: bool) -> web.Response:
+        """GET /: the page for browsers, three lines for others.
+
+        keys: callers need one; usage: books are kept; inspector: it is on.
+        """
         base = f"{request.scheme}://{request.host}"
         headers = {**_HEADERS, "Vary": "Accept"}
         if "text/html" not in request.headers.get("Accept", ""):
@@ -70,6 +73,7 @@ class Site:
         facts = {
             "version": self.version,
             "keys": "required" if keys else "none",
+            "usage": "on" if usage else "off",
             "inspector": "on" if inspector else "off",
             "routes": " ".join(_routes(request.app)),
         }

@@ -1,7 +1,8 @@
 """What the books say: GET /v1/usage, and the two pages of OpenAI's old billing API from which chat clients read a balance.
 
 A caller sees what its own key has used; an admin key sees all keys, or one of them. Sums come from the table of days, which
-outlives the rows. Costs of models whose price is unknown are null in a row and left out of sums, which say how many.
+outlives the rows. Costs of models whose price is unknown are null in a row and left out of sums, which say how many. Sums
+count as errors what store.Row.failed does: error answers and streams that broke off, not clients that left.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ _TABLES: Final = {"request": "requests", "day": "by_day", "model": "by_model", "
 UNLIMITED: Final = 100_000_000  # USD: what one-api tells clients that want a number where there is no limit
 _SUMS: Final = """sum(requests) AS requests, sum(prompt) AS prompt_tokens, sum(completion) AS completion_tokens,
     sum(cached) AS cached_tokens, sum(reasoning) AS reasoning_tokens, sum(cost) / 1e6 AS cost_usd,
-    sum(unpriced) AS unpriced_requests"""
+    sum(unpriced) AS unpriced_requests, sum(errors) AS errors"""
 _ROW: Final = """strftime('%Y-%m-%dT%H:%M:%S', at / 1000, 'unixepoch') || printf('.%03dZ', at % 1000) AS time,
     request AS request_id, key, model, upstream, status, code, stream, prompt AS prompt_tokens,
     completion AS completion_tokens, cached AS cached_tokens, reasoning AS reasoning_tokens, cost / 1e6 AS cost_usd,

@@ -10,6 +10,8 @@ behind is settled as `crashed` at the next start. Which processes live is known 
 database, one per run: the kernel lets go of them whatever the end. Several processes may write to one file.
 
 When the disk is full or the database locked, rows wait in bounded memory. Sums are kept even where rows have to go.
+
+tables.py makes the tables, and brings those of an older version up to date.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ from operator import add
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from . import logs
+from . import logs, tables
 
 try:
     import fcntl
@@ -61,6 +63,14 @@ class Row(NamedTuple):
     first_ms: int | None
     total_ms: int | None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
+
+        A client that left is none, whatever happened meanwhile. tables.FAILED says the same in SQL.
+        """
+        return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
+
 
 class Entry(Protocol):
     """What makes a row: one that is put as open, and put again when it has ended."""
@@ -73,22 +83,7 @@ class Entry(Protocol):
         """The row as it stands."""
 
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS requests (
-    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
-    upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
-    completion INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER,
-    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER);
-CREATE INDEX IF NOT EXISTS requests_by_key ON requests (key);
-CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE status IS NULL;
-CREATE TABLE IF NOT EXISTS days (
-    day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
-    cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    PRIMARY KEY (day, key, model)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
-PRAGMA user_version = 1;
-"""
-_SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced")
+_SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced", "errors")
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
     f"INSERT INTO days VALUES (?, ?, ?, {', '.join('?' * len(_SUMS))}) ON CONFLICT DO UPDATE SET "  # noqa: S608
@@ -97,7 +92,7 @@ _ADD: Final = (
 _CRASHED: Final = (
     # A crash is a 500 that nobody was sent. The prompt is booked: the upstream had most likely read it.
     f"""INSERT INTO days SELECT date(at / 1000, 'unixepoch'), key, model, count(*), sum(prompt), sum(completion), sum(cached),
-           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL)
+           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL), count(*)
        FROM requests WHERE status IS NULL AND id / {_RUN} = ? GROUP BY 1, 2, 3
        ON CONFLICT DO UPDATE SET """  # noqa: S608
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS),
@@ -143,14 +138,21 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, 1):
-            raise sqlite3.DatabaseError(f"it was made by a newer version ({version})")
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            tables.prepare(connection, self._refuse_to_share)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
+        """Raise if a process of version 1 lives: it could write nothing any more once the table of days has changed."""
+        with Path(f"{self.path}-runs").open("a+b") as self._locks:
+            for (run,) in connection.execute("SELECT run FROM runs").fetchall():
+                if not self._lock(run):
+                    raise sqlite3.DatabaseError("an older version of this server is using it: stop that one first")
 
     def _begin(self) -> int:
         """Take a number for this run, and settle what runs that are no more left open."""
@@ -297,7 +299,8 @@ class Store:
             entry.booked = True
             self._rows[row.id] = row
             sums = self._days.setdefault((_day(row.at // 86_400_000), row.key, row.model), [0] * len(_SUMS))
-            amounts = 1, row.prompt, row.completion, row.cached, row.reasoning, row.cost or 0, row.cost is None
+            counted = row.prompt, row.completion, row.cached, row.reasoning
+            amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed
             sums[:] = map(add, sums, amounts)
         return row
 

@@ -1,6 +1,7 @@
 """Which target and key a request asks next: gateway/health.py, with time and chance in the test's hand."""
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -171,6 +172,41 @@ def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     assert trial.next(133) == Attempt(A)
     trial.answered()
     assert ill.open(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
+
+
+def refused_at_once(health: Health, targets: list[Target], now: float) -> bool:
+    """Whether a request would be answered without asking anybody; asked of a copy, for it may become the trial."""
+    return deepcopy(health).attempts(targets, 1e9).next(now) is None
+
+
+def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None:
+    ill = health()
+    said = []
+
+    def look(now: float) -> None:
+        models = [[A], [A, B], [PAIR], [PAIR, A]]
+        rests = [ill.rests(targets, now) for targets in models]
+        assert rests == [refused_at_once(ill, targets, now) for targets in models]
+        said.append([n for n, resting in enumerate(rests) if resting])
+
+    look(100)
+    for _ in range(3):
+        look(100)
+        play(ill, [A], Truncated(), now=100)
+    look(101)  # A rests until 110
+    play(ill, [PAIR], Throttled("x", retry_after=4), None, now=101)  # the other key takes it
+    look(102)
+    play(ill, [PAIR], Throttled("x", retry_after=3), now=102)  # which is the other key
+    look(104)
+    look(105.5)
+    ill.failed(replace(PAIR.to, api_key="one"), UpstreamRefusedKey("x"), 106)  # benched: still asked
+    look(106)
+    look(110.5)
+    assert ill.attempts([A], 1e9).next(111)  # the trial: meanwhile others are refused
+    look(112)
+    ill.answered(A.to)
+    look(112)
+    assert said == [[], [], [], [], [0], [0], [0, 2, 3], [0], [0], [], [0], []]
 
 
 def test_a_trial_that_never_ends_blocks_for_one_rest_only() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from books import at_once, counted, settings, usage
+from books import at_once, counted, piece, settings, usage
 from process import Process, config
-from scripted import Upstream, answer
+from scripted import CLOSE, Upstream, answer, sse, stream
 
 KEYS = ["budget_usd: 2, budget_period: month", "rpm: 100", "admin: true"]
 FIRST_MODEL, SECOND_MODEL = "up/priced-report", "up/report-unknown"
@@ -19,11 +19,14 @@ def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Any:
     upstream.script("priced-report", counted(100, 10, cached_tokens=40, cache_write_tokens=0))
     upstream.script("report-unknown", counted(5, 5))
     upstream.script("report-broken", answer({"error": {"message": "no"}}, 500))
+    upstream.script("report-half", [*stream(sse(piece("Half"), done=False), end=False), 0.1, CLOSE])
     with Process(settings(upstream, tmp_path_factory.mktemp("books"), KEYS)) as server:
         for key, model, count in (("sk-0", FIRST_MODEL, 3), ("sk-1", FIRST_MODEL, 2), ("sk-1", SECOND_MODEL, 4)):
             for _ in range(count):
                 assert at_once(1, [server], model, key=key, max_tokens=10)[0][0] == 200
         assert at_once(1, [server], "up/report-broken", key="sk-1")[0][0] == 502
+        [(status, _, told)] = at_once(1, [server], "up/report-half", key="sk-1", stream=True)  # ends with an error
+        assert status == 200 and '"error"' in told and "[DONE]" not in told
         yield server
 
 
@@ -39,7 +42,7 @@ def test_a_key_sees_its_own(server: Process) -> None:
     told = usage(server)
     assert (told["object"], told["key"]) == ("usage", "k0")
     sums = {"requests": 3, "prompt_tokens": 300, "completion_tokens": 30, "cached_tokens": 120, "reasoning_tokens": 0}
-    sums |= {"cost_usd": pytest.approx(3 * ONE), "unpriced_requests": 0}
+    sums |= {"cost_usd": pytest.approx(3 * ONE), "unpriced_requests": 0, "errors": 0}
     assert told["by_day"] == [{"day": told["to"], **sums}]
     assert told["by_model"] == [{"model": FIRST_MODEL, **sums}]
     assert told["by_key"] == [{"key": "k0", **sums}]
@@ -69,11 +72,27 @@ def test_unknown_prices_are_null_and_counted(server: Process) -> None:
     assert told["limits"] == {"rpm": 100, "tpm": None, "concurrency": None}
 
 
+def test_errors_are_counted_by_day_model_and_key(server: Process) -> None:
+    """The refused answer and the stream that began well; which one it was, the rows tell."""
+    told = usage(server, "sk-1")
+    assert [row["errors"] for row in told["by_day"]] == [2]
+    assert {row["model"]: row["errors"] for row in told["by_model"] if row["errors"]} == {
+        "up/report-broken": 1,
+        "up/report-half": 1,
+    }
+    assert {row["key"]: row["errors"] for row in usage(server, "sk-2")["by_key"]} == {"k0": 0, "k1": 2}
+    wrong = {(row["status"], row["code"]) for row in told["requests"] if row["code"]}
+    assert wrong == {(502, "upstream_error"), (200, "upstream_truncated")}
+    for by, name in (("day", told["to"]), ("model", "up/report-half"), ("key", "k1")):
+        rows = {row[by]: row for row in csv.DictReader(io.StringIO(usage(server, "sk-1", format="csv", by=by)))}
+        assert rows[name]["errors"] == ("1" if by == "model" else "2")
+
+
 def test_an_admin_key_sees_all_and_others_do_not(server: Process) -> None:
     told = usage(server, "sk-2")
     assert told["key"] is None
-    assert {row["key"]: row["requests"] for row in told["by_key"]} == {"k0": 3, "k1": 7}
-    assert len(told["requests"]) == 10
+    assert {row["key"]: row["requests"] for row in told["by_key"]} == {"k0": 3, "k1": 8}
+    assert len(told["requests"]) == 11
     assert usage(server, "sk-2", key="k0")["by_day"] == usage(server)["by_day"]
     assert usage(server, "sk-2", limit="4", key="k1")["requests"] == usage(server, "sk-1", limit="4")["requests"]
     assert usage(server, key="k0")["by_day"] == usage(server)["by_day"]

@@ -10,9 +10,10 @@ import aiohttp
 import httpx2 as httpx
 import openai
 import pytest
+from books import until
 from conftest import LAPTOP, PHONE
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
-from process import Process
+from process import Process, config
 from pydantic import BaseModel
 from scripted import Upstream, answer, sse, stream
 
@@ -345,7 +346,7 @@ def test_model_cards(http: httpx.Client, server: Process) -> None:
     got = http.get(f"{server.url}/models").json()
     assert got["object"] == "list"
     for card in got["data"]:
-        assert {"id": str, "object": str, "created": int, "owned_by": str, "name": str}.items() <= {
+        assert {"id": str, "object": str, "created": int, "owned_by": str, "name": str, "status": str}.items() <= {
             name: type(value) for name, value in card.items()
         }.items()
         assert card["object"] == "model" and card["supported_endpoint_types"] == ["openai"]
@@ -354,6 +355,37 @@ def test_model_cards(http: httpx.Client, server: Process) -> None:
         assert http.get(f"{server.url}/models/{path}").json()["id"] == "up/a/b"
     known = http.get(f"{server.url}/models/up/gpt-4o").json()
     assert known["context_length"] == 128_000 and known["architecture"]["input_modalities"] == ["text", "image", "file"]
+    for name in ("text-embedding-3-small", "gemini-embedding-001", "mistral-embed", "nomic-embed-text", "bge-m3"):
+        embeds = http.get(f"{server.url}/models/up/{name}").json()
+        assert embeds["architecture"] == {"input_modalities": ["text"], "output_modalities": ["embeddings"]}, name
+        assert embeds["supported_parameters"] == [] and "context_length" not in embeds
+
+
+def test_cards_tell_which_models_rest(http: httpx.Client, upstream: Upstream) -> None:
+    """Resting: a request would be refused at once. Before, after, and where another target stands in: up."""
+    upstream.script("ill", *[answer({"error": {"message": "broken"}}, 500)] * 2, answer(whole()))
+    models = "ill: up/ill\npair: [up/ill, echo/echo]\nother: up/other"
+    with Process(config(upstream, server="cooldown: {failures: 2, rest: 3}", models=models)) as server:
+
+        def statuses() -> dict[str, str]:
+            listed = {card["id"]: card["status"] for card in http.get(f"{server.url}/models").json()["data"]}
+            for name in (*listed, "up/ill"):
+                listed[name] = http.get(f"{server.url}/models/{name}").json()["status"]
+            return listed
+
+        def ask(model: str) -> tuple[int, str | None]:
+            got = http.post(f"{server.url}/chat/completions", json={"model": model, "messages": HELLO})
+            return got.status_code, got.json().get("error", {}).get("code")
+
+        well = dict.fromkeys(("echo", "ill", "pair", "other", "up/ill"), "up")
+        assert statuses() == well
+        assert ask("ill") == (502, "upstream_error") and statuses() == well
+        assert ask("ill") == (502, "upstream_error")
+        assert statuses() == {**well, "ill": "resting", "up/ill": "resting"}
+        assert ask("ill") == (503, "provider_unavailable") and ask("pair") == (200, None)
+        until(lambda: statuses() == well)  # its rest is over: the next request tries it
+        assert ask("ill") == (200, None) and statuses() == well
+        assert len(upstream.of("ill")) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The books as a file: batches, failures, several processes, old rows."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from server import store as module
 from server.store import Row, Store
+
+ROOT = Path(__file__).parent.parent
 
 
 class Entry:
@@ -22,13 +26,15 @@ class Entry:
         self.at = int((time.time() if at is None else at) * 1000)
 
     def row(self) -> Row:
-        open = self.status is None
+        open, tokens = self.status is None, (7, 0 if self.status is None else 5, 0, 0)
         return Row(
-            self.id, self.at, f"r{self.id}", "k", "m", "u", False, self.status, "", 7, 0 if open else 5, 0, 0, 3, open, 1, 2
+            self.id, self.at, f"r{self.id}", "k", "m", "u", False, self.status, self.code, *tokens, 3, open, 1, 2
         )  # fmt: skip
 
-    def end(self) -> "Entry":
-        self.status = 200
+    code = ""
+
+    def end(self, status: int = 200, code: str = "") -> "Entry":
+        self.status, self.code = status, code
         return self
 
 
@@ -144,9 +150,132 @@ def test_a_file_that_cannot_be_the_books_is_an_error_at_the_start(tmp_path: Path
             path = tmp_path / "none" / "u.db"
         case "newer":
             with closing(sqlite3.connect(path)) as connection:
-                connection.execute("PRAGMA user_version = 2")
+                connection.execute("PRAGMA user_version = 3")
     with pytest.raises(OSError, match=r"the usage file .* cannot be used"):
         Store(str(path), 90)
+    if what == "newer":
+        assert query(path, "SELECT count(*) FROM sqlite_master") == [(0,)]  # nothing was made in it
+
+
+ENDS = [(200, ""), (200, "upstream_truncated"), (499, "client_closed"), (499, "upstream_error"), (400, "invalid_value"),
+        (429, "rate_limit_exceeded"), (500, "internal_error"), (502, "upstream_error"), (404, "")]  # fmt: skip
+WRONG = 6  # of them: neither the first nor the clients that left
+
+
+def test_errors_are_summed(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    for status, code in ENDS:
+        store.put(Entry(store.number()).end(status, code))
+    store.put(Entry(store.number()))  # open: nobody knows yet
+    store.flush()
+    assert query(path, "SELECT requests, errors FROM days") == [(len(ENDS), WRONG)]
+    store.close()
+
+
+# What version 1 wrote, by its own statements. Of 2026-01-01 the rows have been deleted.
+VERSION_1 = """
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+    upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
+    completion INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER,
+    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER);
+CREATE INDEX requests_by_key ON requests (key);
+CREATE INDEX requests_open ON requests (id) WHERE status IS NULL;
+CREATE TABLE days (
+    day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
+    cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+    PRIMARY KEY (day, key, model)) WITHOUT ROWID;
+CREATE TABLE runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
+PRAGMA user_version = 1;
+PRAGMA journal_mode = WAL;
+INSERT INTO days VALUES ('2026-01-01', 'k', 'm', 40, 400, 80, 4, 2, 900, 1);
+INSERT INTO days VALUES ('2026-11-23', 'k', 'm', 9, 63, 45, 0, 0, 27, 0);
+INSERT INTO days VALUES ('2026-11-23', 'k', 'quiet', 5, 35, 25, 0, 0, 15, 0);
+INSERT INTO runs VALUES (7, 3);
+"""
+
+
+def version_1(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(VERSION_1)
+        rows = [(7 * 2**40 + n, status, code) for n, (status, code) in enumerate([*ENDS, (None, "")])]
+        connection.executemany(
+            "INSERT INTO requests VALUES (?, 1795392000123, 'r', 'k', 'm', 'u', 1, ?, ?, 7, 5, 0, 0, 3, 0, 1, 2)", rows
+        )  # in the morning of 2026-11-23
+
+
+DAYS = "SELECT * FROM days ORDER BY day, model"
+UPGRADED = [
+    ("2026-01-01", "k", "m", 40, 400, 80, 4, 2, 900, 1, 0),
+    ("2026-11-23", "k", "m", 10, 70, 50, 0, 0, 30, 0, WRONG + 1),  # what was open has crashed
+    ("2026-11-23", "k", "quiet", 5, 35, 25, 0, 0, 15, 0, 0),
+]
+
+
+def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    version_1(path)
+    for _ in range(2):  # the second time there is nothing to do
+        store = Store(str(path), 36_500)
+        assert query(path, DAYS) == UPGRADED
+        assert query(path, "PRAGMA user_version") == [(2,)]
+        assert store.spent("") == {"k": 945}
+        store.close()
+    store = Store(str(path), 36_500)
+    store.put(Entry(store.number(), at=1_795_392_000).end(503, "overloaded"))
+    store.close()
+    assert query(path, "SELECT requests, errors FROM days WHERE model = 'm'") == [(40, 0), (11, WRONG + 2)]
+
+
+def test_an_upgrade_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    version_1(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TRIGGER no BEFORE UPDATE ON days BEGIN SELECT raise(ABORT, 'no'); END")
+    before = query(path, "SELECT sql FROM sqlite_master")
+    with pytest.raises(OSError, match="cannot be used: no"):
+        Store(str(path), 36_500)
+    assert query(path, "SELECT sql FROM sqlite_master") == before and query(path, "PRAGMA user_version") == [(1,)]
+
+
+OPEN = "import sys; from server.store import Store; input(); s = Store(sys.argv[1], 36_500); print('open'); input(); s.close()"
+
+
+def test_several_processes_upgrade_one_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    version_1(path)
+    command = [sys.executable, "-c", OPEN, str(path)]
+    pipe = subprocess.PIPE
+    crowd = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for each in crowd:
+        assert each.stdin
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    for each in crowd:
+        assert each.stdout and each.stdout.readline() == "open\n", each.stderr and each.stderr.read()
+    assert query(path, DAYS) == UPGRADED
+    assert query(path, "SELECT count(*) FROM runs") == [(4,)]
+    for each in crowd:
+        assert each.communicate("end\n") == ("", "") and each.returncode == 0
+
+
+LOCKED = "import fcntl, sys; f = open(sys.argv[1], 'a+b'); fcntl.lockf(f, fcntl.LOCK_EX, 1, 7); print('held'); input()"
+
+
+def test_a_file_that_an_older_process_still_writes_is_left_to_it(tmp_path: Path) -> None:
+    """It would fail at every row, and lose them, if the tables changed under it."""
+    path = tmp_path / "u.db"
+    version_1(path)
+    command = [sys.executable, "-c", LOCKED, f"{path}-runs"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
+        assert old.stdout and old.stdout.readline() == "held\n"
+        with pytest.raises(OSError, match="an older version of this server is using it"):
+            Store(str(path), 36_500)
+        assert query(path, "PRAGMA user_version") == [(1,)]
+        old.communicate("end\n")
+    Store(str(path), 36_500).close()
+    assert query(path, DAYS) == UPGRADED
 
 
 def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:

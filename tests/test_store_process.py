@@ -84,6 +84,7 @@ def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstrea
         assert told["limits"]["budget"]["spent_usd"] == pytest.approx(booked / 1e6)
         assert told["by_day"][0]["cost_usd"] == pytest.approx(booked / 1e6)
         assert sum(day["requests"] for day in told["by_day"]) == len(rows(tmp_path))
+        assert sum(day["errors"] for day in told["by_day"]) == len(crashed)
     print(f"answered and lost at each kill: {lost}")
 
 
@@ -178,6 +179,7 @@ def test_streams_that_clients_leave_cost_what_was_streamed(upstream: Upstream, t
     with Process(settings(upstream, tmp_path, ["rpm: 1000"])) as server:
         heard = asyncio.run(run(server))
         left = until(lambda: len(found := rows(tmp_path, "status = 499")) == 100 and found)
+        assert [day["errors"] for day in usage(server)["by_day"]] == [0]  # that is the clients' right
     assert all(row["completion"] > 0 and row["prompt"] > 0 and row["cost"] > 0 and row["estimated"] for row in left)
     assert sum(row["completion"] for row in left) == pytest.approx(sum(heard), rel=0.1)
     for row in left:

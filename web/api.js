@@ -6,6 +6,7 @@ export const server = {
   base: `${location.origin}/v1`,
   version: root.version ?? "",
   keyed: root.keys === "required",
+  usage: root.usage === "on",
   inspector: root.inspector === "on",
   serves: (route) => (root.routes ?? "").split(" ").includes(route),
 };

@@ -28,8 +28,10 @@ function route() {
   for (const each of Object.keys(VIEWS)) {
     element(`view-${each}`).hidden = each !== view;
     const link = element("views").querySelector(`[href="#${each}"]`);
-    if (each === view) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (each === view) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+    } else link.removeAttribute("aria-current");
   }
   document.title = view === "docs" ? "ModelServer" : `${text(view)} · ModelServer`;
   const container = element(`view-${view}`);

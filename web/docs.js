@@ -1,8 +1,9 @@
 // The documentation: text.js's sections laid out, with this server's address and models filled in.
 import { call, events, listModels, ready, server } from "./api.js";
 import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
+import { embeds } from "./models.js";
 import { setup } from "./snippets.js";
-import { CLIENTS, LIVE, SECTIONS, pick, text } from "./text.js";
+import { CLIENTS, LIVE, SECTIONS, counted, pick, text } from "./text.js";
 
 const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
 const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null };
@@ -26,7 +27,7 @@ function filled(source) {
     origin: server.origin,
     model: plain(state.model),
     reasoner: plain(first((card) => card.id === state.model && reasons(card)) ?? first(reasons) ?? state.model),
-    embedder: plain(first((card) => /embed/.test(card.id)) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
+    embedder: plain(first(embeds) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
     curl: setup.curl(),
     python: setup.python(),
     node: setup.node(),
@@ -66,14 +67,15 @@ const cell = (value) => h("td", {}, rich(filled(pick(value))));
 
 function table(heads, rows) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": pick(heads[0]) },
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, pick(head))))),
+    h("table", { class: "stack" }, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, pick(head))))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
 }
 
 const live = {
   model: () => h("label", { class: "inline" }, text("modelIn"), modelSelect()),
   auth: () => h("p", { class: "note" }, rich(pick(server.keyed ? LIVE.authOn : LIVE.authOff))),
-  usage: () => h("p", { class: "note" }, rich(pick(server.serves("/v1/usage") ? LIVE.usageOn : LIVE.usageOff))),
+  onlyEcho: () => state.cards.length && state.cards.every((card) => card.owned_by === "echo") && h("p", { class: "note" }, rich(pick(LIVE.onlyEcho))),
+  usage: () => h("p", { class: "note" }, rich(pick(server.usage ? LIVE.usageOn : LIVE.usageOff))),
   models: () =>
     ready()
       ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("code", {}, card.id)))
@@ -81,7 +83,7 @@ const live = {
   clients: () => {
     const rows = CLIENTS.filter(([, , , route]) => !route || server.serves(route));
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("docs") },
-      h("table", { class: "clients" },
+      h("table", { class: "clients stack" },
         h("tbody", {}, rows.map(([name, kind, where]) =>
           h("tr", {}, h("th", { scope: "row" }, name),
             h("td", {}, h("button", { type: "button", class: "paste", title: text("copy"), "aria-label": `${text("copy")}: ${server[kind]} (${name})`,
@@ -92,7 +94,7 @@ const live = {
 
 function modelSelect() {
   const select = h("select", { onchange: (event) => { state.model = event.target.value; render(); document.querySelector(".hero select")?.focus(); } },
-    (state.cards.length ? state.cards.map((card) => card.id) : [state.model]).map((id) => h("option", { value: id, selected: id === state.model }, id)));
+    (state.cards.length ? state.cards.filter((card) => !embeds(card)).map((card) => card.id) : [state.model]).map((id) => h("option", { value: id, selected: id === state.model }, id)));
   select.value = state.model;
   return select;
 }
@@ -109,7 +111,8 @@ const blocks = {
 const WIDE = (block) => block[0] === "table" || (block[0] === "live" && block[1] === "clients");
 
 function section(entry, number) {
-  const made = (test) => entry.body.filter(test).map((block) => blocks[block[0]](block));
+  const served = entry.body.filter((block) => !block[2]?.if || server[block[2].if]);
+  const made = (test) => served.filter(test).map((block) => blocks[block[0]](block));
   const prose = made((block) => block[0] !== "code" && !WIDE(block));
   const code = made((block) => block[0] === "code");
   return h("section", { class: `doc ${code.length ? "" : "plain"}`, id: entry.id, "aria-labelledby": `${entry.id}-title` },
@@ -189,7 +192,8 @@ async function badge() {
     if (!response.ok || health.status !== "ok") throw new Error(health.status);
     const trouble = [health.trouble ?? []].flat().map(String).join(" ");
     node.className = trouble ? "badge ailing" : "badge up";
-    const models = state.cards.length ? ` · ${compact(state.cards.length)} ${text("heroCount")}` : "";
+    const { length } = state.cards;
+    const models = length ? ` · ${counted("modelCount", length, compact(length))}` : "";
     label.textContent = `${text("running")} · v${health.version} · ${text("compatible")}${models}${trouble && ` · ${trouble}`}`;
   } catch {
     node.className = "badge down";
@@ -228,7 +232,7 @@ export async function update() {
     state.cards = [];
   }
   if (!state.cards.some((card) => card.id === state.model)) {
-    state.model = (state.cards.find((card) => card.id !== "echo") ?? state.cards[0])?.id ?? "echo";
+    state.model = (state.cards.find((card) => card.id !== "echo" && !embeds(card)) ?? state.cards[0])?.id ?? "echo";
   }
   render();
   if (location.hash.length > 1 && SECTIONS.some((entry) => entry.id === location.hash.slice(1))) {

@@ -111,7 +111,7 @@ export function toast(message) {
 
 /** The head of a table. Columns of numbers are named at their right. */
 export const heads = (names, numbers = []) =>
-  h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col", class: numbers.includes(name) && "number" }, name === "tryIt" ? h("span", { class: "offscreen" }, text(name)) : text(name)))));
+  h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col", class: `col-${name} ${numbers.includes(name) ? "number" : ""}` }, name === "tryIt" ? h("span", { class: "offscreen" }, text(name)) : text(name)))));
 
 const LOCALES = { zh: "zh-CN", en: "en-US" };
 export const locale = () => LOCALES[document.documentElement.lang] ?? "en-US";

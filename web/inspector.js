@@ -21,7 +21,7 @@ async function look() {
     const chosen = state.list.data.find((each) => each.serial === state.chosen);
     if (chosen && (state.exchange?.running || state.exchange?.serial !== state.chosen)) await open(state.chosen);
   } catch (error) {
-    state.error = error.status === 403 ? text("inspectorAdmin") : error.message;
+    state.error = error.status === 403 ? "inspectorAdmin" : error.message;
     render();
   }
 }
@@ -47,7 +47,7 @@ function drawList() {
     return h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => open(each.serial) },
       h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : String(each.status)),
       h("span", { class: "what" }, each.model || each.path),
-      h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale()), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
+      h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
   }) : [h("li", { class: "empty" }, text("inspectorEmpty"))]));
   const weight = container.querySelector("#weight");
   if (weight) weight.textContent = `${number(data.length)} / ${number(state.list.limits.exchanges)} · ${number(state.list.bytes / 1024)} KiB`;
@@ -98,12 +98,12 @@ function drawAttempt(attempt, at, body) {
   return h("section", { class: `attempt ${bad ? "bad" : ""}` },
     h("h3", {}, `${text("attempt")} ${at + 1} · `, h("code", {}, attempt.upstream), " ",
       attempt.status ? h("span", { class: `state ${bad ? "bad" : "up"}` }, String(attempt.status)) : h("span", { class: "state bad" }, text(attempt.url ? "networkError" : "refusedBefore")),
-      attempt.head === null ? null : h("span", { class: "faint" }, ` ${seconds(attempt.sent)} → ${seconds(attempt.head)}`)),
+      attempt.head === null ? null : h("span", { class: "faint" }, ` ${text("sentAt")} ${seconds(attempt.sent)} · ${text("answeredAt")} ${seconds(attempt.head)}`)),
     attempt.failure ? h("pre", { class: "failure" }, JSON.stringify(attempt.failure, null, 2)) : null,
     drawChanges(attempt, body),
     attempt.url ? block(text("upstreamRequest"), `POST ${attempt.url}\n${headerLines(attempt.headers)}`) : null,
-    attempt.body ? block(text("body"), pretty(attempt.body), "json") : null,
-    Object.keys(attempt.answer).length ? block(text("headers"), headerLines(attempt.answer)) : null);
+    attempt.body ? block(text("upstreamBody"), pretty(attempt.body), "json") : null,
+    Object.keys(attempt.answer).length ? block(text("upstreamHeaders"), headerLines(attempt.answer)) : null);
 }
 
 /** Reads and writes of one exchange in the order they happened: upstream on the left, the client on the right. */
@@ -126,7 +126,7 @@ function drawExchange() {
   const chat = body && exchange.path.endsWith("/chat/completions");
   const facts = [["status", exchange.running ? text("runningNow") : exchange.status], ["total", exchange.took === null ? "" : seconds(exchange.took)],
     ["ttft", exchange.first === null ? "" : seconds(exchange.first)], ["upstream", exchange.upstream], ["keyName", exchange.key],
-    ["tokensIn", exchange.prompt], ["tokensOut", exchange.completion], ["errors", exchange.code]];
+    ["tokensIn", exchange.prompt], ["tokensOut", exchange.completion], ["code", exchange.code]];
   return box.replaceChildren(
     h("div", { class: "head" }, h("h2", {}, `${exchange.method} ${exchange.path}`),
       h("div", { class: "row wrap" },
@@ -136,19 +136,25 @@ function drawExchange() {
     h("dl", { class: "stats" }, facts.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => h("div", {}, h("dt", {}, text(name)), h("dd", {}, String(value))))),
     exchange.cut ? h("p", { class: "wrong" }, text("cut")) : "",
     block(text("clientRequest"), `${exchange.method} ${exchange.path}\n${headerLines(exchange.request.headers)}`),
-    exchange.request.body ? block(text("body"), pretty(exchange.request.body), "json") : "",
+    exchange.request.body ? block(text("clientBody"), pretty(exchange.request.body), "json") : "",
     ...exchange.attempts.map((attempt, at) => drawAttempt(attempt, at, body)),
-    block(text("headers"), headerLines(exchange.response.headers)),
+    Object.keys(exchange.response.headers).length ? block(text("clientHeaders"), headerLines(exchange.response.headers)) : "",
     timeline(exchange));
 }
 
 /** Send the same body again, with this page's key. The answer is looked at here like any other. */
 async function replay(exchange) {
-  const response = await call(exchange.path, { method: "POST", body: exchange.request.body });
-  await response.text();
+  let id;
+  try {
+    const response = await call(exchange.path, { method: "POST", body: exchange.request.body });
+    id = response.headers.get("x-request-id");
+    await response.text();
+  } catch (error) {
+    toast(`${text("networkError")}: ${error.message}`); // an answer that broke off is one to look at, too
+  }
   await look();
-  const newest = state.list.data[0];
-  if (newest) await open(newest.serial);
+  const found = state.list?.data.find((each) => each.id === id);
+  if (found) await open(found.serial);
 }
 
 async function clear() {
@@ -166,7 +172,7 @@ function render() {
     return;
   }
   if (state.error || !ready()) {
-    container.replaceChildren(head, lead, h("p", { class: "empty" }, state.error ?? text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))));
+    container.replaceChildren(head, lead, h("p", { class: "empty" }, state.error === "inspectorAdmin" ? rich(text(state.error)) : (state.error ?? text("keyNeeded")), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))));
     return;
   }
   head.append(h("div", { class: "row" },

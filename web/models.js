@@ -1,7 +1,7 @@
 // The models this key can call, grouped by who made them.
 import { listModels, ready } from "./api.js";
-import { compact, copy, dollars, h, heads, rich } from "./dom.js";
-import { text } from "./text.js";
+import { compact, copy, dollars, h, heads, number, rich } from "./dom.js";
+import { counted, text } from "./text.js";
 
 // As on the service's public page: by family. The first pattern that fits.
 const FAMILIES = [
@@ -29,6 +29,9 @@ export function grouped(cards) {
 
 export const groupName = (name) => (name === "other" ? text("groupOther") : name === "echo" ? text("groupBuiltin") : name);
 
+/** Whether a model makes embeddings, and nothing else. */
+export const embeds = (card) => Boolean(card.architecture?.output_modalities?.includes("embeddings"));
+
 const perMillion = (price) => (price === undefined ? text("unknown") : dollars(Number(price) * 1e6));
 
 function priceOf(card) {
@@ -44,33 +47,43 @@ function capabilities(card) {
   return [
     takes.includes("tools") && "tools",
     inputs.includes("image") && "vision",
+    embeds(card) && "embedding",
     takes.includes("reasoning") && "reasoning",
     takes.includes("structured_outputs") && "jsonCap",
   ].filter(Boolean);
 }
 
-/** What the server says about the model's health; a server that says nothing claims nothing. */
+/** What the server says about the model's health, and until when the model lives upstream. */
 function stateOf(card) {
-  const kind = card.status === "resting" ? "resting" : card.status === "up" || card.status === "ready" ? "up" : "configured";
+  const kind = card.status === "resting" ? "resting" : "up";
   const over = card.expiration_date <= new Date().toISOString().slice(0, 10);
-  const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} ${card.expiration_date}`) : null;
+  const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} `, h("span", { class: "nobr" }, card.expiration_date)) : null;
   return [h("span", { class: `state ${kind}` }, text(kind)), ends];
 }
 
+const PERIOD = 10_000; // ms between looks, while somebody looks: the first rest of a target is as long
 const state = { filter: "", cards: null, error: null };
+const cells = new Map(); // id → the cell of its state
 let container;
+let looking;
+
+function stateCell(card) {
+  const cell = h("td", { class: "health" }, stateOf(card));
+  cells.set(card.id, cell);
+  return cell;
+}
 
 function rows(cards) {
   return cards.map((card) =>
     h("tr", {},
       h("th", { scope: "row" }, h("button", { type: "button", class: "paste", title: text("copy"), "aria-label": `${text("copy")}: ${card.id}`, onclick: (event) => copy(card.id, event.currentTarget) }, card.id)),
       h("td", {}, card.owned_by),
-      h("td", { class: "number" }, compact(card.context_length)),
-      h("td", { class: "number" }, compact(card.top_provider?.max_completion_tokens)),
-      h("td", { class: "number" }, priceOf(card)),
-      h("td", {}, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
-      h("td", {}, stateOf(card)),
-      h("td", {}, h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
+      h("td", { class: "number", "data-label": text("context") }, compact(card.context_length)),
+      h("td", { class: "number", "data-label": text("output") }, compact(card.top_provider?.max_completion_tokens)),
+      h("td", { class: "number price" }, priceOf(card)),
+      h("td", { class: "can" }, capabilities(card).map((name) => [h("span", { class: `chip ${name}` }, text(name)), " "])),
+      stateCell(card),
+      h("td", {}, !embeds(card) && h("button", { type: "button", class: "small", "aria-label": `${text("tryIt")}: ${card.id}`, onclick: () => tryModel(card.id) }, text("tryIt")))));
 }
 
 function tryModel(id) {
@@ -82,21 +95,23 @@ function list() {
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
   if (state.error) return h("p", { class: "wrong" }, state.error);
   if (!state.cards) return h("p", { class: "empty" }, "…");
+  cells.clear();
   const wanted = state.filter.toLowerCase();
   const cards = state.cards.filter((card) => `${card.id} ${card.owned_by}`.toLowerCase().includes(wanted));
   if (!cards.length) return h("p", { class: "empty" }, text("noModels"));
+  const count = h("p", { class: "faint", role: "status" }, counted("modelCount", cards.length, number(cards.length)));
   const columns = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
-    h("table", { class: "models" },
+  return [count, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("models") },
+    h("table", { class: "models stack" },
       heads(columns, ["context", "output", "price"]),
       grouped(cards).map(([name, group]) =>
-        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))));
+        h("tbody", {}, h("tr", { class: "group" }, h("th", { colspan: String(columns.length), scope: "rowgroup" }, groupName(name), h("span", { class: "count" }, String(group.length)))), rows(group)))))];
 }
 
 function render() {
   const box = h("div", { id: "model-list" }, list());
   const filter = h("input", { type: "search", placeholder: text("filter"), "aria-label": text("filter"), value: state.filter,
-    oninput: (event) => { state.filter = event.target.value; box.replaceChildren(list()); } });
+    oninput: (event) => { state.filter = event.target.value; box.replaceChildren(...[list()].flat()); } });
   container.replaceChildren(
     h("div", { class: "head" }, h("h1", {}, text("models")), filter),
     h("p", { class: "lead" }, rich(text("modelsText"))), box);
@@ -107,18 +122,30 @@ export async function update() {
   state.error = null;
   state.cards = null;
   render();
+  await look();
+}
+
+/** Ask again. Where the models are the same only their states are drawn, so that focus and scrolling stay. */
+async function look() {
   if (!ready()) return;
+  const before = state.cards;
   try {
     state.cards = await listModels(true);
+    state.error = null;
   } catch (error) {
     state.error = error.message;
   }
-  render();
+  const facts = (cards) => JSON.stringify(cards?.map((card) => ({ ...card, status: "" })));
+  if (state.error || facts(before) !== facts(state.cards)) return render();
+  for (const card of state.cards) cells.get(card.id)?.replaceChildren(...stateOf(card).filter(Boolean));
+  return undefined;
 }
 
 export async function show(node) {
   container = node;
   await update();
+  looking ??= setInterval(() => !document.hidden && !container.hidden && look(), PERIOD);
 }
 
+export const resume = look;
 export const translate = () => container && render();

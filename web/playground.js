@@ -1,7 +1,7 @@
 // The playground: one conversation with one model, and everything the wire says about it.
-import { Refused, call, events, listModels, ready } from "./api.js";
+import { Refused, call, events, json, listModels, ready } from "./api.js";
 import { colored, copy, h, number, dollars, seconds, toast } from "./dom.js";
-import { groupName, grouped } from "./models.js";
+import { embeds, groupName, grouped } from "./models.js";
 import { asCurl, asNode, asPython } from "./snippets.js";
 import { PLAY, text } from "./text.js";
 
@@ -51,21 +51,21 @@ function build(container) {
       h("details", { class: "more" }, h("summary", { t: "advanced" }),
         field("toolsJson", ui.tools), h("div", { class: "row" }, example(ui.tools, PLAY.tools)), field("toolChoice", ui.choice),
         field("schemaJson", ui.schema), h("div", { class: "row" }, example(ui.schema, PLAY.schema))),
-      h("div", { class: "row wrap" }, as("asCurl", asCurl), as("asPython", asPython), as("asNode", asNode))));
+      h("div", { class: "row wrap copies" }, as("asCurl", asCurl), as("asPython", asPython), as("asNode", asNode))));
   settings.open = matchMedia("(min-width: 900px)").matches;
 
+  ui.composer = h("div", { class: "composer" }, ui.strip, ui.message,
+    h("div", { class: "row wrap" },
+      ui.file, h("button", { type: "button", class: "small quiet", t: "chooseImage", onclick: () => ui.file.click() }),
+      ui.url, h("button", { type: "button", class: "small quiet", t: "addImage", id: "play-add-url", onclick: addUrl }),
+      h("span", { class: "spring" }),
+      h("button", { type: "button", class: "small quiet", t: "newChat", id: "play-new", onclick: newChat }),
+      ui.stop, ui.send));
   container.replaceChildren(
     h("h1", { class: "offscreen", t: "playground" }),
     h("div", { class: "play" }, h("div", { class: "side" }, field("model", ui.model), ui.other, settings),
       h("div", { class: "talk", ondragover: (event) => event.preventDefault(), ondrop: drop },
-        ui.log,
-        h("div", { class: "composer" }, ui.strip, ui.message,
-          h("div", { class: "row wrap" },
-            ui.file, h("button", { type: "button", class: "small quiet", t: "chooseImage", onclick: () => ui.file.click() }),
-            ui.url, h("button", { type: "button", class: "small quiet", t: "addImage", id: "play-add-url", onclick: addUrl }),
-            h("span", { class: "spring" }),
-            h("button", { type: "button", class: "small quiet", t: "newChat", id: "play-new", onclick: newChat }),
-            ui.stop, ui.send)))));
+        ui.log, ui.composer)));
   draw();
 }
 
@@ -249,6 +249,7 @@ async function run(body) {
     else turn.error = { status: 0, body: `${text("networkError")}: ${error.message}` };
   }
   turn.stats.total = time();
+  if (turn.stats.usage) turn.stats.cost = cost(turn.stats.usage, await pricesOf(turn));
   turn.done = true;
   state.running = null;
   ui.send.hidden = false;
@@ -312,13 +313,19 @@ function later() {
   requestAnimationFrame(() => {
     waiting = false;
     if (!state.turns.length) return;
-    const atEnd = ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < 60;
+    const atEnd = [ui.log, document.scrollingElement].every((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60);
     const last = ui.log.querySelector(".turn:last-of-type");
     const turn = state.turns.at(-1);
     if (last?.turn === turn) redraw(last, turn);
     else draw();
-    if (atEnd) ui.log.scrollTop = ui.log.scrollHeight;
+    if (atEnd) toEnd();
   });
+}
+
+/** Show the end of the conversation. On a phone it is the page that scrolls. */
+function toEnd() {
+  ui.log.scrollTop = ui.log.scrollHeight;
+  ui.composer.scrollIntoView({ block: "nearest", behavior: "instant" });
 }
 
 function redraw(node, turn) {
@@ -368,7 +375,7 @@ function statsLine(turn) {
     speed && ["speed", speed],
     usage && ["tokensIn", number(usage.prompt_tokens) + (usage.prompt_tokens_details?.cached_tokens ? ` (${number(usage.prompt_tokens_details.cached_tokens)} ${text("cached")})` : "")],
     usage && ["tokensOut", number(out) + (usage.completion_tokens_details?.reasoning_tokens ? ` (${number(usage.completion_tokens_details.reasoning_tokens)} ${text("thought")})` : "")],
-    usage && ["cost", header("x-modelserver-cost") ? `$${header("x-modelserver-cost")}` : dollars(cost(usage, turn.model))],
+    usage && ["cost", `${turn.stats.cost ? "≈ " : ""}${dollars(turn.stats.cost)}`],
     finish && ["finish", finish],
     header("x-modelserver-upstream") && ["upstream", header("x-modelserver-upstream")],
   ];
@@ -376,9 +383,19 @@ function statsLine(turn) {
     dropped ? h("div", { class: "dropped" }, h("dt", {}, text("dropped")), h("dd", {}, dropped)) : null);
 }
 
-/** US dollars, from the listed prices; null when one that is needed is unknown. A price of the cache falls back to the input's. */
-function cost(usage, model) {
-  const price = state.cards.find((each) => each.id === model)?.pricing;
+const prices = new Map(); // provider/model → a promise of its listed prices, or of null
+
+/** The listed prices of whoever answered: not always the first that the model's card speaks of. */
+async function pricesOf(turn) {
+  const own = state.cards.find((each) => each.id === turn.model);
+  const header = turn.headers?.find(([name]) => name === "x-modelserver-upstream")?.[1];
+  if (!header || header === `${own?.owned_by}/${own?.id}`) return own?.pricing ?? null;
+  if (!prices.has(header)) prices.set(header, json(`/v1/models/${header}`).then((found) => found.pricing ?? null, () => null));
+  return prices.get(header);
+}
+
+/** US dollars, about; null when a price that is needed is unknown. A price of the cache falls back to the input's. */
+function cost(usage, price) {
   if (!price) return null;
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
   const parts = [[usage.prompt_tokens - cached, price.prompt], [cached, price.input_cache_read ?? price.prompt], [usage.completion_tokens, price.completion]];
@@ -412,7 +429,7 @@ function drawTurn(turn) {
 
 function draw() {
   ui.log.replaceChildren(...(state.turns.length ? state.turns.map(drawTurn) : [h("p", { class: "empty" }, text("playEmpty"))]));
-  ui.log.scrollTop = ui.log.scrollHeight;
+  if (state.turns.length) toEnd();
 }
 
 /** Another view wants a model, or a whole request, here. */
@@ -462,7 +479,7 @@ export async function update() {
   if (!ui.model) return;
   state.cards = [];
   try {
-    if (ready()) state.cards = await listModels();
+    if (ready()) state.cards = (await listModels()).filter((each) => !embeds(each));
   } catch (error) {
     toast(error.message);
   }
