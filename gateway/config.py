@@ -51,7 +51,7 @@ class Caller:
 class Settings:
     """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
-    off: provider → the environment variable it lacks.
+    off: provider → the environment variable it lacks. written: the file itself holds a key, rather than a variable's name.
     """
 
     config: Config
@@ -60,6 +60,7 @@ class Settings:
     off: Mapping[str, str]
     routes: Routes
     state: State = State()
+    written: bool = False
 
     def secrets(self) -> set[str]:
         """All keys that the configuration holds in the clear, of upstreams and of clients."""
@@ -99,7 +100,15 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = Routes(config.models, config.defaults, providers, off, models)
-    return Settings(config, keys, providers, off, routes, state)
+    return Settings(config, keys, providers, off, routes, state, _holds_keys(config, reader))
+
+
+def _holds_keys(config: Config, reader: Reader) -> bool:
+    """Whether a key stands in the file as it is."""
+    given = {f"{reader.item('keys', i)}.key": key.key for i, key in enumerate(config.keys)}
+    for name, provider in config.providers.items():
+        given |= _listed_keys(provider, f"providers.{name}", reader)
+    return any(key and path not in reader.expanded for path, key in given.items())
 
 
 def _keys(config: Config, reader: Reader) -> dict[str, Caller]:

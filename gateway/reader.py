@@ -55,11 +55,16 @@ def guess(word: str, known: Iterable[str]) -> str:
 
 
 class Reader:
-    """Reads one document. problems: what is wrong; unset: path → the variable its text asked for and did not get."""
+    """Reads one document.
+
+    problems: what is wrong; unset: path → the variable its text asked for and did not get; expanded: paths whose texts
+    hold a variable's value.
+    """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.unset: dict[str, str] = {}
+        self.expanded: set[str] = set()
         self._lines: dict[str, int] = {}
         self._kept: dict[str, list[int]] = {}  # path of a list → where the file has the items that could be read
         self._environment = environment
@@ -234,7 +239,10 @@ class Reader:
                 self.unset[path] = match[1]
             return found
 
-        return _VARIABLE.sub(value, text) if "${" in text else text
+        if "${" not in text:
+            return text
+        self.expanded.add(path)
+        return _VARIABLE.sub(value, text)
 
     def _json(self, node: yaml.Node, path: str) -> Any:
         """A free value (a default, an option) as YAML reads it, within what JSON knows."""

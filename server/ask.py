@@ -6,6 +6,7 @@ a session that can ask only once.
 
 import json
 import sys
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from aiohttp_sse_client.client import EventSource
 
 from gateway.config import Settings
+from gateway.schema import Server
 
 
 class Refused(Exception):
@@ -37,7 +39,7 @@ class AskOnce:
         return response
 
 
-async def events(session: ClientSession, url: str, body: Any, key: str = "") -> Any:
+async def events(session: ClientSession, url: str, body: Any, key: str = "") -> AsyncGenerator[str, None]:
     """POST `body` and yield the data of each server-sent event, as text, until the stream ends."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     source = EventSource(
@@ -58,15 +60,20 @@ async def events(session: ClientSession, url: str, body: Any, key: str = "") -> 
             yield event.data
 
 
+def address(server: Server) -> str:
+    """Where a program on this machine reaches the server of a configuration."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+
+
 async def ask(settings: Settings, question: str, model: str, key: str) -> int:
     """Print the running server's answer as it comes; returns the exit code."""
-    server = settings.config.server
-    host = f"[{server.host}]" if ":" in server.host else server.host
+    url = f"{address(settings.config.server)}/v1/chat/completions"
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
     said = done = False
     async with ClientSession(timeout=ClientTimeout(total=None, sock_connect=5)) as session:
         try:
-            async for data in events(session, f"http://{host}:{server.port}/v1/chat/completions", body, key):
+            async for data in events(session, url, body, key):
                 if data == "[DONE]":
                     done = True
                     break

@@ -1,4 +1,4 @@
-"""The command line: serve, check the configuration, reload it, ask one question."""
+"""The command line: serve, check the configuration, reload it, look for what is wrong, ask one question."""
 
 import argparse
 import asyncio
@@ -22,6 +22,7 @@ from gateway.schema import Server
 from . import logs, memory
 from .access import is_loopback
 from .ask import ask
+from .doctor import doctor
 from .entry import HOUSE
 from .listener import listen
 from .reload import reload
@@ -49,6 +50,8 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
             return asyncio.run(reload(settings))
         if arguments.command == "ask":
             return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
+        if arguments.command == "doctor":
+            return asyncio.run(doctor(settings, arguments.model, arguments.key))
         _refuse_open_door(settings)
         return _serve(build, settings, arguments, version)
     except ConfigError as error:
@@ -87,12 +90,26 @@ def _parser(version: str) -> argparse.ArgumentParser:
     key = commands.add_parser("keygen", help="make a client key and the line of the configuration that lets it in")
     key.add_argument("name", metavar="NAME", help="what the log and the books call its owner")
     commands.add_parser("reload", parents=[again], help="make the running server read its configuration again")
+    health = commands.add_parser(
+        "doctor", parents=[again], help="try what an answer needs: providers' hosts, the running server, a stream"
+    )
     question = commands.add_parser("ask", parents=[again], help="ask the running server one question, streamed")
     question.add_argument("question")
     question.add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
-    question.add_argument(
-        "-k", "--key", default=os.environ.get("MODELSERVER_KEY", ""), help="the client key (default: $MODELSERVER_KEY)"
+    health.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        default=[],
+        help="ask this model too, at its price; may be given several times",
     )
+    for command in (health, question):
+        command.add_argument(
+            "-k",
+            "--key",
+            default=os.environ.get("MODELSERVER_KEY", ""),
+            help="the client key (default: $MODELSERVER_KEY)",
+        )
     return parser
 
 
@@ -113,7 +130,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise OSError(f"{path} is not UTF-8 text") from None
     facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
     settings = load(text, _environment(), facts, path.name)
-    _refuse_open_file(path, text, settings)
+    _refuse_open_file(path, settings)
     config = settings.config
     if config.usage.path:
         usage = msgspec.structs.replace(config.usage, path=str(path.resolve().parent / config.usage.path))
@@ -132,9 +149,9 @@ def _environment() -> dict[str, str]:
     return {**{file.name: file.read_text(encoding="utf-8").strip() for file in files}, **os.environ}
 
 
-def _refuse_open_file(path: Path, text: str, settings: Settings) -> None:
+def _refuse_open_file(path: Path, settings: Settings) -> None:
     """Keys written into the file must not be there for every user of this machine to read. Raises OSError."""
-    if not any(secret in text for secret in settings.secrets()) or os.name != "posix":
+    if not settings.written or os.name != "posix":
         return
     path = path.resolve()
     reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)

@@ -189,7 +189,7 @@ class Upstreams:
             self.stale += 1
 
         self._pools = {
-            name: Pool(timeouts, agent, each.concurrency, _trust(each.ca_file), stale)
+            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale)
             for name, each in providers.items()
         }
 
@@ -205,8 +205,8 @@ class Upstreams:
             await pool.aclose()
 
 
-def _trust(ca_file: str) -> ssl.SSLContext | bool:
-    """True: the certificates the system trusts. Verification cannot be turned off."""
+def trust(ca_file: str) -> ssl.SSLContext | bool:
+    """What `ssl=` takes. True: the certificates the system trusts. Verification cannot be turned off. Raises OSError."""
     if not ca_file:
         return True
     try:

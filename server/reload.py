@@ -14,6 +14,8 @@ from aiohttp import ClientSession, ClientTimeout
 
 from gateway.config import Settings
 
+from .ask import address
+
 _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
 
@@ -23,9 +25,7 @@ async def reload(settings: Settings) -> int:
 
     Raises OSError or ClientError when none is there, PermissionError when it belongs to someone else.
     """
-    server = settings.config.server
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
-    url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/healthz"
+    url = f"{address(settings.config.server)}/healthz"
     async with ClientSession(timeout=ClientTimeout(total=_PATIENCE)) as session:
         before = await _health(session, url)
         if "pid" not in before:

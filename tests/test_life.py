@@ -623,7 +623,11 @@ def test_files_with_keys_that_all_may_read_are_refused() -> None:
         assert run("--config", str(path), "check").returncode == 0
         path.write_text('providers: {openai: {api_key: "${OPENAI_API_KEY}"}}\n', encoding="utf-8")
         path.chmod(0o644)
-        assert run("--config", str(path), "check", env={"OPENAI_API_KEY": "sk-x"}).returncode == 0
+        for key in ("sk-x", "providers"):  # a word that stands in the file, too, is not why
+            assert run("--config", str(path), "check", env={"OPENAI_API_KEY": key}).returncode == 0
+        path.write_text("keys: [{name: me, key: a-literal-canary}]\n", encoding="utf-8")
+        path.chmod(0o644)
+        assert run("--config", str(path), "check").returncode == 1
 
 
 def test_keys_come_from_credentials_of_the_unit() -> None:

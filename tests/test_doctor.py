@@ -1,0 +1,119 @@
+"""`python modelserver.py doctor`: a line for everything an answer needs, and exit code 1 where one of them is missing."""
+
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from asking import delta
+from conftest import LAPTOP
+from process import Process, config, run
+from scripted import CLOSE, Script, Upstream, answer, sse, stream
+
+START = sse(delta("Once "), done=False)
+
+
+def closed() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def lines(said: str) -> dict[str, tuple[str, str]]:
+    """What was looked at → mark, and what was found."""
+    rows = re.findall(r"^(\w+) +(\S.*?)  +(\S.*)$", said, re.MULTILINE)
+    return {what: (mark, found) for mark, what, found in rows}
+
+
+def test_all_is_well(server: Process, upstream: Upstream) -> None:
+    text = config(upstream, more="").replace("models:", '  groq: {api_key: "${GROQ_API_KEY}"}\nmodels:', 1)
+    before = len(upstream.requests)
+    done = run("doctor", "--port", str(server.port), text=text)
+    found = lines(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found["1 providers"] == ("off", "groq (GROQ_API_KEY)")
+    assert found["echo"][0] == "ok" and found["echo"][1].startswith("answered: ")
+    assert found["up"][0] == "ok" and f"127.0.0.1:{upstream.port}: a connection without TLS in " in found["up"][1]
+    assert found["server"][0] == "ok" and f"{server.root}: version " in found["server"][1]
+    assert len(upstream.requests) == before, "a provider was sent something"
+
+
+def test_what_cannot_be_reached(upstream: Upstream) -> None:
+    port = closed()
+    text = config(upstream).replace(
+        "models:",
+        f"""  gone: {{host: vllm, base_url: "https://gone.invalid/v1"}}
+  refused: {{host: vllm, base_url: "http://127.0.0.1:{port}/v1"}}
+  plain: {{host: vllm, base_url: "https://127.0.0.1:{upstream.port}/v1"}}
+models:""",
+        1,
+    )
+    done = run("doctor", "--port", str(port), text=text)
+    found = lines(done.stdout)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert {name for name, (mark, _) in found.items() if mark == "FAIL"} == {"gone", "refused", "plain", "server"}
+    assert "gone.invalid:443: the name cannot be resolved" in found["gone"][1]
+    assert "nobody listens there: is it running?" in found["refused"][1]
+    assert "does not speak TLS" in found["plain"][1]
+    assert f"nothing answers at http://127.0.0.1:{port}" in found["server"][1]
+
+
+def test_a_certificate_nobody_vouches_for(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=tmp_path, capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("no openssl here")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with Upstream(ssl=context) as upstream:
+        url = f"https://localhost:{upstream.port}/v1"
+        text = f"""
+providers:
+  open: {{protocol: openai, base_url: "{url}"}}
+  own: {{protocol: openai, base_url: "{url}", ca_file: "{tmp_path}/cert.pem"}}
+"""
+        found = lines(run("doctor", "--port", str(closed()), text=text).stdout)
+    assert found["open"][0] == "FAIL" and "the certificate is not trusted (self-signed certificate)" in found["open"][1]
+    assert found["own"][0] == "ok" and "a trusted connection" in found["own"][1]
+
+
+@pytest.mark.parametrize(
+    ("script", "mark", "says"),
+    [
+        (stream(START + sse(delta(finish="stop"))), "ok", "answered: the first chunk after"),
+        ([*stream(START, end=False), 0.1, CLOSE], "FAIL", "The upstream closed the stream before"),
+        (answer({}, 401), "FAIL", "HTTP 502: The upstream refused this server's credentials"),
+    ],
+)
+def test_a_model_is_asked(
+    server: Process, upstream: Upstream, scripted: Callable[..., str], script: Script, mark: str, says: str
+) -> None:
+    name = scripted(script)
+    done = run("doctor", "-m", f"up/{name}", "-m", "ehco", "--port", str(server.port), text=config(upstream))
+    found = lines(done.stdout)
+    assert done.returncode == 1  # for ehco
+    assert found[f"up/{name}"][0] == mark and found[f"up/{name}"][1].startswith(says)
+    assert found["ehco"][0] == "FAIL" and "did you mean 'echo'?" in found["ehco"][1]
+    assert found["echo"] == ("ok", "built in"), "only the models named are asked"
+    assert len(upstream.of(name)) == 1
+
+
+def test_a_server_with_keys(keyed: Process) -> None:
+    stranger = run("doctor", "--port", str(keyed.port), text=config())
+    assert stranger.returncode == 1 and "HTTP 401: Invalid API key" in stranger.stdout
+    friend = run("doctor", "--port", str(keyed.port), "-k", LAPTOP, text=config())
+    assert friend.returncode == 0 and LAPTOP not in friend.stdout
+
+
+def test_a_reload_that_failed_is_told(upstream: Upstream) -> None:
+    with Process(config(upstream)) as server:
+        server.config.write_text("server: [", encoding="utf-8")
+        assert run("reload", "--port", str(server.port), text=config()).returncode == 2
+        done = run("doctor", "--port", str(server.port), text=config())
+        assert done.returncode == 1 and "the last reload changed nothing: config.yaml:2: not valid YAML" in done.stdout
+        server.kill()
