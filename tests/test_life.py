@@ -570,12 +570,12 @@ def test_files_with_keys_that_all_may_read_are_refused() -> None:
         assert run("--config", str(path), "check").returncode == 0
         path.write_text('providers: {openai: {api_key: "${OPENAI_API_KEY}"}}\n', encoding="utf-8")
         path.chmod(0o644)
-        assert run("--config", str(path), "check", env={"OPENAI_API_KEY": "sk-x"}).returncode == 0
+        assert run("--config", str(path), "check", env={"OPENAI_API_KEY": "sk-canary"}).returncode == 0
 
 
 def test_keys_come_from_credentials_of_the_unit() -> None:
     with TemporaryDirectory() as folder:
-        Path(folder, "OPENAI_API_KEY").write_text("sk-from-a-file\n", encoding="utf-8")
+        Path(folder, "OPENAI_API_KEY").write_text("sk-canary-from-a-file\n", encoding="utf-8")
         done = run(
             "check",
             text='providers: {openai: {api_key: "${OPENAI_API_KEY}"}}',
@@ -588,14 +588,14 @@ def test_keys_come_from_credentials_of_the_unit() -> None:
 
 
 def test_metrics_are_for_this_machine_and_for_keys(upstream: Upstream) -> None:
-    more = 'keys: [{name: me, key: "a-good-key"}]'
+    more = 'keys: [{name: me, key: "a-good-canary"}]'
     with Process(config(upstream, more)) as server:
         for headers, status in (
             ({}, 200),
             ({"X-Forwarded-For": "192.0.2.1"}, 401),
             ({"Origin": "https://evil.example"}, 401),
             ({"Host": "evil.example"}, 401),
-            ({"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer a-good-key"}, 200),
+            ({"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer a-good-canary"}, 200),
         ):
             with httpx.Client(trust_env=False, verify=PLAIN, headers=headers) as http:
                 assert http.get(f"{server.root}/metrics").status_code == status, headers
@@ -631,9 +631,9 @@ def test_every_answer_has_its_headers(upstream: Upstream) -> None:
             assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store" and headers["x-request-id"]
         with dial(server) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key: sk-in-a-broken\x00header\r\n\r\n")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key: sk-canary-in-a-broken\x00header\r\n\r\n")
             said = b"".join(iter(lambda: client.recv(65536), b""))
-        assert said.startswith(b"HTTP/1.") and b" 400 " in said[:14] and b"sk-in" not in said
+        assert said.startswith(b"HTTP/1.") and b" 400 " in said[:14] and b"canary" not in said
         assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
 
 
