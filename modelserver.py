@@ -22,7 +22,7 @@ from math import ceil
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from gateway import cards, embeddings, legacy, requests
@@ -374,6 +374,7 @@ async def read_body(request: web.Request) -> bytes:
                 raise too_large(limit)
             run.hold(len(body))
             return body
+        await welcome(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
@@ -388,6 +389,17 @@ async def read_body(request: web.Request) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def expects(request: web.Request) -> None:
+    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+
+
+async def welcome(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 def too_large(limit: int) -> TooLarge:
@@ -546,7 +558,10 @@ def routes() -> list[web.RouteDef]:
                 web.get(f"{prefix}/dashboard/billing/usage{end}", billed),
             ]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
-    return [*table, web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+    table += [web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+    for route in table:
+        route.kwargs["expect_handler"] = expects
+    return table
 
 
 @web.middleware
@@ -567,6 +582,10 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(failure, request)
     except ConnectionError:  # the client left while something was being sent to it
         return web.Response(status=status)  # which nobody hears
+    except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
+        refused = NotFound("The target of this request is not a path.", code="unknown_url")
+        status, record.code = refused.status, "unknown_url"
+        return refusal(refused, request)
     except Exception:
         status, record.code = 500, "internal_error"
         return refusal(fault(record), request)
@@ -609,6 +628,8 @@ def refusal(failure: Failure, request: web.Request) -> web.Response:
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
+    if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
+        return
     headers = response.headers
     headers["x-request-id"] = request[RECORD].id
     headers.setdefault("Cache-Control", "no-store")
@@ -620,7 +641,8 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request[LIVE].settings))
-    if request.app[HOUSE].admission.draining:
+    # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
+    if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
 
 
