@@ -644,6 +644,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
     if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
+        headers["Connection"] = "close"  # which aiohttp has decided by now
 
 
 def build(settings: Settings, log: logs.Log) -> web.Application:

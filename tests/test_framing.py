@@ -373,6 +373,8 @@ def test_framing(server: Process, name: str) -> None:
         body = rest.partition(b"HTTP/1.1 ")[0]
         assert json.loads(body)["error"].keys() == {"message", "type", "param", "code"}
         assert b"application/json" in top and b"X-Injected" not in top
+    if case.closes and b"HTTP/1.1 2" in top:
+        assert b"\r\nConnection: close" in top, "a client that keeps the connection would lose its next request"
     if case.closes and case.status >= "400":
         assert b"zebra" not in said.lower() and b"Traceback" not in said
     with dial(server) as client:
