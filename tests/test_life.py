@@ -78,7 +78,8 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
             until(lambda: "stopping" in server.out)
             idle.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # in the grace for requests under way
             said = idle.recv(4096)
-            assert b"503 Service" in said and b"Connection: close" in said  # or a pool would take it for its next request
+            assert b"503 Service" in said
+            assert b"Connection: close" in said  # or a pool would take it for its next request
             assert quiet.recv(1) == b"" and crowd.running()  # closed while the streams go on
         with pytest.raises(ConnectionRefusedError):
             dial(server)
