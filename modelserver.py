@@ -10,7 +10,6 @@ providers/; imports point inward: modelserver → server → gateway → provide
 """
 
 import asyncio
-import os
 import random
 import re
 import sys
@@ -18,44 +17,37 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import lru_cache, partial
-from math import ceil
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import cards, embeddings, legacy, requests
-from gateway.config import Caller, Settings
-from gateway.keeper import Keeper, Watcher
+from gateway import embeddings, legacy, requests
+from gateway.config import Settings
+from gateway.keeper import Keeper
 from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound, TooLarge, TooSlow
-from server import access, house, inspector, logs, page, reports, upstream
+from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
+from server import access, desk, house, inspector, logs, page, upstream
 from server import embeddings as vectors
-from server.admission import Run
 from server.drain import Kept
+from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, inside, read_body
 from server.fetch import inline
-from server.house import House
+from server.frames import Frames, envelope, hide
 from server.http import Upstreams
-from server.metrics import CONTENT_TYPE, exposition
+from server.refusals import JSON, failure_of, fault, refusal, told
 from server.upstream import Exchange
 
 VERSION: Final = "0.1.0"
 
 KEEPER = web.AppKey("KEEPER", Keeper)
-HOUSE = web.AppKey("HOUSE", House)  # what lives as long as the process
-# Of a request: what the log will say, the configuration it began with (server.live.Live), its place among the others.
-RECORD: Final = "record"
-LIVE: Final = "live"
-RUN: Final = "run"
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
-JSON: Final = {"Content-Type": "application/json"}
 DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -69,34 +61,6 @@ async def chat(request: web.Request) -> web.StreamResponse:
         record.stream = ask.body.get("stream") is True
         targets = await admitted(request, caller, ask.body, len(data))
         return await (stream if record.stream else whole)(request, ask, targets)
-
-
-def inside(request: web.Request) -> Run:
-    """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
-    server: Server = request[LIVE].settings.config.server
-    run = request.app[HOUSE].admission.enter(server.timeouts.total)
-    request[RUN] = run
-    return run
-
-
-async def admitted(request: web.Request, caller: Caller, body: Json, size: int) -> list[Target]:
-    """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
-    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
-    """
-    record: logs.Record = request[RECORD]
-    record.model = body["model"]
-    targets = request[LIVE].settings.routes.find(record.model, caller.models)
-    await request[RUN].turn()
-    # What is opened here is closed by the door, whatever the end.
-    return await request.app[HOUSE].books.open(record, caller, body, size, targets)
-
-
-def identify(request: web.Request) -> Caller:
-    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
-    caller = access.authenticate(request, request[LIVE].settings)
-    record: logs.Record = request[RECORD]
-    record.key, record.limits = caller.name, caller.limits
-    return caller
 
 
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -280,61 +244,6 @@ def says_something(chunk: Json) -> bool:
     return False
 
 
-class Frames:
-    """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
-
-    def __init__(self, ask: requests.Ask, envelope: Json, record: logs.Record) -> None:
-        self._legacy, self._envelope, self._entry = ask.legacy, envelope, record.entry
-        self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
-        self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
-        self.hides = False  # reasoning is not shown
-
-    def of(self, batch: list[Json]) -> bytearray:
-        """One write's worth of frames; empty when the client is to hear of none of the chunks."""
-        data = bytearray()
-        for chunk in batch:
-            self._entry.saw(chunk)
-            if "usage" in chunk:
-                self._entry.usage = chunk["usage"]
-                if not self._usage:
-                    continue
-            elif self._usage:
-                chunk["usage"] = None
-            if self.watcher is not None:
-                self.watcher.see(chunk)
-            if self.hides:
-                emptied = [hide(choice["delta"]) for choice in chunk["choices"]]
-                if emptied and all(emptied):
-                    continue
-            if self._legacy:
-                chunk = legacy.chunk(chunk)
-            chunk.update(self._envelope)
-            wire.frame_into(data, chunk)
-        return one_line(data)
-
-
-def hide(message: Json) -> bool:
-    """Take the reasoning out of a message or a delta; returns whether that was all there was."""
-    was = bool(message)
-    for name in ("reasoning_content", "reasoning_details", "reasoning_items", "thinking_blocks"):
-        message.pop(name, None)
-    return was and not message
-
-
-def one_line(data: bytearray) -> bytearray:
-    """Escape the three characters that some clients take for line ends inside an event: NEL, LS and PS."""
-    if b"\xe2\x80" in data or b"\xc2\x85" in data:
-        for char in ("\u0085", "\u2028", "\u2029"):
-            data = data.replace(char.encode(), f"\\u{ord(char):04x}".encode())
-    return data
-
-
-def envelope(kind: str, record: logs.Record) -> Json:
-    """What every answer of ours carries. The id is not the upstream's: it may change in mid-stream, and fallback exists."""
-    ident = f"chatcmpl-{random.getrandbits(128):032x}"
-    return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}
-
-
 def name_of(to: Upstream) -> str:
     return f"{to.name}/{to.model}"
 
@@ -353,57 +262,6 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 def in_header(name: str) -> str:
     """A name as a header value: model ids may be a client's invention."""
     return quote(name[:200], safe="/:@.,+~!$&'()*;= -_")
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest, Overloaded."""
-    server: Server = request[LIVE].settings.config.server
-    run: Run = request[RUN]
-    limit = server.max_body
-    expected = request.content_length or 0
-    if expected > limit:
-        raise too_large(limit)
-    run.hold(expected)
-    content = request.content
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        if content.is_eof():  # a small body came together with its head: no timer is needed
-            body = content.read_nowait()
-            if len(body) > limit:
-                raise too_large(limit)
-            run.hold(len(body))
-            return body
-        await welcome(request)
-        async with asyncio.timeout(server.timeouts.request_body):
-            while piece := await content.readany():
-                size += len(piece)
-                if size > limit:
-                    raise too_large(limit)
-                run.hold(size)
-                pieces.append(piece)
-    except TimeoutError:
-        raise TooSlow(
-            f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
-        ) from None
-    except web.RequestPayloadError:
-        raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def expects(request: web.Request) -> None:
-    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
-
-
-async def welcome(request: web.Request) -> None:
-    """Tell a client that waits for it to send its body."""
-    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer has not begun
-
-
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
 
 
 async def embed(request: web.Request) -> web.Response:
@@ -426,97 +284,6 @@ async def embed(request: web.Request) -> web.Response:
     return web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)})
 
 
-async def models(request: web.Request) -> web.Response:
-    """GET /v1/models: what the caller may use now."""
-    caller = identify(request)
-    public = request[LIVE].settings.routes.public(caller.models)
-    data = [model_card(name, targets) for name, targets in public.items()]
-    return web.json_response({"object": "list", "data": data})
-
-
-async def model(request: web.Request) -> web.Response:
-    """GET /v1/models/{id}; the id may hold slashes."""
-    caller = identify(request)
-    name = request.match_info["id"].rstrip("/")
-    return web.json_response(model_card(name, request[LIVE].settings.routes.find(name, caller.models)))
-
-
-def model_card(name: str, targets: list[Target]) -> Json:
-    """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
-    return {
-        "id": name,
-        "object": "model",
-        "created": BORN,
-        "owned_by": targets[0].to.name,
-        "name": name,
-        "supported_endpoint_types": ["openai"],
-        **cards.described(targets[0].to),
-    }
-
-
-async def usage(request: web.Request) -> web.Response:
-    """GET /v1/usage: what the caller has used; what all have, for an admin key."""
-    caller = identify(request)
-    return await reports.usage(request.app[HOUSE].books, caller, request.query)
-
-
-async def subscription(request: web.Request) -> web.Response:
-    """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
-    return web.json_response(reports.subscription(identify(request)))
-
-
-async def billed(request: web.Request) -> web.Response:
-    """GET /dashboard/billing/usage: what was spent of it."""
-    caller = identify(request)
-    return web.json_response(await reports.billed(request.app[HOUSE].books, caller, request.query))
-
-
-BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
-
-
-async def preflight(request: web.Request) -> web.Response:
-    """OPTIONS anywhere: a browser asks before it calls. The headers are added to every response alike."""
-    return web.Response(status=204)
-
-
-async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz: the process is alive; what does not work as it should, if anything.
-
-    Programs on this machine also hear which process, for `reload`.
-    """
-    body: Json = {"status": "ok", "version": VERSION}
-    if trouble := request.app[HOUSE].books.trouble():
-        body["trouble"] = trouble
-    if access.is_here(request):
-        lives = request.app[HOUSE].lives
-        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
-    return web.json_response(body)
-
-
-async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
-    ready = request.app[HOUSE].admission.ready
-    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
-
-
-async def metrics(request: web.Request) -> web.Response:
-    """GET /metrics, for programs on this machine and for callers with a key."""
-    if not access.is_here(request):
-        access.authenticate(request, request[LIVE].settings)
-    return web.Response(body=exposition(request.app[HOUSE]), headers={"Content-Type": CONTENT_TYPE})
-
-
-async def home(request: web.Request) -> web.Response:
-    """GET /: the page."""
-    app = request.app
-    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), inspector.RECORDER in app)
-
-
-def admin(request: web.Request) -> None:
-    """For what shows everybody's doings. Raises unless the caller is an administrator."""
-    access.administrator(request, request[LIVE].settings)
-
-
 async def nothing(request: web.Request) -> web.Response:
     """Any path that is not served."""
     known = [method for method in ("GET", "POST") if await served(request, method)]
@@ -534,31 +301,32 @@ async def served(request: web.Request, method: str) -> bool:
     return match.handler is not nothing
 
 
-PUBLIC: Final = (home, page.asset, healthz, readyz, preflight, nothing)  # the only handlers that answer without a key
+# The only handlers that answer without a key.
+PUBLIC: Final = (desk.home, page.asset, desk.healthz, desk.readyz, desk.preflight, nothing)
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
     table = [
-        web.get("/", home),
+        web.get("/", desk.home),
         web.get("/web/{name}", page.asset),
-        web.get("/healthz", healthz),
-        web.get("/readyz", readyz),
-        web.get("/metrics", metrics),
-        *inspector.routes(admin),
+        web.get("/healthz", desk.healthz),
+        web.get("/readyz", desk.readyz),
+        web.get("/metrics", desk.metrics),
+        *inspector.routes(desk.admin),
     ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat),
                 web.post(f"{prefix}/embeddings{end}", embed),
-                web.get(f"{prefix}/models{end}", models),
-                web.get(f"{prefix}/usage{end}", usage),
-                web.get(f"{prefix}/dashboard/billing/subscription{end}", subscription),
-                web.get(f"{prefix}/dashboard/billing/usage{end}", billed),
+                web.get(f"{prefix}/models{end}", desk.models),
+                web.get(f"{prefix}/usage{end}", desk.usage),
+                web.get(f"{prefix}/dashboard/billing/subscription{end}", desk.subscription),
+                web.get(f"{prefix}/dashboard/billing/usage{end}", desk.billed),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", model))
-    table += [web.options("/{path:(?s:.*)}", preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", desk.model))
+    table += [web.options("/{path:(?s:.*)}", desk.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
     for route in table:
         route.kwargs["expect_handler"] = expects
     return table
@@ -594,38 +362,6 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         rooms.log.request(record, request.method, request.path, status, time.monotonic())
 
 
-def failure_of(error: BaseException, request: web.Request) -> Failure:
-    """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
-    if isinstance(error, Failure | asyncio.CancelledError):
-        run: Run = request[RUN]
-        return run.failure(error)
-    return fault(request[RECORD])
-
-
-def fault(record: logs.Record) -> Failure:
-    """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
-    logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
-    return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
-
-
-def told(failure: Failure, request: web.Request) -> Json:
-    """A failure as the client hears of it: an upstream's words may hold our key, or its own address."""
-    body = failure.body()
-    scrub = request[LIVE].scrub
-    body["error"] = {name: scrub(value) if isinstance(value, str) else value for name, value in body["error"].items()}
-    return body
-
-
-def refusal(failure: Failure, request: web.Request) -> web.Response:
-    """A failure as an HTTP answer."""
-    headers = {}
-    if failure.retry_after is not None:
-        headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
-    if failure.again is not None:
-        headers["x-should-retry"] = "true" if failure.again else "false"
-    return web.Response(status=failure.status, body=wire.encode(told(failure, request)), headers={**JSON, **headers})
-
-
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
     if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
@@ -651,7 +387,7 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
     """The application, with its first configuration."""
 
     async def furnish(app: web.Application) -> AsyncIterator[None]:
-        app[HOUSE] = await house.opened(settings, log, f"modelserver/{VERSION}")
+        app[HOUSE] = await house.opened(settings, log, VERSION)
         yield
         await app[HOUSE].aclose()
 
@@ -667,4 +403,4 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
 if __name__ == "__main__":
     from server.cli import main
 
-    sys.exit(main(build, HOUSE, VERSION))
+    sys.exit(main(build, VERSION))

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from providers import PROVIDERS
 from providers.contract import Upstream
@@ -19,6 +21,7 @@ from providers.models import Models
 
 from .limits import Limits
 from .reader import ConfigError, Reader, guess
+from .requests import wrong_default
 from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route, State
 from .scrub import Scrubber
@@ -85,6 +88,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
+    _check_defaults(config.defaults, "defaults", reader)
     state = _state(config, reader)
     if config.server.at_once.bytes < config.server.max_body:
         reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
@@ -186,6 +190,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
             continue
         if not api_keys and row.key_variable:
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
+        _check_options(given.options, row.protocol, f"{path}.options", reader)
         base_url = (given.base_url or row.base_url).rstrip("/")
         if row.remote and _check_url(base_url, f"{path}.base_url", reader):
             _check_insecure(base_url, given, path, reader)
@@ -267,6 +272,19 @@ def _check_row(row: Host, path: str, reader: Reader) -> None:
         reader.note(f"{path}.auth", 'expected a header with the placeholder {key}, such as "api-key: {key}"')
 
 
+def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader: Reader) -> None:
+    known = PROVIDERS[protocol].options
+    for name, value in options.items():
+        if name not in known:
+            named = f"; known are {', '.join(known)}"
+            reader.note(f"{path}.{name}", f"unknown option of protocol {protocol}{guess(name, known) or named}")
+            continue
+        try:
+            msgspec.convert(value, known[name])
+        except msgspec.ValidationError as error:
+            reader.note(f"{path}.{name}", str(error).replace("`", "'"))
+
+
 def _check_url(url: str, path: str, reader: Reader) -> bool:
     """Whether this is a URL at all."""
     try:
@@ -308,6 +326,8 @@ def _check_models(config: Config, reader: Reader) -> None:
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
+        if isinstance(entry, Route):
+            _check_defaults(entry.defaults, f"{path}.defaults", reader)
         for i, target in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
@@ -319,6 +339,12 @@ def _check_models(config: Config, reader: Reader) -> None:
                 reader.note(path, f"the target '{target}' has a '*' but the public name has none")
         if public.count("*") > 1:
             reader.note(path, "only one '*' is possible in a public name")
+
+
+def _check_defaults(defaults: Mapping[str, Any], path: str, reader: Reader) -> None:
+    for name, value in defaults.items():
+        if wrong := wrong_default(name, value):
+            reader.note(f"{path}.{name}", wrong)
 
 
 def _where(path: str, entry: str | tuple[str, ...] | Route, i: int, target: str, reader: Reader) -> str:

@@ -97,6 +97,7 @@ class Account:
         self.spent = 0
         self.period = ""
         self._ends = -1.0
+        self._before: set[str] = set()  # periods of another kind, whose running requests this one has taken over
         self._requests, self._tokens = Window(), Window()
         self.running = self.reserved_tokens = self.reserved_cost = 0
 
@@ -135,7 +136,7 @@ class Account:
         if self.limits.tpm:
             self._tokens.sum(at)
             self._tokens.add(tokens, at)
-        if reservation.period == self.period:  # else its budget is a past one's
+        if reservation.period == self.period or reservation.period in self._before:  # else its budget is a past one's
             self.reserved_cost -= reservation.cost
             self.spent += cost
 
@@ -147,7 +148,8 @@ class Account:
         if fresh.period == self.period:
             self.spent = max(self.spent, fresh.spent)
         else:
-            self.period, self._ends, self.spent, self.reserved_cost = fresh.period, fresh._ends, fresh.spent, 0
+            self._before = (self._before | {self.period}) - {fresh.period}
+            self.period, self._ends, self.spent = fresh.period, fresh._ends, fresh.spent
 
     def roll(self, wall: float) -> None:
         """Begin a new period when its time has come. A clock that is set back does not bring an old one back."""
@@ -155,6 +157,7 @@ class Account:
             return
         self.period, self._ends = period_at(self.limits.period, wall)
         self.spent = self.reserved_cost = 0
+        self._before = set()
 
     def standing(self, at: float) -> Standing:
         """What the next request may use."""

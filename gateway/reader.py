@@ -17,14 +17,14 @@ import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .schema import PartOf, Room, Section, Size
+from .schema import Memory, PartOf, Room, Section, Size
 
 T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZES: Final = (Size, Room)
+_SIZES: Final = (Size, Room, Memory)
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULL: Final = "tag:yaml.org,2002:null"
 _NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}

@@ -5,6 +5,7 @@ tool_choice without tools), so that providers only see one form. Legacy function
 on the way out (gateway/legacy.py). Fields it does not know are left alone: the upstream may know them.
 """
 
+import difflib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -271,6 +272,30 @@ _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
     "functions": legacy.check_functions,
     "function_call": legacy.check_function_call,
 }
+
+
+_CLIENTS_OWN: Final = frozenset({"model", "messages", "stream", "stream_options", "functions", "function_call"})
+
+
+def wrong_default(name: str, value: Any) -> str:
+    """What is wrong with a parameter that config.yaml adds to requests (`defaults`); "" if nothing is.
+
+    It is held to what a client's would be. A name that is not known may be the upstream's own, unless it is nearly one
+    that is.
+    """
+    if name in _CLIENTS_OWN:
+        return "has no default: only the client can say it"
+    if value is None:
+        return ""
+    check = _CHECKS.get(name)
+    if check is None:
+        close = difflib.get_close_matches(name, _CHECKS, 1, 0.85)
+        return f"unknown parameter; did you mean '{close[0]}'?" if close else ""
+    try:
+        check(value, name)
+    except BadRequest as error:
+        return error.message
+    return ""
 
 
 _WHOLE: Final = frozenset({"n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed"})

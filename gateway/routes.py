@@ -104,6 +104,9 @@ class Routes:
     def _targets(self, public: str, route: Route, matched: str) -> list[Target]:
         """matched: what the public name's `*` stands for."""
         defaults = {**self._defaults, **route.defaults}
+        defaults = {
+            name: value for name, value in defaults.items() if value is not None
+        }  # a model's null takes one away
         targets = []
         for target in route.targets:
             name, _, model = target.partition("/")

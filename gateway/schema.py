@@ -27,6 +27,7 @@ class PartOf:
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
 Room = Annotated[int, Meta(ge=1024, le=2**40)]
+Memory = Annotated[int, Meta(ge=0, le=2**40)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
 Places = Annotated[int, Meta(ge=1, le=100_000)]
@@ -64,6 +65,9 @@ class Bounds(Section, frozen=True):
     waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
     wait: Seconds = 10.0  # for a turn
     bytes: Room = 256 * 2**20  # of request bodies
+    # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
+    memory: Memory = 0
+    lag: Seconds = 0.5  # by which the event loop comes late, again and again
 
 
 class Cooldown(Section, frozen=True):
@@ -89,6 +93,7 @@ class Server(Section, frozen=True):
         str, ...
     ] = ()  # names by which the server may be called; none: any with keys, loopback without
     drain: Seconds = 60.0  # how long running answers may take to finish when the server stops
+    watch: bool = False  # read this file again when it has changed; without it on SIGHUP and `reload` alone
     fetch_images: bool = True  # fetch image URLs for models whose provider does not
     log: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON lines elsewhere
 

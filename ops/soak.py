@@ -160,6 +160,15 @@ async def answering(port: int) -> None:
     raise AssertionError("the server did not start")
 
 
+async def lag(port: int) -> float:
+    """The latest, in seconds, that the server's event loop ever was."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    found = re.search(rb"^modelserver_loop_lag_max_seconds (\S+)", await reader.read(-1), re.MULTILINE)
+    writer.close()
+    return float(found[1]) if found else -1.0
+
+
 def resident(pid: int) -> int:
     """KiB."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
@@ -227,6 +236,7 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
             watching = asyncio.create_task(watch(server, until, warm))
             await asyncio.gather(*(client(server, seen, until) for _ in range(streams)))
             points = await watching
+            late = await lag(port)
             left = await settled(server, before, upstream, patience)
             code = server.stop()
         log.seek(0)
@@ -242,6 +252,7 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
         "ends": dict(seen.ends),
         "resident_mib": [round(points[0][1] / 1024, 1), round(points[-1][1] / 1024, 1)] if points else [],
         "slope_kib_per_minute": round(slope(points) * 60, 1),
+        "loop_lag_max": round(late, 3),
         "sockets_left": left,
         "exit_code": code,
         "wrong": seen.wrong[:20],

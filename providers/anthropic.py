@@ -6,7 +6,9 @@ misread is refused; what a model takes is data (Upstream.facts).
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from . import wire
 from .anthropic_messages import history
@@ -115,6 +117,11 @@ def error(status: int, body: bytes) -> Failure:
 
 
 continuation = no_continuation
+# web_search: clients may ask for it (it costs extra); headers: sent with every call, such as anthropic-beta.
+options: Final = {
+    "web_search": bool,
+    "headers": dict[Annotated[str, Meta(pattern=r"^[\w!#$%&'*+.^`|~-]+$")], Annotated[str, Meta(pattern=r"^[ -~]*$")]],
+}
 
 
 def fetches(url: str, to: Upstream) -> bool:

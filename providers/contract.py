@@ -71,6 +71,10 @@ class Provider(Protocol):
     """A module of pure functions that speaks one protocol."""
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """The settings a provider of config.yaml may have under `options`, each with its type."""
+
+    @property
     def request(self) -> Callable[[Json, Upstream], Call]:
         """OpenAI chat request (validated by gateway.requests) → upstream call. Never mutates the request.
 

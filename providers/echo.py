@@ -10,7 +10,9 @@ The answer is played as if it came over a socket (contract.Reply), through the s
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from . import instances, media, wire
 from . import openai as _openai
@@ -137,6 +139,7 @@ def stream(call: Call, to: Upstream) -> Translator:
 
 
 continuation = no_continuation
+options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 
 
 def fetches(url: str, to: Upstream) -> bool:

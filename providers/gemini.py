@@ -18,7 +18,9 @@ from .gemini_errors import error, failure
 from .gemini_request import State, request
 from .sse import DONE
 
-__all__ = ["continuation", "error", "fetches", "request", "stream"]
+__all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
+
+options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
 
 _FINISH: Final = {
     "STOP": "stop",

@@ -8,7 +8,7 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 - an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
 """
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from . import responses
 from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, usage_of, whole_message
@@ -34,9 +34,10 @@ def request(body: Json, to: Upstream) -> Call:
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
 
 
-__all__ = ["continuation", "error", "fetches", "request", "stream"]
+__all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
 
 continuation = no_continuation
+options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
 
 
 def fetches(url: str, to: Upstream) -> bool:

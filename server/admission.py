@@ -1,6 +1,8 @@
 """Who is inside: a bound on requests and on their bytes, a queue with a deadline, and the way out for all at once.
 
 What does not fit is refused at once, with 503 and Retry-After: a server that takes everything answers nothing in time.
+The same holds while the process is under strain: its memory nears the limit, or its loop keeps coming late. One request at
+a time is let in even then: memory that the system is never given back must not close the server for good.
 A request that must end (its total time is over, the server stops) is cancelled with a failure for its client, so that its
 upstream call is closed by the same path as when a client leaves.
 """
@@ -13,6 +15,7 @@ from gateway.schema import Bounds
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."
+_LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
 
 class Run:
@@ -52,7 +55,7 @@ class Run:
             return
         admission = self._admission
         if admission.bytes + more > admission.bounds.bytes:
-            raise admission.full()
+            raise admission.full("bytes")
         admission.bytes += more
         self._bytes = size
 
@@ -64,14 +67,14 @@ class Run:
             self._turn = True
             return
         if len(admission.waiting) >= admission.bounds.waiting:
-            raise admission.full()
+            raise admission.full("requests")
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         admission.waiting.append((self, ready))
         try:
             async with asyncio.timeout(admission.bounds.wait):
                 await ready
         except TimeoutError:
-            raise admission.full() from None
+            raise admission.full("requests") from None
         finally:
             if not self._turn:
                 admission.waiting.remove((self, ready))
@@ -99,20 +102,28 @@ class Run:
 
 
 class Admission:
-    """runs: all requests inside; busy: those being answered; bytes: of their bodies; refused: so far, for want of room."""
+    """runs: all requests inside; busy: those being answered; bytes: of their bodies.
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
+    refused: so far, by what there was too much of; memory: bytes from which on it is too much, 0: no bound;
+    strain: what there is too much of now, "memory", "lag" or "".
+    """
+
+    def __init__(self, bounds: Bounds, memory: int = 0) -> None:
+        self.bounds, self.memory = bounds, memory
+        self.strain = ""
+        self._late = 0  # beats in a row
         self.runs: set[Run] = set()
         self.busy = 0
         self.bytes = 0
-        self.refused = 0
+        self.refused = dict.fromkeys(("requests", "bytes", "memory", "lag"), 0)
         self.waiting: deque[tuple[Run, asyncio.Future[None]]] = deque()
         self.empty: asyncio.Event | None = None  # set once the last has left, where somebody waits for that
         self.draining = False
 
     def enter(self, total: float) -> Run:
-        """A request has come in and may take `total` seconds."""
+        """A request has come in and may take `total` seconds. Raises Overloaded while the process is under strain."""
+        if self.strain and self.busy:
+            raise self.full(self.strain)
         task = asyncio.current_task()
         assert task is not None
         return Run(self, task, task.get_loop().time() + total)
@@ -120,10 +131,18 @@ class Admission:
     @property
     def ready(self) -> bool:
         """Whether a new request would be answered without a wait."""
-        return not self.draining and self.busy < self.bounds.requests
+        return not self.draining and self.busy < (1 if self.strain else self.bounds.requests)
 
-    def full(self) -> Overloaded:
-        self.refused += 1
+    def feel(self, late: float, resident: int) -> None:
+        """What the last beat showed. late: seconds by which the loop came too late; resident: bytes of memory in use."""
+        self._late = self._late + 1 if late > self.bounds.lag else 0
+        if self.memory and resident > self.memory:
+            self.strain = "memory"
+        else:
+            self.strain = "lag" if self._late >= _LATE else ""
+
+    def full(self, what: str) -> Overloaded:
+        self.refused[what] += 1
         return Overloaded(_BUSY, retry_after=1)
 
     def pass_on(self) -> None:

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
-import gc
 import hashlib
 import json
 import os
@@ -16,28 +14,27 @@ from pathlib import Path
 from textwrap import wrap
 
 import msgspec
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import ClientError, web
 
 from gateway.config import ConfigError, Settings, load
 from gateway.schema import Server
 
-from . import logs
+from . import logs, memory
 from .access import is_loopback
 from .ask import ask
-from .house import House
+from .entry import HOUSE
 from .listener import listen
 from .reload import reload
 from .serve import run, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_CONFIG = 2  # exit code
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppKey[House], version: str) -> int:
+def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -> int:
     """Run the command that sys.argv names; returns the exit code.
 
-    build: makes the application; house: where it keeps what lives as long as the process.
+    build: makes the application.
     """
     arguments = _parser(version).parse_args()
     try:
@@ -53,7 +50,7 @@ def main(build: Callable[[Settings, logs.Log], web.Application], house: web.AppK
         if arguments.command == "ask":
             return asyncio.run(ask(settings, arguments.question, arguments.model, arguments.key))
         _refuse_open_door(settings)
-        return _serve(build, house, settings, arguments, version)
+        return _serve(build, settings, arguments, version)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
@@ -160,7 +157,6 @@ def _refuse_open_door(settings: Settings) -> None:
 
 def _serve(
     build: Callable[[Settings, logs.Log], web.Application],
-    house: web.AppKey[House],
     settings: Settings,
     arguments: argparse.Namespace,
     version: str,
@@ -169,8 +165,8 @@ def _serve(
     server = settings.config.server
     sock = listen(server.host, server.port)
     log = logs.start(server.log, sys.stdout)
-    _calm_collector()
-    _keep_freed_memory()
+    memory.calm_collector()
+    memory.keep_freed()
     app = build(settings, log)
 
     def load() -> Settings:
@@ -181,32 +177,8 @@ def _serve(
     def ready(port: int) -> None:
         print(_banner(settings, version, port), flush=True)
 
-    run(serve(app, lambda: app[house], sock, load, ready), _loop(), log)
+    run(serve(app, lambda: app[HOUSE], sock, load, Path(arguments.config), ready), _loop(), log)
     return 0
-
-
-def _calm_collector() -> None:
-    """Keep the cycle collector from walking what start-up made, again and again: a tenth of the time of a small request.
-
-    Requests leave almost no cycles; what they leave is still collected, less often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep up to 64 MiB that was freed, instead of giving it back and faulting it in again.
-
-    A request with a 5 MB image then costs a third less. Only glibc has these settings (mallopt(3)); elsewhere nothing
-    happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
-    mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
 def _require_c_parser() -> None:
@@ -250,6 +222,3 @@ def _banner(settings: Settings, version: str, port: int) -> str:
     lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
     lines += [f"       -d '{body}'", ""]
     return "\n".join(lines)
-
-
-__all__ = ["ClientSession", "main"]

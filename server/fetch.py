@@ -28,6 +28,8 @@ from providers import Json
 from providers.errors import BadRequest, Failure
 from providers.media import Inline, is_data_uri, sniff
 
+from .resolver import Resolver
+
 Address = IPv4Address | IPv6Address
 AddrInfo = tuple[Any, ...]  # family, type, protocol, canonical name, socket address: as getaddrinfo gives them
 
@@ -35,6 +37,7 @@ MAX_BYTES: Final = 20 * 2**20  # of one image
 MAX_INLINED: Final = 64 * 2**20  # base64 characters of one request
 TIMEOUT: Final = 10.0  # seconds, redirects included
 REDIRECTS: Final = 3
+_LOOKUPS: Final = 32  # host names looked up at once: clients choose them, and one that hangs outlives its download
 MAX_URL: Final = 8192
 IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"})
 _HEADERS: Final = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "ModelServer"}
@@ -205,7 +208,7 @@ class Fetcher:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 ssl=self._tls,
-                resolver=self._resolver,
+                resolver=self._resolver or Resolver(_LOOKUPS),
                 use_dns_cache=False,
                 force_close=True,
                 socket_factory=self._guarded,

@@ -1,39 +1,67 @@
 """What lives as long as the process: the configuration at work, who is inside, the books, the pulse, the counters."""
 
 import time
+from typing import Final
 
 from gateway.config import Settings
 from gateway.metrics import Metrics
+from gateway.schema import Bounds
 
-from . import books, logs
+from . import books, logs, memory
 from .admission import Admission
 from .drain import Drains
 from .line import Pulse
 from .listener import Front
 from .live import Live, Lives, make
 
+_RELEASE: Final = 5.0  # seconds between two attempts to give memory back
+_QUIET: Final = 60.0  # seconds between two warnings about the same thing
+# What will not mend itself: the operator is told in the log, beside the lines of the requests it cost.
+_MATTERS: Final = {
+    "upstream_auth_error": "refuses this server's key",
+    "upstream_quota_exhausted": "says that the account's quota or credit is used up",
+    "upstream_tls": "has no certificate that is trusted here",
+    "upstream_dns": "has a host name that cannot be resolved",
+}
+
 
 class House:
-    """Built inside the running loop, with the first configuration. agent: the User-Agent for upstreams.
+    """Built inside the running loop, with the first configuration. version: of this server.
 
     Raises OSError for a certificate file of the configuration that cannot be used.
     """
 
-    def __init__(self, settings: Settings, log: logs.Log, agent: str, ledger: books.Books) -> None:
+    def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: books.Books) -> None:
         server = settings.config.server
-        self.log, self._agent = log, agent
-        self.lives = Lives(make(settings, agent))
+        self.log, self.version = log, version
+        self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
+        self.lives = Lives(make(settings, self._agent))
         log.scrub = self.lives.now.scrub
-        self.admission = Admission(server.at_once)
+        self.admission = Admission(server.at_once, _memory(server.at_once))
         self.books, self.drains = ledger, Drains()
         self.metrics = Metrics()
         self.pulse = Pulse(server)
-        self.pulse.each.append(self.admission.check)
+        self.pulse.each.append(self._beat)
+        self._release_at = 0.0
+        self._quiet_until: dict[tuple[str, str], float] = {}  # provider, code
         self.front: Front | None = None
         self.now = time.monotonic
 
+    def _beat(self, now: float) -> None:
+        """now: loop time."""
+        admission = self.admission
+        admission.check(now)
+        resident = memory.resident() if admission.memory else 0
+        if resident > admission.memory and now >= self._release_at:
+            self._release_at = now + _RELEASE
+            memory.release()
+            resident = memory.resident()
+        admission.feel(self.pulse.late, resident)
+
     def use(self, settings: Settings) -> None:
         """Go by these settings from now on. Raises OSError; then nothing has changed."""
+        bounds = settings.config.server.at_once
+        most = _memory(bounds)
         live = make(settings, self._agent)
         try:
             self.books.use(settings)
@@ -42,7 +70,7 @@ class House:
             raise
         self.lives.swap(live)
         self.log.scrub = live.scrub
-        self.admission.bounds = settings.config.server.at_once
+        self.admission.bounds, self.admission.memory = bounds, most
         self.pulse.set(settings.config.server)
 
     def ended(self, live: Live, record: logs.Record, status: int) -> None:
@@ -54,8 +82,18 @@ class House:
             if record.model:
                 self.metrics.seen(record, live.settings.routes.label(record.model), status)
             self.lives.leave(live)
+            if record.tried:
+                self._warn(record.tried)
 
         self.drains.after(record, settle)
+
+    def _warn(self, tried: list[tuple[str, str]]) -> None:
+        """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""
+        for target, code in tried:
+            provider = target.partition("/")[0]
+            if code in _MATTERS and self.now() >= self._quiet_until.get((provider, code), 0.0):
+                self._quiet_until[provider, code] = self.now() + _QUIET
+                logs.LOGGER.warning("provider %s %s (%s)", provider, _MATTERS[code], code)
 
     async def aclose(self) -> None:
         await self.drains.aclose()
@@ -64,11 +102,18 @@ class House:
         await self.books.aclose()
 
 
-async def opened(settings: Settings, log: logs.Log, agent: str) -> House:
+def _memory(bounds: Bounds) -> int:
+    """Bytes of memory from which on requests are refused; 0: no bound. Raises OSError where it could not be kept."""
+    if bounds.memory and not memory.resident():
+        raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
+    return bounds.memory or memory.allowed()
+
+
+async def opened(settings: Settings, log: logs.Log, version: str) -> House:
     """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
     ledger = await books.begin(settings)
     try:
-        return House(settings, log, agent, ledger)
+        return House(settings, log, version, ledger)
     except BaseException:
         await ledger.aclose()
         raise

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.helpers import _EXC_SENTINEL, set_exception
@@ -26,6 +27,9 @@ from gateway.schema import Provider, Timeouts
 from providers.contract import Reply
 from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed, UpstreamTimeout
 
+from .resolver import Resolver
+
+_LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
 
@@ -62,17 +66,30 @@ class _Handler(ResponseHandler):
 class Pool:
     """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
-    limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced.
+    limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced;
+    resolver: of host names, its own by default.
     """
 
     def __init__(
-        self, timeouts: Timeouts, agent: str, limit: int, tls: ssl.SSLContext | bool, stale: Callable[[], None]
+        self,
+        timeouts: Timeouts,
+        agent: str,
+        limit: int,
+        tls: ssl.SSLContext | bool,
+        stale: Callable[[], None],
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._timeouts = timeouts
         self._agent = agent
         self._limit = limit
         self._stale = stale
-        self._connector = TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15, ssl=tls)
+        self._connector = TCPConnector(
+            limit=0,
+            resolver=resolver or Resolver(_LOOKUPS, keep=_LOOKUPS),
+            ttl_dns_cache=60,
+            keepalive_timeout=15,
+            ssl=tls,
+        )
         self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}

@@ -2,6 +2,8 @@
 
 Each connection is an open file, and so is each call upstream. A server that runs out of them can neither accept nor call,
 and asyncio then writes a hundred tracebacks a second; so the bound on connections stays below what the system allows.
+At the bound, a new connection takes the place of the oldest on which no request is under way: who holds connections open
+without asking anything (slowloris, a pool grown too large) must not shut out who does ask.
 """
 
 import asyncio
@@ -105,12 +107,15 @@ class Handler(RequestHandler):
 
 
 class Front:
-    """Makes the protocol of each new connection: aiohttp's, or a refusal. refused: how many of these there were."""
+    """Makes the protocol of each new connection: aiohttp's, or a refusal.
+
+    refused: how many of these there were; replaced: idle connections that were closed for a new one.
+    """
 
     def __init__(self, server: web.Server, most: int) -> None:
         self._server, self._most = server, most
         self._loop = asyncio.get_running_loop()
-        self.refused = 0
+        self.refused = self.replaced = 0
 
     @property
     def open(self) -> int:
@@ -118,10 +123,24 @@ class Front:
         return len(self._server._connections)  # `connections` would copy them all
 
     def __call__(self) -> asyncio.BaseProtocol:
-        if self.open >= self._most:
+        if self.open >= self._most and not self._make_room():
             self.refused += 1
             return Refuse()
         return Handler(self._server, loop=self._loop, **self._server._kwargs)
+
+    def _make_room(self) -> bool:
+        """Close the oldest idle connection; returns whether there was one."""
+        for handler, transport in self._server._connections.items():  # the oldest first
+            if is_idle(handler) and not transport.is_closing():
+                transport.close()
+                self.replaced += 1
+                return True
+        return False
+
+
+def is_idle(handler: RequestHandler) -> bool:
+    """Whether no request is under way on a connection: none has arrived whole since the last was answered."""
+    return handler._current_request is None and not handler._messages
 
 
 def calm(now: Callable[[], float] = time.monotonic) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:

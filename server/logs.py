@@ -55,7 +55,7 @@ _Request = tuple[float, Record, str, str, int, float]  # the arguments of a requ
 
 
 class Log(logging.Handler):
-    """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full.
+    """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full, or were a flood.
 
     out: unbuffered. A buffer has a lock, and Python would wait for the thread that holds it before it ends.
     """
@@ -73,8 +73,15 @@ class Log(logging.Handler):
         self._thread.start()
 
     def request(self, record: Record, method: str, path: str, status: int, now: float) -> None:
-        """One line about a finished request. status: 499 when the client left; now: monotonic seconds."""
-        self._put((time.time(), record, method, path, status, now))
+        """One line about a finished request. status: 499 when the client left; now: monotonic seconds.
+
+        Of refusals to callers without a key, only so many a second: anyone can cause them.
+        """
+        at = time.time()
+        if status >= 400 and not record.key and self._is_flood(f"{status} {record.code}", int(at)):
+            self.dropped += 1
+            return
+        self._put((at, record, method, path, status, now))
 
     @staticmethod
     def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:

@@ -4,11 +4,11 @@ It is imported at the first scrape: most servers are never scraped, and it costs
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.metrics import Histogram
 
+from . import memory
 from .house import House
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class _Collector:
         yield _histogram("first_byte_seconds", "From a request to the first byte of its answer", metrics.first)
         yield _histogram("gap_seconds", "The longest gap in a stream", metrics.gap)
         yield _histogram("overhead_seconds", "Time to the first byte that was not the upstream's", metrics.overhead)
+        yield _counter(
+            "refused", "Requests refused for want of room", ("reason",), _single(self._house.admission.refused)
+        )
         for name, help_, value in self._counts():
             yield _counter(name, help_, (), {(): value})
         for name, help_, value in self._levels():
@@ -56,21 +59,26 @@ class _Collector:
 
     def _counts(self) -> list[tuple[str, str, float]]:
         house = self._house
-        metrics, lives, front = house.metrics, house.lives, house.front
+        metrics, lives, front, store = house.metrics, house.lives, house.front, house.books.store
         return [
             ("retries", "Second calls of the same target", metrics.retries),
             ("fallbacks", "Answers by another target than the first", metrics.fallbacks),
             ("cancelled", "Requests whose client left", metrics.cancelled),
-            ("refused", "Requests refused for want of room", house.admission.refused),
             ("connections_refused", "Connections beyond the bound", front.refused if front else 0),
+            (
+                "connections_replaced",
+                "Idle connections closed to make room for new ones",
+                front.replaced if front else 0,
+            ),
             ("stale_connections", "Pooled connections that were dead and replaced", lives.now.http.stale),
             ("config_reload_failed", "Reloads that changed nothing", lives.failed),
-            ("log_dropped", "Log lines dropped because nobody read them", house.log.dropped),
+            ("usage_dropped", "Rows of the books that memory had no room for", store.dropped if store else 0),
+            ("log_dropped", "Log lines dropped: nobody read them, or too many were alike", house.log.dropped),
         ]
 
     def _levels(self) -> list[tuple[str, str, float]]:
         house = self._house
-        admission, pulse, front = house.admission, house.pulse, house.front
+        admission, pulse, front, store = house.admission, house.pulse, house.front, house.books.store
         return [
             ("in_flight", "Requests being answered", admission.busy),
             ("waiting", "Requests waiting for their turn", len(admission.waiting)),
@@ -80,7 +88,10 @@ class _Collector:
             ("config_generation", "How many configurations there have been", house.lives.generation),
             ("loop_lag_seconds", "How late the event loop last was", pulse.late),
             ("loop_lag_max_seconds", "The latest the event loop ever was", pulse.latest),
-            ("resident_bytes", "Resident memory", _resident()),
+            ("resident_bytes", "Resident memory", memory.resident()),
+            ("resident_bytes_limit", "Resident memory from which on requests are refused; 0: none", admission.memory),
+            ("usage_waiting", "Rows of the books not yet written", store.waiting if store else 0),
+            ("usage_failing", "Whether the books cannot be written", int(store.failing) if store else 0),
         ]
 
 
@@ -119,11 +130,3 @@ def _histogram(name: str, help_: str, values: Mapping[str, Histogram] | Histogra
             buckets.append((bound, total))
         family.add_metric([] if one else [model], buckets, histogram.sum)
     return family
-
-
-def _resident() -> int:
-    """Bytes of memory in use; 0 where the system does not say (only Linux has this file)."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except (OSError, IndexError, ValueError):
-        return 0

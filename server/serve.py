@@ -2,7 +2,7 @@
 
 SIGTERM, SIGINT: not ready any more, nothing new is accepted, running answers may finish for server.drain seconds; what is
 left then ends with an error its client can tell from an answer. A second signal ends the wait.
-SIGHUP: the configuration is read again; a broken one changes nothing.
+SIGHUP, or with server.watch a file that has changed: the configuration is read again; a broken one changes nothing.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -55,12 +56,13 @@ async def serve(
     rooms: Callable[[], Rooms],
     sock: socket.socket,
     load: Callable[[], Settings],
+    path: Path,
     ready: Callable[[int], None],
 ) -> None:
     """Serve until a signal ends it.
 
     rooms: of the application, once it has started; load: reads the configuration again (ConfigError, OSError);
-    ready: told the port when requests are answered.
+    path: where it stands; ready: told the port when requests are answered.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(listener.calm())
@@ -82,6 +84,7 @@ async def serve(
         stop, reload = Stop(), Reload(house, load)
         _on_signals(loop, stop, reload)
         _keep_watchdog(house.pulse)
+        house.pulse.each.append(Watch(path, house, reload))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
         await stop.asked.wait()
@@ -141,7 +144,7 @@ def _close_idle(server: web.Server) -> None:
     """
     server.pre_shutdown()
     for handler, transport in list(server._connections.items()):
-        if handler._current_request is None:
+        if listener.is_idle(handler):
             transport.close()
 
 
@@ -208,6 +211,31 @@ class Reload:
                 LOGGER.warning("%s has changed: that needs a restart", name)
         if new.server.at_once.connections != old.server.at_once.connections:
             LOGGER.warning("server.at_once.connections has changed: that needs a restart")
+
+
+class Watch:
+    """Called a few times a second; calls `reload` once the file at `path` has changed, and has stopped changing."""
+
+    def __init__(self, path: Path, house: Rooms, reload: Callable[[], None]) -> None:
+        self._path, self._house, self._reload = path, house, reload
+        self._loaded = self._last = self._look()
+
+    def __call__(self, now: float) -> None:
+        if not self._house.lives.now.settings.config.server.watch:
+            return
+        seen, before = self._look(), self._last
+        self._last = seen
+        if seen == before and seen not in (self._loaded, None):
+            self._loaded = seen
+            self._reload()
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """What tells one state of the file from another; None while there is no such file: an editor may be replacing it."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def run(main: Awaitable[None], loop: asyncio.AbstractEventLoop, log: logs.Log) -> None:

@@ -57,6 +57,31 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "4: keys: expected a list ([a, b] or lines with '- ')",
         ],
     ),
+    "defaults no client could send": (
+        "defaults:\n  temprature: 0.7\n  temperature: hot\n  top_p: 2\n  stream: true\n  top_k: 40\n",
+        [
+            "2: defaults.temprature: unknown parameter; did you mean 'temperature'?",
+            "3: defaults.temperature: Invalid type for 'temperature': expected a decimal, but got a string instead.",
+            "4: defaults.top_p: Invalid 'top_p': decimal above maximum value. Expected a value <= 1, but got 2 instead.",
+            "5: defaults.stream: has no default: only the client can say it",
+        ],
+    ),
+    "defaults of a model": (
+        "providers: {echo: {}}\nmodels:\n  a:\n    targets: [echo]\n    defaults: {max_token: 5}\n",
+        ["5: models.a.defaults.max_token: unknown parameter; did you mean 'max_tokens'?"],
+    ),
+    "options of another protocol, and of the wrong type": (
+        "providers:\n  echo: {options: {delay: fast, web_search: true}}\n  gemini: {api_key: k, options: {safety: []}}\n"
+        "  anthropic: {api_key: k, options: {headers: {a: [1]}}}\n"
+        "  openai: {api_key: k, options: {reasoning_sumary: auto}}\n",
+        [
+            "2: providers.echo.options.delay: Expected 'float', got 'str'",
+            "2: providers.echo.options.web_search: unknown option of protocol echo; known are delay",
+            "3: providers.gemini.options.safety: unknown option of protocol gemini; known are safety_settings",
+            "4: providers.anthropic.options.headers: Expected 'str', got 'array' - at '$[...]'",
+            "5: providers.openai.options.reasoning_sumary: unknown option of protocol openai; did you mean 'reasoning_summary'?",
+        ],
+    ),
     "a section that is a list": ("server: []\n", ["1: server: expected a mapping (key: value)"]),
     "a section that is a text": ("server: 8080\n", ["1: server: expected a mapping (key: value)"]),
     "the whole file a list": ("- 1\n", ["1: expected a mapping (key: value)"]),
@@ -313,11 +338,11 @@ providers:
   off: {protocol: openai, base_url: "https://off.example.com", api_key: "${OFF}"}
   a.b: {host: openai, api_key: "${DOTTED}"}
   local: {protocol: openai, base_url: "http://127.0.0.1:11434/v1"}
-  echo: {options: {delay: 0.5, words: [1, yes, null, "1", 12:30, 1.10, 0x10]}}
+  echo: {options: {delay: 0.5}}
 models:
   gpt-4o: openai
   a: [openai/gpt-4o, echo]
-  b: {targets: [echo], defaults: {temperature: 1}}
+  b: {targets: [echo], defaults: {temperature: 1, words: [1, yes, null, "1", 12:30, 1.10, 0x10], stop: null}}
 defaults: {temperature: 0.7, stop: ["a"], logit_bias: {"50256": -100}, user: null}
 strict_params: yes
 facts: {my-model: {context: 8192}}
@@ -351,8 +376,10 @@ facts: {my-model: {context: 8192}}
         "echo": ("", "", True),
     }
     assert settings.off == {"off": "OFF", "a.b": "DOTTED"}
-    options = {"delay": 0.5, "words": [1, True, None, "1", "12:30", 1.10, "0x10"]}
-    assert settings.providers["echo"].options == options
+    assert settings.providers["echo"].options == {"delay": 0.5}
+    words = [1, True, None, "1", "12:30", 1.10, "0x10"]  # an upstream's own parameter, as YAML reads it
+    [target] = settings.routes.find("b", ("*",))
+    assert target.defaults == {"temperature": 1, "words": words, "logit_bias": {"50256": -100}}
     assert settings.config.defaults == {"temperature": 0.7, "stop": ["a"], "logit_bias": {"50256": -100}, "user": None}
     assert settings.config.strict_params is True
     assert list(settings.routes.public(("*",))) == ["gpt-4o", "a", "b"]

@@ -167,8 +167,7 @@ async def test_a_hanging_resolver_counts_as_connecting() -> None:
         async def close(self) -> None:
             pass
 
-    pool = Pool(Timeouts(connect=0.2), "test", 1, True, lambda: None)
-    pool._connector._resolver = Hanging()
+    pool = Pool(Timeouts(connect=0.2), "test", 1, True, lambda: None, Hanging())
     with pytest.raises(Failure) as caught:
         await pool.post("https://slow.example/v1", {}, b"{}", 5)
     assert (caught.value.status, caught.value.code, pool.calls) == (504, "upstream_connect_timeout", 0)
@@ -433,6 +432,23 @@ def test_a_bad_request_keeps_its_words_without_secrets(server: Process, upstream
     assert got.error and "[secret]" in got.error["message"] and KEY not in got.body and upstream.url not in got.body
 
 
+def test_the_operator_is_told_what_will_not_mend_itself_once_a_minute(upstream: Upstream, scripted: Scripted) -> None:
+    refused = scripted(answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 401))
+    broke = scripted(answer({"error": {"message": "pay", "code": "insufficient_quota"}}, 429))
+    text = config(upstream).replace("models:", '  gone: {host: vllm, base_url: "https://gone.invalid/v1"}\nmodels:', 1)
+    with Process(text) as server:
+        for model in (f"up/{refused}", f"up/{broke}", f"up/{scripted(answer({}, 500))}", "gone/x"):
+            for _ in range(3):
+                assert ask(server, model).status in (502, 503)
+        server.logged(level="warning", message="provider gone has a host name that cannot be resolved (upstream_dns)")
+    warnings = [line["message"] for line in server.lines() if line.get("level") == "warning"]
+    assert sorted(warnings) == [
+        "provider gone has a host name that cannot be resolved (upstream_dns)",
+        "provider up refuses this server's key (upstream_auth_error)",
+        "provider up says that the account's quota or credit is used up (upstream_quota_exhausted)",
+    ]
+
+
 @pytest.mark.parametrize("status", [401, 407])
 def test_our_key_is_refused(server: Process, upstream: Upstream, scripted: Scripted, status: int) -> None:
     name = scripted(answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status))
@@ -643,7 +659,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         if re.search(r"\btime\.time\(|\btime\(\)", line) and ".time" not in line.replace("time.time(", "")
     }
     assert uses == {
-        'modelserver.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
+        'server/frames.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
         # Expiry of keys, periods of budgets, days of the books and of their reports: dates, all of them.
         "server/access.py: if caller.expires and time.time() >= caller.expires:",
         "server/books.py: self.at = time.time()",
@@ -657,6 +673,6 @@ def test_no_timer_reads_the_wall_clock() -> None:
         "server/shared.py: seed = self._seed(name, period, time.time())",
         "server/shared.py: limits, wall = self._local.limits(name), time.time()",
         "server/store.py: before = int((time.time() - self._retention * 86_400) * 1000)",
-        "server/logs.py: self._put((time.time(), record, method, path, status, now))",
+        "server/logs.py: at = time.time()",
         'server/upstream.py: failure.retry_after = seconds(answer.headers.get("Retry-After"), time())',
     }

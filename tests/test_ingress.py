@@ -1,6 +1,7 @@
 """Requests that are wrong: what is said about them over HTTP, and that the server keeps serving."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from conftest import LAPTOP, PHONE
 from process import Process
 from scripted import Upstream, answer
+
+import modelserver
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -175,6 +178,19 @@ def test_keys(http: httpx.Client, keyed: Process, headers: dict[str, str], statu
             }
         else:
             assert error(got, 400)["code"] == "conflicting_keys"
+
+
+def test_every_route_but_the_public_ones_needs_a_key(http: httpx.Client, keyed: Process) -> None:
+    """T8: the table itself is asked, so that a new route cannot be forgotten."""
+    table = [route for route in modelserver.routes() if route.handler not in modelserver.PUBLIC]
+    assert len(table) >= 30 and len(modelserver.PUBLIC) == 6
+    for route in table:
+        path = re.sub(r"\{.*\}", "echo", route.path)
+        for headers in ({}, {"Authorization": "Bearer sk-wrong"}, {"x-api-key": "sk-wrong"}):
+            got = http.request(
+                route.method, f"{keyed.root}{path}", headers={"X-Forwarded-For": "192.0.2.1", **headers}, content=b"{}"
+            )
+            assert (got.status_code, got.json()["error"]["code"]) == (401, "authentication_error"), route
 
 
 def test_a_key_sees_and_uses_its_models_only(http: httpx.Client, keyed: Process, upstream: Upstream) -> None:

@@ -187,6 +187,30 @@ def test_the_reload_command_says_what_is_wrong(upstream: Upstream) -> None:
     assert run("reload", text="server: {port: 1}").returncode == 1
 
 
+def test_a_watched_file_is_read_again_when_it_has_changed(upstream: Upstream) -> None:
+    text = config(upstream, server="watch: true\nkeep_alive: {every: 0.2}", models="old: echo/echo")
+    with Process(text) as server:
+
+        def health() -> Any:
+            return get(server, "/healthz").json()
+
+        server.config.write_text(text.replace("old:", "new:"), encoding="utf-8")
+        until(lambda: health()["generation"] == 2)
+        assert ask(server, "new").status == 200 and ask(server, "old").status == 404
+        server.config.write_text("server: [", encoding="utf-8")
+        until(lambda: health()["failed"] == 1)
+        server.config.unlink()
+        other = server.config.with_suffix(".new")  # as editors do it
+        other.write_text(text.replace("watch: true", "watch: false"), encoding="utf-8")
+        other.rename(server.config)
+        until(lambda: health()["generation"] == 3)
+        assert ask(server, "old").status == 200 and health()["failed"] == 1  # a file that is not there is no file yet
+        server.config.write_text(text, encoding="utf-8")
+        time.sleep(0.5)  # ten looks
+        assert health()["generation"] == 3
+        server.kill()
+
+
 def test_what_needs_a_restart_is_said(upstream: Upstream) -> None:
     with Process(config(upstream)) as server:
         server.config.write_text(config(upstream, server="log: text").replace("port: 0", "port: 1"), encoding="utf-8")
@@ -333,7 +357,7 @@ def test_a_full_server_refuses_at_once_and_stays_healthy(upstream: Upstream, scr
             assert get(server, "/healthz").elapsed.total_seconds() < 0.25
             assert get(server, "/readyz").status_code == 503
             assert metric(server, "waiting") == 0
-            assert metric(server, "refused_total") == 2 and metric(server, "in_flight") == 2
+            assert metric(server, "refused_total", reason="requests") == 2 and metric(server, "in_flight") == 2
 
             waits = pool.submit(ask, server, f"up/{quick}")  # this one's turn comes
             until(lambda: metric(server, "waiting") == 1)
@@ -381,23 +405,52 @@ def test_a_provider_that_hangs_takes_nothing_from_another(upstream: Upstream, sc
         assert all(ask(server, f"up/{quick}").text == "Hi" for _ in range(4))
 
 
-def test_connections_have_a_bound(upstream: Upstream) -> None:
+def test_connections_have_a_bound(upstream: Upstream, scripted: Scripted) -> None:
+    name = scripted([FOREVER])
     with Process(config(upstream, server="at_once: {connections: 10}")) as server:
         clients = [dial(server) for _ in range(10)]
-        clients[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b"200 OK" in clients[0].recv(4096)
+        for client in clients:
+            client.sendall(raw(f"up/{name}"))
+        upstream.wait(name, 10)
         for _ in range(5):
             with dial(server) as more:
                 more.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 said = b"".join(iter(lambda: more.recv(4096), b""))
             assert said.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1" in said
             assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "overloaded"
-        clients[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        said = b"".join(iter(lambda: clients[0].recv(65536), b""))
-        assert b"\nmodelserver_connections_refused_total 5.0" in said and b"\nmodelserver_connections 10.0" in said
         for client in clients:
             client.close()
-        assert until(lambda: ask(server, "echo").status == 200)
+        for request in upstream.of(name):
+            request.wait_left()
+        assert metric(server, "connections_refused_total") == 5
+        assert metric(server, "connections_replaced_total") == 0
+
+
+def test_connections_without_a_request_make_room(upstream: Upstream, scripted: Scripted) -> None:
+    """Slowloris beyond the bound: who asks is answered, who is being answered stays, the oldest of the others go."""
+    name = scripted([*stream(START, end=False), FOREVER])
+    with Process(config(upstream, server="at_once: {connections: 10}")) as server:
+        busy, body = dial(server), dial(server)
+        busy.sendall(raw(f"up/{name}"))
+        until(lambda: b"Once" in busy.recv(65536))
+        body.sendall(raw("echo")[:-1])  # its last byte is still to come
+        until(lambda: metric(server, "request_bytes"))
+        silent, headers, kept = ([dial(server) for _ in range(3)] for _ in range(3))
+        for client in headers:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-a: b\r\n")
+        for client in kept:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in client.recv(4096)
+        for _ in range(20):
+            assert ask(server, "echo").status == 200
+        assert metric(server, "connections_refused_total") == 0
+        assert 1 <= metric(server, "connections_replaced_total") < 10
+        assert silent[0].recv(1) == b""
+        body.sendall(b"}")
+        assert b"200 OK" in body.recv(65536)
+        assert metric(server, "in_flight") == 1
+        for client in (busy, body, *silent, *headers, *kept):
+            client.close()
 
 
 def test_few_open_files_are_enough(upstream: Upstream, scripted: Scripted) -> None:
@@ -646,6 +699,27 @@ def test_a_flood_of_broken_requests_does_not_fill_the_log(upstream: Upstream) ->
                 client.sendall(b"GET / HTTP/1.1\r\nA\x00B: c\r\n\r\n")
         until(lambda: ask(server, "echo").status == 200)
     assert 1 <= sum("not valid HTTP" in line for line in server.out.splitlines()) <= 60  # ten a second
+
+
+def test_a_flood_without_a_key_does_not_fill_the_log(upstream: Upstream) -> None:
+    """T47: whoever has a key is logged in full; the rest of the world a few times a second."""
+    with Process(config(upstream, more='keys: [{name: me, key: "a-good-key"}]')) as server:
+        began = time.monotonic()
+        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=PLAIN) as http:
+            for n in range(500):
+                assert http.post(f"{server.url}/chat/completions", content=b"{}").status_code == 401
+                assert http.get(f"{server.root}/wp-admin/{n}").status_code == 404
+            for _ in range(30):
+                good = {"Authorization": "Bearer a-good-key"}
+                assert http.get(f"{server.url}/models/none", headers=good).status_code == 404
+            seconds = time.monotonic() - began
+            server.logged(status=404, key="me")
+            dropped = metric(server, "log_dropped_total")
+    lines = [line for line in server.lines() if "status" in line]
+    without = [line for line in lines if "key" not in line and line["status"] in (401, 404)]
+    assert len(without) + dropped == 1000
+    assert 20 <= len(without) <= 2 * 10 * (seconds + 2)
+    assert sum(line.get("key") == "me" and line["status"] == 404 for line in lines) == 30
 
 
 def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.LogCaptureFixture) -> None:

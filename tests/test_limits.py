@@ -180,6 +180,24 @@ def test_a_budget_is_new_in_a_new_period_and_a_clock_set_back_brings_no_second_o
     assert account.period == "2026-11-24"
 
 
+def test_a_budget_of_another_kind_of_period_takes_over_what_runs() -> None:
+    account, monthly = Account(Limits(budget=10, period="day")), Limits(budget=10, period="month")
+    running = account.reserve(1, 4, 0.0, NOON)
+    fresh = Account(monthly)
+    fresh.roll(NOON)
+    fresh.spent = 3  # say the books
+    account.change(monthly, fresh)
+    assert (account.period, account.spent, account.reserved_cost) == ("2026-11", 3, 4)
+    with pytest.raises(Throttled, match="reserved by requests that still run"):
+        account.reserve(1, 4, 0.0, NOON)
+    account.settle(running, 1, 2, 0.0)
+    assert (account.spent, account.reserved_cost) == (5, 0)
+    old = account.reserve(1, 5, 0.0, NOON)
+    account.roll(NOON + 40 * DAY)
+    account.settle(old, 1, 5, 0.0)
+    assert (account.spent, account.reserved_cost) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("period", "at", "name", "ends"),
     [

@@ -1,0 +1,104 @@
+"""The desk: what the server tells of its models, its books and itself. Small handlers; each says who may ask."""
+
+import os
+from typing import Final
+
+from aiohttp import web
+
+from gateway import cards
+from gateway.routes import Target
+from providers.contract import Json
+
+from . import access, inspector, page, reports
+from .entry import HOUSE, LIVE, identify
+from .metrics import CONTENT_TYPE, exposition
+
+BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
+
+
+async def models(request: web.Request) -> web.Response:
+    """GET /v1/models: what the caller may use now."""
+    caller = identify(request)
+    public = request[LIVE].settings.routes.public(caller.models)
+    data = [model_card(name, targets) for name, targets in public.items()]
+    return web.json_response({"object": "list", "data": data})
+
+
+async def model(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}; the id may hold slashes."""
+    caller = identify(request)
+    name = request.match_info["id"].rstrip("/")
+    return web.json_response(model_card(name, request[LIVE].settings.routes.find(name, caller.models)))
+
+
+def model_card(name: str, targets: list[Target]) -> Json:
+    """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": BORN,
+        "owned_by": targets[0].to.name,
+        "name": name,
+        "supported_endpoint_types": ["openai"],
+        **cards.described(targets[0].to),
+    }
+
+
+async def usage(request: web.Request) -> web.Response:
+    """GET /v1/usage: what the caller has used; what all have, for an admin key."""
+    caller = identify(request)
+    return await reports.usage(request.app[HOUSE].books, caller, request.query)
+
+
+async def subscription(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
+    return web.json_response(reports.subscription(identify(request)))
+
+
+async def billed(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/usage: what was spent of it."""
+    caller = identify(request)
+    return web.json_response(await reports.billed(request.app[HOUSE].books, caller, request.query))
+
+
+async def preflight(request: web.Request) -> web.Response:
+    """OPTIONS anywhere: a browser asks before it calls. The headers are added to every response alike."""
+    return web.Response(status=204)
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """GET /healthz: the process is alive; what does not work as it should, if anything.
+
+    Programs on this machine also hear which process, for `reload`.
+    """
+    body: Json = {"status": "ok", "version": request.app[HOUSE].version}
+    if trouble := request.app[HOUSE].books.trouble():
+        body["trouble"] = trouble
+    if access.is_here(request):
+        lives = request.app[HOUSE].lives
+        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
+    return web.json_response(body)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
+    ready = request.app[HOUSE].admission.ready
+    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics, for programs on this machine and for callers with a key."""
+    if not access.is_here(request):
+        access.authenticate(request, request[LIVE].settings)
+    return web.Response(body=exposition(request.app[HOUSE]), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def home(request: web.Request) -> web.Response:
+    """GET /: the page."""
+    app = request.app
+    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), inspector.RECORDER in app)
+
+
+def admin(request: web.Request) -> None:
+    """For what shows everybody's doings. Raises unless the caller is an administrator."""
+    access.administrator(request, request[LIVE].settings)

@@ -1,0 +1,101 @@
+"""The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+
+from gateway.config import Caller
+from gateway.routes import Target
+from gateway.schema import Server
+from providers.contract import Json
+from providers.errors import BadRequest, TooLarge, TooSlow
+
+from . import access, logs
+from .admission import Run
+from .house import House
+
+HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
+# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
+RECORD: Final = "record"
+LIVE: Final = "live"
+RUN: Final = "run"
+
+
+def identify(request: web.Request) -> Caller:
+    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    caller = access.authenticate(request, request[LIVE].settings)
+    record: logs.Record = request[RECORD]
+    record.key, record.limits = caller.name, caller.limits
+    return caller
+
+
+def inside(request: web.Request) -> Run:
+    """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
+    server: Server = request[LIVE].settings.config.server
+    run = request.app[HOUSE].admission.enter(server.timeouts.total)
+    request[RUN] = run
+    return run
+
+
+async def admitted(request: web.Request, caller: Caller, body: Json, size: int) -> list[Target]:
+    """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
+    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
+    """
+    record: logs.Record = request[RECORD]
+    record.model = body["model"]
+    targets = request[LIVE].settings.routes.find(record.model, caller.models)
+    await request[RUN].turn()
+    # What is opened here is closed by the door, whatever the end.
+    return await request.app[HOUSE].books.open(record, caller, body, size, targets)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest, Overloaded."""
+    server: Server = request[LIVE].settings.config.server
+    run: Run = request[RUN]
+    limit = server.max_body
+    expected = request.content_length or 0
+    if expected > limit:
+        raise too_large(limit)
+    run.hold(expected)
+    content = request.content
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        if content.is_eof():  # a small body came together with its head: no timer is needed
+            body = content.read_nowait()
+            if len(body) > limit:
+                raise too_large(limit)
+            run.hold(len(body))
+            return body
+        await welcome(request)
+        async with asyncio.timeout(server.timeouts.request_body):
+            while piece := await content.readany():
+                size += len(piece)
+                if size > limit:
+                    raise too_large(limit)
+                run.hold(size)
+                pieces.append(piece)
+    except TimeoutError:
+        raise TooSlow(
+            f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
+        ) from None
+    except web.RequestPayloadError:
+        raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def expects(request: web.Request) -> None:
+    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+
+
+async def welcome(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

@@ -1,0 +1,132 @@
+"""Under strain the server takes on no more than it must: memory near its limit (F48), a loop that keeps coming late."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import ask, dial, metric, raw, whole
+from process import Process, config
+from scripted import FOREVER, Upstream, answer
+
+from gateway.schema import Bounds
+from providers.errors import Overloaded
+from server import memory
+from server.admission import Admission
+
+Scripted = Callable[..., str]
+
+
+def until(test: Callable[[], Any], patience: float = 10.0) -> Any:
+    end = time.monotonic() + patience
+    while not (found := test()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found
+    return found
+
+
+def ready(server: Process) -> bool:
+    return metric(server, "ready") == 1
+
+
+def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
+    """Prompts that hang upstream fill it; what comes then is refused until they are gone. The process is not killed."""
+    name, quick = scripted([FOREVER]), scripted(answer(whole()))
+    limits = "at_once: {memory: 120MiB}\nkeep_alive: {every: 0.4}\nmax_body: 16MiB"
+    big = [{"role": "user", "content": "x" * 15_000_000}]
+    with Process(config(upstream, server=limits)) as server:
+        assert metric(server, "resident_bytes_limit") == 120 * 2**20 and ready(server)
+        clients = [dial(server) for _ in range(6)]
+        for client in clients:
+            client.sendall(raw(f"up/{name}", messages=big))
+        until(lambda: not ready(server))
+        assert metric(server, "resident_bytes") > 120 * 2**20
+        got = ask(server, f"up/{quick}")
+        assert (got.status, got.code, got.headers["retry-after"]) == (503, "overloaded", "1")
+        assert metric(server, "refused_total", reason="memory") >= 1
+        for client in clients:
+            client.close()
+        until(lambda: ready(server))
+        assert ask(server, f"up/{quick}").text == "Hi"
+    assert upstream.of(quick)[-1] is upstream.of(quick)[0]
+
+
+def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -> None:
+    """A process that gets its processor only now and then: one pause alone refuses nobody."""
+    name, quick = scripted([FOREVER]), scripted(answer(whole()))
+    with (
+        Process(config(upstream, server="at_once: {lag: 0.2}\nkeep_alive: {every: 0.4}")) as server,
+        dial(server) as client,
+    ):
+        client.sendall(raw(f"up/{name}"))
+        upstream.wait(name)
+
+        def pause() -> None:
+            server.send(signal.SIGSTOP)
+            time.sleep(0.5)
+            server.send(signal.SIGCONT)
+
+        pause()
+        assert ask(server, f"up/{quick}").text == "Hi"
+
+        def refused() -> bool:
+            pause()
+            time.sleep(0.02)
+            return ask(server, f"up/{quick}").status == 503
+
+        until(refused, 20)
+        assert metric(server, "refused_total", reason="lag") >= 1
+        until(lambda: ready(server))
+        assert ask(server, f"up/{quick}").text == "Hi"
+
+
+async def test_one_at_a_time_is_always_let_in() -> None:
+    admission = Admission(Bounds(), memory=100)
+    admission.feel(0.0, 101)
+    assert admission.strain == "memory" and admission.ready
+    with admission.enter(5) as first:
+        await first.turn()
+        assert not admission.ready
+        with pytest.raises(Overloaded):
+            admission.enter(5)
+    with admission.enter(5) as second:
+        await second.turn()
+    admission.feel(0.6, 100)
+    assert admission.strain == ""
+    admission.feel(0.6, 100)
+    assert admission.strain == "lag"
+    admission.feel(0.4, 100)
+    assert admission.strain == ""
+    assert admission.refused == {"requests": 0, "bytes": 0, "memory": 1, "lag": 0}
+
+
+def test_the_limit_of_the_control_groups(tmp_path: Path) -> None:
+    """Version 2, whose limits are those of every group above too; version 1; and a container, which sees its own as the root."""
+    service = tmp_path / "system.slice" / "modelserver.service"
+    service.mkdir(parents=True)
+    groups = "0::/system.slice/modelserver.service\n"
+    assert memory.allowed(groups, tmp_path) == 0
+    (service / "memory.max").write_text("max\n")
+    assert memory.allowed(groups, tmp_path) == 0
+    (service.parent / "memory.max").write_text("2000000000\n")
+    assert memory.allowed(groups, tmp_path) == 1_600_000_000
+    (service / "memory.max").write_text("1000000000\n")
+    assert memory.allowed(groups, tmp_path) == 800_000_000
+
+    first = tmp_path / "memory"
+    first.mkdir()
+    (first / "memory.limit_in_bytes").write_text("500000000\n")
+    assert memory.allowed("5:cpu,cpuacct:/x\n4:memory:/docker/abc\n", tmp_path) == 400_000_000
+    (first / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert memory.allowed("4:memory:/docker/abc\n", tmp_path) == 0
+
+
+def test_what_is_resident() -> None:
+    before = memory.resident()
+    held = bytearray(50 * 2**20)
+    assert memory.resident() - before > 40 * 2**20 and len(held)
+    del held
+    memory.release()
+    assert memory.resident() - before < 20 * 2**20
