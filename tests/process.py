@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -113,16 +113,19 @@ class Process:
         stdout: int = subprocess.PIPE,
         listener: socket.socket | None = None,
         files: int | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
         """stdout: where the log goes; anything but a pipe needs a port in the configuration and a `ready` by the caller.
 
         listener: handed over as systemd hands over the socket of a .socket unit. files: how many may be open.
+        inside: a command that makes the surroundings of the server and then becomes it.
         """
         command = [sys.executable, "modelserver.py"]
         if listener is not None or files is not None:
             take = f"exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; " if listener else ""
             limit = f"ulimit -n {files}; " if files else ""
             command = ["bash", "-c", f'{limit}{take}exec "$@"', "bash", *command]
+        command = [*inside, *command]
         self._folder = tempfile.TemporaryDirectory()
         self.config = Path(self._folder.name, "config.yaml")
         self.config.write_text(text, encoding="utf-8")
