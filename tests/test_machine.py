@@ -2,6 +2,7 @@
 clocks that jump. With the default limits, which are those that the fault matrix names.
 """
 
+import json
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from books import counted, settings
 from process import Process, config
 from scripted import Upstream, answer, chunked, sse, stream
 from test_fault_matrix import hole
+from test_logs import wait_until_it_listens
 
 Scripted = Callable[..., str]
 assert hole  # a fixture of this module, too
@@ -165,3 +167,34 @@ def test_a_clock_that_jumps(clock: Clock, upstream: Upstream, scripted: Scripted
         lines = [line for line in server.lines() if "status" in line]
     assert {line["status"] for line in lines} == {200, 429}
     assert all(0 <= line["total_ms"] < 60_000 and line.get("first_ms", 0) >= 0 for line in lines)
+
+
+def test_what_is_not_logged_is_counted() -> None:
+    """F44: nobody reads the log. Requests are answered as ever; the lines that find no room are counted, the others come
+    when somebody reads again.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    outlet, inlet = os.pipe()
+    server = Process(config().replace("port: 0", f"port: {port}"), stdout=inlet)
+    os.close(inlet)
+    try:
+        server.at(port)
+        wait_until_it_listens(port, server)
+        pile, piles = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100, 120
+        with dial(server) as client:
+            for _ in range(piles):
+                client.sendall(pile)
+                said = b""
+                while said.count(b'"status": "ok"') < 100:
+                    said += client.recv(2**18)
+        dropped = metric(server, "log_dropped_total")
+        assert 0 < dropped < 100 * piles
+        with os.fdopen(outlet, encoding="utf-8") as pipe, ThreadPoolExecutor(1) as pool:  # now it is read
+            read = pool.submit(pipe.read)
+            assert server.stop() == 0
+            lines = [json.loads(line) for line in read.result().split("\n") if line.startswith("{")]
+        written = sum(line.get("path") == "/healthz" for line in lines)
+        assert written + dropped == 100 * piles
+    finally:
+        server.kill()
