@@ -1,6 +1,7 @@
 """One upstream, and the servers in front of it that most tests share: real processes, started when first asked for."""
 
 import itertools
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -40,6 +41,7 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch | None]:
         return
     with looking:
         Process.watch = looking
+        looking.running(os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0])  # began before there was a watch
         yield looking
         Process.watch = None
         wrong, seen = looking.verdict(), looking.report()
