@@ -67,7 +67,7 @@ class Bounds(Section, frozen=True):
     bytes: Room = 256 * 2**20  # of request bodies
     # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
     memory: Memory = 0
-    lag: Seconds = 0.5  # by which the event loop comes late, again and again
+    lag: Seconds = 1.0  # by which the event loop comes late, again and again
 
 
 class Cooldown(Section, frozen=True):

@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -59,9 +60,9 @@ def script(request: Request) -> Script:
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     message = {"message": {"role": "assistant", "content": f"{word} "}, "index": 0, "finish_reason": "stop"}
     scripts: dict[str, Script] = {
-        "good": [*begun, *[step for _ in range(10) for step in (0.03, piece)], *end],
-        "long": [*begun, *[step for _ in range(60) for step in (0.05, piece)], *end],
-        "leave": [*begun, *[step for _ in range(60) for step in (0.05, piece)], *end],
+        "good": [*begun, *[step for _ in range(10) for step in (0.25, piece)], *end],
+        "long": [*begun, *[step for _ in range(80) for step in (0.1, piece)], *end],
+        "leave": [*begun, *[step for _ in range(80) for step in (0.1, piece)], *end],
         "whole": answer({"choices": [message], "usage": usage}),
         "cut": [*begun, CLOSE],
         "reset": [*begun, ABORT],
@@ -125,6 +126,9 @@ async def exchange(server: Process, kind: str, word: str, seen: Seen) -> None:
 
 def judge(kind: str, word: str, said: str, seen: Seen) -> None:
     """Whether an answer is the truth about what its upstream did."""
+    if '"code":"overloaded"' in said and said.startswith("HTTP/1.1 503") and kind != "refuse":
+        seen.ends["shed"] += 1  # a machine that is too slow for the load: refused in time, which is no fault
+        return
     words = set(re.findall(r'"content":"(w[0-9a-f]+) "', said))
     done, failed = "data: [DONE]" in said, '"error":{' in said
     seen.ends["done" if done else "failed" if failed else said[9:12]] += 1
@@ -160,13 +164,13 @@ async def answering(port: int) -> None:
     raise AssertionError("the server did not start")
 
 
-async def lag(port: int) -> float:
-    """The latest, in seconds, that the server's event loop ever was."""
+async def metrics(port: int) -> dict[str, float]:
+    """What the server says of itself: the metrics without labels."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    found = re.search(rb"^modelserver_loop_lag_max_seconds (\S+)", await reader.read(-1), re.MULTILINE)
+    said = (await reader.read(-1)).decode()
     writer.close()
-    return float(found[1]) if found else -1.0
+    return {name: float(value) for name, value in re.findall(r"^modelserver_(\w+) (\S+)", said, re.MULTILINE)}
 
 
 def resident(pid: int) -> int:
@@ -194,16 +198,22 @@ def slope(points: list[tuple[float, float]]) -> float:
     return sum((p[0] - x) * (p[1] - y) for p in points) / (sum((p[0] - x) ** 2 for p in points) or 1.0)
 
 
-async def watch(server: Process, until: float, warm: float) -> list[tuple[float, float]]:
-    """Resident memory, once a second after the warm-up; and a reload every ten."""
+async def watch(server: Process, until: float, warm: float, busy: list[float]) -> list[tuple[float, float]]:
+    """Resident memory, once a second after the warm-up; and a reload every ten. busy: gets the requests under way."""
     began = time.monotonic()
     points = []
     while (now := time.monotonic()) < until:
         await asyncio.sleep(1)
         size = resident(server.pid)
+        said = await metrics(server.port)
         if now - began >= warm:
             points.append((now, float(size)))
-        print(f"{now - began:6.0f} s  {size / 1024:7.1f} MiB  {sockets(server.pid)} sockets", file=sys.stderr)
+            busy.append(said["in_flight"])
+        print(
+            f"{now - began:6.0f} s  {size / 1024:7.1f} MiB  {sockets(server.pid)} sockets  {said['in_flight']:.0f} requests"
+            f"  {said['loop_lag_seconds'] * 1000:.0f} ms late",
+            file=sys.stderr,
+        )
         if int(now - began) % 10 == 9:
             server.send(signal.SIGHUP)
     return points
@@ -228,15 +238,17 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
     with Faulty() as upstream, TemporaryFile("w+", encoding="utf-8") as log:
         port = free_port()
         text = config(upstream, server=LIMITS).replace("port: 0", f"port: {port}")
+        text = text.replace("{protocol", "{concurrency: 5000, protocol", 1)
         with Process(text, stdout=log.fileno()) as server:
             server.at(port)
             await answering(port)
             before = sockets(server.pid)
             until = time.monotonic() + seconds
-            watching = asyncio.create_task(watch(server, until, warm))
+            busy: list[float] = []
+            watching = asyncio.create_task(watch(server, until, warm, busy))
             await asyncio.gather(*(client(server, seen, until) for _ in range(streams)))
             points = await watching
-            late = await lag(port)
+            late = (await metrics(port)).get("loop_lag_max_seconds", -1.0)
             left = await settled(server, before, upstream, patience)
             code = server.stop()
         log.seek(0)
@@ -249,6 +261,7 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
         "seconds": seconds,
         "streams": streams,
         "requests": sum(line.get("method") == "POST" for line in lines),
+        "at_once": median(busy) if busy else 0,
         "ends": dict(seen.ends),
         "resident_mib": [round(points[0][1] / 1024, 1), round(points[-1][1] / 1024, 1)] if points else [],
         "slope_kib_per_minute": round(slope(points) * 60, 1),

@@ -93,11 +93,11 @@ async def test_one_at_a_time_is_always_let_in() -> None:
             admission.enter(5)
     with admission.enter(5) as second:
         await second.turn()
-    admission.feel(0.6, 100)
+    admission.feel(1.1, 100)
     assert admission.strain == ""
-    admission.feel(0.6, 100)
+    admission.feel(1.1, 100)
     assert admission.strain == "lag"
-    admission.feel(0.4, 100)
+    admission.feel(0.9, 100)
     assert admission.strain == ""
     assert admission.refused == {"requests": 0, "bytes": 0, "memory": 1, "lag": 0}
 
