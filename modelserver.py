@@ -35,7 +35,7 @@ from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import access, desk, house, inspector, logs, page, upstream
 from server import embeddings as vectors
 from server.drain import Kept
-from server.entry import HOUSE, LIVE, RECORD, admitted, identify, inside, read_body
+from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, inside, read_body
 from server.fetch import inline
 from server.frames import Frames, envelope, hide
 from server.http import Upstreams
@@ -326,7 +326,10 @@ def routes() -> list[web.RouteDef]:
                 web.get(f"{prefix}/dashboard/billing/usage{end}", desk.billed),
             ]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", desk.model))
-    return [*table, web.options("/{path:(?s:.*)}", desk.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+    table += [web.options("/{path:(?s:.*)}", desk.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+    for route in table:
+        route.kwargs["expect_handler"] = expects
+    return table
 
 
 @web.middleware
@@ -347,6 +350,10 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(failure, request)
     except ConnectionError:  # the client left while something was being sent to it
         return web.Response(status=status)  # which nobody hears
+    except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
+        refused = NotFound("The target of this request is not a path.", code="unknown_url")
+        status, record.code = refused.status, "unknown_url"
+        return refusal(refused, request)
     except Exception:
         status, record.code = 500, "internal_error"
         return refusal(fault(record), request)
@@ -357,6 +364,8 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
+    if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
+        return
     headers = response.headers
     headers["x-request-id"] = request[RECORD].id
     headers.setdefault("Cache-Control", "no-store")
@@ -368,8 +377,10 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request[LIVE].settings))
-    if request.app[HOUSE].admission.draining:
+    # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
+    if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
+        headers["Connection"] = "close"  # which aiohttp has decided by now
 
 
 def build(settings: Settings, log: logs.Log) -> web.Application:

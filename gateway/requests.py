@@ -63,7 +63,11 @@ def _stop(value: Any, param: str) -> None:
 
 def _response_format(value: Any, param: str) -> None:
     match value:
-        case {"type": "json_schema", "json_schema": {"schema": dict()} | dict()} | {"type": "text" | "json_object"}:
+        case {"type": "text" | "json_object"} | {"type": "json_schema", "json_schema": {"schema": dict() | None}}:
+            return
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            raise wrong_type("an object", schema, f"{param}.json_schema.schema")
+        case {"type": "json_schema", "json_schema": dict()}:
             return
         case {"type": "json_schema"}:
             raise BadRequest(

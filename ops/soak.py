@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from process import Process, config  # noqa: E402
 from scripted import ABORT, CLOSE, FOREVER, Request, Script, Upstream, answer, chunked, head, sse  # noqa: E402
+from watch import WORD  # noqa: E402
 
 LIMITS = """
 timeouts: {first_byte: 3, between_bytes: 10, write: 5, request_body: 5}
@@ -251,7 +252,10 @@ async def run(seconds: float, streams: int, warm: float, patience: float = 45) -
             left = await settled(server, before, upstream, patience)
             code = server.stop()
         log.seek(0)
-        lines = [json.loads(line) for line in log if line.startswith("{")]
+        text = log.read()
+        lines = [json.loads(line) for line in text.split("\n") if line.startswith("{")]
+    if WORD.decode() in text:
+        seen.wrong.append("a key is in the log")
     seen.wrong += [str(line) for line in lines if "traceback" in line or line.get("level") in ("error", "critical")]
     return {
         "seconds": seconds,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from . import media, wire
+from . import media, tools, wire
 from .contract import Json
 from .errors import BadRequest, Unsupported
 from .turns import merged
@@ -170,16 +170,18 @@ def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> l
 
 
 def _call(call: Json) -> Json:
-    if call.get("type") == "custom":
-        return {"name": call["custom"]["name"], "input": {"input": call["custom"]["input"]}}
-    arguments = call["function"].get("arguments") or "{}"
-    try:
-        given = wire.decode(arguments.encode())
-    except ValueError:
-        given = None
+    name = tools.name_of(call)
+    if "function" not in call or call.get("type") == "custom":
+        return {"name": name, "input": {"input": call["custom"].get("input", "")}}
+    given = arguments = call["function"].get("arguments") or "{}"
+    if isinstance(arguments, str):
+        try:
+            given = wire.decode(arguments.encode())
+        except ValueError:
+            given = None
     # Models do write broken JSON, and the client sends it back: Claude takes only objects.
     return {
-        "name": call["function"]["name"],
+        "name": name,
         "input": given if isinstance(given, dict) else {"_raw_arguments": arguments},
     }
 

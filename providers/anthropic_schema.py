@@ -29,7 +29,8 @@ def holds(schema: Json) -> bool:
     """Whether a grammar can be made of it: no recursion, no open maps, nothing of any type."""
     if len(schemas.refs(schema)) > _MAX_REFS:
         return False
-    return not schemas.recursive(schema) and not any(map(_open, schemas.walk(schema)))
+    every = list(schemas.walk(schema))
+    return not any(map(_odd, every)) and not schemas.recursive(schema) and not any(map(_open, every))
 
 
 def optional(schema: Json) -> int:
@@ -46,6 +47,22 @@ def unions(schema: Json) -> int:
     return sum(
         1 for one in schemas.walk(schema) if "anyOf" in one or "oneOf" in one or isinstance(one.get("type"), list)
     )
+
+
+def _odd(schema: Json) -> bool:
+    """Whether a keyword of this schema, its children aside, holds what it may not: for the upstream to refuse."""
+    return not (
+        isinstance(schema.get("properties") or {}, dict)
+        and isinstance(schema.get("format", ""), str)
+        and all(isinstance(name, str) for name in _listed(schema, "required"))
+        and all(isinstance(one, dict) for keyword in ("anyOf", "oneOf", "allOf") for one in _listed(schema, keyword))
+    )
+
+
+def _listed(schema: Json, keyword: str) -> list[Any]:
+    """The list that a keyword holds, [] where it is missing, [None] where it holds no list."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else [] if value is None else [None]
 
 
 def _open(schema: Json) -> bool:

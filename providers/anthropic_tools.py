@@ -63,13 +63,13 @@ def _tool(tool: Json, at: str) -> Json:
         if (custom.get("format") or {}).get("type", "text") != "text":
             raise Unsupported("This model does not take grammars for custom tools.", param=f"{at}.custom.format")
         return {"name": custom["name"], **_described(custom), "input_schema": _TEXT_INPUT, **mark}
-    function = tool["function"]
+    name, function = tools.name_of(tool), tool["function"]
     taken = schema.as_input(function.get("parameters"))
     if taken["type"] != "object":
         raise BadRequest("Parameters must be a schema of type object.", param=f"{at}.function.parameters.type")
     if cache := function.get("cache_control"):
         mark = {"cache_control": cache}
-    return {"name": function["name"], **_described(function), "input_schema": taken, **mark}
+    return {"name": name, **_described(function), "input_schema": taken, **mark}
 
 
 def _described(thing: Json) -> Json:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .contract import Json
+from .errors import BadOutput
 
 # Deltas of these fields are pieces of one text; every other string is a value of its own.
 _TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "transcript", "data"})
@@ -33,8 +34,16 @@ def usage(prompt: int, completion: int, *, cached: int = 0, written: int = 0, re
 def collect(chunks: Iterable[Json]) -> Json:
     """Chunks of one stream → the chat.completion they add up to, without id, created and model.
 
-    Unknown fields survive: text deltas join, lists grow, other values are replaced by later ones.
+    Unknown fields survive: text deltas join, lists grow, other values are replaced by later ones. Raises BadOutput for
+    pieces that do not fit together, such as a text where an object was.
     """
+    try:
+        return _collected(chunks)
+    except (TypeError, AttributeError, LookupError, ValueError) as odd:
+        raise BadOutput("The upstream's answer does not have the shape of its protocol.") from odd
+
+
+def _collected(chunks: Iterable[Json]) -> Json:
     whole: Json = {}
     choices: dict[int, Json] = {}
     for piece in chunks:
@@ -90,7 +99,7 @@ def _grow(have: Json, more: Json) -> None:
             known.append(value)
         elif isinstance(value, str) and name in _TEXTS and isinstance(known, str):
             have[name] = _Pieces((known, value))
-        elif isinstance(value, list) and isinstance(known, list):
+        elif isinstance(value, list) and isinstance(known, list) and not isinstance(known, _Pieces):
             known += value
         elif isinstance(value, dict) and isinstance(known, dict):
             _grow(known, value)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.config import Caller
 from gateway.routes import Target
@@ -69,6 +69,7 @@ async def read_body(request: web.Request) -> bytes:
                 raise too_large(limit)
             run.hold(len(body))
             return body
+        await welcome(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
@@ -83,6 +84,17 @@ async def read_body(request: web.Request) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def expects(request: web.Request) -> None:
+    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+
+
+async def welcome(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 def too_large(limit: int) -> TooLarge:

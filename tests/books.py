@@ -20,7 +20,7 @@ PRICES = "facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 10
 
 def settings(upstream: Upstream, folder: Path, keys: Iterable[str], more: str = "", **sections: str) -> str:
     """A configuration that keeps its books in `folder`. keys: mappings without name and key, for k0, k1 …"""
-    lines = [f"  - {{name: k{i}, key: sk-{i}, {key}}}" for i, key in enumerate(keys)]
+    lines = [f"  - {{name: k{i}, key: sk-canary-{i}, {key}}}" for i, key in enumerate(keys)]
     usage = sections.pop("usage", "")
     rows = "".join(f"  {line}\n" for line in usage.splitlines())
     books = f"usage:\n  path: {folder / 'usage.db'}\n{rows}"
@@ -49,7 +49,9 @@ def words(count: int, pause: float = 0.0) -> Script:
     return [*script, float("inf")]
 
 
-async def post(session: aiohttp.ClientSession, server: Process, model: str, key: str = "sk-0", **body: Any) -> Any:
+async def post(
+    session: aiohttp.ClientSession, server: Process, model: str, key: str = "sk-canary-0", **body: Any
+) -> Any:
     """One request; its status, headers and body."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], **body}
     headers = {"Authorization": f"Bearer {key}"}
@@ -91,7 +93,7 @@ def until(test: Callable[[], Any], patience: float = PATIENCE) -> Any:
     return found
 
 
-def usage(server: Process, caller: str = "sk-0", **query: Any) -> Any:
+def usage(server: Process, caller: str = "sk-canary-0", **query: Any) -> Any:
     """GET /v1/usage, which waits for what is being written."""
     response = httpx.get(f"{server.url}/usage", params=query, headers={"Authorization": f"Bearer {caller}"}, timeout=20)
     assert response.status_code == 200, response.text

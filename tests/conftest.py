@@ -1,13 +1,17 @@
 """One upstream, and the servers in front of it that most tests share: real processes, started when first asked for."""
 
 import itertools
+import os
+import socket
 from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
 from openai import OpenAI
 from process import Process, config
 from scripted import Script, Upstream
+from watch import WORD, Unable, Watch
 
 LAPTOP, PHONE = "sk-client-canary-laptop", "sk-client-canary-phone"
 KEYS = f"""
@@ -21,6 +25,60 @@ keep_alive: {after: 0.4, every: 0.1}
 max_answer: 1MiB
 max_event: 64KiB
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch | None]:
+    """Looks for keys in all that the servers of this run send; None where this machine does not allow it.
+
+    Its last find is one of its own making: a watch that would have seen nothing proves nothing.
+    """
+    try:
+        looking = Watch()
+    except Unable as reason:
+        request.config.stash[WATCHED] = f"not looked at: {reason}"
+        yield None
+        return
+    with looking:
+        Process.watch = looking
+        looking.running(os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0])  # began before there was a watch
+        yield looking
+        Process.watch = None
+        wrong, seen = looking.verdict(), looking.report()
+        request.config.stash[WATCHED] = (
+            f"{seen.bytes:,} bytes in {seen.packets:,} packets of {len(seen.ports)} ports, {seen.dropped} dropped, "
+            f"{seen.packed} heads of compressed bodies; {wrong or 'no key in them'}"
+        )
+        assert wrong == "", wrong
+        leak(looking, WORD)
+        assert len(looking.report().found) == 1, "the watch is blind"
+
+
+def leak(watch: Watch, *pieces: bytes) -> int:
+    """A server on a port of its own, which it returns, sends these pieces to a client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        watch.on(port)
+        with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as server:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                server.sendall(piece)
+                assert client.recv(len(piece), socket.MSG_WAITALL) == piece
+    watch.off(port)
+    return port
+
+
+WATCHED: Final = pytest.StashKey[str]()
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    if Process.watch is not None:
+        Process.watch.running(nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if told := config.stash.get(WATCHED, ""):
+        terminalreporter.write_line(f"what the servers sent: {told}")
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
+
+from watch import WORD, Watch
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = 20.0  # seconds for a start or a stop; a good one takes half a second
@@ -57,7 +59,7 @@ def run(
             path = Path(folder, "config.yaml")
             path.write_text(text, encoding="utf-8")
             command += ["--config", str(path)]
-        return subprocess.run(
+        done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,
             env=environment(**(env or {})),
@@ -67,6 +69,8 @@ def run(
             timeout=PATIENCE,
             check=False,
         )
+    assert WORD.decode() not in done.stdout + done.stderr, "a key is in the output"
+    return done
 
 
 class _Capture(threading.Thread):
@@ -99,6 +103,8 @@ class _Capture(threading.Thread):
 class Process:
     """A running server. url: base URL for clients; port, pid; out, err: what it printed so far."""
 
+    watch: ClassVar[Watch | None] = None  # looks at what all servers send
+
     def __init__(
         self,
         text: str,
@@ -107,16 +113,19 @@ class Process:
         stdout: int = subprocess.PIPE,
         listener: socket.socket | None = None,
         files: int | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
         """stdout: where the log goes; anything but a pipe needs a port in the configuration and a `ready` by the caller.
 
         listener: handed over as systemd hands over the socket of a .socket unit. files: how many may be open.
+        inside: a command that makes the surroundings of the server and then becomes it.
         """
         command = [sys.executable, "modelserver.py"]
         if listener is not None or files is not None:
             take = f"exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; " if listener else ""
             limit = f"ulimit -n {files}; " if files else ""
             command = ["bash", "-c", f'{limit}{take}exec "$@"', "bash", *command]
+        command = [*inside, *command]
         self._folder = tempfile.TemporaryDirectory()
         self.config = Path(self._folder.name, "config.yaml")
         self.config.write_text(text, encoding="utf-8")
@@ -131,6 +140,7 @@ class Process:
             encoding="utf-8",
         )
         self.pid = self._process.pid
+        self._watched = 0  # the port
         self._out = _Capture(self._process.stdout) if stdout == subprocess.PIPE else None
         self._err = _Capture(self._process.stderr)
 
@@ -146,6 +156,9 @@ class Process:
     def at(self, port: int) -> None:
         """The server listens on this port; the banner comes after the socket does, so it answers."""
         self.port, self.root, self.url = port, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/v1"
+        if self.watch is not None:
+            self.watch.on(port)
+            self._watched = port
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
@@ -192,7 +205,6 @@ class Process:
     def ended(self) -> int:
         """Wait for the end of a server that was told to; returns its exit code. Fails as `stop` does."""
         code = self._end()
-        assert "-canary" not in self.out + self.err, "a key is in the log"
         trouble = [line for line in (self.out + self.err).splitlines() if _TROUBLE.search(line)]
         assert not trouble, "\n".join(trouble)[:5000]
         assert not self.err, self.err
@@ -206,4 +218,8 @@ class Process:
                 capture.join()
                 pipe.close()
         self._folder.cleanup()
+        if self.watch is not None and self._watched:
+            self.watch.off(self._watched)
+            self._watched = 0
+        assert WORD.decode() not in self.out + self.err, "a key is in the log"
         return code

@@ -29,8 +29,8 @@ def text(upstream: Upstream) -> str:
     return f"""
 server: {{port: 0}}
 providers:
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: k}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}/v1beta", api_key: k}}
+  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary}}
+  gemini: {{protocol: gemini, base_url: "{upstream.url}/v1beta", api_key: AIza-canary}}
 facts:
   "agent-claude*": {{like: claude-haiku-4-5}}
   "agent-gemini*": {{like: gemini-3.5-flash}}
@@ -150,11 +150,11 @@ def test_claude_gets_its_signed_thinking_back(
 def test_another_key_or_a_changed_call_gets_no_thinking(upstream: Upstream, scripted: Callable[..., str]) -> None:
     """Ids are not secret: what one client's model thought must not be had by naming its call."""
     name = scripted(CALLS, SAYS, prefix="agent-claude")
-    keys = "\nkeys: [{name: one, key: sk-one}, {name: two, key: sk-two}]\n"
+    keys = "\nkeys: [{name: one, key: sk-canary-one}, {name: two, key: sk-canary-two}]\n"
     with Process(text(upstream) + keys) as process:
         ask: Any = {"model": f"claude/{name}", "tools": TOOLS, "reasoning_effort": "high"}
-        one = OpenAI(base_url=process.url, api_key="sk-one", max_retries=0)
-        two = OpenAI(base_url=process.url, api_key="sk-two", max_retries=0)
+        one = OpenAI(base_url=process.url, api_key="sk-canary-one", max_retries=0)
+        two = OpenAI(base_url=process.url, api_key="sk-canary-two", max_retries=0)
         with one, two:
             one.chat.completions.create(messages=[ASK], **ask)
             call = {"id": "toolu_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}

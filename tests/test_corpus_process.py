@@ -48,7 +48,7 @@ def client(recorded: Upstream) -> Iterator[OpenAI]:
     """The SDK at a server that has every host of the recordings as a provider."""
     lines = ["server: {port: 0}", "providers:"]
     for host in sorted({*FILES.values()}):
-        key = ", api_key: k" if HOSTS[host].key_variable else ""
+        key = ", api_key: sk-canary" if HOSTS[host].key_variable else ""
         lines.append(f'  {host}: {{base_url: "{recorded.url}/v1"{key}}}')
     lines.append('facts: {"bridged-*": {like: gpt-6-always}}')
     with (

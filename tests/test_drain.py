@@ -23,7 +23,7 @@ def drained(upstream: Upstream, folder: Path, seconds: float = 20, drain: float 
 def leave(server: Process, model: str, **body: Any) -> None:
     """Ask, and go away without the end of the answer."""
     ask = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 9, **body}
-    auth = {"Authorization": "Bearer sk-0"}
+    auth = {"Authorization": "Bearer sk-canary-0"}
     with contextlib.suppress(httpx.ReadTimeout):
         httpx.post(f"{server.url}/chat/completions", json=ask, headers=auth, timeout=0.4)
 

@@ -310,7 +310,7 @@ def test_gemini_in_three_calls(upstream: Scripted, scripted: Callable[..., str])
     )
     text = config(upstream).replace(
         "\nmodels:",
-        f'\n  gemini: {{base_url: "{upstream.url}/v1beta", api_key: k}}\nmodels:\n  e: [up/none, gemini/{name}]',
+        f'\n  gemini: {{base_url: "{upstream.url}/v1beta", api_key: AIza-canary}}\nmodels:\n  e: [up/none, gemini/{name}]',
     )
     with Process(text) as server, OpenAI(base_url=server.url, api_key="-", max_retries=0) as sdk:
         found = sdk.embeddings.create(model="e", input=[str(i) for i in range(201)])  # the first target fails
@@ -320,7 +320,7 @@ def test_gemini_in_three_calls(upstream: Scripted, scripted: Callable[..., str])
             sdk.embeddings.create(model="gemini/x", input=[1, 2])
         assert (refused.value.status_code, refused.value.code) == (400, "unsupported_value")
     assert [r.path for r in upstream.of(name)] == [f"/v1beta/models/{name}:batchEmbedContents"] * 3
-    assert {r.headers["x-goog-api-key"] for r in upstream.of(name)} == {"k"}
+    assert {r.headers["x-goog-api-key"] for r in upstream.of(name)} == {"AIza-canary"}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,5 @@
 """The fault matrix F1-F50 against the real process: what the client sees, how often the upstream was asked, what the log
-and the metrics say.
-
-Rows that stand elsewhere: F22 (any cut of a stream) in tests of the decoder; F32, F36, F38-F41, F45, F47 in test_life.py;
-F37 in test_ingress.py; F42, F43 belong to the usage store. Rows that are not made here: F2 as a process (a hanging
-resolver cannot be had without root; its unit test is below), F46 (faketime is no test requirement; every timer is
-monotonic, which test_no_timer_reads_the_wall_clock holds), F48 (a cgroup's limit needs root).
+and the metrics say. Which tests prove which row, and what cannot be made on a test machine, is in test_matrix_rows.py.
 """
 
 import asyncio

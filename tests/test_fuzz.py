@@ -6,28 +6,23 @@ MODELSERVER_FUZZ: examples of each test; by default 150.
 import json
 import os
 import re
-from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
+from played import PROTOCOLS, play, run, target
 
 from gateway import requests
-from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect
-from providers.contract import Reply, Step, Upstream
-from providers.errors import Failure
-from providers.hosts import HOSTS
-from server.upstream import Exchange, chunks, whole
+from providers.errors import BadOutput, Failure
 
 EXAMPLES = int(os.environ.get("MODELSERVER_FUZZ", "150"))
 LOTS = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-PROTOCOLS = ["openai", "anthropic", "gemini"]
-NO_HTTP: Any = None  # what is played needs no connections
-LIMITS = Server(max_event=4096, max_answer=16_384)
 
 # Words of the wire formats: values made of them get past the first `match`.
 WORDS = st.sampled_from(
@@ -85,43 +80,6 @@ EVENTS = st.lists(
     | st.binary(max_size=30),
     max_size=8,
 ).map(b"".join)
-BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
-
-
-def target(protocol: str) -> Upstream:
-    row = HOSTS.get(protocol)
-    return Upstream(protocol, "m", "https://up.example/v1", "k", **({"row": protocol, "host": row} if row else {}))
-
-
-def run(played: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that waits for nothing; a loop for each example would cost more than the example."""
-    with suppress(StopIteration):
-        played.send(None)
-        raise AssertionError("it waits for something")
-
-
-async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cut: bool, status: int) -> None:
-    """An upstream answers with these bytes; the chunks or the failure are what may come of it."""
-    to = target(protocol)
-    call = PROVIDERS[protocol].request({**BODY, "stream": streamed}, to)
-    steps = [Step(0.0, piece) for piece in pieces]
-    call = call._replace(reply=Reply(status, {"Content-Type": kind}, steps, cut))
-    exchange = Exchange(to, call, 5.0)
-    try:
-        got = []
-        if call.stream:
-            async for batch in chunks(exchange, NO_HTTP, LIMITS):
-                got += batch
-            for chunk in got:
-                assert isinstance(chunk["choices"], list)
-                frame = bytearray()
-                wire.frame_into(frame, chunk)
-                assert frame.count(b"\n") == 2
-            collect(got)
-        else:
-            wire.encode(await whole(exchange, NO_HTTP, LIMITS))
-    except Failure as failure:
-        assert 400 <= failure.status < 600 and wire.encode(failure.body())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -180,3 +138,78 @@ def test_any_body(data: bytes) -> None:
         requests.parse(data)
     except Failure as failure:
         assert failure.status == 400
+
+
+# What ops/fuzz.py has found
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}}
+
+
+def form(schema: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [FUNCTION], "tool_choice": {"type": "auto"}},
+        {"tools": [{"type": "x"}]},
+        {"tools": [{"type": "x", "function": {"parameters": {}}}]},
+        {"tools": [{"type": "", "function": {"name": "f", "parameters": "x"}}]},
+        {"tools": [FUNCTION], "calls": [{**CALL, "type": "x", "function": {"name": "f", "arguments": 5}}]},
+        {"tools": [FUNCTION], "calls": [{**CALL, "function": {"name": "f", "arguments": 5}}]},
+        {"tools": [FUNCTION], "calls": [{"id": "c", "custom": {"name": "f"}}]},
+        form("stop"),
+        form({"type": "object", "properties": "{}"}),
+        form({"type": "object", "properties": {"a": {"type": "string"}}, "required": [{}]}),
+        form({"type": "object", "properties": {"a": {"anyOf": ["x"]}}}),
+        form({"type": "object", "properties": {"a": {"type": "string", "format": []}}}),
+    ],
+)
+def test_requests_that_were_found(protocol: str, more: dict[str, Any]) -> None:
+    """They were answered with 500: what is wrong with them is the client's."""
+    calls = more.get("calls", [CALL])
+    turns = [{"role": "assistant", "tool_calls": calls}, {"role": "tool", "tool_call_id": "c", "content": "1"}]
+    body = {"model": "m", "messages": [*turns, {"role": "user", "content": "x"}], **more}
+    body.pop("calls", None)
+    to = target(protocol)
+    to = replace(to, facts=structs.replace(to.facts, json_schema=True))
+    try:
+        call = PROVIDERS[protocol].request(requests.parse(dumped(body)).body, to)
+        assert wire.encode(call.body)
+    except Failure as failure:
+        assert failure.status == 400
+
+
+def test_a_call_may_leave_its_kind_out() -> None:
+    call = {name: value for name, value in CALL.items() if name != "type"}
+    custom = {"id": "d", "custom": {"name": "g", "input": "x"}}
+    turns = [
+        {"role": "assistant", "tool_calls": [call, custom]},
+        *({"role": "tool", "tool_call_id": ident, "content": "1"} for ident in "cd"),
+    ]
+    ask = requests.parse(dumped({"model": "m", "messages": [*turns, {"role": "user", "content": "x"}]}))
+    for protocol in ("anthropic", "gemini"):
+        text = wire.text(PROVIDERS[protocol].request(ask.body, target(protocol)).body)
+        assert '"name":"f"' in text and '"name":"g"' in text
+
+
+def piece(delta: Any, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [piece({"content": "a"}), piece({"content": "b"}), piece({"content": [[]]})],
+        [piece({"content": "a"}, logprobs={"content": []}), piece({}, logprobs={"content": {"a": 1}})],
+        [piece({}, logprobs={"content": {"a": 1}}), piece({}, logprobs={"content": []}), piece([])],
+        [piece({}), {"choices": [{"index": "x", "delta": {}}]}],
+    ],
+)
+def test_answers_that_were_found(pieces: list[dict[str, Any]]) -> None:
+    """Pieces that do not fit together are the upstream's mistake: 502, not 500."""
+    with suppress(BadOutput):
+        collect(pieces)

@@ -309,7 +309,7 @@ def test_a_body_whose_encoding_is_a_lie(server: Process) -> None:
 
 
 def test_broken_framing_is_refused(server: Process, http: httpx.Client) -> None:
-    """These never reach a handler: aiohttp answers in plain text, as the README says."""
+    """These never reach a handler; test_framing.py has many more."""
     for data in (
         HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Content-Length: x\r\n\r\n",

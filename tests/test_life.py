@@ -77,7 +77,9 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
             server.send(signal.SIGTERM)
             until(lambda: "stopping" in server.out)
             idle.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # in the grace for requests under way
-            assert b"503 Service" in idle.recv(4096)
+            said = idle.recv(4096)
+            assert b"503 Service" in said
+            assert b"Connection: close" in said  # or a pool would take it for its next request
             assert quiet.recv(1) == b"" and crowd.running()  # closed while the streams go on
         with pytest.raises(ConnectionRefusedError):
             dial(server)
@@ -623,7 +625,7 @@ def test_files_with_keys_that_all_may_read_are_refused() -> None:
         assert run("--config", str(path), "check").returncode == 0
         path.write_text('providers: {openai: {api_key: "${OPENAI_API_KEY}"}}\n', encoding="utf-8")
         path.chmod(0o644)
-        for key in ("sk-x", "providers"):  # a word that stands in the file, too, is not why
+        for key in ("sk-canary", "providers"):  # a word that stands in the file, too, is not why
             assert run("--config", str(path), "check", env={"OPENAI_API_KEY": key}).returncode == 0
         path.write_text("keys: [{name: me, key: a-literal-canary}]\n", encoding="utf-8")
         path.chmod(0o644)
@@ -632,7 +634,7 @@ def test_files_with_keys_that_all_may_read_are_refused() -> None:
 
 def test_keys_come_from_credentials_of_the_unit() -> None:
     with TemporaryDirectory() as folder:
-        Path(folder, "OPENAI_API_KEY").write_text("sk-from-a-file\n", encoding="utf-8")
+        Path(folder, "OPENAI_API_KEY").write_text("sk-canary-from-a-file\n", encoding="utf-8")
         done = run(
             "check",
             text='providers: {openai: {api_key: "${OPENAI_API_KEY}"}}',
@@ -645,14 +647,14 @@ def test_keys_come_from_credentials_of_the_unit() -> None:
 
 
 def test_metrics_are_for_this_machine_and_for_keys(upstream: Upstream) -> None:
-    more = 'keys: [{name: me, key: "a-good-key"}]'
+    more = 'keys: [{name: me, key: "a-good-canary"}]'
     with Process(config(upstream, more)) as server:
         for headers, status in (
             ({}, 200),
             ({"X-Forwarded-For": "192.0.2.1"}, 401),
             ({"Origin": "https://evil.example"}, 401),
             ({"Host": "evil.example"}, 401),
-            ({"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer a-good-key"}, 200),
+            ({"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer a-good-canary"}, 200),
         ):
             with httpx.Client(trust_env=False, verify=PLAIN, headers=headers) as http:
                 assert http.get(f"{server.root}/metrics").status_code == status, headers
@@ -688,9 +690,9 @@ def test_every_answer_has_its_headers(upstream: Upstream) -> None:
             assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store" and headers["x-request-id"]
         with dial(server) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key: sk-in-a-broken\x00header\r\n\r\n")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key: sk-canary-in-a-broken\x00header\r\n\r\n")
             said = b"".join(iter(lambda: client.recv(65536), b""))
-        assert said.startswith(b"HTTP/1.") and b" 400 " in said[:14] and b"sk-in" not in said
+        assert said.startswith(b"HTTP/1.") and b" 400 " in said[:14] and b"canary" not in said
         assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
 
 

@@ -16,12 +16,12 @@ LIMITED = ["rpm: 10", "tpm: 1000", "budget_usd: 0.5, budget_period: day", "concu
 def crowd(servers: list[Process], upstream: Upstream, prefix: str, settled: Callable[[], bool] = lambda: True) -> None:
     """Four crowds against four limits. A request reserves 24 or 25 tokens of prompt, and max_tokens; it uses as many."""
     for key, model, longest, fits in (
-        ("sk-0", f"{prefix}-rpm", 90, 10),
-        ("sk-1", f"{prefix}-tpm", 75, 10),  # 100 tokens each, of 1000
-        ("sk-2", f"priced-{prefix}", 90, 2),  # $0.205 each, of $0.50
-        ("sk-3", f"{prefix}-slow", 90, 3),
+        ("sk-canary-0", f"{prefix}-rpm", 90, 10),
+        ("sk-canary-1", f"{prefix}-tpm", 75, 10),  # 100 tokens each, of 1000
+        ("sk-canary-2", f"priced-{prefix}", 90, 2),  # $0.205 each, of $0.50
+        ("sk-canary-3", f"{prefix}-slow", 90, 3),
     ):
-        slow: Script = [1.5] if key == "sk-3" else []
+        slow: Script = [1.5] if key == "sk-canary-3" else []
         upstream.script(model, [*slow, *counted(25, longest)])
         answers = at_once(CROWD, servers, f"up/{model}", key=key, max_tokens=longest)
         assert statuses(answers) == {200: fits, 429: CROWD - fits}
@@ -29,20 +29,20 @@ def crowd(servers: list[Process], upstream: Upstream, prefix: str, settled: Call
         for status, headers, body in answers:
             if status == 429:
                 assert body["error"]["type"] == "rate_limit_error"
-                assert body["error"]["code"] == ("budget_exceeded" if key == "sk-2" else "rate_limit_exceeded")
+                assert body["error"]["code"] == ("budget_exceeded" if key == "sk-canary-2" else "rate_limit_exceeded")
                 assert int(headers["Retry-After"]) > 0
-            if key == "sk-0":
+            if key == "sk-canary-0":
                 assert headers["x-ratelimit-limit-requests"] == "10"
                 assert 0 <= int(headers["x-ratelimit-remaining-requests"]) < 10
     until(settled)
     # slots come back, and whoever was refused has used nothing
-    assert statuses(at_once(3, servers, f"up/{prefix}-slow", key="sk-3", max_tokens=9)) == {200: 3}
+    assert statuses(at_once(3, servers, f"up/{prefix}-slow", key="sk-canary-3", max_tokens=9)) == {200: 3}
 
 
 def test_a_crowd_gets_what_the_limits_allow_and_no_more(upstream: Upstream, tmp_path: Path) -> None:
     with Process(settings(upstream, tmp_path, LIMITED)) as server:
         crowd([server], upstream, "crowd")
-        spent = usage(server, "sk-2")["limits"]["budget"]["spent_usd"]
+        spent = usage(server, "sk-canary-2")["limits"]["budget"]["spent_usd"]
         assert spent == pytest.approx(2 * 0.205)
         assert len(rows(tmp_path, "status = 200")) == 10 + 10 + 2 + 6
 
@@ -51,7 +51,7 @@ def test_a_slot_comes_back_when_the_client_leaves_or_the_upstream_fails(upstream
     with Process(settings(upstream, tmp_path, ["concurrency: 1, tpm: 1000"])) as server:
         upstream.script("slot-stuck", [FOREVER])
         body = {"model": "up/slot-stuck", "messages": [{"role": "user", "content": "x"}], "max_tokens": 700}
-        auth = {"Authorization": "Bearer sk-0"}
+        auth = {"Authorization": "Bearer sk-canary-0"}
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{server.url}/chat/completions", json=body, headers=auth, timeout=0.5)
         until(lambda: rows(tmp_path, "status = 499"))
@@ -62,7 +62,7 @@ def test_a_slot_comes_back_when_the_client_leaves_or_the_upstream_fails(upstream
 
 def test_headers_are_on_every_answer_of_a_limited_key(upstream: Upstream, tmp_path: Path) -> None:
     with Process(settings(upstream, tmp_path, ["rpm: 5, tpm: 5000", "disabled: false"])) as server:
-        limited, free = ({"Authorization": f"Bearer sk-{i}"} for i in range(2))
+        limited, free = ({"Authorization": f"Bearer sk-canary-{i}"} for i in range(2))
         ask = {"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}
         chat = f"{server.url}/chat/completions"
         for n, response in enumerate((
@@ -82,7 +82,11 @@ def test_headers_are_on_every_answer_of_a_limited_key(upstream: Upstream, tmp_pa
 def test_keys_that_are_disabled_or_expired_are_refused(upstream: Upstream, tmp_path: Path) -> None:
     keys = ["disabled: true", "expires: 2020-01-31", "expires: 2999-12-31"]
     with Process(settings(upstream, tmp_path, keys)) as server:
-        for key, status, code in (("sk-0", 401, "key_disabled"), ("sk-1", 401, "key_expired"), ("sk-2", 200, None)):
+        for key, status, code in (
+            ("sk-canary-0", 401, "key_disabled"),
+            ("sk-canary-1", 401, "key_expired"),
+            ("sk-canary-2", 200, None),
+        ):
             [(got, _, body)] = at_once(1, [server], "echo", key=key)
             assert got == status
             assert body.get("error", {}).get("code") == code
@@ -92,7 +96,7 @@ def test_a_budget_wants_prices(upstream: Upstream, tmp_path: Path) -> None:
     keys = ["budget_usd: 1", "budget_usd: 1, unpriced: true", "rpm: 9"]
     upstream.script("nobody-knows", counted(9, 9))
     with Process(settings(upstream, tmp_path, keys)) as server:
-        answers = [at_once(1, [server], "up/nobody-knows", key=f"sk-{i}")[0] for i in range(3)]
+        answers = [at_once(1, [server], "up/nobody-knows", key=f"sk-canary-{i}")[0] for i in range(3)]
         assert [status for status, *_ in answers] == [403, 200, 200]
         assert answers[0][2]["error"]["code"] == "model_not_priced"
         assert at_once(1, [server], "echo")[0][0] == 200  # costs nothing
@@ -121,7 +125,7 @@ def test_embeddings_are_limited_and_booked_like_chats(upstream: Upstream, tmp_pa
     upstream.script("priced-vectors", answer(vectors))
     with Process(settings(upstream, tmp_path, ["rpm: 1, budget_usd: 1"])) as server:
         ask = {"model": "up/priced-vectors", "input": "x" * 120}
-        auth = {"Authorization": "Bearer sk-0"}
+        auth = {"Authorization": "Bearer sk-canary-0"}
         got = [httpx.post(f"{server.url}/embeddings", json=ask, headers=auth) for _ in range(2)]
         assert [response.status_code for response in got] == [200, 429]
         assert got[0].headers["x-ratelimit-remaining-requests"] == "0"

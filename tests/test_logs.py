@@ -13,8 +13,8 @@ from conftest import KEYS, LAPTOP, PHONE
 from process import PATIENCE, Process, config, run
 from scripted import ABORT, Script, Upstream, answer, chunked, sse, stream
 
-SAID = "canary-in-a-prompt"
-TOLD = "canary-in-an-answer"
+SAID = "magpie-in-a-prompt"
+TOLD = "magpie-in-an-answer"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 WHOLE = {"choices": [{"message": {"role": "assistant", "content": TOLD}, "finish_reason": "stop"}], "usage": USAGE}
 CHUNK = {"choices": [{"index": 0, "delta": {"content": TOLD}}]}
@@ -31,7 +31,7 @@ def logged(upstream: Upstream) -> Iterator[Process]:
 
 def post(http: httpx.Client, server: Process, model: str, **more: Any) -> httpx.Response:
     ask = {"model": model, "messages": [{"role": "user", "content": SAID}], "user": SAID, **more}
-    headers = {"authorization": f"Bearer {LAPTOP}", "x-canary": SAID, "cookie": SAID}
+    headers = {"authorization": f"Bearer {LAPTOP}", "x-magpie": SAID, "cookie": SAID}
     return http.post(f"{server.url}/chat/completions?q={SAID}", json=ask, headers=headers)
 
 

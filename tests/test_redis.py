@@ -66,10 +66,10 @@ def test_two_processes_keep_the_limits_together(upstream: Upstream, tmp_path: Pa
     text = settings(upstream, tmp_path, LIMITED, f"state: {shared.url}\n")
     with Process(text) as one, Process(text) as two:
         crowd([one, two], upstream, "both", lambda: not any(map(held, KEYS)))
-        spent = [usage(server, "sk-2")["limits"]["budget"]["spent_usd"] for server in (one, two)]
+        spent = [usage(server, "sk-canary-2")["limits"]["budget"]["spent_usd"] for server in (one, two)]
         assert spent == pytest.approx([2 * 0.205] * 2)
         # one file for both, and the rows of both are in it
-        assert usage(one, "sk-0")["by_day"][0]["requests"] == 10
+        assert usage(one, "sk-canary-0")["by_day"][0]["requests"] == 10
     assert not any(map(held, KEYS))
 
 
@@ -112,7 +112,9 @@ def test_what_is_chosen_holds_while_redis_is_gone(
         [words] = trouble(server)
         assert says in words
         server.logged(message=f"{words} (ConnectionError)")
-        assert statuses(at_once(1, [server], "echo", key="sk-1")) == {200: 1}  # a key without limits needs no Redis
+        assert statuses(at_once(1, [server], "echo", key="sk-canary-1")) == {
+            200: 1
+        }  # a key without limits needs no Redis
         if choice == "closed":
             assert answers[0][2]["error"]["code"] == "limits_unavailable"
         else:  # what was spent before is known, and limits hold here

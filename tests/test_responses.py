@@ -630,7 +630,9 @@ def test_two_turns_through_the_real_process(streamed: bool, upstream: Scripted, 
         stream(STREAM), stream(second), answer({"error": {"message": "Bad.", "param": "max_output_tokens"}}, 400)
     )
     text = config(upstream) + f"facts: {{{name}: {{like: gpt-6-always}}}}\n"
-    text = text.replace("\nmodels:", f'\n  gpt: {{host: openai, base_url: "{upstream.url}/v1", api_key: k}}\nmodels:')
+    text = text.replace(
+        "\nmodels:", f'\n  gpt: {{host: openai, base_url: "{upstream.url}/v1", api_key: sk-canary}}\nmodels:'
+    )
     with Process(text) as server, OpenAI(base_url=server.url, api_key="-", max_retries=0) as sdk:
         ask: Any = {"model": f"gpt/{name}", "tools": [TOOL], "messages": [HI]}
         if streamed:

@@ -58,7 +58,10 @@ def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstrea
             stuck = {"model": "up/priced-stuck", "messages": HELLO, "max_tokens": 9}
             with pytest.raises(httpx.ReadTimeout):  # leaves, and is settled
                 httpx.post(
-                    f"{server.url}/chat/completions", json=stuck, headers={"Authorization": "Bearer sk-0"}, timeout=0.1
+                    f"{server.url}/chat/completions",
+                    json=stuck,
+                    headers={"Authorization": "Bearer sk-canary-0"},
+                    timeout=0.1,
                 )
             waiting = threading.Thread(target=_ask_in_vain, args=(server, stuck))  # stays, and is left open
             waiting.start()
@@ -90,7 +93,9 @@ def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstrea
 
 def _ask_in_vain(server: Process, body: Any) -> None:
     with suppress(httpx.HTTPError):
-        httpx.post(f"{server.url}/chat/completions", json=body, headers={"Authorization": "Bearer sk-0"}, timeout=60)
+        httpx.post(
+            f"{server.url}/chat/completions", json=body, headers={"Authorization": "Bearer sk-canary-0"}, timeout=60
+        )
 
 
 @pytest.fixture
@@ -156,7 +161,7 @@ async def leave_after(session: aiohttp.ClientSession, server: Process, model: st
     """Read a stream until `count` words have come, then leave. Returns the words."""
     heard = 0
     body = {"model": model, "messages": HELLO, "stream": True}
-    headers = {"Authorization": "Bearer sk-0"}
+    headers = {"Authorization": "Bearer sk-canary-0"}
     async with session.post(f"{server.url}/chat/completions", json=body, headers=headers) as response:
         async for line in response.content:
             if line.startswith(b"data: "):

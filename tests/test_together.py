@@ -69,14 +69,14 @@ def test_limits_are_reloaded_and_what_was_used_stays(
         return ask(server, f"up/{name}", headers={"Authorization": f"Bearer {key}"}).status
 
     with Process(settings(upstream, tmp_path, ["rpm: 5"])) as server:
-        assert [status("sk-0") for _ in range(2)] == [200, 200]
+        assert [status("sk-canary-0") for _ in range(2)] == [200, 200]
         reloaded(server, settings(upstream, tmp_path, ["rpm: 3", "rpm: 1"]))
-        assert [status("sk-0") for _ in range(2)] == [200, 429]  # two of the three were used before
-        assert [status("sk-1") for _ in range(2)] == [200, 429]  # a key that is new
+        assert [status("sk-canary-0") for _ in range(2)] == [200, 429]  # two of the three were used before
+        assert [status("sk-canary-1") for _ in range(2)] == [200, 429]  # a key that is new
         reloaded(server, settings(upstream, tmp_path, ["budget_usd: 0.000001", ""]).replace("up/", "priced-up/"))
-        assert [status("sk-1") for _ in range(2)] == [200, 200]
+        assert [status("sk-canary-1") for _ in range(2)] == [200, 200]
         reloaded(server, settings(upstream, tmp_path, ["rpm: 5"]))
-        assert (status("sk-0"), status("sk-1")) == (200, 401)
+        assert (status("sk-canary-0"), status("sk-canary-1")) == (200, 401)
 
 
 def test_a_call_that_this_server_ends_is_booked_as_begun(
@@ -85,7 +85,7 @@ def test_a_call_that_this_server_ends_is_booked_as_begun(
     name = scripted([FOREVER])
     with Process(settings(upstream, tmp_path, ["rpm: 5"], server="timeouts: {total: 0.5}")) as server:
         for streamed in (False, True):
-            got = ask(server, f"up/{name}", streamed, headers={"Authorization": "Bearer sk-0"})
+            got = ask(server, f"up/{name}", streamed, headers={"Authorization": "Bearer sk-canary-0"})
             assert (got.status, got.code) == (504, "total_timeout")
         [whole, streaming] = until(lambda: len(found := rows(tmp_path, "status = 504")) == 2 and found)
         assert whole["prompt"] > 0 and whole["estimated"] == 1 and whole["upstream"] == f"up/{name}"
@@ -98,7 +98,7 @@ def test_a_drained_answer_outlives_a_reload(upstream: Upstream, scripted: Callab
     with Process(text) as server:
         with dial(server) as client:
             client.sendall(
-                raw(f"up/{name}").replace(b"Host: localhost", b"Host: localhost\r\nAuthorization: Bearer sk-0")
+                raw(f"up/{name}").replace(b"Host: localhost", b"Host: localhost\r\nAuthorization: Bearer sk-canary-0")
             )
             hear(client, b"Hello")
         server.logged(status=499)

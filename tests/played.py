@@ -1,0 +1,54 @@
+"""An upstream that answers with any bytes, without a socket or a loop: chunks or a failure are what may come of it."""
+
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from gateway.schema import Server
+from providers import PROVIDERS, wire
+from providers.chat import collect
+from providers.contract import Reply, Step, Upstream
+from providers.errors import Failure
+from providers.hosts import HOSTS
+from server.upstream import Exchange, chunks, whole
+
+PROTOCOLS: Final = ("openai", "anthropic", "gemini")
+BODY: Final = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+LIMITS: Final = Server(max_event=4096, max_answer=16_384)
+NO_HTTP: Any = None  # what is played needs no connections
+
+
+def target(protocol: str) -> Upstream:
+    row = HOSTS.get(protocol)
+    return Upstream(protocol, "m", "https://up.example/v1", "k", **({"row": protocol, "host": row} if row else {}))
+
+
+def run(played: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that waits for nothing; a loop for each example would cost more than the example."""
+    with suppress(StopIteration):
+        played.send(None)
+        raise AssertionError("it waits for something")
+
+
+async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cut: bool, status: int) -> None:
+    """An answer in these pieces, whole or streamed, of this content type; cut: the connection breaks behind it."""
+    to = target(protocol)
+    call = PROVIDERS[protocol].request({**BODY, "stream": streamed}, to)
+    steps = iter([Step(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
+    call = call._replace(reply=Reply(status, {"Content-Type": kind}, steps, cut))
+    exchange = Exchange(to, call, 5.0)
+    try:
+        got = []
+        if call.stream:
+            async for batch in chunks(exchange, NO_HTTP, LIMITS):
+                got += batch
+            for chunk in got:
+                assert isinstance(chunk["choices"], list)
+                frame = bytearray()
+                wire.frame_into(frame, chunk)
+                assert frame.count(b"\n") == 2
+            collect(got)
+        else:
+            wire.encode(await whole(exchange, NO_HTTP, LIMITS))
+    except Failure as failure:
+        assert 400 <= failure.status < 600 and wire.encode(failure.body())
