@@ -162,8 +162,7 @@ ROWS: Final = {
     ),
     "F48": Row(
         "memory runs out",
-        ("shedding::test_memory_near_its_limit",),
-        "with a limit of the configuration's: a control group of its own needs root",
+        ("shedding::test_memory_near_its_limit", "shedding::test_the_limit_that_the_kernel_sets_is_not_reached"),
     ),
     "F49": Row("one hangs, the other throttles", ("fault_matrix::test_one_hangs_and_the_other_throttles",)),
     "F50": Row(

@@ -1,8 +1,12 @@
 """Under strain the server takes on no more than it must: memory near its limit (F48), a loop that keeps coming late."""
 
+import os
+import re
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +44,8 @@ def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
         assert metric(server, "resident_bytes_limit") == 120 * 2**20 and ready(server)
         clients = [dial(server) for _ in range(6)]
         for client in clients:
-            client.sendall(raw(f"up/{name}", messages=big))
+            with suppress(ConnectionError):
+                client.sendall(raw(f"up/{name}", messages=big))
         until(lambda: not ready(server))
         assert metric(server, "resident_bytes") > 120 * 2**20
         got = ask(server, f"up/{quick}")
@@ -53,6 +58,44 @@ def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
         until(lambda: ready(server))
         assert ask(server, f"up/{quick}").text == "Hi"
     assert upstream.of(quick)[-1] is upstream.of(quick)[0]
+
+
+@pytest.fixture
+def cage() -> Iterator[list[str]]:
+    """A command inside which the kernel allows 200 MiB of memory, as systemd's MemoryMax= or a container would."""
+    line = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if re.search(":memory:|^0::", line))
+    top, name = (
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if "memory" in line else ("/sys/fs/cgroup", "memory.max")
+    )
+    group = Path(top + line.split(":", 2)[2], f"modelserver-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / name).write_text(str(200 * 2**20))
+    except OSError as error:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no control group can be made here: {error}")
+    yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
+    group.rmdir()
+
+
+def test_the_limit_that_the_kernel_sets_is_not_reached(cage: list[str], upstream: Upstream, scripted: Scripted) -> None:
+    """Twice as much as there is room for: some of it is refused, and the process lives on."""
+    name = scripted([FOREVER])
+    big = [{"role": "user", "content": "x" * 15_000_000}]
+    with Process(config(upstream, server="max_body: 16MiB\nkeep_alive: {every: 0.4}"), inside=cage) as server:
+        assert metric(server, "resident_bytes_limit") == 160 * 2**20
+        clients: list[socket.socket] = []
+        for _ in range(20):
+            clients.append(dial(server))
+            with suppress(ConnectionError):  # one that is refused may be closed before it has sent all
+                clients[-1].sendall(raw(f"up/{name}", messages=big))
+            time.sleep(0.1)  # the server looks as often
+        until(lambda: metric(server, "refused_total", reason="memory") >= 1)
+        for client in clients:
+            client.close()
+        until(lambda: ready(server))
+        assert ask(server, "echo").text == "Hello"
 
 
 def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -> None:
