@@ -39,6 +39,7 @@ from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, insid
 from server.fetch import inline
 from server.frames import Frames, envelope, hide
 from server.http import Upstreams
+from server.listener import HEADERS
 from server.refusals import JSON, failure_of, fault, refusal, told
 from server.upstream import Exchange
 
@@ -368,11 +369,8 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         return
     headers = response.headers
     headers["x-request-id"] = request[RECORD].id
-    headers.setdefault("Cache-Control", "no-store")
-    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Server"] = "ModelServer"
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
     if request[RECORD].limits is not None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:

@@ -22,6 +22,7 @@ __all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
 
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
 
+_LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
 _FINISH: Final = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -216,7 +217,7 @@ def _token(chosen: Json) -> Json:
 def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> str | None:
     """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
     match list(answers.values()):
-        case [_Answer(finish="CONTINUATION", token=str(token))]:
+        case [_Answer(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
             spent = sum(_spent(books)[1] for books in legs)
             return token if state.limit is None or spent < state.limit else None
     return None

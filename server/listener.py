@@ -32,6 +32,14 @@ BACKLOG: Final = 1024
 _OWN_FILES: Final = 40  # of the process itself: the log, the loop, the database, certificates while they are read
 _EVERY: Final = 1.0  # seconds between two log lines of one kind
 
+# Of every answer, unless it has its own: it is not to be kept, guessed about, framed or followed with a referrer.
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "ModelServer",
+}
 _BROKEN: Final = BadRequest("The request is not valid HTTP.", code="invalid_http")
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -101,7 +109,8 @@ class Handler(RequestHandler):
             raise exc  # the client left just when it was to be answered: nothing to log
         response = super().handle_error(request, status, exc, message)
         what = _BROKEN if status < 500 else Failure("This server made a mistake.")
-        better = web.Response(status=status, body=wire.encode(what.body()), content_type="application/json")
+        body = wire.encode(what.body())
+        better = web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)
         better.force_close()
         return better if isinstance(response, web.Response) else response
 

@@ -307,6 +307,21 @@ def test_continuation_D77() -> None:
     assert gemini.continuation(call) is None
 
 
+def test_an_answer_that_never_ends_D77() -> None:
+    """Each leg costs: an upstream that always has more to say, and counts nothing, is asked 32 times."""
+    call = asked()
+    translator = gemini.stream(call, to())
+    leg = json.dumps({"candidates": [{
+        "content": {"parts": [{"text": "on "}]}, "finishReason": "CONTINUATION", "continuationToken": "dA=="
+    }]})  # fmt: skip
+    for n in range(1, 32):
+        feed(translator, f"data: {leg}\r\n\r\n".encode())
+        assert translator.send(None) == [] and gemini.continuation(call) is not None, n
+    feed(translator, f"data: {leg}\r\n\r\n".encode())
+    assert ended(translator) == [chunk({}, "length")]
+    assert gemini.continuation(call) is None
+
+
 def test_nobody_continues_D77() -> None:
     """A server that does not go on says None again and gets finish_reason length."""
     translator = gemini.stream(asked(), to())

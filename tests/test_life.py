@@ -694,6 +694,7 @@ def test_every_answer_has_its_headers(upstream: Upstream) -> None:
             said = b"".join(iter(lambda: client.recv(65536), b""))
         assert said.startswith(b"HTTP/1.") and b" 400 " in said[:14] and b"canary" not in said
         assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
+        assert b"Server: ModelServer\r\n" in said and b"nosniff" in said and b"aiohttp" not in said
 
 
 def test_a_flood_of_broken_requests_does_not_fill_the_log(upstream: Upstream) -> None:
