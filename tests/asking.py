@@ -1,8 +1,10 @@
-"""Asking a running server, below the SDK: what came back, byte for byte, and what the server counted."""
+"""Asking a running server, below the SDK: what came back, byte for byte, what the server counted, and what came true."""
 
 import json
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,3 +101,12 @@ def raw(model: str, stream: bool = True, **more: Any) -> bytes:
 def dial(server: Process) -> socket.socket:
     """A bare connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def until(test: Callable[[], Any], patience: float = 10.0) -> Any:
+    """What `test` says, as soon as that is true. Fails when it never is."""
+    end = time.monotonic() + patience
+    while not (found := test()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+    return found

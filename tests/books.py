@@ -3,16 +3,15 @@
 import asyncio
 import json
 import sqlite3
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx2 as httpx
-from process import PATIENCE, Process, config
+from process import Process, config
 from scripted import Script, Upstream, answer, sse, stream
 
 PRICES = "facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 100}}\n"  # USD per million: mills a token
@@ -82,15 +81,6 @@ def rows(folder: Path, where: str = "true") -> list[dict[str, Any]]:
         connection.row_factory = sqlite3.Row
         found = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY id").fetchall()
         return [dict(row) for row in found]
-
-
-def until(test: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    """What `test` says, as soon as that is true. Fails when it never is."""
-    end = time.monotonic() + patience
-    while not (found := test()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-    return found
 
 
 def usage(server: Process, caller: str = "sk-canary-0", **query: Any) -> Any:

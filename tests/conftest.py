@@ -2,8 +2,12 @@
 
 import itertools
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -134,3 +138,20 @@ def sdk(server: Process) -> Iterator[OpenAI]:
     """The official client, without its retries, at `server`."""
     with OpenAI(base_url=server.url, api_key="-", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """What a server shows that nobody vouches for, for `localhost` and `images.test`; and the file by which it is trusted."""
+    folder = tmp_path_factory.mktemp("certificate")
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed, which makes the certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,DNS:images.test",
+         "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=folder, capture_output=True, check=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context, folder / "cert.pem"

@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,22 +59,14 @@ models:""",
     assert f"nothing answers at http://127.0.0.1:{port}" in found["server"][1]
 
 
-def test_a_certificate_nobody_vouches_for(tmp_path: Path) -> None:
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=tmp_path, capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip("no openssl here")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+def test_a_certificate_nobody_vouches_for(certificate: tuple[ssl.SSLContext, Path]) -> None:
+    context, ca_file = certificate
     with Upstream(ssl=context) as upstream:
         url = f"https://localhost:{upstream.port}/v1"
         text = f"""
 providers:
   open: {{protocol: openai, base_url: "{url}"}}
-  own: {{protocol: openai, base_url: "{url}", ca_file: "{tmp_path}/cert.pem"}}
+  own: {{protocol: openai, base_url: "{url}", ca_file: "{ca_file}"}}
 """
         found = lines(run("doctor", "--port", str(closed()), text=text).stdout)
     assert found["open"][0] == "FAIL" and "the certificate is not trusted (self-signed certificate)" in found["open"][1]

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from books import counted, piece, rows, settings, until
+from asking import until
+from books import counted, piece, rows, settings
 from process import Process
 from scripted import FOREVER, Script, Upstream, sse, stream
 

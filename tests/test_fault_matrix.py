@@ -8,7 +8,6 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -616,17 +615,9 @@ def test_one_hangs_and_the_other_throttles(server: Process, upstream: Upstream, 
     )  # fmt: skip
 
 
-def test_tls_is_verified(tmp_path: Path) -> None:
+def test_tls_is_verified(certificate: tuple[ssl.SSLContext, Path]) -> None:
     """F5: a certificate nobody vouches for gets no request; with `ca_file` it is trusted, for its own name only."""
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=tmp_path, capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip("no openssl here")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context, ca_file = certificate
     with Upstream(ssl=context) as upstream:
         upstream.script("x", answer(whole("trusted")))
         url = f"https://localhost:{upstream.port}/v1"
@@ -634,8 +625,8 @@ def test_tls_is_verified(tmp_path: Path) -> None:
 server: {{port: 0}}
 providers:
   open: {{protocol: openai, base_url: "{url}", api_key: {KEY}}}
-  own: {{protocol: openai, base_url: "{url}", api_key: {KEY}, ca_file: "{tmp_path}/cert.pem"}}
-  name: {{protocol: openai, base_url: "{url.replace("localhost", "127.0.0.1")}", ca_file: "{tmp_path}/cert.pem"}}
+  own: {{protocol: openai, base_url: "{url}", api_key: {KEY}, ca_file: "{ca_file}"}}
+  name: {{protocol: openai, base_url: "{url.replace("localhost", "127.0.0.1")}", ca_file: "{ca_file}"}}
 """
         with Process(text) as server:
             for provider in ("open", "name"):

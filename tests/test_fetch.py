@@ -4,10 +4,8 @@ import asyncio
 import base64
 import copy
 import gzip
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -466,15 +464,9 @@ async def test_nothing_of_ours_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the test certificate")
-async def test_a_certificate_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    name = ["-subj", "/CN=images.test", "-addext", "subjectAltName=DNS:images.test"]
-    subprocess.run([*make, "-keyout", key, "-out", certificate, *name], check=True, capture_output=True)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
-    trusting = ssl.create_default_context(cafile=str(certificate))
+async def test_a_certificate_nobody_vouches_for_is_refused(certificate: tuple[ssl.SSLContext, Path]) -> None:
+    tls, ca_file = certificate
+    trusting = ssl.create_default_context(cafile=str(ca_file))
     async with serving(pages, tls) as server:
         address = f"https://images.test:{server.port}/png"
         async with local(server) as fetcher:

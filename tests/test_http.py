@@ -2,9 +2,7 @@
 
 import asyncio
 import gzip
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -231,26 +229,8 @@ def test_a_stale_connection_does_not_show(upstream: Upstream, http: httpx.Client
     assert len(upstream.of("again")) == 9
 
 
-def test_a_certificate_nobody_signed(tmp_path: Path, http: httpx.Client) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    made = [
-        openssl,
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    made += ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert"), "-subj", "/CN=localhost"]
-    subprocess.run(made, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+def test_a_certificate_nobody_signed(certificate: tuple[ssl.SSLContext, Path], http: httpx.Client) -> None:
+    context, _ = certificate
     with Upstream(ssl=context) as upstream, Process(config(upstream)) as server:
         ask = {"model": "up/secret", "messages": [{"role": "user", "content": "x"}]}
         got = http.post(f"{server.url}/chat/completions", json=ask)

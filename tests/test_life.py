@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import PLAIN, Got, ask, delta, dial, metric, metrics, raw, whole
+from asking import PLAIN, Got, ask, delta, dial, metric, metrics, raw, until, whole
 from process import PATIENCE, Process, config, run
 from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
 
@@ -35,15 +35,6 @@ def slow(seconds: float) -> Script:
 def get(server: Process, path: str) -> httpx.Response:
     with httpx.Client(timeout=PATIENCE, trust_env=False, verify=PLAIN) as http:
         return http.get(f"{server.root}{path}")
-
-
-def until(test: Callable[[], Any], patience: float = 5.0) -> Any:
-    """What `test` gives, as soon as it is true."""
-    end = time.monotonic() + patience
-    while not (found := test()) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert found
-    return found
 
 
 class Crowd:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from books import at_once, counted, rows, settings, statuses, until, usage
+from asking import until
+from books import at_once, counted, rows, settings, statuses, usage
 from process import Process
 from scripted import FOREVER, Script, Upstream, answer
 

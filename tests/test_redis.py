@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from books import at_once, counted, settings, statuses, until, usage
+from asking import until
+from books import at_once, counted, settings, statuses, usage
 from process import Process
 from process import run as command
 from scripted import Upstream

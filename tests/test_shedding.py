@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from asking import ask, dial, metric, raw, whole
+from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
@@ -21,14 +20,6 @@ from server import memory
 from server.admission import Admission
 
 Scripted = Callable[..., str]
-
-
-def until(test: Callable[[], Any], patience: float = 10.0) -> Any:
-    end = time.monotonic() + patience
-    while not (found := test()) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert found
-    return found
 
 
 def ready(server: Process) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import httpx2 as httpx
 import pytest
-from books import at_once, counted, post, rows, settings, statuses, until, usage, words
+from asking import until
+from books import at_once, counted, post, rows, settings, statuses, usage, words
 from process import Process
 from scripted import FOREVER, Upstream
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from asking import ask, dial, metric, raw
-from books import counted, piece, rows, settings, until
+from asking import ask, dial, metric, raw, until
+from books import counted, piece, rows, settings
 from process import Process, config
 from scripted import FOREVER, Upstream, answer, sse, stream
 
