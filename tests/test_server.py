@@ -10,7 +10,7 @@ import aiohttp
 import httpx2 as httpx
 import openai
 import pytest
-from books import until
+from asking import until
 from conftest import LAPTOP, PHONE
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from process import Process, config
