@@ -371,6 +371,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     headers["x-request-id"] = request[RECORD].id
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
+    headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if request[RECORD].limits is not None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
