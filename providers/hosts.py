@@ -8,6 +8,7 @@ litellm 1.109.1 (MIT), which record what hosts answered.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -72,9 +73,14 @@ class Host:
 
 def endpoint(host: Host, base_url: str, model: str, operation: str = "chat/completions") -> str:
     """The URL of an operation (chat/completions, embeddings, responses) for a model at base_url, query included."""
-    path = host.path.format(operation=operation, model=quote(model, safe=""))
-    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in host.query.items())
-    return base_url.rstrip("/") + path + (f"?{query}" if query else "")
+    return _url(host.path, tuple(host.query.items()), base_url, model, operation)
+
+
+@lru_cache(1024)
+def _url(path: str, query: tuple[tuple[str, str], ...], base_url: str, model: str, operation: str) -> str:
+    path = path.format(operation=operation, model=quote(model, safe=""))
+    asked = "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
+    return base_url.rstrip("/") + path + (f"?{asked}" if asked else "")
 
 
 def key_header(host: Host, key: str) -> dict[str, str]:
