@@ -103,10 +103,8 @@ class Routes:
 
     def _targets(self, public: str, route: Route, matched: str) -> list[Target]:
         """matched: what the public name's `*` stands for."""
-        defaults = {**self._defaults, **route.defaults}
-        defaults = {
-            name: value for name, value in defaults.items() if value is not None
-        }  # a model's null takes one away
+        # A model's null takes a global default away.
+        defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
         targets = []
         for target in route.targets:
             name, _, model = target.partition("/")
