@@ -7,6 +7,7 @@ a session that can ask only once.
 import json
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -60,6 +61,22 @@ async def events(session: ClientSession, url: str, body: Any, key: str = "") -> 
             yield event.data
 
 
+async def chunks(session: ClientSession, url: str, body: Any, key: str = "") -> AsyncGenerator[Any, None]:
+    """POST `body` and yield the chunks of its streamed answer.
+
+    Raises Refused for an error status, for an error event, and for a stream that ends without [DONE].
+    """
+    async with aclosing(events(session, url, body, key)) as stream:
+        async for data in stream:
+            if data == "[DONE]":
+                return
+            chunk = json.loads(data)
+            if "error" in chunk:
+                raise Refused(chunk["error"]["message"])
+            yield chunk
+    raise Refused("The stream broke off.")
+
+
 def address(server: Server) -> str:
     """Where a program on this machine reaches the server of a configuration."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
@@ -70,23 +87,15 @@ async def ask(settings: Settings, question: str, model: str, key: str) -> int:
     """Print the running server's answer as it comes; returns the exit code."""
     url = f"{address(settings.config.server)}/v1/chat/completions"
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
-    said = done = False
+    said = False
     async with ClientSession(timeout=ClientTimeout(total=None, sock_connect=5)) as session:
         try:
-            async for data in events(session, url, body, key):
-                if data == "[DONE]":
-                    done = True
-                    break
-                chunk = json.loads(data)
-                if "error" in chunk:
-                    raise Refused(chunk["error"]["message"])
+            async for chunk in chunks(session, url, body, key):
                 for choice in chunk["choices"]:
                     text = choice["delta"].get("content") or ""
                     said |= bool(text)
                     sys.stdout.write(text)
                     sys.stdout.flush()
-            if not done:
-                raise Refused("The stream broke off.")
         except Refused as error:
             if said:
                 print(flush=True)

@@ -5,12 +5,10 @@ for its health and for one streamed answer of the built-in model, or of the mode
 """
 
 import asyncio
-import json
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,7 +17,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from gateway.config import Settings
 from providers.contract import Upstream
 
-from .ask import Refused, address, events
+from .ask import Refused, address, chunks
 from .http import trust
 
 _PATIENCE: Final = 120.0  # seconds for an answer
@@ -112,17 +110,9 @@ async def _answer(session: ClientSession, base: str, model: str, key: str) -> Fi
     began = time.monotonic()
     first = 0.0
     try:
-        async with aclosing(events(session, f"{base}/v1/chat/completions", body, key)) as stream:
-            async for data in stream:
-                first = first or time.monotonic() - began
-                if data == "[DONE]":
-                    took = time.monotonic() - began
-                    return Finding(
-                        "ok", model, f"answered: the first chunk after {first:.2f} s, all of it after {took:.2f} s"
-                    )
-                error = json.loads(data).get("error")
-                if error:
-                    return Finding("FAIL", model, str(error["message"]))
+        async for _ in chunks(session, f"{base}/v1/chat/completions", body, key):
+            first = first or time.monotonic() - began
     except (Refused, ClientError, OSError) as error:
         return Finding("FAIL", model, str(error) or type(error).__name__)
-    return Finding("FAIL", model, "the stream broke off")
+    took = time.monotonic() - began
+    return Finding("ok", model, f"answered: the first chunk after {first:.2f} s, all of it after {took:.2f} s")

@@ -32,7 +32,7 @@ BACKLOG: Final = 1024
 _OWN_FILES: Final = 40  # of the process itself: the log, the loop, the database, certificates while they are read
 _EVERY: Final = 1.0  # seconds between two log lines of one kind
 
-# Of every answer, unless it has its own: it is not to be kept, guessed about, framed or followed with a referrer.
+# Of every answer to a request, unless it has its own: not to be kept, guessed about, framed or followed with a referrer.
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
