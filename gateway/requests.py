@@ -39,6 +39,8 @@ def parse(data: bytes) -> Ask:
             if type(value) is float and name in _WHOLE:
                 body[name] = int(value)  # 100.0: some clients know no integers, some upstreams nothing else
     calls, images = _messages(body["messages"])
+    for name in _HOLDERS & body.keys():
+        _drop_nulls(body[name])
     speaks_legacy = False
     if calls or "functions" in body or "function_call" in body:
         body, speaks_legacy = legacy.modernise(body)
@@ -86,6 +88,7 @@ def _tools(value: Any, param: str) -> None:
     for i, tool in enumerate(value):
         if not isinstance(tool, dict):
             raise wrong_type("an object", tool, f"{param}[{i}]")
+        _drop_nulls(tool)
         match tool:
             case {"type": "function" | "custom" as kind}:
                 _named(tool.get(kind), f"{param}[{i}].{kind}")
@@ -159,6 +162,8 @@ def _messages(value: Any) -> tuple[bool, bool]:
     for i, message in enumerate(value):
         if type(message) is not dict:
             raise wrong_type("an object", message, f"messages[{i}]")
+        if None in message.values():
+            _drop_nulls(message, _NULLABLE)
         role = message.get("role")
         if role not in _ROLES:
             if role is not None and not isinstance(role, str):
@@ -205,6 +210,7 @@ def _parts(parts: list[Any], path: str) -> bool:
     for j, part in enumerate(parts):
         if type(part) is not dict:
             raise wrong_type("an object", part, f"{path}[{j}]")
+        _drop_nulls(part)
         kind = part.get("type")
         payload, inner = _PARTS.get(kind, (None, None)) if isinstance(kind, str) else (None, None)
         if payload is None:
@@ -231,7 +237,7 @@ def _calls(calls: Any, path: str) -> None:
     for k, call in enumerate(calls):
         match call:
             case {"id": str(), "function": {"name": str()}} | {"id": str(), "custom": {"name": str()}}:
-                pass
+                _drop_nulls(call)
             case dict():
                 raise BadRequest(
                     f"Invalid value for '{path}[{k}]': a tool call needs an 'id' and a 'function' with a 'name'.",
@@ -340,8 +346,30 @@ def _unanswered(waiting: dict[str, None], i: int) -> BadRequest:
     )
 
 
+def _drop_nulls(value: Json, kept: frozenset[str] = frozenset()) -> None:
+    """Remove the keys of an object that are null, and those of the objects directly inside it: null is absence.
+
+    kept: keys that may be null. Changes `value` in place.
+    """
+    if None in value.values():
+        for name in [name for name, inner in value.items() if inner is None and name not in kept]:
+            del value[name]
+    for inner in value.values():
+        if type(inner) is dict and None in inner.values():
+            for name in [name for name, each in inner.items() if each is None]:
+                del inner[name]
+
+
+# Fields of a message that OpenAI's documentation allows to be null.
+_NULLABLE: Final = frozenset({"content", "refusal", "audio", "function_call"})
+# Parameters that are objects in which null is absence, as it is for the parameters themselves.
+_HOLDERS: Final = frozenset({"response_format", "stream_options", "web_search_options", "audio", "prediction"})
+# Parameters that mean nothing, and that OpenAI refuses, without another one.
+BESIDE: Final = {"tool_choice": "tools", "parallel_tool_calls": "tools", "top_logprobs": "logprobs"}
+
+
 def _reconcile(body: Json) -> None:
-    """Settle parameters that speak about each other; `body` is ours to change."""
+    """Check and normalise parameters that depend on each other. Changes `body` in place."""
     if "stream_options" in body and body.get("stream") is not True:
         raise BadRequest(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
@@ -352,13 +380,14 @@ def _reconcile(body: Json) -> None:
         body.pop("max_tokens", None)
     if body.get("tools") == []:
         del body["tools"]
-    if "tool_choice" in body and "tools" not in body:
-        if body["tool_choice"] not in ("none", "auto"):
-            raise BadRequest(
-                "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice", code="invalid_value"
-            )
-        del body["tool_choice"]
+    if "tools" not in body and body.get("tool_choice") not in (None, "none", "auto"):
+        raise BadRequest(
+            "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice", code="invalid_value"
+        )
     if body.get("top_logprobs") and not body.get("logprobs"):
         raise BadRequest(
             "'top_logprobs' is only allowed when 'logprobs' is true.", param="top_logprobs", code="invalid_value"
         )
+    for name, other in BESIDE.items():
+        if name in body and not body.get(other):
+            del body[name]

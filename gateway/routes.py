@@ -10,6 +10,7 @@ from providers.contract import Json, Upstream
 from providers.errors import NoSuchModel
 from providers.models import Model, Models
 
+from .requests import BESIDE
 from .schema import Route, Timeouts
 
 # Parameters that a model which reasons refuses; a default must not bring them in by the back door.
@@ -176,4 +177,7 @@ def with_defaults(body: Json, target: Target) -> Json:
     if "max_tokens" in body or "max_completion_tokens" in body:
         missing.pop("max_tokens", None)
         missing.pop("max_completion_tokens", None)
+    for name, other in BESIDE.items():
+        if name in missing and not missing.get(other, body.get(other)):
+            del missing[name]
     return {**missing, **body} if missing else body

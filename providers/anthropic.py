@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from . import wire
+from . import tool_names, wire
 from .anthropic_messages import history
 from .anthropic_params import others, refuse, think, tolerant
 from .anthropic_stream import Way, translate
@@ -20,6 +20,7 @@ from .errors import BadRequest, Failure, from_upstream
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
 _VERSION = "2023-06-01"
+_TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
 _BINDING = "thinking-binding-controls-2026-08-01"
 # Error types of the API as HTTP statuses: in a stream there is no other. https://platform.claude.com/docs/en/api/errors
 _STATUS = {
@@ -67,6 +68,7 @@ _SCRUB = (
 def request(body: Json, to: Upstream) -> Call:
     """An OpenAI chat request → the Messages call. See contract.Provider."""
     refuse(body)
+    body, names = tool_names.renamed(body, _TOOL_NAME, _LONGEST_TOOL_NAME)
     dropped: dict[str, None] = {}
     thinking = think(body, to.facts, to.reasoning, dropped)
     try:
@@ -99,7 +101,7 @@ def request(body: Json, to: Upstream) -> Call:
         "stream": True,
     }
     headers = _headers(to, _BINDING if binding else None)
-    return Call(_url(to), headers, upstream, True, tuple(dropped), Way(box.custom, box.json_tool))
+    return Call(_url(to), headers, upstream, True, tuple(dropped), Way(box.custom, box.json_tool, names))
 
 
 def stream(call: Call, to: Upstream) -> Translator:

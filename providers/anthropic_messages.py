@@ -60,10 +60,11 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
 
 def thoughts(message: Json) -> list[Json]:
     """The signed thinking a client brought back on an assistant message, as Claude gave it: altered, it is refused."""
-    if "thinking_blocks" in message:
-        return [block for block in message["thinking_blocks"] or () if _signed(block)]
-    details = (_thought(detail) for detail in message.get("reasoning_details") or ())
-    return [block for block in details if block]
+    if (given := message.get("thinking_blocks")) is not None:
+        blocks = map(_signed, _list(given))
+    else:
+        blocks = map(_thought, _list(message.get("reasoning_details")))
+    return [block for block in blocks if block]
 
 
 def tool_id(id: str) -> str:
@@ -192,6 +193,9 @@ def _result(message: Json, at: str, id: str) -> Json:
     if isinstance(content, str):
         return {**result, "content": content} if content.strip() else result
     blocks = _parts(message, at)
+    for block in blocks:  # "cache_control may not be specified within tool_result.content": it belongs on the result
+        if mark := block.pop("cache_control", None):
+            result["cache_control"] = mark
     return {**result, "content": blocks} if blocks else result
 
 
@@ -273,15 +277,22 @@ def _text(text: str) -> Json:
     return {"type": "text", "text": text}
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _user(text: str) -> Json:
     return {"role": "user", "content": [_text(text)]}
 
 
-def _signed(block: Any) -> bool:
+def _signed(block: Any) -> Json | None:
+    """A block with Claude's own fields only: a cache mark or an index beside them is refused."""
     match block:
-        case {"type": "thinking", "thinking": str(), "signature": str()} | {"type": "redacted_thinking", "data": str()}:
-            return True
-    return False
+        case {"type": "thinking", "thinking": str(text), "signature": str(signature)}:
+            return {"type": "thinking", "thinking": text, "signature": signature}
+        case {"type": "redacted_thinking", "data": str(data)}:
+            return {"type": "redacted_thinking", "data": data}
+    return None
 
 
 def _thought(detail: Any) -> Json | None:

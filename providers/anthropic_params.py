@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .anthropic_messages import thoughts
 from .contract import Json
-from .errors import Unsupported
+from .errors import BadRequest, Unsupported
 from .models import Model
 
 # What another part of the translation, or the door, reads.
@@ -130,6 +130,8 @@ def think(body: Json, facts: Model, shown: bool, dropped: dict[str, None]) -> Th
         return usual
     if effort == "none":
         return _without(usual, facts, dropped)
+    if effort not in _EFFORTS:
+        raise BadRequest(f"reasoning_effort must be one of none, {', '.join(_EFFORTS)}.", param="reasoning_effort")
     if "adaptive" in facts.thinking:
         thinking: Json = {"type": "adaptive"}
         if shown:

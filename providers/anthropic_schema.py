@@ -7,7 +7,7 @@ hold is told in the description, so that the model still reads it.
 
 from typing import Any
 
-from . import schemas, wire
+from . import schemas, tool_schemas, wire
 from .contract import Json
 
 MAX_OPTIONAL = 10  # in response_format: from about 11 the grammar may be refused as too complex
@@ -116,12 +116,15 @@ def _each(named: Json) -> Json:
     return {name: cleaned(one) if isinstance(one, dict) else one for name, one in named.items()}
 
 
-def as_input(schema: Any) -> Json:
-    """A tool's parameters as an input_schema: an object, whatever was left out or null."""
+def as_input(schema: Any, param: str) -> Json:
+    """A tool's parameters as an input_schema: an object in draft 2020-12, whatever was left out or null.
+
+    Claude: 400 "JSON schema is invalid. It must match JSON Schema draft 2020-12", and 400 "input_schema does not support
+    oneOf, allOf, or anyOf at the top level". param: the request field, for errors. Raises BadRequest.
+    """
     taken: Json = {name: value for name, value in (schema or {}).items() if value is not None}
+    taken = tool_schemas.without_top_unions(tool_schemas.modern(taken, param), param)
     kind = taken.get("type")
     if kind is None or (isinstance(kind, list) and "object" in kind):
-        taken["type"] = "object"
-    if not any(keyword in taken for keyword in ("properties", "$ref", "anyOf", "oneOf", "allOf")):
-        taken["properties"] = {}
-    return taken
+        taken = taken | {"type": "object"}
+    return taken if "properties" in taken or "$ref" in taken else taken | {"properties": {}}

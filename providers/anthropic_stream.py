@@ -5,7 +5,8 @@ each opened, grown and closed; of these the client gets text, tool calls and, wh
 tools, and everything that is new, pass by.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import wire
@@ -30,6 +31,7 @@ class Way(NamedTuple):
 
     custom: frozenset[str] = frozenset()  # names of custom tools, which were sent as functions of one text
     json_tool: str | None = None  # the tool whose input is the answer: response_format where it had to be emulated
+    names: Mapping[str, str] = MappingProxyType({})  # of tools that were renamed: the name sent → the client's
 
 
 class _Tool:
@@ -181,6 +183,7 @@ class Answer:
             self.answered = True
             return []
         kind = "custom" if name in self.way.custom else "function"
+        name = self.way.names.get(name, name)
         self.tools[at] = tool = _Tool(kind, self.calls, given)
         self.calls += 1
         if kind == "custom":

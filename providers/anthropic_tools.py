@@ -46,7 +46,7 @@ def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[st
     )
     box = _answer(_strict(box, listed, to, dropped), body.get("response_format"), to, dropped)
     box = _choose(box, choice, forcing=to.facts.forced_tools and not thinking_budget, dropped=dropped)
-    if search := body.get("web_search_options"):
+    if (search := body.get("web_search_options")) is not None:
         box = box._replace(tools=[*box.tools, _web_search(search, to)])
     return _one_at_a_time(box) if body.get("parallel_tool_calls") is False else box
 
@@ -64,7 +64,7 @@ def _tool(tool: Json, at: str) -> Json:
             raise Unsupported("This model does not take grammars for custom tools.", param=f"{at}.custom.format")
         return {"name": custom["name"], **_described(custom), "input_schema": _TEXT_INPUT, **mark}
     name, function = tools.name_of(tool), tool["function"]
-    taken = schema.as_input(function.get("parameters"))
+    taken = schema.as_input(function.get("parameters"), f"{at}.function.parameters")
     if taken["type"] != "object":
         raise BadRequest("Parameters must be a schema of type object.", param=f"{at}.function.parameters.type")
     if cache := function.get("cache_control"):
@@ -114,7 +114,7 @@ def _answer(box: Toolbox, wanted: Json | None, to: Upstream, dropped: dict[str, 
             return box
     if to.facts.json_schema and _fits(form):
         return box._replace(format={"type": "json_schema", "schema": schema.cleaned(form)})
-    taken = schema.as_input(form)
+    taken = schema.as_input(form, "response_format.json_schema.schema")
     if taken["type"] != "object":
         raise Unsupported("The schema must be of type object.", param="response_format.json_schema.schema.type")
     dropped["response_format"] = None

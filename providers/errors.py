@@ -28,6 +28,7 @@ invalid_request_error. `code` carries the precise reason. A key of ours that an 
 client's key is fine.
 """
 
+import re
 from typing import Any, ClassVar
 
 
@@ -165,15 +166,49 @@ _NO_MONEY = frozenset(
 )
 # Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
 NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
-_TOO_LONG = (
-    "prompt is too long",
-    "maximum context length",
-    "context_length_exceeded",
-    "exceeds the maximum number of tokens",
-    "exceed context limit",
-    "exceeds the context window",
-    "exceeded max context length",
+# Codes and types of "the prompt is too long": OpenAI and its imitators, llama.cpp, Z.ai.
+TOO_LONG = frozenset(
+    {
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "model_context_window_exceeded",
+        "context_window_exceeded",
+        "1261",
+    }
 )
+# … and its words, in lower case, for those that have no code of their own.
+_TOO_LONG = re.compile(
+    "|".join(
+        (
+            r"prompt is too long",  # Claude, Vertex AI, Fireworks
+            r"input is too long for requested model",  # Bedrock
+            r"exceed context limit",  # Claude: input length and `max_tokens`
+            r"maximum context length",  # OpenAI, Azure, DeepSeek, OpenRouter, Mistral, vLLM, SGLang, DeepInfra
+            r"context_length_exceeded|context length exceeded",
+            r"exceeds? the context (?:window|length)",  # OpenAI on /v1/responses; Ollama's embeddings
+            r"input tokens exceed the configured limit",  # OpenAI
+            r"exceeds the maximum number of tokens|model only supports up to \d+",  # Gemini; Vertex AI
+            r"maximum prompt length is \d+",  # xAI
+            r"reduce the length of the (?:messages|prompt)",  # Groq, Cerebras
+            r"current length is \d+ while limit is \d+",  # Cerebras
+            r"exceeded model token limit",  # Moonshot
+            r"prompt exceeds max(?:imum)? length|prompt 超长",  # Z.ai
+            r"range of input length should be",  # DashScope
+            r"must be less than max_seq_len|exceeded max_prompt_tokens",  # SiliconFlow
+            r"longer than the (?:model's context|maximum model) length",  # Together, SGLang; vLLM
+            r"`?inputs`? tokens \+ `?max_new_tokens`? must be",  # Together, Hugging Face
+            r"exceeds (?:the )?maximum allowed input length",  # OpenRouter
+            r"exceeds the available context size|context size has been exceeded",  # llama.cpp
+            r"greater than the context length|context length of only \d+",  # LM Studio
+            r"context length is only \d+",  # vLLM
+            r"exceeded (?:max )?context length",  # Ollama
+            r"context window exceeds limit",  # MiniMax
+        )
+    )
+)
+_TOO_LONG_STATUS = frozenset(
+    {400, 413, 422, 500}
+)  # 500: in a stream, where nothing says better; some say no better at all
 _BY_STATUS: dict[int, type[Failure]] = {
     403: Forbidden,
     404: NoSuchModel,
@@ -210,7 +245,7 @@ def from_upstream(
         )
     if status in (400, 404) and code in NO_MODEL:
         return NoSuchModel(message, param=param or "model")
-    if status in (400, 413, 422) and (code == "context_length_exceeded" or any(sign in low for sign in _TOO_LONG)):
+    if status in _TOO_LONG_STATUS and (code in TOO_LONG or _TOO_LONG.search(low)):
         return ContextExceeded(message, param=param or "messages")
     if status in (400, 422):
         return BadRequest(message, param=param, code=code)

@@ -6,18 +6,19 @@ What differs between Gemini models is read from `to.facts`; nothing here knows a
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from . import gemini_schema, tools
+from . import gemini_schema, tool_names, tools
 from .contract import Call, Json, Upstream
 from .errors import BadRequest, Unsupported
 from .gemini_contents import contents
 from .models import Model
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # of a parameter, in a header
+_TOOL_NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"  # google-genai, FunctionDeclaration.name
+_LONGEST_TOOL_NAME: Final = 100
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 # OpenAI's name → Gemini's, and whether the model takes it.
 _TUNING: Final[dict[str, tuple[str, Callable[[Model], bool]]]] = {
@@ -202,10 +203,9 @@ def _declared(tool: Json, i: int, names: Mapping[str, str]) -> Json:
     declared: Json = {"name": names[function["name"]]}
     if description := function.get("description"):
         declared["description"] = description
-    if parameters := function.get("parameters"):
-        schema = gemini_schema.clean(parameters, f"tools[{i}].function.parameters")
-        if schema.get("properties") or "anyOf" in schema:
-            declared["parametersJsonSchema"] = {"type": "object", **schema}
+    at = f"tools[{i}].function.parameters"
+    if (parameters := function.get("parameters")) and (schema := gemini_schema.parameters(parameters, at)):
+        declared["parametersJsonSchema"] = schema
     return declared
 
 
@@ -236,14 +236,5 @@ def _tool_config(offered: Collection[Json], choice: Any, names: Mapping[str, str
 
 
 def _renamed(wanted: Iterable[str]) -> dict[str, str]:
-    """Tool names → names that Gemini takes, distinct as they were (google-genai, FunctionDeclaration.name)."""
-    wanted = list(dict.fromkeys(wanted))
-    names = {name: name for name in wanted if _NAME.fullmatch(name)}
-    taken = set(names)
-    for name in wanted:
-        if name not in names:
-            fit = re.sub(r"[^A-Za-z0-9_.:-]", "_", name)[:100]
-            fit = fit if _NAME.fullmatch(fit) else f"_{fit}"
-            names[name] = next(f for n in count(1) if (f := fit if n == 1 else f"{fit}_{n}") not in taken)
-            taken.add(names[name])
-    return names
+    """Tool names → names that Gemini takes, distinct as they were."""
+    return tool_names.fitted(wanted, _TOOL_NAME, _LONGEST_TOOL_NAME, unfit="[^A-Za-z0-9_.:-]")

@@ -21,6 +21,7 @@ _NOTED = (
     *("pattern", "minLength", "maxLength", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems"),
     "default",
 )
+_HOLDING: Final = ("properties", "anyOf", "$ref")  # keywords by which a cleaned schema lets an object hold something
 _TYPES: Final[dict[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -31,6 +32,25 @@ def clean(schema: Json, param: str) -> Json:
     """
     whole = schemas.rewritten(schemas.inline(schema, param), schemas.all_of, param)
     return schemas.rewritten(whole, _fit, param)
+
+
+def parameters(schema: Json, param: str) -> Json | None:
+    """A tool's parameters → parametersJsonSchema, or None where they allow nothing: that is declared by leaving it out.
+
+    Of all ways to allow properties without a name of their own, Gemini knows additionalProperties. Raises as clean does.
+    """
+    whole = dict(schema)
+    patterns, rest = whole.pop("patternProperties", None), whole.pop("unevaluatedProperties", None)
+    patterns = patterns if isinstance(patterns, dict) else {}
+    found = [one for one in (*patterns.values(), rest) if isinstance(one, dict) or one is True]
+    if found and whole.get("additionalProperties") in (None, False):
+        if patterns:
+            whole["names match"] = " or ".join(patterns)
+            schemas.described(whole, ["names match"])
+        whole["additionalProperties"] = True if True in found else found[0] if len(found) == 1 else {"anyOf": found}
+    cleaned = clean(whole, param)
+    holds = cleaned.get("additionalProperties", False) is not False or not cleaned.keys().isdisjoint(_HOLDING)
+    return {"type": "object", **cleaned} if holds else None
 
 
 def _fit(node: Json) -> Json:

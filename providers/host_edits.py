@@ -8,9 +8,10 @@ which sampling parameters and tool choices it takes, so efforts come first.
 from collections.abc import Iterable
 from typing import Any, Final
 
+from . import tool_schemas
 from .contract import Json, Upstream
-from .errors import Unsupported
-from .host_messages import edit_messages, json_schema_in_words, without
+from .errors import BadRequest, Unsupported
+from .host_messages import edit_messages, json_schema_in_words, stripped, without
 from .hosts import Host
 from .models import Model
 
@@ -20,6 +21,7 @@ _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penal
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
 _STRICT: Final = frozenset({"strict"})
+TOOL_NAME_LENGTH: Final = 64  # characters of a tool's name that had to change
 # Values that ask for what happens anyway: a host that does not know the parameter loses nothing.
 _DEFAULTS: Final[Json] = {
     "n": 1,
@@ -75,6 +77,8 @@ def edit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     model_rules(out, facts, thinks, changed)
     if host.rename or host.clamp:
         _rename_and_clamp(out, host, changed)
+    if "cache_control" in out and "cache_control" in host.strip:
+        drop(out, ("cache_control",), changed)
     if "tools" in out or "tool_choice" in out:
         _tools(out, to, thinks, changed)
     if host.expose and to.reasoning and facts.reasoning != "no" and "include_reasoning" not in out:
@@ -231,15 +235,20 @@ def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
         for index, tool in enumerate(tools):
             if not _is_function(tool):
                 raise Unsupported("This model's host takes function tools only.", param=f"tools[{index}].type")
-    if host.strip and not all(map(host.strip.isdisjoint, tools)):
-        out["tools"] = tools = [without(tool, host.strip) for tool in tools]
-    if not host.strict_tools and any("strict" in tool.get("function", ()) for tool in tools):
-        out["tools"] = tools = [_without_strict(tool) for tool in tools]
+    edited = [_tool(tool, host, f"tools[{index}].function.parameters") for index, tool in enumerate(tools)]
+    if any(new is not old for new, old in zip(edited, tools, strict=True)):
+        out["tools"] = tools = edited
     choice = out.get("tool_choice")
     match choice:
         case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}} if not host.openai_rules:
             names = {_name(tool) for tool in allowed}
             out["tools"] = [tool for tool in tools if _name(tool) in names]
+            if not out["tools"]:
+                raise BadRequest(
+                    "tool_choice allows none of the tools.",
+                    param="tool_choice.allowed_tools.tools",
+                    code="invalid_value",
+                )
             out["tool_choice"] = choice = mode
     if choice is None or choice == "auto":
         if host.forced_tools == "none":
@@ -260,8 +269,27 @@ def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
         out["tool_choice"] = host.tool_choice[choice]
 
 
-def _without_strict(tool: Json) -> Json:
-    return tool | {"function": without(tool["function"], _STRICT)}
+def _tool(tool: Json, host: Host, param: str) -> Json:
+    """A tool as the host takes it; the same object where there is nothing to change."""
+    if host.strip:
+        tool = stripped(tool, host.strip)
+    if not isinstance(function := tool.get("function"), dict):
+        return tool
+    fit = function if host.strict_tools or "strict" not in function else without(function, _STRICT)
+    fit = fitted_schema(fit, host, param)
+    return tool if fit is function else tool | {"function": fit}
+
+
+def fitted_schema(function: Json, host: Host, param: str) -> Json:
+    """A function with parameters that the host takes; the same object where there is nothing to change."""
+    schema = parameters = function.get("parameters")
+    if not isinstance(schema, dict):
+        return function
+    if not host.top_unions:
+        schema = tool_schemas.without_top_unions(schema, param)
+    if not host.typed_unions:
+        schema = tool_schemas.typed_unions(schema, param)
+    return function if schema is parameters else function | {"parameters": schema}
 
 
 def _name(tool: Json) -> Any:

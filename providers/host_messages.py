@@ -59,10 +59,23 @@ def _strip(message: Json, host: Host, index: int) -> Json:
         message = without(message, host.strip)
     if type(message.get("content")) is not str or "tool_calls" in message:
         for name in "content", "tool_calls":
-            inner = message.get(name)
-            if isinstance(inner, list) and not all(map(host.strip.isdisjoint, inner)):
-                message = message | {name: [without(item, host.strip) for item in inner]}
+            if isinstance(items := message.get(name), list):
+                fit = [stripped(item, host.strip) for item in items]
+                if any(new is not old for new, old in zip(fit, items, strict=True)):
+                    message = message | {name: fit}
     return message
+
+
+def stripped(value: Json, names: frozenset[str]) -> Json:
+    """A part, a tool or a tool call without these fields, also in the objects directly inside it.
+
+    The same object where there is nothing to leave out.
+    """
+    out = value if names.isdisjoint(value) else without(value, names)
+    for name, inner in out.items():
+        if type(inner) is dict and not names.isdisjoint(inner):
+            out = out | {name: without(inner, names)}
+    return out
 
 
 def without(value: Json, names: frozenset[str]) -> Json:
@@ -77,7 +90,11 @@ def _reasoning(message: Json, host: Host, index: int) -> Json:
 
 
 def _reasoning_back(message: Json, host: Host, index: int) -> Json:
-    """DeepSeek: 400 "The reasoning_content in the thinking mode must be passed back to the API." A blank will do."""
+    """Give a blank to an assistant message with tool calls that brings no reasoning back, where the host demands some.
+
+    DeepSeek: 400 "The reasoning_content in the thinking mode must be passed back to the API."; Moonshot: 400 "thinking is
+    enabled but reasoning_content is missing in assistant tool call message at index 1".
+    """
     if not message.get("tool_calls") or isinstance(message.get(host.reasoning_key), str):
         return message
     return message | {host.reasoning_key: " "}
@@ -86,8 +103,8 @@ def _reasoning_back(message: Json, host: Host, index: int) -> Json:
 def _ids(message: Json, host: Host, index: int) -> Json:
     if calls := message.get("tool_calls"):
         return message | {"tool_calls": [call | {"id": nine(call["id"])} for call in calls]}
-    if "tool_call_id" in message:
-        return message | {"tool_call_id": nine(message["tool_call_id"])}
+    if isinstance(ident := message.get("tool_call_id"), str):
+        return message | {"tool_call_id": nine(ident)}
     return message
 
 

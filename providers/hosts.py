@@ -49,13 +49,17 @@ class Host:
     # takes tool_choice required and named ones; only while not reasoning; never; "none": takes no tool_choice at all
     forced_tools: Literal["yes", "without_thinking", "no", "none"] = "yes"
     tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
+    tool_names: str = ""  # pattern of the names it takes, others are renamed and given back; "": any
+    top_unions: bool = True  # takes anyOf, oneOf and allOf at the top of a tool's parameters; otherwise they are merged
+    typed_unions: bool = True  # takes type beside anyOf, and keywords beside $ref; otherwise they are moved
 
     # Messages
     roles: Mapping[str, str] = field(default_factory=dict)  # role → its name there
     merge_system: bool = False  # takes one system message: those at the start are joined
     join_text: bool = False  # a content of text parts only is joined to a string
     null_content: bool = True  # takes content null; otherwise ""
-    strip: frozenset[str] = frozenset()  # fields it refuses in messages, their parts and tool calls, and in tools
+    # fields it refuses in messages, their parts and tool calls, in tools, and in the objects these hold
+    strip: frozenset[str] = frozenset()
     reasoning_key: str = ""  # what an assistant message's reasoning_content is called there; "": as it came
     reasoning_back: bool = False  # while reasoning, assistant messages with tool calls must bring theirs back
     inline_images: bool = False  # does not fetch image URLs
@@ -95,9 +99,16 @@ def key_header(host: Host, key: str) -> dict[str, str]:
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "reasoning_items", "thinking_blocks",
                       "cache_control", "index", "extra_content"})  # fmt: skip
 _ANSWERED = _FOREIGN | {"refusal", "annotations", "audio", "function_call", "images"}
+# The same of hosts that take reasoning back. Fireworks: 400 "Extra inputs are not permitted, field:
+# 'messages[0].content.list[ChatMessageContent][0].cache_control'".
+_ALL_BUT_REASONING = _ANSWERED - {"reasoning_content"}
+# OpenAI: 400 "Invalid 'tools[0].function.name': string does not match pattern", "… string too long. Expected a string with
+# maximum length 64"; DeepSeek says the same, DashScope "The length of the tool name cannot exceed 64".
+_NAMES = "[a-zA-Z0-9_-]{1,64}"
 _ONLY_MAX_TOKENS = {"max_completion_tokens": "max_tokens"}
 _OPENAI_ONLY = ("store", "metadata", "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
                 "verbosity", "web_search_options", "service_tier")  # fmt: skip
+_NO_CACHE_KEY = tuple(name for name in _OPENAI_ONLY if name != "prompt_cache_key")
 _AUDIO_OUT = ("modalities", "audio")
 _SYSTEM = {"developer": "system"}
 _LOW_TO_HIGH = {"minimal": "low", "xhigh": "high", "max": "high"}
@@ -114,6 +125,8 @@ HOSTS: dict[str, Host] = {
         responses=True,
         efforts={"max": "xhigh"},  # chat completions refuses max on every model
         strip=_FOREIGN,
+        tool_names=_NAMES,
+        top_unions=False,  # "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/… at the top level"
     ),
     # learn.microsoft.com/azure/ai-services/openai/reference: base_url is https://NAME.openai.azure.com, a model is a
     # deployment's name. For the newer v1 API take azure_v1, with https://NAME.openai.azure.com/openai/v1.
@@ -125,6 +138,8 @@ HOSTS: dict[str, Host] = {
         openai_rules=True,
         efforts={"max": "xhigh"},
         strip=_FOREIGN,
+        tool_names=_NAMES,
+        top_unions=False,
     ),
     "azure_v1": Host(
         key_variable="AZURE_OPENAI_API_KEY",
@@ -133,6 +148,8 @@ HOSTS: dict[str, Host] = {
         responses=True,
         efforts={"max": "xhigh"},
         strip=_FOREIGN,
+        tool_names=_NAMES,
+        top_unions=False,
     ),
     # api-docs.deepseek.com/guides/thinking_mode, /api/create-chat-completion
     "deepseek": Host(
@@ -147,9 +164,11 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         forced_tools="without_thinking",
         roles=_SYSTEM,
-        strip=_ANSWERED - {"reasoning_content"},
+        strip=_ALL_BUT_REASONING,
         reasoning_key="reasoning_content",
         reasoning_back=True,
+        tool_names=_NAMES,
+        join_text=True,  # "invalid type: sequence, expected a string"
     ),
     # console.groq.com/docs/openai, /docs/reasoning
     "groq": Host(
@@ -165,6 +184,7 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         strip=_ANSWERED,
         think_tags=True,  # the default of some models
+        tool_names=_NAMES,
     ),
     # docs.mistral.ai/api
     "mistral": Host(
@@ -173,7 +193,7 @@ HOSTS: dict[str, Host] = {
         usage=False,
         rename=_ONLY_MAX_TOKENS | {"seed": "random_seed"},
         embed_rename={"dimensions": "output_dimension"},
-        drop=(*_OPENAI_ONLY, "user", "logit_bias"),
+        drop=(*_NO_CACHE_KEY, "user", "logit_bias"),
         refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
         efforts={"minimal": "high", "low": "high", "medium": "high", "xhigh": "high", "max": "high"},
         tool_choice={"required": "any"},
@@ -181,6 +201,7 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         strip=_ANSWERED,
+        tool_names=_NAMES,
     ),
     # openrouter.ai/docs/api-reference/parameters
     "openrouter": Host(
@@ -188,6 +209,7 @@ HOSTS: dict[str, Host] = {
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         effort=("reasoning", "effort"),
+        tool_names=_NAMES,
     ),
     # docs.together.ai/reference/chat-completions-1
     "together": Host(
@@ -200,6 +222,9 @@ HOSTS: dict[str, Host] = {
         efforts=_LOW_TO_HIGH,
         roles=_SYSTEM,
         think_tags=True,
+        tool_names=_NAMES,
+        join_text=True,  # but for users, contents are strings (together 3.1.1, types/chat)
+        strip=_ALL_BUT_REASONING - {"reasoning"},
     ),
     # docs.x.ai/docs/api-reference
     "xai": Host(
@@ -211,13 +236,16 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
+        tool_names=_NAMES,
+        strip=_ALL_BUT_REASONING,
     ),
     # platform.moonshot.ai/docs/guide/migrating-from-openai-to-kimi
     "moonshot": Host(
         base_url="https://api.moonshot.ai/v1",
         key_variable="MOONSHOT_API_KEY",
         rename=_ONLY_MAX_TOKENS,
-        drop=(*_OPENAI_ONLY, "logit_bias", "seed", "parallel_tool_calls", "user"),
+        drop=("store", "metadata", "prediction", "prompt_cache_retention", "verbosity", "web_search_options", "service_tier",
+              "logit_bias", "seed", "parallel_tool_calls", "user"),
         refuse=("logprobs", "top_logprobs", *_AUDIO_OUT),
         clamp={"temperature": (0, 1)},
         efforts=_LOW_HIGH_MAX,
@@ -229,6 +257,12 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
         inline_images=True,
+        reasoning_back=True,
+        tool_names="[a-zA-Z][a-zA-Z0-9_-]{0,63}",  # "function name is invalid, must start with a letter"
+        top_unions=False,
+        typed_unions=False,
+        join_text=True,  # its models without vision take no lists
+        strip=_ALL_BUT_REASONING,
     ),
     # docs.z.ai/api-reference/llm/chat-completion (open.bigmodel.cn/api/paas/v4 in China)
     "zhipu": Host(
@@ -244,6 +278,9 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
+        tool_names=_NAMES,
+        join_text=True,
+        strip=_ALL_BUT_REASONING - {"cache_control"},
     ),
     # help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope (dashscope.aliyuncs.com in China)
     "dashscope": Host(
@@ -259,6 +296,7 @@ HOSTS: dict[str, Host] = {
         forced_tools="without_thinking",
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
+        tool_names=_NAMES,
     ),
     # docs.siliconflow.cn/docs/api/chat-completions-post (api.siliconflow.com abroad)
     "siliconflow": Host(
@@ -274,6 +312,9 @@ HOSTS: dict[str, Host] = {
         custom_tools=False,
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
+        tool_names=_NAMES,
+        join_text=True,
+        strip=_ALL_BUT_REASONING,
     ),
     # docs.fireworks.ai/api-reference/post-chatcompletions
     "fireworks": Host(
@@ -288,6 +329,8 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
         think_tags=True,
+        tool_names=_NAMES,
+        strip=_ALL_BUT_REASONING,
     ),
     # deepinfra.com/docs/advanced/openai_api, /function_calling
     "deepinfra": Host(
@@ -301,17 +344,21 @@ HOSTS: dict[str, Host] = {
         forced_tools="no",
         roles=_SYSTEM,
         think_tags=True,
+        tool_names=_NAMES,
+        strip=_ALL_BUT_REASONING,
     ),
     # inference-docs.cerebras.ai/api-reference/chat-completions
     "cerebras": Host(
         base_url="https://api.cerebras.ai/v1",
         key_variable="CEREBRAS_API_KEY",
         drop=("logit_bias", "presence_penalty", "frequency_penalty", "store", "metadata", "verbosity",
-              "web_search_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+              "web_search_options", "safety_identifier", "prompt_cache_retention"),
         refuse=("n", *_AUDIO_OUT),
         custom_tools=False,
         roles=_SYSTEM,
         strip=_ANSWERED,
+        tool_names=_NAMES,
+        join_text=True,  # "body.messages.0.system.content: Input should be a valid string"
     ),
     # docs.perplexity.ai/api-reference/chat-completions-post
     "perplexity": Host(
@@ -326,6 +373,7 @@ HOSTS: dict[str, Host] = {
         strip=_ANSWERED,
         embed_int8=True,
         think_tags=True,
+        tool_names=_NAMES,
     ),
     # huggingface.co/docs/inference-providers: routes to many of the hosts above
     "huggingface": Host(
@@ -338,6 +386,8 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         strip=_ANSWERED,
         think_tags=True,
+        tool_names=_NAMES,
+        join_text=True,  # as some of those hosts
     ),
     # github.com/ollama/ollama/blob/main/docs/api/openai-compatibility.mdx
     "ollama": Host(

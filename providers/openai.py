@@ -15,11 +15,12 @@ from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tid
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadOutput, Truncated
-from .host_edits import edit, needs_responses
+from .host_edits import TOOL_NAME_LENGTH, edit, needs_responses
 from .hosts import endpoint, key_header
 from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE
 from .think import ThinkTags
+from .tool_names import given_back, renamed
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -29,9 +30,10 @@ def request(body: Json, to: Upstream) -> Call:
     """
     if needs_responses(body, to):
         return responses.request(body, to)
+    body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
     edited, dropped = edit(body, to)
     url = endpoint(to.host, to.base_url, to.model)
-    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped)
+    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
 
 
 __all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
@@ -47,9 +49,10 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
-    if call.state is responses.BRIDGED:
+    if isinstance(call.state, responses.Bridged):
         return responses.stream(call, to)
-    return prime(_in_shape(_chunks(to) if call.stream else _whole(to)))
+    translator = _in_shape(_chunks(to) if call.stream else _whole(to))
+    return prime(given_back(prime(translator), call.state) if call.state else translator)
 
 
 def _in_shape(translator: Translator) -> Translator:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from . import wire
 from .contract import Json
-from .errors import NO_MODEL, Failure, UpstreamFailed, from_upstream
+from .errors import NO_MODEL, TOO_LONG, Failure, UpstreamFailed, from_upstream
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
@@ -114,9 +114,9 @@ def error(status: int, body: bytes) -> Failure:
 
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
-    if not isinstance(code, str) or code.isdigit():  # a number is the status once more
+    if not isinstance(code, str) or (code.isdigit() and code not in TOO_LONG):  # a number is the status once more
         code = None
-    if isinstance(kind := wrong.get("type"), str) and kind in NO_MODEL:
+    if isinstance(kind := wrong.get("type"), str) and (kind in NO_MODEL or kind in TOO_LONG):
         code = kind
     return from_upstream(
         status,

@@ -12,9 +12,10 @@ from .chat import chunk, tool_call, usage, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
 from .openai_errors import in_band
-from .responses_request import BRIDGED, request
+from .responses_request import BRIDGED, Bridged, request
+from .tool_names import given_back
 
-__all__ = ["BRIDGED", "request", "stream"]
+__all__ = ["BRIDGED", "Bridged", "request", "stream"]
 
 # Item type → tool call type, the field that grows, and its name in a chat completion.
 _CALLS: Final = {
@@ -25,7 +26,8 @@ _CALLS: Final = {
 
 def stream(call: Call, to: Upstream) -> Translator:
     """The translator of a call's answer, primed. Raises Truncated, BadOutput, and what the upstream says went wrong."""
-    return prime(_translate())
+    names = call.state.names if isinstance(call.state, Bridged) else None
+    return prime(given_back(prime(_translate()), names) if names else _translate())
 
 
 def _translate() -> Translator:

@@ -5,16 +5,26 @@ stay the whole conversation. What Responses cannot do is dropped where it only t
 misread. Fields that are in neither API's documentation pass, as they do on chat completions.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
+from . import tool_names
 from .contract import Call, Json, Upstream
 from .errors import Unsupported
-from .host_edits import drop, model_rules, refuse, snapped
+from .host_edits import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
+from .host_messages import without
 from .hosts import endpoint, key_header
 from .tools import name_of
 
-BRIDGED: Final = "responses"  # Call.state: this call's answer is for responses.stream
+
+class Bridged(NamedTuple):
+    """Call.state of a call to /v1/responses. names: of tools that were renamed, the name sent → the client's."""
+
+    names: Mapping[str, str] = MappingProxyType({})
+
+
+BRIDGED: Final = Bridged()
 
 _REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
@@ -25,6 +35,7 @@ _LEAST_OUTPUT: Final = 16  # tokens; less is a 400
 def request(body: Json, to: Upstream) -> Call:
     """The call for a validated chat request; always streamed. Raises Unsupported."""
     changed: list[str] = []
+    body, names = tool_names.renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
     out = body.copy()
     out.pop("stream_options", None)  # usage comes in any case
     refuse(out, _REFUSED, "this model, which is served by /v1/responses")
@@ -34,7 +45,7 @@ def request(body: Json, to: Upstream) -> Call:
     _limit(out, changed)
     _text(out)
     if "tools" in out:
-        out["tools"] = [_tool(tool) for tool in out["tools"]]
+        out["tools"] = [_tool(tool, to, f"tools[{n}]") for n, tool in enumerate(out["tools"])]
     if "tool_choice" in out:
         out["tool_choice"] = _choice(out["tool_choice"])
     messages = out.pop("messages")
@@ -48,7 +59,7 @@ def request(body: Json, to: Upstream) -> Call:
         "include": ["reasoning.encrypted_content"],
     }
     url = endpoint(to.host, to.base_url, to.model, "responses")
-    return Call(url, key_header(to.host, to.api_key), out, True, tuple(changed), BRIDGED)
+    return Call(url, key_header(to.host, to.api_key), out, True, tuple(changed), Bridged(names) if names else BRIDGED)
 
 
 def _reasoning(out: Json, to: Upstream, changed: list[str]) -> bool:
@@ -94,13 +105,16 @@ def _text(out: Json) -> None:
 # Tools: the same, but flat
 
 
-def _tool(tool: Json) -> Json:
+def _tool(tool: Json, to: Upstream, at: str) -> Json:
     match tool:
         case {"type": "function", "function": function}:
+            function = {name: value for name, value in function.items() if value is not None}
+            function = fitted_schema(without(function, to.host.strip), to.host, f"{at}.function.parameters")
             flat = {"type": "function", "parameters": {"type": "object", "properties": {}}, **function}
             # Strict is the default there, and refuses most schemas; on chat completions it is not.
             return flat | {"strict": bool(function.get("strict"))}
         case {"type": "custom", "custom": custom}:
+            custom = without(custom, to.host.strip)
             match custom.get("format"):
                 case {"type": "grammar", "grammar": grammar}:
                     custom = custom | {"format": {"type": "grammar", **grammar}}

@@ -17,10 +17,11 @@ MAX_DEPTH: Final = 64  # schemas inside schemas
 MAX_NODES: Final = 10_000  # schemas in all, once references are inlined
 
 # Keywords whose value is a schema, a list of schemas, or schemas by name (JSON Schema 2020-12 and its drafts).
-ONE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+ONE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else", "additionalItems",
+       "unevaluatedItems", "unevaluatedProperties")  # fmt: skip
 LIST = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 DEFS = ("$defs", "definitions")
-NAMED = ("properties", "patternProperties", *DEFS)
+NAMED = ("properties", "patternProperties", "dependentSchemas", "dependencies", *DEFS)
 
 
 def children(schema: Json) -> Iterator[Json]:
@@ -82,7 +83,7 @@ def rewritten(schema: Json, rule: Callable[[Json], Json], param: str, depth: int
     schema is nested too deeply.
     """
     if depth > MAX_DEPTH:
-        raise _too_large(param)
+        raise too_large(param)
     return rule(_mapped(schema, lambda inner, _: rewritten(inner, rule, param, depth + 1)))
 
 
@@ -129,7 +130,7 @@ class _Inliner:
         """node, inlined. inside: the references it stands in, with how many optional properties led to each."""
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise _too_large(self.param)
+            raise too_large(self.param)
         if isinstance(ref := node.get("$ref"), str):
             return self.follow(ref, node, inside, optional, depth)
         required = names if isinstance(names := node.get("required"), list) else ()
@@ -203,7 +204,8 @@ def all_of(node: Json) -> Json:
     return node
 
 
-def _too_large(param: str) -> BadRequest:
+def too_large(param: str) -> BadRequest:
+    """The error for a schema with too many levels or parts."""
     return BadRequest(
         f"The schema is too large: at most {MAX_DEPTH} levels and {MAX_NODES} parts, references counted as what they"
         " stand for.",

@@ -1,0 +1,290 @@
+"""Tools' parameters as strict upstreams take them: in the words of JSON Schema 2020-12, with a plain object at the top.
+
+https://json-schema.org/draft/2020-12/release-notes, and those of 2019-09, 7 and 6. Clients take their schemas from MCP
+servers, OpenAPI 3.0 and code generators, which write any draft. Pure; the schema given is never changed.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from . import schemas, wire
+from .contract import Json
+
+UNIONS: Final = ("anyOf", "oneOf", "allOf")
+_OLD: Final = frozenset({"$schema", "id", "additionalItems", "dependencies", "divisibleBy"})
+_VALUES: Final = ("const", "default")  # keywords whose value may be null
+_BOUNDS: Final = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+_ANCHOR: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
+_LONGEST_NOTE: Final = 2000  # characters
+
+
+# Older drafts
+
+
+def modern(schema: Json, param: str) -> Json:
+    """The schema in the words of draft 2020-12, without $schema; the same object where it holds nothing older.
+
+    A keyword that is null is left out, as if it were absent. param: the request field, for errors. Raises BadRequest for
+    a schema that needs rewriting and is nested too deeply.
+    """
+    if not any(map(_is_old, schemas.walk(schema))):
+        return schema
+    whole = schemas.rewritten(schema, _modern, param)
+    if isinstance(whole.get("required"), bool):
+        del whole["required"]
+    return whole
+
+
+def _is_old(node: Json) -> bool:
+    properties = node.get("properties")
+    return (
+        not _OLD.isdisjoint(node)
+        or isinstance(node.get("items"), list)
+        or any(isinstance(node.get(word), bool) for word in ("exclusiveMinimum", "exclusiveMaximum", "required"))
+        or (isinstance(name := node.get("$id"), str) and not name.endswith("#") and "#" in name)
+        or any(value is None and word not in _VALUES for word, value in node.items())
+        or (isinstance(properties, dict) and None in properties.values())
+    )
+
+
+def _modern(node: Json) -> Json:
+    """One schema, whose children are modern already, but for a `required` of draft 3, which belongs to their parent."""
+    node = {word: value for word, value in node.items() if value is not None or word in _VALUES}
+    node.pop("$schema", None)
+    _name(node)
+    for bound, exclusive in _BOUNDS:
+        if isinstance(is_exclusive := node.get(exclusive), bool):
+            del node[exclusive]
+            if is_exclusive and bound in node:
+                node[exclusive] = node.pop(bound)
+    rest = node.pop("additionalItems", None)
+    if isinstance(node.get("items"), list):
+        node["prefixItems"] = node.pop("items")
+        if rest is not None:
+            node["items"] = rest
+    if "divisibleBy" in node:
+        node.setdefault("multipleOf", node.pop("divisibleBy"))
+    _dependencies(node)
+    _required(node)
+    return node
+
+
+def _name(node: Json) -> None:
+    """`id` (draft 4) and an $id that is a fragment (draft 6, 7): $anchor. An id that no reference can mean is left out."""
+    for word in ("id", "$id"):
+        if isinstance(name := node.get(word), str):
+            base, _, fragment = name.partition("#")
+            if word == "id" or fragment:
+                del node[word]
+                if word == "$id" and base:
+                    node[word] = base
+                elif not base and _ANCHOR.fullmatch(fragment):
+                    node.setdefault("$anchor", fragment)
+
+
+def _dependencies(node: Json) -> None:
+    if not isinstance(dependencies := node.pop("dependencies", None), dict):
+        return
+    lists = {n: [v] if isinstance(v, str) else v for n, v in dependencies.items() if isinstance(v, str | list)}
+    others = {name: value for name, value in dependencies.items() if isinstance(value, dict | bool)}
+    for word, found in ("dependentRequired", lists), ("dependentSchemas", others):
+        if found:
+            have = node.get(word)
+            node[word] = {**found, **(have if isinstance(have, dict) else {})}
+
+
+def _required(node: Json) -> None:
+    """`required: true` inside a property (draft 3) → the property's name in the list of the object that holds it."""
+    if isinstance(properties := node.get("properties"), dict):
+        properties = node["properties"] = {name: {} if one is None else one for name, one in properties.items()}
+        wanted = [name for name, one in properties.items() if isinstance(one, dict) and one.get("required") is True]
+        if wanted:
+            have = names if isinstance(names := node.get("required"), list) else []
+            known = {name for name in have if isinstance(name, str)}
+            node["required"] = [*have, *(name for name in wanted if name not in known)]
+    for child in schemas.children(node):
+        if isinstance(child.get("required"), bool):
+            del child["required"]
+
+
+# Unions
+
+
+def typed_unions(schema: Json, param: str) -> Json:
+    """The schema without a type beside anyOf, keywords beside $ref, and lists of items; the same object if it has none.
+
+    Moonshot: 400 "not a valid moonshot flavored json schema, details: <At path 'root': when using anyOf, type should be
+    defined in anyOf items instead of the parent schema>". param: the request field, for errors. Raises BadRequest.
+    """
+    return schemas.rewritten(schema, _typed, param) if any(map(_is_untyped, schemas.walk(schema))) else schema
+
+
+def _is_untyped(node: Json) -> bool:
+    return (
+        "oneOf" in node
+        or ("anyOf" in node and "type" in node)
+        or ("$ref" in node and len(node) > 1)
+        or isinstance(node.get("items"), list)
+    )
+
+
+def _typed(node: Json) -> Json:
+    if "$ref" in node:
+        return {word: node[word] for word in ("$ref", *schemas.DEFS) if word in node}
+    node = schemas.any_of(node)
+    if isinstance(branches := node.get("anyOf"), list) and (kind := node.pop("type", None)) is not None:
+        own = ("type", "anyOf", "$ref")
+        node["anyOf"] = [
+            one if not isinstance(one, dict) or any(word in one for word in own) else {"type": kind, **one}
+            for one in branches
+        ]
+    if isinstance(items := node.get("items"), list):
+        node["items"] = items[0] if len(items) == 1 else {"anyOf": items} if items else {}
+    return node
+
+
+def without_top_unions(schema: Json, param: str) -> Json:
+    """An object schema without anyOf, oneOf and allOf at its top that takes what this one takes, and more.
+
+    The properties of all branches are merged. Of anyOf and oneOf, what every branch requires stays required, and the
+    branches are told in the description; of allOf, everything. The same object where there is no union at the top. param:
+    the request field, for errors. Raises BadRequest for a schema that is too large.
+    """
+    if not any(isinstance(schema.get(word), list) for word in UNIONS):
+        return schema
+    if any(ref.startswith(tuple(f"#/{word}/" for word in UNIONS)) for ref in schemas.refs(schema)):
+        schema = schemas.inline(schema, param)  # the places those references name are about to go
+    merge = _Merge(schema, param)
+    out = {"type": "object", **merge.flat(schema, frozenset(), 0)}
+    if note := merge.note():
+        out["description"] = f"{said} ({note})" if (said := out.get("description")) else note
+    return out
+
+
+class _Merge:
+    """One schema being merged: counts the work, and collects what is lost."""
+
+    def __init__(self, root: Json, param: str) -> None:
+        self.root, self.param = root, param
+        self.work = 0
+        self.notes: list[str] = []
+
+    def spend(self, parts: int) -> None:
+        self.work += parts
+        if self.work > schemas.MAX_NODES:
+            raise schemas.too_large(self.param)
+
+    def flat(self, node: Json, inside: frozenset[int], depth: int) -> Json:
+        """`node` without unions at its top. inside: the ids of the schemas that references led through."""
+        if depth > schemas.MAX_DEPTH:
+            raise schemas.too_large(self.param)
+        node, inside = self.followed(node, inside) if depth else (node, inside)
+        out = {word: value for word, value in node.items() if word not in UNIONS}
+        self.spend(1 + len(_properties(out)) + len(_names(out)))
+        for word in UNIONS:
+            branches = [one for one in node.get(word) or () if isinstance(one, dict)]
+            flat = [self.flat(branch, inside, depth + 1) for branch in branches]
+            if word == "allOf":
+                for one in flat:
+                    out = self.both(out, one)
+            elif flat:
+                out = self.both(out, self.either(word, flat))
+        return out
+
+    def followed(self, node: Json, inside: frozenset[int]) -> tuple[Json, frozenset[int]]:
+        """`node` with what its reference points to in its place; a reference into itself, or to nowhere, says nothing."""
+        while isinstance(ref := node.get("$ref"), str):
+            target = schemas.resolve(self.root, ref)
+            beside = {word: value for word, value in node.items() if word != "$ref"}
+            if target is None or id(target) in inside:
+                return beside, inside
+            self.spend(1 + len(target))
+            node, inside = {**target, **beside}, inside | {id(target)}
+        return node, inside
+
+    def both(self, first: Json, second: Json) -> Json:
+        """What both schemas take, by the first one's words where they differ."""
+        out = {**second, **first}
+        properties, more = _properties(first), _properties(second)
+        self.spend(len(more))
+        if properties or more:
+            out["properties"] = {
+                name: self.united("allOf", [held[name] for held in (properties, more) if name in held])
+                for name in (*properties, *(name for name in more if name not in properties))
+            }
+        if required := dict.fromkeys([*_names(first), *_names(second)]):
+            out["required"] = list(required)
+        closed = [one["additionalProperties"] for one in (first, second) if "additionalProperties" in one]
+        if closed:
+            out["additionalProperties"] = False if False in closed else self.united("allOf", closed)
+        return out
+
+    def either(self, word: str, branches: list[Json]) -> Json:
+        """What takes all that any of the branches takes; a branch that is no object takes no tool's parameters."""
+        objects = [one for one in branches if _is_object(one)]
+        if not objects:
+            return {"type": branches[0].get("type")}
+        found: dict[str, list[Any]] = {}
+        for branch in objects:
+            for name, one in _properties(branch).items():
+                found.setdefault(name, []).append(one)
+        self.spend(sum(map(len, found.values())))
+        out: Json = {}
+        if found:
+            out["properties"] = {name: self.united("anyOf", ones) for name, ones in found.items()}
+        common = set(_names(objects[0])).intersection(*map(_names, objects))
+        if required := [name for name in dict.fromkeys(_names(objects[0])) if name in common]:
+            out["required"] = required
+        if all(one.get("additionalProperties") is False for one in objects):
+            out["additionalProperties"] = False
+        if len(objects) > 1:
+            self.tell(word, objects)
+        return out
+
+    def united(self, word: str, ones: list[Any]) -> Any:
+        """Several schemas of one property as one: {word: […]} of those that differ."""
+        different = list({id(one): one for one in ones}.values())
+        if len(different) > 1:
+            texts = {wire.text(one): one for one in different}
+            self.spend(sum(map(len, texts)) // 100)
+            different = list(texts.values())
+        return different[0] if len(different) == 1 else {word: different}
+
+    def tell(self, word: str, objects: list[Json]) -> None:
+        which = "one" if word == "oneOf" else "at least one"
+        self.notes.append(f"Give {which} of these sets of properties: {'; '.join(map(_told, objects))}.")
+
+    def note(self) -> str:
+        text = " ".join(dict.fromkeys(self.notes))
+        return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]}…"
+
+
+def _told(branch: Json) -> str:
+    """A branch in words: the names it requires, with the one value they may have, and in brackets those it only takes."""
+    properties, required = _properties(branch), dict.fromkeys(_names(branch))
+    told = [name + _value(properties.get(name)) for name in required]
+    told += [f"[{name}]" for name in properties if name not in required]
+    return ", ".join(told) or "none"
+
+
+def _value(schema: Any) -> str:
+    match schema:
+        case {"const": value} | {"enum": [value]}:
+            return f" = {wire.text(value)[:100]}"
+    return ""
+
+
+def _is_object(schema: Json) -> bool:
+    kind = schema.get("type")
+    return kind in (None, "object") or (isinstance(kind, list) and "object" in kind)
+
+
+def _properties(schema: Json) -> Json:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _names(schema: Json) -> list[str]:
+    names: Iterable[Any] = required if isinstance(required := schema.get("required"), list) else ()
+    return [name for name in names if isinstance(name, str)]
