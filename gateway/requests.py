@@ -174,12 +174,10 @@ def _messages(value: Any) -> tuple[bool, bool]:
             images |= _parts(content, f"messages[{i}].content")
         elif type(content) is not str:
             _no_content(message, i)
+        if message.get("tool_calls"):
+            _calls(message["tool_calls"], f"messages[{i}].tool_calls")
         if role == "assistant":
-            if message.get("tool_calls"):
-                calls = True
-                _calls(message["tool_calls"], f"messages[{i}].tool_calls")
-            elif "function_call" in message:
-                calls = True
+            calls |= bool(message.get("tool_calls")) or "function_call" in message
         elif role in ("tool", "function"):
             calls = True
             if role == "tool" and not isinstance(message.get("tool_call_id"), str):
@@ -228,6 +226,8 @@ def _parts(parts: list[Any], path: str) -> bool:
                 param=f"{path}[{j}]",
                 code="invalid_value",
             )
+        if isinstance(value, dict) and not isinstance(data := value.get("file_data", ""), str):
+            raise wrong_type("a string", data, f"{path}[{j}].file.file_data")
     return images
 
 

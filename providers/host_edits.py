@@ -84,7 +84,7 @@ def edit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     if host.expose and to.reasoning and facts.reasoning != "no" and "include_reasoning" not in out:
         out |= {name: value for name, value in host.expose.items() if name not in out}
     _stream_options(out, host)
-    out["messages"] = edit_messages(out["messages"], host, thinks)
+    out["messages"] = edit_messages(out["messages"], host, thinks and (host.reasoning_back or facts.reasoning_back))
     if not host.json_schema and (out.get("response_format") or {}).get("type") == "json_schema":
         json_schema_in_words(out)
         changed.append("response_format")

@@ -20,15 +20,15 @@ class Step(Protocol):
     def __call__(self, message: Json, host: Host, index: int) -> Json: ...
 
 
-def edit_messages(messages: list[Json], host: Host, thinks: bool) -> list[Json]:
-    """The messages as `host` takes them; thinks: whether the model will reason."""
+def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> list[Json]:
+    """The messages as `host` takes them; reasoning_back: whether those with tool calls must bring reasoning back."""
     edited = messages
-    for step in _steps(host, thinks):
+    for step in _steps(host, reasoning_back):
         edited = [step(message, host, index) for index, message in enumerate(edited)]
     return _one_system(edited) if host.merge_system else edited
 
 
-def _steps(host: Host, thinks: bool) -> list[Step]:
+def _steps(host: Host, reasoning_back: bool) -> list[Step]:
     steps: list[Step] = []
     if host.strip:
         steps.append(_strip)
@@ -36,7 +36,7 @@ def _steps(host: Host, thinks: bool) -> list[Step]:
         steps.append(_role)
     if host.reasoning_key:
         steps.append(_reasoning)
-    if host.reasoning_back and thinks:
+    if reasoning_back:
         steps.append(_reasoning_back)
     if host.tool_ids == "nine":
         steps.append(_ids)
@@ -95,9 +95,8 @@ def _reasoning_back(message: Json, host: Host, index: int) -> Json:
     DeepSeek: 400 "The reasoning_content in the thinking mode must be passed back to the API."; Moonshot: 400 "thinking is
     enabled but reasoning_content is missing in assistant tool call message at index 1".
     """
-    if not message.get("tool_calls") or isinstance(message.get(host.reasoning_key), str):
-        return message
-    return message | {host.reasoning_key: " "}
+    key = host.reasoning_key or "reasoning_content"
+    return message if not message.get("tool_calls") or isinstance(message.get(key), str) else message | {key: " "}
 
 
 def _ids(message: Json, host: Host, index: int) -> Json:

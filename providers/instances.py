@@ -123,7 +123,7 @@ def _joined(schema: Json, parts: list[Any], root: Any) -> Json:
 
 def _object(schema: Json, work: _Work, depth: int) -> Json:
     properties = schema.get("properties") or {}
-    required = set(schema.get("required") or ())
+    required = {name for name in schema.get("required") or () if isinstance(name, str)}
     wanted = {name: properties[name] for name in properties if name in required or not work.shallow(depth)}
     value = {name: _instance(each, work, depth + 1) for name, each in wanted.items()}
     others = schema.get("additionalProperties") or True

@@ -56,6 +56,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     parallel_tools: bool = True  # takes parallel_tool_calls
     # does not reason; only when asked; unless told not to; always
     reasoning: Literal["no", "off", "on", "always"] = "no"
+    # while it reasons, assistant messages with tool calls must bring theirs back, on a host whose row does not say so
+    reasoning_back: bool = False
     efforts: tuple[Effort, ...] = ()  # reasoning_effort values it takes, weakest first; empty: unknown
     max_tokens: Literal["max_tokens", "max_completion_tokens", "both"] = "both"  # the name it takes
     # OpenAI: whether chat completions serves it at all; otherwise only /v1/responses does

@@ -4,6 +4,7 @@ https://platform.openai.com/docs/guides/error-codes; openai 3.54.0, types/respon
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from . import wire
@@ -116,14 +117,24 @@ def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
     if not isinstance(code, str) or (code.isdigit() and code not in TOO_LONG):  # a number is the status once more
         code = None
-    if isinstance(kind := wrong.get("type"), str) and (kind in NO_MODEL or kind in TOO_LONG):
-        code = kind
+    for kind in _kinds(wrong):
+        if kind in NO_MODEL or kind in TOO_LONG:
+            code = kind
     return from_upstream(
         status,
         _words(wrong) or f"The upstream answered with HTTP status {status}.",
         code=code,
         param=_PARAMS.get(param, param) if isinstance(param, str) else None,
     )
+
+
+def _kinds(wrong: Json) -> Iterator[str]:
+    """What an error calls itself besides its code: its type, and what OpenRouter says of the host behind it."""
+    metadata = wrong.get("metadata")
+    more = metadata if isinstance(metadata, dict) else {}
+    for kind in wrong.get("type"), more.get("error_type"), more.get("provider_code"):
+        if isinstance(kind, str):
+            yield kind
 
 
 def _words(wrong: Json) -> str:

@@ -120,5 +120,8 @@ def _with_name(tool: Json, names: Mapping[str, str]) -> Json:
 
 
 def _message(message: Json, names: Mapping[str, str]) -> Json:
-    calls = message.get("tool_calls")
-    return message | {"tool_calls": [_with_name(call, names) for call in calls]} if calls else message
+    if calls := message.get("tool_calls"):
+        return message | {"tool_calls": [_with_name(call, names) for call in calls]}
+    if message["role"] == "tool" and message.get("name") in names:
+        return message | {"name": names[message["name"]]}
+    return message

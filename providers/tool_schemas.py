@@ -189,7 +189,7 @@ class _Merge:
                 for one in flat:
                     out = self.both(out, one)
             elif flat:
-                out = self.both(out, self.either(word, flat))
+                out = self.both(out, self.either(word, flat), loose=True)
         return out
 
     def followed(self, node: Json, inside: frozenset[int]) -> tuple[Json, frozenset[int]]:
@@ -203,21 +203,21 @@ class _Merge:
             node, inside = {**target, **beside}, inside | {id(target)}
         return node, inside
 
-    def both(self, first: Json, second: Json) -> Json:
-        """What both schemas take, by the first one's words where they differ."""
+    def both(self, first: Json, second: Json, loose: bool = False) -> Json:
+        """What both schemas take. loose: of a property that both know, the first one's schema is enough."""
         out = {**second, **first}
         properties, more = _properties(first), _properties(second)
         self.spend(len(more))
         if properties or more:
             out["properties"] = {
-                name: self.united("allOf", [held[name] for held in (properties, more) if name in held])
+                name: self.all_of([held[name] for held in (properties, more) if name in held], loose)
                 for name in (*properties, *(name for name in more if name not in properties))
             }
         if required := dict.fromkeys([*_names(first), *_names(second)]):
             out["required"] = list(required)
         closed = [one["additionalProperties"] for one in (first, second) if "additionalProperties" in one]
         if closed:
-            out["additionalProperties"] = False if False in closed else self.united("allOf", closed)
+            out["additionalProperties"] = False if False in closed else self.all_of(closed, loose)
         return out
 
     def either(self, word: str, branches: list[Json]) -> Json:
@@ -232,7 +232,7 @@ class _Merge:
         self.spend(sum(map(len, found.values())))
         out: Json = {}
         if found:
-            out["properties"] = {name: self.united("anyOf", ones) for name, ones in found.items()}
+            out["properties"] = {name: self.any_of(ones) for name, ones in found.items()}
         common = set(_names(objects[0])).intersection(*map(_names, objects))
         if required := [name for name in dict.fromkeys(_names(objects[0])) if name in common]:
             out["required"] = required
@@ -242,14 +242,27 @@ class _Merge:
             self.tell(word, objects)
         return out
 
-    def united(self, word: str, ones: list[Any]) -> Any:
-        """Several schemas of one property as one: {word: […]} of those that differ."""
+    def all_of(self, ones: list[Any], loose: bool) -> Any:
+        """One schema for a property with one or two that must both hold; an empty one says nothing."""
+        different = self.distinct([one for one in ones if one and one is not True])
+        if len(different) < 2 or loose:
+            return different[0] if different else ones[0]
+        return {"allOf": different}
+
+    def any_of(self, ones: list[Any]) -> Any:
+        """One schema for a property with several, of which any may hold; an empty one lets everything in."""
+        different = self.distinct(ones)
+        if len(different) == 1 or not all(different) or True in different:
+            return different[0] if len(different) == 1 else {}
+        return {"anyOf": different}
+
+    def distinct(self, ones: list[Any]) -> list[Any]:
         different = list({id(one): one for one in ones}.values())
-        if len(different) > 1:
-            texts = {wire.text(one): one for one in different}
-            self.spend(sum(map(len, texts)) // 100)
-            different = list(texts.values())
-        return different[0] if len(different) == 1 else {word: different}
+        if len(different) < 2:
+            return different
+        texts = {wire.text(one): one for one in different}
+        self.spend(sum(map(len, texts)) // 100)
+        return list(texts.values())
 
     def tell(self, word: str, objects: list[Json]) -> None:
         which = "one" if word == "oneOf" else "at least one"
