@@ -905,6 +905,59 @@ def test_web_search_where_it_is_enabled() -> None:
     claude_requests.validate(made.body)
 
 
+def test_an_empty_object_asks_for_a_web_search() -> None:
+    asked = {"model": "m", "messages": [HI], "web_search_options": {}}
+    made = anthropic.request(asked, to(facts.HAIKU_4_5, web_search=True))
+    assert made.body["tools"] == [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]
+    assert made.dropped == ()
+    with pytest.raises(Unsupported) as refused:
+        anthropic.request(asked, to(facts.HAIKU_4_5))
+    assert refused.value.param == "web_search_options"
+
+
+def test_marks_go_where_claude_takes_them() -> None:
+    """Not into thinking ("thinking.cache_control: Extra inputs are not permitted"), not inside a tool_result."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    thought = {"type": "thinking", "thinking": "t", "signature": "s"}
+    redacted = {"type": "redacted_thinking", "data": "d"}
+    asked = {
+        "model": "m",
+        "messages": [
+            HI,
+            {
+                "role": "assistant",
+                "content": None,
+                "thinking_blocks": [{**thought, **mark, "index": 0}, {**redacted, **mark}],
+                "tool_calls": [call()],
+            },
+            {**tool(), "content": [{**text("a")[0], **mark}, *text("b")]},
+        ],
+    }
+    made = anthropic.request(asked, to(facts.OPUS_5_5))
+    assert made.body["messages"][1:] == [
+        {"role": "assistant", "content": [thought, redacted, use()]},
+        {"role": "user", "content": [{**result(), "content": [*text("a"), *text("b")], **mark}]},
+    ]
+
+
+def test_an_effort_that_nobody_knows() -> None:
+    for model in facts.HAIKU_4_5, facts.OPUS_5_5:
+        with pytest.raises(BadRequest) as refused:
+            anthropic.request({"model": "m", "messages": [HI], "reasoning_effort": "ultra"}, to(model))
+        assert refused.value.param == "reasoning_effort"
+
+
+def test_an_answer_by_a_tool_has_a_schema_that_claude_takes() -> None:
+    branches = [{"type": "object", "properties": {name: {"type": "string"}}, "required": [name]} for name in "ab"]
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"oneOf": branches}}}
+    made = anthropic.request({"model": "m", "messages": [HI], "response_format": wanted}, to(facts.OPUS_4))
+    assert made.body["tools"][0]["input_schema"] == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "description": "Give one of these sets of properties: a; b.",
+    }
+
+
 def test_thinking_is_only_summarised_for_those_who_see_it() -> None:
     upstream = Upstream("a", "claude", facts=facts.OPUS_5_5, reasoning=False)
     made = anthropic.request({"model": "m", "messages": [HI], "reasoning_effort": "low"}, upstream)

@@ -10,11 +10,11 @@ from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, chunked, sse, stream
 
-from providers import openai
+from providers import anthropic, gemini, openai
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure, NoSuchModel
 from providers.hosts import HOSTS
-from providers.sse import Decoder
+from providers.sse import Decoder, Event
 
 KEY = "The upstream refused this server's credentials. Tell the operator of this server."
 QUOTA = "The upstream account of this server has no quota left. Tell the operator of this server."
@@ -140,6 +140,104 @@ def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scri
         failure = openai.error(status, json.dumps(body).encode())
         assert isinstance(failure, NoSuchModel)
         assert failure.elsewhere
+
+
+# How each host says that a prompt is too long: the words, and more of the error where that is all there is.
+TOO_LONG: list[tuple[str, int, Any]] = [
+    ("openai", 400, wrapped("Input tokens exceed the configured limit of 9 tokens. Your messages resulted in 10 tokens.")),
+    ("openai", 400, wrapped("Your input exceeds the context window of this model.")),
+    ("azure", 400, wrapped("This model's maximum context length is 9 tokens, however you requested 10 tokens.")),
+    ("deepseek", 400, wrapped("This model's maximum context length is 9 tokens. However, you requested 10 tokens.")),
+    ("groq", 400, wrapped("Please reduce the length of the messages or completion.", code="context_length_exceeded")),
+    ("mistral", 400, {"object": "error", "code": "3051", "type": "invalid_request_prompt", "message":
+                      "Prompt contains 10 tokens and 0 draft tokens, too large for model with 9 maximum context length"}),
+    ("openrouter", 400, wrapped("This endpoint's maximum context length is 9 tokens. However, you requested 10.", code=400)),
+    ("openrouter", 400, wrapped("Input length 10 exceeds the maximum allowed input length of 9 tokens.", code=400)),
+    ("openrouter", 400, wrapped("Provider returned error", code=400, metadata={
+        "raw": '{"error":{"message":"Your request exceeded model token limit: 9 (requested: 10)"}}'})),
+    ("openrouter", 400, wrapped("No.", code=400, metadata={"error_type": "context_length_exceeded"})),
+    ("together", 422, wrapped("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9. Given: 10")),
+    ("together", 400, wrapped("The input (10 tokens) is longer than the model's context length (9 tokens).")),
+    ("xai", 400, {"code": "Client specified an invalid argument",
+                  "error": "This model's maximum prompt length is 9 but the request contains 10 tokens."}),
+    ("moonshot", 400, wrapped("Invalid request: Your request exceeded model token limit: 9 (requested: 10)")),
+    ("zhipu", 400, {"error": {"code": "1261", "message": "Prompt 超长"}}),
+    ("zhipu", 400, {"error": {"code": "1261", "message": "No."}}),
+    ("zhipu", 400, {"error": {"code": "1210", "message": "Prompt exceeds max length"}}),
+    ("dashscope", 400, wrapped("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 9]")),
+    ("siliconflow", 400, {"code": 20015, "message": "length of prompt_tokens (10) must be less than max_seq_len."}),
+    ("siliconflow", 400, wrapped("number of input tokens (10) have exceeded max_prompt_tokens (9) limit.")),
+    ("fireworks", 400, wrapped("The prompt is too long: 10, model maximum context length: 9", type="invalid_request_error")),
+    ("deepinfra", 400, wrapped("This model's maximum context length is 9 tokens. However, you requested 10 tokens.")),
+    ("cerebras", 400, {"message": "Please reduce the length of the messages or completion. Current length is 10 while limit is 9",
+                       "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}),
+    ("cerebras", 400, {"message": "Current length is 10 while limit is 9"}),
+    ("huggingface", 422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9. Given: 10"}),
+    ("ollama", 400, wrapped("prompt too long; exceeded max context length by 9 tokens")),
+    ("ollama", 400, wrapped("the input length exceeds the context length")),
+    ("vllm", 400, {"object": "error", "message": "The decoder prompt (length 10) is longer than the maximum model length of 9.",
+                   "type": "BadRequestError", "param": None, "code": 400}),
+    ("vllm", 400, wrapped("You passed 10 input tokens. However, the model's context length is only 9 tokens.", code=400)),
+    ("llamacpp", 400, wrapped("No.", code=400, type="exceed_context_size_error", n_prompt_tokens=10, n_ctx=9)),
+    ("llamacpp", 400, wrapped("the request exceeds the available context size, try increasing it")),
+    ("llamacpp", 500, wrapped("Context size has been exceeded.", code=500, type="server_error")),
+    ("lmstudio", 400, {"error": "The number of tokens to keep from the initial prompt is greater than the context length."}),
+    ("lmstudio", 400, wrapped("The model is loaded with context length of only 9 tokens, which is not enough.")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "status", "body"), TOO_LONG)
+def test_a_prompt_that_is_too_long(host: str, status: int, body: Any) -> None:
+    failure = openai.error(status, json.dumps(body).encode())
+    assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages")
+    if "error" in body and isinstance(body["error"], dict):  # the same in a stream
+        with pytest.raises(Failure) as failed:
+            openai.stream(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
+        assert (failed.value.code, failed.value.message) == ("context_length_exceeded", failure.message)
+
+
+def test_every_row_says_too_long_in_words_of_its_own() -> None:
+    like_openai = {"azure_v1": "azure", "perplexity": "not known"}
+    assert {host for host, *_ in TOO_LONG} == {n for n in HOSTS if HOSTS[n].protocol == "openai"} - like_openai.keys()
+
+
+@pytest.mark.parametrize(
+    ("status", "wrong", "code"),
+    [
+        (413, wrapped("Request too large for model `x` on tokens per minute (TPM): Limit 9.", code="rate_limit_exceeded"),
+         "request_too_large"),
+        (429, wrapped("Reduce the length of the messages.", code="rate_limit_exceeded"), "rate_limit_exceeded"),
+        (400, wrapped("Invalid 'user': string too long.", code="string_above_max_length"), "string_above_max_length"),
+        (400, wrapped("max_tokens is too large: 9. This model supports at most 8 completion tokens."), None),
+    ],
+)  # fmt: skip
+def test_what_only_sounds_like_it(status: int, wrong: Json, code: str | None) -> None:
+    assert openai.error(status, json.dumps(wrong).encode()).code == code
+
+
+CLAUDES: list[tuple[int, Any]] = [
+    (400, {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 10 tokens > 9 maximum"}}),
+    (400, {"type": "error", "error": {"type": "invalid_request_error",
+                                      "message": "input length and `max_tokens` exceed context limit: 9 + 1 > 9"}}),
+    (400, {"message": "Input is too long for requested model."}),  # Bedrock
+    (400, [{"error": {"code": 400, "message": "Prompt is too long", "status": "INVALID_ARGUMENT"}}]),  # Vertex AI
+]  # fmt: skip
+GEMINIS: list[tuple[int, Any]] = [
+    (
+        400,
+        wrapped(
+            "The input token count (10) exceeds the maximum number of tokens allowed (9).", status="INVALID_ARGUMENT"
+        ),
+    ),
+    (400, [wrapped("Unable to submit request because the input token count is 10 but model only supports up to 9.")]),
+]
+
+
+def test_a_prompt_that_is_too_long_for_claude_or_gemini() -> None:
+    for module, bodies in (anthropic, CLAUDES), (gemini, GEMINIS):
+        for status, body in bodies:
+            failure = module.error(status, json.dumps(body).encode())
+            assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages"), body
 
 
 # Inside a 200

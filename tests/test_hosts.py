@@ -49,6 +49,7 @@ def picture(url: str) -> Json:
     return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
 
 
+MARK = {"type": "ephemeral"}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "description": "An a."}}
 IN_WORDS = (
     "Answer with one JSON object and nothing else. It must fit this JSON schema:\n"
@@ -604,6 +605,173 @@ CASES: list[Case] = [
         (),
     ),
     (
+        "Kimi wants reasoning back as well, while it thinks",
+        "moonshot",
+        "kimi-k2.6",
+        {"messages": TOOL_TURNS},
+        {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
+        (),
+    ),
+    (
+        "… and always, if it always does",
+        "moonshot",
+        "kimi-k3",
+        {"messages": TOOL_TURNS, "reasoning_effort": "none"},
+        {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]], "reasoning_effort": "low"},
+        ("reasoning_effort",),
+    ),
+    (
+        "… and gets what there is",
+        "moonshot",
+        "kimi-k2.5",
+        {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": "Hm."}, TOOL_TURNS[2]]},
+        {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": "Hm."}, TOOL_TURNS[2]]},
+        (),
+    ),
+    (
+        "… and none when it does not think",
+        "moonshot",
+        "kimi-k2.6",
+        {"messages": TOOL_TURNS, "thinking": {"type": "disabled"}},
+        {"messages": TOOL_TURNS, "thinking": {"type": "disabled"}},
+        (),
+    ),
+    ("… or cannot", "moonshot", "moonshot-v1-8k", {"messages": TOOL_TURNS}, {"messages": TOOL_TURNS}, ()),
+    (
+        "Kimi wants it through OpenRouter too",
+        "openrouter",
+        "moonshotai/kimi-k2.6",
+        {"messages": TOOL_TURNS},
+        {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
+        (),
+    ),
+    (
+        "… which wants none of others",
+        "openrouter",
+        "z-ai/glm-5",
+        {"messages": TOOL_TURNS},
+        {"messages": TOOL_TURNS},
+        (),
+    ),
+    *(
+        (
+            f"{host} takes texts, not lists of them",
+            host,
+            "x",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
+            {"messages": [user("a\nb")]},
+            (),
+        )
+        for host in ("deepseek", "together", "moonshot", "zhipu", "siliconflow", "cerebras", "huggingface", "lmstudio")
+    ),
+    ("… unless there is more", "deepseek", "x", {"messages": [picture(PNG)]}, {"messages": [picture(PNG)]}, ()),
+    (
+        "Mistral caches by a key",
+        "mistral",
+        "mistral-large-4",
+        {"prompt_cache_key": "k", "safety_identifier": "s"},
+        {"prompt_cache_key": "k"},
+        ("safety_identifier",),
+    ),
+    (
+        "Moonshot too, and knows who is who",
+        "moonshot",
+        "kimi-k2.6",
+        {"prompt_cache_key": "k", "safety_identifier": "s"},
+        {"prompt_cache_key": "k", "safety_identifier": "s"},
+        (),
+    ),
+    ("Cerebras too", "cerebras", "x", {"prompt_cache_key": "k"}, {"prompt_cache_key": "k"}, ()),
+    (
+        "a null is no id",
+        "mistral",
+        "mistral-large-4",
+        {"messages": [user() | {"tool_call_id": None}]},
+        {"messages": [user() | {"tool_call_id": None}]},
+        (),
+    ),
+    *(
+        (
+            f"{host} sees no marks, at any depth",
+            host,
+            "x",
+            {
+                "cache_control": MARK,
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "image_url",
+                                "image_url": {"url": PNG, "cache_control": MARK},
+                                "cache_control": MARK,
+                            }
+                        ],
+                    },
+                    {
+                        "role": "assistant",
+                        "content": "a",
+                        "tool_calls": [
+                            {"id": "abcDEF123", "type": "function", "function": {"name": "f", "cache_control": MARK}}
+                        ],
+                    },
+                    {"role": "tool", "tool_call_id": "abcDEF123", "content": "t", "cache_control": MARK},
+                ],
+                "tools": [tool(cache_control=MARK, parameters={"type": "object", "properties": {"cache_control": {}}})],
+            },
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": PNG}}]},
+                    {
+                        "role": "assistant",
+                        "content": "a",
+                        "tool_calls": [{"id": "abcDEF123", "type": "function", "function": {"name": "f"}}],
+                    },
+                    {"role": "tool", "tool_call_id": "abcDEF123", "content": "t"},
+                ],
+                "tools": [tool(parameters={"type": "object", "properties": {"cache_control": {}}})],
+            },
+            ("cache_control",),
+        )
+        for host in (
+            "openai",
+            "azure",
+            "azure_v1",
+            "deepseek",
+            "groq",
+            "mistral",
+            "together",
+            "xai",
+            "moonshot",
+            "siliconflow",
+            "fireworks",
+            "deepinfra",
+            "cerebras",
+            "perplexity",
+            "huggingface",
+        )
+    ),
+    (
+        "a schema of Moonshot's flavour",
+        "moonshot",
+        "x",
+        {
+            "tools": [
+                tool(
+                    parameters={"type": "object", "properties": {"a": {"type": "string", "anyOf": [{"minLength": 1}]}}}
+                )
+            ]
+        },
+        {
+            "tools": [
+                tool(
+                    parameters={"type": "object", "properties": {"a": {"anyOf": [{"type": "string", "minLength": 1}]}}}
+                )
+            ]
+        },
+        (),
+    ),
+    (
         "strict hosts see nothing of other providers",
         "openai",
         "gpt-4o",
@@ -644,6 +812,9 @@ def test_a_request_as_a_host_takes_it(
         assert edit(edited, upstream)[0] == edited
 
 
+DEEP: Json = {"type": "object"}
+for _ in range(70):
+    DEEP = {"anyOf": [DEEP]}
 REFUSED: list[tuple[str, str, Json, type[Failure], str]] = [
     ("groq", "x", {"n": 2}, Unsupported, "n"),
     ("groq", "x", {"logprobs": True}, Unsupported, "logprobs"),
@@ -655,6 +826,9 @@ REFUSED: list[tuple[str, str, Json, type[Failure], str]] = [
     ("azure", "gpt-6-astra", {"tools": [tool()]}, Unsupported, "tools"),
     ("deepseek", "x", {"tools": [tool(), {"type": "custom", "custom": {"name": "c"}}]}, Unsupported, "tools[1].type"),
     ("ollama", "x", {"messages": [user(), picture(GIF)]}, BadRequest, "messages[1].content[0].image_url.url"),
+    ("groq", "x", {"tools": [tool()], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+     BadRequest, "tool_choice.allowed_tools.tools"),
+    ("openai", "x", {"tools": [tool(parameters={"anyOf": [{"anyOf": [DEEP]}]})]}, BadRequest, "tools[0].function.parameters"),
 ]  # fmt: skip
 
 
@@ -794,6 +968,9 @@ def test_a_row_is_well_formed(name: str) -> None:
     assert not host.reasoning_back or host.reasoning_key
     assert not host.images or host.inline_images
     assert host.responses <= host.openai_rules
+    if host.tool_names:
+        assert re.fullmatch(host.tool_names, "get_weather-2") and not re.fullmatch(host.tool_names, "a.b")
+        assert re.fullmatch(host.tool_names, "a" * 64) and not re.fullmatch(host.tool_names, "a" * 65)
     assert set(host.tool_choice) <= {"auto", "none", "required"}
     assert "developer" not in host.roles.values()
     # what config.yaml says of a host is read into the same shape: every field must survive that

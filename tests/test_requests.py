@@ -817,3 +817,70 @@ def test_anything_that_looks_like_a_request_is_refused_or_read(body: dict[str, A
 def test_any_bytes_are_refused_or_read(data: bytes):
     with pytest.raises(BadRequest):
         parse(data)
+
+
+ALONE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "no tools": ({"parallel_tool_calls": True}, {}),
+    "tools that are none": ({"tools": [], "tool_choice": "none", "parallel_tool_calls": False}, {}),
+    "functions that are none": ({"functions": [], "function_call": "auto", "parallel_tool_calls": True}, {}),
+    "functions": (
+        {"functions": [FUNCTION], "parallel_tool_calls": False},
+        {"tools": [{"type": "function", "function": FUNCTION}], "parallel_tool_calls": False},
+    ),
+    "tools": ({"tools": [TOOL], "parallel_tool_calls": True}, {"tools": [TOOL], "parallel_tool_calls": True}),
+    "top_logprobs: 0": ({"top_logprobs": 0}, {}),
+    "top_logprobs: 0, no logprobs": ({"top_logprobs": 0, "logprobs": False}, {"logprobs": False}),
+    "top_logprobs: 0, logprobs": ({"top_logprobs": 0, "logprobs": True}, {"top_logprobs": 0, "logprobs": True}),
+}
+
+
+@pytest.mark.parametrize("extra, expected", ALONE.values(), ids=ALONE)
+def test_parameters_that_do_not_stand_alone(extra: dict[str, Any], expected: dict[str, Any]):
+    assert parse(json.dumps({**ASK, **extra}).encode()).body == {**ASK, **expected}
+
+
+def test_null_is_absence_inside_objects_too():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    part = {"type": "image_url", "image_url": {"url": "https://a.test/a.png"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"default": None}}}}}
+    body = {
+        **ASK,
+        "messages": [
+            {"role": "user", "content": [part], "tool_calls": None, "tool_call_id": None, "name": None},
+            {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "t"},
+        ],
+        "tools": [tool],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n"}},
+    }
+    nulls = json.loads(json.dumps(body))
+    nulls["messages"][0]["content"][0] = {
+        **part,
+        "cache_control": None,
+        "image_url": {**part["image_url"], "detail": None},
+    }
+    nulls["messages"][1]["tool_calls"][0] = {**call, "index": None, "custom": None, "extra_content": None}
+    nulls["messages"][2] |= {"name": None, "tool_calls": None}
+    nulls["tools"][0] = {
+        **tool,
+        "cache_control": None,
+        "custom": None,
+        "function": {**tool["function"], "strict": None},
+    }
+    nulls["response_format"]["json_schema"] |= {"schema": None, "strict": None}
+    del body["messages"][0]["tool_calls"], body["messages"][0]["tool_call_id"], body["messages"][0]["name"]
+    assert parse(json.dumps(nulls).encode()).body == body
+
+
+def test_what_a_message_may_not_hold():
+    for message, param in (
+        ({"role": "user", "content": "x", "tool_calls": "f"}, "messages[0].tool_calls"),
+        ({"role": "user", "content": "x", "tool_calls": [5]}, "messages[0].tool_calls[0]"),
+        (
+            {"role": "user", "content": [{"type": "file", "file": {"file_data": 5}}]},
+            "messages[0].content[0].file.file_data",
+        ),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            parse(json.dumps({**ASK, "messages": [message]}).encode())
+        assert refused.value.param == param

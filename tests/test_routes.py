@@ -221,3 +221,13 @@ def test_a_target_knows_the_facts_of_its_model():
 def test_the_users_facts_win():
     [target] = routes(CONFIG + "facts: {gpt-4o: {context: 5}}").find("gpt-4o", EVERYONE)
     assert (target.to.facts.context, target.to.facts.vision) == (5, True)
+
+
+def test_a_default_does_not_come_without_the_parameter_it_belongs_to():
+    defaults = {"parallel_tool_calls": False, "tool_choice": "auto", "top_logprobs": 2, "user": "u"}
+    target = Target(Upstream("a", "m"), defaults)
+    assert with_defaults({}, target) == {"user": "u"}
+    asked = {"tools": [{}], "logprobs": True}
+    assert with_defaults(asked, target) == {**defaults, **asked}
+    both = Target(Upstream("a", "m"), {"logprobs": True, "top_logprobs": 2})
+    assert with_defaults({}, both) == {"logprobs": True, "top_logprobs": 2}
