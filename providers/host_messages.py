@@ -11,6 +11,7 @@ from .hosts import Host
 from .media import data_uri, is_data_uri
 
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
+_CALLS: Final = frozenset({"tool_calls"})
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -40,6 +41,8 @@ def _steps(host: Host, reasoning_back: bool) -> list[Step]:
         steps.append(_reasoning_back)
     if host.tool_ids == "nine":
         steps.append(_ids)
+    if host.tool_id_length:
+        steps.append(_short_ids)
     if host.join_text:
         steps.append(_joined)
     if not host.null_content:
@@ -63,6 +66,8 @@ def _strip(message: Json, host: Host, index: int) -> Json:
                 fit = [stripped(item, host.strip) for item in items]
                 if any(new is not old for new, old in zip(fit, items, strict=True)):
                     message = message | {name: fit}
+        if message.get("tool_calls") == []:  # clients send it back as it came: 400 "empty array", says OpenAI
+            message = without(message, _CALLS)
     return message
 
 
@@ -105,6 +110,22 @@ def _ids(message: Json, host: Host, index: int) -> Json:
     if isinstance(ident := message.get("tool_call_id"), str):
         return message | {"tool_call_id": nine(ident)}
     return message
+
+
+def _short_ids(message: Json, host: Host, index: int) -> Json:
+    most = host.tool_id_length
+    if (calls := message.get("tool_calls")) and any(len(call["id"]) > most for call in calls):
+        return message | {"tool_calls": [call | {"id": shortened(call["id"], most)} for call in calls]}
+    if isinstance(ident := message.get("tool_call_id"), str) and len(ident) > most:
+        return message | {"tool_call_id": shortened(ident, most)}
+    return message
+
+
+def shortened(call_id: str, most: int) -> str:
+    """A tool call id of at most `most` characters (37 or more), always the same one for one id. vLLM's have 46."""
+    if len(call_id) <= most:
+        return call_id
+    return f"call_{sha1(call_id.encode('utf-8', 'surrogatepass'), usedforsecurity=False).hexdigest()[:32]}"
 
 
 def nine(call_id: str) -> str:

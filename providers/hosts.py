@@ -49,6 +49,7 @@ class Host:
     # takes tool_choice required and named ones; only while not reasoning; never; "none": takes no tool_choice at all
     forced_tools: Literal["yes", "without_thinking", "no", "none"] = "yes"
     tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
+    tool_id_length: int = 0  # characters that a tool call's id may have; 0: any number
     tool_names: str = ""  # pattern of the names it takes, others are renamed and given back; "": any
     top_unions: bool = True  # takes anyOf, oneOf and allOf at the top of a tool's parameters; otherwise they are merged
     typed_unions: bool = True  # takes type beside anyOf, and keywords beside $ref; otherwise they are moved
@@ -125,6 +126,7 @@ HOSTS: dict[str, Host] = {
         responses=True,
         efforts={"max": "xhigh"},  # chat completions refuses max on every model
         strip=_FOREIGN,
+        tool_id_length=40,  # "Invalid 'messages[2].tool_calls[0].id': string too long"
         tool_names=_NAMES,
         top_unions=False,  # "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/… at the top level"
     ),
@@ -138,6 +140,7 @@ HOSTS: dict[str, Host] = {
         openai_rules=True,
         efforts={"max": "xhigh"},
         strip=_FOREIGN,
+        tool_id_length=40,
         tool_names=_NAMES,
         top_unions=False,
     ),
@@ -148,6 +151,7 @@ HOSTS: dict[str, Host] = {
         responses=True,
         efforts={"max": "xhigh"},
         strip=_FOREIGN,
+        tool_id_length=40,
         tool_names=_NAMES,
         top_unions=False,
     ),

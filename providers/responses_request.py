@@ -13,7 +13,7 @@ from . import tool_names
 from .contract import Call, Json, Upstream
 from .errors import Unsupported
 from .host_edits import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
-from .host_messages import without
+from .host_messages import shortened, without
 from .hosts import endpoint, key_header
 from .tools import name_of
 
@@ -30,6 +30,7 @@ _REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
                    "store")  # fmt: skip
 _LEAST_OUTPUT: Final = 16  # tokens; less is a 400
+_LONGEST_ID: Final = 64  # characters of a call_id; more is a 400
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -150,12 +151,16 @@ def _items(messages: Iterable[Json]) -> Iterator[Json]:
                     yield {"role": "assistant", "content": content}
                 for call in message.get("tool_calls") or ():
                     item = _call(call)
-                    kinds[item["call_id"]] = item["type"]
+                    kinds[call["id"]] = item["type"]
                     yield item
             case "tool":
                 ident = message["tool_call_id"]
                 kind = kinds.get(ident, "function_call")
-                yield {"type": f"{kind}_output", "call_id": ident, "output": _content(message["content"], index)}
+                yield {
+                    "type": f"{kind}_output",
+                    "call_id": shortened(ident, _LONGEST_ID),
+                    "output": _content(message["content"], index),
+                }
             case role:
                 yield {"role": role, "content": _content(message["content"], index)}
 
@@ -176,13 +181,14 @@ def _call(call: Json) -> Json:
         custom = call["custom"]
         return {
             "type": "custom_tool_call",
-            "call_id": call["id"],
+            "call_id": shortened(call["id"], _LONGEST_ID),
             "name": custom["name"],
             "input": custom.get("input") or "",
         }
     function = call["function"]
     arguments = function.get("arguments") or "{}"
-    return {"type": "function_call", "call_id": call["id"], "name": function["name"], "arguments": arguments}
+    call_id = shortened(call["id"], _LONGEST_ID)
+    return {"type": "function_call", "call_id": call_id, "name": function["name"], "arguments": arguments}
 
 
 def _content(content: Any, index: int) -> Any:

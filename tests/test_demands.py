@@ -347,3 +347,32 @@ def test_too_long_is_named(hosts: Process, http: httpx.Client, upstream: Scripte
         found = http.post(f"{hosts.url}/chat/completions", json=asked)
         error = found.json()["error"]
         assert (found.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
+
+
+def test_an_id_that_is_too_long_is_replaced_alike(hosts: Process, http: httpx.Client, upstream: Scripted) -> None:
+    """OpenAI takes 40 characters, 64 on /v1/responses; vLLM's ids have 46, those of other gateways more."""
+    for length in 40, 41, 64, 65:
+        ident = "x" * length
+        asked = {
+            "messages": [
+                HISTORY[0],
+                {"role": "assistant", "content": None, "tool_calls": [call("f", ident)]},
+                {"role": "tool", "tool_call_id": ident, "content": "t"},
+            ],
+            "tools": [function("f")],
+        }
+        body, _ = sent(hosts, http, upstream, "openai", "gpt-4o", asked)
+        ids = {body["messages"][1]["tool_calls"][0]["id"], body["messages"][2]["tool_call_id"]}
+        assert [len(one) for one in ids] == [length if length <= 40 else 37]
+        upstream.script("gpt-6-astra", responses("f"))
+        http.post(f"{hosts.url}/chat/completions", json={"model": "openai/gpt-6-astra", **asked})
+        items = upstream.of("gpt-6-astra")[-1].json["input"]
+        assert [len(one) for one in {items[1]["call_id"], items[2]["call_id"]}] == [length if length <= 64 else 37]
+        body, _ = sent(hosts, http, upstream, "groq", "x", asked)
+        assert body["messages"][2]["tool_call_id"] == ident
+
+
+def test_a_list_of_no_calls_is_no_list(hosts: Process, http: httpx.Client, upstream: Scripted) -> None:
+    turns = [HISTORY[0], {"role": "assistant", "content": "a", "tool_calls": []}, HISTORY[0]]
+    body, _ = sent(hosts, http, upstream, "openai", "gpt-4o", {"messages": turns})
+    assert body["messages"] == [HISTORY[0], {"role": "assistant", "content": "a"}, HISTORY[0]]
