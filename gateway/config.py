@@ -16,6 +16,7 @@ import msgspec
 
 from providers import PROVIDERS
 from providers.contract import Upstream
+from providers.host_messages import SHORTENED
 from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
@@ -279,6 +280,12 @@ def _check_row(row: Host, path: str, reader: Reader) -> None:
         right = False
     if not right:
         reader.note(f"{path}.auth", 'expected a header with the placeholder {key}, such as "api-key: {key}"')
+    try:
+        re.compile(row.tool_names)
+    except re.error as wrong:
+        reader.note(f"{path}.tool_names", f"expected a regular expression, such as [a-zA-Z0-9_-]{{1,64}}: {wrong}")
+    if 0 < row.tool_id_length < SHORTENED:
+        reader.note(f"{path}.tool_id_length", f"expected at least {SHORTENED}, or 0 for any length")
 
 
 def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader: Reader) -> None:

@@ -11,6 +11,8 @@ from .hosts import Host
 from .media import data_uri, is_data_uri
 
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
+SHORTENED: Final = 37  # characters of an id that was too long
+_SYSTEM_GAP: Final = "\n\n"
 _CALLS: Final = frozenset({"tool_calls"})
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -122,10 +124,11 @@ def _short_ids(message: Json, host: Host, index: int) -> Json:
 
 
 def shortened(call_id: str, most: int) -> str:
-    """A tool call id of at most `most` characters (37 or more), always the same one for one id. vLLM's have 46."""
+    """A tool call id of at most `most` characters (SHORTENED or more), always the same one for one id. vLLM's have 46."""
     if len(call_id) <= most:
         return call_id
-    return f"call_{sha1(call_id.encode('utf-8', 'surrogatepass'), usedforsecurity=False).hexdigest()[:32]}"
+    digest = sha1(call_id.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    return f"call_{digest}"[:SHORTENED]
 
 
 def nine(call_id: str) -> str:
@@ -144,7 +147,7 @@ def _joined(message: Json, host: Host, index: int) -> Json:
     parts = message.get("content")
     if not isinstance(parts, list) or any(part.get("type") != "text" for part in parts):
         return message
-    return message | {"content": "\n".join(part["text"] for part in parts)}
+    return message | {"content": _gap(message["role"]).join(part["text"] for part in parts)}
 
 
 def _no_null(message: Json, host: Host, index: int) -> Json:
@@ -170,14 +173,20 @@ def _one_system(messages: list[Json]) -> list[Json]:
     count = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
     if count < 2:
         return messages
-    text = "\n\n".join(_text(message.get("content")) for message in messages[:count])
+    text = _SYSTEM_GAP.join(_text(message.get("content")) for message in messages[:count])
     return [messages[0] | {"content": text}, *messages[count:]]
 
 
 def _text(content: Any) -> str:
+    """The text of a system message."""
     if isinstance(content, list):
-        return "\n".join(part.get("text", "") for part in content)
+        return _SYSTEM_GAP.join(part.get("text", "") for part in content)
     return content or ""
+
+
+def _gap(role: str) -> str:
+    """What stands between the parts of a message: system texts are joined alike, whether they were parts or messages."""
+    return _SYSTEM_GAP if role in ("system", "developer") else "\n"
 
 
 def json_schema_in_words(out: Json) -> None:

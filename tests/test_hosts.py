@@ -397,7 +397,7 @@ CASES: list[Case] = [
         {
             "max_tokens": 5,
             "messages": [
-                {"role": "system", "content": "a\nb"},
+                {"role": "system", "content": "a\n\nb"},
                 picture(PNG),
                 {"reasoning": "r", "role": "assistant", "content": "", "tool_calls": [call("c")]},
                 {"role": "tool", "tool_call_id": "c", "content": "t"},

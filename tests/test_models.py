@@ -144,7 +144,8 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "moonshotai/kimi-k3",
         "openrouter",
-        {"max_tokens": "max_tokens", "reasoning": "always"} | {"efforts": ("low", "high", "max")},
+        {"max_tokens": "max_tokens", "reasoning": "always", "reasoning_back": True}
+        | {"efforts": ("low", "high", "max")},
     ),
     ("meta-llama/llama-9", "openrouter", {}),
     ("my-own-model", "", {}),

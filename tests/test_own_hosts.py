@@ -49,6 +49,10 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "tool_choice": ("{required: any}", {"required": "any"}),
     "forced_tools": ("no", "no"),
     "tool_ids": ("nine", "nine"),
+    "tool_id_length": ("40", 40),
+    "tool_names": ('"[a-z]{1,9}"', "[a-z]{1,9}"),
+    "top_unions": ("false", False),
+    "typed_unions": ("false", False),
     "roles": ("{developer: user}", {"developer": "user"}),
     "merge_system": ("false", False),
     "join_text": ("true", True),
@@ -95,6 +99,8 @@ def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
         "usage: perhaps",
         "rename: [a]",
         "strip: {a: b}",
+        'tool_names: "[a-z"',
+        "tool_id_length: 9",
     ]
     here = "config.yaml:{}: providers.mine.row."
     assert mistakes(ROW % "\n      ".join(lines)) == [
@@ -109,6 +115,10 @@ def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
         here.format(15) + "usage: expected true or false",
         here.format(16) + "rename: expected a mapping (key: value)",
         here.format(17) + "strip: expected a list ([a, b] or lines with '- ')",
+        here.format(18)
+        + "tool_names: expected a regular expression, such as [a-zA-Z0-9_-]{1,64}: unterminated character "
+        "set at position 0",
+        here.format(19) + "tool_id_length: expected at least 37, or 0 for any length",
     ]
 
 
