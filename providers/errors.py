@@ -206,9 +206,8 @@ _TOO_LONG = re.compile(
         )
     )
 )
-_TOO_LONG_STATUS = frozenset(
-    {400, 413, 422, 500}
-)  # 500: in a stream, where nothing says better; some say no better at all
+# 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
+_TOO_LONG_STATUS = frozenset({400, 413, 422, 500})
 _BY_STATUS: dict[int, type[Failure]] = {
     403: Forbidden,
     404: NoSuchModel,

@@ -236,7 +236,7 @@ def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
             if not _is_function(tool):
                 raise Unsupported("This model's host takes function tools only.", param=f"tools[{index}].type")
     edited = [_tool(tool, host, f"tools[{index}].function.parameters") for index, tool in enumerate(tools)]
-    if any(new is not old for new, old in zip(edited, tools, strict=True)):
+    if edited != tools:
         out["tools"] = tools = edited
     choice = out.get("tool_choice")
     match choice:

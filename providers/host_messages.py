@@ -66,7 +66,7 @@ def _strip(message: Json, host: Host, index: int) -> Json:
         for name in "content", "tool_calls":
             if isinstance(items := message.get(name), list):
                 fit = [stripped(item, host.strip) for item in items]
-                if any(new is not old for new, old in zip(fit, items, strict=True)):
+                if fit != items:
                     message = message | {name: fit}
         if message.get("tool_calls") == []:  # clients send it back as it came: 400 "empty array", says OpenAI
             message = without(message, _CALLS)
@@ -103,7 +103,9 @@ def _reasoning_back(message: Json, host: Host, index: int) -> Json:
     enabled but reasoning_content is missing in assistant tool call message at index 1".
     """
     key = host.reasoning_key or "reasoning_content"
-    return message if not message.get("tool_calls") or isinstance(message.get(key), str) else message | {key: " "}
+    if not message.get("tool_calls") or isinstance(message.get(key), str):
+        return message
+    return message | {key: message.get("reasoning") or " "}
 
 
 def _ids(message: Json, host: Host, index: int) -> Json:
@@ -115,6 +117,8 @@ def _ids(message: Json, host: Host, index: int) -> Json:
 
 
 def _short_ids(message: Json, host: Host, index: int) -> Json:
+    if "tool_calls" not in message and "tool_call_id" not in message:
+        return message
     most = host.tool_id_length
     if (calls := message.get("tool_calls")) and any(len(call["id"]) > most for call in calls):
         return message | {"tool_calls": [call | {"id": shortened(call["id"], most)} for call in calls]}

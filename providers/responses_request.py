@@ -28,7 +28,8 @@ BRIDGED: Final = Bridged()
 
 _REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
-                   "store")  # fmt: skip
+                   "store", "cache_control")  # fmt: skip
+_MARKS: Final = frozenset({"cache_control"})
 _LEAST_OUTPUT: Final = 16  # tokens; less is a 400
 _LONGEST_ID: Final = 64  # characters of a call_id; more is a 400
 
@@ -207,5 +208,5 @@ def _part(part: Json, param: str) -> Json:
         case {"type": "image_url", "image_url": str(url)}:
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         case {"type": "file", "file": file}:
-            return {"type": "input_file", **file}
+            return {"type": "input_file", **without(file, _MARKS)}
     raise Unsupported(f"This model does not take content parts of the type '{part['type']}'.", param=f"{param}.type")

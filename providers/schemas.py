@@ -24,8 +24,13 @@ DEFS = ("$defs", "definitions")
 NAMED = ("properties", "patternProperties", "dependentSchemas", "dependencies", *DEFS)
 
 
+_HOLDERS: Final = frozenset((*ONE, *LIST, *NAMED))
+
+
 def children(schema: Json) -> Iterator[Json]:
     """The schemas directly inside this one."""
+    if _HOLDERS.isdisjoint(schema):
+        return
     for keyword in ONE:
         if isinstance(value := schema.get(keyword), dict):
             yield value

@@ -8,7 +8,7 @@ dots, slashes and any length, and clients prefix a tool's name with its server's
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain, count
+from itertools import count
 from typing import Any, Final
 
 from .contract import Json, Translator
@@ -25,8 +25,8 @@ def renamed(body: Json, pattern: str, most: int) -> tuple[Json, dict[str, str]]:
     """
     if not pattern:
         return body, {}
-    wanted = list(_names(body))
-    if all(map(_compiled(pattern).fullmatch, wanted)):
+    wanted = _names(body)
+    if not wanted or all(map(_compiled(pattern).fullmatch, wanted)):
         return body, {}
     names = fitted(wanted, pattern, most)
     out = body.copy()
@@ -93,14 +93,16 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _names(body: Json) -> Iterator[str]:
+def _names(body: Json) -> list[str]:
     """The names of all tools that a request offers, chooses or has called."""
-    choice = body.get("tool_choice")
-    chosen = [choice, *((choice.get("allowed_tools") or {}).get("tools") or ())] if isinstance(choice, dict) else []
-    calls = (call for message in body["messages"] for call in message.get("tool_calls") or ())
-    for tool in chain(body.get("tools") or (), chosen, calls):
-        if named := _named(tool):
-            yield named[1]["name"]
+    tools = list(body["tools"]) if body.get("tools") else []
+    for message in body["messages"]:
+        if calls := message.get("tool_calls"):
+            tools += calls
+    if type(choice := body.get("tool_choice")) is dict:
+        tools += choice["allowed_tools"]["tools"] if choice.get("type") == "allowed_tools" else (choice,)
+    holders = [tool.get("function") or tool.get("custom") for tool in tools]
+    return [held["name"] for held in holders if type(held) is dict and type(held.get("name")) is str]
 
 
 def _named(tool: Json) -> tuple[str, Any] | None:
@@ -113,10 +115,11 @@ def _named(tool: Json) -> tuple[str, Any] | None:
 
 
 def _with_name(tool: Json, names: Mapping[str, str]) -> Json:
-    if not (named := _named(tool)) or names[named[1]["name"]] == named[1]["name"]:
+    if not (named := _named(tool)):
         return tool
     kind, held = named
-    return tool | {kind: held | {"name": names[held["name"]]}}
+    new = names.get(held["name"], held["name"])
+    return tool if new == held["name"] else tool | {kind: held | {"name": new}}
 
 
 def _message(message: Json, names: Mapping[str, str]) -> Json:

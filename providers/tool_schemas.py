@@ -12,6 +12,11 @@ from . import schemas, wire
 from .contract import Json
 
 UNIONS: Final = ("anyOf", "oneOf", "allOf")
+_UNIONS: Final = frozenset(UNIONS)
+_MAYBE_OLD: Final = frozenset(
+    {"$schema", "$id", "id", "additionalItems", "dependencies", "divisibleBy", "items", "properties", "required"}
+    | {"exclusiveMinimum", "exclusiveMaximum"}
+)
 _OLD: Final = frozenset({"$schema", "id", "additionalItems", "dependencies", "divisibleBy"})
 _VALUES: Final = ("const", "default")  # keywords whose value may be null
 _BOUNDS: Final = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
@@ -37,14 +42,18 @@ def modern(schema: Json, param: str) -> Json:
 
 
 def _is_old(node: Json) -> bool:
-    properties = node.get("properties")
+    if None in node.values() and any(value is None and word not in _VALUES for word, value in node.items()):
+        return True
+    if _MAYBE_OLD.isdisjoint(node):  # nearly all: keep it cheap
+        return False
     return (
         not _OLD.isdisjoint(node)
-        or isinstance(node.get("items"), list)
-        or any(isinstance(node.get(word), bool) for word in ("exclusiveMinimum", "exclusiveMaximum", "required"))
-        or (isinstance(name := node.get("$id"), str) and not name.endswith("#") and "#" in name)
-        or any(value is None and word not in _VALUES for word, value in node.items())
-        or (isinstance(properties, dict) and None in properties.values())
+        or type(node.get("items")) is list
+        or type(node.get("required")) is bool
+        or type(node.get("exclusiveMinimum")) is bool
+        or type(node.get("exclusiveMaximum")) is bool
+        or (type(properties := node.get("properties")) is dict and None in properties.values())
+        or (type(name := node.get("$id")) is str and not name.endswith("#") and "#" in name)
     )
 
 
@@ -151,7 +160,7 @@ def without_top_unions(schema: Json, param: str) -> Json:
     branches are told in the description; of allOf, everything. The same object where there is no union at the top. param:
     the request field, for errors. Raises BadRequest for a schema that is too large.
     """
-    if not any(isinstance(schema.get(word), list) for word in UNIONS):
+    if _UNIONS.isdisjoint(schema) or not any(isinstance(schema.get(word), list) for word in UNIONS):
         return schema
     if any(ref.startswith(tuple(f"#/{word}/" for word in UNIONS)) for ref in schemas.refs(schema)):
         schema = schemas.inline(schema, param)  # the places those references name are about to go
