@@ -122,9 +122,4 @@ def as_input(schema: Any, param: str) -> Json:
     Claude: 400 "JSON schema is invalid. It must match JSON Schema draft 2020-12", and 400 "input_schema does not support
     oneOf, allOf, or anyOf at the top level". param: the request field, for errors. Raises BadRequest.
     """
-    taken: Json = {name: value for name, value in (schema or {}).items() if value is not None}
-    taken = tool_schemas.without_top_unions(tool_schemas.modern(taken, param), param)
-    kind = taken.get("type")
-    if kind is None or (isinstance(kind, list) and "object" in kind):
-        taken = taken | {"type": "object"}
-    return taken if "properties" in taken or "$ref" in taken else taken | {"properties": {}}
+    return tool_schemas.plain_object(tool_schemas.modern(schema or {}, param), param)

@@ -66,6 +66,8 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
     only, choice = tools.allowed(body.get("tool_choice"))
     everything = enumerate(body.get("tools") or ())
     offered = {i: tool for i, tool in everything if only is None or tools.name_of(tool) in only}
+    if body.get("tools") and not offered:
+        raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
     if offered and not to.facts.tools:
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())

@@ -285,8 +285,8 @@ def fitted_schema(function: Json, host: Host, param: str) -> Json:
     schema = parameters = function.get("parameters")
     if not isinstance(schema, dict):
         return function
-    if not host.top_unions:
-        schema = tool_schemas.without_top_unions(schema, param)
+    if not host.any_parameters:
+        schema = tool_schemas.plain_object(tool_schemas.without_nulls(schema, param), param)
     if not host.typed_unions:
         schema = tool_schemas.typed_unions(schema, param)
     return function if schema is parameters else function | {"parameters": schema}

@@ -149,9 +149,11 @@ def nine(call_id: str) -> str:
 
 def _joined(message: Json, host: Host, index: int) -> Json:
     parts = message.get("content")
-    if not isinstance(parts, list) or any(part.get("type") != "text" for part in parts):
+    if not isinstance(parts, list) or any(part.get("type") not in ("text", "refusal") for part in parts):
         return message
-    return message | {"content": _gap(message["role"]).join(part["text"] for part in parts)}
+    return message | {
+        "content": _gap(message["role"]).join(part.get("text") or part.get("refusal") or "" for part in parts)
+    }
 
 
 def _no_null(message: Json, host: Host, index: int) -> Json:

@@ -51,7 +51,8 @@ class Host:
     tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
     tool_id_length: int = 0  # characters that a tool call's id may have; 0: any number
     tool_names: str = ""  # pattern of the names it takes, others are renamed and given back; "": any
-    top_unions: bool = True  # takes anyOf, oneOf and allOf at the top of a tool's parameters; otherwise they are merged
+    # takes any schema as a tool's parameters; otherwise type and properties are added, and unions at the top merged
+    any_parameters: bool = True
     typed_unions: bool = True  # takes type beside anyOf, and keywords beside $ref; otherwise they are moved
 
     # Messages
@@ -128,7 +129,7 @@ HOSTS: dict[str, Host] = {
         strip=_FOREIGN,
         tool_id_length=40,  # "Invalid 'messages[2].tool_calls[0].id': string too long"
         tool_names=_NAMES,
-        top_unions=False,  # "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/… at the top level"
+        any_parameters=False,
     ),
     # learn.microsoft.com/azure/ai-services/openai/reference: base_url is https://NAME.openai.azure.com, a model is a
     # deployment's name. For the newer v1 API take azure_v1, with https://NAME.openai.azure.com/openai/v1.
@@ -142,7 +143,7 @@ HOSTS: dict[str, Host] = {
         strip=_FOREIGN,
         tool_id_length=40,
         tool_names=_NAMES,
-        top_unions=False,
+        any_parameters=False,
     ),
     "azure_v1": Host(
         key_variable="AZURE_OPENAI_API_KEY",
@@ -153,7 +154,7 @@ HOSTS: dict[str, Host] = {
         strip=_FOREIGN,
         tool_id_length=40,
         tool_names=_NAMES,
-        top_unions=False,
+        any_parameters=False,
     ),
     # api-docs.deepseek.com/guides/thinking_mode, /api/create-chat-completion
     "deepseek": Host(
@@ -172,6 +173,7 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         reasoning_back=True,
         tool_names=_NAMES,
+        any_parameters=False,
         join_text=True,  # "invalid type: sequence, expected a string"
     ),
     # console.groq.com/docs/openai, /docs/reasoning
@@ -263,7 +265,7 @@ HOSTS: dict[str, Host] = {
         inline_images=True,
         reasoning_back=True,
         tool_names="[a-zA-Z][a-zA-Z0-9_-]{0,63}",  # "function name is invalid, must start with a letter"
-        top_unions=False,
+        any_parameters=False,
         typed_unions=False,
         join_text=True,  # its models without vision take no lists
         strip=_ALL_BUT_REASONING,

@@ -6,7 +6,8 @@ servers, OpenAPI 3.0 and code generators, which write any draft. Pure; the schem
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, NamedTuple
 
 from . import schemas, wire
 from .contract import Json
@@ -42,7 +43,7 @@ def modern(schema: Json, param: str) -> Json:
 
 
 def _is_old(node: Json) -> bool:
-    if None in node.values() and any(value is None and word not in _VALUES for word, value in node.items()):
+    if _has_null(node):
         return True
     if _MAYBE_OLD.isdisjoint(node):  # nearly all: keep it cheap
         return False
@@ -59,7 +60,7 @@ def _is_old(node: Json) -> bool:
 
 def _modern(node: Json) -> Json:
     """One schema, whose children are modern already, but for a `required` of draft 3, which belongs to their parent."""
-    node = {word: value for word, value in node.items() if value is not None or word in _VALUES}
+    node = _no_nulls(node)
     node.pop("$schema", None)
     _name(node)
     for bound, exclusive in _BOUNDS:
@@ -117,7 +118,36 @@ def _required(node: Json) -> None:
             del child["required"]
 
 
-# Unions
+# Objects
+
+
+def plain_object(schema: Json, param: str) -> Json:
+    """A tool's parameters as an object schema with type and properties, and no union at the top.
+
+    The same object where it is one. OpenAI and DeepSeek: 400 "schema must be a JSON Schema of 'type: "object"', got 'type:
+    null'", 400 "In context=(), object schema missing properties", 400 "schema must have type 'object' and not have
+    'oneOf'/'anyOf'/'allOf'/… at the top level". param: the request field, for errors. Raises BadRequest.
+    """
+    out = without_top_unions(schema, param)
+    kind = out.get("type")
+    if kind is None or (isinstance(kind, list) and "object" in kind):
+        out = out | {"type": "object"}
+    return out if "properties" in out or "$ref" in out else out | {"properties": {}}
+
+
+def without_nulls(schema: Json, param: str) -> Json:
+    """The schema without keywords that are null; the same object if none is. DeepSeek: 400 'null is not of type "array"'."""
+    if not any(map(_has_null, schemas.walk(schema))):
+        return schema
+    return schemas.rewritten(schema, _no_nulls, param)
+
+
+def _has_null(node: Json) -> bool:
+    return None in node.values() and any(value is None and word not in _VALUES for word, value in node.items())
+
+
+def _no_nulls(node: Json) -> Json:
+    return {word: value for word, value in node.items() if value is not None or word in _VALUES}
 
 
 def typed_unions(schema: Json, param: str) -> Json:
@@ -165,10 +195,17 @@ def without_top_unions(schema: Json, param: str) -> Json:
     if any(ref.startswith(tuple(f"#/{word}/" for word in UNIONS)) for ref in schemas.refs(schema)):
         schema = schemas.inline(schema, param)  # the places those references name are about to go
     merge = _Merge(schema, param)
-    out = {"type": "object", **merge.flat(schema, frozenset(), 0)}
+    out = {"type": "object", **merge.flat(schema, frozenset(), 0).schema}
     if note := merge.note():
         out["description"] = f"{said} ({note})" if (said := out.get("description")) else note
     return out
+
+
+class _Flat(NamedTuple):
+    """A schema without unions at its top. loose: properties that another branch of a union may hold in any form."""
+
+    schema: Json
+    loose: AbstractSet[str]
 
 
 class _Merge:
@@ -184,22 +221,18 @@ class _Merge:
         if self.work > schemas.MAX_NODES:
             raise schemas.too_large(self.param)
 
-    def flat(self, node: Json, inside: frozenset[int], depth: int) -> Json:
+    def flat(self, node: Json, inside: frozenset[int], depth: int) -> _Flat:
         """`node` without unions at its top. inside: the ids of the schemas that references led through."""
         if depth > schemas.MAX_DEPTH:
             raise schemas.too_large(self.param)
         node, inside = self.followed(node, inside) if depth else (node, inside)
-        out = {word: value for word, value in node.items() if word not in UNIONS}
-        self.spend(1 + len(_properties(out)) + len(_names(out)))
-        for word in UNIONS:
-            branches = [one for one in node.get(word) or () if isinstance(one, dict)]
-            flat = [self.flat(branch, inside, depth + 1) for branch in branches]
-            if word == "allOf":
-                for one in flat:
-                    out = self.both(out, one)
-            elif flat:
-                out = self.both(out, self.either(word, flat), loose=True)
-        return out
+        own = {word: value for word, value in node.items() if word not in UNIONS}
+        parts = [_Flat(own, frozenset())]
+        for word in "allOf", "anyOf", "oneOf":
+            branches = listed if isinstance(listed := node.get(word), list) else ()
+            flat = [self.flat(branch, inside, depth + 1) for branch in branches if isinstance(branch, dict)]
+            parts += [self.either(word, flat)] if flat and word != "allOf" else flat
+        return self.together(parts)
 
     def followed(self, node: Json, inside: frozenset[int]) -> tuple[Json, frozenset[int]]:
         """`node` with what its reference points to in its place; a reference into itself, or to nowhere, says nothing."""
@@ -212,58 +245,63 @@ class _Merge:
             node, inside = {**target, **beside}, inside | {id(target)}
         return node, inside
 
-    def both(self, first: Json, second: Json, loose: bool = False) -> Json:
-        """What both schemas take. loose: of a property that both know, the first one's schema is enough."""
-        out = {**second, **first}
-        properties, more = _properties(first), _properties(second)
-        self.spend(len(more))
-        if properties or more:
+    def together(self, parts: list[_Flat]) -> _Flat:
+        """What all of the parts take, in the words of the first where they differ."""
+        out: Json = {}
+        for part in reversed(parts):
+            out |= part.schema
+        strict: dict[str, list[Any]] = {}
+        loose: dict[str, list[Any]] = {}
+        required: dict[str, None] = {}
+        for part in parts:
+            properties, names = _properties(part.schema), _names(part.schema)
+            self.spend(1 + len(properties) + len(names))
+            required |= dict.fromkeys(names)
+            for name, one in properties.items():
+                (loose if name in part.loose or one in ({}, True) else strict).setdefault(name, []).append(one)
+        if named := dict.fromkeys(name for part in parts for name in _properties(part.schema)):
             out["properties"] = {
-                name: self.all_of([held[name] for held in (properties, more) if name in held], loose)
-                for name in (*properties, *(name for name in more if name not in properties))
+                name: self.all_of(strict[name]) if name in strict else self.any_of(loose[name]) for name in named
             }
-        if required := dict.fromkeys([*_names(first), *_names(second)]):
+        if required:
             out["required"] = list(required)
-        closed = [one["additionalProperties"] for one in (first, second) if "additionalProperties" in one]
+        closed = [part.schema["additionalProperties"] for part in parts if "additionalProperties" in part.schema]
         if closed:
-            out["additionalProperties"] = False if False in closed else self.all_of(closed, loose)
-        return out
+            out["additionalProperties"] = False if False in closed else self.all_of(closed)
+        return _Flat(out, loose.keys() - strict.keys())
 
-    def either(self, word: str, branches: list[Json]) -> Json:
+    def either(self, word: str, branches: list[_Flat]) -> _Flat:
         """What takes all that any of the branches takes; a branch that is no object takes no tool's parameters."""
-        objects = [one for one in branches if _is_object(one)]
+        objects = [one.schema for one in branches if _is_object(one.schema)]
         if not objects:
-            return {"type": branches[0].get("type")}
+            return _Flat({"type": branches[0].schema.get("type")}, frozenset())
         found: dict[str, list[Any]] = {}
-        for branch in objects:
-            for name, one in _properties(branch).items():
+        for schema in objects:
+            for name, one in _properties(schema).items():
                 found.setdefault(name, []).append(one)
-        self.spend(sum(map(len, found.values())))
         out: Json = {}
         if found:
             out["properties"] = {name: self.any_of(ones) for name, ones in found.items()}
         common = set(_names(objects[0])).intersection(*map(_names, objects))
         if required := [name for name in dict.fromkeys(_names(objects[0])) if name in common]:
             out["required"] = required
-        if all(one.get("additionalProperties") is False for one in objects):
+        if all(schema.get("additionalProperties") is False for schema in objects):
             out["additionalProperties"] = False
         if len(objects) > 1:
             self.tell(word, objects)
-        return out
+        return _Flat(out, frozenset(found))
 
-    def all_of(self, ones: list[Any], loose: bool) -> Any:
-        """One schema for a property with one or two that must both hold; an empty one says nothing."""
-        different = self.distinct([one for one in ones if one and one is not True])
-        if len(different) < 2 or loose:
-            return different[0] if different else ones[0]
-        return {"allOf": different}
+    def all_of(self, ones: list[Any]) -> Any:
+        """One schema for several that must all hold."""
+        different = self.distinct(ones)
+        return different[0] if len(different) == 1 else {"allOf": different}
 
     def any_of(self, ones: list[Any]) -> Any:
-        """One schema for a property with several, of which any may hold; an empty one lets everything in."""
+        """One schema for several of which any may hold; an empty one lets everything in."""
         different = self.distinct(ones)
-        if len(different) == 1 or not all(different) or True in different:
-            return different[0] if len(different) == 1 else {}
-        return {"anyOf": different}
+        if len(different) == 1:
+            return different[0]
+        return {"anyOf": different} if all(different) and True not in different else {}
 
     def distinct(self, ones: list[Any]) -> list[Any]:
         different = list({id(one): one for one in ones}.values())

@@ -376,3 +376,20 @@ def test_a_list_of_no_calls_is_no_list(hosts: Process, http: httpx.Client, upstr
     turns = [HISTORY[0], {"role": "assistant", "content": "a", "tool_calls": []}, HISTORY[0]]
     body, _ = sent(hosts, http, upstream, "openai", "gpt-4o", {"messages": turns})
     assert body["messages"] == [HISTORY[0], {"role": "assistant", "content": "a"}, HISTORY[0]]
+
+
+def test_a_tool_without_parameters_is_an_object_without_properties(
+    hosts: Process, http: httpx.Client, upstream: Scripted
+) -> None:
+    """OpenAI: 400 "object schema missing properties"; DeepSeek: 400 "schema must be … 'type: "object"', got 'type: null'"."""
+    empty = {"type": "object", "properties": {}}
+    forms: list[Json] = [{}, {"type": "object"}, {"type": None}, {"properties": {}, "required": None}]
+    asked = {"messages": HISTORY[:1], "tools": [function(f"f{n}", parameters=form) for n, form in enumerate(forms)]}
+    for host, model in ("openai", "gpt-4o"), ("deepseek", "deepseek-v4-pro"), ("moonshot", "kimi-k2.6"):
+        body, _ = sent(hosts, http, upstream, host, model, asked)
+        assert [tool["function"]["parameters"] for tool in body["tools"]] == [empty] * 4
+    body, _ = sent(hosts, http, upstream, "anthropic", "claude-haiku-4-5", asked)
+    assert [tool["input_schema"] for tool in body["tools"]] == [empty] * 4
+    upstream.script("gpt-6-astra", responses("f0"))
+    http.post(f"{hosts.url}/chat/completions", json={"model": "openai/gpt-6-astra", **asked})
+    assert [tool["parameters"] for tool in upstream.of("gpt-6-astra")[-1].json["tools"]] == [empty] * 4

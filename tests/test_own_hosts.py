@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "tool_ids": ("nine", "nine"),
     "tool_id_length": ("40", 40),
     "tool_names": ('"[a-z]{1,9}"', "[a-z]{1,9}"),
-    "top_unions": ("false", False),
+    "any_parameters": ("false", False),
     "typed_unions": ("false", False),
     "roles": ("{developer: user}", {"developer": "user"}),
     "merge_system": ("false", False),

@@ -33,7 +33,7 @@ from providers.sse import Decoder, Event
 
 MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HI = {"role": "user", "content": "hi"}
-WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object"}}
+WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": WEATHER}
 FLAT = {"type": "function", **WEATHER, "strict": False}
 ALWAYS = {"stream": True, "store": False, "include": ["reasoning.encrypted_content"]}

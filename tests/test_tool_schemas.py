@@ -10,7 +10,7 @@ from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 
 from providers.anthropic_schema import as_input
 from providers.errors import BadRequest
-from providers.tool_schemas import UNIONS, modern, typed_unions, without_top_unions
+from providers.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_nulls, without_top_unions
 
 Json = dict[str, Any]
 STR, INT, BOOL = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
@@ -281,6 +281,23 @@ def test_moonshots_flavour(schema: Json, expected: Json) -> None:
     assert made == expected
     assert schema == before
     assert typed_unions(made, "p") is made
+
+
+def test_a_plain_object() -> None:
+    same = holder(a=STR)
+    assert plain_object(same, "p") is same
+    assert plain_object({}, "p") == {"type": "object", "properties": {}}
+    assert plain_object({"type": "object"}, "p") == {"type": "object", "properties": {}}
+    assert plain_object({"type": None, "properties": {"a": STR}}, "p") == holder(a=STR)
+    assert plain_object({"type": "object", "$ref": "#/$defs/A"}, "p") == {"type": "object", "$ref": "#/$defs/A"}
+
+
+def test_nulls_in_a_schema() -> None:
+    schema = holder(a={"type": "array", "items": STR, "required": None}, b={"default": None})
+    assert without_nulls(schema, "p") == holder(a={"type": "array", "items": STR}, b={"default": None})
+    assert without_nulls(holder(b={"default": None}), "p") == holder(b={"default": None})
+    same = holder(a=STR)
+    assert without_nulls(same, "p") is same
 
 
 def test_an_input_schema() -> None:
