@@ -48,23 +48,6 @@ def finish_reason(reason: Any, called: bool) -> str:
     return "tool_calls" if called and reason == "stop" else reason
 
 
-def usage_of(upstream: Any) -> Json:
-    """An upstream's usage → OpenAI's: three integers always, DeepSeek's cache counter where OpenAI has it."""
-    usage: Json = dict(upstream) if isinstance(upstream, dict) else {}
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    usage |= {"prompt_tokens": prompt, "completion_tokens": completion}
-    usage["total_tokens"] = _count(usage.get("total_tokens")) or prompt + completion
-    hit = usage.get("prompt_cache_hit_tokens")
-    details = usage.get("prompt_tokens_details")
-    if hit is not None and not (details or {}).get("cached_tokens"):
-        usage["prompt_tokens_details"] = {**(details or {}), "cached_tokens": _count(hit)}
-    return usage
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
-
-
 def whole_message(message: Json, think_tags: bool) -> Json:
     """The message of a whole answer in canonical form. think_tags: reasoning may be in its content, in tags."""
     message = reasoning({"role": "assistant", **message})

@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import wire
-from .chat import chunk, tool_call, usage, usage_chunk
+from .chat import chunk, tool_call, usage_chunk
 from .contract import Json, Translator
 from .errors import BadOutput, Failure, Truncated
+from .usage import count, usage
 
 _FINISH = {
     "end_turn": "stop",
@@ -151,17 +152,19 @@ class Answer:
     def usage(self) -> Json:
         """OpenAI's usage object of what the upstream has counted so far. Claude counts cached input apart."""
         rows = [self.counted]
-        turns = self.counted.get("iterations") or ()
+        listed = self.counted.get("iterations")
+        turns = [turn for turn in listed if isinstance(turn, dict)] if isinstance(listed, list) else []
         # After a compaction the top level counts the last turn only; the books need them all.
         if not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
         cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
+        details = self.counted.get("output_tokens_details")
         return usage(
             _sum(rows, "input_tokens") + cached + written,
             _sum(rows, "output_tokens"),
             cached=cached,
             written=written,
-            reasoning=(self.counted.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+            reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         )
 
     def _reason(self) -> str:
@@ -169,9 +172,10 @@ class Answer:
             return "stop"  # the tool that stood for response_format
         return _FINISH.get(self.stop or "", "tool_calls" if self.calls else "stop")
 
-    def _count(self, counted: Json | None) -> None:
+    def _count(self, counted: Any) -> None:
         # Counts are cumulative, and what a later event leaves out or null still holds.
-        self.counted |= {name: value for name, value in (counted or {}).items() if value is not None}
+        if isinstance(counted, dict):
+            self.counted |= {name: value for name, value in counted.items() if value is not None}
 
     def _think(self, text: str | None) -> list[Json]:
         return [chunk({"reasoning_content": text})] if text and self.reasoning else []
@@ -265,7 +269,7 @@ def _count_in(failure: Failure, answer: Answer) -> Failure:
 
 
 def _sum(rows: Iterable[Json], name: str) -> int:
-    return sum(row.get(name) or 0 for row in rows)
+    return sum(count(row.get(name)) for row in rows)
 
 
 def _thought(block: Json, pieces: list[str]) -> Json:

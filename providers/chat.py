@@ -20,17 +20,6 @@ def usage_chunk(usage: Json) -> Json:
     return {"choices": [], "usage": usage}
 
 
-def usage(prompt: int, completion: int, *, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
-    """OpenAI's usage object; all in tokens. cached and written are part of prompt, reasoning is part of completion."""
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
-        "completion_tokens_details": {"reasoning_tokens": min(reasoning, completion)},
-    }
-
-
 def collect(chunks: Iterable[Json]) -> Json:
     """Chunks of one stream → the chat.completion they add up to, without id, created and model.
 

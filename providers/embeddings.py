@@ -8,11 +8,15 @@ default: either is made of the other.
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from . import echo_embeddings, gemini_embeddings, openai_embeddings
 from .contract import Call, Json, Upstream
 from .errors import BadOutput, Unsupported
+from .usage import MOST
 
 Vector = list[float] | str  # floats, or base64
 
@@ -48,10 +52,11 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
     try:
         vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
-    except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise BadOutput("The upstream's answer does not have the shape of embeddings.") from error
     if len(data) != wanted:
         raise BadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    tokens = min(tokens, MOST)
     return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
 
 
@@ -61,13 +66,27 @@ def count(given: Any) -> int:
 
 
 def _packed(vector: Vector) -> str:
+    """Return a vector as base64. Raises what a value that is no vector raises."""
     if isinstance(vector, str):
+        _listed(vector)
         return vector
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    return b64encode(struct.pack(f"<{len(vector)}f", *_finite(vector))).decode()
 
 
 def _listed(vector: Vector) -> list[float]:
+    """Return a vector as floats. Raises what a value that is no vector raises."""
     if not isinstance(vector, str):
-        return list(vector)
+        return _finite(vector)
     data = b64decode(vector, validate=True)
-    return list(struct.unpack(f"<{len(data) // 4}f", data))
+    return _finite(list(struct.unpack(f"<{len(data) // 4}f", data)))
+
+
+def _finite(vector: list[float]) -> list[float]:
+    """Return a vector that holds finite numbers and nothing else; one that does not would poison the client's index.
+
+    Some models answer NaN for some texts (ollama#14657, llama.cpp#13854), which JSON cannot even say.
+    """
+    numbers = msgspec.convert(vector, list[float])
+    if not numbers or not isfinite(sum(numbers)):
+        raise ValueError("not a vector of finite numbers")
+    return numbers

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import wire
-from .chat import chunk, tool_call, usage, usage_chunk
+from .chat import chunk, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Failure, Truncated
 from .gemini_contents import fetches
 from .gemini_errors import error, failure
 from .gemini_request import State, request
 from .sse import DONE
+from .usage import count, usage
 
 __all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
 
@@ -252,7 +253,7 @@ def _finish(answer: _Answer) -> Json:
 
 def _usage(legs: list[Json]) -> Json:
     prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
-    return usage(prompt, completion, cached=min(cached, prompt), reasoning=reasoning)
+    return usage(prompt, completion, cached=cached, reasoning=reasoning)
 
 
 def _spent(books: Json) -> tuple[int, int, int, int]:
@@ -260,8 +261,6 @@ def _spent(books: Json) -> tuple[int, int, int, int]:
 
     candidatesTokenCount excludes thoughts, unless the sum says that it already has them.
     """
-    prompt, output, thoughts, tool_use, cached, total = (
-        count if isinstance(count := books.get(name), int) and count > 0 else 0 for name in _COUNTS
-    )
+    prompt, output, thoughts, tool_use, cached, total = (count(books.get(name)) for name in _COUNTS)
     prompt += tool_use
     return prompt, output if prompt + output == total else output + thoughts, cached, thoughts

@@ -12,6 +12,7 @@ from .errors import Unsupported
 from .gemini_errors import failure
 from .hosts import endpoint, key_header
 from .openai_embeddings import of_length_one
+from .usage import count
 
 _BATCH: Final = 100  # requests in one batch
 
@@ -40,8 +41,8 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     for each in answers:
         if "error" in each:
             raise failure(None, each)
-    tokens = sum((each.get("usageMetadata") or {}).get("promptTokenCount", 0) for each in answers)
-    return _vectors(answers), tokens
+    told = (usage if isinstance(usage := each.get("usageMetadata"), dict) else {} for each in answers)
+    return _vectors(answers), sum(count(each.get("promptTokenCount")) for each in told)
 
 
 def _vectors(answers: list[Any]) -> Iterator[list[float]]:

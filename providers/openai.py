@@ -11,7 +11,7 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 from typing import Any, Final, Literal
 
 from . import responses
-from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, usage_of, whole_message
+from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, whole_message
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadOutput, Truncated
@@ -21,6 +21,7 @@ from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE
 from .think import ThinkTags
 from .tool_names import given_back, renamed
+from .usage import usage_of
 
 
 def request(body: Json, to: Upstream) -> Call:

@@ -3,7 +3,7 @@
 import struct
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, Final
 
 from .contract import Call, Json, Upstream
@@ -11,6 +11,7 @@ from .errors import BadOutput
 from .host_edits import drop
 from .hosts import endpoint, key_header
 from .openai_errors import refuse_errors
+from .usage import count
 
 _PASS: Final = frozenset({"model", "input", "dimensions"})
 
@@ -36,11 +37,11 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     refuse_errors("", body)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
-    tokens = (body.get("usage") or {}).get("prompt_tokens")
+    told = usage if isinstance(usage := body.get("usage"), dict) else {}
     vectors = (each["embedding"] for each in data)
     if to.host.embed_int8:
         vectors = (_from_int8(vector) for vector in vectors)
-    return vectors, tokens if isinstance(tokens, int) else 0
+    return vectors, count(told.get("prompt_tokens"))
 
 
 def _from_int8(vector: str) -> list[float]:
@@ -49,7 +50,9 @@ def _from_int8(vector: str) -> list[float]:
 
 
 def of_length_one(vector: Sequence[float]) -> list[float]:
-    """The vector as OpenAI's are: of length 1, because clients compare by dot product."""
+    """Return the vector as OpenAI's are: of length 1, because clients compare by dot product. Raises ValueError."""
     length = sqrt(sum(value * value for value in vector))
+    if not isfinite(length):
+        raise ValueError("a vector without a length")
     exact = not length or abs(length - 1) < 1e-3
     return list(vector) if exact else [value / length for value in vector]

@@ -8,12 +8,13 @@ the stream, and what had none is taken from the item, so that a whole answer goe
 
 from typing import Any, Final
 
-from .chat import chunk, tool_call, usage, usage_chunk
+from .chat import chunk, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
 from .openai_errors import in_band
 from .responses_request import BRIDGED, Bridged, request
 from .tool_names import given_back
+from .usage import count, usage
 
 __all__ = ["BRIDGED", "Bridged", "request", "stream"]
 
@@ -194,13 +195,15 @@ def _annotations(found: Any) -> list[Json]:
 
 
 def _usage(books: Any) -> Json | None:
-    if not books:
+    if not isinstance(books, dict) or not books:
         return None
-    read, written = books.get("input_tokens_details") or {}, books.get("output_tokens_details") or {}
+    read, written = (
+        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {} for side in ("input", "output")
+    )
     return usage(
-        books["input_tokens"],
-        books["output_tokens"],
-        cached=read.get("cached_tokens") or 0,
-        written=read.get("cache_write_tokens") or 0,
-        reasoning=written.get("reasoning_tokens") or 0,
+        count(books.get("input_tokens")),
+        count(books.get("output_tokens")),
+        cached=count(read.get("cached_tokens")),
+        written=count(read.get("cache_write_tokens")),
+        reasoning=count(written.get("reasoning_tokens")),
     )

@@ -1,16 +1,20 @@
 """JSON on the wire: msgspec where it can, the standard library where providers bend the rules.
 
 Providers cut emoji between deltas, so `"\\ud83d"` alone is a legal delta that msgspec refuses to read and to write;
-invalid UTF-8 happens too. Both are rare, so the slow way is only taken after the fast one failed.
+invalid UTF-8 happens too, and numbers that JSON does not know. All are rare, so the slow way is only taken after the fast
+one failed. It reads NaN and Infinity as what they are, except that a log probability of minus infinity is −9999, which
+OpenAI says for it: msgspec would write null.
 """
 
 import json
-from typing import Any
+from math import isfinite
+from typing import Any, Final
 
 import msgspec
 
 _decode = msgspec.json.Decoder().decode
 _encoder = msgspec.json.Encoder()
+_UNLIKELY: Final = -9999.0
 
 
 def decode(data: bytes | bytearray) -> Any:
@@ -19,9 +23,17 @@ def decode(data: bytes | bytearray) -> Any:
         try:
             return _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return json.loads(data.decode("utf-8", errors="replace"))
+            return json.loads(data.decode("utf-8", errors="replace"), object_hook=_mended)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
+
+
+def _mended(value: dict[str, Any]) -> dict[str, Any]:
+    for name in ("logprob", "logProbability"):
+        number = value.get(name)
+        if isinstance(number, float) and not isfinite(number):
+            value[name] = _UNLIKELY
+    return value
 
 
 def encode(value: Any) -> bytes:

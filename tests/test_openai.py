@@ -630,8 +630,6 @@ FAILURES: dict[str, tuple[bytes, tuple[int, str, str | None, str]]] = {
     "tool calls of another type": (frames(c({"tool_calls": 5})), MALFORMED),
     "a function of text": (frames(c({"tool_calls": [{"index": 0, "function": "f"}]})), MALFORMED),
     "a finish of a list": (frames(c({}, ["stop"])), MALFORMED),
-    "usage details of text": (frames(HI, {"usage": {"prompt_cache_hit_tokens": 1, "prompt_tokens_details": "x"}},
-                                     c({}, "stop")), MALFORMED),
 }  # fmt: skip
 
 
