@@ -114,7 +114,7 @@ class Account:
             raise refusal(limits, "rpm", wait)
         if limits.tpm:
             if tokens > limits.tpm:
-                raise refusal(limits, "tpm", WINDOW, tokens)
+                raise refusal(limits, "tpm", 0, tokens)
             if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
                 raise refusal(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
         if limits.budget and self.spent + self.reserved_cost + cost > limits.budget:
@@ -183,7 +183,10 @@ def period_at(period: Period, wall: float) -> tuple[str, float]:
 
 
 def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
-    """The error for a limit. wait: seconds. tokens: what the request wants, when that is more than the limit at all."""
+    """Return the error for a limit. wait: seconds.
+
+    tokens: what the request wants, when that is more than the limit at all: then no time is named, since no wait will help.
+    """
     match what:
         case "concurrency":
             words = f"This key may have {limits.concurrency} requests at once; wait until one of them has ended."
@@ -194,7 +197,6 @@ def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
                 f"Request too large: it may use {tokens} tokens, and this key may use {limits.tpm} per minute. Send a "
                 "shorter prompt, or a smaller max_tokens.",
                 code="rate_limit_exceeded",
-                retry_after=wait,
             )
         case _:
             words = f"Rate limit reached: this key may use {limits.tpm} tokens per minute. Try again in {wait} s."
@@ -202,7 +204,10 @@ def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
 
 
 def over_budget(limits: Limits, spent: int, reserved: int, cost: int, wall: float) -> Failure:
-    """The error for a budget that does not cover a request. All in micro-USD."""
+    """Return the error for a budget that does not cover a request. All in micro-USD.
+
+    It names a time to wait only where the request would be let in after it.
+    """
     _, ends = period_at(limits.period, wall)
     each = "" if limits.period == "total" else f" a {limits.period}"
     words = f"This key's budget of ${dollars(limits.budget)}{each} does not cover this request, which may cost "
@@ -210,8 +215,10 @@ def over_budget(limits: Limits, spent: int, reserved: int, cost: int, wall: floa
     if spent + cost <= limits.budget:  # only running requests are in the way
         words += f" and ${dollars(reserved)} are reserved by requests that still run. Try again when they have ended."
         return Throttled(words, code="budget_exceeded", retry_after=1)
+    if cost > limits.budget:
+        return Exhausted(f"{words}. Send a shorter prompt, or a smaller max_tokens.")
     if ends == NEVER:
-        return Exhausted(f"{words}. It does not reset: ask the operator of this server.", retry_after=86_400)
+        return Exhausted(f"{words}. It does not reset: ask the operator of this server.")
     return Exhausted(
         f"{words}. It resets at {datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}.", retry_after=ends - wall
     )

@@ -81,7 +81,7 @@ class Shared:
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         wall = time.time()
         if limits.tpm and tokens > limits.tpm:
-            raise refusal(limits, "tpm", LEASE, tokens)
+            raise refusal(limits, "tpm", 0, tokens)
         self._limits[name] = limits
         period, _ = period_at(limits.period, wall)
         reservation = Reservation(tokens, cost, period, secrets.token_hex(8))
