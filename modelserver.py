@@ -151,7 +151,9 @@ async def first_that_answers(
                     code="unsupported_parameter",
                 )
             first_byte = patience(target, body, server.timeouts)
-            exchange = entry.exchange = Exchange(target.to, call, first_byte, watch=trace.watch if trace else None)
+            exchange = entry.exchange = Exchange(
+                target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
+            )
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
@@ -254,6 +256,8 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
     headers = {"x-modelserver-upstream": in_header(name_of(exchange.to))}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped))
+    if exchange.added:
+        headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
     return headers

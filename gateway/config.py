@@ -47,6 +47,11 @@ class Caller:
     disabled: bool = False
     admin: bool = False
 
+    @property
+    def restricted(self) -> bool:
+        """Whether this key may not use every model, or has a budget or a tpm: see gateway/fields.py."""
+        return "*" not in self.models or (self.limits is not None and bool(self.limits.budget or self.limits.tpm))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -1,23 +1,30 @@
-"""What a request costs and, before it is made, may cost: micro-USD from the facts of a model, tokens from its body.
+"""What a request costs, and whether what an upstream says of it can be: micro-USD from the facts of a model.
 
 Prices are USD per million tokens, so micro-USD per token. An unknown price is None, never 0. Sums are exact (integers of
 a millionth of a micro-USD) and rounded up once, at the end: what is paid for never reads as free.
 """
 
-from contextlib import suppress
 from functools import lru_cache
 from math import ceil
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
-from providers.models import Price
+from providers.models import LongContext, Price
+
+from .estimates import parts, prompt_estimate
+
+__all__ = ["NOTHING", "Usage", "believable", "cost", "priced", "prompt_estimate", "streamed_estimate", "usage_of"]
 
 _SCALE: Final = 10**6
-_SANE: Final = 10**12  # tokens: no upstream may say more
-_PART: Final = 1000  # tokens an image, a sound or a file is taken for: what it holds cannot be told by its bytes
-_LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
-_LONG: Final = 65_536  # bytes of a request that is looked at: shorter ones hold no image worth the walk
 _LUMP: Final = 10  # bytes: deltas that are shorter on average are tokens, one by one
+# Tiers that cost the price of the list, or less; which they are called depends on the host.
+_LISTED: Final = frozenset({None, "auto", "default", "standard", "standard_only", "on_demand", "flex", "batch"})
+# More tokens than these are taken for a mistake of the upstream's, or a lie.
+_PER_BYTE: Final = 4  # of the request
+_PER_PART: Final = 50_000  # an image, a sound or a file: gpt-4o-mini counts 48,000 for a large picture
+_ADDED: Final = 131_072  # by the host: a system prompt of its own, what it found on the web
+_SEARCHED: Final = 10**6  # by the tools of an upstream's own that a request has: what they find is read again and again
+_ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
 class Usage(NamedTuple):
@@ -31,57 +38,81 @@ class Usage(NamedTuple):
 
 
 NOTHING: Final = Usage()
+_NO_DETAILS: Final[Json] = {}
 
 
 def usage_of(body: Json | None) -> Usage:
-    """OpenAI's usage object → Usage; NOTHING when the upstream told nothing."""
+    """Return the tokens of a canonical usage object (providers/usage.py); NOTHING when the upstream told nothing."""
     if not body:
         return NOTHING
-    prompt, completion = _count(body.get("prompt_tokens")), _count(body.get("completion_tokens"))
-    before, after = body.get("prompt_tokens_details"), body.get("completion_tokens_details")
-    cached = written = reasoning = 0
-    if isinstance(before, dict):
-        cached, written = _count(before.get("cached_tokens")), _count(before.get("cache_write_tokens"))
-    if isinstance(after, dict):
-        reasoning = _count(after.get("reasoning_tokens"))
-    cached = min(cached, prompt)
-    return Usage(prompt, completion, cached, min(written, prompt - cached), min(reasoning, completion))
+    before = body.get("prompt_tokens_details") or _NO_DETAILS
+    after = body.get("completion_tokens_details") or _NO_DETAILS
+    return Usage(
+        body["prompt_tokens"],
+        body.get("completion_tokens", 0),
+        before.get("cached_tokens", 0),
+        before.get("cache_write_tokens", 0),
+        after.get("reasoning_tokens", 0),
+    )
 
 
-def _count(value: Any) -> int:
-    if type(value) is int and 0 <= value <= _SANE:
-        return value
-    return int(min(value, _SANE)) if isinstance(value, int | float) and value > 0 else 0
+def believable(used: Usage, body: Json, size: int, to: Upstream) -> bool:
+    """Whether a request of `size` bytes can have used so much. The bounds are generous: what they catch is no estimate.
+
+    An answer has no more tokens than the model writes. A prompt has no more than four for each byte, and what the host may
+    have added to it.
+    """
+    if used.completion > (to.facts.max_output or _ANSWER) * int(body.get("n") or 1):
+        return False
+    room = used.prompt - size * _PER_BYTE - _ADDED
+    if room <= 0:
+        return True
+    if "web_search_options" in body or any(tool.get("type") != "function" for tool in body.get("tools", ())):
+        room -= _SEARCHED
+    return room <= parts(body) * _PER_PART
 
 
-def cost(used: Usage, to: Upstream) -> int | None:
-    """Micro-USD that these tokens cost at this target; None where a price that is needed is unknown."""
+def cost(used: Usage, to: Upstream, tier: Any = None) -> int | None:
+    """Return the micro-USD that these tokens cost at this target; None where a price that is needed is unknown.
+
+    tier: the service tier they were used at, if any was named.
+    """
     if to.host.free or used == NOTHING:
         return 0
     facts = to.facts
     if facts.price is None:
         return None
     long = facts.long_context
-    rates = _rates(long if long is not None and used.prompt > long.above else facts.price, facts.price)
+    rates = facts.price.rates if long is None or used.prompt <= long.above else _long(long, facts.price)
     sum = 0
     for tokens, rate in zip((used.prompt - used.cached - used.written, *used[1:4]), rates, strict=True):
         if tokens:
             if rate is None:
                 return None
             sum += tokens * rate
-    return -(-sum // _SCALE)
+    if tier is None:
+        return -(-sum // _SCALE)
+    times = times_the_price(tier, to)
+    return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
+
+
+def times_the_price(tier: Any, to: Upstream) -> float | None:
+    """Return how many times its price a model costs at a service tier; None where that is not known, and may be more."""
+    if to.host.free or "service_tier" in to.host.drop:
+        return 1.0
+    if isinstance(tier, str) and (times := to.facts.tiers.get("priority" if tier == "fast" else tier)):
+        return times
+    return 1.0 if tier in _LISTED else None
 
 
 @lru_cache(1024)
-def _rates(price: Price, base: Price) -> tuple[int | None, ...]:
-    """What a token of a fresh prompt, an answer, a cached and a newly cached prompt costs, in millionths of a micro-USD.
-
-    What a long context's price leaves out is as in the base price; what says nothing of the cache counts it as fresh.
-    """
-    names = (("input",), ("output",), ("cache_read", "input"), ("cache_write", "input"))
-    listed = ((getattr(row, name) for name in each for row in (price, base)) for each in names)
-    dollars = [next((value for value in values if value is not None), None) for values in listed]
-    return tuple(None if value is None else round(value * _SCALE) for value in dollars)
+def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
+    """Return Price.rates of a long context: what it leaves out is as in the base price."""
+    names = "input", "output", "cache_read", "cache_write"
+    values = {
+        name: next((v for v in (getattr(long, name), getattr(base, name)) if v is not None), None) for name in names
+    }
+    return Price(**values).rates
 
 
 def priced(body: Json, to: Upstream) -> bool:
@@ -89,47 +120,8 @@ def priced(body: Json, to: Upstream) -> bool:
     return cost(Usage(1, int("messages" in body)), to) is not None
 
 
-def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
-    """Tokens the prompt may have: bytes / 4. size: bytes of the request, which hold what is said, and the tools.
-
-    Long requests are looked at: the base64 of an image says nothing about its tokens. Bounded by what the model reads.
-    """
-    if size > _LONG:
-        with suppress(RecursionError):  # a schema nested by the hundreds: its bytes will do
-            size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
-    return max(1, min(size // 4, to.facts.context or size))
-
-
-def _text_bytes(value: Any) -> int:
-    """Bytes of the texts in a value; parts that are not text count as _PART tokens each."""
-    match value:
-        case str():
-            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-        case {"type": "image_url" | "input_audio" | "file"}:
-            return _PART * 4
-        case dict():
-            return sum([len(name) + 4 + _text_bytes(each) for name, each in value.items()])
-        case list():
-            return sum([_text_bytes(each) for each in value])
-    return 4
-
-
-def most(body: Json, size: int, to: Upstream, assumed: int) -> Usage:
-    """What a request may use at most: its prompt and, of a chat, all the tokens it allows for each answer it wants.
-
-    assumed: tokens of an answer to a request that names no limit. Bounded by what the model writes.
-    """
-    prompt = prompt_estimate(body, size, to)
-    if "messages" not in body:  # embeddings are no tokens
-        return Usage(prompt)
-    given = body.get("max_completion_tokens") or body.get("max_tokens")
-    longest = to.facts.max_output or _LONGEST
-    answer = min(int(given or assumed), longest)
-    return Usage(prompt, answer * int(body.get("n") or 1))
-
-
 def streamed_estimate(size: int, deltas: int) -> int:
-    """Tokens in `deltas` pieces of text of `size` bytes in all.
+    """Return the tokens in `deltas` pieces of text of `size` bytes in all.
 
     Most hosts send a token at a time, so that the pieces are counted; those that send lumps are counted by bytes / 4.
     """

@@ -24,7 +24,8 @@ SAMPLING: Final = frozenset(
 class Target:
     """One upstream model for a public one.
 
-    defaults: parameters sent when the client sends none; weight: its share of the load, 0: targets are tried in order;
+    defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited
+    key (gateway/reservations.py), with its value, if it has; weight: its share of the load, 0: targets are tried in order;
     first_byte: seconds the upstream may think, None: what the timeouts say.
     """
 
@@ -32,6 +33,7 @@ class Target:
     defaults: Mapping[str, Any]
     weight: float = 0.0
     first_byte: float | None = None
+    added: str = ""
 
 
 class Routes:

@@ -149,7 +149,9 @@ class Usage(Section, frozen=True):
     path: str = ""  # the SQLite file, relative to this file's folder; "": none is kept
     retention_days: Days = 90  # rows older than this are deleted; the sums of each day stay
     fail_closed: bool = False  # refuse requests while rows cannot be written
-    reserve_tokens: Tokens = 4096  # reserved for the answer to a request that names no max_tokens
+    # Reserved for the answer to a request of a key with a budget or tpm that names no max_tokens, and sent as its limit …
+    reserve_tokens: Tokens = 4096
+    cap_output: bool = True  # … unless this is off: then the model's longest answer is reserved
 
 
 class State(Section, frozen=True):

@@ -104,6 +104,11 @@ def request(body: Json, to: Upstream) -> Call:
     return Call(_url(to), headers, upstream, True, tuple(dropped), Way(box.custom, box.json_tool, names))
 
 
+def answer_limit(body: Json, to: Upstream) -> int | None:
+    """See contract.Provider: Claude is always sent a limit, and what it thinks is part of that."""
+    return think(body, to.facts, to.reasoning, {}).max_tokens
+
+
 def stream(call: Call, to: Upstream) -> Translator:
     """The translator of this call's answer, primed. See contract.Translator."""
     return prime(translate(call.state, to.reasoning, _failure))

@@ -38,6 +38,15 @@ class Upstream:
     drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
 
+    @property
+    def limit_name(self) -> str:
+        """The name, of the two that OpenAI has, of a limit of the answer that this server adds.
+
+        Hosts that imitate OpenAI may know the older one only; a host that wants one name is given it by its row.
+        """
+        older = self.host.protocol == "openai" and not self.host.openai_rules
+        return "max_tokens" if older and self.facts.max_tokens != "max_completion_tokens" else "max_completion_tokens"
+
 
 class Step(NamedTuple):
     """A piece of an answer that is made here: wait, then these bytes arrive."""
@@ -82,6 +91,13 @@ class Provider(Protocol):
         """
 
     @property
+    def answer_limit(self) -> Callable[[Json, Upstream], int | None]:
+        """The tokens that one answer to a request has at most by the limit it is sent with, what the model thinks included.
+
+        None: it is sent with none.
+        """
+
+    @property
     def stream(self) -> Callable[[Call, Upstream], Translator]:
         """The translator of this call's answer, primed: ready for its first event."""
 
@@ -96,6 +112,14 @@ class Provider(Protocol):
     @property
     def fetches(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
+
+
+def named_limit(body: Json, to: Upstream) -> int | None:
+    """The limit of an answer that a request names, where this host is sent one."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        if name in body and name not in to.host.drop and name not in to.host.refuse:
+            return int(body[name])
+    return None
 
 
 def no_continuation(call: Call) -> Call | None:

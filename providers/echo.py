@@ -17,7 +17,7 @@ from msgspec import Meta
 from . import instances, media, wire
 from . import openai as _openai
 from .answers import new_call_id
-from .contract import Call, Json, Reply, Step, Translator, Upstream, no_continuation
+from .contract import Call, Json, Reply, Step, Translator, Upstream, named_limit, no_continuation
 from .errors import (
     BadKey,
     BadRequest,
@@ -138,6 +138,7 @@ def stream(call: Call, to: Upstream) -> Translator:
     return _openai.stream(call, to)
 
 
+answer_limit = named_limit
 continuation = no_continuation
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 

@@ -8,14 +8,12 @@ default: either is made of the other.
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
-from math import isfinite
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from . import echo_embeddings, gemini_embeddings, openai_embeddings
 from .contract import Call, Json, Upstream
 from .errors import BadOutput, Unsupported
+from .openai_embeddings import finite
 from .usage import MOST
 
 Vector = list[float] | str  # floats, or base64
@@ -70,23 +68,12 @@ def _packed(vector: Vector) -> str:
     if isinstance(vector, str):
         _listed(vector)
         return vector
-    return b64encode(struct.pack(f"<{len(vector)}f", *_finite(vector))).decode()
+    return b64encode(struct.pack(f"<{len(vector)}f", *finite(vector))).decode()
 
 
 def _listed(vector: Vector) -> list[float]:
     """Return a vector as floats. Raises what a value that is no vector raises."""
     if not isinstance(vector, str):
-        return _finite(vector)
+        return finite(vector)
     data = b64decode(vector, validate=True)
-    return _finite(list(struct.unpack(f"<{len(data) // 4}f", data)))
-
-
-def _finite(vector: list[float]) -> list[float]:
-    """Return a vector that holds finite numbers and nothing else; one that does not would poison the client's index.
-
-    Some models answer NaN for some texts (ollama#14657, llama.cpp#13854), which JSON cannot even say.
-    """
-    numbers = msgspec.convert(vector, list[float])
-    if not numbers or not isfinite(sum(numbers)):
-        raise ValueError("not a vector of finite numbers")
-    return numbers
+    return finite(list(struct.unpack(f"<{len(data) // 4}f", data)))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import wire
 from .chat import chunk, tool_call, usage_chunk
-from .contract import Call, Json, Translator, Upstream, prime
+from .contract import Call, Json, Translator, Upstream, named_limit, prime
 from .errors import BadOutput, Failure, Truncated
 from .gemini_contents import fetches
 from .gemini_errors import error, failure
@@ -19,8 +19,9 @@ from .gemini_request import State, request
 from .sse import DONE
 from .usage import count, usage
 
-__all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
+__all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
 
+answer_limit = named_limit
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever

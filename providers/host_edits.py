@@ -140,7 +140,7 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
             effort = out["reasoning_effort"] = "none"
             changed.append("reasoning_effort")
     if effort is None:
-        return _thinks_unasked(out, facts)
+        return thinks_unasked(out, facts)
     if host.openai_rules and facts.reasoning == "no" and facts != _UNKNOWN:
         drop(out, ("reasoning_effort",), changed)
         return False
@@ -164,7 +164,7 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
     return True
 
 
-def _thinks_unasked(out: Json, facts: Model) -> bool:
+def thinks_unasked(out: Json, facts: Model) -> bool:
     """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit."""
     if "thinking" not in out and "enable_thinking" not in out:
         return facts.reasoning in ("on", "always")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
 from fnmatch import translate
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -19,7 +20,10 @@ Dollars = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+_SCALE: Final = 10**6
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """USD per million tokens; null: unknown, never free."""
 
     input: Dollars | None = None
@@ -27,6 +31,21 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_read: Dollars | None = None
     cache_write: Dollars | None = None
     cache_write_1h: Dollars | None = None
+
+    @cached_property
+    def rates(self) -> tuple[int | None, ...]:
+        """What a token of a fresh prompt, an answer, a cached and a newly cached prompt costs, in millionths of a micro-USD.
+
+        Where nothing is known of the cache, what is in it costs what is fresh.
+        """
+        fresh = self.input
+        dollars = (
+            fresh,
+            self.output,
+            fresh if self.cache_read is None else self.cache_read,
+            fresh if self.cache_write is None else self.cache_write,
+        )
+        return tuple(None if value is None else round(value * _SCALE) for value in dollars)
 
 
 class LongContext(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,6 +61,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     max_output: Tokens | None = None  # tokens it writes at most
     price: Price | None = None
     long_context: LongContext | None = None
+    # service_tier → how many times the price it costs. Tiers that are not here and may cost more have no known price.
+    tiers: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
     shutdown: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None  # date of its announced end
     vision: bool = False
     pdf: bool = False

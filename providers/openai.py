@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from . import responses
 from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, whole_message
 from .chat import tool_call, usage_chunk
-from .contract import Call, Json, Translator, Upstream, no_continuation, prime
+from .contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
 from .errors import BadOutput, Truncated
 from .host_edits import TOOL_NAME_LENGTH, edit, needs_responses
 from .hosts import endpoint, key_header
@@ -37,8 +37,9 @@ def request(body: Json, to: Upstream) -> Call:
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
 
 
-__all__ = ["continuation", "error", "fetches", "options", "request", "stream"]
+__all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
 
+answer_limit = named_limit
 continuation = no_continuation
 options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
 
@@ -117,6 +118,7 @@ def _chunks(to: Upstream) -> Translator:
     think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
+    tier: Any = None  # the service tier that OpenAI has counted by
     extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or on the last finish
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
@@ -124,13 +126,13 @@ def _chunks(to: Upstream) -> Translator:
         chunks = []
         if type(data) is not dict:
             if data == DONE:
-                return _end(seen, usage, extras, said_done=True)
+                return _end(seen, usage, tier, extras, said_done=True)
             if event.name == "error":
                 raise in_band(data)
             continue
         data.pop("obfuscation", None)
-        if "usage" in data:
-            usage = data.pop("usage") or usage
+        if "usage" in data and (told := data.pop("usage")):
+            usage, tier = told, data.get("service_tier")
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
@@ -148,7 +150,7 @@ def _chunks(to: Upstream) -> Translator:
         if extras and chunks:
             chunks[0] |= extras
             extras = {}
-    return _end(seen, usage, extras, said_done=False)
+    return _end(seen, usage, tier, extras, said_done=False)
 
 
 def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
@@ -197,7 +199,7 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: b
     return choice if choice["logprobs"] or any(value is not None for value in delta.values()) else None
 
 
-def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) -> list[Json]:
+def _end(seen: dict[int, _Choice], usage: Any, tier: Any, extras: Json, said_done: bool) -> list[Json]:
     """The last chunks: arguments for calls that had none, one finish for each choice, usage.
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
@@ -214,7 +216,7 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Json, said_done: bool) ->
         last.append({"choices": [end]})
     last[-1] |= extras
     if usage is not None:
-        last.append(usage_chunk(usage_of(usage)))
+        last.append(usage_chunk(usage_of(usage)) | ({"service_tier": tier} if tier else {}))
     return last
 
 

@@ -181,7 +181,9 @@ class _Answer:
         chunks.append(chunk({}, finish))
         if tier := response.get("service_tier"):
             chunks[-1]["service_tier"] = tier
-        return [*chunks, usage_chunk(books)] if books else chunks
+        if not books:
+            return chunks
+        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
 
 
 def _annotations(found: Any) -> list[Json]:
@@ -198,7 +200,8 @@ def _usage(books: Any) -> Json | None:
     if not isinstance(books, dict) or not books:
         return None
     read, written = (
-        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {} for side in ("input", "output")
+        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {}
+        for side in ("input", "output")
     )
     return usage(
         count(books.get("input_tokens")),

@@ -145,7 +145,8 @@ def cors(request: web.Request, settings: Settings) -> dict[str, str]:
 
 
 _EXPOSED = (
-    "x-request-id, retry-after, x-should-retry, x-modelserver-upstream, x-modelserver-dropped, x-upstream-request-id, "
+    "x-request-id, retry-after, x-should-retry, x-upstream-request-id, "
+    "x-modelserver-upstream, x-modelserver-dropped, x-modelserver-added, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )

@@ -11,7 +11,7 @@ the client, or our patience, gave up on one that may well be working on it.
 import time
 from typing import Final
 
-from gateway import prices
+from gateway import prices, reservations
 from gateway.config import Caller, Settings
 from gateway.limits import Limits, Reservation, headers
 from gateway.prices import NOTHING, Usage
@@ -38,6 +38,7 @@ class Entry:
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
+    tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
     lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
@@ -74,7 +75,8 @@ class Entry:
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
         self.usage = usage = answer.get("usage")
-        if "choices" in answer and not (usage and usage["completion_tokens"]):
+        self.tier = answer.get("service_tier")
+        if "choices" in answer and not (usage and usage["completion_tokens"] and self._told(usage)):
             self.saw(answer)
 
     def broke(self, error: Exception) -> None:
@@ -88,7 +90,7 @@ class Entry:
         if self.exchange is None:
             return
         if failure.usage:
-            self.lost = (*self.lost, (prices.usage_of(failure.usage), self.exchange.to))
+            self.lost = (*self.lost, (self._told(failure.usage) or self._guess(), self.exchange.to))
             self.estimated = True
         elif failure.code in _PAID:
             self.lost = (*self.lost, (self._guess(), self.exchange.to))
@@ -100,10 +102,10 @@ class Entry:
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
-            told = prices.usage_of(self.usage)
-            if told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US):
+            told = self._told(self.usage)
+            if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
-            self.used, self.cost = told, prices.cost(told, self.exchange.to)
+            self.used, self.cost = told, prices.cost(told, self.exchange.to, self._tier())
         for each, to in self.lost:
             more = prices.cost(each, to)
             self.cost = None if self.cost is None or more is None else self.cost + more
@@ -145,6 +147,22 @@ class Entry:
             round((record.first - record.started) * 1000) if record.first else None,
             self.milliseconds,
         )
+
+    def _told(self, usage: Json | None) -> Usage | None:
+        """Return what the upstream says was used; None, with a note for the log, where that cannot be."""
+        assert self.exchange is not None
+        told, to = prices.usage_of(usage), self.exchange.to
+        if prices.believable(told, self._body, self._size, to):
+            return told
+        self.record.doubted = to.name, told.prompt, told.completion
+        return None
+
+    def _tier(self) -> object:
+        """Return the service tier whose price holds: the one the upstream names, where it is one, else the client's."""
+        assert self.exchange is not None
+        if self.tier and prices.times_the_price(self.tier, self.exchange.to):
+            return self.tier
+        return self._body.get("service_tier")
 
     def _guess(self) -> Usage:
         """The prompt, and what came of the answer, shown to the client or not."""
@@ -214,22 +232,25 @@ class Books:
                 )
         entry = Entry(store.number() if store is not None else 0, record, body, size, targets[0].to)
         if caller.limits is not None:
-            tokens, cost = self._most(body, size, targets)
+            targets, tokens, cost = self._most(caller.limits, body, size, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         record.entry = entry
         if store is not None:
             store.put(entry)
         return targets
 
-    def _most(self, body: Json, size: int, targets: list[Target]) -> tuple[int, int]:
-        """Tokens and micro-USD that a request can come to, at the worst of its targets."""
+    def _most(self, limits: Limits, body: Json, size: int, targets: list[Target]) -> tuple[list[Target], int, int]:
+        """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
+        if not (limits.tpm or limits.budget):
+            return targets, 0, 0
         tokens = cost = 0
+        bound = []
         for target in targets:
-            used = prices.most(body, size, target.to, self._settings.reserve_tokens)
+            target, used = reservations.reserved(body, size, target, self._settings, limits)
+            bound.append(target)
             tokens = max(tokens, used.prompt + used.completion)
-            for each in (used, used._replace(written=used.prompt)):  # writing to a cache can cost more than reading
-                cost = max(cost, prices.cost(each, target.to) or 0)
-        return tokens, cost
+            cost = max(cost, reservations.most_costly(used, target.to, body.get("service_tier")))
+        return bound, tokens, cost
 
     def close(self, record: Record, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""

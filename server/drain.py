@@ -130,4 +130,4 @@ def note(record: Record, batch: list[Json]) -> None:
     for chunk in batch:
         record.entry.saw(chunk)
         if "usage" in chunk:
-            record.entry.usage = chunk["usage"]
+            record.entry.usage, record.entry.tier = chunk["usage"], chunk.get("service_tier")

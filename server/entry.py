@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from gateway.config import Caller
+from gateway.fields import permitted
 from gateway.routes import Target
 from gateway.schema import Server
 from providers.contract import Json
@@ -45,6 +46,8 @@ async def admitted(request: web.Request, caller: Caller, body: Json, size: int) 
     record: logs.Record = request[RECORD]
     record.model = body["model"]
     targets = request[LIVE].settings.routes.find(record.model, caller.models)
+    if caller.restricted:
+        targets = permitted(body, targets)
     await request[RUN].turn()
     # What is opened here is closed by the door, whatever the end.
     return await request.app[HOUSE].books.open(record, caller, body, size, targets)

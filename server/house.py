@@ -97,6 +97,12 @@ class House:
             self.lives.leave(live)
             if record.tried:
                 self._warn(record.tried)
+            if record.doubted is not None and self._may_say(record.doubted[0], "usage"):
+                logs.LOGGER.warning(
+                    "provider %s counts %d and %d tokens for a request that cannot have used so many: it is booked by an "
+                    "estimate",
+                    *record.doubted,
+                )
 
         self.drains.after(record, settle)
 

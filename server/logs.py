@@ -50,6 +50,7 @@ class Record:
     cost: float | None = None  # USD
     tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
     retried: bool = False  # one target was asked twice
+    doubted: tuple[str, int, int] | None = None  # a provider, and the tokens it told of: more than there can be
 
 
 _Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread

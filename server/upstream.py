@@ -32,6 +32,7 @@ class Exchange:
     call: Call
     first_byte: float
     request_id: str = ""
+    added: str = ""  # the limit of the answer that this server has added: Target.added
     held: list[Json] = field(default_factory=list)
     watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
 

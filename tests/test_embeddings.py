@@ -16,7 +16,7 @@ from scripted import Upstream as Scripted
 from scripted import answer as answered
 
 from gateway.embeddings import parse
-from providers import embeddings
+from providers import embeddings, wire
 from providers.contract import Json, Upstream
 from providers.errors import BadOutput, BadRequest, Failure, NoSuchModel, Throttled, Unsupported
 from providers.hosts import HOSTS
@@ -346,3 +346,71 @@ def test_the_same_door(keyed: Process, http: httpx.Client) -> None:
     assert http.post(f"{keyed.url}/embeddings", json=ask | {"model": "up/x"}, headers=phone).status_code == 404
     assert http.get(f"{keyed.url}/embeddings", headers=phone).status_code == 405
     assert http.post(f"{keyed.url}/embeddings", content=b"{", headers=phone).status_code == 400
+
+
+# Vectors that are none
+
+NOT_VECTORS = [
+    *(
+        "[NaN,0.2]",
+        "[0.1,Infinity]",
+        "[-Infinity,Infinity]",
+        "[1e999]",
+        "[null,0.2]",
+        "[true,0.2]",
+        '["0.1"]',
+        "[[0.1]]",
+    ),
+    *(
+        "[]",
+        "null",
+        "7",
+        "{}",
+        "[1e39]",
+        "[1" + "0" * 400 + "]",
+        '""',
+        '"AAA"',
+        '"AAAAAAA="',
+        '"AADAfw=="',
+        '"AACAfw=="',
+    ),
+]
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+@pytest.mark.parametrize("vector", NOT_VECTORS)
+def test_a_vector_of_anything_but_finite_numbers_is_no_answer(vector: str, form: str) -> None:
+    if vector == "[1e39]" and form == "float":
+        return  # a number for JSON, but not for 32 bits
+    body = parsed(model="m", input="a", encoding_format=form)
+    said = [
+        wire.decode(f'{{"data": [{{"index": 0, "embedding": {vector}}}], "usage": {{"prompt_tokens": 1}}}}'.encode())
+    ]
+    google = [wire.decode(f'{{"embedding": {{"values": {vector}}}}}'.encode())]
+    for host, answers in (("ollama", said), ("openai", said), ("gemini", google)):
+        if host == "gemini" and vector == "[1e39]":
+            continue  # which is made 1
+        with pytest.raises(BadOutput) as caught:
+            embeddings.answer(body, to(host), answers)
+        assert (caught.value.status, caught.value.code) == (502, "upstream_bad_output")
+    assert embeddings.answer(body, to("gemini"), [{"embedding": {"values": [3, 4]}}])["data"][0]["embedding"]
+
+
+def test_vectors_whose_length_cannot_be_told_are_none() -> None:
+    body = parsed(model="m", input="a")
+    with pytest.raises(BadOutput):
+        embeddings.answer(body, to("gemini"), [{"embedding": {"values": [1e200, 1.0]}}])
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+def test_another_target_takes_over_from_one_that_answers_nan(form: str, upstream: Scripted) -> None:
+    told = b'{"data": [{"index": 0, "embedding": %b}], "usage": {"prompt_tokens": 1}}'
+    upstream.script("poison", answered(told % b"[NaN, 0.2]"))
+    upstream.script("sound", answered(told % b"[0.5, 0.25]"))
+    with Process(config(upstream, models="both: [up/poison, up/sound]\nalone: up/poison")) as server:
+        client = OpenAI(api_key="k", base_url=server.url, max_retries=0)
+        vector = client.embeddings.create(model="both", input="a", encoding_format=form).data[0].embedding
+        assert vector == ([0.5, 0.25] if form == "float" else "AAAAPwAAgD4=")
+        with pytest.raises(APIStatusError) as caught:
+            client.embeddings.create(model="alone", input="a", encoding_format=form)
+        assert (caught.value.status_code, caught.value.code) == (502, "upstream_bad_output")

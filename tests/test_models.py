@@ -60,6 +60,7 @@ TERRA = {
     "efforts": ("none", "low", "medium", "high", "xhigh"),
     "max_tokens": "max_completion_tokens",
     "chat_tools": "without_reasoning",
+    "tiers": {"priority": 2, "flex": 0.5},
 }
 FLASH = {
     "context": 1_048_576,
@@ -76,6 +77,7 @@ FLASH = {
     "signatures": True,
     "logprobs": False,
     "candidates": 1,
+    "tiers": {"priority": 1.8},
 }
 O_SERIES = {"reasoning": "always", "sampling": "no", "efforts": ("low", "medium", "high"), "parallel_tools": False} | {
     "vision": True,
@@ -129,12 +131,12 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("gpt-6.3-vega-2027-02-01", "", GPT_TO_COME),
     ("gpt-5.7", "", GPT_TO_COME),
     ("o5-mini", "", O_SERIES | {"stop": False}),
-    ("gemini-4-xenon", "", {k: v for k, v in FLASH.items() if k not in ("price", "max_output")}),
+    ("gemini-4-xenon", "", {k: v for k, v in FLASH.items() if k not in ("price", "max_output", "tiers")}),
     (
         "gemini-2.5-flash-preview-09-2025",
         "",
         {"context": 1_048_576, "max_output": 65_536, "vision": True, "pdf": True, "audio": True}
-        | {"reasoning": "on", "json_with_tools": False, "budget": True},
+        | {"reasoning": "on", "json_with_tools": False, "budget": True, "tiers": {"priority": 1.8}},
     ),
     (
         "kimi-k3-preview",
@@ -328,11 +330,10 @@ def test_a_provider_s_pattern_wins_over_the_general_one() -> None:
 
 
 def test_a_users_pattern_has_no_price_of_one_model() -> None:
-    assert known("gpt-4o-tiny", **{"gpt-4o*": {"vision": False}}) == {"pdf": True, "context": 128_000} | {
-        "max_output": 16_384
-    }
+    tiny = {"pdf": True, "context": 128_000, "max_output": 16_384, "tiers": {"priority": 1.7}}
+    assert known("gpt-4o-tiny", **{"gpt-4o*": {"vision": False}}) == tiny
     assert known("gpt-4o", **{"gpt-4o*": {"vision": False}}) == known("gpt-4o")
-    assert known("gpt-4o-2", **{"gpt-4*": {"vision": False}}) == {"pdf": True, "context": 128_000, "max_output": 16_384}
+    assert known("gpt-4o-2", **{"gpt-4*": {"vision": False}}) == tiny
     assert known("claude-9", **{"claude*-": {}, "c*laude-": {}, "*claude-*": {"audio": True}})["audio"]
     priced: dict[str, Any] = {"*": {"provider": "lab", "price": {"input": 0, "output": 0}}}
     assert known("anything", "lab", **priced) == {"price": Price(0, 0)}

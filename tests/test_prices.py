@@ -8,7 +8,7 @@ import pytest
 import replay
 from oracles import Json
 
-from gateway.prices import NOTHING, Usage, cost, most, priced, prompt_estimate, streamed_estimate, usage_of
+from gateway.prices import NOTHING, Usage, believable, cost, priced, prompt_estimate, streamed_estimate, usage_of
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
@@ -125,34 +125,53 @@ def test_only_targets_with_both_prices_are_priced() -> None:
     assert priced({"input": "x"}, priced_at(Price(input=1)))  # embeddings have no output
 
 
+def test_a_service_tier_costs_what_the_facts_say_or_its_price_is_unknown() -> None:
+    facts = Model(price=Price(input=1, output=2), tiers={"priority": 1.7, "flex": 0.5})
+    target, used = Upstream("up", "m", facts=facts), Usage(101, 10)
+    tiers: list[Any] = [None, "auto", "default", "priority", "fast", "flex", "batch", "scale", 7]
+    assert [cost(used, target, tier) for tier in tiers] == [121, 121, 121, 206, 206, 61, 121, None, None]
+    unlisted = priced_at(Price(input=1, output=2))
+    assert [cost(used, unlisted, tier) for tier in tiers] == [121, 121, 121, None, None, 121, 121, None, None]
+    assert cost(used, priced_at(None, free=True), "priority") == 0
+    drops = Upstream("up", "m", host=Host(drop=("service_tier",)), facts=Model(price=Price(input=1, output=2)))
+    assert cost(used, drops, "priority") == 121  # it is not sent there
+
+
 @pytest.mark.parametrize(
     ("told", "used"),
     [
         (None, NOTHING),
         ({}, NOTHING),
-        ({"prompt_tokens": 5, "completion_tokens": None, "prompt_tokens_details": None}, Usage(5)),
-        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9, "cache_write_tokens": 9}}, Usage(5, 0, 5)),
-        ({"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(0, 5, reasoning=5)),
-        ({"prompt_tokens": -5, "completion_tokens": "9"}, NOTHING),
-        ({"prompt_tokens": 2.0, "completion_tokens": float("inf")}, Usage(2, 10**12)),
-        ({"prompt_tokens": 10**30, "completion_tokens": float("nan")}, Usage(10**12)),
+        ({"prompt_tokens": 5, "total_tokens": 5}, Usage(5)),  # embeddings
+        ({"prompt_tokens": 5, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(5, 0, 2)),
+        ({"prompt_tokens": 0, "completion_tokens": 5, "completion_tokens_details": None}, Usage(0, 5)),
     ],
 )
-def test_whatever_an_upstream_tells_becomes_tokens(told: Any, used: Usage) -> None:
+def test_a_canonical_usage_object_is_tokens(told: Any, used: Usage) -> None:
     assert usage_of(told) == used
 
 
-def test_what_is_reserved_is_the_prompt_and_the_longest_answer() -> None:
-    small = Upstream("up", "m", facts=Model(context=1000, max_output=500))
-    unknown = Upstream("up", "m")
-    assert most(ASK, 400, unknown, 4096) == Usage(100, 4096)
-    assert most({**ASK, "max_tokens": 50}, 400, unknown, 4096) == Usage(100, 50)
-    assert most({**ASK, "max_completion_tokens": 50, "n": 3}, 400, unknown, 4096) == Usage(100, 150)
-    assert most({**ASK, "max_tokens": 10**9}, 400, unknown, 4096) == Usage(100, 131_072)
-    assert most({**ASK, "max_tokens": 10**9}, 10**6, small, 4096) == Usage(6, 500)  # the bytes were no text
-    assert most({"input": ["x" * 10**6], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(250_000)
-    assert most({"input": [[1] * 10**5], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(100_000)
-    assert most({"messages": [{"role": "user", "content": "x" * 10**6}]}, 10**6, small, 4096) == Usage(1000, 500)
+def test_more_tokens_than_a_request_can_use_are_not_believed() -> None:
+    small, unknown = Upstream("up", "m", facts=Model(max_output=500)), Upstream("up", "m")
+    image: Json = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    seen: Json = {"messages": [{"role": "user", "content": [image, image]}]}
+    search: Json = {**ASK, "tools": [{"type": "web_search"}]}
+    function: Json = {**ASK, "tools": [{"type": "function", "function": {"name": "f"}}]}
+    added = 131_072
+    for body, size, target, most in (
+        (ASK, 100, unknown, Usage(400 + added, 10**6)),
+        (ASK, 100, small, Usage(400 + added, 500)),
+        ({**ASK, "n": 3}, 100, small, Usage(400 + added, 1500)),
+        (seen, 100, small, Usage(400 + added + 100_000, 500)),
+        (search, 100, small, Usage(400 + added + 10**6, 500)),
+        (function, 100, small, Usage(400 + added, 500)),
+        ({"input": ["x"]}, 100, unknown, Usage(400 + added)),
+    ):
+        assert believable(most, body, size, target)
+        assert believable(NOTHING, body, size, target)
+        assert not believable(most._replace(prompt=most.prompt + 1), body, size, target)
+        assert not believable(most._replace(completion=2 * 10**6), body, size, target)
+    assert not believable(Usage(5, 501), ASK, 100, small)
 
 
 def test_the_bytes_of_an_image_are_no_tokens() -> None:
@@ -166,7 +185,7 @@ def test_the_bytes_of_an_image_are_no_tokens() -> None:
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert prompt_estimate({"messages": deep}, 10**6, unknown) == 250_000
+    assert prompt_estimate({"messages": [], "tools": deep}, 10**6, unknown) == 250_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""How many tokens a prompt may have, told from its bytes: what is likely, for the books, and what is reserved. Pure.
+
+The books take bytes / 4, the usual rate of English and of code. A reservation must not be far too small for any text:
+
+    letters and spaces of ASCII   4 to a token
+    other ASCII: digits, signs    1 token each
+    two bytes (Greek, Arabic …)   1 token each
+    Chinese, Japanese, Korean     1 token each
+    other scripts of three bytes  3 tokens each
+    emoji and all else            4 tokens each
+
+No tokenizer in use needs more than a token for a byte, so what remains is random letters (base64, rare words): up to four
+times as many tokens as are reserved for them. Of long requests every n-th character is looked at, so that the work is
+bounded. An image, a sound or a file counts as tokens of its own, whatever its bytes are, in both estimates.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from providers.contract import Json, Upstream
+
+_LONG: Final = 65_536  # bytes of a request from which on the books look at its texts: shorter ones are all text
+_LOOKED: Final = 32_768  # characters of a request that are looked at for a reservation
+# Type of a content part → the field that holds what is no text, the tokens it is taken for at least, and the bytes of it
+# that are a token (0: it has one size for the model, however many bytes it is).
+_PARTS: Final = {
+    "image_url": ("image_url", 1000, 0),
+    "input_audio": ("input_audio", 1000, 128),
+    "file": ("file", 1000, 32),
+    "video_url": ("video_url", 10_000, 128),
+}
+_READ: Final = frozenset({str, list, dict})
+_OVERHEAD: Final = 24  # quarters of a token for what stands around a message: its role, its start and its end
+_PLAIN: Final = bytes([*b" \t\r\n", *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)])
+_FOLLOWING: Final = bytes(range(0x80, 0xC0))  # the second byte of a character, and those after it
+_THREE: Final = bytes([0xE0, 0xE1, 0xE2, 0xEE, 0xEF])  # first bytes of three, of which no Chinese, Japanese or Korean
+_FOUR: Final = bytes(range(0xF0, 0xF8))
+
+
+def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
+    """Return the tokens a prompt is likely to have. size: bytes of the request. Bounded by what the model reads."""
+    if size > _LONG or has_parts(body):
+        size = _prompt(body, size, _bytes)
+    return max(1, min(size // 4, to.facts.context or size))
+
+
+def prompt_most(body: Json, size: int, to: Upstream) -> int:
+    """Return the tokens to reserve for a prompt. size: bytes of the request. Bounded by what the model reads."""
+    tokens = -(-_prompt(body, size * 4, _weight if size <= _LOOKED else _sampled(1 + size // _LOOKED)) // 4)
+    if tokens < size // 4 and size <= _LONG and not has_parts(body):
+        tokens = size // 4
+    return max(1, min(tokens, to.facts.context or tokens))
+
+
+def has_parts(body: Json) -> bool:
+    """Whether a message is a list of parts, some of which may be no text."""
+    for message in body.get("messages", ()):  # noqa: SIM110 (a generator costs more than the whole loop)
+        if type(message.get("content")) is list:
+            return True
+    return False
+
+
+def parts(body: Json) -> int:
+    """Return how many parts of the messages are no text."""
+    listed = (content for each in body.get("messages", ()) if type(content := each.get("content")) is list)
+    return sum(part.get("type") in _PARTS for content in listed for part in content)
+
+
+def _prompt(body: Json, size: int, measure: Callable[[str], int]) -> int:
+    """Return quarters of a token in what a model reads of a request; `size` for one that is nested too deeply to look at.
+
+    measure: the quarters in a text.
+    """
+    sum = 0
+    texts = []
+    try:
+        for name, value in body.items():
+            if name == "messages":
+                for message in value:
+                    content = message.get("content")
+                    if type(content) is str and len(message) == 2:  # nearly all of them
+                        texts.append(content)
+                        sum += _OVERHEAD
+                    else:
+                        sum += _message(message, measure)
+            elif type(value) in _READ and name != "model":
+                sum += _value(value, measure)
+    except RecursionError:
+        return size
+    return sum + measure("".join(texts))
+
+
+def _message(message: Json, measure: Callable[[str], int]) -> int:
+    size = 0
+    for name, value in message.items():
+        size += len(name) + 4
+        if name == "content" and type(value) is list:
+            size += sum([_part(part, measure) for part in value])
+        else:
+            size += _value(value, measure)
+    return size
+
+
+def _part(part: Json, measure: Callable[[str], int]) -> int:
+    kind = part.get("type")
+    if kind not in _PARTS:
+        return _value(part, measure)
+    field, tokens, rate = _PARTS[kind]
+    payload = part.get(field)
+    if rate and isinstance(payload, dict):
+        tokens = max(tokens, sum(len(text) for text in payload.values() if isinstance(text, str)) // rate)
+    return tokens * 4 + sum(_value(each, measure) for name, each in part.items() if name not in (field, "type"))
+
+
+def _value(value: Any, measure: Callable[[str], int]) -> int:
+    match value:
+        case str():
+            return measure(value)
+        case dict():
+            return sum([len(name) + 4 + _value(each, measure) for name, each in value.items()])
+        case list():
+            return sum([_value(each, measure) for each in value])
+    return 4
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _sampled(step: int) -> Callable[[str], int]:
+    """Return a measure like _weight that looks at one character in `step`."""
+    return lambda text: _weight(text[::step]) * step
+
+
+def _weight(text: str) -> int:
+    """Return quarters of a token to reserve for a text."""
+    data = text.encode("utf-8", "surrogatepass")
+    rare = data.translate(None, _PLAIN)
+    weight = len(data) - len(rare)
+    if rare.isascii():
+        return weight + 4 * len(rare)
+    firsts = rare.translate(None, _FOLLOWING)  # one byte for each character
+    threes, fours = (len(firsts) - len(firsts.translate(None, kind)) for kind in (_THREE, _FOUR))
+    return weight + 4 * (len(firsts) + 2 * threes + 3 * fours)

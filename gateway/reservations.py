@@ -1,0 +1,85 @@
+"""What a request of a key with a budget or a tpm may use at most, and the limit of its answer that holds it to that. Pure.
+
+The client's max_tokens is reserved. A request that names none is given one (usage.cap_output): usage.reserve_tokens, and
+room to think for a model that reasons. Where the whole tpm, or the whole budget, does not cover that, it is what they cover:
+a small limit allows short answers rather than none. With cap_output off, the model's longest answer is reserved.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from providers import PROVIDERS
+from providers.contract import Json, Upstream
+from providers.host_edits import thinks_unasked
+
+from .estimates import prompt_most
+from .limits import Limits
+from .prices import Usage, cost
+from .routes import Target, with_defaults
+from .schema import Usage as UsageSettings
+
+_LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
+_LEAST: Final = 16  # tokens of an answer that is worth its prompt, and the least that OpenAI takes
+# reasoning_effort → tokens a model may think on top of its answer; as many as providers allow those who think by budget.
+_THINKING: Final = {
+    "none": 0,
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 24_576,
+    "xhigh": 32_768,
+    "max": 32_768,
+}
+
+
+def reserved(body: Json, size: int, target: Target, settings: UsageSettings, limits: Limits) -> tuple[Target, Usage]:
+    """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there.
+
+    size: bytes of the request.
+    """
+    to = target.to
+    prompt = prompt_most(body, size, to)
+    if "messages" not in body:  # embeddings are no tokens
+        return target, Usage(prompt)
+    asked = with_defaults(body, target)
+    answers = int(asked.get("n") or 1)
+    longest = to.facts.max_output or _LONGEST
+    limit_of = PROVIDERS[to.host.protocol].answer_limit
+    sent = limit_of(asked, to)
+    natural = min(sent or longest, longest)
+    tier = asked.get("service_tier")
+    if "max_tokens" in asked or "max_completion_tokens" in asked:
+        answer = natural if sent else _covered(prompt, natural, answers, tier, to, limits)
+        return target, Usage(prompt, answer * answers)
+    wanted = min(natural, settings.reserve_tokens + _thinking(asked, to)) if settings.cap_output else natural
+    answer = _covered(prompt, wanted, answers, tier, to, limits)
+    if settings.cap_output and answer < (sent or answer + 1):
+        name = to.limit_name
+        if limit_of(asked | {name: answer}, to) is None:  # this host takes no limit
+            return target, Usage(prompt, _covered(prompt, natural, answers, tier, to, limits) * answers)
+        target = replace(target, defaults={**target.defaults, name: answer}, added=f"{name}={answer}")
+    return target, Usage(prompt, answer * answers)
+
+
+def most_costly(used: Usage, to: Upstream, tier: Any = None) -> int:
+    """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown."""
+    written = used._replace(written=used.prompt)
+    return max(cost(used, to, tier) or 0, cost(written, to, tier) or 0)
+
+
+def _thinking(asked: Json, to: Upstream) -> int:
+    effort = asked.get("reasoning_effort")
+    if effort is None:
+        effort = "medium" if thinks_unasked(asked, to.facts) else "none"
+    return _THINKING.get(effort, 0)
+
+
+def _covered(prompt: int, answer: int, answers: int, tier: Any, to: Upstream, limits: Limits) -> int:
+    """Return the longest answer, up to `answer` tokens, that an unused tpm and an unused budget cover."""
+    if limits.tpm:
+        answer = min(answer, (limits.tpm - prompt) // answers)
+    if limits.budget and answer > 0:
+        base, all = (most_costly(Usage(prompt, n), to, tier) for n in (0, answer * answers))
+        if all > limits.budget:
+            answer = answer * (limits.budget - base) // (all - base) if all > base else 0
+    return max(answer, _LEAST)
