@@ -113,7 +113,7 @@ EXPECTED: dict[str, list[Json]] = {
         {**say({"content": "你好"}), **OPENAI},
         {**say({"content": "，世界\u2028😀"}), **OPENAI},
         say({}, "stop"),
-        books(9, 4, **DETAILS),
+        {**books(9, 4, **DETAILS), "service_tier": "default"},
     ],
     "tools": [
         say({"role": "assistant", "content": None, "refusal": None, "tool_calls": [opens(0, "call_a", "weather", "")]}),

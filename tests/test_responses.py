@@ -491,7 +491,7 @@ CHUNKS = [
     chunk({"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]}),
     chunk({"reasoning_items": [THOUGHT]}),
     chunk({}, "tool_calls") | {"service_tier": "flex"},
-    BOOKS,
+    BOOKS | {"service_tier": "flex"},
 ]  # fmt: skip
 
 
