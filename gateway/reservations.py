@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
+from providers.errors import Failure
 from providers.host_edits import thinks_unasked
 
 from .estimates import prompt_most
@@ -45,7 +46,10 @@ def reserved(body: Json, size: int, target: Target, settings: UsageSettings, lim
     answers = int(asked.get("n") or 1)
     longest = to.facts.max_output or _LONGEST
     limit_of = PROVIDERS[to.host.protocol].answer_limit
-    sent = limit_of(asked, to)
+    try:
+        sent = limit_of(asked, to)
+    except Failure:  # this target refuses the request
+        return target, Usage(prompt)
     natural = min(sent or longest, longest)
     tier = asked.get("service_tier")
     if "max_tokens" in asked or "max_completion_tokens" in asked:
