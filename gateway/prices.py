@@ -117,7 +117,10 @@ def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
 
 def priced(body: Json, to: Upstream) -> bool:
     """Whether any answer of this target to such a request can be priced."""
-    return cost(Usage(1, int("messages" in body)), to) is not None
+    if to.host.free:
+        return True
+    price = to.facts.price
+    return price is not None and price.input is not None and (price.output is not None or "messages" not in body)
 
 
 def streamed_estimate(size: int, deltas: int) -> int:

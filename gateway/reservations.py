@@ -5,7 +5,6 @@ room to think for a model that reasons. Where the whole tpm, or the whole budget
 a small limit allows short answers rather than none. With cap_output off, the model's longest answer is reserved.
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 from providers import PROVIDERS
@@ -59,23 +58,37 @@ def reserved(body: Json, size: int, target: Target, settings: UsageSettings, lim
     answer = _covered(prompt, wanted, answers, tier, to, limits)
     if settings.cap_output and answer < (sent or answer + 1):
         name = to.limit_name
-        if limit_of(asked | {name: answer}, to) is None:  # this host takes no limit
+        held = limit_of(asked | {name: answer}, to)
+        if held is None:  # this host takes no limit
             return target, Usage(prompt, _covered(prompt, natural, answers, tier, to, limits) * answers)
-        target = replace(target, defaults={**target.defaults, name: answer}, added=f"{name}={answer}")
+        answer = held
+        defaults = {**target.defaults, name: answer}
+        target = Target(to, defaults, target.weight, target.first_byte, f"{name}={answer}")
     return target, Usage(prompt, answer * answers)
 
 
 def most_costly(used: Usage, to: Upstream, tier: Any = None) -> int:
     """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown."""
-    written = used._replace(written=used.prompt)
-    return max(cost(used, to, tier) or 0, cost(written, to, tier) or 0)
+    most = cost(used, to, tier) or 0
+    if to.facts.price is not None and to.facts.price.cache_write is not None:
+        most = max(most, cost(used._replace(written=used.prompt), to, tier) or 0)
+    return most
 
 
 def _thinking(asked: Json, to: Upstream) -> int:
-    effort = asked.get("reasoning_effort")
+    """Return the tokens that a model is to have for thinking, on top of its answer."""
+    match asked:  # what OpenRouter and DashScope take passes through
+        case {"thinking": {"budget_tokens": int(tokens)}} | {"reasoning": {"max_tokens": int(tokens)}}:
+            return max(tokens, 0)
+        case {"thinking_budget": int(tokens)}:
+            return max(tokens, 0)
+        case {"reasoning_effort": effort} | {"reasoning": {"effort": effort}}:
+            pass
+        case _:
+            effort = None
     if effort is None:
         effort = "medium" if thinks_unasked(asked, to.facts) else "none"
-    return _THINKING.get(effort, 0)
+    return _THINKING.get(effort, 0) if isinstance(effort, str) else 0
 
 
 def _covered(prompt: int, answer: int, answers: int, tier: Any, to: Upstream, limits: Limits) -> int:

@@ -6,7 +6,7 @@ requests, so a test is: dicts in, dicts out.
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import Failure
 from .hosts import Host
@@ -14,6 +14,7 @@ from .models import Model
 from .sse import Event
 
 Json = dict[str, Any]
+_LIMITS: Final = ("max_completion_tokens", "max_tokens")  # of an answer
 
 # The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks each one makes.
 # It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
@@ -115,10 +116,16 @@ class Provider(Protocol):
 
 
 def named_limit(body: Json, to: Upstream) -> int | None:
-    """The limit of an answer that a request names, where this host is sent one."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        if name in body and name not in to.host.drop and name not in to.host.refuse:
-            return int(body[name])
+    """Return the limit of an answer that a request names, as this host is sent it; None where it is sent none."""
+    host = to.host
+    for name in _LIMITS:
+        if name in body and name not in host.drop and name not in host.refuse:
+            limit = int(body[name])
+            for there in (host.rename.get(name, name), *_LIMITS) if host.clamp else ():
+                if there in host.clamp:
+                    least, most = host.clamp[there]
+                    return int(min(max(limit, least), most))
+            return limit
     return None
 
 

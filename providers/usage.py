@@ -39,28 +39,25 @@ def usage_of(told: Any) -> Json:
     DeepSeek's cache counter goes where OpenAI has it. Where a host leaves reasoning out of completion_tokens and counts it
     in total_tokens (xAI), it is added: it is paid as output.
     """
-    told = told if isinstance(told, dict) else {}
+    told = told if isinstance(told, dict) else _NOTHING
     prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
     before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    if isinstance(after, dict) and (reasoning := count(after.get("reasoning_tokens"))):
+    if type(after) is dict and (reasoning := count(after.get("reasoning_tokens"))):
         if count(told.get("total_tokens")) == prompt + completion + reasoning:
             completion = min(completion + reasoning, MOST)
-        after = _parts(after, completion)
-    elif after is not None:
-        after = _parts(after, completion)
+    usage: Json = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     if before is not None:
         before = _parts(before, prompt)
         if written := before.get("cache_write_tokens"):
-            before["cache_write_tokens"] = min(written, prompt - before.get("cached_tokens", 0))
-    if (hit := count(told.get("prompt_cache_hit_tokens"))) and not (before or _NOTHING).get("cached_tokens"):
-        before = {**(before or _NOTHING), "cached_tokens": min(hit, prompt)}
-    usage = _parts(told, MOST)
-    usage |= {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    if before is not None:
+            before = before | {"cache_write_tokens": min(written, prompt - before.get("cached_tokens", 0))}
         usage["prompt_tokens_details"] = before
     if after is not None:
-        usage["completion_tokens_details"] = after
-    return usage
+        usage["completion_tokens_details"] = _parts(after, completion)
+    if told.keys() <= usage.keys():
+        return usage
+    if (hit := count(told.get("prompt_cache_hit_tokens"))) and not (before or _NOTHING).get("cached_tokens"):
+        usage["prompt_tokens_details"] = {**(before or _NOTHING), "cached_tokens": min(hit, prompt)}
+    return _parts({name: value for name, value in told.items() if name not in usage}, MOST) | usage
 
 
 _NOTHING: Final[Json] = {}
@@ -69,8 +66,15 @@ _NO_JSON: Final[Any] = object()  # stands for a value that not every JSON reader
 
 def _parts(told: Any, whole: int) -> Json:
     """Return the fields of an object: numbers of tokens as integers up to `whole`, others where JSON knows their values."""
+    if not isinstance(told, dict):
+        return {}
+    for value in told.values():
+        if type(value) is not int or not 0 <= value <= whole:
+            break
+    else:  # nearly always
+        return told
     parts: Json = {}
-    for name, value in told.items() if isinstance(told, dict) else ():
+    for name, value in told.items():
         if type(value) is not int or not 0 <= value <= whole:
             value = min(count(value), whole) if name.endswith("_tokens") else _plain(value)
         if value is not _NO_JSON:

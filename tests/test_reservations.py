@@ -72,6 +72,9 @@ def test_what_the_client_names_is_reserved() -> None:
         ("openai", "gpt-5.2", {"reasoning_effort": "none"}, "max_completion_tokens=4096", 4096),
         ("deepseek", "deepseek-v4-pro", {"thinking": {"type": "disabled"}}, "max_tokens=4096", 4096),
         ("deepseek", "deepseek-v4-pro", {}, "max_tokens=12288", 12_288),
+        ("openrouter", "anthropic/claude-haiku-4.5", {"reasoning": {"max_tokens": 9000}}, "max_tokens=13096", 13_096),
+        ("openrouter", "m", {"reasoning": {"effort": "high"}}, "max_tokens=28672", 28_672),
+        ("dashscope", "m", {"thinking_budget": 1000}, "max_tokens=5096", 5096),
         ("anthropic", "claude-haiku-4-5", {}, "max_completion_tokens=4096", 4096),
         ("anthropic", "claude-haiku-4-5", {"reasoning_effort": "high"}, "max_completion_tokens=28672", 28_672),
         ("anthropic", "claude-opus-5-5", {}, "max_completion_tokens=12288", 12_288),
@@ -105,6 +108,9 @@ def test_without_a_cap_the_longest_answer_is_reserved() -> None:
     for rules in ({"drop": ("max_tokens", "max_completion_tokens")}, {"refuse": ("max_tokens",)}):
         held = Upstream("up", "m", host=Host(**rules), facts=Model(max_output=9000))
         assert most(ASK, held) == ("", Usage(100, 9000))  # a host that takes no limit is held to none
+    clamped = Upstream("up", "m", host=Host(clamp={"max_tokens": (10, 2000)}))
+    assert most(ASK, clamped) == ("max_tokens=2000", Usage(100, 2000))
+    assert most({**ASK, "max_tokens": 1}, clamped) == ("", Usage(100, 10))
     assert most({**ASK, "max_tokens": 1}, held) == ("", Usage(100, 9000))
 
 
