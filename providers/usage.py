@@ -42,9 +42,9 @@ def usage_of(told: Any) -> Json:
     told = told if isinstance(told, dict) else _NOTHING
     prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
     before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    if type(after) is dict and (reasoning := count(after.get("reasoning_tokens"))):
-        if count(told.get("total_tokens")) == prompt + completion + reasoning:
-            completion = min(completion + reasoning, MOST)
+    reasoning = count(after.get("reasoning_tokens")) if type(after) is dict else 0
+    if reasoning and count(told.get("total_tokens")) == prompt + completion + reasoning:
+        completion = min(completion + reasoning, MOST)
     usage: Json = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     if before is not None:
         before = _parts(before, prompt)
