@@ -36,15 +36,17 @@ def usage(prompt: int, completion: int, *, cached: int = 0, written: int = 0, re
 def usage_of(told: Any) -> Json:
     """Return the canonical form of a usage object in OpenAI's shape; unknown fields stay where JSON knows their values.
 
-    DeepSeek's cache counter goes where OpenAI has it. Where a host leaves reasoning out of completion_tokens and counts it
-    in total_tokens (xAI), it is added: it is paid as output.
+    DeepSeek's cache counter goes where OpenAI has it. What a host leaves out of one sum and counts in total_tokens is added
+    there, since it is paid: reasoning at xAI, heard sound at Mistral.
     """
     told = told if isinstance(told, dict) else _NOTHING
     prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
     before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    reasoning = count(after.get("reasoning_tokens")) if type(after) is dict else 0
-    if reasoning and count(told.get("total_tokens")) == prompt + completion + reasoning:
-        completion = min(completion + reasoning, MOST)
+    if (rest := count(told.get("total_tokens")) - prompt - completion) > 0:
+        if isinstance(after, dict) and rest == count(after.get("reasoning_tokens")):
+            completion = min(completion + rest, MOST)
+        elif isinstance(before, dict) and rest == count(before.get("audio_tokens")):
+            prompt = min(prompt + rest, MOST)
     usage: Json = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     if before is not None:
         before = _parts(before, prompt)

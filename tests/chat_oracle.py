@@ -137,12 +137,14 @@ def _same(arguments: str) -> str:
 def _spent(usage: Json) -> tuple[int, int, int, int]:
     read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
     cached = read.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0
-    return (
-        usage.get("prompt_tokens") or 0,
-        usage.get("completion_tokens") or 0,
-        cached,
-        written.get("reasoning_tokens") or 0,
-    )
+    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    thought, heard = written.get("reasoning_tokens") or 0, read.get("audio_tokens") or 0
+    match (usage.get("total_tokens") or 0) - prompt - completion:
+        case rest if rest > 0 and rest == thought:  # xAI: in the total only
+            completion += rest
+        case rest if rest > 0 and rest == heard:  # Mistral
+            prompt += rest
+    return prompt, completion, min(cached, prompt), min(thought, completion)  # a part is no more than the whole
 
 
 def same_ids(ours: Said, theirs: Said) -> Said:

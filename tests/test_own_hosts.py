@@ -38,6 +38,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "drop": ("[seed, user]", ("seed", "user")),
     "refuse": ("[]", ()),
     "clamp": ("{temperature: [0, 1]}", {"temperature": (0.0, 1.0)}),
+    "allow": ("[models, provider]", ("models", "provider")),
     "efforts": ("{minimal: low}", {"minimal": "low"}),
     "effort": ("[reasoning, effort]", ("reasoning", "effort")),
     "thinking": ("{chat_template_kwargs: {thinking: true}}", {"chat_template_kwargs": {"thinking": True}}),

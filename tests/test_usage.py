@@ -63,6 +63,16 @@ CANONICAL: list[tuple[Any, Json]] = [
         {"prompt_tokens": 32, "completion_tokens": 103, "total_tokens": 135}
         | {"completion_tokens_details": {"reasoning_tokens": 94}},
     ),
+    (  # Mistral: so with sound
+        {
+            "prompt_tokens": 9,
+            "completion_tokens": 248,
+            "total_tokens": 632,
+            "prompt_tokens_details": {"audio_tokens": 375},
+        },
+        {"prompt_tokens": 384, "completion_tokens": 248, "total_tokens": 632}
+        | {"prompt_tokens_details": {"audio_tokens": 375}},
+    ),
     (  # OpenAI: it is in there
         {"prompt_tokens": 32, "completion_tokens": 103, "total_tokens": 135}
         | {"completion_tokens_details": {"reasoning_tokens": 94}},
