@@ -209,6 +209,10 @@ def settled(direct: Json) -> tuple[Json, set[str]]:
     whole, notes = copy.deepcopy(direct), set()
     if whole.pop("provider", None):
         notes.add(ROUTER)
+    usage = whole.get("usage", {})
+    cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+    if cached > usage.get("prompt_tokens", cached):  # Azure's Grok: a part of the prompt is no more than the prompt
+        usage["prompt_tokens_details"]["cached_tokens"] = usage["prompt_tokens"]
     choices = whole.get("choices", [])
     for choice in choices.values() if isinstance(choices, dict) else choices:
         if choice.pop("native_finish_reason", None):
