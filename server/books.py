@@ -38,6 +38,7 @@ class Entry:
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
+    told: Usage | None = None  # the same of a whole answer, checked
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
@@ -76,7 +77,8 @@ class Entry:
         """Note the usage in a whole answer, or count its text."""
         self.usage = usage = answer.get("usage")
         self.tier = answer.get("service_tier")
-        if "choices" in answer and not (usage and usage["completion_tokens"] and self._told(usage)):
+        self.told = self._told(usage)
+        if "choices" in answer and not (self.told and self.told.completion):
             self.saw(answer)
 
     def broke(self, error: Exception) -> None:
@@ -102,7 +104,7 @@ class Entry:
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
-            told = self._told(self.usage)
+            told = self.told or self._told(self.usage)
             if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
             self.used, self.cost = told, prices.cost(told, self.exchange.to, self._tier())

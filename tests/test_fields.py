@@ -96,7 +96,7 @@ FORCED: Json = {
 def test_limited_keys_may_not_send_them_and_others_may(upstream: Scripted, tmp_path: Path) -> None:
     upstream.script("priced-forced", counted(1, 1))
     vectors = {"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1}}
-    upstream.script("priced-vectors", answer(vectors))
+    upstream.script("priced-routed-vectors", answer(vectors))
     keys = ['models: ["up/*"]', "budget_usd: 9", "tpm: 100000", "rpm: 1000"]
     text = settings(upstream, tmp_path, keys)
     with Process(text) as server:
@@ -107,9 +107,9 @@ def test_limited_keys_may_not_send_them_and_others_may(upstream: Scripted, tmp_p
                     error = body["error"]
                     assert (status, error["param"], error["code"]) == (400, name, "unsupported_parameter")
         auth = {"Authorization": "Bearer sk-canary-1"}
-        ask = {"model": "up/priced-vectors", "input": "a", "provider": {"order": ["x"]}}
+        ask = {"model": "up/priced-routed-vectors", "input": "a", "provider": {"order": ["x"]}}
         assert httpx.post(f"{server.url}/embeddings", json=ask, headers=auth).status_code == 400
-        assert upstream.of("priced-forced") == upstream.of("priced-vectors") == []
+        assert upstream.of("priced-forced") == upstream.of("priced-routed-vectors") == []
         [(status, _, _)] = at_once(1, [server], "up/priced-forced", key="sk-canary-3", **FORCED)
         assert (status, FORCED.items() <= upstream.of("priced-forced")[0].json.items()) == (200, True)
     allowed = re.sub(r"up: \{", "up: {row: {allow: [models, route]}, ", text)
