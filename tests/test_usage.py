@@ -14,6 +14,7 @@ from scripted import answer, sse, stream
 from providers import PROVIDERS, embeddings
 from providers.contract import Call, Json, Upstream
 from providers.hosts import HOSTS
+from providers.responses_request import BRIDGED
 from providers.sse import DONE, Event
 from providers.usage import MOST, count, usage_of
 
@@ -181,7 +182,7 @@ def numbers(value: Any) -> Iterator[Any]:
 def test_no_protocol_passes_on_what_is_no_number_of_tokens(protocol: Any, bad: Any) -> None:
     call = None
     if protocol is responses:
-        call = Call("", {}, {}, True, state="responses")
+        call = Call("", {}, {}, True, state=BRIDGED)
     host = "openai" if protocol is responses else protocol.__name__
     told = told_by(host, protocol(bad), call)
     assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
