@@ -89,14 +89,19 @@ def priced(body: Json, to: Upstream) -> bool:
     return cost(Usage(1, int("messages" in body)), to) is not None
 
 
-def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
-    """Tokens the prompt may have: bytes / 4. size: bytes of the request, which hold what is said, and the tools.
+def prompt_size(body: Json, size: int) -> int:
+    """Return the bytes of a request that are taken for text. Walks a long request: call it once. size: of the whole request.
 
-    Long requests are looked at: the base64 of an image says nothing about its tokens. Bounded by what the model reads.
+    The base64 of an image says nothing about its tokens. A short request is taken as it is: it holds no image worth the walk.
     """
     if size > _LONG:
         with suppress(RecursionError):  # a schema nested by the hundreds: its bytes will do
-            size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
+            return sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
+    return size
+
+
+def prompt_estimate(size: int, to: Upstream) -> int:
+    """Tokens the prompt may have: bytes / 4, bounded by what the model reads. size: as prompt_size tells it."""
     return max(1, min(size // 4, to.facts.context or size))
 
 
@@ -117,9 +122,10 @@ def _text_bytes(value: Any) -> int:
 def most(body: Json, size: int, to: Upstream, assumed: int) -> Usage:
     """What a request may use at most: its prompt and, of a chat, all the tokens it allows for each answer it wants.
 
-    assumed: tokens of an answer to a request that names no limit. Bounded by what the model writes.
+    size: as prompt_size tells it; assumed: tokens of an answer to a request that names no limit. Bounded by what the model
+    writes.
     """
-    prompt = prompt_estimate(body, size, to)
+    prompt = prompt_estimate(size, to)
     if "messages" not in body:  # embeddings are no tokens
         return Usage(prompt)
     given = body.get("max_completion_tokens") or body.get("max_tokens")

@@ -8,8 +8,9 @@ from gateway.prices import Usage
 from providers.contract import Call, Upstream
 from providers.errors import Failure, Overloaded, Truncated, UpstreamTimeout
 from providers.models import Model, Price
-from server.books import Entry
+from server.books import Entry, Opened
 from server.logs import Record
+from server.store import Row
 from server.upstream import Exchange
 
 CHEAP = Upstream("cheap", "m", facts=Model(price=Price(input=1, output=2)))
@@ -20,8 +21,8 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 
 def entry(to: Upstream | None) -> Entry:
-    """An open request of 400 bytes, 100 tokens by estimate, that `to` has been asked."""
-    made = Entry(1, Record("req", 0.0, "k", "m"), {"messages": []}, 400, CHEAP)
+    """An open request of 100 tokens by estimate, that `to` has been asked."""
+    made = Entry(Record("req", 0.0, "k", "m"), Opened(1, 0.0, "req", "k", "m", False, 100, CHEAP))
     made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 
@@ -112,5 +113,5 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
 
 
 def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
-    row = entry(DEAR).row()
-    assert (row.status, row.prompt, row.completion, row.cost, row.total_ms) == (None, 100, 0, 100, None)
+    row = entry(DEAR).opened.row()
+    assert row == Row(1, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,26 +16,22 @@ from server.store import Row, Store
 ROOT = Path(__file__).parent.parent
 
 
-class Entry:
-    """As books.Entry: open, then ended."""
+class Entry(NamedTuple):
+    """A request: open as it is, ended by its row."""
 
-    booked = False
+    id: int
+    at: float | None = None
+    model: str = "m"
 
-    def __init__(self, id: int, at: float | None = None) -> None:
-        self.id, self.status = id, None
-        self.at = int((time.time() if at is None else at) * 1000)
-
-    def row(self) -> Row:
-        open, tokens = self.status is None, (7, 0 if self.status is None else 5, 0, 0)
+    def row(self, status: int | None = None, code: str = "") -> Row:
+        at = int((time.time() if self.at is None else self.at) * 1000)
+        open, tokens = status is None, (7, 0 if status is None else 5, 0, 0)
         return Row(
-            self.id, self.at, f"r{self.id}", "k", "m", "u", False, self.status, self.code, *tokens, 3, open, 1, 2
+            self.id, at, f"r{self.id}", "k", self.model, "u", False, status, code, *tokens, 3, open, 1, 2
         )  # fmt: skip
 
-    code = ""
-
-    def end(self, status: int = 200, code: str = "") -> "Entry":
-        self.status, self.code = status, code
-        return self
+    def end(self, status: int = 200, code: str = "") -> Row:
+        return self.row(status, code)
 
 
 def put(store: Store, count: int, **entry: Any) -> None:
@@ -75,7 +71,7 @@ def test_a_transaction_that_failed_after_it_was_done_is_not_added_twice(
     monkeypatch.setattr(module, "PAUSE", 0.01)
     path = tmp_path / "u.db"
     store = Store(str(path), 90)
-    good = store._connection
+    good = store._file.connection
 
     class Liar:
         """Commits, and says that it could not."""
@@ -89,7 +85,7 @@ def test_a_transaction_that_failed_after_it_was_done_is_not_added_twice(
                 raise sqlite3.OperationalError("disk I/O error")
             return done
 
-    store._connection = Liar()  # type: ignore[assignment]
+    store._file.connection = Liar()  # type: ignore[assignment]
     put(store, 3)
     store.flush()
     put(store, 2)
@@ -220,7 +216,7 @@ def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path
         store = Store(str(path), 36_500)
         assert query(path, DAYS) == UPGRADED
         assert query(path, "PRAGMA user_version") == [(2,)]
-        assert store.spent("") == {"k": 945}
+        assert store.spent([""]).result() == [{"k": 945}]
         store.close()
     store = Store(str(path), 36_500)
     store.put(Entry(store.number(), at=1_795_392_000).end(503, "overloaded"))
@@ -282,7 +278,5 @@ def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "u.db"), 90)
     put(store, 2, at=1_764_000_000)  # 2025-11-24
     put(store, 3, at=1_764_100_000)  # 2025-11-25
-    assert store.spent("") == {"k": 15}
-    assert store.spent("2025-11-25") == {"k": 9}
-    assert store.spent("2025-11-26") == {}
+    assert store.spent(["", "2025-11-25", "2025-11-26"]).result() == [{"k": 15}, {"k": 9}, {}]
     store.close()
