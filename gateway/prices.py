@@ -106,16 +106,19 @@ def prompt_estimate(size: int, to: Upstream) -> int:
 
 
 def _text_bytes(value: Any) -> int:
-    """Bytes of the texts in a value; parts that are not text count as _PART tokens each."""
-    match value:
-        case str():
-            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-        case {"type": "image_url" | "input_audio" | "file"}:
+    """Bytes of the texts in a value; parts that are not text count as _PART tokens each. Of what JSON was decoded to."""
+    kind = type(value)
+    if kind is dict:
+        if value.get("type") in ("image_url", "input_audio", "file"):
             return _PART * 4
-        case dict():
-            return sum([len(name) + 4 + _text_bytes(each) for name, each in value.items()])
-        case list():
-            return sum([_text_bytes(each) for each in value])
+        size = 4 * len(value)
+        for name, each in value.items():  # most of a long request are texts in messages: they are counted on the spot
+            size += len(name) + (len(each) if type(each) is str and each.isascii() else _text_bytes(each))
+        return size
+    if kind is list:
+        return sum([_text_bytes(each) for each in value])
+    if kind is str:
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     return 4
 
 

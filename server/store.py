@@ -131,6 +131,7 @@ class Store:
         self._next = self._run * tables.RUN
         self._swept = time.monotonic() - _SWEEP
         self._looked = time.monotonic()
+        self._astray = False  # whether the file could not be put right
         self._thread = threading.Thread(target=self._write_rows, name="usage", daemon=True)
         self._thread.start()
 
@@ -187,12 +188,7 @@ class Store:
         """
         self.flush()
         try:
-            address = f"file:{quote(self.path)}?mode=rw"
-            with contextlib.closing(
-                sqlite3.connect(address, uri=True, timeout=1.0, isolation_level=None)
-            ) as connection:
-                connection.execute("PRAGMA query_only=1")
-                found = query(connection)
+            found = self._read(query)
         except sqlite3.Error as error:
             self._unreadable = str(error)
             if database.broken(error):
@@ -200,6 +196,12 @@ class Store:
             raise
         self._unreadable = ""
         return found
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        address = f"file:{quote(self.path)}?mode=rw"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1.0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA query_only=1")
+            return query(connection)
 
     def flush(self, patience: float = 2.0) -> None:
         """Wait until what was put has been written, or writing has failed."""
@@ -241,13 +243,15 @@ class Store:
     def _work(self, look: bool = False) -> None:
         """Put the file right if it is time to look at it, and write what there is."""
         now = time.monotonic()
-        if look or now >= self._looked + LOOK:
+        if look or self._astray or now >= self._looked + LOOK:
             self._looked = now
             try:
                 self._look()
             except (sqlite3.Error, OSError) as error:
+                self._astray = True  # what is written to a file that is gone would be lost
                 self._complain(error)
-                return  # what is written to a file that is gone would be lost
+                return
+            self._astray = False
         if self._rows or self._days or self._trying or self.failing:
             self._write()
 
@@ -255,6 +259,10 @@ class Store:
         if what := self._file.look():
             self._happened = what, time.monotonic()
             logs.LOGGER.warning("the usage file %s %s", self.path, what)
+        if self._unreadable:
+            with contextlib.suppress(sqlite3.Error):
+                self._read(lambda connection: connection.execute("SELECT 1 FROM days, requests LIMIT 1").fetchall())
+                self._unreadable = ""
 
     def _is_asked(self) -> bool:
         return bool(self._queue) and isinstance(self._queue[-1], Question)

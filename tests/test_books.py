@@ -115,3 +115,16 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
 def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
     row = entry(DEAR).opened.row()
     assert row == Row(1, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)
+
+
+def test_text_at_any_depth_is_counted_without_an_end_to_the_stack() -> None:
+    one = entry(CHEAP)
+    deep: Any = "x" * 4
+    for _ in range(40):
+        deep = [{"a": deep}] if _ % 2 else deep
+    one.saw(delta("Hello", deep=deep))
+    assert one.sent == 9
+    for _ in range(100_000):
+        deep = [deep]
+    one.saw(delta("Hello", deep=deep))
+    assert one.sent == 14  # nobody's answer is nested like that

@@ -280,3 +280,124 @@ def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:
     put(store, 3, at=1_764_100_000)  # 2025-11-25
     assert store.spent(["", "2025-11-25", "2025-11-26"]).result() == [{"k": 15}, {"k": 9}, {}]
     store.close()
+
+
+def test_models_that_clients_invent_do_not_grow_the_sums_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NAMES", 3)
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    for at in (1_764_000_000, 1_764_100_000):
+        for n in (0, 1, 2, 3, 4, 0):
+            store.put(Entry(store.number(), at, f"m{n}").end())
+    store.close()
+    sums = "SELECT day, model, requests, cost FROM days ORDER BY day, model"
+    day = [("m0", 2, 6), ("m1", 1, 3), ("m2", 1, 3), ("other", 2, 6)]
+    assert query(path, sums) == [(at, *each) for at in ("2025-11-24", "2025-11-25") for each in day]
+    assert query(path, "SELECT count(DISTINCT model) FROM requests") == [(5,)]  # rows do not stay for ever
+
+
+def test_what_is_asked_is_of_all_that_was_put_before_and_of_nothing_after(tmp_path: Path) -> None:
+    """Whether it could be written or not: a reload goes on from these sums."""
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for before in (2, 5):
+            answers = []
+            for _ in range(3):
+                answers.append(store.spent([""]))
+                put(store, 1)
+            assert [answer.result() for answer in answers] == [[{"k": 3 * (before + n)}] for n in range(3)]
+            if not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    store.close()
+    assert query(path, SUMS) == [(8, 56, 40, 24)]
+
+
+def damage(path: Path, first: int) -> None:
+    """Overwrite pages of a database, from the one with this number on."""
+    with path.open("r+b") as file:
+        file.seek(first * 4096)
+        file.write(b"\xff" * (path.stat().st_size - first * 4096))
+
+
+def test_a_damaged_file_is_an_error_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 500)
+    store.close()
+    damage(path, 4)
+    with pytest.raises(
+        OSError, match=r"cannot be used: it is damaged \(.+\): move it away, or put a copy in its place"
+    ):
+        Store(str(path), 90)
+
+
+def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 500)
+    store.flush()
+    store._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damage(path, 4)
+    with pytest.raises(sqlite3.DatabaseError):
+        store.read(lambda connection: connection.execute("SELECT count(*), sum(prompt) FROM requests").fetchall())
+    assert "usage cannot be read: database disk image is malformed" in store.trouble()
+    put(store, 1)
+    assert store.read(lambda connection: connection.execute("SELECT sum(requests) FROM days").fetchall()) == [(501,)]
+    [told] = store.trouble()
+    assert told.startswith("the usage file was damaged: it is now u.db-broken-2")
+    store.close()
+
+
+def test_reading_never_makes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "books" / "u.db"
+    path.parent.mkdir()
+    store = Store(str(path), 90)
+    path.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(sqlite3.Error):
+        store.read(lambda connection: connection.execute(SUMS).fetchall())
+    assert not path.exists() and store.failing
+    assert any("cannot be read" in words for words in store.trouble())
+    (tmp_path / "elsewhere").rename(path.parent)
+    store.close()
+
+
+def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None:
+    """A copy of this one knows the run, another one gets a new one; in either case no row takes the place of another."""
+    path = tmp_path / "u.db"
+    for name in ("copy", "other"):
+        other = Store(str(tmp_path / name), 90)
+        put(other, 3)
+        if name == "copy":
+            (tmp_path / "copy").rename(path)
+            for end in ("-wal", "-shm", "-runs"):
+                (tmp_path / f"copy{end}").rename(f"{path}{end}")
+            other.path = other._file.path = str(path)
+            other.close()
+            store = Store(str(path), 90)
+        else:
+            other.close()
+    late = Entry(store.number())
+    store.put(late)
+    put(store, 2)
+    store.flush()
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copied")) as target:
+        source.backup(target)
+    put(store, 4)
+    (tmp_path / "copied").replace(path)
+    store.flush()
+    assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
+    store.put(late.end())
+    store.flush()
+    assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]
+    assert query(path, "SELECT count(*) FROM requests WHERE status IS NULL") == [(0,)]
+    (tmp_path / "other").replace(path)
+    put(store, 5)
+    store.flush()
+    assert query(path, SUMS) == [(3 + 5, 56, 40, 24)]
+    assert query(path, "SELECT count(*) FROM requests") == [(8,)]
+    store.close()
