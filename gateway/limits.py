@@ -8,7 +8,7 @@ A minute is any sixty seconds. A bucket that refills, or a minute by the clock, 
 that straddles two of them.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ class Spent:
     def __init__(self) -> None:
         self.day = ""  # the running one (UTC), YYYY-MM-DD
         self._ends = -inf  # Unix time
-        self._sums: dict[Period, dict[str, int]] = {"day": {}, "month": {}, "total": {}}
+        self._sums: dict[Period, defaultdict[str, int]] = {period: defaultdict(int) for period in _NAMED}
 
     def roll(self, wall: float) -> str:
         """Return the running day; empties the sums of a day or a month that has ended. wall: Unix time.
@@ -119,9 +119,13 @@ class Spent:
         """Count what a request of this key, begun on this day, has cost."""
         if not cost:
             return
+        if day == self.day:
+            for sums in self._sums.values():
+                sums[name] += cost
+            return
         for period, sums in self._sums.items():
-            if day == self.day or period_of(period, day) == period_of(period, self.day):
-                sums[name] = sums.get(name, 0) + cost
+            if period_of(period, day) == period_of(period, self.day):
+                sums[name] += cost
 
     def of(self, name: str, period: Period) -> int:
         """Return what a key has spent in the running day or month, or in all."""
@@ -142,7 +146,7 @@ class Spent:
         for name, spent in known.items():
             missing = spent - before.get(name, 0)
             if missing > 0:
-                sums[name] = sums.get(name, 0) + missing
+                sums[name] += missing
 
 
 class Account:

@@ -74,8 +74,11 @@ class Opened(NamedTuple):
 class Entry:
     """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted.
 
-    Used on the event loop alone. opened: what was known at its beginning; day: on which that was, for budgets.
+    Used on the event loop alone: the store gets values. day: on which it began, for budgets; id: of its row.
     """
+
+    id = 0
+    day = ""
 
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
@@ -90,8 +93,9 @@ class Entry:
     cost: int | None = 0
     milliseconds: int | None = None
 
-    def __init__(self, record: Record, opened: Opened, day: str = "") -> None:
-        self.record, self.opened, self.day = record, opened, day
+    def __init__(self, record: Record, prompt: int, to: Upstream, at: float) -> None:
+        """prompt: its tokens, estimated; to: the target that is asked first; at: Unix time."""
+        self.record, self.prompt, self._to, self.at = record, prompt, to, at
 
     def saw(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -149,13 +153,18 @@ class Entry:
         # Record and entry know each other: what they hold until the collector comes by must not be whole conversations.
         self.exchange, record.entry = None, None
 
+    def opened(self) -> Opened:
+        """What is known at the beginning."""
+        record = self.record
+        return Opened(self.id, self.at, record.id, record.key, record.model, record.stream, self.prompt, self._to)
+
     def row(self) -> Row:
         """The row of a request that has been settled."""
-        record, opened, used = self.record, self.opened, self.used
+        record, used = self.record, self.used
         code = record.code or ("client_closed" if self.status == 499 else "")
         return Row(
-            opened.id,
-            int(opened.at * 1000),
+            self.id,
+            int(self.at * 1000),
             record.id,
             record.key,
             record.model,
@@ -180,7 +189,7 @@ class Entry:
         for chunk in self.exchange.held:
             self.saw(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
-        return Usage(self.opened.prompt, prices.streamed_estimate(sent, deltas))
+        return Usage(self.prompt, prices.streamed_estimate(sent, deltas))
 
 
 def _text(value: object) -> int:
@@ -281,25 +290,16 @@ class Books:
                     param="model",
                     code="model_not_priced",
                 )
-        now = time.time()
         size = prices.prompt_size(body, size)
-        opened = Opened(
-            store.number() if store is not None else 0,
-            now,
-            record.id,
-            record.key,
-            record.model,
-            record.stream,
-            prices.prompt_estimate(size, targets[0].to),
-            targets[0].to,
-        )
-        entry = Entry(record, opened, self.spent.roll(now))
+        entry = Entry(record, prices.prompt_estimate(size, targets[0].to), targets[0].to, time.time())
+        entry.day = self.spent.roll(entry.at)
         if caller.limits is not None:
             tokens, cost = self._most(body, size, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         record.entry = entry
         if store is not None:
-            store.put(opened)
+            entry.id = store.number()
+            store.put(entry.opened())
         return targets
 
     def _most(self, body: Json, size: int, targets: list[Target]) -> tuple[int, int]:

@@ -13,10 +13,10 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedRandom
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from . import tables
 
@@ -40,11 +40,12 @@ class Damaged(sqlite3.DatabaseError):
 class Database:
     """The file at `path`, open. Raises sqlite3.Error or OSError when it cannot be used.
 
+    again: called with rows of this run that have ended and must be booked again, their ids counted from 0;
     connection: to write with; run: the number of this process in the file; unwritten: why its start could not be written.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, again: Callable[[Any], None]) -> None:
+        self.path, self._again = path, again
         self.damaged = False  # whether writing has said so
         self.doubted = False  # whether somebody who only reads has
         self.unwritten: sqlite3.Error | None = None
@@ -87,7 +88,10 @@ class Database:
                 raise sqlite3.DatabaseError("an older version of this server is using it: stop that one first")
 
     def _begin(self, connection: sqlite3.Connection) -> int:
-        """Take a number for this run, or keep the one that the file knows, and settle what runs that are no more left open."""
+        """Take a number for this run, or keep the one that the file knows. At the start, settle what dead runs left open.
+
+        Later that is for the next start: the file of locks may be a new one, in which others have yet to take their places.
+        """
         self._open_locks()
         # Before anything is written: on a full disk this is all that is possible.
         runs = [run for (run,) in connection.execute("SELECT run FROM runs").fetchall()]
@@ -97,7 +101,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             for (other,) in connection.execute("SELECT run FROM runs").fetchall():
-                if other != run and self._lock(other):
+                if not self.run and other != run and self._lock(other):
                     for statement in tables.CRASHED:
                         connection.execute(statement, (other,))
                     connection.execute("DELETE FROM runs WHERE run = ?", (other,))
@@ -230,9 +234,11 @@ class Database:
         return "" if whole else ", but not all of it could be read"
 
     def _take_over(self) -> None:
-        """Go on with the file that is at the path now."""
-        connection, file = self.connection, self._file
+        """Go on with the file that is at the path now; `again` is told what this run has booked and that file does not know."""
+        connection, file, run = self.connection, self._file, self.run
         self._open()
+        for row in _missed(connection, self.connection, run):
+            self._again(row)
         connection.close()  # SQLite sees that it has moved, and leaves the path alone
         os.close(file)
 
@@ -309,6 +315,18 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
             whole = False
     target.execute("COMMIT")
     return whole
+
+
+def _missed(source: sqlite3.Connection, target: sqlite3.Connection, run: int) -> Iterator[Any]:
+    """Rows of a run that have ended, as far as they can be read, and that the target does not know."""
+    ids = run * tables.RUN, (run + 1) * tables.RUN
+    known = "SELECT 1 FROM requests WHERE (id, at, request) = (?, ?, ?) AND status IS NOT NULL"
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for row in source.execute(
+            "SELECT * FROM requests WHERE status IS NOT NULL AND id >= ? AND id < ? ORDER BY id", ids
+        ):
+            if target.execute(known, row[:3]).fetchone() is None:
+                yield (row[0] % tables.RUN, *row[1:])
 
 
 def _rows(source: sqlite3.Connection, query: str) -> Iterator[list[tuple[object, ...]] | None]:

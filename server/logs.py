@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO, RawIOBase
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, TextIO
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -52,27 +52,6 @@ class Record:
     retried: bool = False  # one target was asked twice
 
 
-class Ended(NamedTuple):
-    """What a request's line says, as a value: the thread puts the line together while the loop may go on with the Record."""
-
-    at: float  # Unix time
-    method: str
-    path: str
-    status: int
-    request: str
-    key: str
-    model: str
-    upstream: str
-    code: str
-    tried: tuple[tuple[str, str], ...]
-    stream: bool
-    started: float  # monotonic seconds, as the next two
-    first: float
-    ended: float
-    prompt: int | None
-    completion: int | None
-
-
 class Log(logging.Handler):
     """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full, or were a flood.
 
@@ -85,7 +64,7 @@ class Log(logging.Handler):
         self.scrub: Callable[[str], str] = Scrubber()
         self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
         self._out, self._as_json = out, as_json
-        self._lines: deque[dict[str, Any] | Ended] = deque()
+        self._lines: deque[dict[str, Any]] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -100,41 +79,29 @@ class Log(logging.Handler):
         if status >= 400 and not record.key and self._is_flood(f"{status} {record.code}", int(at)):
             self.dropped += 1
             return
-        self._put(
-            Ended(
-                at,
-                method,
-                path,
-                status,
-                record.id,
-                record.key,
-                record.model,
-                record.upstream,
-                record.code,
-                tuple(record.tried),
-                record.stream,
-                record.started,
-                record.first,
-                now,
-                record.prompt,
-                record.completion,
-            )
-        )
+        # The thread gets values: the record may still change, when its answer is read to the end after the client has left.
+        self._put(self._request_line(at, record, method, path, status, now))
 
     @staticmethod
-    def _request_line(ended: Ended) -> dict[str, Any]:
-        at, method, path, status, request, *named, tried, stream, started, first, now, prompt, completion = ended
-        line: dict[str, Any] = {"at": at, "request": request, "method": method, "path": path, "status": status}
-        line |= {name: value for name, value in zip(("key", "model", "upstream", "code"), named, strict=True) if value}
-        if tried:
-            line["tried"] = ", ".join(f"{target}: {code}" for target, code in tried)
-        if ended.model:
-            line["stream"] = stream
-        if first:
-            line["first_ms"] = round((first - started) * 1000, 1)
-        line["total_ms"] = round((now - started) * 1000, 1)
-        if prompt is not None:
-            line |= {"prompt_tokens": prompt, "completion_tokens": completion}
+    def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:
+        line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
+        if record.key:
+            line["key"] = record.key
+        if record.model:
+            line["model"] = record.model
+        if record.upstream:
+            line["upstream"] = record.upstream
+        if record.code:
+            line["code"] = record.code
+        if record.tried:
+            line["tried"] = ", ".join(f"{target}: {code}" for target, code in record.tried)
+        if record.model:
+            line["stream"] = record.stream
+        if record.first:
+            line["first_ms"] = round((record.first - record.started) * 1000, 1)
+        line["total_ms"] = round((now - record.started) * 1000, 1)
+        if record.prompt is not None:
+            line["prompt_tokens"], line["completion_tokens"] = record.prompt, record.completion
         return line
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -166,7 +133,7 @@ class Log(logging.Handler):
         said[1] += 1
         return said[1] > _FLOOD
 
-    def _put(self, line: dict[str, Any] | Ended) -> None:
+    def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _LIMIT:
             self.dropped += 1
             return
@@ -189,9 +156,7 @@ class Log(logging.Handler):
             except (OSError, ValueError):
                 return  # nobody reads any more
 
-    def _format(self, line: dict[str, Any] | Ended) -> str:
-        if isinstance(line, tuple):
-            line = self._request_line(line)
+    def _format(self, line: dict[str, Any]) -> str:
         seconds = line.pop("at")
         stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
         if self._as_json:

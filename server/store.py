@@ -122,7 +122,7 @@ class Store:
         self._wake = threading.Event()
         self._stopping = False
         try:
-            self._file = database.Database(path)
+            self._file = database.Database(path, self._again)
         except (sqlite3.Error, OSError) as error:
             raise OSError(f"the usage file {path} cannot be used: {error}") from None
         if self._file.unwritten is not None:
@@ -275,13 +275,22 @@ class Store:
             if isinstance(item, Question):
                 question = item
                 break
-            self._rows[item.id] = item
-            if isinstance(item, Row):
-                self._sum(item)
-        while len(self._rows) > WAITING:
+            self._keep(item)
+        return question
+
+    def _again(self, row: Any) -> None:
+        """Book a request again that only a file knew which is gone. row: as in its table, its id counted from 0."""
+        number, *values = row
+        self._keep(Row(self._run * tables.RUN + number, *values))
+
+    def _keep(self, row: Row | Opened) -> None:
+        """Put a row into the batch; one that has ended is added to the sums, even where memory has no room for rows."""
+        self._rows[row.id] = row
+        if isinstance(row, Row):
+            self._sum(row)
+        if len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
             self.dropped += 1
-        return question
 
     def _sum(self, row: Row) -> None:
         """Add a request that has ended to the sums of its day."""

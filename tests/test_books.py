@@ -8,7 +8,7 @@ from gateway.prices import Usage
 from providers.contract import Call, Upstream
 from providers.errors import Failure, Overloaded, Truncated, UpstreamTimeout
 from providers.models import Model, Price
-from server.books import Entry, Opened
+from server.books import Entry
 from server.logs import Record
 from server.store import Row
 from server.upstream import Exchange
@@ -22,7 +22,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 def entry(to: Upstream | None) -> Entry:
     """An open request of 100 tokens by estimate, that `to` has been asked."""
-    made = Entry(Record("req", 0.0, "k", "m"), Opened(1, 0.0, "req", "k", "m", False, 100, CHEAP))
+    made = Entry(Record("req", 0.0, "k", "m"), 100, CHEAP, 0.0)
     made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 
@@ -113,8 +113,8 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
 
 
 def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
-    row = entry(DEAR).opened.row()
-    assert row == Row(1, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)
+    row = entry(DEAR).opened().row()
+    assert row == Row(0, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)
 
 
 def test_text_at_any_depth_is_counted_without_an_end_to_the_stack() -> None:

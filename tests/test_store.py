@@ -367,7 +367,7 @@ def test_reading_never_makes_a_file(tmp_path: Path) -> None:
 
 
 def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None:
-    """A copy of this one knows the run, another one gets a new one; in either case no row takes the place of another."""
+    """A copy of this one knows the run, another one gets a new one. What this process has booked is booked there too."""
     path = tmp_path / "u.db"
     for name in ("copy", "other"):
         other = Store(str(tmp_path / name), 90)
@@ -388,6 +388,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copied")) as target:
         source.backup(target)
     put(store, 4)
+    store.flush()  # into the file that goes
     (tmp_path / "copied").replace(path)
     store.flush()
     assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
@@ -398,6 +399,42 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     (tmp_path / "other").replace(path)
     put(store, 5)
     store.flush()
-    assert query(path, SUMS) == [(3 + 5, 56, 40, 24)]
-    assert query(path, "SELECT count(*) FROM requests") == [(8,)]
+    assert query(path, SUMS) == [(3 + 7 + 5, 105, 75, 45)]
+    assert query(path, "SELECT count(*) FROM requests") == [(15,)]
     store.close()
+
+
+WRITES = """
+import sys, time
+from server.store import Row, Store
+store, end = Store(sys.argv[1], 90), time.monotonic() + 2.5
+print("open", flush=True)
+while time.monotonic() < end:
+    at = int(time.time() * 1000)
+    store.put(Row(store.number(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
+    time.sleep(0.01)
+store.close()
+print(store.number() % 2**40 - 1)
+"""
+
+
+@pytest.mark.parametrize("ends", [("",), ("", "-wal", "-shm", "-runs")])
+def test_several_processes_go_on_with_one_file_that_has_vanished(tmp_path: Path, ends: tuple[str, ...]) -> None:
+    path = tmp_path / "u.db"
+    commands = [[sys.executable, "-c", WRITES, str(path), key] for key in ("a", "b")]
+    crowd = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for each in crowd:
+        assert each.stdout and each.stdout.readline() == "open\n"
+    time.sleep(0.5)
+    for end in ends:
+        Path(f"{path}{end}").unlink()
+    said = [each.communicate() for each in crowd]
+    assert [text.count("the usage file") for _, text in said] == [1, 1], said
+    counts = [int(number) for number, _ in said]
+    assert query(path, "SELECT key, sum(requests), sum(cost) FROM days GROUP BY key ORDER BY key") == [
+        (key, count, 3 * count) for key, count in zip("ab", counts, strict=True)
+    ]
+    assert query(path, "SELECT count(*) FROM requests") == [(sum(counts),)]
