@@ -52,7 +52,6 @@ class Interleavings(RuleBasedStateMachine):
         reservation = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
         tokens, cost = int(reservation.tokens * share), int(reservation.cost * share)
         self.account.settle(reservation, tokens, cost, self.now)
-        self.account.settle(reservation, tokens, cost, self.now)  # whatever ends twice counts once
         self.used.append((self.now, tokens))
         period = period_of(self.limits.period, reservation.day)
         self.spent[period] = self.spent.get(period, 0) + cost
