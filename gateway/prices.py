@@ -89,46 +89,37 @@ def priced(body: Json, to: Upstream) -> bool:
     return cost(Usage(1, int("messages" in body)), to) is not None
 
 
-def prompt_size(body: Json, size: int) -> int:
-    """Return the bytes of a request that are taken for text. Walks a long request: call it once. size: of the whole request.
+def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
+    """Tokens the prompt may have: bytes / 4. size: bytes of the request, which hold what is said, and the tools.
 
-    The base64 of an image says nothing about its tokens. A short request is taken as it is: it holds no image worth the walk.
+    Long requests are looked at: the base64 of an image says nothing about its tokens. Bounded by what the model reads.
     """
     if size > _LONG:
         with suppress(RecursionError):  # a schema nested by the hundreds: its bytes will do
-            return sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
-    return size
-
-
-def prompt_estimate(size: int, to: Upstream) -> int:
-    """Tokens the prompt may have: bytes / 4, bounded by what the model reads. size: as prompt_size tells it."""
+            size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
     return max(1, min(size // 4, to.facts.context or size))
 
 
 def _text_bytes(value: Any) -> int:
-    """Bytes of the texts in a value; parts that are not text count as _PART tokens each. Of what JSON was decoded to."""
-    kind = type(value)
-    if kind is dict:
-        if value.get("type") in ("image_url", "input_audio", "file"):
+    """Bytes of the texts in a value; parts that are not text count as _PART tokens each."""
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        case {"type": "image_url" | "input_audio" | "file"}:
             return _PART * 4
-        size = 4 * len(value)
-        for name, each in value.items():  # most of a long request are texts in messages: they are counted on the spot
-            size += len(name) + (len(each) if type(each) is str and each.isascii() else _text_bytes(each))
-        return size
-    if kind is list:
-        return sum([_text_bytes(each) for each in value])
-    if kind is str:
-        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        case dict():
+            return sum([len(name) + 4 + _text_bytes(each) for name, each in value.items()])
+        case list():
+            return sum([_text_bytes(each) for each in value])
     return 4
 
 
 def most(body: Json, size: int, to: Upstream, assumed: int) -> Usage:
     """What a request may use at most: its prompt and, of a chat, all the tokens it allows for each answer it wants.
 
-    size: as prompt_size tells it; assumed: tokens of an answer to a request that names no limit. Bounded by what the model
-    writes.
+    assumed: tokens of an answer to a request that names no limit. Bounded by what the model writes.
     """
-    prompt = prompt_estimate(size, to)
+    prompt = prompt_estimate(body, size, to)
     if "messages" not in body:  # embeddings are no tokens
         return Usage(prompt)
     given = body.get("max_completion_tokens") or body.get("max_tokens")

@@ -290,8 +290,8 @@ class Books:
                     param="model",
                     code="model_not_priced",
                 )
-        size = prices.prompt_size(body, size)
-        entry = Entry(record, prices.prompt_estimate(size, targets[0].to), targets[0].to, time.time())
+        to = targets[0].to
+        entry = Entry(record, prices.prompt_estimate(body, size, to), to, time.time())
         entry.day = self.spent.roll(entry.at)
         if caller.limits is not None:
             tokens, cost = self._most(body, size, targets)
@@ -303,7 +303,7 @@ class Books:
         return targets
 
     def _most(self, body: Json, size: int, targets: list[Target]) -> tuple[int, int]:
-        """Tokens and micro-USD that a request can come to, at the worst of its targets. size: of its prompt."""
+        """Tokens and micro-USD that a request can come to, at the worst of its targets."""
         tokens = cost = 0
         for target in targets:
             used = prices.most(body, size, target.to, self._settings.reserve_tokens)

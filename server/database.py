@@ -26,6 +26,7 @@ except ImportError:  # Windows: other processes are taken for dead
     fcntl = None  # type: ignore[assignment]
 
 _PRIVATE: Final = 0o600  # names of keys, models, times and costs are nobody else's business
+_BESIDE: Final = ("-wal", "-shm")  # what SQLite keeps beside a file that is open
 _HEAD: Final = b"SQLite format 3\0"
 _CHECKED: Final = 2**24  # bytes of a file that is checked before it is used: a larger one would hold up the start
 _BATCH: Final = 1000  # rows copied at once
@@ -77,7 +78,7 @@ class Database:
             raise
         self.connection, self.run, self._file = connection, run, file
         self._place = _place_of(os.fstat(file))
-        self._log = place(f"{self.path}-wal")
+        self._beside = {end: place(self.path + end) for end in _BESIDE}
         self.damaged = False
 
     def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
@@ -172,17 +173,19 @@ class Database:
             self._unlock(0)
 
     def _wrong(self) -> str:
-        """What is wrong with the path: "deleted", "replaced", "damaged" or ""."""
+        """What is wrong with the path: "deleted", "replaced", "torn" from the files beside it, "damaged" or ""."""
         try:
             found = Path(self.path).stat()
         except FileNotFoundError:
             return "deleted"
         if _place_of(found) != self._place:
             return "replaced" if found.st_size else "deleted"
-        if self._log is None:
-            self._log = place(f"{self.path}-wal")
-        if self._log != place(f"{self.path}-wal"):
-            return "deleted"
+        for end, was in self._beside.items():
+            now = place(self.path + end)
+            if was is None:
+                self._beside[end] = now
+            elif was != now:
+                return "torn"
         os.lseek(self._file, 0, os.SEEK_SET)
         if os.read(self._file, len(_HEAD)) != _HEAD:
             return "damaged"
@@ -204,11 +207,13 @@ class Database:
         match wrong:
             case "deleted":
                 return f"was deleted, and has been written again{self._restore()}"
+            case "torn":
+                return f"was without its {' or '.join(_BESIDE)}, and has been written again{self._restore()}"
             case "damaged":
                 aside = self._move_aside()
                 return f"was damaged: it is now {aside}, and what could be read has been written again{self._restore()}"
             case "replaced":
-                self._forget_log()  # SQLite would take our log for that of the new file
+                self._forget_beside()  # SQLite would take them for those of the new file
                 try:
                     self._take_over()
                 except sqlite3.DatabaseError as error:
@@ -228,7 +233,7 @@ class Database:
         with contextlib.closing(_connect(fresh)) as target:
             tables.prepare(target, lambda _: None)
             whole = _copy(self.connection, target)
-        self._forget_log()
+        self._forget_beside()
         Path(fresh).replace(self.path)
         self._take_over()
         return "" if whole else ", but not all of it could be read"
@@ -242,10 +247,10 @@ class Database:
         connection.close()  # SQLite sees that it has moved, and leaves the path alone
         os.close(file)
 
-    def _forget_log(self) -> None:
+    def _forget_beside(self) -> None:
         """Delete our -wal and -shm, if they are still there: they belong to the file that is open, not to the path."""
-        if self._log is not None and place(f"{self.path}-wal") == self._log:
-            for end in ("-wal", "-shm"):
+        for end, was in self._beside.items():
+            if was is not None and place(self.path + end) == was:
                 Path(self.path + end).unlink(missing_ok=True)
 
     def _move_aside(self) -> str:

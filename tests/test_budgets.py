@@ -173,7 +173,7 @@ def test_a_key_of_another_name_begins_anew(upstream: Upstream, tmp_path: Path) -
         assert "$0.90 are spent" in refused(server)
 
 
-@pytest.mark.parametrize("what", ["deleted", "all deleted", "replaced by text", "overwritten", "emptied"])
+@pytest.mark.parametrize("what", ["deleted", "all deleted", "replaced by text", "overwritten", "emptied", "torn"])
 def test_a_budget_outlives_its_file(upstream: Upstream, tmp_path: Path, what: str) -> None:
     upstream.script("priced-spent", ONCE)
     path = tmp_path / "usage.db"
@@ -211,6 +211,7 @@ BREAK: dict[str, Callable[[Path], Any]] = {
     "all deleted": lambda path: [each.unlink() for each in path.parent.glob("usage.db*")],
     "replaced by text": replace,
     "overwritten": overwrite,
+    "torn": lambda path: Path(f"{path}-wal").unlink(),
     "emptied": lambda path: path.write_bytes(b""),
 }
 

@@ -648,7 +648,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         'server/frames.py: return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}',
         # Expiry of keys, periods of budgets, days of the books and of their reports: dates, all of them.
         "server/access.py: if caller.expires and time.time() >= caller.expires:",
-        "server/books.py: entry = Entry(record, prices.prompt_estimate(size, targets[0].to), targets[0].to, time.time())",
+        "server/books.py: entry = Entry(record, prices.prompt_estimate(body, size, to), to, time.time())",
         "server/books.py: day, before = self.spent.roll(time.time()), self.spent.copy()",
         "server/inspector.py: self.began, self.at = time.monotonic(), time.time()",
         "server/limiters.py: return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())",
