@@ -96,11 +96,12 @@ def test_requests_that_run_when_their_key_gets_a_budget_are_counted_in_it(
     upstream: Upstream, tmp_path: Path, state: str
 ) -> None:
     upstream.script("priced-spent", ONCE)
-    upstream.script("priced-spent-1", [1.5, *ONCE])
+    go = threading.Event()
+    upstream.script("priced-spent-1", [go, *ONCE])
     budget = "budget_usd: 1.8, budget_period: day"
     with (
-        Process(settings(upstream, tmp_path, [budget], state)) as server,
         ThreadPoolExecutor() as pool,
+        Process(settings(upstream, tmp_path, [budget], state)) as server,
     ):
         spend(server, 1)
         reload(server, settings(upstream, tmp_path, [NONE], state))
@@ -109,6 +110,7 @@ def test_requests_that_run_when_their_key_gets_a_budget_are_counted_in_it(
         upstream.wait("priced-spent-1", before + 5)
         reload(server, settings(upstream, tmp_path, [budget], state))
         assert spent(server) == 0.3
+        go.set()
         assert statuses(crowd.result()) == {200: 5}
         assert "$1.80 are spent" in refused(server)
         assert spent(server) == 1.8
@@ -117,16 +119,18 @@ def test_requests_that_run_when_their_key_gets_a_budget_are_counted_in_it(
 def test_a_request_that_runs_while_its_budget_changes_its_period_is_counted_in_the_new_one(
     upstream: Upstream, tmp_path: Path, state: str
 ) -> None:
-    upstream.script("priced-spent-2", [1.0, *ONCE])
+    go = threading.Event()
+    upstream.script("priced-spent-2", [go, *ONCE])
     with (
-        Process(settings(upstream, tmp_path, ["budget_usd: 0.8, budget_period: day"], state)) as server,
         ThreadPoolExecutor() as pool,
+        Process(settings(upstream, tmp_path, ["budget_usd: 0.8, budget_period: day"], state)) as server,
     ):
         before = len(upstream.of("priced-spent-2"))
         crowd = pool.submit(at_once, 3, [server], "up/priced-spent-2", max_tokens=100)
         upstream.wait("priced-spent-2", before + 3)
         reload(server, settings(upstream, tmp_path, ["budget_usd: 0.8, budget_period: total"], state))
         assert "reserved by requests that still run" in refused(server, "up/priced-spent-2")
+        go.set()
         assert statuses(crowd.result()) == {200: 3}
         assert "$0.90 are spent" in refused(server, "up/priced-spent-2")
 
@@ -251,15 +255,17 @@ class Proxy:
 @needs_redis
 def test_a_settlement_that_is_sent_twice_counts_once(upstream: Upstream, tmp_path: Path, shared: Redis) -> None:
     """Redis has heard it, and its answer is lost."""
-    upstream.script("priced-spent-3", [0.3, *ONCE])
+    go = threading.Event()
+    upstream.script("priced-spent-3", [go, *ONCE])
     with closing(Proxy(shared.port)) as proxy:
         keys = ["budget_usd: 1, budget_period: total, tpm: 10000"]
-        with Process(settings(upstream, tmp_path, keys, f"state: {proxy.url}\n")) as server:
-            with ThreadPoolExecutor() as pool:
-                running = pool.submit(spend, server, 1, "up/priced-spent-3")
-                upstream.wait("priced-spent-3")
-                proxy.lose = b"'NX', 'EX', 300"  # the script of a settlement
-                running.result()
+        text = settings(upstream, tmp_path, keys, f"state: {proxy.url}\n")
+        with ThreadPoolExecutor() as pool, Process(text) as server:
+            running = pool.submit(spend, server, 1, "up/priced-spent-3")
+            upstream.wait("priced-spent-3")
+            proxy.lose = b"'NX', 'EX', 300"  # the script of a settlement
+            go.set()
+            running.result()
             until(lambda: proxy.lost)
             until(lambda: health(server).get("trouble"))
             until(lambda: not health(server).get("trouble"))
