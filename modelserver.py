@@ -35,7 +35,7 @@ from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import access, desk, house, inspector, logs, page, upstream
 from server import embeddings as vectors
 from server.drain import Kept
-from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, inside, read_body
+from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, inside, measured, read_body
 from server.fetch import inline
 from server.frames import Frames, envelope, hide
 from server.http import Upstreams
@@ -60,7 +60,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         data = await read_body(request)
         ask = requests.parse(inspector.asked(request, data))
         record.stream = ask.body.get("stream") is True
-        targets = await admitted(request, caller, ask.body, len(data))
+        targets = await admitted(request, caller, ask.body, measured(request, ask.body, len(data)))
         return await (stream if record.stream else whole)(request, ask, targets)
 
 
@@ -276,7 +276,7 @@ async def embed(request: web.Request) -> web.Response:
     with inside(request):
         data = await read_body(request)
         body = embeddings.parse(inspector.asked(request, data))
-        targets = await admitted(request, caller, body, len(data))
+        targets = await admitted(request, caller, body, measured(request, body, len(data)))
 
         async def prepare(target: Target) -> Call:
             return vectors.prepared(body, target.to)

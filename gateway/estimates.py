@@ -15,7 +15,7 @@ bounded. An image, a sound or a file counts as tokens of its own, whatever its b
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
 
@@ -31,25 +31,54 @@ _PARTS: Final = {
 }
 _READ: Final = frozenset({str, list, dict})
 _OVERHEAD: Final = 24  # quarters of a token for what stands around a message: its role, its start and its end
+# More tokens than these are taken for a mistake of the upstream's, or a lie.
+_PER_BYTE: Final = 4  # of the request
+_PER_PART: Final = 50_000  # an image, a sound or a file: gpt-4o-mini counts 48,000 for a large picture
+_ADDED: Final = 131_072  # by the host: a system prompt of its own, what it found on the web
+_SEARCHED: Final = 10**6  # by the tools of an upstream's own that a request has: what they find is read again and again
 _PLAIN: Final = bytes([*b" \t\r\n", *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)])
 _FOLLOWING: Final = bytes(range(0x80, 0xC0))  # the second byte of a character, and those after it
 _THREE: Final = bytes([0xE0, 0xE1, 0xE2, 0xEE, 0xEF])  # first bytes of three, of which no Chinese, Japanese or Korean
 _FOUR: Final = bytes(range(0xF0, 0xF8))
 
 
-def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
-    """Return the tokens a prompt is likely to have. size: bytes of the request. Bounded by what the model reads."""
-    if size > _LONG or has_parts(body):
-        size = _prompt(body, size, _bytes)
-    return max(1, min(size // 4, to.facts.context or size))
+class Prompt(NamedTuple):
+    """What a request says, measured once for all its targets, without the request itself.
+
+    likely: the tokens of its prompt, for the books; most: those to reserve, 0 where nothing is; bound: more than these are
+    taken for a mistake of the upstream's, or a lie; answers: how many it asks for; tier: the service tier it names, if any.
+    """
+
+    likely: int
+    most: int
+    bound: int
+    answers: int
+    tier: Any
+
+    def tokens(self, to: Upstream) -> int:
+        """Return the tokens the prompt is likely to have, bounded by what the model reads."""
+        return max(1, min(self.likely, to.facts.context or self.likely))
 
 
-def prompt_most(body: Json, size: int, to: Upstream) -> int:
-    """Return the tokens to reserve for a prompt. size: bytes of the request. Bounded by what the model reads."""
+def measure(body: Json, size: int, reserve: bool) -> Prompt:
+    """Return what a request says. size: its bytes; reserve: whether its tokens are to be reserved. Walks long requests."""
+    listed = has_parts(body)
+    looked = size > _LONG or listed
+    likely = _prompt(body, size, _bytes) // 4 if looked else size // 4
+    most = _most(body, size, looked) if reserve else 0
+    bound = size * _PER_BYTE + _ADDED
+    if listed:
+        bound += parts(body) * _PER_PART
+    if "web_search_options" in body or (
+        "tools" in body and any(each.get("type") != "function" for each in body["tools"])
+    ):
+        bound += _SEARCHED
+    return Prompt(likely, most, bound, int(body.get("n") or 1), body.get("service_tier"))
+
+
+def _most(body: Json, size: int, looked: bool) -> int:
     tokens = -(-_prompt(body, size * 4, _weight if size <= _LOOKED else _sampled(1 + size // _LOOKED)) // 4)
-    if tokens < size // 4 and size <= _LONG and not has_parts(body):
-        tokens = size // 4
-    return max(1, min(tokens, to.facts.context or tokens))
+    return tokens if looked else max(tokens, size // 4)
 
 
 def has_parts(body: Json) -> bool:

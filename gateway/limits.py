@@ -8,10 +8,11 @@ A minute is any sixty seconds. A bucket that refills, or a minute by the clock, 
 that straddles two of them.
 """
 
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import ceil
+from math import ceil, inf
 from typing import Final, Literal, NamedTuple
 
 from providers.errors import Exhausted, Failure, Throttled
@@ -21,6 +22,7 @@ Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 
 WINDOW: Final = 60  # seconds
 NEVER: Final = 0.0  # the end of a period that has none
+_NAMED: Final[dict[Period, int]] = {"day": 10, "month": 7, "total": 0}  # characters of a day that name its period
 
 
 class Limits(NamedTuple):
@@ -35,11 +37,11 @@ class Limits(NamedTuple):
 
 @dataclass(slots=True)
 class Reservation:
-    """What a running request holds: tokens, and micro-USD of the budget of one period. id: its name in shared state."""
+    """What a running request holds: tokens, and micro-USD of the budget. day: on which it began; id: its name in shared state."""
 
     tokens: int
     cost: int
-    period: str
+    day: str
     id: str = ""
     running: bool = True
 
@@ -89,17 +91,84 @@ class Window:
         return wait
 
 
-class Account:
-    """One key's limits in this process. spent: micro-USD booked in the running period."""
+class Spent:
+    """What each key has spent in the running day, in the running month and in all: micro-USD by the key's name.
 
-    def __init__(self, limits: Limits) -> None:
+    Budgets are counted here and nowhere else, and every request that has cost something is added, whether its key has a
+    budget or not: a budget that is lifted and restored, or new, or for another period, goes on from what was spent.
+    """
+
+    def __init__(self) -> None:
+        self.day = ""  # the running one (UTC), YYYY-MM-DD
+        self._ends = -inf  # Unix time
+        self._sums: dict[Period, defaultdict[str, int]] = {period: defaultdict(int) for period in _NAMED}
+
+    def roll(self, wall: float) -> str:
+        """Return the running day; empties the sums of a day or a month that has ended. wall: Unix time.
+
+        A clock that is set back does not bring an old day back.
+        """
+        if wall >= self._ends:
+            before, (self.day, self._ends) = self.day, period_at("day", wall)
+            for period, sums in self._sums.items():
+                if period_of(period, before) != period_of(period, self.day):
+                    sums.clear()
+        return self.day
+
+    def add(self, name: str, day: str, cost: int) -> None:
+        """Count what a request of this key, begun on this day, has cost."""
+        if not cost:
+            return
+        if day == self.day:
+            for sums in self._sums.values():
+                sums[name] += cost
+            return
+        for period, sums in self._sums.items():
+            if period_of(period, day) == period_of(period, self.day):
+                sums[name] += cost
+
+    def of(self, name: str, period: Period) -> int:
+        """Return what a key has spent in the running day or month, or in all."""
+        return self._sums[period].get(name, 0)
+
+    def copy(self) -> dict[Period, dict[str, int]]:
+        """Return all sums as they are now."""
+        return {period: dict(sums) for period, sums in self._sums.items()}
+
+    def learn(self, period: Period, day: str, before: Mapping[str, int], known: Mapping[str, int]) -> None:
+        """Raise the sums of a period to what another count knew at the moment when they were `before`, on this day.
+
+        What was added since stays added. A count that knows less changes nothing: its file may have been lost.
+        """
+        if period_of(period, day) != period_of(period, self.day):
+            return
+        sums = self._sums[period]
+        for name, spent in known.items():
+            missing = spent - before.get(name, 0)
+            if missing > 0:
+                sums[name] += missing
+
+
+class Account:
+    """The limits of one key in this process. name: of the key; spent: where its cost is counted."""
+
+    def __init__(self, limits: Limits, name: str = "", spent: Spent | None = None) -> None:
         self.limits = limits
-        self.spent = 0
-        self.period = ""
-        self._ends = -1.0
-        self._before: set[str] = set()  # periods of another kind, whose running requests this one has taken over
+        self._name, self._spent = name, spent if spent is not None else Spent()
         self._requests, self._tokens = Window(), Window()
-        self.running = self.reserved_tokens = self.reserved_cost = 0
+        self.running = self.reserved_tokens = 0
+        self._reserved: dict[str, int] = {}  # day on which requests began → micro-USD that they hold
+
+    @property
+    def spent(self) -> int:
+        """Micro-USD spent in the running period of the budget."""
+        return self._spent.of(self._name, self.limits.period)
+
+    @property
+    def reserved_cost(self) -> int:
+        """Micro-USD that running requests hold of the budget's running period."""
+        period, running = self.limits.period, period_of(self.limits.period, self._spent.day)
+        return sum(cost for day, cost in self._reserved.items() if period_of(period, day) == running)
 
     def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
         """Let a request in that will use at most `tokens` and `cost` micro-USD.
@@ -107,7 +176,7 @@ class Account:
         at: monotonic seconds; wall: Unix time. Raises Throttled, or Exhausted where waiting a minute will not help.
         """
         limits = self.limits
-        self.roll(wall)
+        day = self._spent.roll(wall)
         if limits.concurrency and self.running >= limits.concurrency:
             raise refusal(limits, "concurrency", 1)
         if limits.rpm and (wait := self._requests.wait(limits.rpm - 1, at)):
@@ -123,41 +192,27 @@ class Account:
             self._requests.add(1, at)
         self.running += 1
         self.reserved_tokens += tokens
-        self.reserved_cost += cost
-        return Reservation(tokens, cost, self.period)
+        if cost:
+            self._reserved[day] = self._reserved.get(day, 0) + cost
+        return Reservation(tokens, cost, day)
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
-        """The request has ended, and has used this much. A second call for the same reservation does nothing."""
+        """Give back what a request has reserved, and count what it has used. A second call for it does nothing."""
         if not reservation.running:
             return
         reservation.running = False
         self.running -= 1
         self.reserved_tokens -= reservation.tokens
+        if left := self._reserved.pop(reservation.day, 0) - reservation.cost:
+            self._reserved[reservation.day] = left
+        self.used(tokens, at)
+        self._spent.add(self._name, reservation.day, cost)
+
+    def used(self, tokens: int, at: float) -> None:
+        """Count the tokens of a request that has ended."""
         if self.limits.tpm:
             self._tokens.sum(at)
             self._tokens.add(tokens, at)
-        if reservation.period == self.period or reservation.period in self._before:  # else its budget is a past one's
-            self.reserved_cost -= reservation.cost
-            self.spent += cost
-
-    def change(self, limits: Limits, fresh: "Account | None" = None) -> None:
-        """Go by other limits; what was used and what is reserved stays. fresh: knows what the new budget's period has cost."""
-        self.limits = limits
-        if fresh is None:
-            return
-        if fresh.period == self.period:
-            self.spent = max(self.spent, fresh.spent)
-        else:
-            self._before = (self._before | {self.period}) - {fresh.period}
-            self.period, self._ends, self.spent = fresh.period, fresh._ends, fresh.spent
-
-    def roll(self, wall: float) -> None:
-        """Begin a new period when its time has come. A clock that is set back does not bring an old one back."""
-        if wall < self._ends or (self._ends == NEVER and self.period):
-            return
-        self.period, self._ends = period_at(self.limits.period, wall)
-        self.spent = self.reserved_cost = 0
-        self._before = set()
 
     def standing(self, at: float) -> Standing:
         """What the next request may use."""
@@ -168,6 +223,16 @@ class Account:
             max(0, self.limits.tpm - tokens),
             self._tokens.wait(0, at) or (1 if self.reserved_tokens else 0),
         )
+
+
+def period_of(period: Period, day: str) -> str:
+    """Return the name of the day, month or `total` that a day (YYYY-MM-DD) belongs to."""
+    return since(period, day) or "total"
+
+
+def since(period: Period, day: str) -> str:
+    """Return a text that sorts before all days of the running period and after all days before it. day: YYYY-MM-DD."""
+    return day[: _NAMED[period]]
 
 
 def period_at(period: Period, wall: float) -> tuple[str, float]:

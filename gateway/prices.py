@@ -11,19 +11,12 @@ from typing import Any, Final, NamedTuple
 from providers.contract import Json, Upstream
 from providers.models import LongContext, Price
 
-from .estimates import parts, prompt_estimate
-
-__all__ = ["NOTHING", "Usage", "believable", "cost", "priced", "prompt_estimate", "streamed_estimate", "usage_of"]
+from .estimates import Prompt
 
 _SCALE: Final = 10**6
 _LUMP: Final = 10  # bytes: deltas that are shorter on average are tokens, one by one
 # Tiers that cost the price of the list, or less; which they are called depends on the host.
 _LISTED: Final = frozenset({None, "auto", "default", "standard", "standard_only", "on_demand", "flex", "batch"})
-# More tokens than these are taken for a mistake of the upstream's, or a lie.
-_PER_BYTE: Final = 4  # of the request
-_PER_PART: Final = 50_000  # an image, a sound or a file: gpt-4o-mini counts 48,000 for a large picture
-_ADDED: Final = 131_072  # by the host: a system prompt of its own, what it found on the web
-_SEARCHED: Final = 10**6  # by the tools of an upstream's own that a request has: what they find is read again and again
 _ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
@@ -56,20 +49,9 @@ def usage_of(body: Json | None) -> Usage:
     )
 
 
-def believable(used: Usage, body: Json, size: int, to: Upstream) -> bool:
-    """Whether a request of `size` bytes can have used so much. The bounds are generous: what they catch is no estimate.
-
-    An answer has no more tokens than the model writes. A prompt has no more than four for each byte, and what the host may
-    have added to it.
-    """
-    if used.completion > (to.facts.max_output or _ANSWER) * int(body.get("n") or 1):
-        return False
-    room = used.prompt - size * _PER_BYTE - _ADDED
-    if room <= 0:
-        return True
-    if "web_search_options" in body or any(tool.get("type") != "function" for tool in body.get("tools", ())):
-        room -= _SEARCHED
-    return room <= parts(body) * _PER_PART
+def believable(used: Usage, prompt: Prompt, to: Upstream) -> bool:
+    """Whether a request can have used so much: no more than the model writes, and no more prompt than prompt.bound."""
+    return used.prompt <= prompt.bound and used.completion <= (to.facts.max_output or _ANSWER) * prompt.answers
 
 
 def cost(used: Usage, to: Upstream, tier: Any = None) -> int | None:

@@ -12,7 +12,7 @@ from providers.contract import Json, Upstream
 from providers.errors import Failure
 from providers.host_edits import thinks_unasked
 
-from .estimates import prompt_most
+from .estimates import Prompt
 from .limits import Limits
 from .prices import Usage, cost
 from .routes import Target, with_defaults
@@ -32,13 +32,10 @@ _THINKING: Final = {
 }
 
 
-def reserved(body: Json, size: int, target: Target, settings: UsageSettings, limits: Limits) -> tuple[Target, Usage]:
-    """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there.
-
-    size: bytes of the request.
-    """
+def reserved(body: Json, said: Prompt, target: Target, settings: UsageSettings, limits: Limits) -> tuple[Target, Usage]:
+    """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
     to = target.to
-    prompt = prompt_most(body, size, to)
+    prompt = max(1, min(said.most, to.facts.context or said.most))
     if "messages" not in body:  # embeddings are no tokens
         return target, Usage(prompt)
     asked = with_defaults(body, target)

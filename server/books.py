@@ -8,12 +8,15 @@ what was streamed are booked, flagged as an estimate. A request that no upstream
 the client, or our patience, gave up on one that may well be working on it.
 """
 
+import asyncio
+import sqlite3
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway import prices, reservations
 from gateway.config import Caller, Settings
-from gateway.limits import Limits, Reservation, headers
+from gateway.estimates import Prompt
+from gateway.limits import Limits, Reservation, Spent, headers, since
 from gateway.prices import NOTHING, Usage
 from gateway.routes import Target
 from gateway.schema import Usage as UsageSettings
@@ -30,10 +33,53 @@ _PAID: Final = frozenset(  # failures of an upstream that may have worked, and c
 )
 _ENDED_BY_US: Final = frozenset({"total_timeout", "server_shutting_down"})  # while an upstream may have been working
 _NO_DELTA: Final[Json] = {}
+_DEEPEST: Final = 64  # levels of an answer in which texts are counted
+
+
+class Opened(NamedTuple):
+    """What is known of a request when it begins: as a value, for the store's thread."""
+
+    id: int  # of its row
+    at: float  # Unix time
+    request: str
+    key: str
+    model: str
+    stream: bool
+    prompt: int  # tokens, estimated
+    to: Upstream  # the target that is asked first
+
+    def row(self) -> Row:
+        """The row while the request runs: its prompt is booked, in case this process dies."""
+        cost = prices.cost(Usage(self.prompt), self.to)
+        return Row(
+            self.id,
+            int(self.at * 1000),
+            self.request,
+            self.key,
+            self.model,
+            _name(self.to),
+            self.stream,
+            None,
+            "",
+            self.prompt,
+            0,
+            0,
+            0,
+            cost,
+            False,
+            None,
+            None,
+        )
 
 
 class Entry:
-    """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted."""
+    """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted.
+
+    Used on the event loop alone: the store gets values. day: on which it began, for budgets; id: of its row.
+    """
+
+    id = 0
+    day = ""
 
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
@@ -49,16 +95,10 @@ class Entry:
     used = NOTHING
     cost: int | None = 0
     milliseconds: int | None = None
-    booked = False
 
-    def __init__(self, id: int, record: Record, body: Json, size: int, to: Upstream) -> None:
-        """id: of its row; size: bytes of the request; to: the target that is asked first."""
-        self.id, self.record, self._body, self._size, self._to = id, record, body, size, to
-        self.at = time.time()
-
-    def prompt(self) -> int:
-        """Tokens of the prompt, estimated."""
-        return prices.prompt_estimate(self._body, self._size, self._to)
+    def __init__(self, record: Record, prompt: Prompt, to: Upstream, at: float) -> None:
+        """to: the target that is asked first; at: Unix time."""
+        self.record, self.prompt, self._to, self.at = record, prompt, to, at
 
     def saw(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -68,7 +108,7 @@ class Entry:
             if len(delta) == 1 and text is not None and text.isascii():  # nearly every chunk
                 size = len(text)
             else:
-                size = sum([_text(each) for name, each in delta.items() if name != "role"])
+                size = _text([each for name, each in delta.items() if name != "role"])
             if size:
                 self.sent += size
                 self.deltas += 1
@@ -113,30 +153,29 @@ class Entry:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = Usage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
-            record.upstream = f"{self.exchange.to.name}/{self.exchange.to.model}"
-        self.status = status  # the store's thread looks at it
+            record.upstream = _name(self.exchange.to)
+        self.status = status
         # Record and entry know each other: what they hold until the collector comes by must not be whole conversations.
-        self._body, self.exchange, record.entry = {}, None, None
+        self.exchange, record.entry = None, None
+
+    def opened(self) -> Opened:
+        """What is known at the beginning."""
+        record = self.record
+        return Opened(
+            self.id, self.at, record.id, record.key, record.model, record.stream, self.prompt.tokens(self._to), self._to
+        )
 
     def row(self) -> Row:
-        """For the store, as it stands: of an open entry the prompt is booked, in case this process dies."""
-        record = self.record
-        used, cost, code, upstream = self.used, self.cost, record.code, record.upstream
-        if self.status is None:
-            used = Usage(self.prompt())
-            cost = prices.cost(used, self._to)
-        elif self.status == 499:
-            code = code or "client_closed"
-        exchange = self.exchange
-        if not upstream and exchange is not None:
-            upstream = f"{exchange.to.name}/{exchange.to.model}"
+        """The row of a request that has been settled."""
+        record, used = self.record, self.used
+        code = record.code or ("client_closed" if self.status == 499 else "")
         return Row(
             self.id,
             int(self.at * 1000),
             record.id,
             record.key,
             record.model,
-            upstream,
+            record.upstream,
             record.stream,
             self.status,
             code if code.isascii() else "upstream_error",
@@ -144,7 +183,7 @@ class Entry:
             used.completion,
             used.cached,
             used.reasoning,
-            cost,
+            self.cost,
             self.estimated,
             round((record.first - record.started) * 1000) if record.first else None,
             self.milliseconds,
@@ -154,7 +193,7 @@ class Entry:
         """Return what the upstream says was used; None, with a note for the log, where that cannot be."""
         assert self.exchange is not None
         told, to = prices.usage_of(usage), self.exchange.to
-        if prices.believable(told, self._body, self._size, to):
+        if prices.believable(told, self.prompt, to):
             return told
         self.record.doubted = to.name, told.prompt, told.completion
         return None
@@ -164,7 +203,7 @@ class Entry:
         assert self.exchange is not None
         if self.tier and prices.times_the_price(self.tier, self.exchange.to):
             return self.tier
-        return self._body.get("service_tier")
+        return self.prompt.tier
 
     def _guess(self) -> Usage:
         """The prompt, and what came of the answer, shown to the client or not."""
@@ -173,33 +212,52 @@ class Entry:
         for chunk in self.exchange.held:
             self.saw(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
-        return Usage(self.prompt(), prices.streamed_estimate(sent, deltas))
+        return Usage(self.prompt.tokens(self._to), prices.streamed_estimate(sent, deltas))
 
 
 def _text(value: object) -> int:
-    """Bytes of the texts in a delta, names and ids included: tokens, all of them."""
-    match value:
-        case str():
-            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-        case dict():
-            return sum([_text(each) for each in value.values()])
-        case list():
-            return sum([_text(each) for each in value])
-    return 0
+    """Bytes of the texts in a delta, names and ids included: tokens, all of them. What is nested too deep counts for nothing."""
+    size = 0
+    level = [value]
+    for _ in range(_DEEPEST):
+        below: list[object] = []
+        for each in level:
+            match each:
+                case str():
+                    size += len(each) if each.isascii() else len(each.encode("utf-8", "surrogatepass"))
+                case dict():
+                    below += each.values()
+                case list():
+                    below += each
+        if not below:
+            break
+        level = below
+    return size
+
+
+def _name(to: Upstream) -> str:
+    return f"{to.name}/{to.model}"
 
 
 async def begin(settings: Settings) -> "Books":
     """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
     usage = settings.config.usage
     store = Store(usage.path, usage.retention_days) if usage.path else None
-    local = Local(limits_of(settings), store.spent if store else None)
-    limiter: Limiter = local
-    if settings.state.url:
-        from .shared import Shared  # redis-py is only needed here
+    books = Books(usage, store)
+    try:
+        await books.learn(settings)
+        limits = limits_of(settings)
+        books.limiter = local = Local(limits, books.spent)
+        if settings.state.url:
+            from .shared import Shared  # redis-py is only needed here
 
-        limiter = shared = Shared(settings.state, local)
-        await shared.begin()
-    return Books(usage, store, limiter)
+            books.limiter = shared = Shared(settings.state, local)
+            await shared.begin(limits)
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return books
 
 
 def limits_of(settings: Settings) -> dict[str, Limits]:
@@ -208,13 +266,38 @@ def limits_of(settings: Settings) -> dict[str, Limits]:
 
 
 class Books:
-    """Opens and closes entries. store: None where no rows are kept."""
+    """Opens and closes entries. store: None where no rows are kept; spent: what each key has spent, limited or not."""
 
-    def __init__(self, settings: UsageSettings, store: Store | None, limiter: Limiter) -> None:
-        self.store, self.limiter = store, limiter
+    limiter: Limiter
+
+    def __init__(self, settings: UsageSettings, store: Store | None) -> None:
+        self.store, self.spent = store, Spent()
         self._settings = settings
+        self._known: set[str] = set()  # the kinds of periods whose sums have been read
 
-    async def open(self, record: Record, caller: Caller, body: Json, size: int, targets: list[Target]) -> list[Target]:
+    async def learn(self, settings: Settings) -> None:
+        """Read what the budgets of these settings have to go on from. Raises OSError when that cannot be known.
+
+        What is settled meanwhile is counted once: the sums are of all that was put in the store before it was asked, and
+        self.spent knows what has been added since.
+        """
+        periods = sorted({limits.period for limits in limits_of(settings).values() if limits.budget})
+        if self.store is None or not periods:
+            return
+        day, before = self.spent.roll(time.time()), self.spent.copy()
+        try:
+            found = await asyncio.wrap_future(self.store.spent([since(period, day) for period in periods]))
+        except sqlite3.Error as error:
+            if self._known.issuperset(periods):
+                return  # as before; the store says what is the matter with its file
+            raise OSError(f"the usage file cannot be read, and budgets could not go on from it: {error}") from None
+        for period, sums in zip(periods, found, strict=True):
+            self.spent.learn(period, day, before[period], sums)
+        self._known.update(periods)
+
+    async def open(
+        self, record: Record, caller: Caller, body: Json, prompt: Prompt, targets: list[Target]
+    ) -> list[Target]:
         """Let a request in and open its row; returns the targets it may use.
 
         Sets record.entry. Raises Throttled when a limit is reached, Forbidden when the key may only use models whose price
@@ -232,26 +315,28 @@ class Books:
                     param="model",
                     code="model_not_priced",
                 )
-        entry = Entry(store.number() if store is not None else 0, record, body, size, targets[0].to)
+        entry = Entry(record, prompt, targets[0].to, time.time())
+        entry.day = self.spent.roll(entry.at)
         if caller.limits is not None:
-            targets, tokens, cost = self._most(caller.limits, body, size, targets)
+            targets, tokens, cost = self._most(caller.limits, body, prompt, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         record.entry = entry
         if store is not None:
-            store.put(entry)
+            entry.id = store.number()
+            store.put(entry.opened())
         return targets
 
-    def _most(self, limits: Limits, body: Json, size: int, targets: list[Target]) -> tuple[list[Target], int, int]:
+    def _most(self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]) -> tuple[list[Target], int, int]:
         """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
         if not (limits.tpm or limits.budget):
             return targets, 0, 0
         tokens = cost = 0
         bound = []
         for target in targets:
-            target, used = reservations.reserved(body, size, target, self._settings, limits)
+            target, used = reservations.reserved(body, prompt, target, self._settings, limits)
             bound.append(target)
             tokens = max(tokens, used.prompt + used.completion)
-            cost = max(cost, reservations.most_costly(used, target.to, body.get("service_tier")))
+            cost = max(cost, reservations.most_costly(used, target.to, prompt.tier))
         return bound, tokens, cost
 
     def close(self, record: Record, status: int) -> None:
@@ -263,22 +348,19 @@ class Books:
         if used is not NOTHING:
             record.prompt, record.completion = used.prompt, used.completion
             record.cost = entry.cost / 10**6 if entry.cost is not None else None
-        if entry.reservation is not None:
-            self.limiter.settle(record.key, entry.reservation, used.prompt + used.completion, entry.cost or 0)
+        self.limiter.settle(record.key, entry.day, entry.reservation, used.prompt + used.completion, entry.cost or 0)
         if self.store is not None:
-            self.store.put(entry)
+            self.store.put(entry.row())
 
     def use(self, settings: Settings) -> None:
-        """Go by the limits and rules of these settings from now on; the file, its retention and Redis stay."""
+        """Go by the limits and rules of these settings from now on, after `learn`; the file, its retention and Redis stay."""
         self.limiter.use(limits_of(settings))
         self._settings = settings.config.usage
 
     def trouble(self) -> list[str]:
         """What does not work as it should, in a few words each."""
-        found = [self.limiter.health()]
-        if self.store is not None and self.store.failing:
-            found.append(f"usage cannot be written: {self.store.waiting} rows wait, {self.store.dropped} were dropped")
-        return [each for each in found if each]
+        health = self.limiter.health()
+        return [*([health] if health else []), *(self.store.trouble() if self.store is not None else [])]
 
     async def aclose(self) -> None:
         """Settle and write what is left."""

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from gateway.config import Caller
+from gateway.estimates import Prompt, measure
 from gateway.fields import permitted
 from gateway.routes import Target
 from gateway.schema import Server
@@ -39,7 +40,13 @@ def inside(request: web.Request) -> Run:
     return run
 
 
-async def admitted(request: web.Request, caller: Caller, body: Json, size: int) -> list[Target]:
+def measured(request: web.Request, body: Json, size: int) -> Prompt:
+    """Return what a request of `size` bytes says; what its key's limits do not need is left out."""
+    limits = request[RECORD].limits
+    return measure(body, size, reserve=limits is not None and bool(limits.tpm or limits.budget))
+
+
+async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises NoSuchModel, Overloaded and what Books.open does.
     """
@@ -50,7 +57,7 @@ async def admitted(request: web.Request, caller: Caller, body: Json, size: int) 
         targets = permitted(body, targets)
     await request[RUN].turn()
     # What is opened here is closed by the door, whatever the end.
-    return await request.app[HOUSE].books.open(record, caller, body, size, targets)
+    return await request.app[HOUSE].books.open(record, caller, body, prompt, targets)
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -71,16 +71,13 @@ class House:
         self._quiet_until[what] = now + _QUIET
         return True
 
-    def use(self, settings: Settings) -> None:
-        """Go by these settings from now on. Raises OSError; then nothing has changed."""
+    async def use(self, settings: Settings) -> None:
+        """Read what the budgets of these settings have cost, then go by them. Raises OSError; then nothing has changed."""
         bounds = settings.config.server.at_once
         most = _memory(bounds)
+        await self.books.learn(settings)
         live = make(settings, self._agent)
-        try:
-            self.books.use(settings)
-        except BaseException:
-            self.lives.discard(live)
-            raise
+        self.books.use(settings)
         self.lives.swap(live)
         self.log.scrub = live.scrub
         self.admission.bounds, self.admission.memory = bounds, most

@@ -1,10 +1,12 @@
 """Who counts what limited keys use: this process by itself, or Redis for several (server/shared.py)."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from gateway.limits import Account, Limits, Reservation, Standing, period_at
+from gateway.limits import Account, Limits, Reservation, Spent, Standing
+
+_NONE: Final = Limits()
 
 
 class Limiter(Protocol):
@@ -13,8 +15,11 @@ class Limiter(Protocol):
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         """Let a request of this key in, or raise Throttled."""
 
-    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        """The request has used this."""
+    def settle(self, name: str, day: str, reservation: Reservation | None, tokens: int, cost: int) -> None:
+        """Count what a request has used, begun on this day, and give back what it has reserved, if it has.
+
+        Called for every request, whether its key has limits or not: a reload may give it some.
+        """
 
     def standing(self, name: str) -> Standing | None:
         """How much of the key's limits is left, as far as it is known here."""
@@ -23,7 +28,7 @@ class Limiter(Protocol):
         """Micro-USD of the key's budget that are spent in the running period."""
 
     def use(self, limits: Mapping[str, Limits]) -> None:
-        """Go by these limits from now on; what keys have used stays. All or nothing."""
+        """Go by these limits from now on; what keys have used stays. What their periods have cost must be known."""
 
     def health(self) -> str:
         """What is wrong, in a few words; "" when nothing is."""
@@ -33,44 +38,38 @@ class Limiter(Protocol):
 
 
 class Local:
-    """Limits counted in this process. spent: tells what keys have spent since a day, for budgets to go on from."""
+    """Limits counted in this process. spending: what keys have spent, from the books and since."""
 
-    def __init__(self, limits: Mapping[str, Limits], spent: Callable[[str], dict[str, int]] | None) -> None:
-        self._spent = spent
+    def __init__(self, limits: Mapping[str, Limits], spending: Spent) -> None:
+        self.spending = spending
         self._accounts: dict[str, Account] = {}
         self.use(limits)
 
     def use(self, limits: Mapping[str, Limits]) -> None:
-        wall = time.time()
-        new = {
-            name: self._begun(name, each, wall)
-            for name, each in limits.items()
-            if name not in self._accounts or _counts_otherwise(self._accounts[name].limits, each)
-        }
+        for name, account in self._accounts.items():  # they stay: requests may still run, a minute is not over
+            account.limits = limits.get(name, _NONE)
         for name, each in limits.items():
-            if name in self._accounts:
-                self._accounts[name].change(each, new.get(name))
-            else:
-                self._accounts[name] = new[name]  # that of a key which is gone stays, for requests that still run
-
-    def _begun(self, name: str, limits: Limits, wall: float) -> Account:
-        account = Account(limits)
-        account.roll(wall)
-        if limits.budget and self._spent is not None:
-            account.spent = self._spent(first_day(limits, wall)).get(name, 0)
-        return account
+            if name not in self._accounts:
+                self._accounts[name] = Account(each, name, self.spending)
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
 
-    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        self._accounts[name].settle(reservation, tokens, cost, time.monotonic())
+    def settle(self, name: str, day: str, reservation: Reservation | None, tokens: int, cost: int) -> None:
+        account = self._accounts.get(name)
+        if account is not None and reservation is not None:
+            account.settle(reservation, tokens, cost, time.monotonic())
+            return
+        self.spending.add(name, day, cost)
+        if account is not None:
+            account.used(tokens, time.monotonic())
 
     def standing(self, name: str) -> Standing | None:
         return self._accounts[name].standing(time.monotonic())
 
     async def spent(self, name: str) -> int:
-        return self.known(name, time.time())
+        self.spending.roll(time.time())
+        return self._accounts[name].spent
 
     def health(self) -> str:
         return ""
@@ -79,27 +78,6 @@ class Local:
         """Nothing is open."""
 
     def limits(self, name: str) -> Limits:
-        return self._accounts[name].limits
-
-    def known(self, name: str, wall: float) -> int:
-        """Micro-USD spent in the running period, as far as it is known here."""
-        account = self._accounts[name]
-        account.roll(wall)
-        return account.spent
-
-    def learn(self, name: str, period: str, spent: int) -> None:
-        """Another count knows better what a period has cost."""
-        account = self._accounts[name]
-        if account.period == period:
-            account.spent = spent
-
-
-def _counts_otherwise(old: Limits, new: Limits) -> bool:
-    """Whether what is spent has to be summed up again: the budget is new, or for another period."""
-    return bool(new.budget) and (not old.budget or old.period != new.period)
-
-
-def first_day(limits: Limits, wall: float) -> str:
-    """The first day (YYYY-MM-DD) of the budget's running period; "" sorts before all days."""
-    period, _ = period_at(limits.period, wall)
-    return "" if limits.period == "total" else f"{period}-01"[:10]
+        """The limits that hold for a key now; one that has none has Limits()."""
+        account = self._accounts.get(name)
+        return account.limits if account is not None else _NONE

@@ -53,9 +53,6 @@ class Record:
     doubted: tuple[str, int, int] | None = None  # a provider, and the tokens it told of: more than there can be
 
 
-_Request = tuple[float, Record, str, str, int, float]  # the arguments of a request line, put together by the thread
-
-
 class Log(logging.Handler):
     """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full, or were a flood.
 
@@ -68,7 +65,7 @@ class Log(logging.Handler):
         self.scrub: Callable[[str], str] = Scrubber()
         self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
         self._out, self._as_json = out, as_json
-        self._lines: deque[dict[str, Any] | _Request] = deque()
+        self._lines: deque[dict[str, Any]] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -83,14 +80,20 @@ class Log(logging.Handler):
         if status >= 400 and not record.key and self._is_flood(f"{status} {record.code}", int(at)):
             self.dropped += 1
             return
-        self._put((at, record, method, path, status, now))
+        # The thread gets values: the record may still change, when its answer is read to the end after the client has left.
+        self._put(self._request_line(at, record, method, path, status, now))
 
     @staticmethod
     def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:
         line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
-        for name in ("key", "model", "upstream", "code"):
-            if value := getattr(record, name):
-                line[name] = value
+        if record.key:
+            line["key"] = record.key
+        if record.model:
+            line["model"] = record.model
+        if record.upstream:
+            line["upstream"] = record.upstream
+        if record.code:
+            line["code"] = record.code
         if record.tried:
             line["tried"] = ", ".join(f"{target}: {code}" for target, code in record.tried)
         if record.model:
@@ -99,7 +102,7 @@ class Log(logging.Handler):
             line["first_ms"] = round((record.first - record.started) * 1000, 1)
         line["total_ms"] = round((now - record.started) * 1000, 1)
         if record.prompt is not None:
-            line |= {"prompt_tokens": record.prompt, "completion_tokens": record.completion}
+            line["prompt_tokens"], line["completion_tokens"] = record.prompt, record.completion
         return line
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -131,7 +134,7 @@ class Log(logging.Handler):
         said[1] += 1
         return said[1] > _FLOOD
 
-    def _put(self, line: dict[str, Any] | _Request) -> None:
+    def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _LIMIT:
             self.dropped += 1
             return
@@ -154,9 +157,7 @@ class Log(logging.Handler):
             except (OSError, ValueError):
                 return  # nobody reads any more
 
-    def _format(self, line: dict[str, Any] | _Request) -> str:
-        if isinstance(line, tuple):
-            line = self._request_line(*line)
+    def _format(self, line: dict[str, Any]) -> str:
         seconds = line.pop("at")
         stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
         if self._as_json:

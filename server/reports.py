@@ -35,6 +35,7 @@ _ROW: Final = """strftime('%Y-%m-%dT%H:%M:%S', at / 1000, 'unixepoch') || printf
     request AS request_id, key, model, upstream, status, code, stream, prompt AS prompt_tokens,
     completion AS completion_tokens, cached AS cached_tokens, reasoning AS reasoning_tokens, cost / 1e6 AS cost_usd,
     estimated, first_ms, total_ms"""
+_MOST: Final = 1000  # rows of each table of sums
 _FLAGS: Final = ("stream", "estimated")
 
 
@@ -85,7 +86,8 @@ def _tables(connection: sqlite3.Connection, key: str | None, since: str, limit: 
         return [column[0] for column in cursor.description], cursor.fetchall()
 
     def sums(name: str, order: str) -> Table:
-        return table(f"SELECT {name}, {_SUMS} FROM days WHERE day >= :since AND {mine} GROUP BY 1 ORDER BY {order}")  # noqa: S608
+        which = f"FROM days WHERE day >= :since AND {mine}"
+        return table(f"SELECT {name}, {_SUMS} {which} GROUP BY 1 ORDER BY {order} LIMIT {_MOST}")
 
     return {
         "by_day": sums("day", "day DESC"),

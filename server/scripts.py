@@ -44,7 +44,7 @@ if tpm > 0 or budget > 0 then
   for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
     local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
     heldTokens = heldTokens + tonumber(a)
-    if of == period then heldCost = heldCost + tonumber(b) end
+    if period == 'total' or string.sub(of, 1, #period) == period then heldCost = heldCost + tonumber(b) end
   end
 end
 local spent = 0
@@ -62,7 +62,7 @@ elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
 else
   if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
   redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
-  redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. period)
+  redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. ARGV[12])
   redis.call('EXPIRE', KEYS[3], 86400)
   redis.call('EXPIRE', KEYS[4], 86400)
   heldTokens = heldTokens + tokens
@@ -85,6 +85,17 @@ if ttl > 0 then redis.call('EXPIRE', KEYS[5], ttl) end
 return spent
 """
 )
+# A budget begins to hold: what its period has cost is at least what the books of one process say.
+RAISE: Final = """
+local known, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
+local spent = tonumber(redis.call('GET', KEYS[5]) or '0')
+if spent < known then
+  redis.call('SET', KEYS[5], ARGV[1])
+  if ttl > 0 then redis.call('EXPIRE', KEYS[5], ARGV[2]) end
+  return known
+end
+return spent
+"""
 RENEW: Final = (
     _TOOLS
     + """

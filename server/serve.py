@@ -37,7 +37,7 @@ class Rooms(Protocol):
     pulse: Pulse
     front: listener.Front | None
 
-    def use(self, settings: Settings) -> None:
+    async def use(self, settings: Settings) -> None:
         """Build what the settings need and go by them from now on. Raises OSError; then nothing has changed."""
 
 
@@ -187,7 +187,7 @@ class Reload:
         old = lives.now.settings.config
         try:
             settings = await asyncio.to_thread(self._load)
-            self._house.use(settings)
+            await self._house.use(settings)
         except (ConfigError, OSError) as error:
             lives.failed += 1
             lives.error = str(error)

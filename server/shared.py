@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from gateway.limits import Limits, Reservation, Standing, over_budget, period_at, refusal
+from gateway.limits import Limits, Period, Reservation, Standing, over_budget, period_of, refusal
 from gateway.schema import State
 from providers.errors import Overloaded
 
@@ -34,14 +34,14 @@ _TTL: Final = {"day": 3 * 86_400, "month": 40 * 86_400, "total": 0}  # seconds t
 class _Command(NamedTuple):
     """A script with its keys and arguments.
 
-    answer: who waits for what it returns; none: it is done some time. spent: key and period whose budget it returns.
+    answer: who waits for what it returns; none: it is done some time. spent: key, kind of period and day of what it returns.
     """
 
     script: str
     keys: tuple[str, ...]
     arguments: tuple[str | int, ...]
     answer: "asyncio.Future[Any] | None" = None
-    spent: tuple[str, str] | None = None
+    spent: tuple[str, Period, str] | None = None
 
 
 class Unreachable(Exception):
@@ -56,16 +56,12 @@ class Shared:
         self._queue: deque[_Command] = deque()
         self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
-        self._limits: dict[str, Limits] = {}
         self._standings: dict[str, Standing] = {}
-        self._booked: dict[
-            tuple[str, str], int
-        ] = {}  # (key, period) → micro-USD, as Redis said last: it may lose its data
         self._gone = ""
         self._quiet_until = 0.0
         self._redis = _client(state.url)
 
-    async def begin(self) -> None:
+    async def begin(self, limits: Mapping[str, Limits]) -> None:
         """Raises OSError when Redis cannot be reached and limits are to hold."""
         try:
             await self._redis.ping()
@@ -75,6 +71,17 @@ class Shared:
                 raise OSError(f"Redis (state) cannot be reached, and limits could not be enforced: {error}") from None
             self._lost(error)
         self._tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._renew())]
+        self._begin_budgets(limits)
+
+    def _begin_budgets(self, limits: Mapping[str, Limits]) -> None:
+        """Tell Redis what the books say of these keys' budgets: it may never have heard of it."""
+        day = self._local.spending.roll(time.time())
+        for name, each in limits.items():
+            if each.budget:
+                known = self._local.spending.of(name, each.period)
+                period = period_of(each.period, day)
+                arguments = known, _TTL[each.period]
+                self._put(_Command(scripts.RAISE, self._keys(name, period), arguments, spent=(name, each.period, day)))
 
     # Limiter
 
@@ -82,15 +89,15 @@ class Shared:
         wall = time.time()
         if limits.tpm and tokens > limits.tpm:
             raise refusal(limits, "tpm", 0, tokens)
-        self._limits[name] = limits
-        period, _ = period_at(limits.period, wall)
-        reservation = Reservation(tokens, cost, period, secrets.token_hex(8))
+        day = self._local.spending.roll(wall)
+        reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
         if self._gone:
             return await self._alone(name, limits, reservation)
-        known = self._seed(name, period, wall)
-        arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE)
+        period = period_of(limits.period, day)
+        known = self._local.spending.of(name, limits.period)
+        arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE, day)
         answer = asyncio.get_running_loop().create_future()
-        self._put(_Command(scripts.RESERVE, self._keys(name, reservation), arguments, answer))
+        self._put(_Command(scripts.RESERVE, self._keys(name, period, reservation.id), arguments, answer))
         self._running[name].add(reservation.id)
         try:
             verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
@@ -99,13 +106,13 @@ class Shared:
             try:
                 return await self._alone(name, limits, reservation)
             except Overloaded:
-                self._settle(name, reservation, 0, 0)  # Redis may have heard it
+                self._release(name, day, reservation.id, 0, 0)  # Redis may have heard it
                 raise
         except BaseException:  # the client has left: what Redis may have given is given back
-            self._settle(name, reservation, 0, 0)
+            self._release(name, day, reservation.id, 0, 0)
             raise
         if limits.budget:
-            self._learn(name, period, spent)
+            self._learn(name, limits.period, day, spent)
         self._standings[name] = Standing(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
         if verdict == "ok":
             return reservation
@@ -125,49 +132,55 @@ class Shared:
         mine.id = reservation.id
         return mine
 
-    def settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        if not reservation.running:
-            return
-        if reservation.id in self._running[name]:
-            reservation.running = False
-        else:
-            self._local.settle(name, reservation, tokens, cost)
-        self._settle(name, reservation, tokens, cost)
+    def settle(self, name: str, day: str, reservation: Reservation | None, tokens: int, cost: int) -> None:
+        mine: Reservation | None = None  # what is reserved in this process
+        if reservation is not None:
+            if not reservation.running:
+                return
+            if reservation.id in self._running[name]:
+                reservation.running = False
+            else:
+                mine = reservation
+        limits = self._local.limits(name)
+        if reservation is not None:
+            self._release(name, day, reservation.id, tokens, cost)
+        elif limits.tpm or (limits.budget and cost):  # it began before the key had limits
+            self._release(name, day, secrets.token_hex(8), tokens, cost)
+        self._local.settle(
+            name, day, mine, tokens, cost
+        )  # last: what Redis may have to begin with is without this cost
 
-    def _settle(self, name: str, reservation: Reservation, tokens: int, cost: int) -> None:
-        self._running[name].discard(reservation.id)
-        limits = self._limits[name]
-        period = reservation.period
-        seed = self._seed(name, period, time.time())
-        arguments = reservation.id, tokens, cost, limits.tpm, _TTL[limits.period], seed
-        self._put(_Command(scripts.SETTLE, self._keys(name, reservation), arguments, spent=(name, period)))
+    def _release(self, name: str, day: str, id: str, tokens: int, cost: int) -> None:
+        """Give back a reservation in Redis and count there what was used."""
+        self._running[name].discard(id)
+        limits, spending = self._local.limits(name), self._local.spending
+        period = period_of(limits.period, day)
+        known = spending.of(name, limits.period) if period == period_of(limits.period, spending.day) else 0
+        cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
+        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known
+        self._put(_Command(scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day)))
 
-    def _seed(self, name: str, period: str, wall: float) -> int:
-        """What a budget's sum is to go on from, should Redis not know: what it said last, else what the books say."""
-        known = self._booked.get((name, period))
-        if known is None:
-            mine = period == period_at(self._limits[name].period, wall)[0]
-            known = self._booked[name, period] = self._local.known(name, wall) if mine else 0
-        return known
-
-    def _learn(self, name: str, period: str, spent: int) -> None:
-        self._booked[name, period] = spent
-        self._local.learn(name, period, spent)
+    def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
+        """Redis says what the period of a day has cost: others may have spent too, and Redis may have lost its data."""
+        spending = self._local.spending
+        spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
     def standing(self, name: str) -> Standing | None:
         return self._local.standing(name) if self._gone else self._standings.get(name)
 
     def use(self, limits: Mapping[str, Limits]) -> None:
+        old = {name: self._local.limits(name) for name in limits}
         self._local.use(limits)
+        self._begin_budgets({name: each for name, each in limits.items() if _begins(old[name], each)})
 
     async def spent(self, name: str) -> int:
-        limits, wall = self._local.limits(name), time.time()
+        known = await self._local.spent(name)
         if not self._gone:
-            period, _ = period_at(limits.period, wall)
+            period = period_of(self._local.limits(name).period, self._local.spending.day)
             with suppress(*_errors()):
-                found = await self._redis.get(self._keys(name, Reservation(0, 0, period))[4])
-                return int(found) if found is not None else self._local.known(name, wall)
-        return self._local.known(name, wall)
+                found = await self._redis.get(self._keys(name, period)[4])
+                return int(found) if found is not None else known
+        return known
 
     def health(self) -> str:
         if not self._gone:
@@ -179,7 +192,7 @@ class Shared:
         """Book what has ended, if Redis takes it."""
         if not self._gone:
             last = asyncio.get_running_loop().create_future()
-            self._put(_Command(scripts.RENEW, self._keys("", Reservation(0, 0, "")), (LEASE,), last))
+            self._put(_Command(scripts.RENEW, self._keys(""), (LEASE,), last))
             with suppress(TimeoutError, Unreachable):
                 await asyncio.wait_for(last, _TIMEOUT)
         for task in self._tasks:
@@ -189,10 +202,10 @@ class Shared:
 
     # Redis
 
-    def _keys(self, name: str, reservation: Reservation) -> tuple[str, ...]:
+    def _keys(self, name: str, period: str = "", id: str = "") -> tuple[str, ...]:
         """In braces: what is kept together in a cluster."""
         base = f"{{{self._state.prefix}:{name}}}"
-        parts = "requests", "tokens", "running", "held", f"spent:{reservation.period}", f"done:{reservation.id}"
+        parts = "requests", "tokens", "running", "held", f"spent:{period}", f"done:{id}"
         return tuple(f"{base}:{part}" for part in parts)
 
     def _put(self, command: _Command) -> None:
@@ -263,7 +276,12 @@ class Shared:
             await asyncio.sleep(LEASE / 3)
             for name, ids in self._running.items():
                 if ids and not self._gone:
-                    self._put(_Command(scripts.RENEW, self._keys(name, Reservation(0, 0, "")), (LEASE, *ids)))
+                    self._put(_Command(scripts.RENEW, self._keys(name), (LEASE, *ids)))
+
+
+def _begins(old: Limits, new: Limits) -> bool:
+    """Whether a budget begins to hold that did not, or for another kind of period."""
+    return bool(new.budget) and (not old.budget or old.period != new.period)
 
 
 def _client(url: str) -> Any:

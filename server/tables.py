@@ -34,6 +34,23 @@ UPDATE days SET errors = found.errors
     WHERE (days.day, days.key, days.model) = (found.day, found.key, found.model);
 PRAGMA user_version = {VERSION};
 """  # noqa: S608 (constants)
+RUN: Final = 2**40  # ids of one run: run * RUN + n
+SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced", "errors")  # of `days`
+ORDER: Final = {"runs": ("run",), "days": ("day", "key", "model"), "requests": ("id",)}  # the tables, by their keys
+CRASHED: Final = (
+    # A crash is a 500 that nobody was sent. The prompt is booked: the upstream had most likely read it.
+    f"""INSERT INTO days SELECT date(at / 1000, 'unixepoch'), key, model, count(*), sum(prompt), sum(completion), sum(cached),
+           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL), count(*)
+       FROM requests WHERE status IS NULL AND id / {RUN} = ? GROUP BY 1, 2, 3
+       ON CONFLICT DO UPDATE SET """  # noqa: S608
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS),
+    f"UPDATE requests SET status = 500, code = 'crashed', estimated = 1 WHERE status IS NULL AND id / {RUN} = ?",  # noqa: S608
+)
+ENDED: Final = (  # unless something of the run is open
+    f"DELETE FROM runs WHERE run = ? AND NOT EXISTS (SELECT 1 FROM requests WHERE status IS NULL AND id / {RUN} = ?)"  # noqa: S608
+)
+LAST_RUN: Final = f"""SELECT max(coalesce((SELECT max(run) FROM runs), 0),
+    coalesce((SELECT max(id) FROM requests), 0) / {RUN})"""  # noqa: S608 (constants)
 _UPGRADES: Final = {0: _TABLES, 1: _FROM_1}  # from which version
 _PATIENCE: Final = 60_000  # milliseconds that another process may take to bring the file up to date
 

@@ -10,6 +10,7 @@ A script is a list of steps, played one after the other:
 
     bytes        written to the socket as they are, at once and on their own (TCP_NODELAY)
     float, int   that many seconds of silence; FOREVER lasts until the peer leaves
+    Event        silence until the test sets it
     CLOSE        an orderly end (FIN); ABORT: a reset (RST)
 
 After the last step the connection waits for its next request. `head`, `body`, `answer` and `sse` make the usual steps;
@@ -36,7 +37,7 @@ CLOSE: Final = "close"
 ABORT: Final = "abort"
 JSON: Final = "application/json"
 FOREVER: Final = float("inf")
-Step = bytes | float | str
+Step = bytes | float | str | threading.Event
 Script = list[Step]
 Headers = Mapping[str, str]
 NONE: Final[Headers] = {}
@@ -167,6 +168,9 @@ class _Connection(asyncio.Protocol):
             elif isinstance(step, str):
                 self._ended = True
                 self.stop(step)
+            elif isinstance(step, threading.Event):
+                while not step.is_set():
+                    await asyncio.sleep(0.01)
             elif step == FOREVER:
                 await asyncio.Event().wait()
             else:

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from gateway.estimates import Prompt
 from gateway.prices import Usage
 from providers.contract import Call, Upstream
 from providers.errors import Failure, Overloaded, Truncated, UpstreamTimeout
 from providers.models import Model, Price
 from server.books import Entry
 from server.logs import Record
+from server.store import Row
 from server.upstream import Exchange
 
 CHEAP = Upstream("cheap", "m", facts=Model(price=Price(input=1, output=2)))
@@ -20,8 +22,8 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 
 def entry(to: Upstream | None) -> Entry:
-    """An open request of 400 bytes, 100 tokens by estimate, that `to` has been asked."""
-    made = Entry(1, Record("req", 0.0, "k", "m"), {"messages": []}, 400, CHEAP)
+    """An open request of 100 tokens by estimate, that `to` has been asked."""
+    made = Entry(Record("req", 0.0, "k", "m"), Prompt(100, 0, 10**9, 1, None), CHEAP, 0.0)
     made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 
@@ -112,5 +114,18 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
 
 
 def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
-    row = entry(DEAR).row()
-    assert (row.status, row.prompt, row.completion, row.cost, row.total_ms) == (None, 100, 0, 100, None)
+    row = entry(DEAR).opened().row()
+    assert row == Row(0, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)
+
+
+def test_text_at_any_depth_is_counted_without_an_end_to_the_stack() -> None:
+    one = entry(CHEAP)
+    deep: Any = "x" * 4
+    for _ in range(40):
+        deep = [{"a": deep}] if _ % 2 else deep
+    one.saw(delta("Hello", deep=deep))
+    assert one.sent == 9
+    for _ in range(100_000):
+        deep = [deep]
+    one.saw(delta("Hello", deep=deep))
+    assert one.sent == 14  # nobody's answer is nested like that

@@ -1,5 +1,6 @@
 """Limits against the real process: crowds of clients, counted where it matters, at the scripted upstream."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,28 @@ def test_a_budget_wants_prices(upstream: Upstream, tmp_path: Path) -> None:
         assert at_once(1, [server], "echo")[0][0] == 200  # costs nothing
         until(lambda: len(rows(tmp_path, "status = 200")) == 3)
         assert [row["cost"] for row in rows(tmp_path)] == [None, None, 0]
+
+
+def test_what_is_reserved_is_priced_at_the_dearest_target_and_as_if_its_prompt_were_newly_cached(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Nobody is asked: the refusal says what the request may cost."""
+    prices = ["cheap: {price: {input: 1, output: 1}}", "plain: {price: {input: 800, output: 100, cache_read: 1}}",
+              "write: {price: {input: 800, output: 100, cache_write: 1000}}"]  # fmt: skip
+    models = "three: [up/cheap, up/write, up/plain]"
+    text = settings(upstream, tmp_path, ["budget_usd: 0.000001"], models=models)
+    text = text.replace("facts:\n", "facts:\n" + "".join(f"  {price}\n" for price in prices))
+    with Process(text) as server:
+        costs = []
+        for model in ("up/plain", "up/write", "three"):
+            [(status, _, body)] = at_once(1, [server], model, max_tokens=1000)
+            assert (status, body["error"]["code"]) == (429, "budget_exceeded")
+            found = re.search(r"may cost \$([\d.]+)", body["error"]["message"])
+            assert found
+            costs.append(float(found[1]) - 0.1)  # without the answer's thousand tokens
+    plain, write, three = costs
+    assert plain > 0 and write == pytest.approx(plain * 1000 / 800)
+    assert three == pytest.approx(write, rel=0.05)  # its name is shorter
 
 
 def test_a_budget_continues_after_a_restart(upstream: Upstream, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The log of real processes: its fields, what must never be in it, and that nobody waits for it."""
 
+import json
 import os
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from typing import Any
 
 import httpx2 as httpx
@@ -12,6 +14,8 @@ import pytest
 from conftest import KEYS, LAPTOP, PHONE
 from process import PATIENCE, Process, config, run
 from scripted import ABORT, Script, Upstream, answer, chunked, sse, stream
+
+from server.logs import Log, Record
 
 SAID = "magpie-in-a-prompt"
 TOLD = "magpie-in-an-answer"
@@ -191,3 +195,22 @@ def test_text_lines_for_people(http: httpx.Client) -> None:
         rf"\d\d:\d\d:\d\d\.\d{{3}} 200 GET /v1/models/echo request={ident} key=anyone total_ms=[\d.]+", line
     )
     assert not re.search(r"^\S+ 200 GET /feigned", server.out, re.M) and "\x1b" not in server.out
+
+
+def test_a_line_says_what_was_known_when_its_request_ended() -> None:
+    """The log's thread writes it while the loop may go on with the record: a drained answer is counted later."""
+    reading, writing = os.pipe()
+    with FileIO(reading) as out, FileIO(writing, "wb") as into:
+        log = Log(into, as_json=True)
+        record = Record("r", 1.0, key="k", model="m", upstream="u/m", tried=[("u/a", "overloaded")])
+        log.request(record, "POST", "/v1/chat/completions", 499, 2.0)
+        record.prompt, record.completion, record.code, record.upstream = 3, 2, "late", "u/late"
+        record.tried.append(("u/b", "late"))
+        log.close()
+        into.close()
+        [line] = [json.loads(each) for each in out]
+    line.pop("time")
+    assert line == {
+        "request": "r", "method": "POST", "path": "/v1/chat/completions", "status": 499, "key": "k", "model": "m",
+        "upstream": "u/m", "tried": "u/a: overloaded", "stream": False, "total_ms": 1000.0,
+    }  # fmt: skip

@@ -8,7 +8,8 @@ import pytest
 import replay
 from oracles import Json
 
-from gateway.prices import NOTHING, Usage, believable, cost, priced, prompt_estimate, streamed_estimate, usage_of
+from gateway.estimates import measure
+from gateway.prices import NOTHING, Usage, believable, cost, priced, streamed_estimate, usage_of
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
@@ -167,25 +168,24 @@ def test_more_tokens_than_a_request_can_use_are_not_believed() -> None:
         (function, 100, small, Usage(400 + added, 500)),
         ({"input": ["x"]}, 100, unknown, Usage(400 + added)),
     ):
-        assert believable(most, body, size, target)
-        assert believable(NOTHING, body, size, target)
-        assert not believable(most._replace(prompt=most.prompt + 1), body, size, target)
-        assert not believable(most._replace(completion=2 * 10**6), body, size, target)
-    assert not believable(Usage(5, 501), ASK, 100, small)
+        assert believable(most, measure(body, size, False), target)
+        assert believable(NOTHING, measure(body, size, False), target)
+        assert not believable(most._replace(prompt=most.prompt + 1), measure(body, size, False), target)
+        assert not believable(most._replace(completion=2 * 10**6), measure(body, size, False), target)
+    assert not believable(Usage(5, 501), measure(ASK, 100, False), small)
 
 
 def test_the_bytes_of_an_image_are_no_tokens() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10**6}}
     text = {"type": "text", "text": "世界" * 20_000}
-    unknown = Upstream("up", "m")
-    with_image = prompt_estimate({"messages": [{"role": "user", "content": [image, text]}]}, 10**6, unknown)
-    without = prompt_estimate({"messages": [{"role": "user", "content": [text]}]}, 10**6, unknown)
+    with_image = measure({"messages": [{"role": "user", "content": [image, text]}]}, 10**6, False).likely
+    without = measure({"messages": [{"role": "user", "content": [text]}]}, 10**6, False).likely
     assert with_image - without == 1000
     assert without == pytest.approx(20_000 * 6 / 4, rel=0.01)
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert prompt_estimate({"messages": [], "tools": deep}, 10**6, unknown) == 250_000
+    assert measure({"messages": [], "documents": deep}, 10**6, False).likely == 250_000
 
 
 @pytest.mark.parametrize(

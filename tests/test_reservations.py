@@ -10,7 +10,7 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import sse, stream
 
-from gateway.estimates import prompt_estimate, prompt_most
+from gateway.estimates import measure
 from gateway.limits import Limits
 from gateway.prices import Usage
 from gateway.reservations import reserved
@@ -40,7 +40,7 @@ def most(
     size: int = 400,
     **defaults: Any,
 ) -> tuple[str, Usage]:
-    target, used = reserved(body, size, Target(to, defaults), settings, limits)
+    target, used = reserved(body, measure(body, size, True), Target(to, defaults), settings, limits)
     return target.added, used
 
 
@@ -90,7 +90,8 @@ def test_what_the_client_names_is_reserved() -> None:
     ],
 )  # fmt: skip
 def test_a_request_without_a_limit_is_given_one(host: str, model: str, more: Json, added: str, tokens: int) -> None:
-    target, used = reserved({**ASK, **more}, 400, Target(to(host, model), {}), CAPPED, NO_LIMIT)
+    asked = {**ASK, **more}
+    target, used = reserved(asked, measure(asked, 400, True), Target(to(host, model), {}), CAPPED, NO_LIMIT)
     assert (target.added, used) == (added, Usage(100, tokens))
     # and the upstream is sent it, whatever it is called there
     call = PROVIDERS[HOSTS[host].protocol].request(with_defaults({**ASK, **more}, target), target.to)
@@ -147,11 +148,11 @@ def prompt(content: Any, **more: Any) -> Json:
 def test_no_kind_of_text_has_far_more_tokens_than_are_reserved(text: str, tokens: int) -> None:
     body = prompt(text)
     size = len(json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"))
-    assert tokens <= prompt_most(body, size, UNKNOWN) <= tokens + 20
+    assert tokens <= measure(body, size, True).most <= tokens + 20
     big = prompt(text * (200_000 // len(text)))
     size = len(json.dumps(big, ensure_ascii=False).encode(errors="surrogatepass"))
     expected = tokens * (200_000 // len(text))
-    assert prompt_most(big, size, UNKNOWN) == pytest.approx(expected, rel=0.1)  # of which a part is looked at
+    assert measure(big, size, True).most == pytest.approx(expected, rel=0.1)  # of which a part is looked at
 
 
 def test_images_sounds_and_files_count_at_any_size() -> None:
@@ -164,13 +165,14 @@ def test_images_sounds_and_files_count_at_any_size() -> None:
     for part, tokens in ((image, 1000), (inline, 1000), (sound, 2000), (file, 1000), (long, 10_000), (video, 10_000)):
         body = prompt([part] * 5)
         size = len(json.dumps(body))
-        for estimate in (prompt_most, prompt_estimate):
-            assert 5 * tokens <= estimate(body, size, UNKNOWN) <= 5 * tokens + 20
+        said = measure(body, size, True)
+        for estimate in (said.most, said.likely):
+            assert 5 * tokens <= estimate <= 5 * tokens + 20
     # a text does not become an image by what stands beside it, nor a schema
     hidden = prompt([{**image, "more": "word " * 4000}])
     schema = prompt("x", tools=[{"type": "file", "description": "word " * 4000}])
-    assert prompt_most(hidden, 20_000, UNKNOWN) >= 6000
-    assert prompt_most(schema, 20_000, UNKNOWN) >= 5000
+    assert measure(hidden, 20_000, True).most >= 6000
+    assert measure(schema, 20_000, True).most >= 5000
 
 
 def test_whatever_is_said_to_the_model_counts() -> None:
@@ -185,11 +187,11 @@ def test_whatever_is_said_to_the_model_counts() -> None:
         {"model": "m", "messages": [{"role": "user", "content": "x", "name": text}]},
         {"model": "m", "input": [text]},
     ):
-        assert 1000 <= prompt_most(body, 1100, UNKNOWN) <= 1050
+        assert 1000 <= measure(body, 1100, True).most <= 1050
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert prompt_most({"messages": [], "tools": deep}, 10_000, UNKNOWN) == 10_000
+    assert measure({"messages": [], "documents": deep}, 10_000, True).most == 10_000
 
 
 # The real process

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,26 +16,22 @@ from server.store import Row, Store
 ROOT = Path(__file__).parent.parent
 
 
-class Entry:
-    """As books.Entry: open, then ended."""
+class Entry(NamedTuple):
+    """A request: open as it is, ended by its row."""
 
-    booked = False
+    id: int
+    at: float | None = None
+    model: str = "m"
 
-    def __init__(self, id: int, at: float | None = None) -> None:
-        self.id, self.status = id, None
-        self.at = int((time.time() if at is None else at) * 1000)
-
-    def row(self) -> Row:
-        open, tokens = self.status is None, (7, 0 if self.status is None else 5, 0, 0)
+    def row(self, status: int | None = None, code: str = "") -> Row:
+        at = int((time.time() if self.at is None else self.at) * 1000)
+        open, tokens = status is None, (7, 0 if status is None else 5, 0, 0)
         return Row(
-            self.id, self.at, f"r{self.id}", "k", "m", "u", False, self.status, self.code, *tokens, 3, open, 1, 2
+            self.id, at, f"r{self.id}", "k", self.model, "u", False, status, code, *tokens, 3, open, 1, 2
         )  # fmt: skip
 
-    code = ""
-
-    def end(self, status: int = 200, code: str = "") -> "Entry":
-        self.status, self.code = status, code
-        return self
+    def end(self, status: int = 200, code: str = "") -> Row:
+        return self.row(status, code)
 
 
 def put(store: Store, count: int, **entry: Any) -> None:
@@ -75,7 +71,7 @@ def test_a_transaction_that_failed_after_it_was_done_is_not_added_twice(
     monkeypatch.setattr(module, "PAUSE", 0.01)
     path = tmp_path / "u.db"
     store = Store(str(path), 90)
-    good = store._connection
+    good = store._file.connection
 
     class Liar:
         """Commits, and says that it could not."""
@@ -89,7 +85,7 @@ def test_a_transaction_that_failed_after_it_was_done_is_not_added_twice(
                 raise sqlite3.OperationalError("disk I/O error")
             return done
 
-    store._connection = Liar()  # type: ignore[assignment]
+    store._file.connection = Liar()  # type: ignore[assignment]
     put(store, 3)
     store.flush()
     put(store, 2)
@@ -220,7 +216,7 @@ def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path
         store = Store(str(path), 36_500)
         assert query(path, DAYS) == UPGRADED
         assert query(path, "PRAGMA user_version") == [(2,)]
-        assert store.spent("") == {"k": 945}
+        assert store.spent([""]).result() == [{"k": 945}]
         store.close()
     store = Store(str(path), 36_500)
     store.put(Entry(store.number(), at=1_795_392_000).end(503, "overloaded"))
@@ -282,7 +278,163 @@ def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "u.db"), 90)
     put(store, 2, at=1_764_000_000)  # 2025-11-24
     put(store, 3, at=1_764_100_000)  # 2025-11-25
-    assert store.spent("") == {"k": 15}
-    assert store.spent("2025-11-25") == {"k": 9}
-    assert store.spent("2025-11-26") == {}
+    assert store.spent(["", "2025-11-25", "2025-11-26"]).result() == [{"k": 15}, {"k": 9}, {}]
     store.close()
+
+
+def test_models_that_clients_invent_do_not_grow_the_sums_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NAMES", 3)
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    for at in (1_764_000_000, 1_764_100_000):
+        for n in (0, 1, 2, 3, 4, 0):
+            store.put(Entry(store.number(), at, f"m{n}").end())
+    store.close()
+    sums = "SELECT day, model, requests, cost FROM days ORDER BY day, model"
+    day = [("m0", 2, 6), ("m1", 1, 3), ("m2", 1, 3), ("other", 2, 6)]
+    assert query(path, sums) == [(at, *each) for at in ("2025-11-24", "2025-11-25") for each in day]
+    assert query(path, "SELECT count(DISTINCT model) FROM requests") == [(5,)]  # rows do not stay for ever
+
+
+def test_what_is_asked_is_of_all_that_was_put_before_and_of_nothing_after(tmp_path: Path) -> None:
+    """Whether it could be written or not: a reload goes on from these sums."""
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for before in (2, 5):
+            answers = []
+            for _ in range(3):
+                answers.append(store.spent([""]))
+                put(store, 1)
+            assert [answer.result() for answer in answers] == [[{"k": 3 * (before + n)}] for n in range(3)]
+            if not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    store.close()
+    assert query(path, SUMS) == [(8, 56, 40, 24)]
+
+
+def damage(path: Path, first: int) -> None:
+    """Overwrite pages of a database, from the one with this number on."""
+    with path.open("r+b") as file:
+        file.seek(first * 4096)
+        file.write(b"\xff" * (path.stat().st_size - first * 4096))
+
+
+def test_a_damaged_file_is_an_error_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 500)
+    store.close()
+    damage(path, 4)
+    with pytest.raises(
+        OSError, match=r"cannot be used: it is damaged \(.+\): move it away, or put a copy in its place"
+    ):
+        Store(str(path), 90)
+
+
+def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    store = Store(str(path), 90)
+    put(store, 500)
+    store.flush()
+    store._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damage(path, 4)
+    with pytest.raises(sqlite3.DatabaseError):
+        store.read(lambda connection: connection.execute("SELECT count(*), sum(prompt) FROM requests").fetchall())
+    assert "usage cannot be read: database disk image is malformed" in store.trouble()
+    put(store, 1)
+    assert store.read(lambda connection: connection.execute("SELECT sum(requests) FROM days").fetchall()) == [(501,)]
+    [told] = store.trouble()
+    assert told.startswith("the usage file was damaged: it is now u.db-broken-2")
+    store.close()
+
+
+def test_reading_never_makes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "books" / "u.db"
+    path.parent.mkdir()
+    store = Store(str(path), 90)
+    path.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(sqlite3.Error):
+        store.read(lambda connection: connection.execute(SUMS).fetchall())
+    assert not path.exists() and store.failing
+    assert any("cannot be read" in words for words in store.trouble())
+    (tmp_path / "elsewhere").rename(path.parent)
+    store.close()
+
+
+def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None:
+    """A copy of this one knows the run, another one gets a new one. What this process has booked is booked there too."""
+    path = tmp_path / "u.db"
+    for name in ("copy", "other"):
+        other = Store(str(tmp_path / name), 90)
+        put(other, 3)
+        if name == "copy":
+            (tmp_path / "copy").rename(path)
+            for end in ("-wal", "-shm", "-runs"):
+                (tmp_path / f"copy{end}").rename(f"{path}{end}")
+            other.path = other._file.path = str(path)
+            other.close()
+            store = Store(str(path), 90)
+        else:
+            other.close()
+    late = Entry(store.number())
+    store.put(late)
+    put(store, 2)
+    store.flush()
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copied")) as target:
+        source.backup(target)
+    put(store, 4)
+    store.flush()  # into the file that goes
+    (tmp_path / "copied").replace(path)
+    store.flush()
+    assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
+    store.put(late.end())
+    store.flush()
+    assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]
+    assert query(path, "SELECT count(*) FROM requests WHERE status IS NULL") == [(0,)]
+    (tmp_path / "other").replace(path)
+    put(store, 5)
+    store.flush()
+    assert query(path, SUMS) == [(3 + 7 + 5, 105, 75, 45)]
+    assert query(path, "SELECT count(*) FROM requests") == [(15,)]
+    store.close()
+
+
+WRITES = """
+import sys, time
+from server.store import Row, Store
+store, end = Store(sys.argv[1], 90), time.monotonic() + 2.5
+print("open", flush=True)
+while time.monotonic() < end:
+    at = int(time.time() * 1000)
+    store.put(Row(store.number(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
+    time.sleep(0.01)
+store.close()
+print(store.number() % 2**40 - 1)
+"""
+
+
+@pytest.mark.parametrize("ends", [("",), ("", "-wal", "-shm", "-runs")])
+def test_several_processes_go_on_with_one_file_that_has_vanished(tmp_path: Path, ends: tuple[str, ...]) -> None:
+    path = tmp_path / "u.db"
+    commands = [[sys.executable, "-c", WRITES, str(path), key] for key in ("a", "b")]
+    crowd = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for each in crowd:
+        assert each.stdout and each.stdout.readline() == "open\n"
+    time.sleep(0.5)
+    for end in ends:
+        Path(f"{path}{end}").unlink()
+    said = [each.communicate() for each in crowd]
+    assert [text.count("the usage file") for _, text in said] == [1, 1], said
+    counts = [int(number) for number, _ in said]
+    assert query(path, "SELECT key, sum(requests), sum(cost) FROM days GROUP BY key ORDER BY key") == [
+        (key, count, 3 * count) for key, count in zip("ab", counts, strict=True)
+    ]
+    assert query(path, "SELECT count(*) FROM requests") == [(sum(counts),)]

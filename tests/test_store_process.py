@@ -16,7 +16,7 @@ import pytest
 from asking import until
 from books import at_once, counted, post, rows, settings, statuses, usage, words
 from process import Process
-from scripted import FOREVER, Upstream
+from scripted import FOREVER, Upstream, answer
 
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
 
@@ -191,3 +191,48 @@ def test_streams_that_clients_leave_cost_what_was_streamed(upstream: Upstream, t
     for row in left:
         assert row["cost"] == 1000 * row["prompt"] + 2000 * row["completion"]
         assert row["code"] == "client_closed"
+
+
+def test_a_long_prompt_is_booked_with_its_answer(upstream: Upstream, tmp_path: Path) -> None:
+    """Its estimate takes longer than its answer: the row that ends must not be mixed with the one that began."""
+    upstream.script("priced-long", counted(100, 10))
+    upstream.script("priced-refused", answer({"error": {"message": "no"}}, 400))
+    long = [{"role": "user", "content": "abc"}] * 6000
+    with Process(settings(upstream, tmp_path, ["disabled: false"])) as server:
+        for _ in range(30):
+            assert statuses(at_once(1, [server], "up/priced-long", messages=long)) == {200: 1}
+            assert statuses(at_once(1, [server], "up/priced-refused", messages=long)) == {400: 1}
+        told = usage(server)["by_model"]
+    assert [(row["model"], row["prompt_tokens"], row["completion_tokens"], row["cost_usd"]) for row in told] == [
+        ("up/priced-long", 3000, 300, pytest.approx(30 * 0.12)),
+        ("up/priced-refused", 0, 0, 0),
+    ]
+
+
+def test_the_file_is_for_its_owner_alone(upstream: Upstream, tmp_path: Path) -> None:
+    with Process(settings(upstream, tmp_path, ["rpm: 0"])) as server:
+        at_once(1, [server], "echo")
+        usage(server)
+        made = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.glob("usage.db*")}
+    assert made == dict.fromkeys(("usage.db", "usage.db-wal", "usage.db-shm", "usage.db-runs"), 0o600)
+
+
+def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(upstream: Upstream, tmp_path: Path) -> None:
+    """Rows wait in memory meanwhile, and a server that must keep books refuses."""
+    folder = tmp_path / "books"
+    folder.mkdir()
+    text = settings(upstream, folder, ["rpm: 0"], usage="fail_closed: true")
+    with Process(text) as server:
+        assert statuses(at_once(3, [server], "echo")) == {200: 3}
+        usage(server)
+        folder.rename(tmp_path / "elsewhere")
+        [words] = until(lambda: trouble(server))
+        assert "usage cannot be written" in words
+        [(status, _, body)] = at_once(1, [server], "echo")
+        assert (status, body["error"]["code"]) == (503, "usage_unavailable")
+        assert httpx.get(f"{server.url}/usage", headers={"Authorization": "Bearer sk-canary-0"}).status_code == 503
+        assert not folder.exists()
+        (tmp_path / "elsewhere").rename(folder)
+        until(lambda: not any("cannot be" in words for words in trouble(server) or []))
+        assert statuses(at_once(1, [server], "echo")) == {200: 1}
+        assert usage(server)["by_day"][0]["requests"] == 4
