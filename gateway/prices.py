@@ -16,7 +16,6 @@ _SCALE: Final = 10**6
 _SANE: Final = 10**12  # tokens: no upstream may say more
 _PART: Final = 1000  # tokens an image, a sound or a file is taken for: what it holds cannot be told by its bytes
 _LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
-_LONG: Final = 65_536  # bytes of a request that is looked at: shorter ones hold no image worth the walk
 _LUMP: Final = 10  # bytes: deltas that are shorter on average are tokens, one by one
 
 
@@ -89,14 +88,21 @@ def priced(body: Json, to: Upstream) -> bool:
     return cost(Usage(1, int("messages" in body)), to) is not None
 
 
-def prompt_estimate(body: Json, size: int, to: Upstream) -> int:
-    """Tokens the prompt may have: bytes / 4. size: bytes of the request, which hold what is said, and the tools.
+def text_size(body: Json, size: int) -> int:
+    """Return the bytes of text in a long request: the base64 of an image says nothing about its tokens.
 
-    Long requests are looked at: the base64 of an image says nothing about its tokens. Bounded by what the model reads.
+    size: bytes of the request, which are returned where the body is nested too deeply to be walked.
     """
-    if size > _LONG:
-        with suppress(RecursionError):  # a schema nested by the hundreds: its bytes will do
-            size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
+    with suppress(RecursionError):  # a schema nested by the hundreds
+        size = sum(_text_bytes(body[name]) for name in ("messages", "tools", "input") if name in body)
+    return size
+
+
+def prompt_estimate(size: int, to: Upstream) -> int:
+    """Return the tokens the prompt may have, bytes / 4, bounded by what the model reads.
+
+    size: bytes of the request, which hold what is said, and the tools; of a long one, its text_size.
+    """
     return max(1, min(size // 4, to.facts.context or size))
 
 
@@ -117,9 +123,10 @@ def _text_bytes(value: Any) -> int:
 def most(body: Json, size: int, to: Upstream, assumed: int) -> Usage:
     """What a request may use at most: its prompt and, of a chat, all the tokens it allows for each answer it wants.
 
+    size: as of prompt_estimate.
     assumed: tokens of an answer to a request that names no limit. Bounded by what the model writes.
     """
-    prompt = prompt_estimate(body, size, to)
+    prompt = prompt_estimate(size, to)
     if "messages" not in body:  # embeddings are no tokens
         return Usage(prompt)
     given = body.get("max_completion_tokens") or body.get("max_tokens")

@@ -49,14 +49,14 @@ class Entry:
     milliseconds: int | None = None
     booked = False
 
-    def __init__(self, id: int, record: Record, body: Json, size: int, to: Upstream) -> None:
-        """id: of its row; size: bytes of the request; to: the target that is asked first."""
-        self.id, self.record, self._body, self._size, self._to = id, record, body, size, to
+    def __init__(self, id: int, record: Record, size: int, to: Upstream) -> None:
+        """id: of its row; size: bytes of the request's text; to: the target that is asked first."""
+        self.id, self.record, self._size, self._to = id, record, size, to
         self.at = time.time()
 
     def prompt(self) -> int:
         """Tokens of the prompt, estimated."""
-        return prices.prompt_estimate(self._body, self._size, self._to)
+        return prices.prompt_estimate(self._size, self._to)
 
     def saw(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -112,7 +112,7 @@ class Entry:
             record.upstream = f"{self.exchange.to.name}/{self.exchange.to.model}"
         self.status = status  # the store's thread looks at it
         # Record and entry know each other: what they hold until the collector comes by must not be whole conversations.
-        self._body, self.exchange, record.entry = {}, None, None
+        self.exchange, record.entry = None, None
 
     def row(self) -> Row:
         """For the store, as it stands: of an open entry the prompt is booked, in case this process dies."""
@@ -212,7 +212,7 @@ class Books:
                     param="model",
                     code="model_not_priced",
                 )
-        entry = Entry(store.number() if store is not None else 0, record, body, size, targets[0].to)
+        entry = Entry(store.number() if store is not None else 0, record, size, targets[0].to)
         if caller.limits is not None:
             tokens, cost = self._most(body, size, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)

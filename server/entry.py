@@ -1,11 +1,15 @@
 """The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from aiohttp import HttpVersion11, web
 
+from gateway import bodies, checks, prices
 from gateway.config import Caller
+from gateway.requests import Ask
 from gateway.routes import Target
 from gateway.schema import Server
 from providers.contract import Json
@@ -14,12 +18,16 @@ from providers.errors import BadRequest, TooLarge, TooSlow
 from . import access, logs
 from .admission import Run
 from .house import House
+from .worker import Worker
 
 HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
 # Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
 RECORD: Final = "record"
 LIVE: Final = "live"
 RUN: Final = "run"
+IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
+
+T = TypeVar("T")
 
 
 def identify(request: web.Request) -> Caller:
@@ -84,6 +92,37 @@ async def read_body(request: web.Request) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def worked_out(request: web.Request, data: bytes, parse: Callable[[bytes], T]) -> tuple[T, int]:
+    """Return what `parse` makes of a body that is not small, and the bytes of its text (prices.text_size).
+
+    A large body is worked on outside of the event loop. What it takes in memory is counted (Run.hold). Raises what
+    `parse` does, and Overloaded.
+    """
+    run: Run = request[RUN]
+
+    def work() -> tuple[T, int, int]:
+        value = parse(data)
+        body: Any = value.body if isinstance(value, Ask) else value
+        return value, prices.text_size(body, len(data)), bodies.weight(body)
+
+    if not bodies.is_large(data):
+        value, size, weight = work()
+        run.hold(weight)
+        return value, size
+    async with request.app[HOUSE].worker as do:
+        # What one body takes while it is parsed is refused to nobody: there is one at a time.
+        run.keep(await do(partial(checks.room, data)))
+        value, size, weight = await do(work)
+    run.keep(len(data))
+    run.hold(weight + len(data))  # what it takes from now on: itself, and the copy of it that goes upstream
+    return value, size
+
+
+def worker_of(request: web.Request) -> Worker | None:
+    """What is to work on this request's body; None: the event loop, because it is not large."""
+    return request.app[HOUSE].worker if request[RUN].held > bodies.LARGE else None
 
 
 async def expects(request: web.Request) -> None:

@@ -98,9 +98,21 @@ class Refuse(asyncio.Protocol):
 
 
 class Handler(RequestHandler):
-    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent."""
+    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
-    __slots__ = ()
+    unsent: bytes that waited for the client when Unread last looked; taken: whether it has taken some since;
+    taken_at: when it last did (loop time).
+    """
+
+    __slots__ = ("taken", "taken_at", "unsent")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.unsent, self.taken, self.taken_at = 0, False, 0.0
+
+    def resume_writing(self) -> None:
+        self.taken = True
+        super().resume_writing()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -145,6 +157,32 @@ class Front:
                 self.replaced += 1
                 return True
         return False
+
+
+class Unread:
+    """Called a few times a second; breaks each connection whose client has taken nothing of what waits for it for too long.
+
+    TCP_USER_TIMEOUT would not do: Linux counts only what is sent and not acknowledged, and a client that does not read
+    acknowledges every probe of its closed window. patience: seconds, as configured now. cut: how many were broken.
+    """
+
+    def __init__(self, server: web.Server, patience: Callable[[], float]) -> None:
+        self._server, self._patience = server, patience
+        self.cut = 0
+
+    def __call__(self, now: float) -> None:
+        patience = self._patience()
+        for handler, transport in list(self._server._connections.items()):
+            assert isinstance(handler, Handler)
+            left = transport.get_write_buffer_size()
+            if left == 0 or left < handler.unsent or handler.taken:
+                handler.taken_at, handler.taken = now, False
+            elif handler.unsent == 0:
+                handler.taken_at = now
+            elif now - handler.taken_at >= patience:
+                transport.abort()
+                self.cut += 1
+            handler.unsent = left
 
 
 def is_idle(handler: RequestHandler) -> bool:

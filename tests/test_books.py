@@ -21,7 +21,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 def entry(to: Upstream | None) -> Entry:
     """An open request of 400 bytes, 100 tokens by estimate, that `to` has been asked."""
-    made = Entry(1, Record("req", 0.0, "k", "m"), {"messages": []}, 400, CHEAP)
+    made = Entry(1, Record("req", 0.0, "k", "m"), 400, CHEAP)
     made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 

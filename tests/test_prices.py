@@ -8,7 +8,7 @@ import pytest
 import replay
 from oracles import Json
 
-from gateway.prices import NOTHING, Usage, cost, most, priced, prompt_estimate, streamed_estimate, usage_of
+from gateway.prices import NOTHING, Usage, cost, most, priced, streamed_estimate, text_size, usage_of
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
@@ -149,24 +149,28 @@ def test_what_is_reserved_is_the_prompt_and_the_longest_answer() -> None:
     assert most({**ASK, "max_tokens": 50}, 400, unknown, 4096) == Usage(100, 50)
     assert most({**ASK, "max_completion_tokens": 50, "n": 3}, 400, unknown, 4096) == Usage(100, 150)
     assert most({**ASK, "max_tokens": 10**9}, 400, unknown, 4096) == Usage(100, 131_072)
-    assert most({**ASK, "max_tokens": 10**9}, 10**6, small, 4096) == Usage(6, 500)  # the bytes were no text
+    assert most({**ASK, "max_tokens": 10**9}, 24, small, 4096) == Usage(6, 500)
     assert most({"input": ["x" * 10**6], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(250_000)
-    assert most({"input": [[1] * 10**5], "max_tokens": 9}, 10**6, unknown, 4096) == Usage(100_000)
     assert most({"messages": [{"role": "user", "content": "x" * 10**6}]}, 10**6, small, 4096) == Usage(1000, 500)
+
+
+def test_the_text_of_a_long_request() -> None:
+    assert text_size(ASK, 10**6) == 24  # the bytes were no text
+    assert text_size({"input": ["x" * 10**6]}, 10**6 + 20) == 10**6
+    assert text_size({"input": [[1] * 10**5]}, 10**6) == 400_000
 
 
 def test_the_bytes_of_an_image_are_no_tokens() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10**6}}
     text = {"type": "text", "text": "世界" * 20_000}
-    unknown = Upstream("up", "m")
-    with_image = prompt_estimate({"messages": [{"role": "user", "content": [image, text]}]}, 10**6, unknown)
-    without = prompt_estimate({"messages": [{"role": "user", "content": [text]}]}, 10**6, unknown)
-    assert with_image - without == 1000
-    assert without == pytest.approx(20_000 * 6 / 4, rel=0.01)
+    with_image = text_size({"messages": [{"role": "user", "content": [image, text]}]}, 10**6)
+    without = text_size({"messages": [{"role": "user", "content": [text]}]}, 10**6)
+    assert with_image - without == 4000
+    assert without == pytest.approx(20_000 * 6, rel=0.01)
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert prompt_estimate({"messages": deep}, 10**6, unknown) == 250_000
+    assert text_size({"messages": deep}, 10**6) == 10**6
 
 
 @pytest.mark.parametrize(
