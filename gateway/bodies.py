@@ -17,7 +17,7 @@ _MARKS: Final = (
     b"{",
     b"[",
     b",",
-)  # one before each value, but for the first of each object and array, and the outermost
+)  # one for each value, about: `[1,2]` has two
 
 
 def is_large(data: bytes) -> bool:
