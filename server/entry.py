@@ -101,22 +101,25 @@ async def worked_out(request: web.Request, data: bytes, parse: Callable[[bytes],
     `parse` does, and Overloaded.
     """
     run: Run = request[RUN]
+    weigh = True
 
     def work() -> tuple[T, int, int]:
         value = parse(data)
         body: Any = value.body if isinstance(value, Ask) else value
-        return value, prices.text_size(body, len(data)), bodies.weight(body)
+        return value, prices.text_size(body, len(data)), bodies.weight(body) if weigh else 0
 
     if not bodies.is_large(data):
         value, size, weight = work()
         run.hold(weight)
         return value, size
     async with request.app[HOUSE].worker as do:
-        # What one body takes while it is parsed is refused to nobody: there is one at a time.
-        run.keep(await do(partial(checks.room, data)))
+        room = await do(partial(checks.room, data))
+        weigh = room <= bodies.room(len(data), bodies.MANY)  # a walk over more would take longer than all the rest
+        run.hold(room // 2)
+        run.keep(room)  # refused to nobody: one body at a time is parsed
         value, size, weight = await do(work)
-    run.keep(len(data))
-    run.hold(weight + len(data))  # what it takes from now on: itself, and the copy of it that goes upstream
+    if weigh:
+        run.keep(weight + len(data))  # itself, and the copy of it that goes upstream
     return value, size
 
 

@@ -137,7 +137,7 @@ def test_small_bodies_need_no_thread(upstream: Upstream, scripted: Callable[...,
         ({"messages": [{"role": "user", "content": "x" * 3_000_000}]}, 6_000_000, 6_100_000),
         ({"messages": [{"role": "user", "content": "x" * 3_000_000 + "😀"}]}, 15_000_000, 15_100_000),
         ({"messages": [{"role": "user", "content": "x" * 300_000 + "😀"}]}, 1_200_000, 1_600_000),
-        ({"messages": [{"role": "user", "content": "x"}], "x": [{}] * 100_000}, 6_400_000, 8_000_000),
+        ({"messages": [{"role": "user", "content": "x"}], "x": [{}] * 100_000}, 6_400_000, 30_000_000),
     ],
     ids=["text", "wide text", "short wide text", "objects"],
 )
