@@ -34,8 +34,22 @@ from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import access, desk, house, inspector, logs, page, upstream
 from server import embeddings as vectors
+from server.answers import sent
 from server.drain import Kept
-from server.entry import HOUSE, LIVE, RECORD, admitted, expects, identify, inside, measured, read_body
+from server.entry import (
+    HOUSE,
+    IMAGES,
+    LIVE,
+    RECORD,
+    RUN,
+    admitted,
+    expects,
+    identify,
+    inside,
+    parsed,
+    read_body,
+    worker_of,
+)
 from server.fetch import inline
 from server.frames import Frames, envelope, hide
 from server.http import Upstreams
@@ -57,10 +71,11 @@ async def chat(request: web.Request) -> web.StreamResponse:
     record: logs.Record = request[RECORD]
     caller = identify(request)
     with inside(request):
-        data = await read_body(request)
-        ask = requests.parse(inspector.asked(request, data))
+        data = inspector.asked(request, await read_body(request))
+        ask, prompt = await parsed(request, data, requests.parse)
+        del data  # an answer may take long
         record.stream = ask.body.get("stream") is True
-        targets = await admitted(request, caller, ask.body, measured(request, ask.body, len(data)))
+        targets = await admitted(request, caller, ask.body, prompt)
         return await (stream if record.stream else whole)(request, ask, targets)
 
 
@@ -79,7 +94,7 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
     record.entry.took(body)
-    return web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)})
+    return await sent(request, web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)}))
 
 
 async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -154,6 +169,8 @@ async def first_that_answers(
             exchange = entry.exchange = Exchange(
                 target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
             )
+            if worker := worker_of(request):
+                exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
@@ -180,7 +197,11 @@ async def first_that_answers(
 async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.to.host.protocol]
-    return provider.request(await completed(request, ask, target), target.to)
+    body = await completed(request, ask, target)
+    worker = worker_of(request)
+    if worker is None:
+        return provider.request(body, target.to)
+    return await worker.run(partial(provider.request, body, target.to))
 
 
 async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
@@ -195,7 +216,15 @@ async def completed(request: web.Request, ask: requests.Ask, target: Target) -> 
         body = request.app[KEEPER].restore(body, scope(request, to))
     if ask.images:
         fetches = PROVIDERS[to.host.protocol].fetches
-        body = await inline(body, lambda url: fetches(url, to), request[LIVE].fetcher, key=request[RECORD].key)
+        run = request[RUN]
+        body = await inline(
+            body,
+            lambda url: fetches(url, to),
+            request[LIVE].fetcher,
+            key=request[RECORD].key,
+            have=request.setdefault(IMAGES, {}),
+            hold=lambda size: run.hold(run.held + 2 * size),
+        )
     return body
 
 
@@ -274,19 +303,21 @@ async def embed(request: web.Request) -> web.Response:
     record: logs.Record = request[RECORD]
     caller = identify(request)
     with inside(request):
-        data = await read_body(request)
-        body = embeddings.parse(inspector.asked(request, data))
-        targets = await admitted(request, caller, body, measured(request, body, len(data)))
+        data = inspector.asked(request, await read_body(request))
+        body, prompt = await parsed(request, data, embeddings.parse)
+        del data
+        targets = await admitted(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
-            return vectors.prepared(body, target.to)
+            worker, work = worker_of(request), partial(vectors.prepared, body, target.to)
+            return work() if worker is None else await worker.run(work)
 
         exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
-    record.upstream = name_of(exchange.to)
-    record.first = time.monotonic()
-    record.entry.took(answer)
-    answer["model"] = record.model
-    return web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)})
+        record.upstream = name_of(exchange.to)
+        record.first = time.monotonic()
+        record.entry.took(answer)
+        answer["model"] = record.model
+        return await sent(request, web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)}))
 
 
 async def nothing(request: web.Request) -> web.Response:

@@ -10,12 +10,16 @@ import msgspec
 from providers.contract import Json
 from providers.errors import BadRequest
 
+from . import bodies
+
 _decode = msgspec.json.Decoder().decode
 Check = Callable[[Any, str], None]
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a request's body. Raises BadRequest that says where it is wrong."""
+    """The value of a request's body. Raises BadRequest that says where it is wrong, or that it holds too many values."""
+    if len(data) > bodies.MOST:
+        room(data)
     try:
         return _decode(data)
     except RecursionError:
@@ -29,6 +33,17 @@ def read_json(data: bytes) -> Any:
         raise BadRequest(
             f"We could not parse the JSON body of your request: {what}.", param=param, code="invalid_json"
         ) from None
+
+
+def room(data: bytes) -> int:
+    """Return the bytes of memory that parsing a request's body takes. Raises BadRequest when it holds too many values."""
+    values = bodies.values(data, min(bodies.MOST, len(data) // 128))
+    if values > bodies.MOST:
+        raise BadRequest(
+            f"The request body holds more than {bodies.MOST:,} JSON values. Send fewer of them, in more requests.",
+            code="too_many_values",
+        )
+    return bodies.room(len(data), values)
 
 
 def _bad_byte(data: bytes) -> int:

@@ -64,7 +64,7 @@ class Bounds(Section, frozen=True):
     requests: Places = 1000  # being answered
     waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
     wait: Seconds = 10.0  # for a turn
-    bytes: Room = 256 * 2**20  # of request bodies
+    bytes: Room = 256 * 2**20  # of memory for request bodies, and for answers not yet taken
     # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
     memory: Memory = 0
     lag: Seconds = 1.0  # by which the event loop comes late, again and again

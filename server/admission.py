@@ -48,15 +48,27 @@ class Run:
         if self.why is not None and isinstance(error, asyncio.CancelledError):
             raise self.failure(error) from None
 
+    @property
+    def held(self) -> int:
+        """The bytes that are counted for this request."""
+        return self._bytes
+
     def hold(self, size: int) -> None:
-        """The request's body takes `size` bytes, counted until the request ends. Raises Overloaded."""
+        """Count `size` bytes, or what is already counted if that is more, until the request ends.
+
+        Raises Overloaded when that is too much beside what others hold: one alone may hold what its body unfolds to.
+        """
         more = size - self._bytes
         if more <= 0:
             return
         admission = self._admission
-        if admission.bytes + more > admission.bounds.bytes:
+        if admission.bytes + more > admission.bounds.bytes and admission.bytes > self._bytes:
             raise admission.full("bytes")
-        admission.bytes += more
+        self.keep(size)
+
+    def keep(self, size: int) -> None:
+        """Count `size` bytes from now on, whatever there is."""
+        self._admission.bytes += size - self._bytes
         self._bytes = size
 
     async def turn(self) -> None:
@@ -102,7 +114,8 @@ class Run:
 
 
 class Admission:
-    """runs: all requests inside; busy: those being answered; bytes: of their bodies.
+    """runs: all requests inside; busy: those being answered; bytes: of memory for their bodies, and for answers that
+    clients have yet to take.
 
     refused: so far, by what there was too much of; memory: bytes from which on it is too much, 0: no bound;
     strain: what there is too much of now, "memory", "lag" or "".

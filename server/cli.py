@@ -184,6 +184,7 @@ def _serve(
     log = logs.start(server.log, sys.stdout)
     memory.calm_collector()
     memory.keep_freed()
+    memory.take_short_turns()
     app = build(settings, log)
 
     def load() -> Settings:

@@ -11,6 +11,7 @@ from gateway.routes import Target
 from providers.contract import Json
 
 from . import access, inspector, page, reports
+from .answers import sent
 from .entry import HOUSE, LIVE, identify
 from .metrics import CONTENT_TYPE, exposition
 
@@ -49,7 +50,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
 async def usage(request: web.Request) -> web.Response:
     """GET /v1/usage: what the caller has used; what all have, for an admin key."""
     caller = identify(request)
-    return await reports.usage(request.app[HOUSE].books, caller, request.query)
+    return await sent(request, await reports.usage(request.app[HOUSE].books, caller, request.query))
 
 
 async def subscription(request: web.Request) -> web.Response:

@@ -1,13 +1,17 @@
 """The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from aiohttp import HttpVersion11, web
 
+from gateway import bodies, checks
 from gateway.config import Caller
 from gateway.estimates import Prompt, measure
 from gateway.fields import permitted
+from gateway.requests import Ask
 from gateway.routes import Target
 from gateway.schema import Server
 from providers.contract import Json
@@ -16,12 +20,16 @@ from providers.errors import BadRequest, TooLarge, TooSlow
 from . import access, logs
 from .admission import Run
 from .house import House
+from .worker import Worker
 
 HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
 # Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
 RECORD: Final = "record"
 LIVE: Final = "live"
 RUN: Final = "run"
+IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
+
+T = TypeVar("T")
 
 
 def identify(request: web.Request) -> Caller:
@@ -38,12 +46,6 @@ def inside(request: web.Request) -> Run:
     run = request.app[HOUSE].admission.enter(server.timeouts.total)
     request[RUN] = run
     return run
-
-
-def measured(request: web.Request, body: Json, size: int) -> Prompt:
-    """Return what a request of `size` bytes says; what its key's limits do not need is left out."""
-    limits = request[RECORD].limits
-    return measure(body, size, reserve=limits is not None and bool(limits.tpm or limits.budget))
 
 
 async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
@@ -94,6 +96,42 @@ async def read_body(request: web.Request) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T]) -> tuple[T, Prompt]:
+    """Return what `parse` makes of a body, and what it says (estimates.Prompt).
+
+    A large body is worked on outside of the event loop. What it takes in memory is counted (Run.hold). Raises what
+    `parse` does, and Overloaded.
+    """
+    run: Run = request[RUN]
+    limits = request[RECORD].limits
+    reserve = limits is not None and bool(limits.tpm or limits.budget)
+    weigh = len(data) > bodies.SMALL
+
+    def work() -> tuple[T, Prompt, int]:
+        value = parse(data)
+        body: Any = value.body if isinstance(value, Ask) else value
+        return value, measure(body, len(data), reserve), bodies.weight(body) if weigh else 0
+
+    if not weigh or not bodies.is_large(data):
+        value, prompt, weight = work()
+        run.hold(weight)
+        return value, prompt
+    async with request.app[HOUSE].worker as do:
+        room = await do(partial(checks.room, data))
+        weigh = room <= bodies.room(len(data), bodies.MANY)  # a walk over more would take longer than all the rest
+        run.hold(room // 2)
+        run.keep(room)  # refused to nobody: one body at a time is parsed
+        value, prompt, weight = await do(work)
+    if weigh:
+        run.keep(weight + len(data))  # itself, and the copy of it that goes upstream
+    return value, prompt
+
+
+def worker_of(request: web.Request) -> Worker | None:
+    """What is to work on this request's body; None: the event loop, because it is not large."""
+    return request.app[HOUSE].worker if request[RUN].held > bodies.LARGE else None
 
 
 async def expects(request: web.Request) -> None:

@@ -6,14 +6,16 @@ A request names a URL and this server downloads it: without guards, a door into 
   calls global and is not, or leads back inside: NAT64, 6to4, cloud metadata.
 - http and https on their own ports, no user or password, at most 3 redirects, each checked like the first URL.
 - No proxy from the environment, no cookies, no credentials; TLS certificates are verified.
-- 10 seconds and 20 MiB in all, nothing compressed (a bomb), and the first bytes must be those of an image.
+- 10 seconds and 20 MiB an image, nothing compressed (a bomb), and the first bytes must be those of an image.
+- 20 images, 15 seconds and 64 MiB of base64 a request, each URL once, whatever targets are tried.
 - A host that does not exist and one that is not public get the same answer: it would tell what is inside.
 """
 
 import asyncio
 import base64
 import socket
-from collections.abc import AsyncIterator, Callable, Container
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from ssl import SSLContext
@@ -35,7 +37,9 @@ AddrInfo = tuple[Any, ...]  # family, type, protocol, canonical name, socket add
 
 MAX_BYTES: Final = 20 * 2**20  # of one image
 MAX_INLINED: Final = 64 * 2**20  # base64 characters of one request
+MAX_IMAGES: Final = 20  # to download for one request
 TIMEOUT: Final = 10.0  # seconds, redirects included
+TOGETHER: Final = 15.0  # seconds, all images of one request
 REDIRECTS: Final = 3
 _LOOKUPS: Final = 32  # host names looked up at once: clients choose them, and one that hangs outlives its download
 MAX_URL: Final = 8192
@@ -95,7 +99,8 @@ class Fetcher:
     """Downloads images; one for the server. Close it in the end (it is an async context manager).
 
     allow: which addresses may be dialled, and ports: on which ports; resolver, tls and open_socket: where the tests
-    put theirs. at_once: downloads per caller's key, everyone: of all callers; more wait. enabled: otherwise every URL is refused.
+    put theirs. together: seconds for all images of a request. at_once: downloads per caller's key, everyone: of all
+    callers; more wait. enabled: otherwise every URL is refused.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Fetcher:
         open_socket: Callable[[AddrInfo], socket.socket] = open_socket,
         max_bytes: int = MAX_BYTES,
         timeout: float = TIMEOUT,
+        together: float = TOGETHER,
         at_once: int = 4,
         everyone: int = 16,
         enabled: bool = True,
@@ -120,7 +126,7 @@ class Fetcher:
         self._open_socket = open_socket
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._at_once = at_once
+        self.together, self.at_once = together, at_once
         self._everyone = asyncio.Semaphore(everyone)
         self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # alive while someone waits
         self._session: aiohttp.ClientSession | None = None
@@ -169,7 +175,7 @@ class Fetcher:
     async def _turn(self, key: str) -> AsyncIterator[None]:
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = asyncio.Semaphore(self._at_once)
+            gate = self._gates[key] = asyncio.Semaphore(self.at_once)
         async with gate, self._everyone:
             yield
 
@@ -253,12 +259,23 @@ class Fetcher:
         )
 
 
-async def inline(body: Json, wants: Callable[[str], bool], fetcher: Fetcher, *, key: str = "") -> Json:
-    """The chat request with every image whose URL `wants` downloaded and in place as a data URI.
+async def inline(
+    body: Json,
+    wants: Callable[[str], bool],
+    fetcher: Fetcher,
+    *,
+    key: str = "",
+    have: dict[str, str] | None = None,
+    hold: Callable[[int], object] = id,
+) -> Json:
+    """Download every image of a chat request whose URL `wants`; return the request with data URIs in their places.
 
-    Returns `body` itself when there is none, else a copy that shares what has not changed. Raises what fetch raises,
-    and BadRequest (image_too_large) when all images together exceed 64 MiB of base64.
+    have: what was downloaded for this request already, URL → data URI; added to. hold: called with the characters that
+    an image adds to the request. Returns `body` itself when there is none, else a copy that shares what has not changed.
+    Raises what fetch and `hold` raise, and BadRequest for too many images, for images that exceed 64 MiB of base64
+    together, and for those that take too long together.
     """
+    have = {} if have is None else have
     found = [
         (i, j, part["image_url"]["url"])
         for i, message in enumerate(body["messages"])
@@ -269,29 +286,64 @@ async def inline(body: Json, wants: Callable[[str], bool], fetcher: Fetcher, *, 
     places = [place for place in found if wants(place[2])]
     if not places:
         return body
-    fields = {url: f"messages[{i}].content[{j}].image_url.url" for i, j, url in reversed(places)}
-    left = MAX_INLINED
-
-    async def fetched(url: str, param: str) -> str:
-        nonlocal left
-        kind, data = await fetcher.fetch(url, param, key=key)
-        left -= len(data)
-        if left < 0:
-            raise BadRequest("The images of this request are too large together.", param=param, code="image_too_large")
-        return f"data:{kind};base64,{data}"
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = {url: group.create_task(fetched(url, param)) for url, param in fields.items()}
-    except BaseExceptionGroup as failures:
-        raise next((e for e in failures.exceptions if isinstance(e, Failure)), failures.exceptions[0]) from None
+    times = Counter(url for _, _, url in places)
+    missing = {url: f"messages[{i}].content[{j}].image_url.url" for i, j, url in reversed(places) if url not in have}
+    missing = dict(reversed(missing.items()))  # in the order of their first places
+    _few(len(have), missing)
+    await _download_all(missing, times, fetcher, key, have, hold)
     messages = list(body["messages"])
     for i, j, url in places:
         if messages[i] is body["messages"][i]:
             messages[i] = messages[i] | {"content": list(messages[i]["content"])}
         part = messages[i]["content"][j]
-        messages[i]["content"][j] = part | {"image_url": part["image_url"] | {"url": tasks[url].result()}}
+        messages[i]["content"][j] = part | {"image_url": part["image_url"] | {"url": have[url]}}
     return body | {"messages": messages}
+
+
+def _few(have: int, missing: Mapping[str, str]) -> None:
+    """Raise BadRequest when a request has more images to download than it may."""
+    if have + len(missing) > MAX_IMAGES:
+        raise BadRequest(
+            f"Too many images to download: at most {MAX_IMAGES} URLs in one request. Send the others as data URIs.",
+            param=list(missing.values())[max(0, MAX_IMAGES - have)],
+            code="array_above_max_length",
+        )
+
+
+async def _download_all(
+    missing: Mapping[str, str],
+    times: Mapping[str, int],
+    fetcher: Fetcher,
+    key: str,
+    have: dict[str, str],
+    hold: Callable[[int], object],
+) -> None:
+    """Download the images at these URLs into `have`, a few at once. missing: URL → its param; times: it stands there."""
+    waiting = iter(missing.items())
+    left = MAX_INLINED - sum(len(have[url]) * times[url] for url in have if url in times)
+
+    async def work() -> None:
+        nonlocal left
+        for url, param in waiting:
+            kind, data = await fetcher.fetch(url, param, key=key)
+            size = len(data) * times[url]
+            left -= size
+            if left < 0:
+                raise BadRequest(
+                    "The images of this request are too large together.", param=param, code="image_too_large"
+                )
+            hold(size)
+            have[url] = f"data:{kind};base64,{data}"
+
+    try:
+        async with asyncio.timeout(fetcher.together), asyncio.TaskGroup() as group:
+            for _ in range(min(fetcher.at_once, len(missing))):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        raise next((e for e in failures.exceptions if isinstance(e, Failure)), failures.exceptions[0]) from None
+    except TimeoutError:
+        param = next(param for url, param in missing.items() if url not in have)
+        raise _failed(f"the images of a request may take {fetcher.together:g} seconds together", param) from None
 
 
 def _kind(data: bytearray, kinds: frozenset[str], param: str) -> str:

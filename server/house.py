@@ -13,6 +13,7 @@ from .drain import Drains
 from .line import Pulse
 from .listener import Front
 from .live import Live, Lives, make
+from .worker import Worker
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
 _QUIET: Final = 60.0  # seconds between two warnings about the same thing
@@ -40,6 +41,7 @@ class House:
         self.admission = Admission(server.at_once, _memory(server.at_once))
         self.books, self.drains = ledger, Drains()
         self.metrics = Metrics()
+        self.worker = Worker()
         self.pulse = Pulse(server)
         self.pulse.each.append(self._beat)
         self._release_at = 0.0
@@ -115,6 +117,7 @@ class House:
         await self.pulse.aclose()
         await self.lives.aclose()
         await self.books.aclose()
+        self.worker.close()
 
 
 def _memory(bounds: Bounds) -> int:

@@ -24,6 +24,7 @@ from providers import wire
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
+from .answers import sent
 from .http import Answer
 from .line import Line, Pulse
 from .upstream import Exchange
@@ -159,7 +160,7 @@ class Attempt:
         self.url = _masked_url(call.url)
         self.headers = _masked(call.headers)
         trace.secrets |= {to.api_key}
-        body = wire.encode(call.body)
+        body = exchange.body
         if trace.charge(len(body) + len(self.url) + _weight(self.headers) + _OVERHEAD):
             self.body = body
 
@@ -275,7 +276,7 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
         recorder = recorder_of(request)
         data = [_summary(trace) for trace in reversed(recorder.traces)]
         limits = {"exchanges": recorder.settings.exchanges, "max_bytes": recorder.settings.max_bytes}
-        return _json({"object": "list", "bytes": recorder.size, "limits": limits, "data": data})
+        return await _json(request, {"object": "list", "bytes": recorder.size, "limits": limits, "data": data})
 
     async def shown(request: web.Request) -> web.Response:
         """GET /inspector/exchanges/{serial}: one exchange, whole."""
@@ -283,7 +284,7 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
         serial = request.match_info["serial"]
         for trace in recorder.traces:
             if str(trace.serial) == serial:
-                return _json(_whole(trace))
+                return await _json(request, _whole(trace))
         raise NotFound("This exchange is not kept (any more).")
 
     async def cleared(request: web.Request) -> web.Response:
@@ -298,8 +299,8 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
     ]
 
 
-def _json(value: Json) -> web.Response:
-    return web.Response(body=wire.encode(value), content_type="application/json")
+async def _json(request: web.Request, value: Json) -> web.Response:
+    return await sent(request, web.Response(body=wire.encode(value), content_type="application/json"))
 
 
 def _summary(trace: Trace) -> Json:

@@ -1,4 +1,4 @@
-"""The line to a streaming client: opened as late as is truthful, kept alive while nothing happens, cut when nobody reads.
+"""The line to a streaming client: opened as late as is truthful, kept alive while nothing happens.
 
 One task per process looks after all lines (`Pulse`), so that a chunk costs no timer.
 """
@@ -29,7 +29,6 @@ class Line:
         self._pulse = pulse
         self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
         self.quiet_since = pulse.now()
-        self.writing_since: float | None = None
         self.gap = 0.0  # seconds, the longest so far between two pieces
 
     def __enter__(self) -> "Line":
@@ -47,10 +46,10 @@ class Line:
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
         """Send `data`, opening the line if need be. end: nothing follows.
 
-        Raises ConnectionError when the client is gone or has taken nothing for the write timeout.
+        Raises ConnectionError when the client is gone, or was cut off because it takes nothing (listener.Unread).
         """
         async with self._lock:
-            self.writing_since = now = self._pulse.now()
+            now = self._pulse.now()
             if not self.response.prepared:
                 await self.response.prepare(self._request)
             elif now - self.quiet_since > self.gap:
@@ -59,7 +58,6 @@ class Line:
                 await self.response.write_eof(bytes(data))
             else:
                 await self.response.write(data)
-            self.writing_since = None
             self.quiet_since = self._pulse.now()
 
     async def comment(self) -> None:
@@ -68,17 +66,12 @@ class Line:
         if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
             await self.write(_COMMENT)
 
-    def cut(self) -> None:
-        """Break the connection: the client does not read."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
 
 class Pulse:
     """Looks at every open line a few times a second. Closed with the application.
 
     each: called with the time (of the loop) at every beat. late: seconds by which the last beat came too late, the
-    server's own slowness; latest: the most there was.
+    server's own slowness; latest: the most there was. write: seconds after which a client that takes nothing is cut off.
     """
 
     def __init__(self, settings: Server) -> None:
@@ -92,8 +85,8 @@ class Pulse:
     def set(self, settings: Server) -> None:
         """Go by these settings from now on."""
         self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
-        self._write = settings.timeouts.write
-        self._period = min(1.0, self._after / 4, self._every / 4, self._write / 4, settings.timeouts.total / 4)
+        self.write = settings.timeouts.write
+        self._period = min(1.0, self._after / 4, self._every / 4, self.write / 4, settings.timeouts.total / 4)
 
     async def _beat(self) -> None:
         while True:
@@ -105,10 +98,7 @@ class Pulse:
             for call in self.each:
                 call(now)
             for line in list(self.lines):
-                if line.writing_since is not None:
-                    if now - line.writing_since > self._write:
-                        line.cut()
-                elif now - line.quiet_since >= (self._every if line.open else self._after):
+                if now - line.quiet_since >= (self._every if line.open else self._after):
                     with suppress(ConnectionError, RuntimeError):  # the line's own handler is about to hear it too
                         await line.comment()
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -98,9 +99,17 @@ class Refuse(asyncio.Protocol):
 
 
 class Handler(RequestHandler):
-    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent."""
+    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
-    __slots__ = ()
+    For Unread: taken is how many bytes the client had taken when it last looked, taken_at when that changed (loop time);
+    0: nothing waited for it.
+    """
+
+    __slots__ = ("taken", "taken_at")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.taken, self.taken_at = 0, 0.0
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -145,6 +154,43 @@ class Front:
                 self.replaced += 1
                 return True
         return False
+
+
+class Unread:
+    """Called a few times a second; breaks each connection whose client has taken nothing of what waits for it for too long.
+
+    TCP_USER_TIMEOUT would not do: Linux counts only what is sent and not acknowledged, and a client that does not read
+    acknowledges every probe of its closed window. patience: seconds, as configured now.
+    """
+
+    def __init__(self, server: web.Server, patience: Callable[[], float]) -> None:
+        self._server, self._patience = server, patience
+
+    def __call__(self, now: float) -> None:
+        patience = self._patience()
+        for handler, transport in list(self._server._connections.items()):
+            assert isinstance(handler, Handler)
+            left = transport.get_write_buffer_size()
+            if left == 0:
+                handler.taken_at = 0.0
+                continue
+            taken = _acknowledged(transport) or -left
+            if handler.taken_at == 0.0 or taken != handler.taken:
+                handler.taken, handler.taken_at = taken, now
+            elif now - handler.taken_at >= patience:
+                transport.abort()
+
+
+def _acknowledged(transport: asyncio.Transport) -> int:
+    """Return how many bytes the peer has acknowledged (tcp_info.tcpi_bytes_acked, tcp(7)); 0 where that is not known.
+
+    The system takes bytes from us in lumps of megabytes, which a client that reads slowly makes room for once in a while.
+    """
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    except (AttributeError, OSError):
+        return 0
+    return int.from_bytes(info[120:128], sys.byteorder)
 
 
 def is_idle(handler: RequestHandler) -> bool:

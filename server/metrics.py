@@ -82,7 +82,11 @@ class _Collector:
         return [
             ("in_flight", "Requests being answered", admission.busy),
             ("waiting", "Requests waiting for their turn", len(admission.waiting)),
-            ("request_bytes", "Bytes of request bodies held", admission.bytes),
+            (
+                "request_bytes",
+                "Bytes of memory held by requests: bodies, and whole answers that clients have yet to take",
+                admission.bytes,
+            ),
             ("connections", "Open connections of clients", front.open if front else 0),
             ("ready", "Whether new requests are welcome", int(admission.ready)),
             ("config_generation", "How many configurations there have been", house.lives.generation),

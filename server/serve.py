@@ -85,6 +85,7 @@ async def serve(
         _on_signals(loop, stop, reload)
         _keep_watchdog(house.pulse)
         house.pulse.each.append(Watch(path, house, reload))
+        house.pulse.each.append(listener.Unread(runner.server, lambda: house.pulse.write))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
         await stop.asked.wait()

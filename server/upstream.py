@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from math import ceil
 from time import time
 from typing import Final
@@ -25,7 +26,8 @@ _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 class Exchange:
     """A call and, once the upstream has answered, what its headers said.
 
-    first_byte: seconds it may take to answer; held: chunks that nobody was shown yet.
+    first_byte: seconds it may take to answer; held: chunks that nobody was shown yet; body: the call's, in bytes, while
+    it is being made; away: runs work on a large body outside of the event loop.
     """
 
     to: Upstream
@@ -35,12 +37,21 @@ class Exchange:
     added: str = ""  # the limit of the answer that this server has added: Target.added
     held: list[Json] = field(default_factory=list)
     watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
+    body: bytes = b""
+    away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
 
 
 async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
-    making = _made(exchange, http, limits)
-    answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
+    call = exchange.call
+    if call.reply is None or exchange.watch is not None:
+        encode = partial(wire.encode, call.body)
+        exchange.body = encode() if exchange.away is None else await exchange.away(encode)
+    try:
+        making = _made(exchange, http, limits)
+        answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
+    finally:
+        exchange.body = b""
     exchange.request_id = _request_id(answer)
     if answer.status == 200:
         return answer
@@ -55,7 +66,7 @@ async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
     if call.reply is not None:
         return Played(call.reply, limits.timeouts, exchange.first_byte)
     pool = http.of(exchange.to.name)
-    return await pool.post(call.url, call.headers, wire.encode(call.body), exchange.first_byte)
+    return await pool.post(call.url, call.headers, exchange.body, exchange.first_byte)
 
 
 async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:

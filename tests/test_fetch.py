@@ -577,3 +577,57 @@ async def test_a_cancelled_request_lets_go_of_its_downloads() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(fetcher._gates) == 0
+
+
+async def test_a_request_has_few_images_to_download() -> None:
+    async with serving(pages) as server, local(server) as fetcher:
+        urls = [url(server, f"png/{n}") for n in range(21)]
+        with pytest.raises(BadRequest) as refused:
+            await inline(chat(*urls), lambda _: True, fetcher)
+        assert (refused.value.code, refused.value.param, refused.value.message) == (
+            "array_above_max_length",
+            "messages[1].content[21].image_url.url",
+            "Too many images to download: at most 20 URLs in one request. Send the others as data URIs.",
+        )
+        assert server.connections == 0
+        assert await inline(chat(*urls[:20], *urls[:20]), lambda _: True, fetcher) == chat(*[png()] * 40)
+        assert server.connections == 20
+
+
+async def test_an_image_that_stands_in_many_places_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.fetch.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
+    async with serving(pages) as server, local(server) as fetcher:
+        with pytest.raises(BadRequest) as refused:
+            await inline(chat(*[url(server, "png")] * 3), lambda _: True, fetcher)
+        assert (refused.value.code, refused.value.param) == ("image_too_large", "messages[1].content[1].image_url.url")
+
+
+async def test_the_images_of_a_request_have_one_deadline() -> None:
+    async with serving(pages) as server, local(server, together=0.3) as fetcher:
+        urls = [url(server, "png"), *[url(server, f"silent/{n}") for n in range(9)]]
+        with pytest.raises(BadRequest) as refused:
+            await inline(chat(*urls), lambda _: True, fetcher)
+        assert (refused.value.code, refused.value.param, refused.value.message) == (
+            "failed_to_download_image",
+            "messages[1].content[2].image_url.url",
+            "The image could not be downloaded: the images of a request may take 0.3 seconds together.",
+        )
+        assert len(fetcher._gates) == 0
+
+
+async def test_an_image_is_downloaded_once_whatever_targets_are_tried() -> None:
+    have: dict[str, str] = {}
+    held: list[int] = []
+    async with serving(pages) as server, local(server) as fetcher:
+        one, two = url(server, "png"), url(server, "jpeg")
+        for wants in (one,), (one, two):
+            result = await inline(
+                chat(one, two), lambda address, wants=wants: address in wants, fetcher, have=have, hold=held.append
+            )
+        assert result == chat(png(), png("image/jpeg", JPEG))
+        assert server.connections == 2
+        assert held == [len(base64.b64encode(each)) for each in (PNG, JPEG)]
+        have |= {f"{n}": "" for n in range(18)}
+        with pytest.raises(BadRequest) as refused:
+            await inline(chat(one, url(server, "png/3")), lambda _: True, fetcher, have=have)
+        assert refused.value.param == "messages[1].content[2].image_url.url"

@@ -175,6 +175,11 @@ def test_more_tokens_than_a_request_can_use_are_not_believed() -> None:
     assert not believable(Usage(5, 501), measure(ASK, 100, False), small)
 
 
+def test_the_text_of_a_long_request() -> None:
+    assert measure({"input": ["x" * 10**6]}, 10**6 + 20, False).likely == 250_000
+    assert measure({"input": [[1] * 10**5]}, 10**6, False).likely == 100_000
+
+
 def test_the_bytes_of_an_image_are_no_tokens() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10**6}}
     text = {"type": "text", "text": "世界" * 20_000}
