@@ -83,9 +83,9 @@ def _holds(part: Json) -> bool:
 
 
 def _argues(call: Json) -> bool:
-    """Whether a tool call has arguments, or can do without."""
+    """Whether a tool call has no arguments that are empty."""
     function = call.get("function")
-    return not isinstance(function, dict) or bool(function.get("arguments"))
+    return not isinstance(function, dict) or bool(function.get("arguments", "{}"))
 
 
 def _without_arguments(call: Json) -> Json:
