@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from providers import wire
 from providers.contract import Json
 
-# Kept of the message: thinking_blocks, reasoning_content, reasoning_items; of each call: extra_content.
+# Kept of the message: reasoning_content and these lists; of each call: extra_content.
+_LISTS = ("thinking_blocks", "reasoning_items", "output_order")
 _OVERHEAD = 300  # bytes a kept call costs beside its content
 
 Key = tuple[str, str]  # scope, tool call id
@@ -137,9 +138,11 @@ class Watcher:
             self._size += len(text)
             if self._size <= self._keeper.limit:
                 self._reasoning.append(text)
-        for name in ("thinking_blocks", "reasoning_items"):
+        for name in _LISTS:
             if more := delta.get(name):
-                self._lists.setdefault(name, []).extend(more)
+                self._size += len(wire.encode(more))
+                if self._size <= self._keeper.limit:
+                    self._lists.setdefault(name, []).extend(more)
         for n, call in enumerate(delta.get("tool_calls") or ()):
             known = self._calls.setdefault(call.get("index", n), {})
             for name in ("id", "type", "function", "custom", "extra_content"):

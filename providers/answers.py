@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from . import wire
+from .arguments import Arguments, as_text, say_nothing
+from .bounds import MAX_CALLS, too_many_calls
 from .contract import Json
 from .errors import Overloaded, Truncated, UpstreamFailed
 from .think import split
@@ -14,7 +16,7 @@ KNOWN_CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage"}
 )
 # Of no use to a client, or another host's name.
-_JUNK = ("obfuscation", "x_groq", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
+_JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
 _FINISH: Final = {"eos": "stop", "stop_sequence": "stop", "end_turn": "stop", "model_length": "length"}
 _BROKEN: Final = {"error", "abort"}
 _UNLOADED: Final = {"load", "unload"}  # Ollama: the model came or went instead of answering
@@ -26,11 +28,14 @@ def new_call_id() -> str:
 
 
 def tidy(data: Json) -> Any:
-    """Remove what clients should not see; returns the usage that Groq hides in x_groq, if any."""
-    groq = data.get("x_groq")
+    """Remove what clients should not see from a chunk or an answer. Return the usage that Groq puts in x_groq, if any."""
     for name in _JUNK:
         data.pop(name, None)
-    return groq.get("usage") if isinstance(groq, dict) else None
+    if not isinstance(groq := data.pop("x_groq", None), dict):
+        return None
+    if rest := {name: value for name, value in groq.items() if name not in ("usage", "error")}:
+        data["x_groq"] = rest
+    return groq.get("usage")
 
 
 def finish_reason(reason: Any, called: bool) -> str:
@@ -55,6 +60,10 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     if think_tags and isinstance(text := message.get("content"), str) and text:
         said(message, *split(text))
     calls = [_whole_call(call) for call in message.pop("tool_calls", None) or ()]
+    if len(calls) > MAX_CALLS:
+        raise too_many_calls()
+    if not message.get("function_call"):
+        message.pop("function_call", None)
     if calls:
         message["tool_calls"] = calls
     message.setdefault("content", None)
@@ -69,7 +78,8 @@ def _whole_call(call: Json) -> Json:
     call["id"] = call.get("id") or new_call_id()
     call["type"] = call.get("type") or "function"
     if isinstance(function := call.get("function"), dict):
-        call["function"] = {**function, "arguments": _arguments(function.get("arguments")) or "{}"}
+        text = as_text(function.get("arguments"))
+        call["function"] = {**function, "arguments": "{}" if say_nothing(text) else text}
     return call
 
 
@@ -120,24 +130,36 @@ def _split(parts: Iterable[Any]) -> tuple[str, str]:
     return "".join(texts), "".join(thoughts)
 
 
-def _arguments(value: Any) -> str:
-    """Tool arguments as JSON text; some hosts send the object itself, or null."""
-    return value if isinstance(value, str) else "" if value is None else wire.text(value)
+class _ToolCall:
+    """One tool call of a stream so far."""
+
+    __slots__ = ("again", "arguments", "batch", "id", "kind", "name", "place")
+
+    def __init__(self, place: int, kind: str) -> None:
+        self.place = place  # the index that the client sees
+        self.kind = kind  # function or custom
+        self.id: Any = None  # as the host gave it, if it did
+        self.name: Any = None
+        self.arguments = Arguments()
+        self.batch = 0  # number of the delta that last spoke of it
+        self.again = False  # it was complete when its beginning came again: arguments that follow are another call's
 
 
 class ToolCalls:
     """Numbers one choice's tool calls 0, 1, 2 in order of appearance, however the host numbered them.
 
-    Hosts leave out `index`, give every call index 0, leave out ids, or repeat id and name on each fragment. A fragment
-    belongs to a call already seen by its id, else by its index; it opens a new one when it brings an id or a name that
-    the call at its index does not have.
+    Hosts leave out `index`, give every call index 0, leave out ids, give several calls one id, or repeat id and name on
+    each fragment. A fragment belongs to a call already seen by its id, else by its index. It opens a new call where it
+    cannot belong to that one: it brings another name, a name and another id, or a beginning after complete arguments.
     """
 
-    __slots__ = ("_by_index", "_calls")
+    __slots__ = ("_batch", "_by_id", "_by_index", "_calls")
 
     def __init__(self) -> None:
-        self._calls: list[Json] = []  # id, whether it has arguments and a name, of each call
-        self._by_index: dict[Any, int] = {}
+        self._calls: list[_ToolCall] = []
+        self._by_id: dict[Any, _ToolCall] = {}
+        self._by_index: dict[Any, _ToolCall] = {}
+        self._batch = 0
 
     @property
     def any(self) -> bool:
@@ -145,48 +167,82 @@ class ToolCalls:
 
     def without_arguments(self) -> list[int]:
         """The calls that never got arguments: a client must read `{}`, not an empty text."""
-        return [k for k, call in enumerate(self._calls) if not call["arguments"]]
+        return [call.place for call in self._calls if call.kind == "function" and not call.arguments.given]
 
-    def fragments(self, calls: Iterable[Any]) -> list[Json]:
+    def fragments(self, calls: list[Any]) -> list[Json]:
+        """The fragments of one delta in canonical form. Raises BadOutput for more calls than an answer may have."""
+        self._batch += 1
+        if len(calls) == 1 and (known := self._going_on(calls[0])) is not None:
+            piece = known.arguments.add(calls[0]["function"]["arguments"])
+            return [{"index": known.place, "function": {"arguments": piece}}] if piece else []
         return [fragment for call in calls if isinstance(call, dict) and (fragment := self._fragment(call))]
+
+    def _going_on(self, call: Any) -> _ToolCall | None:
+        """The call of a fragment that is nothing but more arguments: nearly all are, and nothing is to be decided."""
+        if type(call) is dict and len(call) == 2 and type(function := call.get("function")) is dict:
+            known = self._by_index.get(call.get("index"))
+            if len(function) == 1 and type(function.get("arguments")) is str:
+                return known if known is not None and known.kind == "function" and not known.again else None
+        return None
 
     def _fragment(self, call: Json) -> Json | None:
         kind = "custom" if call.get("type") == "custom" or "custom" in call else "function"
         text = "input" if kind == "custom" else "arguments"
         body = dict(call.get(kind) or {})
-        if text in body:
-            body[text] = _arguments(body[text])
-        k = self._known(call, body.get("name"))
-        if k is None:
-            k = len(self._calls)
-            ident = call.get("id") or new_call_id()
-            self._calls.append({"id": ident, "arguments": False, "name": body.get("name")})
-            self._by_index[call.get("index")] = k
-            body.setdefault(text, "")
-            opened = {**call, "index": k, "id": ident, "type": kind, kind: body}
+        name, piece = body.pop("name", None) or None, as_text(body.pop(text, None))
+        ident, index = call.get("id") or None, call.get("index")
+        known = self._found(ident, index)
+        new = known is None or self._begins(known, ident, index, name, piece)
+        if known is None or new:
+            if known is not None and known.again:
+                name = name or known.name
+            fragment = {**call, "id": new_call_id() if ident is None or ident in self._by_id else ident, "type": kind}
+            known = self._open(index, kind)
         else:
-            if self._calls[k]["name"]:
-                body.pop("name", None)
-            else:
-                self._calls[k]["name"] = body.get("name")
-            opened = {key: value for key, value in call.items() if key not in ("id", "type", kind)}
-            opened |= {"index": k} | ({kind: body} if body else {})
-            if opened.keys() == {"index"}:
-                return None
-        self._calls[k]["arguments"] |= kind == "custom" or bool(body.get(text))
-        return opened
+            fragment = {key: value for key, value in call.items() if key not in ("id", "type", kind)}
+            if name and known.arguments.complete:
+                piece = ""  # the whole call once more
+        fragment["index"] = known.place
+        known.batch = self._batch
+        if ident is not None and known.id is None:
+            known.id, self._by_id[ident] = ident, known
+        if name is not None and known.name is None:
+            known.name = body["name"] = name
+        if kind == "function":
+            piece = known.arguments.add(piece)
+        if piece or "name" in body or new:
+            body[text] = piece
+        if body:
+            fragment[kind] = body
+        return fragment if len(fragment) > 1 else None
 
-    def _known(self, call: Json, name: Any) -> int | None:
-        """The call this fragment goes on with, or None: it opens a new one."""
-        ident, index = call.get("id"), call.get("index")
-        if ident:
-            for k, have in enumerate(self._calls):
-                if have["id"] == ident:
-                    return k
-        if not self._calls:
-            return None
-        found = self._by_index.get(index) if index is not None else len(self._calls) - 1
-        if found is None:
-            return None
-        another = name and (ident or (index is None and self._calls[found]["name"]))
-        return None if another else found
+    def _open(self, index: Any, kind: str) -> _ToolCall:
+        if len(self._calls) >= MAX_CALLS:
+            raise too_many_calls()
+        known = self._by_index[index] = _ToolCall(len(self._calls), kind)
+        self._calls.append(known)
+        return known
+
+    def _found(self, ident: Any, index: Any) -> _ToolCall | None:
+        """The call that a fragment's id and index point to. Ids need not be unique: then the index decides."""
+        at = self._by_index.get(index) if index is not None else self._calls[-1] if self._calls else None
+        if ident is None or (at is not None and at.id == ident):
+            return at
+        return self._by_id.get(ident, at)
+
+    def _begins(self, found: _ToolCall, ident: Any, index: Any, name: Any, piece: str) -> bool:
+        """Whether a fragment that points to `found` opens another call instead."""
+        argues = bool(piece.strip())
+        if name is None and (ident is None or ident == found.id):
+            return found.again and argues
+        if name is not None and found.name is not None and name != found.name:
+            return True
+        given, complete = found.arguments.given, found.arguments.complete
+        if ident is not None and ident == found.id:  # repeated, unless it is another call of the same id
+            return complete and argues and index is not None and self._by_index.get(index) is not found
+        if name is not None and ident is not None:
+            return found.id is not None or given
+        if name is not None and found.name is not None and (index is None or found.batch == self._batch):
+            return complete or not given
+        found.again = complete and name is not None
+        return complete and argues

@@ -9,16 +9,17 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
-from . import media, tools, wire
+from . import media, order, tools, wire
 from .contract import Json
 from .errors import BadRequest, Unsupported
 from .turns import merged
 
 _SYSTEM = ("system", "developer")
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_ORDER = {"thinking": 0, "redacted_thinking": 0, "text": 1, "tool_use": 2}
+_THINKING = ("thinking", "redacted_thinking")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -59,12 +60,19 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
 
 
 def thoughts(message: Json) -> list[Json]:
-    """The signed thinking a client brought back on an assistant message, as Claude gave it: altered, it is refused."""
+    """The signed thinking a client brought back on an assistant message, as Claude gave it: altered, it is refused.
+
+    None where there are several beside a text or several calls and nothing says in which order: in another, they are
+    refused too. One call alone comes last.
+    """
     if (given := message.get("thinking_blocks")) is not None:
-        blocks = map(_signed, _list(given))
+        found = map(_signed, _list(given))
     else:
-        blocks = map(_thought, _list(message.get("reasoning_details")))
-    return [block for block in blocks if block]
+        found = map(_thought, _list(message.get("reasoning_details")))
+    blocks = [block for block in found if block]
+    calls = message.get("tool_calls") or ()
+    mixed = len(blocks) > 1 and (len(calls) > 1 or (calls and message.get("content")))
+    return [] if mixed and order.arranged(message, blocks) is None else blocks
 
 
 def tool_id(id: str) -> str:
@@ -78,14 +86,22 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
     calls: dict[str, str] = {}  # of the assistant turn being answered: the client's id → the id sent
     used: set[str] = set()
     unanswered: set[str] = set()
+    run: list[Json] = []  # the first blocks of neighbouring assistant messages, which become one turn
     for index in range(first, len(messages)):
         message, at = messages[index], f"messages[{index}]"
+        run = run if message["role"] == "assistant" else []
         match message["role"]:
             case "assistant":
                 _check_answered(unanswered, at)
                 calls = _ids(message, at, used)
                 unanswered = set(calls)
-                yield {"role": "assistant", "content": _marked(_assistant(message, at, calls, thinking), message)}
+                blocks = _marked(_assistant(message, at, calls, thinking), message)
+                if run and run[0]["type"] not in _THINKING:  # a turn that thinks begins with it
+                    lead = list(takewhile(lambda block: block["type"] in _THINKING, blocks))
+                    run[:0] = lead
+                    blocks = blocks[len(lead) :]
+                run = run or blocks
+                yield {"role": "assistant", "content": blocks}
             case "tool":
                 id = message["tool_call_id"]
                 if id not in unanswered:
@@ -129,12 +145,11 @@ def _ids(message: Json, at: str, used: set[str]) -> dict[str, str]:
 
 
 def _order(turns: list[Json]) -> None:
-    """Thinking, text, calls; results in the order of their calls, then the rest."""
+    """Results in the order of their calls, then the rest."""
     asked: list[str] = []
     for turn in turns:
         blocks = turn["content"]
         if turn["role"] == "assistant":
-            blocks.sort(key=lambda block: _ORDER.get(block["type"], 1))
             asked = [block["id"] for block in blocks if block["type"] == "tool_use"]
         elif asked:
             place = {id: n for n, id in enumerate(asked)}
@@ -161,6 +176,8 @@ def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> l
     if message.get("audio"):
         raise Unsupported("This model does not take audio.", param=f"{at}.audio")
     blocks = thoughts(message) if thinking else []
+    if blocks and (pieces := order.arranged(message, blocks)) is not None:
+        return [block for entry, piece in pieces if (block := _arranged(entry, piece, ids))]
     text = _parts(message, at)
     if not text and (refusal := message.get("refusal") or "").strip():
         text = [_text(refusal)]
@@ -168,6 +185,17 @@ def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> l
     for call in message.get("tool_calls") or ():
         blocks.append({"type": "tool_use", "id": ids[call["id"]], **_call(call)} | _cache(call))
     return blocks
+
+
+def _arranged(entry: Json, piece: Any, ids: dict[str, str]) -> Json | None:
+    """The block of one piece of an answer (order.arranged), or None for a blank text, which Claude refuses."""
+    match entry["type"]:
+        case "text":
+            return _text(piece) if piece.strip() else None
+        case "call":
+            return {"type": "tool_use", "id": ids[piece["id"]], **_call(piece)} | _cache(piece)
+    thought: Json = piece
+    return thought
 
 
 def _call(call: Json) -> Json:
@@ -268,7 +296,7 @@ def _cache(thing: Json) -> Json:
 
 def _marked(blocks: list[Json], message: Json) -> list[Json]:
     """A mark on a message is one on its last block; thinking cannot carry it."""
-    if blocks and _ORDER.get(blocks[-1]["type"]) != 0:
+    if blocks and blocks[-1]["type"] not in _THINKING:
         blocks[-1] |= _cache(message)
     return blocks
 

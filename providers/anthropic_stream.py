@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from . import wire
-from .chat import chunk, tool_call, usage_chunk
+from . import order, wire
+from .arguments import say_nothing
+from .bounds import MAX_CALLS, Kept, too_many_calls
+from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Json, Translator
 from .errors import BadOutput, Failure, Truncated
 from .usage import count, usage
@@ -25,6 +27,14 @@ _FINISH = {
     "compaction": "length",
     "refusal": "content_filter",
 }
+
+
+_GAP = "\n\n"
+# What the sums are made of. An upstream must not fill memory with names of its own.
+_COUNTED = (
+    *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+    *("output_tokens_details", "iterations"),
+)
 
 
 class Way(NamedTuple):
@@ -43,7 +53,7 @@ class _Tool:
         self.index = index  # among the tool calls, not among the blocks
         self.given = given or {}  # arguments that came whole with the block
         self.pieces: list[str] = []  # of a custom tool's input, which can only be read at its end
-        self.empty = True
+        self.empty = True  # nothing has come, or a placeholder for what follows
 
 
 class Answer:
@@ -54,14 +64,22 @@ class Answer:
         self.reasoning = reasoning
         self.started = False
         self.opened = False  # a block was: from here on the answer cannot begin anew
+        self.said = False  # the client has got the role
+        self.kept = Kept()  # all that the following fields hold
+        self.order: dict[int, Json] = {}  # block → what output_order says of it
+        self.thinking: int | None = None  # the block whose thinking was shown last
         self.length = 0  # characters of content so far
+        self.spoken = False  # some of them are no blanks
+        self.apart = False  # the next piece of text is not of the text before it
+        self.fresh = False  # a text block was opened of which only blanks have come
+        self.last = ""  # type of the block that was opened last
         self.calls = 0
         self.counted: Json = {}
         self.stop: str | None = None
         self.details: Json = {}
         self.tools: dict[int, _Tool] = {}
         self.thoughts: dict[int, tuple[Json, list[str]]] = {}  # block → (as it was opened, what was thought)
-        self.cited: dict[int, tuple[int, list[Json]]] = {}  # block → (where its text starts, its sources)
+        self.cited: dict[int, list[Json]] = {}  # block of text → its sources
         self.annotations: list[Json] = []
         # Where the answer was to come as a tool call but need not, text may be a preamble: it waits for the end.
         self.held: list[str] | None = [] if way.json_tool else None
@@ -71,31 +89,54 @@ class Answer:
         if self.opened:  # what a proxy does that tries again in the middle; the client has half of the first answer
             raise BadOutput("The upstream began its answer a second time.")
         self._count(event["message"].get("usage"))
-        if self.started:
-            return []
         self.started = True
-        return [chunk({"role": "assistant", "content": ""})]
+        return []
 
     def open(self, event: Json) -> list[Json]:
         at, block = event["index"], event["content_block"]
         self.opened = True
+        last, self.last = self.last, block.get("type")
         match block:
             case {"type": "text"}:
-                self.cited[at] = self.length, list(block.get("citations") or ())
-                return self.text(block.get("text"))
+                self.fresh = True
+                self._place(at, {"type": "text", "start": self.length, "end": self.length})
+                self.cited[at] = []
+                for citation in block.get("citations") or ():
+                    self._cite(at, citation)
+                # Neighbours are one text, cut by its sources; after anything else it is another one.
+                self.apart = self.spoken and last != "text"
+                return self.text(at, block.get("text"))
             case {"type": "tool_use", "id": id, "name": name}:
+                self._place(at, {"type": "call", "id": id})
                 return self._call(at, id, name, block.get("input"))
-            case {"type": "thinking"}:
+            case {"type": "thinking" | "redacted_thinking"}:
+                self._place(at, {"type": "thinking"})
+                self.kept.add(len(wire.encode(block)))
                 self.thoughts[at] = block, []
-                return self._think(block.get("thinking"))
-            case {"type": "redacted_thinking"}:
-                self.thoughts[at] = block, []
+                return self._think(at, block.get("thinking"))
+        self._place(at, {"type": "other"})
         return []
 
-    def text(self, text: str | None) -> list[Json]:
+    def _place(self, at: int, entry: Json) -> None:
+        self.kept.add()
+        self.order[at] = entry
+
+    def _cite(self, at: int, citation: Json) -> None:
+        self.kept.add(len(wire.encode(citation)))
+        self.cited[at].append(citation)
+
+    def text(self, at: int, text: str | None) -> list[Json]:
+        """A piece of a text block, with a blank line where it begins a text of its own and does not say so itself."""
         if not text:
             return []
+        if self.fresh and not text.isspace():
+            if self.apart and not text[0].isspace():
+                text = _GAP + text
+                self.order[at]["start"] += len(_GAP)
+            self.fresh, self.spoken = False, True
+        self.apart = False
         if self.held is not None:
+            self.kept.add(len(text))
             self.held.append(text)
             return []
         self.length += len(text)
@@ -105,24 +146,27 @@ class Answer:
         at = event["index"]
         match event["delta"]:
             case {"type": "text_delta", "text": text}:
-                return self.text(text)
+                return self.text(at, text)
             case {"type": "input_json_delta", "partial_json": piece}:
                 tool = self.tools.get(at)
                 return self._argue(tool, piece) if tool and piece else []
             case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
+                self.kept.add(len(text))
                 self.thoughts[at][1].append(text)
-                return self._think(text)
+                return self._think(at, text)
             case {"type": "signature_delta", "signature": signature} if at in self.thoughts:
+                self.kept.add(len(signature))
                 self.thoughts[at][0]["signature"] = signature
             case {"type": "citations_delta", "citation": dict(citation)} if at in self.cited:
-                self.cited[at][1].append(citation)
+                self._cite(at, citation)
         return []
 
     def close(self, event: Json) -> list[Json]:
         at = event["index"]
         if at in self.cited:
-            start, citations = self.cited.pop(at)
-            self.annotations += (_annotation(one, start, self.length) for one in citations if one.get("url"))
+            citations, place = self.cited.pop(at), self.order[at]
+            place["end"] = self.length
+            self.annotations += (_annotation(one, place["start"], self.length) for one in citations if one.get("url"))
         tool = self.tools.pop(at, None)
         return self._settle(tool) if tool else []
 
@@ -141,7 +185,8 @@ class Answer:
         if self.held and not self.answered:
             chunks.append(chunk({"content": "".join(self.held)}))
         if self.thoughts:
-            chunks.append(chunk({"thinking_blocks": [_thought(*one) for one in self.thoughts.values()]}))
+            blocks = [_thought(*one) for one in self.thoughts.values()]
+            chunks.append(chunk({"thinking_blocks": blocks, **order.told(list(self.order.values()))}))
         last: Json = {}
         if self.annotations:
             last["annotations"] = self.annotations
@@ -167,6 +212,14 @@ class Answer:
             reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         )
 
+    def begun(self, chunks: list[Json]) -> list[Json]:
+        """The chunks, after the one that opens the answer if they are its first."""
+        if self.said or not chunks:
+            return chunks
+        self.said = True
+        first = chunks[0]["choices"][0]
+        return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
+
     def _reason(self) -> str:
         if self.stop == "tool_use" and not self.calls:
             return "stop"  # the tool that stood for response_format
@@ -175,10 +228,16 @@ class Answer:
     def _count(self, counted: Any) -> None:
         # Counts are cumulative, and what a later event leaves out or null still holds.
         if isinstance(counted, dict):
-            self.counted |= {name: value for name, value in counted.items() if value is not None}
+            self.counted |= {name: value for name in _COUNTED if (value := counted.get(name)) is not None}
 
-    def _think(self, text: str | None) -> list[Json]:
-        return [chunk({"reasoning_content": text})] if text and self.reasoning else []
+    def _think(self, at: int, text: str | None) -> list[Json]:
+        """A piece of thinking, with a blank line before that of another block."""
+        if not text or not self.reasoning:
+            return []
+        if self.thinking is not None and self.thinking != at:
+            text = _GAP + text
+        self.thinking = at
+        return [chunk({"reasoning_content": text})]
 
     def _call(self, at: int, id: str, name: str, given: Any) -> list[Json]:
         if name == self.way.json_tool:
@@ -186,6 +245,8 @@ class Answer:
                 self.tools[at] = _Tool("json", 0, given)
             self.answered = True
             return []
+        if self.calls >= MAX_CALLS:
+            raise too_many_calls()
         kind = "custom" if name in self.way.custom else "function"
         name = self.way.names.get(name, name)
         self.tools[at] = tool = _Tool(kind, self.calls, given)
@@ -195,18 +256,26 @@ class Answer:
         return [chunk(tool_call(tool.index, {"name": name, "arguments": ""}, id=id, type="function"))]
 
     def _argue(self, tool: _Tool, piece: str) -> list[Json]:
-        tool.empty = False
+        """A piece of a call's arguments. A placeholder is held back: `_settle` says `{}` where nothing follows."""
+        if tool.empty:
+            if say_nothing(piece):
+                return []
+            tool.empty = False
         if tool.kind == "function":
             return [chunk(tool_call(tool.index, {"arguments": piece}))]
         if tool.kind == "json":
             self.length += len(piece)
             return [chunk({"content": piece})]
+        self.kept.add(len(piece))
         tool.pieces.append(piece)
         return []
 
     def _settle(self, tool: _Tool) -> list[Json]:
         """The end of a tool_use block. One without arguments may have sent no JSON at all: 15 of 103 recorded."""
-        chunks = self._argue(tool, wire.text(tool.given)) if tool.empty else []
+        chunks: list[Json] = []
+        if tool.empty:
+            tool.empty = False
+            chunks = self._argue(tool, wire.text(tool.given))
         if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
             chunks.append(_custom(tool.index, {"input": text}))
         return chunks
@@ -227,7 +296,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
     What it raises carries the usage counted so far: it was paid for.
     """
     answer = Answer(way, reasoning)
-    streaming = answer.held is None
+    streaming = False  # text goes to the client at once: the role has been sent, and nothing is held back
     chunks: list[Json] = []
     try:
         while (event := (yield chunks)) is not None:
@@ -248,12 +317,15 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 answer.length += len(text)
                 chunks = [chunk({"content": text})]
             elif kind == "message_stop":
-                return answer.finish()
+                return answer.begun(answer.finish())
             elif kind == "error" or event.name == "error":
                 raise failure(data)
             else:
                 handler = _HANDLERS.get(kind or "")
                 chunks = handler(answer, data) if handler else []
+                if not answer.said:
+                    chunks = answer.begun(chunks)
+                streaming = answer.said and answer.held is None and not answer.fresh
         raise Truncated
     except (KeyError, TypeError, AttributeError) as bad:
         raise _count_in(BadOutput("The upstream sent an event that its protocol does not know."), answer) from bad

@@ -15,6 +15,15 @@ def chunk(delta: Json, finish: str | None = None, index: int = 0) -> Json:
     return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
 
+def opening(first: Json | None, index: int = 0) -> Json:
+    """The chunk that opens choice `index`; first: the delta it begins with, None if it says nothing.
+
+    OpenAI's content is "" where text follows, and null where a tool call or anything else comes first.
+    """
+    text = first is None or "content" in first
+    return chunk({"role": "assistant", "content": "" if text else None}, None, index)
+
+
 def usage_chunk(usage: Json) -> Json:
     """The last chunk of a stream: the books. The door forwards it only to clients that asked."""
     return {"choices": [], "usage": usage}
@@ -83,7 +92,7 @@ def _grow(have: Json, more: Json) -> None:
         if value is None:
             have.setdefault(name, None)
         elif name == "tool_calls":
-            _grow_calls(have.setdefault("tool_calls", []), value)
+            _grow_calls(have.setdefault("tool_calls", {}), value)
         elif isinstance(value, str) and name in _TEXTS and isinstance(known, _Pieces):
             known.append(value)
         elif isinstance(value, str) and name in _TEXTS and isinstance(known, str):
@@ -96,11 +105,12 @@ def _grow(have: Json, more: Json) -> None:
             have[name] = value.copy() if isinstance(value, dict | list) else value
 
 
-def _grow_calls(calls: list[Json], more: list[Json]) -> None:
+def _grow_calls(calls: dict[int, Json], more: list[Json]) -> None:
+    """Grow tool calls, by index: a list of them would be searched for every fragment."""
     for call in more:
-        known = next((one for one in calls if one["index"] == call["index"]), None)
+        known = calls.get(call["index"])
         if known is None:
-            calls.append(known := {"index": call["index"]})
+            known = calls[call["index"]] = {}
         _grow(known, call)
 
 
@@ -108,11 +118,10 @@ def _joined(have: Json) -> Json:
     for name, value in have.items():
         if isinstance(value, _Pieces):
             have[name] = "".join(value)
+        elif name == "tool_calls":
+            have[name] = [_joined(call) for call in value.values()]
         elif isinstance(value, dict):
             _joined(value)
-        elif name == "tool_calls":
-            for call in value:
-                _joined(call)
     return have
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import wire
-from .chat import chunk, tool_call, usage_chunk
+from .bounds import MAX_CALLS, too_many_calls
+from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, named_limit, prime
 from .errors import BadOutput, Failure, Truncated
 from .gemini_contents import fetches
@@ -61,6 +62,7 @@ class _Answer:
     """One candidate on its way through."""
 
     index: int
+    begun: bool = False  # the client has got its role
     spoke: bool = False
     calls: int = 0
     images: int = 0
@@ -76,7 +78,8 @@ def stream(call: Call, to: Upstream) -> Translator:
     but yields: it can go on with the events of `continuation(call)`. Sent None once more instead, it ends as `length`.
     Raises Truncated, BadOutput, and what `error` makes of an error inside the stream.
     """
-    return prime(_translate(call.state, to.reasoning))
+    candidates = (call.body.get("generationConfig") or {}).get("candidateCount") or 1
+    return prime(_translate(call.state, to.reasoning, candidates))
 
 
 def continuation(call: Call) -> Call | None:
@@ -88,7 +91,8 @@ def continuation(call: Call) -> Call | None:
     return None if state.token is None else call._replace(body={**call.body, "continuationToken": state.token})
 
 
-def _translate(state: State, reasoning: bool) -> Translator:
+def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
+    """candidates: how many answers were asked for."""
     answers: dict[int, _Answer] = {}
     legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
     chunks: list[Json] = []
@@ -101,7 +105,7 @@ def _translate(state: State, reasoning: bool) -> Translator:
                     heard, state.token = True, None
                     for answer in answers.values():
                         answer.finish = None
-                chunks = _read(event.data, answers, legs, state, reasoning)
+                chunks = _read(event.data, answers, legs, state, reasoning, candidates)
                 made += len(chunks)
             if not heard and not answers:
                 raise Truncated
@@ -117,7 +121,9 @@ def _translate(state: State, reasoning: bool) -> Translator:
         raise
 
 
-def _read(data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool) -> list[Json]:
+def _read(
+    data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
+) -> list[Json]:
     """The chunks that one event makes."""
     if isinstance(data, list):  # some endpoints wrap their errors so
         data = data[0]
@@ -129,27 +135,40 @@ def _read(data: Any, answers: dict[int, _Answer], legs: list[Json], state: State
     if isinstance(books := data.get("usageMetadata"), dict):
         legs[-1] = books
     for candidate in data.get("candidates") or ():
-        index = candidate.get("index", 0)
-        answer = answers.get(index) or _opened(index, answers, chunks)
+        index = candidate.get("index") or 0
+        answer = answers.get(index) or _opened(index, answers, candidates)
         for part in (candidate.get("content") or {}).get("parts") or ():
             if len(part) == 1 and isinstance(text := part.get("text"), str):  # nearly all of them: keep it cheap
                 if text:
-                    answer.spoke = True
+                    if not answer.spoke:
+                        answer.spoke = True
+                        _begin(answer, {"content": text}, chunks)
                     chunks.append(chunk({"content": text}, None, index))
             elif delta := _delta(part, answer, state, reasoning):
+                _begin(answer, delta, chunks)
                 chunks.append(chunk(delta, None, index))
         _told(candidate, answer, chunks)
     if "promptFeedback" in data and (blocked := data["promptFeedback"].get("blockReason")):
-        answer = answers.get(0) or _opened(0, answers, chunks)
+        answer = answers.get(0) or _opened(0, answers, candidates)
         answer.finish = "SAFETY"
+        _begin(answer, None, chunks)
         chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
     return chunks
 
 
-def _opened(index: int, answers: dict[int, _Answer], chunks: list[Json]) -> _Answer:
-    chunks.append(chunk({"role": "assistant", "content": ""}, None, index))
+def _opened(index: Any, answers: dict[int, _Answer], candidates: int) -> _Answer:
+    """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
+    if type(index) is not int or not 0 <= index < candidates:
+        raise BadOutput("The upstream sent an answer that was not asked for.")
     answer = answers[index] = _Answer(index)
     return answer
+
+
+def _begin(answer: _Answer, first: Json | None, chunks: list[Json]) -> None:
+    """Add the chunk that opens an answer, before its first delta. None: it says nothing."""
+    if not answer.begun:
+        answer.begun = True
+        chunks.append(opening(first, answer.index))
 
 
 def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json | None:
@@ -164,6 +183,8 @@ def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json |
             return {"content": text} if text else None
         case {"functionCall": call}:
             answer.calls += 1
+            if answer.calls > MAX_CALLS:
+                raise too_many_calls()
             return _tool_call(call, part.get("thoughtSignature"), answer.calls - 1, state)
         case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
             answer.spoke = True
@@ -199,6 +220,7 @@ def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
         answer.token = token
     if result := candidate.get("logprobsResult"):
         if not chunks or not chunks[-1]["choices"][0]["delta"].get("content"):
+            _begin(answer, None, chunks)
             chunks.append(chunk({}, None, answer.index))
         chunks[-1]["choices"][0]["logprobs"] = {"content": list(_logprobs(result)), "refusal": None}
 
@@ -230,7 +252,10 @@ def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
         raise BadOutput("The upstream's answer holds neither text nor a reason for having none.")
     if any(answer.finish is None for answer in answers.values()):
         raise Truncated
-    chunks = [_finish(answers[index]) for index in sorted(answers)]
+    chunks: list[Json] = []
+    for index in sorted(answers):
+        _begin(answers[index], None, chunks)
+    chunks += (_finish(answers[index]) for index in sorted(answers))
     return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
 
 

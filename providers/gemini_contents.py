@@ -84,8 +84,20 @@ def _text(content: Any, gap: str = "") -> str:
     return content or ""
 
 
+def _apart(content: Any) -> str:
+    """The text of a result: parts are texts of their own, each on a new line unless blanks keep them apart already."""
+    if not isinstance(content, list):
+        return content or ""
+    pieces: list[str] = []
+    for text in filter(None, map(_text, ([part] for part in content))):
+        if pieces and not (pieces[-1][-1].isspace() or text[0].isspace()):
+            pieces.append("\n")
+        pieces.append(text)
+    return "".join(pieces)
+
+
 def _result(name: str, message: Json, facts: Model) -> Json:
-    text = _text(message.get("content"))
+    text = _apart(message.get("content"))
     answer: Json = {"name": name, "response": _object(text, "output")}
     return {"functionResponse": {"id": message["tool_call_id"], **answer} if facts.call_ids else answer}
 

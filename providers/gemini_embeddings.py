@@ -15,6 +15,7 @@ from .openai_embeddings import of_length_one
 from .usage import count
 
 _BATCH: Final = 100  # requests in one batch
+_READ: Final = frozenset({"model", "input", "dimensions", "encoding_format"})  # any other parameter is named as dropped
 
 
 def calls(body: Json, to: Upstream) -> list[Call]:
@@ -32,7 +33,7 @@ def calls(body: Json, to: Upstream) -> list[Call]:
 
 def _call(operation: str, sent: Json, body: Json, to: Upstream) -> Call:
     url = endpoint(to.host, to.base_url, to.model, operation)
-    dropped = ("user",) if "user" in body else ()
+    dropped = tuple(name for name, value in body.items() if name not in _READ and value is not None)
     return Call(url, key_header(to.host, to.api_key), sent, False, dropped)
 
 

@@ -13,7 +13,6 @@ from .media import data_uri, is_data_uri
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
 SHORTENED: Final = 37  # characters of an id that was too long
 _SYSTEM_GAP: Final = "\n\n"
-_CALLS: Final = frozenset({"tool_calls"})
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -32,7 +31,7 @@ def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> lis
 
 
 def _steps(host: Host, reasoning_back: bool) -> list[Step]:
-    steps: list[Step] = []
+    steps: list[Step] = [_empty]
     if host.strip:
         steps.append(_strip)
     if host.roles:
@@ -54,6 +53,45 @@ def _steps(host: Host, reasoning_back: bool) -> list[Step]:
     return steps
 
 
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+# Fields of a message that say something even so: some hosts want them back.
+_SAY: Final = frozenset({"role", "content", "tool_call_id", "reasoning_content", "reasoning"})
+
+
+def _empty(message: Json, host: Host, index: int) -> Json:
+    """Leave out what means nothing: client libraries write it by default, and strict hosts refuse it.
+
+    OpenAI: 400 "Invalid 'messages[1].tool_calls': empty array"; DeepSeek: 400 "Empty tool_calls is not supported in
+    message"; vLLM: 400 for arguments that are no JSON; Claude behind a relay: "text content blocks must be non-empty".
+    """
+    if not all(message.values()):
+        nothing = frozenset(name for name, value in message.items() if value in _NOTHING and name not in _SAY)
+        message = without(message, nothing) if nothing else message
+    content = message.get("content")
+    if type(content) is list and not (content and all(map(_holds, content))):
+        left = [part for part in content if _holds(part)]
+        message = message | {"content": left or ""}
+    calls = message.get("tool_calls")
+    if calls and not all(map(_argues, calls)):
+        message = message | {"tool_calls": [call if _argues(call) else _without_arguments(call) for call in calls]}
+    return message
+
+
+def _holds(part: Json) -> bool:
+    """Whether a content part is more than an empty text."""
+    return part.get("type") != "text" or part.get("text") != ""
+
+
+def _argues(call: Json) -> bool:
+    """Whether a tool call has no arguments that are empty."""
+    function = call.get("function")
+    return not isinstance(function, dict) or bool(function.get("arguments", "{}"))
+
+
+def _without_arguments(call: Json) -> Json:
+    return call | {"function": call["function"] | {"arguments": "{}"}}
+
+
 def _role(message: Json, host: Host, index: int) -> Json:
     role = message["role"]
     return message | {"role": host.roles[role]} if role in host.roles else message
@@ -68,8 +106,6 @@ def _strip(message: Json, host: Host, index: int) -> Json:
                 fit = [stripped(item, host.strip) for item in items]
                 if fit != items:
                     message = message | {name: fit}
-        if message.get("tool_calls") == []:  # clients send it back as it came: 400 "empty array", says OpenAI
-            message = without(message, _CALLS)
     return message
 
 

@@ -100,7 +100,7 @@ def key_header(host: Host, key: str) -> dict[str, str]:
 # parameter: 'messages[1].tool_calls[0].index'", '…content[0].cache_control'), Groq and Cerebras (400 "property
 # 'reasoning_content' is unsupported"), Mistral (422 "Extra inputs are not permitted").
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "reasoning_items", "thinking_blocks",
-                      "cache_control", "index", "extra_content"})  # fmt: skip
+                      "output_order", "cache_control", "index", "extra_content"})  # fmt: skip
 _ANSWERED = _FOREIGN | {"refusal", "annotations", "audio", "function_call", "images"}
 # The same of hosts that take reasoning back. Fireworks: 400 "Extra inputs are not permitted, field:
 # 'messages[0].content.list[ChatMessageContent][0].cache_control'".

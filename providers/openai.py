@@ -11,7 +11,16 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 from typing import Any, Final, Literal
 
 from . import responses
-from .answers import KNOWN_CHUNK, ToolCalls, finish_reason, reasoning, said, tidy, whole_message
+from .answers import (
+    KNOWN_CHUNK,
+    ToolCalls,
+    finish_reason,
+    reasoning,
+    said,
+    tidy,
+    whole_message,
+)
+from .bounds import Extras
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
 from .errors import BadOutput, Truncated
@@ -37,6 +46,9 @@ def request(body: Json, to: Upstream) -> Call:
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
 
 
+_CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
+
 __all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
 
 answer_limit = named_limit
@@ -53,7 +65,7 @@ def stream(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
     if isinstance(call.state, responses.Bridged):
         return responses.stream(call, to)
-    translator = _in_shape(_chunks(to) if call.stream else _whole(to))
+    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if call.stream else _whole(to))
     return prime(given_back(prime(translator), call.state) if call.state else translator)
 
 
@@ -76,28 +88,34 @@ def _whole(to: Upstream) -> Translator:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    tidy(body)
+    usage = tidy(body)
+    usage = body.get("usage") or usage
     for index, choice in enumerate(choices):
-        choice.setdefault("index", index)
+        if type(choice.get("index")) is not int:
+            choice["index"] = index
         choice.setdefault("logprobs", None)
+        usage = choice.pop("usage", None) or usage
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
-        choice["message"] = whole_message(choice.get("message") or {}, to.host.think_tags)
+        message = choice.get("message") or {}
+        usage = message.pop("usage", None) or usage
+        choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = finish_reason(choice.get("finish_reason"), bool(choice["message"].get("tool_calls")))
-    body["usage"] = usage_of(body.get("usage"))
+    body["usage"] = usage_of(usage)
     return [body]
 
 
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "settled", "tags", "tools")
+    __slots__ = ("end", "settled", "tags", "tools", "usage")
 
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
         self.tools = ToolCalls()
         self.tags = ThinkTags() if think_tags else None
         self.settled = not think_tags  # content is content
+        self.usage: Any = None  # what the choice itself said of it
 
     def split(self, delta: Json) -> None:
         """Move what is in think tags to reasoning_content."""
@@ -114,43 +132,65 @@ class _Choice:
         return delta
 
 
-def _chunks(to: Upstream) -> Translator:
+def _chunks(to: Upstream, n: int) -> Translator:
+    """n: how many choices were asked for."""
     think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
-    tier: Any = None  # the service tier that OpenAI has counted by
-    extras: Json = {}  # fields of chunks without choices: they ride on the next chunk, or on the last finish
+    extras, waiting = (
+        Extras(),
+        False,
+    )  # fields of chunks that are not passed on: they ride on the next, or on the last finish
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
         chunks = []
         if type(data) is not dict:
             if data == DONE:
-                return _end(seen, usage, tier, extras, said_done=True)
+                return _end(seen, usage, extras, said_done=True)
             if event.name == "error":
                 raise in_band(data)
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
-            usage, tier = told, data.get("service_tier")
+            usage = told
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
             usage = tidy(data) or usage
         if not choices or type(choices) is not list:
-            extras |= {name: value for name, value in data.items() if name not in KNOWN_CHUNK}
+            extras.keep(data)
+            waiting = True
             continue
         if len(choices) == 1 and _is_plain(choices[0], seen):
             chunks.append(data)
         else:
-            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, seen, think_tags))]
-            if kept:
-                data["choices"] = kept
-                chunks.append(data)
-        if extras and chunks:
-            chunks[0] |= extras
-            extras = {}
-    return _end(seen, usage, tier, extras, said_done=False)
+            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
+            if not kept:
+                extras.keep(data)
+                waiting = True
+                continue
+            data["choices"] = kept
+            chunks.append(data)
+        if waiting:
+            extras.ride(data)
+            waiting = False
+    return _end(seen, usage, extras, said_done=False)
+
+
+def _index(choice: Json, position: int, n: int) -> int:
+    """The index of a choice, set where the host left it out.
+
+    Raises TypeError for one that is no integer, BadOutput for a choice that was not asked for.
+    """
+    if choice.get("index") is None:
+        choice["index"] = position
+    index = choice["index"]
+    if type(index) is not int:
+        raise TypeError("index of a choice")
+    if not 0 <= index < n:
+        raise BadOutput("The upstream sent a choice that was not asked for.")
+    return index
 
 
 def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
@@ -168,9 +208,11 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
         return False
 
 
-def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
+def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
     """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
-    index = choice.setdefault("index", position)
+    index = choice.get("index")
+    if type(index) is not int or not 0 <= index < n:
+        index = _index(choice, position, n)
     refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
@@ -182,11 +224,13 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: b
         state = seen[index] = _Choice(think_tags)
     if not state.settled:
         state.split(delta)
+    if "usage" in choice or "usage" in delta:  # Moonshot; others
+        state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
     delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
     if "tool_calls" in delta:
-        fragments = state.tools.fragments(delta.pop("tool_calls") or ())
+        fragments = state.tools.fragments(delta.pop("tool_calls") or [])
         if fragments:
             delta["tool_calls"] = fragments
     choice["delta"] = delta
@@ -196,10 +240,13 @@ def _choice(choice: Json, position: int, seen: dict[int, _Choice], think_tags: b
         reason = finish_reason(finish, state.tools.any)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
-    return choice if choice["logprobs"] or any(value is not None for value in delta.values()) else None
+    if choice["logprobs"] or any(value is not None for value in delta.values()):
+        return choice
+    rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
+    return choice if rest else None  # a finish carries the fields of its choice
 
 
-def _end(seen: dict[int, _Choice], usage: Any, tier: Any, extras: Json, said_done: bool) -> list[Json]:
+def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
     """The last chunks: arguments for calls that had none, one finish for each choice, usage.
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
@@ -214,9 +261,11 @@ def _end(seen: dict[int, _Choice], usage: Any, tier: Any, extras: Json, said_don
     for index, choice in sorted(seen.items()):
         end = choice.end or _for(index, {}, finish_reason("stop", choice.tools.any))["choices"][0]
         last.append({"choices": [end]})
-    last[-1] |= extras
+    extras.ride(last[-1])
+    usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)
     if usage is not None:
-        last.append(usage_chunk(usage_of(usage)) | ({"service_tier": tier} if tier else {}))
+        books = usage_chunk(usage_of(usage))
+        last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
     return last
 
 

@@ -4,11 +4,17 @@ https://platform.openai.com/docs/api-reference/responses-streaming and recorded 
 responses_request.py. An answer is a list of output items: messages, function calls and reasoning make the chat answer;
 items of OpenAI's own tools pass by. Each piece is told twice, as deltas and in the item when it is done: deltas make
 the stream, and what had none is taken from the item, so that a whole answer goes the same way.
+
+An answer may hold several messages: remarks between tool calls (phase commentary) and the final answer. Their texts are
+texts of their own, with a blank line between them; where JSON was asked for, the final answer is the content.
 """
 
 from typing import Any, Final
 
-from .chat import chunk, tool_call, usage_chunk
+from . import order, wire
+from .arguments import say_nothing
+from .bounds import MAX_CALLS, Kept, too_many_calls
+from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
 from .openai_errors import in_band
@@ -24,15 +30,19 @@ _CALLS: Final = {
     "custom_tool_call": ("custom", "input"),
 }
 
+_OFFSETS: Final = ("start_index", "end_index")
+_NOWHERE: Final = {"start": 0}
+
 
 def stream(call: Call, to: Upstream) -> Translator:
     """The translator of a call's answer, primed. Raises Truncated, BadOutput, and what the upstream says went wrong."""
     names = call.state.names if isinstance(call.state, Bridged) else None
-    return prime(given_back(prime(_translate()), names) if names else _translate())
+    form = (call.body.get("text") or {}).get("format") or {}
+    translator = _translate(_Answer(form.get("type", "text") != "text", bool(call.body.get("tools"))))
+    return prime(given_back(prime(translator), names) if names else translator)
 
 
-def _translate() -> Translator:
-    answer = _Answer()
+def _translate(answer: "_Answer") -> Translator:
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
@@ -42,30 +52,40 @@ def _translate() -> Translator:
         try:
             match data.get("type"):
                 case "response.output_text.delta":
-                    answer.heard.add((data["output_index"], "output_text"))
-                    chunks = [chunk({"content": data["delta"]})]
+                    at, text = data["output_index"], data["delta"]
+                    if at == answer.writing:
+                        answer.length += len(text)
+                        chunks = [chunk({"content": text})]
+                    else:
+                        chunks = answer.begun(answer.write(at, text))
                 case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
-                    return answer.opening() + answer.end(data["response"])
+                    return answer.begun(answer.end(data["response"]))
                 case "error":
                     raise in_band(data.get("error") or data)
                 case str(kind):
-                    chunks = answer.tell(kind, data)
+                    chunks = answer.begun(answer.tell(kind, data))
                 case None if data.get("error"):
                     raise in_band(data["error"])
                 case None if "output" in data:  # a whole answer
-                    return answer.opening() + answer.end(data)
+                    return answer.begun(answer.end(data))
         except (AttributeError, LookupError, TypeError) as odd:
             raise BadOutput("The upstream sent an event of an unknown shape.") from odd
-        if not answer.opened:
-            chunks = answer.opening() + chunks
     raise Truncated
 
 
 class _Answer:
     """The state of one answer. Each method gives the chunks that it makes."""
 
-    def __init__(self) -> None:
+    def __init__(self, json: bool, tools: bool) -> None:
+        self.json = json  # the content is to be one JSON value
+        self.tools = tools  # there may be remarks between calls
         self.opened = False
+        self.kept = Kept()  # all that the following fields hold
+        self.order: dict[Any, Json] = {}  # output index → what output_order says of the item
+        self.writing: Any = None  # output index of the message whose text goes to the client at once
+        self.wrote: Any = None  # … whose text did so last
+        self.length = 0  # characters of content so far
+        self.held: list[str] = []  # text of a message that may not be the final answer
         self.heard: set[tuple[int, str]] = set()  # output index and kind of the parts that came as deltas
         self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
@@ -74,16 +94,19 @@ class _Answer:
         self.reasoning: list[Json] = []  # whole items: the keeper's
         self.thought: Any = None  # the part of a summary that was last heard of
 
-    def opening(self) -> list[Json]:
-        first = [] if self.opened else [chunk({"role": "assistant", "content": ""})]
+    def begun(self, chunks: list[Json]) -> list[Json]:
+        """The chunks, after the one that opens the answer if they are its first."""
+        if self.opened or not chunks:
+            return chunks
         self.opened = True
-        return first
+        first = chunks[0]["choices"][0]
+        return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
 
     def tell(self, kind: str, data: Json) -> list[Json]:
         """What an event adds. Those that only announce or repeat, and those of OpenAI's own tools, add nothing."""
         match kind:
             case "response.refusal.delta":
-                self.heard.add((data["output_index"], "refusal"))
+                self._hear((data["output_index"], "refusal"))
                 return [chunk({"refusal": data["delta"]})]
             case "response.reasoning_summary_text.delta":
                 return self._think((data["output_index"], "summary", data["summary_index"]), data["delta"])
@@ -93,18 +116,68 @@ class _Answer:
                 at = data["output_index"]
                 return self._grow(at, data["delta"]) if at in self.calls else []
             case "response.output_text.annotation.added":
-                return _annotations([data["annotation"]])
+                return self._annotations(data["output_index"], [data["annotation"]])
             case "response.output_item.added":
                 at, item = data["output_index"], data["item"]
+                self.kept.add()
                 self.places[item.get("id")] = at
+                self._place(at, item)
                 return self._open(at, item) if item["type"] in _CALLS else []
             case "response.output_item.done":
                 item = data["item"]
                 return self._item(data.get("output_index", self.places.get(item.get("id"))), item)
         return []
 
-    def _think(self, part: tuple[int, str, int], text: str) -> list[Json]:
-        self.heard.add(part[:2])
+    def _hear(self, part: tuple[Any, str]) -> None:
+        if part not in self.heard:
+            self.kept.add()
+            self.heard.add(part)
+
+    def _place(self, at: Any, item: Json) -> None:
+        """Note where an item stands among the others."""
+        if at in self.order:
+            return
+        self.kept.add()
+        match item:
+            case {"type": "message"}:
+                phase = {"phase": item["phase"]} if isinstance(item.get("phase"), str) else {}
+                self.order[at] = {"type": "text", "start": self.length, "end": self.length, **phase}
+            case {"type": "reasoning"}:
+                self.order[at] = {"type": "thinking"}
+            case {"type": "function_call" | "custom_tool_call", "call_id": ident}:
+                self.order[at] = {"type": "call", "id": ident}
+            case _:
+                self.order[at] = {"type": "other"}
+
+    def write(self, at: Any, text: str) -> list[Json]:
+        """Text of a message that is not the one being written: a blank line keeps it apart from what came before.
+
+        Where JSON was asked for, a remark is left out, and a text that may be one is held back until the end.
+        """
+        if not text:
+            return []
+        self._hear((at, "output_text"))
+        self._place(at, {"type": "message"})
+        place = self.order[at]
+        if self.json and place.get("phase", "final_answer") != "final_answer":
+            return []
+        if self.json and self.tools and "phase" not in place:
+            if self.wrote != at:
+                self.held, self.wrote = [], at
+            self.kept.add(len(text))
+            self.held.append(text)
+            return []
+        self.held = []
+        self._written()
+        gap = "\n\n" if self.length and self.wrote != at else ""
+        if place["start"] == place["end"]:
+            place["start"] = place["end"] = self.length + len(gap)
+        self.writing = self.wrote = at
+        self.length += len(gap) + len(text)
+        return [chunk({"content": gap + text})]
+
+    def _think(self, part: tuple[Any, str, int], text: str) -> list[Json]:
+        self._hear(part[:2])
         if self.thought is not None and self.thought != part:
             text = "\n\n" + text
         self.thought = part
@@ -112,27 +185,39 @@ class _Answer:
 
     def _open(self, at: int, item: Json) -> list[Json]:
         kind, text = _CALLS[item["type"]]
+        if len(self.kinds) >= MAX_CALLS:
+            raise too_many_calls()
         self.calls[at] = len(self.kinds)
         self.kinds.append(kind)
         first = {"index": self.calls[at], "id": item["call_id"], "type": kind}
         return [chunk({"tool_calls": [{**first, kind: {"name": item["name"], text: ""}}]})]
 
-    def _grow(self, at: int, text: str) -> list[Json]:
-        self.heard.add((at, "call"))
+    def _grow(self, at: Any, text: str) -> list[Json]:
+        """Arguments of a call. A placeholder before the real ones is not heard: the item says what they are."""
         number = self.calls[at]
-        if self.kinds[number] == "function":
+        function = self.kinds[number] == "function"
+        if function and (at, "call") not in self.heard and say_nothing(text):
+            return []
+        self._hear((at, "call"))
+        if function:
             return [chunk(tool_call(number, {"arguments": text}))]
         return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
 
     def _item(self, at: Any, item: Json) -> list[Json]:
         """An item that is done: what of it came in no delta."""
-        self.done.add(item.get("id") if at is None else at)  # ids alone are not unique at xAI
+        at = item.get("id") if at is None else at  # ids alone are not unique at xAI
+        self.kept.add()
+        self.done.add(at)
+        self._place(at, item)
         match item:
             case {"type": "message", "content": parts}:
-                return self._message(at, parts)
+                chunks = self._message(at, parts)
+                self._written()
+                return chunks
             case {"type": "reasoning"}:
+                self.kept.add(len(wire.encode(item)))
                 self.reasoning.append(item)
-                chunks: list[Json] = []
+                chunks = []
                 for name in "summary", "content":
                     if (at, name) not in self.heard:
                         for index, part in enumerate(item.get(name) or ()):
@@ -140,21 +225,48 @@ class _Answer:
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
-                text = item.get(_CALLS[kind][1]) or ("{}" if kind == "function_call" else "")
-                return chunks + (self._grow(at, text) if text and (at, "call") not in self.heard else [])
+                text = item.get(_CALLS[kind][1]) or ""
+                if (at, "call") in self.heard:
+                    return chunks
+                if kind == "function_call" and say_nothing(text):
+                    return [*chunks, chunk(tool_call(self.calls[at], {"arguments": "{}"}))]
+                return chunks + (self._grow(at, text) if text else [])
         return []
 
-    def _message(self, at: int, parts: list[Json]) -> list[Json]:
+    def _written(self) -> None:
+        """Note where the text of the message that was written ends."""
+        if self.writing is not None:
+            self.order[self.writing]["end"] = self.length
+        self.writing = None
+
+    def _message(self, at: Any, parts: list[Json]) -> list[Json]:
         chunks: list[Json] = []
-        for part in parts:
-            if (at, part["type"]) in self.heard:
-                continue
+        new = [part for part in parts if (at, part["type"]) not in self.heard]
+        for part in new:
             match part:
                 case {"type": "output_text", "text": str(text)} if text:
-                    chunks += [chunk({"content": text}), *_annotations(part.get("annotations") or ())]
+                    chunks += self.write(at, text)
+                    chunks += self._annotations(at, part.get("annotations") or ())
                 case {"type": "refusal", "refusal": str(text)} if text:
                     chunks.append(chunk({"refusal": text}))
         return chunks
+
+    def _annotations(self, at: Any, found: Any) -> list[Json]:
+        """Citations of web pages, the one kind that chat completions knows; places count in the whole content."""
+        start = self.order.get(at, _NOWHERE)["start"]
+        cited = [
+            {
+                "type": "url_citation",
+                "url_citation": {
+                    name: value + start if name in _OFFSETS and type(value) is int else value
+                    for name, value in each.items()
+                    if name != "type"
+                },
+            }
+            for each in found
+            if each["type"] == "url_citation"
+        ]
+        return [chunk({"annotations": cited})] if cited else []
 
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
@@ -174,26 +286,21 @@ class _Answer:
         for at, item in enumerate(response.get("output") or ()):
             if at not in self.done and item.get("id", at) not in self.done:
                 chunks += self._item(at, item)
+        if self.held:
+            chunks.append(chunk({"content": "".join(self.held)}))
         if self.kinds and finish == "stop":  # some had come only now
             finish = "tool_calls"
-        if self.reasoning:
-            chunks.append(chunk({"reasoning_items": self.reasoning}))
+        self._written()
+        kept: Json = {"reasoning_items": self.reasoning} if self.reasoning else {}
+        kept |= order.told(list(self.order.values()))
+        if kept:
+            chunks.append(chunk(kept))
         chunks.append(chunk({}, finish))
         if tier := response.get("service_tier"):
             chunks[-1]["service_tier"] = tier
         if not books:
             return chunks
         return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
-
-
-def _annotations(found: Any) -> list[Json]:
-    """Citations of web pages, the one kind that chat completions knows."""
-    cited = [
-        {"type": "url_citation", "url_citation": {name: value for name, value in each.items() if name != "type"}}
-        for each in found
-        if each["type"] == "url_citation"
-    ]
-    return [chunk({"annotations": cited})] if cited else []
 
 
 def _usage(books: Any) -> Json | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from . import tool_names
+from . import order, tool_names
 from .contract import Call, Json, Upstream
 from .errors import Unsupported
 from .host_edits import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
@@ -146,17 +146,13 @@ def _items(messages: Iterable[Json]) -> Iterator[Json]:
     for index, message in enumerate(messages):
         match message["role"]:
             case "assistant":
-                # Reasoning goes back as it came, before what it led to; anything else is a 400.
-                yield from message.get("reasoning_items") or ()
-                if content := list(_said(message)):
-                    yield {"role": "assistant", "content": content}
-                for call in message.get("tool_calls") or ():
-                    item = _call(call)
-                    kinds[call["id"]] = item["type"]
+                for item in _turn(message):
+                    if "call_id" in item:
+                        kinds[item["call_id"]] = item["type"]
                     yield item
             case "tool":
                 ident = message["tool_call_id"]
-                kind = kinds.get(ident, "function_call")
+                kind = kinds.get(shortened(ident, _LONGEST_ID), "function_call")
                 yield {
                     "type": f"{kind}_output",
                     "call_id": shortened(ident, _LONGEST_ID),
@@ -164,6 +160,34 @@ def _items(messages: Iterable[Json]) -> Iterator[Json]:
                 }
             case role:
                 yield {"role": role, "content": _content(message["content"], index)}
+
+
+def _turn(message: Json) -> Iterator[Json]:
+    """The items of an assistant message, in the order they came in (providers/order.py) where it is known.
+
+    Reasoning goes back as it came, before what it led to; anything else is a 400. A message keeps its phase: without it
+    models stop early.
+    """
+    reasoning = list(message.get("reasoning_items") or ())
+    pieces = order.arranged(message, reasoning)
+    if pieces is None:
+        yield from reasoning
+        if content := list(_said(message)):
+            yield {"role": "assistant", "content": content}
+        yield from map(_call, message.get("tool_calls") or ())
+        return
+    for entry, piece in pieces:
+        match entry["type"]:
+            case "text" if piece:
+                phase = {"phase": entry["phase"]} if "phase" in entry else {}
+                text = {"type": "output_text", "text": piece}
+                yield {"type": "message", "role": "assistant", "content": [text], **phase}
+            case "call":
+                yield _call(piece)
+            case "thinking":
+                yield piece
+    if refusal := message.get("refusal"):
+        yield {"role": "assistant", "content": [{"type": "refusal", "refusal": refusal}]}
 
 
 def _said(message: Json) -> Iterator[Json]:

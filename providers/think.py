@@ -10,6 +10,7 @@ from typing import Final
 
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
+_BLANKS: Final = 1024  # characters that are held back before a tag: more of them are content
 
 Parts = tuple[str, str]  # reasoning, content
 
@@ -42,7 +43,7 @@ class ThinkTags:
         if start.startswith(_OPEN):
             self._step = self._inside
             return self._inside(start[len(_OPEN) :])
-        if _OPEN.startswith(start):
+        if _OPEN.startswith(start) and len(text) <= _BLANKS:
             self._held = text
             return "", ""
         self.settled = True

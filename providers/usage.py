@@ -12,6 +12,15 @@ Json = dict[str, Any]
 MOST: Final = 2**31 - 1  # tokens: the largest integer that every JSON reader takes
 _SAFE: Final = 2**53  # of numbers that are no tokens: exact in every JSON reader
 _DEEP: Final = 4  # levels of fields that hosts add
+# Other names that hosts have for the numbers of a usage object: each stands in where OpenAI's own is missing.
+_SPELLINGS: Final = {
+    "prompt_tokens": ("input_tokens", "promptTokens", "inputTokens"),
+    "completion_tokens": ("output_tokens", "completionTokens", "outputTokens"),
+    "total_tokens": ("totalTokens",),
+    "prompt_tokens_details": ("input_tokens_details",),
+    "completion_tokens_details": ("output_tokens_details",),
+}
+_CACHED: Final = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens")
 
 
 def count(value: Any) -> int:
@@ -40,6 +49,8 @@ def usage_of(told: Any) -> Json:
     there, since it is paid: reasoning at xAI, heard sound at Mistral.
     """
     told = told if isinstance(told, dict) else _NOTHING
+    if not told.keys() <= _CANONICAL:
+        told = _respell(told)
     prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
     before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
     if (rest := count(told.get("total_tokens")) - prompt - completion) > 0:
@@ -57,13 +68,30 @@ def usage_of(told: Any) -> Json:
         usage["completion_tokens_details"] = _parts(after, completion)
     if told.keys() <= usage.keys():
         return usage
-    if (hit := count(told.get("prompt_cache_hit_tokens"))) and not (before or _NOTHING).get("cached_tokens"):
-        usage["prompt_tokens_details"] = {**(before or _NOTHING), "cached_tokens": min(hit, prompt)}
     return _parts({name: value for name, value in told.items() if name not in usage}, MOST) | usage
 
 
 _NOTHING: Final[Json] = {}
+_CANONICAL: Final = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
 _NO_JSON: Final[Any] = object()  # stands for a value that not every JSON reader takes
+
+
+def _respell(upstream: Json) -> Json:
+    """Return a copy of an upstream's usage with OpenAI's names where the host has others for the same numbers."""
+    usage = dict(upstream)
+    for name, others in _SPELLINGS.items():
+        if usage.get(name) is None and (found := next((usage[o] for o in others if usage.get(o)), None)) is not None:
+            usage[name] = found
+    before, after = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    cached = next((hit for name in _CACHED if (hit := count(usage.get(name)))), 0)
+    if cached and isinstance(before, dict) and not before.get("cached_tokens"):
+        usage["prompt_tokens_details"] = {**before, "cached_tokens": cached}
+    thought = count(usage.get("reasoning_tokens"))
+    if thought and isinstance(after, dict) and not after.get("reasoning_tokens"):
+        usage["completion_tokens_details"] = {**after, "reasoning_tokens": thought}
+    return usage
 
 
 def _parts(told: Any, whole: int) -> Json:

@@ -47,7 +47,7 @@ class Frames:
 def hide(message: Json) -> bool:
     """Take the reasoning out of a message or a delta; returns whether that was all there was."""
     was = bool(message)
-    for name in ("reasoning_content", "reasoning_details", "reasoning_items", "thinking_blocks"):
+    for name in ("reasoning_content", "reasoning_details", "reasoning_items", "thinking_blocks", "output_order"):
         message.pop(name, None)
     return was and not message
 

@@ -131,7 +131,7 @@ def said(chunks: Iterable[dict[str, Any]]) -> Answer:
         calls = [call for piece in pieces for call in piece.get("tool_calls", ())]
         assert [call["index"] for call in calls] == list(range(len(calls)))
         choices[index] = Choice(
-            text="".join(piece.get("content", "") for piece in pieces),
+            text="".join(piece.get("content") or "" for piece in pieces),
             reasoning="".join(piece.get("reasoning_content", "") for piece in pieces),
             calls=[
                 (call["id"], call["function"]["name"], canonical(json.loads(call["function"]["arguments"])))

@@ -62,7 +62,7 @@ def claude_message(message: Any) -> Answer:
     """A whole Claude message (as a dict) → the answer an OpenAI client should get."""
     blocks = message["content"]
     return Answer(
-        text="".join(block["text"] for block in blocks if block["type"] == "text"),
+        text=_claude_text(blocks),
         calls=[(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"],
         finish=_FINISH[message["stop_reason"]],
         usage=_claude_usage(message["usage"]),
@@ -72,6 +72,17 @@ def claude_message(message: Any) -> Answer:
             if block["type"] in ("thinking", "redacted_thinking")
         ],
     )
+
+
+def _claude_text(blocks: list[Json]) -> str:
+    """The texts of a message: neighbours are one, and after a block of another kind a new one begins."""
+    text, before = "", ""
+    for block in blocks:
+        if block["type"] == "text":
+            apart = before not in ("", "text") and text.strip() and block["text"][:1].strip()
+            text += "\n\n" * bool(apart) + block["text"]
+        before = block["type"]
+    return text
 
 
 def _claude_usage(usage: Json) -> Json:

@@ -42,7 +42,9 @@ def read(body: bytes, kind: str, streamed: bool) -> tuple[Json | None, str]:
 def said(response: Json) -> Said:
     """A whole response as a chat answer."""
     items = response.get("output") or []
-    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    messages = [item["content"] for item in items if item["type"] == "message"]
+    parts = [part for content in messages for part in content]
+    texts = ["".join(part["text"] for part in content if part["type"] == "output_text") for content in messages]
     calls = tuple(
         (item["call_id"], item["name"], item.get("arguments") or item.get("input") or "{}")
         for item in items
@@ -60,7 +62,7 @@ def said(response: Json) -> Said:
         finish = "content_filter" if reason == "content_filter" else "length"
     cited = [a for part in parts for a in part.get("annotations") or () if a["type"] == "url_citation"]
     choice = Choice(
-        content="".join(part["text"] for part in parts if part["type"] == "output_text"),
+        content="\n\n".join(filter(None, texts)),  # messages are texts of their own
         reasoning="\n\n".join(thoughts),
         refusal="".join(part["refusal"] for part in parts if part["type"] == "refusal"),
         calls=calls,

@@ -11,6 +11,7 @@ import replay
 from test_anthropic import CLAUDE_F, CLAUDE_G, HI, F, G, assistant, call, form, result, text, to, tool, use, user
 from test_anthropic_edge import (
     CALL,
+    NO_TEXT,
     ROLE,
     TO,
     answer,
@@ -104,7 +105,7 @@ def test_T4_a_whole_answer_holds_every_call() -> None:
 @pytest.mark.parametrize("pieces", [(), ("",), ("", "")])
 def test_T5_a_call_without_arguments_has_empty_ones(pieces: tuple[str, ...]) -> None:
     got = chunks(sse(start(input_tokens=1), *calls("a", *pieces), ended("tool_use", output_tokens=1), MESSAGE_STOP))
-    assert got == [ROLE, opening(0, "a", "f"), fragment(0, "{}"), piece({}, "tool_calls"), books(1, 1)]
+    assert got == [NO_TEXT, opening(0, "a", "f"), fragment(0, "{}"), piece({}, "tool_calls"), books(1, 1)]
 
 
 def test_T9_results_of_parallel_calls_are_one_user_turn() -> None:
@@ -278,10 +279,13 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     ids=["thinking_blocks", "reasoning_details"],
 )
 def test_R2_thinking_that_the_client_brings_back_is_sent(carried: Json) -> None:
-    history = [HI, {"role": "assistant", "content": "y", **carried, "tool_calls": [call()]}, tool()]
-    body = sent(history, facts.FABLE_5, tools=[F]).body
+    order = [*[{"type": "thinking"}] * 3, {"type": "text", "start": 0, "end": 1}, {"type": "call", "id": "call_1"}]
+    message = {"role": "assistant", "content": "y", **carried, "tool_calls": [call()]}
+    body = sent([HI, message | {"output_order": order}, tool()], facts.FABLE_5, tools=[F]).body
     assert body["messages"][1]["content"] == [THOUGHT, EMPTY, REDACTED, *text("y"), use()]
     assert "thinking" not in body
+    body = sent([HI, message, tool()], facts.FABLE_5, tools=[F]).body
+    assert body["messages"][1]["content"] == [*text("y"), use()], "several, and no word of their order"
 
 
 @pytest.mark.parametrize(("effort", "more"), [(None, {}), ("low", {"display": "summarized"})])

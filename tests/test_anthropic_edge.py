@@ -87,10 +87,17 @@ def ended(reason: str | None, details: Json | None = None, **counted: Any) -> Js
 
 STOP: Json = {"type": "message_stop"}
 ROLE = piece({"role": "assistant", "content": ""})
+NO_TEXT = piece({"role": "assistant", "content": None})  # opens an answer that begins with something else
 THOUGHTS = [
     {"type": "thinking", "thinking": "想一想\u2028", "signature": "c2lnMQ=="},
     {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
     {"type": "thinking", "thinking": "", "signature": "c2lnMg=="},
+]
+
+ORDER = [
+    *[{"type": "thinking"}] * 3,
+    {"type": "text", "start": 0, "end": 1},
+    {"type": "call", "id": "toolu_a"},
 ]
 
 
@@ -135,13 +142,13 @@ STREAMS: dict[str, list[Json]] = {
     ],
     # 51: redacted and empty thinking shows nothing, and none of it is lost
     "claude_thinking": [
-        ROLE,
+        NO_TEXT,
         piece({"reasoning_content": "想一"}),
         piece({"reasoning_content": "想\u2028"}),
         piece({"content": "好"}),
         opening(0, "toolu_a", "weather"),
         fragment(0, "{}"),
-        piece({"thinking_blocks": THOUGHTS}),
+        piece({"thinking_blocks": THOUGHTS, "output_order": ORDER}),
         piece({}, "tool_calls"),
         books(20, 50, reasoning=30),
     ],
@@ -149,7 +156,7 @@ STREAMS: dict[str, list[Json]] = {
     "claude_search": [
         ROLE,
         piece({"content": "先查。"}),
-        piece({"content": "十四万"}),
+        piece({"content": "\n\n十四万"}),
         opening(0, "toolu_a", "get_exchange_rate"),
         fragment(0, '{"from_currency": "USD", '),
         fragment(0, '"to_currency": "EUR"}'),
@@ -158,7 +165,7 @@ STREAMS: dict[str, list[Json]] = {
                 "annotations": [
                     {
                         "type": "url_citation",
-                        "url_citation": {"start_index": 3, "end_index": 6, "url": "https://a.test", "title": "甲"},
+                        "url_citation": {"start_index": 5, "end_index": 8, "url": "https://a.test", "title": "甲"},
                     }
                 ]
             },
@@ -197,7 +204,7 @@ def test_reasoning_not_shown_is_still_kept() -> None:
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
     hidden = Upstream("anthropic", "claude", reasoning=False)
     chunks = list(replay.chunks(anthropic, raw, call=CALL, to=hidden))
-    assert chunks == [c for c in STREAMS["claude_thinking"] if "reasoning_content" not in str(c)]
+    assert chunks == [ROLE, *(c for c in STREAMS["claude_thinking"][1:] if "reasoning_content" not in str(c))]
 
 
 TEXT: Json = {"type": "text", "text": "A"}
@@ -374,7 +381,7 @@ def test_custom_tools_get_their_text_back() -> None:
     chunks = list(replay.chunks(anthropic, raw, 3, call=custom, to=TO))
     first = {"index": 0, "id": "toolu_1", "type": "custom", "custom": {"name": "sh", "input": ""}}
     assert chunks == [
-        ROLE,
+        NO_TEXT,
         piece({"tool_calls": [first]}),
         piece({"tool_calls": [{"index": 0, "custom": {"input": 'echo "你好"\n'}}]}),
         piece({}, "tool_calls"),

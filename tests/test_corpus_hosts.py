@@ -123,6 +123,12 @@ def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -
     return made
 
 
+def asked(exchange: Exchange) -> Json:
+    """What of the recorded request the reading of its answer goes by."""
+    body = exchange["request"]["body"]
+    return {"n": body["n"]} if isinstance(body, dict) and body.get("n") else {}
+
+
 def sizes(exchange: Exchange) -> list[int | None]:
     """Where to cut: everywhere, but long streams not into single bytes."""
     if not exchange["response"]["stream"]:
@@ -146,11 +152,11 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
     for size in sizes(exchange):
         if wrong or short(exchange) in UNSEEN:
             with pytest.raises(Failure) as failed:
-                translated(exchange, Call("", {}, {}, streamed), to, size)
+                translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
             assert (failed.value.status, failed.value.code) == UNSEEN.get(short(exchange), (400, failed.value.code))
             assert wrong in ("", failed.value.message)
             continue
-        made = translated(exchange, Call("", {}, {}, streamed), to, size)
+        made = translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
         ours = chat_oracle.said(made)
         expected = excused(theirs, EXCEPTIONS.get(short(exchange)))
         assert chat_oracle.same_ids(ours, expected) == expected
@@ -187,6 +193,6 @@ def test_every_exception_is_one() -> None:
         if short(exchange) in EXCEPTIONS:
             host = HOSTS[FILES[name]]
             streamed = exchange["response"]["stream"]
-            made = translated(exchange, Call("", {}, {}, streamed), Upstream("x", "m", host=host), None)
+            made = translated(exchange, Call("", {}, asked(exchange), streamed), Upstream("x", "m", host=host), None)
             objects, _ = chat_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
             assert chat_oracle.said(made) != chat_oracle.said(objects, host.think_tags)

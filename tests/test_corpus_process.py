@@ -14,7 +14,7 @@ from corpus import Exchange, short
 from openai import APIError, APIStatusError, OpenAI
 from process import Process
 from scripted import Script, Upstream, answer, stream
-from test_corpus_hosts import CHATS, COUNTS, EXCEPTIONS, FILES, RESPONSES, UNSEEN, excused
+from test_corpus_hosts import CHATS, COUNTS, EXCEPTIONS, FILES, RESPONSES, UNSEEN, asked, excused
 
 from providers.hosts import HOSTS
 
@@ -90,10 +90,10 @@ def compare_chat(client: OpenAI, recorded: Upstream, name: str, exchange: Exchan
     objects, wrong = chat_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
     if wrong or short(exchange) in UNSEEN:
         with pytest.raises(APIError):
-            heard(client, f"{host}/{model}", streamed)
+            heard(client, f"{host}/{model}", streamed, **asked(exchange))
         return
     theirs = excused(chat_oracle.said(objects, HOSTS[host].think_tags), EXCEPTIONS.get(short(exchange)))
-    ours = heard(client, f"{host}/{model}", streamed)
+    ours = heard(client, f"{host}/{model}", streamed, **asked(exchange))
     assert chat_oracle.same_ids(ours, theirs) == theirs, exchange["id"]
 
 

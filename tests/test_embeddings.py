@@ -138,6 +138,10 @@ def test_gemini() -> None:
     assert calls(ASK, to("gemini")) == [(base + "batchEmbedContents", both)]
     [call] = embeddings.calls(ASK, to("gemini"))
     assert (call.headers, call.dropped) == ({"x-goog-api-key": "k"}, ("user",))
+    told = {"task_type": "RETRIEVAL_QUERY", "input_type": "query", "user": "u", "encoding_format": "float", "x": None}
+    for given in ("a", ["a", "b"]):
+        [call] = embeddings.calls({"model": "m", "input": given, **told}, to("gemini"))
+        assert call.dropped == ("task_type", "input_type", "user"), "all that is left out is named"
     texts = [str(i) for i in range(250)]
     made = calls({"model": "m", "input": texts}, to("gemini"))
     assert [len(sent["requests"]) for _, sent in made] == [100, 100, 50]

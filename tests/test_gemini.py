@@ -45,13 +45,14 @@ def image(index: int, url: str) -> dict[str, Any]:
 
 
 ROLE = chunk({"role": "assistant", "content": ""})
+NO_TEXT = chunk({"role": "assistant", "content": None})  # opens an answer that begins with something else
 RENAMED = asked({"tools": [{"type": "function", "function": {"name": "7_day"}}]})
 
 ANSWERS = {
     "text-with-thoughts-D78": (
         "text",
         [
-            ROLE,
+            NO_TEXT,
             chunk({"reasoning_content": "**先想一想**\n\n"}),
             chunk({"content": "你好，\u2028世"}),
             chunk({"content": "界 👋\n"}),
@@ -63,7 +64,7 @@ ANSWERS = {
     "call-then-stop-D63": (
         "call",
         [
-            ROLE,
+            NO_TEXT,
             called(0, "id-1", "get_country", "{}", "QUJD"),
             chunk({}, "tool_calls"),
             used(29, 212, 241, reasoning=202),
@@ -153,7 +154,7 @@ ANSWERS = {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("name", "expected"), ANSWERS.values(), ids=ANSWERS)
 def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> None:
-    call = asked({"tools": [{"type": "function", "function": {"name": "7_day"}}]})
+    call = asked({"tools": [{"type": "function", "function": {"name": "7_day"}}], "n": 2})
     assert run(name, size, call) == expected
 
 
@@ -205,7 +206,7 @@ def test_stream_fails(
 def test_one_of_two_candidates_is_cut_D71() -> None:
     data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
     with pytest.raises(Truncated):
-        run(data)
+        run(data, call=asked({"n": 2}))
 
 
 def test_nothing_before_the_end_is_truncated() -> None:
@@ -456,7 +457,7 @@ def test_T6_a_call_in_one_event_and_stop_in_the_next() -> None:
     """Also where every event repeats STOP, as older models do."""
     for finish in (None, "STOP"):
         assert answered(candidate(CALL, finish=finish), candidate({"text": ""})) == [
-            ROLE,
+            NO_TEXT,
             called(0, "id-1", "f", '{"a":1}'),
             chunk({}, "tool_calls"),
         ]

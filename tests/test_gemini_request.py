@@ -195,7 +195,7 @@ CONVERSATIONS: dict[str, tuple[Model, list[Json], list[Json]]] = {
         [
             *(says("user", "x"), calls(*((i, "f", "{}") for i in "abcde"))),
             *(result("a", "72F"), result("b", '{"t":1}'), result("c", '["t"]'), result("d", "{broken")),
-            result("e", [{"type": "text", "text": "one"}, {"type": "text", "text": " two"}]),
+            result("e", [{"type": "text", "text": text} for text in ("one", " two", "three", "", "four\n", "five")]),
         ],
         [
             X,
@@ -207,7 +207,7 @@ CONVERSATIONS: dict[str, tuple[Model, list[Json], list[Json]]] = {
                     result_part("f", {"t": 1}),
                     result_part("f", {"output": '["t"]'}),
                     result_part("f", {"output": "{broken"}),
-                    result_part("f", {"output": "one two"}),
+                    result_part("f", {"output": "one two\nthree\nfour\nfive"}),
                 ],
             },
         ],

@@ -127,9 +127,9 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
         )
         + DONE,
         [
-            chunk({"role": "assistant", "content": ""}, id="a"),
+            chunk({"role": "assistant", "content": ""}, id="a", x_groq={"id": "req"}),
             chunk({"content": "Hi", "channel": "final", "reasoning_content": "Hm."}, id="b"),
-            END,
+            END | {"x_groq": {"id": "req"}},
             books(),
         ],
     ),
@@ -194,7 +194,8 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
             part({}, "stop")) + DONE,
         [
             chunk({"role": "assistant", "content": "", "reasoning_content": "Hm."}),
-            chunk(fragment(id="call_1", index=0, type="function", function={"name": "f", "arguments": "{}"})),
+            chunk(fragment(id="call_1", index=0, type="function", function={"name": "f", "arguments": ""})),
+            chunk(fragment(index=0, function={"arguments": "{}"})),
             chunk({}, "tool_calls"),
         ],
     ),
@@ -203,6 +204,60 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
         sse({"choices": [], "id": "", "prompt_filter_results": [1]}, HELLO, part({}, "stop"), {"choices": [], "usage": USAGE})
         + DONE,
         [HEARD | {"prompt_filter_results": [1]}, END, books()],
+    ),
+    "Cerebras, Hugging Face: time_info beside the finish and its usage": (
+        "cerebras",
+        sse(HELLO, part({}, "stop", usage=USAGE, time_info={"queue_time": 0.1}, system_fingerprint="fp_1")) + DONE,
+        [HEARD, END | {"time_info": {"queue_time": 0.1}, "system_fingerprint": "fp_1"}, books() | {"system_fingerprint": "fp_1"}],
+    ),
+    "Groq: what only the usage chunk says is said twice, for those who do not get it": (
+        "groq",
+        sse(HELLO, part({}, "stop", x_groq={"id": "req", "usage": USAGE}, usage_breakdown=None),
+            {"choices": [], "usage": USAGE, "service_tier": "on_demand", "system_fingerprint": "fp_1"}) + DONE,
+        [
+            HEARD,
+            END | {"x_groq": {"id": "req"}, "service_tier": "on_demand", "system_fingerprint": "fp_1"},
+            books() | {"service_tier": "on_demand", "system_fingerprint": "fp_1"},
+        ],
+    ),
+    "fields beside an empty delta ride on the next chunk, whose own win": (
+        "vllm",
+        sse(HELLO, part({}, weather="fine", system_fingerprint="old"), part({"content": ""}, tide="low"),
+            part({"content": "!"}, system_fingerprint="new"), part({}, "stop")) + DONE,
+        [
+            HEARD,
+            part({"content": ""}, tide="low", weather="fine", system_fingerprint="old"),
+            part({"content": "!"}, system_fingerprint="new"),
+            END,
+        ],
+    ),
+    "a choice that says nothing but a field of its own": (
+        "azure",
+        sse(HELLO, {"choices": [{"index": 0, "delta": {}, "finish_reason": None, "content_filter_offsets": {"start": 0}}]},
+            part({}, "stop")) + DONE,
+        [
+            HEARD,
+            {"choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": None,
+                          "content_filter_offsets": {"start": 0}}]},
+            END,
+        ],
+    ),
+    "Moonshot: usage inside the last choice": (
+        "moonshot",
+        sse(HELLO, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}]}) + DONE,
+        [HEARD, END, books()],
+    ),
+    "usage inside a delta, and beside a text": (
+        "vllm",
+        sse(part({"role": "assistant", "content": "你好", "usage": USAGE}), part({}, "stop")) + DONE,
+        [HEARD, END, books()],
+    ),
+    "usage in other words": (
+        "vllm",
+        sse(HELLO, part({}, "stop", usage={"input_tokens": 5, "output_tokens": 2, "cached_tokens": 4, "reasoning_tokens": 1}))
+        + DONE,
+        [HEARD, END, books(input_tokens=5, output_tokens=2, cached_tokens=4, reasoning_tokens=1,
+                           prompt_tokens_details={"cached_tokens": 4}, completion_tokens_details={"reasoning_tokens": 1})],
     ),
     "what comes beside the usage rides on the finish": (
         "openai",
@@ -232,10 +287,10 @@ def test_a_stream(name: str, size: int | None) -> None:
 
 
 def test_calls_without_ids_get_one() -> None:
-    raw = sse(part(fragment(index=0, function={"name": "f", "arguments": "{}"})), part({}, "stop")) + DONE
+    raw = sse(part(fragment(index=0, function={"name": "f", "arguments": '{"a":1}'})), part({}, "stop")) + DONE
     [call] = read(raw, "llamacpp")[0]["choices"][0]["delta"]["tool_calls"]
     assert call.pop("id").startswith("call_")
-    assert call == {"index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert call == {"index": 0, "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 
 
 MESSAGE = {"role": "assistant", "content": "你好"}
@@ -266,7 +321,17 @@ WHOLES: list[tuple[str, bytes, Json]] = [
     ("mistral", body({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
                                   {"type": "text", "text": "你好"}]}, "model_length"),
      answer({"content": "你好", "reasoning_content": "Hm."}, "length")),
-    ("groq", body(MESSAGE, x_groq={"id": "a"}), answer({"content": "你好"})),
+    ("moonshot", json.dumps({"choices": [{"message": MESSAGE, "finish_reason": "stop", "usage": USAGE}]}).encode(),
+     answer({"content": "你好"})),
+    ("vllm", json.dumps({"choices": [{"message": MESSAGE | {"usage": USAGE}, "finish_reason": "stop"}]}).encode(),
+     answer({"content": "你好"})),
+    ("groq", body(MESSAGE, usage=None, x_groq={"usage": USAGE}), answer({"content": "你好"})),
+    ("vllm", body({"content": None, "tool_calls": [], "function_call": None}), answer({"content": ""})),
+    ("vllm", body({"content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "null"}}]}),
+     answer({"content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            "tool_calls")),
+    ("cerebras", body(MESSAGE, time_info={"total_time": 1}), answer({"content": "你好"}) | {"time_info": {"total_time": 1}}),
+    ("groq", body(MESSAGE, x_groq={"id": "a", "usage": USAGE}), answer({"content": "你好"}) | {"x_groq": {"id": "a"}}),
     ("together", body(MESSAGE, "eos"), answer({"content": "你好"})),
     ("vllm", body({"content": "<think>\nHm.</think>\n\n你好"}), answer({"content": "你好", "reasoning_content": "Hm."})),
     ("vllm", body({"content": "<think>Hm.</think>"}), answer({"content": "", "reasoning_content": "Hm."})),

@@ -45,6 +45,10 @@ def call(id: str, **more: Any) -> Json:
     return {"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}} | more
 
 
+def argued(id: str, arguments: str | None) -> Json:
+    return call(id, function={"name": "f", "arguments": arguments})
+
+
 def picture(url: str) -> Json:
     return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
 
@@ -603,6 +607,35 @@ CASES: list[Case] = [
         },
         {"tools": [tool("a")], "tool_choice": "any"},
         (),
+    ),
+    *(
+        (
+            f"what means nothing in messages is left out: {host}",
+            host,
+            "x",
+            {
+                "messages": [
+                    {"role": "user", "content": [], "name": ""},
+                    {"role": "assistant", "content": "b", "tool_calls": [], "function_call": None, "annotations": []},
+                    {"role": "assistant", "content": None, "tool_calls": [argued("c", ""), argued("d", None)]},
+                    {"role": "tool", "tool_call_id": "c", "content": ""},
+                    {"role": "tool", "tool_call_id": "d", "content": [{"type": "text", "text": ""}]},
+                    {"role": "user", "content": [{"type": "text", "text": ""}, *picture("https://a/b.png")["content"]]},
+                ]
+            },
+            {
+                "messages": [
+                    {"role": "user", "content": ""},
+                    {"role": "assistant", "content": "b"},
+                    {"role": "assistant", "content": None, "tool_calls": [call("c"), call("d")]},
+                    {"role": "tool", "tool_call_id": "c", "content": ""},
+                    {"role": "tool", "tool_call_id": "d", "content": ""},
+                    {"role": "user", "content": [*picture("https://a/b.png")["content"]]},
+                ]
+            },
+            (),
+        )
+        for host in ("openai", "groq", "openrouter", "vllm")
     ),
     (
         "Kimi wants reasoning back as well, while it thinks",

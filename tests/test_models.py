@@ -185,6 +185,17 @@ def test_openai_reasoning_models(model: str) -> None:
     assert (facts.chat, facts.chat_tools, facts.sampling, facts.reasoning) == OPENAI[model]
 
 
+def test_embeddings_of_the_example_have_a_price() -> None:
+    prices = {name: MODELS.of(name).price for name in ("text-embedding-3-small", "text-embedding-3-large")}
+    prices |= {"gemini-embedding-001": MODELS.of("gemini-embedding-001").price}
+    assert {name: price and (price.input, price.output) for name, price in prices.items()} == {
+        "text-embedding-3-small": (0.02, None),
+        "text-embedding-3-large": (0.13, None),
+        "gemini-embedding-001": (0.15, None),
+    }
+    assert all(MODELS.of(name).embeds for name in prices)
+
+
 # model → max_output, thinking, sampling, forced_tools, prefill (spec/WIRE.md 2.3)
 CLAUDE = {
     "claude-fable-5": (128_000, ("adaptive",), "no", True, False),

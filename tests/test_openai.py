@@ -21,7 +21,7 @@ from providers.sse import DONE, Decoder, Event
 STREAMS = Path(__file__).parent / "streams"
 CUTS = [1, 2, 3, 7, 64, 10**9]
 TO = Upstream("mine", "m-1", "https://llm.example.com/v1", "sk-test")
-STREAMED, WHOLE = Call("", {}, {}, True), Call("", {}, {}, False)
+STREAMED, WHOLE = Call("", {}, {"n": 2}, True), Call("", {}, {}, False)
 NEW = "call_NEW"  # stands for an id that was made here
 Json = dict[str, Any]
 
@@ -112,8 +112,8 @@ EXPECTED: dict[str, list[Json]] = {
         {**say({"role": "assistant", "content": "", "refusal": None}), **OPENAI},
         {**say({"content": "你好"}), **OPENAI},
         {**say({"content": "，世界\u2028😀"}), **OPENAI},
-        say({}, "stop"),
-        {**books(9, 4, **DETAILS), "service_tier": "default"},
+        {**say({}, "stop"), **OPENAI},
+        {**books(9, 4, **DETAILS), **OPENAI},
     ],
     "tools": [
         say({"role": "assistant", "content": None, "refusal": None, "tool_calls": [opens(0, "call_a", "weather", "")]}),
@@ -127,7 +127,9 @@ EXPECTED: dict[str, list[Json]] = {
         ROLE,
         called(opens(0, "call_a", "weather", '{"city":')),
         called(goes_on(0, '"Rome"}')),
-        called(opens(1, "call_b", "time", "{}"), opens(2, "call_c", "time", "{}")),
+        called(opens(1, "call_b", "time", ""), opens(2, "call_c", "time", "")),
+        called(goes_on(1, "{}")),
+        called(goes_on(2, "{}")),
         say({}, "tool_calls"),
     ],
     "tools_all_index_0": [
@@ -141,8 +143,9 @@ EXPECTED: dict[str, list[Json]] = {
     ],
     "tools_without_ids": [
         say({"role": "assistant"}),
-        called(opens(0, NEW, "weather", "{}")),
+        called(opens(0, NEW, "weather", "")),
         called(opens(1, NEW, "time", "")),
+        called(goes_on(0, "{}")),
         called(goes_on(1, "{}")),
         say({}, "tool_calls"),
     ],
@@ -175,10 +178,10 @@ EXPECTED: dict[str, list[Json]] = {
         books(600, 3, **DEEPSEEK),
     ],
     "groq": [
-        ROLE,
+        {**ROLE, "x_groq": {"id": "req_1"}},
         say({"reasoning_content": "Hm"}),
         say({"content": "Hi"}),
-        say({}, "stop"),
+        {**say({}, "stop"), "x_groq": {"id": "req_1"}},
         books(5, 2, queue_time=0.1),
     ],
     "openrouter": [
@@ -399,7 +402,7 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     "DONE without a finish": (frames(HI), [SAID, say({}, "stop")]),
     "DONE without a finish after a call": (
         frames(c({"tool_calls": [opens(0, "a", "f", "{}")]})),
-        [say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "{}")]}), say({}, "tool_calls")],
+        [say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "")]}), called(goes_on(0, "{}")), say({}, "tool_calls")],
     ),
     "a finish without DONE": (frames(HI, c({}, "stop"), done=False), [SAID, say({}, "stop")]),
     "nothing counts after DONE": (frames(HI, c({}, "stop")) + frames(c({"content": "!"})), [SAID, say({}, "stop")]),
@@ -473,8 +476,9 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
         frames(c({"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}),
                c({"tool_calls": [{"function": {"name": "f", "arguments": '{"a":1}'}}]}), c({}, "stop")),
         [
-            say({"role": "assistant", "tool_calls": [opens(0, NEW, "f", "{}")]}),
+            say({"role": "assistant", "tool_calls": [opens(0, NEW, "f", "")]}),
             called(opens(1, NEW, "f", '{"a":1}')),
+            called(goes_on(0, "{}")),
             say({}, "tool_calls"),
         ],
     ),
@@ -490,7 +494,8 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     "unknown fields of a call": (
         frames(c({"tool_calls": [opens(0, "a", "f", "{}", extra_content={"x": 1})]}), c({}, "stop")),
         [
-            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "{}", extra_content={"x": 1})]}),
+            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "", extra_content={"x": 1})]}),
+            called(goes_on(0, "{}")),
             say({}, "tool_calls"),
         ],
     ),
@@ -668,7 +673,7 @@ BODIES: dict[str, tuple[Json, Json]] = {
     "junk": (
         whole(PLAIN, provider="P", x_groq={"id": "r"}, prompt_token_ids=[1], prompt_logprobs=None, obfuscation="x",
               kv_transfer_params={}),
-        answered(PLAIN),
+        answered(PLAIN, x_groq={"id": "r"}),
     ),
     "a native finish": (
         {**whole(PLAIN), "choices": [{**whole(PLAIN)["choices"][0], "native_finish_reason": "STOP"}]},
@@ -846,12 +851,12 @@ def test_error_answers(status: int, body: bytes, expected: tuple[int, str, str |
 
 REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
     "whole": (
-        {"model": "public", "messages": [1], "top_k": 5},
+        {"model": "public", "messages": [{"role": "user", "content": "x"}], "top_k": 5},
         TO,
         Call(
             "https://llm.example.com/v1/chat/completions",
             {"Authorization": "Bearer sk-test"},
-            {"model": "m-1", "messages": [1], "top_k": 5},
+            {"model": "m-1", "messages": [{"role": "user", "content": "x"}], "top_k": 5},
             False,
         ),
     ),

@@ -18,7 +18,7 @@ from providers.think import ThinkTags, split
 
 VLLM = Upstream("mine", "m", host=HOSTS["vllm"])
 OPENAI = Upstream("openai", "m", host=HOSTS["openai"])
-STREAM, WHOLE = Call("", {}, {}, True), Call("", {}, {}, False)
+STREAM, WHOLE = Call("", {}, {"n": 2}, True), Call("", {}, {}, False)
 
 CASES = {
     "<think>Hm, 你好.</think>Yes.": ("Hm, 你好.", "Yes."),

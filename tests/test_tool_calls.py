@@ -1,0 +1,198 @@
+"""Tool calls of a stream that hosts number, name and argue in ways of their own; each must come out as one whole call."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import replay
+from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, start
+from test_anthropic_edge import STOP as MESSAGE_STOP
+from test_anthropic_edge import sse as claude_sse
+from test_host_answers import DONE, part, read, sse
+from test_responses import CREATED, added, done, event, frames, response
+from test_responses import read as read_responses
+
+from providers import anthropic
+from providers.arguments import Arguments
+from providers.chat import collect
+
+Json = dict[str, Any]
+X, Y = '{"x":1}', '{"y":"}{\\"\\\\"}'
+
+
+def fragment(name: str | None = None, arguments: Any = None, **call: Any) -> Json:
+    """A fragment as a host sends it; what is None is left out."""
+    function = {"name": name, "arguments": arguments}
+    return {**call, "function": {key: value for key, value in function.items() if value is not None}}
+
+
+def made(*deltas: Json | list[Json]) -> list[tuple[str, str, str]]:
+    """Id (NEW: made here), name and arguments of the calls that a stream adds up to: one fragment, or a list, a delta."""
+    parts = (part({"tool_calls": each if isinstance(each, list) else [each]}) for each in deltas)
+    chunks = read(sse(*parts, part({}, "tool_calls")) + DONE)
+    seen: list[int] = []
+    for chunk in chunks:
+        for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
+            assert (call["index"] == len(seen)) == ("id" in call), "dense, and opened once"
+            seen += [call["index"]] * ("id" in call)
+    calls = collect(chunks)["choices"][0]["message"].get("tool_calls", ())
+    assert len({call["id"] for call in calls}) == len(calls), "ids are unique"
+    new = re.compile("call_[0-9a-f]{24}")
+    return [
+        (
+            "NEW" if new.fullmatch(call["id"]) else call["id"],
+            call["function"].get("name"),
+            call["function"]["arguments"],
+        )
+        for call in calls
+    ]
+
+
+F, G = ("NEW", "f", X), ("NEW", "g", Y)
+FORMS: dict[str, tuple[list[Any], list[tuple[str, str, str]]]] = {
+    # Two calls at one index
+    "ids empty": ([fragment("f", X, index=0, id=""), fragment("g", Y, index=0, id="")], [F, G]),
+    "no ids": ([fragment("f", X, index=0), fragment("g", Y, index=0)], [F, G]),
+    "no ids, in one delta": ([[fragment("f", X, index=0), fragment("g", Y, index=0)]], [F, G]),
+    "no ids, in pieces": (
+        [fragment("f", '{"x"', index=0), fragment(None, ":1}", index=0), fragment("g", Y[:4], index=0),
+         fragment(None, Y[4:], index=0)],
+        [F, G],
+    ),
+    "one name twice": ([fragment("f", X, index=0), fragment("f", Y, index=0)], [F, ("NEW", "f", Y)]),
+    "one name twice, opened without arguments": (
+        [fragment("f", "", index=0), fragment(None, X, index=0), fragment("f", "", index=0), fragment(None, Y, index=0)],
+        [F, ("NEW", "f", Y)],
+    ),
+    "one name twice in one delta, without arguments": (
+        [[fragment("f", "", index=0), fragment("f", "", index=0)]],
+        [("NEW", "f", "{}"), ("NEW", "f", "{}")],
+    ),
+    "other ids": ([fragment("f", X, index=0, id="a"), fragment("f", Y, index=0, id="b")], [("a", "f", X), ("b", "f", Y)]),
+    "arguments as objects": ([fragment("f", {"x": 1}, index=0), fragment("f", {"y": 2}, index=0)],
+                             [F, ("NEW", "f", '{"y":2}')]),
+    "an index used again later": (
+        [fragment("f", X, index=0), fragment("g", Y[:4], index=1), fragment(None, Y[4:], index=1),
+         fragment("h", "", index=0), fragment(None, X, index=0)],
+        [F, G, ("NEW", "h", X)],
+    ),
+    # Ids that are not unique
+    "one id, two names": ([fragment("f", X, index=0, id="a"), fragment("g", Y, index=1, id="a")],
+                          [("a", "f", X), ("NEW", "g", Y)]),
+    "one id and name, two indexes": (
+        [fragment("f", X, index=0, id="a"), fragment("f", Y[:4], index=1, id="a"), fragment(None, Y[4:], index=1, id="a")],
+        [("a", "f", X), ("NEW", "f", Y)],
+    ),
+    # One call, however often it says who it is
+    "id and name on each fragment": (
+        [fragment("f", "", index=0, id="a"), fragment("f", '{"x"', index=0, id="a"), fragment("f", ":1}", index=0, id="a"),
+         fragment("f", "", index=0, id="a")],
+        [("a", "f", X)],
+    ),
+    "name on each fragment": (
+        [fragment("f", '{"x"', index=0), fragment("f", ":1", index=0), fragment("f", "}", index=0),
+         fragment("f", "", index=0)],
+        [F],
+    ),
+    "name on each fragment, no index": ([fragment("f", '{"x"'), fragment("f", ":1}")], [F]),
+    "an index that counts fragments": (
+        [fragment("f", '{"x"', index=0, id="a"), fragment("f", ":1}", index=1, id="a"), fragment("f", "", index=2, id="a")],
+        [("a", "f", X)],
+    ),
+    "another id on each fragment": (
+        [fragment("f", '{"x"', index=0, id="a"), fragment(None, ":1", index=0, id="b"), fragment(None, "}", index=0, id="c")],
+        [("a", "f", X)],
+    ),
+    "the whole call once more at the end": (
+        [fragment("f", "", index=0, id="a"), fragment(None, X, index=0), fragment("f", X, index=0, id="a")],
+        [("a", "f", X)],
+    ),
+    "the id comes late": ([fragment("f", "", index=0), fragment("f", X, index=0, id="a")], [F]),
+    # Placeholders
+    **{
+        f"placeholder {held!r}": (
+            [fragment("f", held, index=0, id="a"), fragment(None, '{"x"', index=0), fragment(None, ":1}", index=0)],
+            [("a", "f", X)],
+        )
+        for held in ("{}", {}, " { } ", "null", [], "[]", "")
+    },
+    **{
+        f"placeholder {held!r}, and nothing follows": ([fragment("f", held, index=0, id="a")], [("a", "f", "{}")])
+        for held in ("{}", {}, "null", [], "", None)
+    },
+    "a placeholder in its own fragment": (
+        [fragment("f", "", index=0, id="a"), fragment(None, "{}", index=0), fragment(None, X, index=0)],
+        [("a", "f", X)],
+    ),
+    "placeholders of two calls": (
+        [[fragment("f", "{}", index=0, id="a"), fragment("g", "{}", index=1, id="b")], fragment(None, Y, index=1)],
+        [("a", "f", "{}"), ("b", "g", Y)],
+    ),
+    # Nothing
+    "no calls": ([[], None or []], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_what_a_stream_adds_up_to(name: str) -> None:
+    deltas, expected = FORMS[name]
+    assert made(*deltas) == expected
+
+
+def test_a_custom_tools_input_is_text_and_no_placeholder() -> None:
+    call = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "sh", "input": "{}"}}
+    more = {"index": 0, "custom": {"input": "x"}}
+    chunks = read(sse(part({"tool_calls": [call]}), part({"tool_calls": [more]}), part({}, "tool_calls")) + DONE)
+    [given] = collect(chunks)["choices"][0]["message"]["tool_calls"]
+    assert given == {"id": "a", "type": "custom", "custom": {"name": "sh", "input": "{}x"}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "complete"),
+    [
+        ([X], True),
+        (list(Y), True),
+        ([Y[:5], Y[5:]], True),
+        (['{"a": "\\', '\\"', "}"], True),
+        (['{"a": "\\', '"}'], False),
+        (['{"a": [', "1]"], False),
+        (["{", "}"], True),
+        ([], False),
+    ],
+)
+def test_when_arguments_are_complete(pieces: list[str], complete: bool) -> None:
+    arguments = Arguments()
+    for piece in pieces:
+        arguments.add(piece)
+    assert arguments.complete == complete
+    arguments = Arguments()
+    asked = [arguments.complete for piece in pieces if arguments.add(piece)]
+    assert asked[-1:] in ([], [complete]), "asked after each piece, it is the same"
+
+
+def claude(events: Iterable[Json]) -> Json:
+    raw = claude_sse(start(input_tokens=1), *events, ended("tool_use", output_tokens=1), MESSAGE_STOP)
+    message: Json = collect(replay.chunks(anthropic, raw, call=CALL, to=TO))["choices"][0]["message"]
+    return message
+
+
+@pytest.mark.parametrize("held", ["{}", "null", " "])
+@pytest.mark.parametrize(("more", "arguments"), [(['{"x"', ":1}"], X), ([], "{}")])
+def test_claude_holds_a_placeholder_back(held: str, more: list[str], arguments: str) -> None:
+    grows = [grown(0, type="input_json_delta", partial_json=piece) for piece in (held, *more)]
+    message = claude([opened(0, type="tool_use", id="a", name="f", input={}), *grows, closed(0)])
+    assert message["tool_calls"] == [{"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+
+
+@pytest.mark.parametrize("held", ["{}", "null", ""])
+@pytest.mark.parametrize(("more", "arguments"), [(['{"x"', ":1}"], X), ([], "{}")])
+def test_responses_hold_a_placeholder_back(held: str, more: list[str], arguments: str) -> None:
+    call = {"id": "fc", "type": "function_call", "call_id": "a", "name": "f", "arguments": ""}
+    grows = [event("function_call_arguments.delta", output_index=0, delta=piece) for piece in (held, *more)]
+    ends = done(0, call | {"arguments": "".join(more) or held}), event("completed", response=response())
+    raw = frames(CREATED, added(0, call), *grows, *ends)
+    message = collect(read_responses(raw))["choices"][0]["message"]
+    assert message["tool_calls"] == [{"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+    assert json.loads(arguments) is not None
