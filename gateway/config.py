@@ -20,17 +20,20 @@ from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
 from .limits import Limits
-from .reader import ConfigError, Reader, guess
+from .reader import ConfigError, Reader, guess, lines_of
 from .requests import wrong_default
 from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route, State
 from .scrub import Scrubber
+from .secret_checks import SHORTEST, wrong_digest, wrong_key
 
 __all__ = ["Caller", "ConfigError", "Settings", "load"]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
 _NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
+# Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.
+_ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|responses|messages|models/[^/]+:\w+)$", re.I)
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -52,6 +55,7 @@ class Settings:
     """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
     off: provider → the environment variable it lacks. written: the file itself holds a key, rather than a variable's name.
+    warnings: what is allowed and probably not meant, one line each.
     """
 
     config: Config
@@ -61,6 +65,7 @@ class Settings:
     routes: Routes
     state: State = State()
     written: bool = False
+    warnings: tuple[str, ...] = ()
 
     def secrets(self) -> set[str]:
         """All keys that the configuration holds in the clear, of upstreams and of clients."""
@@ -100,7 +105,8 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = Routes(config.models, config.defaults, providers, off, models)
-    return Settings(config, keys, providers, off, routes, state, _holds_keys(config, reader))
+    written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
+    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings))
 
 
 def _holds_keys(config: Config, reader: Reader) -> bool:
@@ -119,19 +125,19 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
-        if f"{path}.key" in reader.unset:
+        if {f"{path}.key", f"{path}.sha256"} & reader.unset.keys():
             continue  # noted with all unset variables
         digest = _digest(key)
-        if digest and not re.fullmatch("[0-9a-f]{64}", digest):
-            reader.note(f"{path}.sha256", "expected the 64 hex digits of a SHA-256 digest")
-        elif not digest:
+        if not digest:
             reader.note(path, "give either 'key' or 'sha256'")
-        elif key.key and not _PRINTABLE.fullmatch(key.key):
-            reader.note(f"{path}.key", "a key may only hold printable ASCII characters, without spaces")
+        elif wrong := wrong_key(key.key) if key.key else wrong_digest(digest):
+            reader.note(f"{path}.{'key' if key.key else 'sha256'}", wrong)
         elif digest in keys:
             reader.note(path, f"is the same key as '{keys[digest].name}'")
         else:
             keys[digest] = _caller(key, path, config, reader)
+            if 0 < len(key.key) < SHORTEST:
+                reader.warn(f"{path}.key", f"is shorter than {SHORTEST} characters and can be guessed: see `keygen`")
     return keys
 
 
@@ -203,6 +209,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         base_url = (given.base_url or row.base_url).rstrip("/")
         if row.remote and _check_url(base_url, f"{path}.base_url", reader):
             _check_insecure(base_url, given, path, reader)
+            _check_ending(base_url, row, path, reader)
         on[name] = Upstream(
             name,
             "",
@@ -239,8 +246,8 @@ def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ..
         if variable := reader.unset.get(where):
             lacking.append(variable)
             continue
-        if key and not _PRINTABLE.fullmatch(key):
-            reader.note(where, "a key may only hold printable ASCII characters, without spaces")
+        if wrong := wrong_key(key) if key else "":
+            reader.note(where, wrong)
         if key:
             keys.append(key)
     return tuple(dict.fromkeys(keys)), lacking
@@ -318,6 +325,13 @@ def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> Non
             f"{path}.base_url",
             "http:// would send keys and prompts unencrypted: use https://, or set 'allow_insecure: true'",
         )
+
+
+def _check_ending(url: str, row: Host, path: str, reader: Reader) -> None:
+    """Add a mistake when the URL already holds the path that each request appends."""
+    ending = _ENDPOINT.search(url)
+    if ending and ("{operation}" in row.path or row.protocol != "openai"):
+        reader.note(f"{path}.base_url", f"ends in {ending[1]}, which is added to it: leave that out")
 
 
 def _is_near(host: str) -> bool:

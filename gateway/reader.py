@@ -44,8 +44,12 @@ class ConfigError(Exception):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems)
-        lines = (f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems)
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(lines_of(source, self.problems)))
+
+
+def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
+    """One line for each problem. source: the name of the file."""
+    return [f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
 
 
 def guess(word: str, known: Iterable[str]) -> str:
@@ -57,12 +61,13 @@ def guess(word: str, known: Iterable[str]) -> str:
 class Reader:
     """Reads one document.
 
-    problems: what is wrong; unset: path → the variable its text asked for and did not get; expanded: paths whose texts
-    hold a variable's value.
+    problems: what is wrong; warnings: what is allowed and probably not meant; unset: path → the variable its text asked
+    for and did not get; expanded: paths whose texts hold a variable's value.
     """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.unset: dict[str, str] = {}
         self.expanded: set[str] = set()
         self._lines: dict[str, int] = {}
@@ -79,10 +84,16 @@ class Reader:
 
     def note(self, path: str, message: str) -> None:
         """Add a mistake found later; its line is that of `path`, or of the nearest parent that the file has."""
-        place = path
-        while place and place not in self._lines:
-            place = place[: max(place.rfind("."), place.rfind("["), 0)]
-        self._note(self._lines.get(place, 1), path, message)
+        self._note(self._line_of(path), path, message)
+
+    def warn(self, path: str, message: str) -> None:
+        """Add a warning, with a line as `note` finds it."""
+        self.warnings.append(Problem(self._line_of(path), path, f"warning: {message}"))
+
+    def _line_of(self, path: str) -> int:
+        while path and path not in self._lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self._lines.get(path, 1)
 
     def item(self, path: str, i: int) -> str:
         """The path of the item that became number `i` of the list at `path`."""

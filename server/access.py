@@ -53,12 +53,7 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     if not settings.keys:
         _check_site(request, settings)
         return _ANYONE
-    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-    token = bearer.strip() if scheme.lower() == "bearer" else ""
-    other = headers.get("x-api-key", "").strip()
-    if token and other and token != other:
-        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
-    caller = settings.keys.get(hashlib.sha256((token or other).encode("utf-8", "surrogateescape")).hexdigest())
+    caller = settings.keys.get(hashlib.sha256(_token(request).encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
         raise BadKey("Invalid API key")
     if caller.disabled:
@@ -66,6 +61,23 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     if caller.expires and time.time() >= caller.expires:
         raise BadKey("This API key has expired. Ask the operator of this server for a new one.", code="key_expired")
     return caller
+
+
+def _token(request: web.Request) -> str:
+    """Return the one key that a request carries, never "". Raises BadKey for none, BadRequest for different ones."""
+    sent = [scheme.partition(" ") for scheme in request.headers.getall("Authorization", ())]
+    bearers = [token.strip() for scheme, _, token in sent if scheme.lower() == "bearer"]
+    others = [token.strip() for token in request.headers.getall("x-api-key", ())]
+    tokens = {*bearers, *others} - {""}
+    if len(tokens) > 1:
+        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
+    if tokens:
+        return tokens.pop()
+    raise BadKey(
+        "No API key was sent: send it as 'Authorization: Bearer KEY'."
+        if not sent
+        else "The Authorization header holds no API key: send it as 'Authorization: Bearer KEY'."
+    )
 
 
 def administrator(request: web.Request, settings: Settings) -> Caller:

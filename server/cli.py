@@ -44,7 +44,7 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
             return 0
         settings = _settings(arguments)
         if arguments.command == "check":
-            print(f"{arguments.config}: no mistakes. {_summary(settings)}")
+            print(*settings.warnings, f"{arguments.config}: no mistakes. {_summary(settings)}", sep="\n")
             return 0
         if arguments.command == "reload":
             return asyncio.run(reload(settings))
@@ -189,13 +189,21 @@ def _serve(
     def load() -> Settings:
         settings = _settings(arguments)
         _refuse_open_door(settings)
+        _warn(settings)
         return settings
 
     def ready(port: int) -> None:
         print(_banner(settings, version, port), flush=True)
+        _warn(settings)
 
     run(serve(app, lambda: app[HOUSE], sock, load, Path(arguments.config), ready), _loop(), log)
     return 0
+
+
+def _warn(settings: Settings) -> None:
+    """Log what the configuration probably does not mean."""
+    for warning in settings.warnings:
+        logs.LOGGER.warning("the configuration, %s", warning)
 
 
 def _require_c_parser() -> None:

@@ -223,6 +223,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"providers: {{mine: {{protocol: openai, base_url: 'https://me:{SECRET}'}}}}\n",
         [f"1: providers.mine.base_url: {URL}"],
     ),
+    **{
+        f"an address that holds the path of an operation: {url}": (
+            f"providers: {{mine: {{protocol: {protocol}, base_url: '{url}'}}}}\n",
+            [f"1: providers.mine.base_url: ends in {ending}, which is added to it: leave that out"],
+        )
+        for protocol, url, ending in (
+            ("openai", "https://x.example/v1/chat/completions", "chat/completions"),
+            ("openai", "https://x.example/v1/chat/completions/", "chat/completions"),
+            ("openai", "https://x.example/v1/Completions", "Completions"),
+            ("openai", "https://x.example/v1/embeddings", "embeddings"),
+            ("openai", "https://x.example/v1/responses", "responses"),
+            ("anthropic", "https://x.example/v1/messages", "messages"),
+            ("gemini", "https://x.example/v1beta/models/g:generateContent", "models/g:generateContent"),
+        )
+    },
     "a provider with a slash": (
         "providers: {a/b: {protocol: echo}}\n",
         ["1: providers.a/b: a provider's name may not hold '/' or '*'"],

@@ -243,7 +243,8 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     nobody = run("ask", "Hello?", "--port", str(port), text=config())
     assert nobody.returncode == 1 and "modelserver: " in nobody.stderr and "Traceback" not in nobody.stderr
     stranger = run("ask", "Hello?", "--port", str(keyed.port), text=config())
-    assert (stranger.returncode, stranger.stderr) == (1, "HTTP 401: Invalid API key\n")
+    missing = "HTTP 401: No API key was sent: send it as 'Authorization: Bearer KEY'.\n"
+    assert (stranger.returncode, stranger.stderr) == (1, missing)
     friend = run("ask", "Hello?", "--port", str(keyed.port), text=config(), env={"MODELSERVER_KEY": LAPTOP})
     assert (friend.returncode, friend.stdout, friend.stderr) == (0, "Hello?\n", "")
     unknown = run("ask", "Hello?", "-m", "ecko", "-k", LAPTOP, "--port", str(keyed.port), text=config())
