@@ -376,6 +376,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request[LIVE].settings))
+        headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
     if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()

@@ -28,7 +28,8 @@ invalid_request_error. `code` carries the precise reason. A key of ours that an 
 client's key is fine.
 """
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
 
 class Failure(Exception):
@@ -165,6 +166,7 @@ _NO_MONEY = frozenset(
 )
 # Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
 NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
+_CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _TOO_LONG = (
     "prompt is too long",
     "maximum context length",
@@ -200,7 +202,8 @@ def from_upstream(
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
     """
-    code = code and code[:64]  # it goes into the log
+    # It goes into the log and the usage rows: a text there might be the prompt's.
+    code = code if code and _CODE.fullmatch(code) else None
     low = message.lower()
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")

@@ -10,14 +10,15 @@ import re
 import time
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.config import ANYONE, Caller, Settings
 from providers.errors import BadKey, BadRequest, Forbidden
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
-_BETWEEN = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "Origin", "Sec-Fetch-Site")
+_PROXY = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
+_BETWEEN = (*_PROXY, "Origin", "Sec-Fetch-Site")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -35,10 +36,20 @@ def is_loopback(host: str) -> bool:
 def is_here(request: web.Request) -> bool:
     """Whether the request comes straight from a program on this machine, not through a proxy and not from a web page."""
     headers = request.headers
-    if any(name in headers for name in _BETWEEN) or not is_loopback(_name(headers.get("Host", ""))):
+    if is_proxied(request) or any(name in headers for name in _BETWEEN):
+        return False
+    if not is_loopback(_name(headers.get("Host", ""))):
         return False
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return not peer or is_loopback(str(peer[0]).removeprefix("::ffff:"))  # no peer name: a Unix socket
+
+
+def is_proxied(request: web.Request) -> bool:
+    """Whether a proxy may have sent this request for someone else.
+
+    HTTP/1.0 counts: nginx speaks it to upstreams by default, and then sends neither the client's Host nor its address.
+    """
+    return request.version < HttpVersion11 or any(name in request.headers for name in _PROXY)
 
 
 def authenticate(request: web.Request, settings: Settings) -> Caller:
@@ -47,7 +58,6 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     Keys are looked up by their digest: equal work whether they exist or not. Raises BadKey, Forbidden for what a web page
     of another site tries on a keyless server, BadRequest for two different keys at once.
     """
-    headers = request.headers
     if settings.config.server.allowed_hosts or not settings.keys:
         _check_host(request, settings)
     if not settings.keys:
@@ -90,8 +100,16 @@ def administrator(request: web.Request, settings: Settings) -> Caller:
 
 def _check_host(request: web.Request, settings: Settings) -> None:
     host = _name(request.headers.get("Host", ""))
-    if host in settings.config.server.allowed_hosts or (not settings.keys and is_loopback(host)):
+    if host in settings.config.server.allowed_hosts:
         return
+    if not settings.keys and is_loopback(host):
+        if not is_proxied(request):
+            return
+        raise Forbidden(
+            "This request came through a proxy (or in HTTP/1.0), and a server without keys serves this machine only; its "
+            "operator can configure keys, or add the host name to server.allowed_hosts.",
+            code="host_not_allowed",
+        )
     raise Forbidden(
         "This server is not to be called by that host name; its operator can add it to server.allowed_hosts.",
         code="host_not_allowed",
@@ -100,10 +118,10 @@ def _check_host(request: web.Request, settings: Settings) -> None:
 
 def _check_site(request: web.Request, settings: Settings) -> None:
     origin = request.headers.get("Origin")
-    if origin is None and request.headers.get("Sec-Fetch-Site", "none") != "cross-site":
+    if origin is None and request.headers.get("Sec-Fetch-Site", "none").strip().lower() != "cross-site":
         return
     # Our own page, under whatever name: that name has been checked.
-    own = origin is not None and origin.partition("://")[2] == request.headers.get("Host")
+    own = origin is not None and _authority(origin) == request.headers.get("Host", "").lower()
     if own or (origin is not None and may_read(origin, settings)):
         if request.method != "POST" or request.content_type == "application/json":
             return
@@ -120,7 +138,13 @@ def may_read(origin: str, settings: Settings) -> bool:
     origins = settings.config.server.cors_origins
     if origin in origins or ("*" in origins and settings.keys):
         return True
-    return not settings.keys and is_loopback(_name(origin.partition("://")[2]))
+    return not settings.keys and is_loopback(_name(_authority(origin)))
+
+
+def _authority(origin: str) -> str:
+    """Return the host and port of an http or https origin, in lower case; "" for any other."""
+    scheme, _, authority = origin.lower().partition("://")
+    return authority if scheme in ("http", "https") else ""
 
 
 def _name(host: str) -> str:
@@ -134,7 +158,7 @@ def _name(host: str) -> str:
 
 
 def cors(request: web.Request, settings: Settings) -> dict[str, str]:
-    """The headers that let a page of an allowed origin read this answer."""
+    """Return the headers that let a page of an allowed origin read this answer; Vary: Origin is not among them."""
     origin = request.headers.get("Origin")
     if origin is None or not may_read(origin, settings):
         return {}
@@ -142,7 +166,6 @@ def cors(request: web.Request, settings: Settings) -> dict[str, str]:
     headers = {
         "Access-Control-Allow-Origin": "*" if anyone else origin,
         "Access-Control-Expose-Headers": _EXPOSED,
-        "Vary": "Origin",
     }
     if request.method == "OPTIONS":
         asked = request.headers.get("Access-Control-Request-Headers", "authorization, content-type")

@@ -42,6 +42,8 @@ def main(build: Callable[[Settings, logs.Log], web.Application], version: str) -
         if arguments.command == "keygen":
             print(_new_key(arguments.name))
             return 0
+        if getattr(arguments, "key", "") == "-":
+            arguments.key = sys.stdin.readline().strip()
         settings = _settings(arguments)
         if arguments.command == "check":
             print(*settings.warnings, f"{arguments.config}: no mistakes. {_summary(settings)}", sep="\n")
@@ -108,7 +110,7 @@ def _parser(version: str) -> argparse.ArgumentParser:
             "-k",
             "--key",
             default=os.environ.get("MODELSERVER_KEY", ""),
-            help="the client key (default: $MODELSERVER_KEY)",
+            help="the client key; - reads it from standard input, where no process list shows it (default: $MODELSERVER_KEY)",
         )
     return parser
 

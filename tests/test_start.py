@@ -247,6 +247,9 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     assert (stranger.returncode, stranger.stderr) == (1, missing)
     friend = run("ask", "Hello?", "--port", str(keyed.port), text=config(), env={"MODELSERVER_KEY": LAPTOP})
     assert (friend.returncode, friend.stdout, friend.stderr) == (0, "Hello?\n", "")
+    for command in (("ask", "Hello?"), ("doctor",)):  # a key in the arguments is in the process list
+        piped = run(*command, "-k", "-", "--port", str(keyed.port), text=config(), said=f"{LAPTOP}\n")
+        assert (piped.returncode, piped.stderr) == (0, ""), piped.stdout
     unknown = run("ask", "Hello?", "-m", "ecko", "-k", LAPTOP, "--port", str(keyed.port), text=config())
     assert unknown.returncode == 1 and "did you mean 'echo'" in unknown.stderr
 
