@@ -12,6 +12,7 @@ Failure                     status  type                   code                 
   TooSlow                     408   invalid_request_error  request_timeout             yes
   Conflict                    409   invalid_request_error  conflict                    yes
   TooLarge                    413   invalid_request_error  request_too_large           no
+  UnsupportedEncoding         415   invalid_request_error  unsupported_encoding        no
   Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
     Exhausted                 429   rate_limit_error       budget_exceeded             no
   UpstreamFailed              502   server_error           upstream_error              yes
@@ -29,6 +30,7 @@ client's key is fine.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 
@@ -39,6 +41,7 @@ class Failure(Exception):
     code: overrides the class's code. retry_after: seconds until a repeat makes sense.
     again: x-should-retry, what SDKs are told; None leaves it to their own rule. False where work may have been paid for.
     unsent: the upstream surely did not take the request up. upstream: the HTTP status it answered with, if it did.
+    headers: of the HTTP answer, beside those that the fields above make.
     usage: what an upstream had counted when it failed in the middle of an answer, as OpenAI's usage object: it is paid.
     """
 
@@ -49,6 +52,7 @@ class Failure(Exception):
     again: bool | None = None
     unsent: bool = False
     upstream: int = 0
+    headers: Mapping[str, str] = {}
     usage: dict[str, Any] | None = None
 
     def __init__(
@@ -108,6 +112,10 @@ class Conflict(Failure):
 
 class TooLarge(Failure):
     status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class UnsupportedEncoding(Failure):
+    status, type, code = 415, "invalid_request_error", "unsupported_encoding"
 
 
 class Throttled(Failure):

@@ -405,6 +405,7 @@ export const SECTIONS = [
         ["408", "`invalid_request_error`", "`request_timeout`", ["更快地发送请求体；也可能来自上游，重试", "send the body faster; or it came from the upstream: try again"]],
         ["409", "`invalid_request_error`", "`conflict`", ["重试", "try again"]],
         ["413", "`invalid_request_error`", "`request_too_large`", ["减小请求，或调大 `server.max_body`", "send less, or raise `server.max_body`"]],
+        ["415", "`invalid_request_error`", "`unsupported_encoding`", ["不压缩请求体，或用错误信息中列出的方式压缩", "send the body as it is, or compressed in a way the message names"]],
         ["429", "`rate_limit_error`", "`rate_limit_exceeded`", ["等待 `Retry-After` 秒", "wait `Retry-After` seconds"]],
         ["429", "`rate_limit_error`", "`budget_exceeded`", ["错误信息说明预算何时重置（若会重置）", "the message says when the budget resets, if it does"]],
         ["500", "`server_error`", "`internal_error`", ["把 `x-request-id` 告诉管理员，日志里有它", "tell the operator the `x-request-id`; the log knows it"]],
