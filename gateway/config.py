@@ -6,7 +6,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any, Final
@@ -20,6 +20,7 @@ from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
 from .limits import Limits
+from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
 from .reader import ConfigError, Reader, guess, lines_of
 from .requests import wrong_default
 from .routes import Routes, route_of
@@ -55,7 +56,7 @@ class Settings:
     """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
     off: provider → the environment variable it lacks. written: the file itself holds a key, rather than a variable's name.
-    warnings: what is allowed and probably not meant, one line each.
+    proxies: provider → the proxy it is reached through. warnings: what is allowed and probably not meant, one line each.
     """
 
     config: Config
@@ -66,11 +67,13 @@ class Settings:
     state: State = State()
     written: bool = False
     warnings: tuple[str, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
     def secrets(self) -> set[str]:
         """All keys that the configuration holds in the clear, of upstreams and of clients."""
         upstream = {key for to in self.providers.values() for key in (to.api_key, *to.api_keys)}
-        return (upstream | {key.key for key in self.config.keys}) - {""}
+        proxies = {password(proxy) for proxy in self.proxies.values()}
+        return (upstream | proxies | {key.key for key in self.config.keys}) - {""}
 
     def scrubber(self) -> Scrubber:
         """What takes these secrets out of a text."""
@@ -89,6 +92,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    proxies = _proxies(config, providers, environment, reader)
     switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
@@ -106,7 +110,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     routes = Routes(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings))
+    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
 
 
 def _holds_keys(config: Config, reader: Reader) -> bool:
@@ -114,6 +118,8 @@ def _holds_keys(config: Config, reader: Reader) -> bool:
     given = {f"{reader.item('keys', i)}.key": key.key for i, key in enumerate(config.keys)}
     for name, provider in config.providers.items():
         given |= _listed_keys(provider, f"providers.{name}", reader)
+        if provider.proxy and not wrong_proxy(provider.proxy):
+            given[f"providers.{name}.proxy"] = password(provider.proxy)
     return any(key and path not in reader.expanded for path, key in given.items())
 
 
@@ -225,6 +231,24 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
     return on, off
 
 
+def _proxies(
+    config: Config, on: Mapping[str, Upstream], environment: Mapping[str, str], reader: Reader
+) -> dict[str, str]:
+    """Provider → proxy, for those that are reached through one."""
+    proxies: dict[str, str] = {}
+    for name, to in on.items():
+        proxy, path = config.providers[name].proxy, f"providers.{name}.proxy"
+        if not proxy or path in reader.unset or not to.base_url:
+            continue
+        if proxy == FROM_ENVIRONMENT:
+            proxy = from_environment(to.base_url, environment)
+        if wrong := wrong_proxy(proxy) if proxy else "":
+            reader.note(path, wrong)
+        elif proxy:
+            proxies[name] = proxy
+    return proxies
+
+
 def _switches(name: str, given: Provider, reader: Reader) -> list[str]:
     """The paths of a provider at which an unset variable only means: off."""
     return [f"providers.{name}.base_url", *_listed_keys(given, f"providers.{name}", reader)]
@@ -330,7 +354,7 @@ def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> Non
 def _check_ending(url: str, row: Host, path: str, reader: Reader) -> None:
     """Add a mistake when the URL already holds the path that each request appends."""
     ending = _ENDPOINT.search(url)
-    if ending and ("{operation}" in row.path or row.protocol != "openai"):
+    if ending and "{operation}" in row.path:
         reader.note(f"{path}.base_url", f"ends in {ending[1]}, which is added to it: leave that out")
 
 

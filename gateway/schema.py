@@ -124,6 +124,7 @@ class Provider(Section, frozen=True):
     base_url: str = ""
     api_key: str | tuple[str, ...] = ""  # several: a refused one is benched, one that is throttled rests
     ca_file: str = ""  # certificates to trust instead of the system's, for a host with a private authority
+    proxy: str = ""  # an HTTP proxy to reach it through, http://[user:password@]host:port, or env: the environment's
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: Places = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content

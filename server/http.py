@@ -8,6 +8,7 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
@@ -30,6 +31,7 @@ from providers.errors import BadOutput, Failure, Overloaded, Truncated, Upstream
 from .resolver import Resolver
 
 _LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
+NO_PROXIES: Mapping[str, str] = {}
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
 
@@ -53,6 +55,21 @@ class Dial(NamedTuple):
     head: str
 
 
+class Proxy(NamedTuple):
+    """An HTTP proxy: its address without a password, and the headers that it, and nobody else, is sent."""
+
+    url: URL
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, address: str) -> "Proxy":
+        url = URL(address)
+        if url.user is None:
+            return cls(url, {})
+        pair = f"{url.user}:{url.password or ''}".encode()
+        return cls(url.with_user(None), {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"})
+
+
 class _Handler(ResponseHandler):
     """aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever."""
 
@@ -67,7 +84,7 @@ class Pool:
     """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
     limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced;
-    resolver: of host names, its own by default.
+    resolver: of host names, its own by default; proxy: the HTTP proxy to go through, "": none.
     """
 
     def __init__(
@@ -78,7 +95,9 @@ class Pool:
         tls: ssl.SSLContext | bool,
         stale: Callable[[], None],
         resolver: AbstractResolver | None = None,
+        proxy: str = "",
     ) -> None:
+        self._proxy = Proxy.of(proxy) if proxy else None
         self._timeouts = timeouts
         self._agent = agent
         self._limit = limit
@@ -162,13 +181,23 @@ class Pool:
         return self._timeouts.between_bytes
 
     def _dial(self, url: str) -> Dial:
-        where = URL(url, encoded=True)
-        request = ClientRequest("POST", where, loop=asyncio.get_running_loop())
-        host = where.host_subcomponent or ""
-        host = host if where.is_default_port() else f"{host}:{where.port}"
+        where, proxy = URL(url, encoded=True), self._proxy
+        request = ClientRequest(
+            "POST",
+            where,
+            loop=asyncio.get_running_loop(),
+            proxy=proxy and proxy.url,
+            # With its Host: aiohttp would add it, and by that change the key under which it keeps the connection.
+            proxy_headers=proxy and {**proxy.headers, "Host": _host(where)},
+        )
+        host = _host(where)
+        path, extra = where.raw_path_qs, ""
+        if proxy and where.scheme == "http":  # no tunnel: the proxy reads this request
+            path = f"http://{host}{path}"
+            extra = "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()])
         dial = Dial(
             request,
-            f"POST {where.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {self._agent}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
             "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
         )
@@ -181,15 +210,20 @@ class Pool:
 class Upstreams:
     """The pools of all providers of one configuration. Lives as long as the configuration does."""
 
-    def __init__(self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str) -> None:
-        """Raises OSError when a provider's `ca_file` cannot be read or holds no certificates."""
+    def __init__(
+        self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str, proxies: Mapping[str, str] = NO_PROXIES
+    ) -> None:
+        """proxies: provider → the address of its proxy.
+
+        Raises OSError when a provider's `ca_file` cannot be read or holds no certificates.
+        """
         self.stale = 0  # pooled connections that were dead and had to be replaced
 
         def stale() -> None:
             self.stale += 1
 
         self._pools = {
-            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale)
+            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale, proxy=proxies.get(name, ""))
             for name, each in providers.items()
         }
 
@@ -259,6 +293,12 @@ class Response:
         self._pool.give_back(self._connection)
 
 
+def _host(url: URL) -> str:
+    """Return the value of a Host header."""
+    host = url.host_subcomponent or ""
+    return host if url.is_default_port() else f"{host}:{url.port}"
+
+
 def _buffered(payload: StreamReader) -> bytes:
     """What a broken body still holds. Raises its exception when that is nothing."""
     if payload._buffer:
@@ -280,6 +320,14 @@ def _unreachable(error: Exception) -> Failure:
             failure = UpstreamFailed("The upstream's host name could not be resolved.", code="upstream_dns")
         case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
             failure = UpstreamFailed("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
+        case client_exceptions.ClientHttpProxyError():
+            failure = UpstreamFailed(
+                f"The proxy before the upstream refused the connection (HTTP status {error.status}). Tell the operator of "
+                "this server.",
+                code="upstream_connect",
+            )
+        case client_exceptions.ClientProxyConnectionError():
+            failure = UpstreamFailed("The proxy before the upstream cannot be reached.", code="upstream_connect")
         case _:
             failure = UpstreamFailed("The upstream cannot be reached.", code="upstream_connect")
     failure.unsent = True
