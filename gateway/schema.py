@@ -147,7 +147,7 @@ class Route(Section, frozen=True):
 class Usage(Section, frozen=True):
     """The books: one row per request."""
 
-    path: str = ""  # the SQLite file, relative to this file's folder; "": none is kept
+    path: str = ""  # the SQLite file, relative to $STATE_DIRECTORY or this file's folder; "": none is kept
     retention_days: Days = 90  # rows older than this are deleted; the sums of each day stay
     fail_closed: bool = False  # refuse requests while rows cannot be written
     reserve_tokens: Tokens = 4096  # reserved for the answer to a request that names no max_tokens

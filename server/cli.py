@@ -135,13 +135,22 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     _refuse_open_file(path, settings)
     config = settings.config
     if config.usage.path:
-        usage = msgspec.structs.replace(config.usage, path=str(path.resolve().parent / config.usage.path))
+        usage = msgspec.structs.replace(config.usage, path=str(_state_folder(path) / config.usage.path))
         config = msgspec.structs.replace(config, usage=usage)
     given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
     if given:
         server = msgspec.convert({**msgspec.to_builtins(config.server), **given}, Server)
         config = msgspec.structs.replace(config, server=server)
     return replace(settings, config=config)
+
+
+def _state_folder(path: Path) -> Path:
+    """Return the folder to which paths of files that the server writes are relative.
+
+    That is systemd's StateDirectory=, where there is one: under the shipped unit the configuration's folder is read-only.
+    """
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(state) if state else path.resolve().parent
 
 
 def _environment() -> dict[str, str]:
