@@ -9,6 +9,7 @@ Everything else that touches a socket, a file or a clock is in server/, policy i
 providers/; imports point inward: modelserver → server → gateway → providers.
 """
 
+import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
 import random
 import re

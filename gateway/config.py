@@ -24,11 +24,11 @@ from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
 from .reader import ConfigError, Reader, guess, lines_of
 from .requests import wrong_default
 from .routes import Routes, route_of
-from .schema import Config, Key, Provider, Route, State
+from .schema import Config, Key, Provider, Route, Server, State
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key
 
-__all__ = ["Caller", "ConfigError", "Settings", "load"]
+__all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
@@ -111,6 +111,18 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     routes = Routes(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
     return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
+
+
+def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> Server:
+    """Return the section `server` of a configuration. Raises ConfigError for mistakes in it, not for others."""
+    reader = Reader(text, environment)
+    config = reader.read(Config)
+    for path, variable in reader.unset.items():
+        reader.note(path, f"the environment variable {variable} is not set")
+    wrong = [problem for problem in reader.problems if problem.path.partition(".")[0] in ("", "server")]
+    if config is None or wrong:
+        raise ConfigError(source, wrong or reader.problems)
+    return config.server
 
 
 def _holds_keys(config: Config, reader: Reader) -> bool:

@@ -111,8 +111,7 @@ class Reader:
                     return None
             return yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._note(_line(mark), "", f"not valid YAML: {error.problem or error.context}")
+            self._note(*_explained(error, text))
         except ReaderError as error:
             line = text.encode()[: error.position].count(b"\n") + 1
             self._note(line, "", f"not valid YAML: {error.reason}")
@@ -270,6 +269,36 @@ class Reader:
             return _PARSE[{"int": int, "float": float, "bool": bool, "null": None}[kind]](text)
         except (ValueError, KeyError):
             return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
+    """Line, path and message for what a YAML parser stumbled over; the usual mistakes are named as such."""
+    line = _line(error.problem_mark or error.context_mark)
+    lines = text.splitlines()
+    if error.context and "quoted scalar" in error.context:
+        return _line(error.context_mark), "", "not valid YAML: the quote that begins in this line is not closed"
+    if quote := _long_quote(text):
+        return (
+            quote[0],
+            "",
+            f"not valid YAML: the quote that begins here ends in line {quote[1]}; is one missing before?",
+        )
+    if line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]:
+        return line, "", "not valid YAML: the line is indented with a tab; YAML takes spaces only"
+    return line, "", f"not valid YAML: {error.problem or error.context}"
+
+
+def _long_quote(text: str) -> tuple[int, int] | None:
+    """The lines of the last quoted text before the mistake that spans several, if one does."""
+    found = None
+    try:
+        for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+            if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"'):
+                first, last = _line(token.start_mark), _line(token.end_mark)
+                found = (first, last) if last > first else found
+    except yaml.YAMLError:
+        pass
+    return found
 
 
 @cache

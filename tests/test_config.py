@@ -95,7 +95,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "an anchor": ("server: &a {}\n", ["1: YAML anchors and aliases are not allowed: write it out"]),
     "an alias": ("server: {}\nkeys: *a\n", ["2: YAML anchors and aliases are not allowed: write it out"]),
     "no YAML": ("server: {\n", ["2: not valid YAML: did not find expected node content"]),
-    "a tab": ("server:\n\tport: 1\n", ["2: not valid YAML: found character that cannot start any token"]),
+    "a tab": ("server:\n\tport: 1\n", ["2: not valid YAML: the line is indented with a tab; YAML takes spaces only"]),
     "two documents": ("server: {}\n---\nkeys: []\n", ["2: not valid YAML: but found another document"]),
     "a control character": (
         "# é\n\na: \x00\n",
