@@ -125,7 +125,8 @@ async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asy
     admission.draining = True
     systemd.notify("STOPPING=1")
     started = len(admission.runs)
-    LOGGER.info("stopping: %d requests may finish, for at most %g s", started, patience)
+    words = "stopping: %d requests may finish, for at most %g s; a second signal (Ctrl-C) ends them at once"
+    LOGGER.info(words, started, patience)
     door.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
     _close_idle(server)
