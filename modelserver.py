@@ -26,6 +26,7 @@ from aiohttp.typedefs import Handler
 
 from gateway import embeddings, legacy, requests
 from gateway.config import Settings
+from gateway.elsewhere import nearest
 from gateway.keeper import Keeper
 from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
@@ -291,8 +292,10 @@ async def nothing(request: web.Request) -> web.Response:
     known = [method for method in ("GET", "POST") if await served(request, method)]
     if known:
         raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
+    near = nearest(request.path, known_paths)
     raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. See the README for what this server offers.",
+        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
         code="unknown_url",
     )
 

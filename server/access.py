@@ -52,6 +52,20 @@ def is_proxied(request: web.Request) -> bool:
     return request.version < HttpVersion11 or any(name in request.headers for name in _PROXY)
 
 
+def scheme(request: web.Request) -> str:
+    """Return http or https, as the client calls this server.
+
+    A TLS proxy names it in X-Forwarded-Proto, which is believed from this machine and from private networks only.
+    """
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    try:
+        near = not peer or ipaddress.ip_address(str(peer[0]).removeprefix("::ffff:")).is_private  # loopback too
+    except ValueError:
+        near = False
+    said = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+    return said if near and said in ("http", "https") else request.scheme
+
+
 def authenticate(request: web.Request, settings: Settings) -> Caller:
     """The caller of a request, by `Authorization: Bearer` or `x-api-key`, or anyone where no keys are configured.
 

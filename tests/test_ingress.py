@@ -427,3 +427,42 @@ def test_what_an_upstream_calls_a_code_is_logged_only_if_it_is_one(upstream: Ups
             got = httpx.post(f"{server.url}/chat/completions", json={"model": f"up/{name}", "messages": HELLO})
             assert (got.status_code, got.json()["error"]["code"]) == (400, told)
             assert server.logged(model=f"up/{name}")["code"] == (told or "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("POST", "/v1/messages", "POST /v1/chat/completions, which takes every model in OpenAI's format"),
+        ("POST", "/v1/responses", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1/completions", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:streamGenerateContent", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1beta/models/text-embedding-004:embedContent", "POST /v1/embeddings"),
+        ("POST", "/api/chat", "POST /v1/chat/completions, which takes"),
+        ("GET", "/api/tags", "GET /v1/models"),
+        ("POST", "/v1/v1/chat/completions", "the same path with /v1 once: the client's base URL ends in /v1 already"),
+        (
+            "POST",
+            "/openai/deployments/gpt-4o/chat/completions",
+            "POST /v1/chat/completions: the client's base URL should end in /v1",
+        ),
+        ("POST", "/v1/chat/completion", "POST /v1/chat/completions, which takes"),
+        ("GET", "/v1/model", "Did you mean /v1/models?"),
+        ("GET", "/helthz", "Did you mean /healthz?"),
+        ("POST", "/v1/images/generations", "The page at / shows what there is."),
+    ],
+)
+def test_a_path_of_another_api_is_told_the_nearest_here(
+    http: httpx.Client, server: Process, method: str, path: str, says: str
+) -> None:
+    wrong = error(http.request(method, f"{server.root}{path}", content=b"{}"), 404)
+    assert wrong["code"] == "unknown_url"
+    assert wrong["message"].startswith(f"Unknown request URL: {method} {path}. ") and says in wrong["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "scheme"),
+    [("https", "https"), ("HTTPS, http", "https"), ("http", "http"), ("gopher", "http"), ("", "http")],
+)
+def test_the_address_behind_a_tls_proxy(http: httpx.Client, server: Process, said: str, scheme: str) -> None:
+    got = http.get(server.root, headers={"X-Forwarded-Proto": said, "Accept": "*/*"}).text
+    assert f"\nBase URL for OpenAI clients: {scheme}://127.0.0.1:{server.port}/v1\n" in got
