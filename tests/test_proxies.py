@@ -82,8 +82,10 @@ def proxied(name: str, behind: Process, folder: Path) -> Iterator[int]:
             except OSError:
                 time.sleep(0.05)
                 assert proxy.poll() is None, proxy.stderr and proxy.stderr.read()
-        yield port
-        proxy.terminate()
+        try:
+            yield port
+        finally:  # after a failure too: Popen waits for its end
+            proxy.terminate()
 
 
 @pytest.fixture(params=PROXIES, scope="module")
