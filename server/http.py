@@ -31,6 +31,7 @@ from providers.errors import BadOutput, Failure, Overloaded, Truncated, Upstream
 from .resolver import Resolver
 
 _LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
+_LINGER = 1.0  # seconds for the end of a body after its last event
 NO_PROXIES: Mapping[str, str] = {}
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
@@ -46,6 +47,9 @@ class Answer(Protocol):
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it at once."""
+
+    def finish(self) -> None:
+        """Give the connection back after a complete answer. What ends the body may still be on its way."""
 
 
 class Dial(NamedTuple):
@@ -112,9 +116,13 @@ class Pool:
         self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self.calls = 0  # under way
 
     async def aclose(self) -> None:
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._connector.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
@@ -175,6 +183,13 @@ class Pool:
         """The answer on this connection was read to its end, or the connection is closed."""
         self.calls -= 1
         connection.release()
+
+    def linger(self, connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
+        """Give the connection back once its body has ended, or close it when that takes too long. The call is over."""
+        self.calls -= 1
+        task = asyncio.get_running_loop().create_task(_ending(connection, protocol, payload))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     @property
     def between_bytes(self) -> float:
@@ -292,6 +307,30 @@ class Response:
             self._connection.close()
         self._pool.give_back(self._connection)
 
+    def finish(self) -> None:
+        if self._closed or self._ended or self._payload.is_eof():
+            self.close()
+            return
+        self._closed = True
+        self._pool.linger(self._connection, self._protocol, self._payload)
+
+
+async def _ending(connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
+    """Wait for the end of a body whose answer is complete: many hosts send the last chunk in a packet of its own.
+
+    Without it the connection could not be used again, and the next request would pay for a new one.
+    """
+    try:
+        async with asyncio.timeout(_LINGER):
+            more = await payload.readany()
+        over = not more and payload.is_eof()
+    except (Exception, asyncio.CancelledError):
+        over = False
+    if not over:
+        protocol.abort()
+        connection.close()
+    connection.release()
+
 
 def _host(url: URL) -> str:
     """Return the value of a Host header."""
@@ -402,6 +441,9 @@ class Played:
         if not pieces and self._cut:
             raise Truncated
         return b"".join(pieces)
+
+    def finish(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Nothing is open."""
