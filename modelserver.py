@@ -9,6 +9,7 @@ Everything else that touches a socket, a file or a clock is in server/, policy i
 providers/; imports point inward: modelserver → server → gateway → providers.
 """
 
+import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
 import random
 import re
@@ -25,6 +26,7 @@ from aiohttp.typedefs import Handler
 
 from gateway import embeddings, legacy, requests
 from gateway.config import Settings
+from gateway.elsewhere import nearest
 from gateway.keeper import Keeper
 from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
@@ -325,8 +327,10 @@ async def nothing(request: web.Request) -> web.Response:
     known = [method for method in ("GET", "POST") if await served(request, method)]
     if known:
         raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
+    near = nearest(request.path, known_paths)
     raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. See the README for what this server offers.",
+        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
         code="unknown_url",
     )
 
@@ -411,6 +415,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request[LIVE].settings))
+        headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
     if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()

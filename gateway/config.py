@@ -6,7 +6,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any, Final
@@ -21,17 +21,21 @@ from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
 
 from .limits import Limits
-from .reader import ConfigError, Reader, guess
+from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
+from .reader import ConfigError, Reader, guess, lines_of
 from .requests import wrong_default
 from .routes import Routes, route_of
-from .schema import Config, Key, Provider, Route, State
+from .schema import Config, Key, Provider, Route, Server, State
 from .scrub import Scrubber
+from .secret_checks import SHORTEST, wrong_digest, wrong_key
 
-__all__ = ["Caller", "ConfigError", "Settings", "load"]
+__all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
 _NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
+# Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.
+_ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|responses|messages|models/[^/]+:\w+)$", re.I)
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
@@ -58,6 +62,7 @@ class Settings:
     """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
     off: provider → the environment variable it lacks. written: the file itself holds a key, rather than a variable's name.
+    proxies: provider → the proxy it is reached through. warnings: what is allowed and probably not meant, one line each.
     """
 
     config: Config
@@ -67,11 +72,14 @@ class Settings:
     routes: Routes
     state: State = State()
     written: bool = False
+    warnings: tuple[str, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
     def secrets(self) -> set[str]:
         """All keys that the configuration holds in the clear, of upstreams and of clients."""
         upstream = {key for to in self.providers.values() for key in (to.api_key, *to.api_keys)}
-        return (upstream | {key.key for key in self.config.keys}) - {""}
+        proxies = {password(proxy) for proxy in self.proxies.values()}
+        return (upstream | proxies | {key.key for key in self.config.keys}) - {""}
 
     def scrubber(self) -> Scrubber:
         """What takes these secrets out of a text."""
@@ -90,6 +98,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
+    proxies = _proxies(config, providers, environment, reader)
     switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
@@ -106,7 +115,20 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = Routes(config.models, config.defaults, providers, off, models)
-    return Settings(config, keys, providers, off, routes, state, _holds_keys(config, reader))
+    written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
+    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
+
+
+def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> Server:
+    """Return the section `server` of a configuration. Raises ConfigError for mistakes in it, not for others."""
+    reader = Reader(text, environment)
+    config = reader.read(Config)
+    for path, variable in reader.unset.items():
+        reader.note(path, f"the environment variable {variable} is not set")
+    wrong = [problem for problem in reader.problems if problem.path.partition(".")[0] in ("", "server")]
+    if config is None or wrong:
+        raise ConfigError(source, wrong or reader.problems)
+    return config.server
 
 
 def _holds_keys(config: Config, reader: Reader) -> bool:
@@ -114,6 +136,8 @@ def _holds_keys(config: Config, reader: Reader) -> bool:
     given = {f"{reader.item('keys', i)}.key": key.key for i, key in enumerate(config.keys)}
     for name, provider in config.providers.items():
         given |= _listed_keys(provider, f"providers.{name}", reader)
+        if provider.proxy and not wrong_proxy(provider.proxy):
+            given[f"providers.{name}.proxy"] = password(provider.proxy)
     return any(key and path not in reader.expanded for path, key in given.items())
 
 
@@ -125,19 +149,19 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
-        if f"{path}.key" in reader.unset:
+        if {f"{path}.key", f"{path}.sha256"} & reader.unset.keys():
             continue  # noted with all unset variables
         digest = _digest(key)
-        if digest and not re.fullmatch("[0-9a-f]{64}", digest):
-            reader.note(f"{path}.sha256", "expected the 64 hex digits of a SHA-256 digest")
-        elif not digest:
+        if not digest:
             reader.note(path, "give either 'key' or 'sha256'")
-        elif key.key and not _PRINTABLE.fullmatch(key.key):
-            reader.note(f"{path}.key", "a key may only hold printable ASCII characters, without spaces")
+        elif wrong := wrong_key(key.key) if key.key else wrong_digest(digest):
+            reader.note(f"{path}.{'key' if key.key else 'sha256'}", wrong)
         elif digest in keys:
             reader.note(path, f"is the same key as '{keys[digest].name}'")
         else:
             keys[digest] = _caller(key, path, config, reader)
+            if 0 < len(key.key) < SHORTEST:
+                reader.warn(f"{path}.key", f"is shorter than {SHORTEST} characters and can be guessed: see `keygen`")
     return keys
 
 
@@ -209,6 +233,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
         base_url = (given.base_url or row.base_url).rstrip("/")
         if row.remote and _check_url(base_url, f"{path}.base_url", reader):
             _check_insecure(base_url, given, path, reader)
+            _check_ending(base_url, row, path, reader)
         on[name] = Upstream(
             name,
             "",
@@ -222,6 +247,24 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
             api_keys=api_keys if len(api_keys) > 1 else (),
         )
     return on, off
+
+
+def _proxies(
+    config: Config, on: Mapping[str, Upstream], environment: Mapping[str, str], reader: Reader
+) -> dict[str, str]:
+    """Provider → proxy, for those that are reached through one."""
+    proxies: dict[str, str] = {}
+    for name, to in on.items():
+        proxy, path = config.providers[name].proxy, f"providers.{name}.proxy"
+        if not proxy or path in reader.unset or not to.base_url:
+            continue
+        if proxy == FROM_ENVIRONMENT:
+            proxy = from_environment(to.base_url, environment)
+        if wrong := wrong_proxy(proxy) if proxy else "":
+            reader.note(path, wrong)
+        elif proxy:
+            proxies[name] = proxy
+    return proxies
 
 
 def _switches(name: str, given: Provider, reader: Reader) -> list[str]:
@@ -245,8 +288,8 @@ def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ..
         if variable := reader.unset.get(where):
             lacking.append(variable)
             continue
-        if key and not _PRINTABLE.fullmatch(key):
-            reader.note(where, "a key may only hold printable ASCII characters, without spaces")
+        if wrong := wrong_key(key) if key else "":
+            reader.note(where, wrong)
         if key:
             keys.append(key)
     return tuple(dict.fromkeys(keys)), lacking
@@ -330,6 +373,13 @@ def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> Non
             f"{path}.base_url",
             "http:// would send keys and prompts unencrypted: use https://, or set 'allow_insecure: true'",
         )
+
+
+def _check_ending(url: str, row: Host, path: str, reader: Reader) -> None:
+    """Add a mistake when the URL already holds the path that each request appends."""
+    ending = _ENDPOINT.search(url)
+    if ending and "{operation}" in row.path:
+        reader.note(f"{path}.base_url", f"ends in {ending[1]}, which is added to it: leave that out")
 
 
 def _is_near(host: str) -> bool:

@@ -44,8 +44,12 @@ class ConfigError(Exception):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems)
-        lines = (f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems)
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(lines_of(source, self.problems)))
+
+
+def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
+    """One line for each problem. source: the name of the file."""
+    return [f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
 
 
 def guess(word: str, known: Iterable[str]) -> str:
@@ -57,12 +61,13 @@ def guess(word: str, known: Iterable[str]) -> str:
 class Reader:
     """Reads one document.
 
-    problems: what is wrong; unset: path → the variable its text asked for and did not get; expanded: paths whose texts
-    hold a variable's value.
+    problems: what is wrong; warnings: what is allowed and probably not meant; unset: path → the variable its text asked
+    for and did not get; expanded: paths whose texts hold a variable's value.
     """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.unset: dict[str, str] = {}
         self.expanded: set[str] = set()
         self._lines: dict[str, int] = {}
@@ -79,10 +84,16 @@ class Reader:
 
     def note(self, path: str, message: str) -> None:
         """Add a mistake found later; its line is that of `path`, or of the nearest parent that the file has."""
-        place = path
-        while place and place not in self._lines:
-            place = place[: max(place.rfind("."), place.rfind("["), 0)]
-        self._note(self._lines.get(place, 1), path, message)
+        self._note(self._line_of(path), path, message)
+
+    def warn(self, path: str, message: str) -> None:
+        """Add a warning, with a line as `note` finds it."""
+        self.warnings.append(Problem(self._line_of(path), path, f"warning: {message}"))
+
+    def _line_of(self, path: str) -> int:
+        while path and path not in self._lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self._lines.get(path, 1)
 
     def item(self, path: str, i: int) -> str:
         """The path of the item that became number `i` of the list at `path`."""
@@ -100,8 +111,7 @@ class Reader:
                     return None
             return yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._note(_line(mark), "", f"not valid YAML: {error.problem or error.context}")
+            self._note(*_explained(error, text))
         except ReaderError as error:
             line = text.encode()[: error.position].count(b"\n") + 1
             self._note(line, "", f"not valid YAML: {error.reason}")
@@ -259,6 +269,36 @@ class Reader:
             return _PARSE[{"int": int, "float": float, "bool": bool, "null": None}[kind]](text)
         except (ValueError, KeyError):
             return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
+    """Line, path and message for what a YAML parser stumbled over; the usual mistakes are named as such."""
+    line = _line(error.problem_mark or error.context_mark)
+    lines = text.splitlines()
+    if error.context and "quoted scalar" in error.context:
+        return _line(error.context_mark), "", "not valid YAML: the quote that begins in this line is not closed"
+    if quote := _long_quote(text):
+        return (
+            quote[0],
+            "",
+            f"not valid YAML: the quote that begins here ends in line {quote[1]}; is one missing before?",
+        )
+    if line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]:
+        return line, "", "not valid YAML: the line is indented with a tab; YAML takes spaces only"
+    return line, "", f"not valid YAML: {error.problem or error.context}"
+
+
+def _long_quote(text: str) -> tuple[int, int] | None:
+    """The lines of the last quoted text before the mistake that spans several, if one does."""
+    found = None
+    try:
+        for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+            if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"'):
+                first, last = _line(token.start_mark), _line(token.end_mark)
+                found = (first, last) if last > first else found
+    except yaml.YAMLError:
+        pass
+    return found
 
 
 @cache

@@ -76,11 +76,26 @@ class Routes:
         if lacking and may_use(model, allowed):
             why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
         else:
-            close = difflib.get_close_matches(model[:200], list(self.public(allowed)), 1, 0.5)
-            why = f"did you mean '{close[0]}'?" if close else "GET /v1/models lists the models you can use."
+            why = self._guess(model[:200], allowed) or "GET /v1/models lists the models you can use."
         raise NoSuchModel(
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
         )
+
+    def _guess(self, model: str, allowed: tuple[str, ...]) -> str:
+        """Return a question that names the model that was probably meant, "" when none is near.
+
+        Models that are served come first; one whose provider is off is named with what it lacks.
+        """
+        names = [name for name in self._exact if may_use(name, allowed)]
+        names.sort(key=lambda name: not self._exact[name])
+        squeezed = _squeezed(model)
+        close = next((name for name in names if _squeezed(name) == squeezed), "")
+        for some in (list(self.public(allowed)), names):
+            close = close or next(iter(difflib.get_close_matches(model, some, 1, 0.5)), "")
+        if not close:
+            return ""
+        lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))
+        return f"did you mean '{close}'?" + (f" (its provider is off: set {lacking})" if lacking else "")
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
         """The models a caller can use now, with their targets; patterns are not listed."""
@@ -146,6 +161,11 @@ def patience(target: Target, body: Json, timeouts: Timeouts) -> float:
     facts = target.to.facts
     thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
     return timeouts.first_byte_reasoning if thinks else timeouts.first_byte
+
+
+def _squeezed(name: str) -> str:
+    """A model's name without what people forget: gpt4o, GPT-4o and gpt_4o are one."""
+    return "".join(char for char in name.lower() if char.isalnum())
 
 
 def _provider(target: str) -> str:

@@ -124,6 +124,7 @@ class Provider(Section, frozen=True):
     base_url: str = ""
     api_key: str | tuple[str, ...] = ""  # several: a refused one is benched, one that is throttled rests
     ca_file: str = ""  # certificates to trust instead of the system's, for a host with a private authority
+    proxy: str = ""  # an HTTP proxy to reach it through, http://[user:password@]host:port, or env: the environment's
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: Places = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
@@ -146,7 +147,7 @@ class Route(Section, frozen=True):
 class Usage(Section, frozen=True):
     """The books: one row per request."""
 
-    path: str = ""  # the SQLite file, relative to this file's folder; "": none is kept
+    path: str = ""  # the SQLite file, relative to $STATE_DIRECTORY or this file's folder; "": none is kept
     retention_days: Days = 90  # rows older than this are deleted; the sums of each day stay
     fail_closed: bool = False  # refuse requests while rows cannot be written
     # Reserved for the answer to a request of a key with a budget or tpm that names no max_tokens, and sent as its limit …

@@ -1,6 +1,6 @@
 """The built-in model: answers offline, deterministically, in OpenAI's wire format, with no key and no bill.
 
-It says the last user message back, word by word. With tools that tool_choice asks for it calls them, with a JSON schema
+It says the last user message back, word by word. It calls the tools that tool_choice or the user asks for, with a JSON schema
 it answers an instance, of images it tells type and pixel size; a reasoning_effort makes it think aloud. Its magic names
 misbehave on purpose, so that a client's error handling can be tested; `SCENES` is the whole list.
 
@@ -8,7 +8,7 @@ The answer is played as if it came over a socket (contract.Reply), through the s
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -82,6 +82,9 @@ SCENES: Final[dict[str, Scene]] = {
     "echo-filter": Scene(finish="content_filter"),
 }
 _NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d{1,6}(?:\.\d{1,3})?))?", re.ASCII)
+_ASKS = re.compile(
+    r"(?:\b(?:call|use)\s{1,9}(?:the\s)?(?:(?:tool|function)\s)?|(?:调用|使用))\s?[`'\"]?([\w-]{1,128})", re.I
+)
 _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
@@ -291,7 +294,10 @@ def _part(part: Json) -> str:
 
 
 def _calls(body: Json) -> list[Json]:
-    """The tool calls that tool_choice asks for: the named tool, or for "required" the first one."""
+    """Return the tool calls that tool_choice asks for: the named tool, or for "required" the first one.
+
+    Where it leaves the choice to the model, the last user message decides: "call get_weather".
+    """
     tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools", ()) if tool["type"] in _CALLED}
     match body.get("tool_choice"):
         case "required":
@@ -300,12 +306,24 @@ def _calls(body: Json) -> list[Json]:
             names = [name]
         case {"allowed_tools": {"mode": "required", "tools": [*allowed]}}:
             names = [tool[tool["type"]]["name"] for tool in allowed if tool["type"] in _CALLED][:1]
+        case None | "auto":
+            names = _asked_for(body, tools)
+        case {"allowed_tools": {"tools": [*allowed]}}:
+            names = _asked_for(body, [tool[tool["type"]]["name"] for tool in allowed if tool["type"] in _CALLED])
         case _:
             names = []
     # Once its result is there, the tool is not called again: an agent's loop over echo comes to an end.
     if names and body["messages"][-1]["role"] == "tool":
         return []
     return [_call(tools[name]) for name in names if name in tools]
+
+
+def _asked_for(body: Json, names: Iterable[str]) -> list[str]:
+    """Return the first of these tools that the last user message asks for by name, in a list, or none."""
+    said = next((_said(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
+    known = set(names)
+    found = (match[1] for match in _ASKS.finditer(said)) if known else ()
+    return [name for name in found if name in known][:1]
 
 
 def _call(tool: Json) -> Json:

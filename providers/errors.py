@@ -12,6 +12,7 @@ Failure                     status  type                   code                 
   TooSlow                     408   invalid_request_error  request_timeout             yes
   Conflict                    409   invalid_request_error  conflict                    yes
   TooLarge                    413   invalid_request_error  request_too_large           no
+  UnsupportedEncoding         415   invalid_request_error  unsupported_encoding        no
   Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
     Exhausted                 429   rate_limit_error       budget_exceeded             no
   UpstreamFailed              502   server_error           upstream_error              yes
@@ -29,7 +30,8 @@ client's key is fine.
 """
 
 import re
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 
 class Failure(Exception):
@@ -39,6 +41,7 @@ class Failure(Exception):
     code: overrides the class's code. retry_after: seconds until a repeat makes sense.
     again: x-should-retry, what SDKs are told; None leaves it to their own rule. False where work may have been paid for.
     unsent: the upstream surely did not take the request up. upstream: the HTTP status it answered with, if it did.
+    headers: of the HTTP answer, beside those that the fields above make.
     usage: what an upstream had counted when it failed in the middle of an answer, as OpenAI's usage object: it is paid.
     """
 
@@ -49,6 +52,7 @@ class Failure(Exception):
     again: bool | None = None
     unsent: bool = False
     upstream: int = 0
+    headers: Mapping[str, str] = {}
     usage: dict[str, Any] | None = None
 
     def __init__(
@@ -110,6 +114,10 @@ class TooLarge(Failure):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
+class UnsupportedEncoding(Failure):
+    status, type, code = 415, "invalid_request_error", "unsupported_encoding"
+
+
 class Throttled(Failure):
     status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
 
@@ -166,6 +174,7 @@ _NO_MONEY = frozenset(
 )
 # Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
 NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
+_CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 # Codes and types of "the prompt is too long": OpenAI and its imitators, llama.cpp, Z.ai.
 TOO_LONG = frozenset(
     {
@@ -234,7 +243,8 @@ def from_upstream(
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
     """
-    code = code and code[:64]  # it goes into the log
+    # It goes into the log and the usage rows: a text there might be the prompt's.
+    code = code if code and _CODE.fullmatch(code) else None
     low = message.lower()
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")

@@ -146,7 +146,8 @@ def _number(schema: Json, work: _Work, depth: int) -> float:
     lows = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
     highs = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
     middle = [(max(lows) + min(highs)) / 2] if lows and highs else []
-    for start in (*lows, 1, *highs, *middle):
+    # From what is nearest to zero: an integer of zod or int() has the bounds ±(2**53 - 1), and 1 is a better example.
+    for start in (*sorted((1, *lows, *highs), key=abs), *middle):
         for near in (start, start + (step or 0.5), start - (step or 0.5)):
             for value in (-(-near // step) * step, near // step * step) if step else (near,):
                 if _fits(value, schema, whole):

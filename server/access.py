@@ -10,14 +10,15 @@ import re
 import time
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.config import ANYONE, Caller, Settings
 from providers.errors import BadKey, BadRequest, Forbidden
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
-_BETWEEN = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "Origin", "Sec-Fetch-Site")
+_PROXY = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
+_BETWEEN = (*_PROXY, "Origin", "Sec-Fetch-Site")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -35,10 +36,34 @@ def is_loopback(host: str) -> bool:
 def is_here(request: web.Request) -> bool:
     """Whether the request comes straight from a program on this machine, not through a proxy and not from a web page."""
     headers = request.headers
-    if any(name in headers for name in _BETWEEN) or not is_loopback(_name(headers.get("Host", ""))):
+    if is_proxied(request) or any(name in headers for name in _BETWEEN):
+        return False
+    if not is_loopback(_name(headers.get("Host", ""))):
         return False
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return not peer or is_loopback(str(peer[0]).removeprefix("::ffff:"))  # no peer name: a Unix socket
+
+
+def is_proxied(request: web.Request) -> bool:
+    """Whether a proxy may have sent this request for someone else.
+
+    HTTP/1.0 counts: nginx speaks it to upstreams by default, and then sends neither the client's Host nor its address.
+    """
+    return request.version < HttpVersion11 or any(name in request.headers for name in _PROXY)
+
+
+def scheme(request: web.Request) -> str:
+    """Return http or https, as the client calls this server.
+
+    A TLS proxy names it in X-Forwarded-Proto, which is believed from this machine and from private networks only.
+    """
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    try:
+        near = not peer or ipaddress.ip_address(str(peer[0]).removeprefix("::ffff:")).is_private  # loopback too
+    except ValueError:
+        near = False
+    said = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+    return said if near and said in ("http", "https") else request.scheme
 
 
 def authenticate(request: web.Request, settings: Settings) -> Caller:
@@ -47,18 +72,12 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     Keys are looked up by their digest: equal work whether they exist or not. Raises BadKey, Forbidden for what a web page
     of another site tries on a keyless server, BadRequest for two different keys at once.
     """
-    headers = request.headers
     if settings.config.server.allowed_hosts or not settings.keys:
         _check_host(request, settings)
     if not settings.keys:
         _check_site(request, settings)
         return _ANYONE
-    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-    token = bearer.strip() if scheme.lower() == "bearer" else ""
-    other = headers.get("x-api-key", "").strip()
-    if token and other and token != other:
-        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
-    caller = settings.keys.get(hashlib.sha256((token or other).encode("utf-8", "surrogateescape")).hexdigest())
+    caller = settings.keys.get(hashlib.sha256(_token(request).encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
         raise BadKey("Invalid API key")
     if caller.disabled:
@@ -66,6 +85,23 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     if caller.expires and time.time() >= caller.expires:
         raise BadKey("This API key has expired. Ask the operator of this server for a new one.", code="key_expired")
     return caller
+
+
+def _token(request: web.Request) -> str:
+    """Return the one key that a request carries, never "". Raises BadKey for none, BadRequest for different ones."""
+    sent = [scheme.partition(" ") for scheme in request.headers.getall("Authorization", ())]
+    bearers = [token.strip() for scheme, _, token in sent if scheme.lower() == "bearer"]
+    others = [token.strip() for token in request.headers.getall("x-api-key", ())]
+    tokens = {*bearers, *others} - {""}
+    if len(tokens) > 1:
+        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
+    if tokens:
+        return tokens.pop()
+    raise BadKey(
+        "No API key was sent: send it as 'Authorization: Bearer KEY'."
+        if not sent
+        else "The Authorization header holds no API key: send it as 'Authorization: Bearer KEY'."
+    )
 
 
 def administrator(request: web.Request, settings: Settings) -> Caller:
@@ -78,8 +114,16 @@ def administrator(request: web.Request, settings: Settings) -> Caller:
 
 def _check_host(request: web.Request, settings: Settings) -> None:
     host = _name(request.headers.get("Host", ""))
-    if host in settings.config.server.allowed_hosts or (not settings.keys and is_loopback(host)):
+    if host in settings.config.server.allowed_hosts:
         return
+    if not settings.keys and is_loopback(host):
+        if not is_proxied(request):
+            return
+        raise Forbidden(
+            "This request came through a proxy (or in HTTP/1.0), and a server without keys serves this machine only; its "
+            "operator can configure keys, or add the host name to server.allowed_hosts.",
+            code="host_not_allowed",
+        )
     raise Forbidden(
         "This server is not to be called by that host name; its operator can add it to server.allowed_hosts.",
         code="host_not_allowed",
@@ -88,10 +132,10 @@ def _check_host(request: web.Request, settings: Settings) -> None:
 
 def _check_site(request: web.Request, settings: Settings) -> None:
     origin = request.headers.get("Origin")
-    if origin is None and request.headers.get("Sec-Fetch-Site", "none") != "cross-site":
+    if origin is None and request.headers.get("Sec-Fetch-Site", "none").strip().lower() != "cross-site":
         return
     # Our own page, under whatever name: that name has been checked.
-    own = origin is not None and origin.partition("://")[2] == request.headers.get("Host")
+    own = origin is not None and _authority(origin) == request.headers.get("Host", "").lower()
     if own or (origin is not None and may_read(origin, settings)):
         if request.method != "POST" or request.content_type == "application/json":
             return
@@ -108,7 +152,13 @@ def may_read(origin: str, settings: Settings) -> bool:
     origins = settings.config.server.cors_origins
     if origin in origins or ("*" in origins and settings.keys):
         return True
-    return not settings.keys and is_loopback(_name(origin.partition("://")[2]))
+    return not settings.keys and is_loopback(_name(_authority(origin)))
+
+
+def _authority(origin: str) -> str:
+    """Return the host and port of an http or https origin, in lower case; "" for any other."""
+    scheme, _, authority = origin.lower().partition("://")
+    return authority if scheme in ("http", "https") else ""
 
 
 def _name(host: str) -> str:
@@ -122,7 +172,7 @@ def _name(host: str) -> str:
 
 
 def cors(request: web.Request, settings: Settings) -> dict[str, str]:
-    """The headers that let a page of an allowed origin read this answer."""
+    """Return the headers that let a page of an allowed origin read this answer; Vary: Origin is not among them."""
     origin = request.headers.get("Origin")
     if origin is None or not may_read(origin, settings):
         return {}
@@ -130,7 +180,6 @@ def cors(request: web.Request, settings: Settings) -> dict[str, str]:
     headers = {
         "Access-Control-Allow-Origin": "*" if anyone else origin,
         "Access-Control-Expose-Headers": _EXPOSED,
-        "Vary": "Origin",
     }
     if request.method == "OPTIONS":
         asked = request.headers.get("Access-Control-Request-Headers", "authorization, content-type")

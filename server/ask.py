@@ -14,7 +14,6 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from aiohttp_sse_client.client import EventSource
 
-from gateway.config import Settings
 from gateway.schema import Server
 
 
@@ -83,9 +82,9 @@ def address(server: Server) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
-async def ask(settings: Settings, question: str, model: str, key: str) -> int:
+async def ask(server: Server, question: str, model: str, key: str) -> int:
     """Print the running server's answer as it comes; returns the exit code."""
-    url = f"{address(settings.config.server)}/v1/chat/completions"
+    url = f"{address(server)}/v1/chat/completions"
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
     said = False
     async with ClientSession(timeout=ClientTimeout(total=None, sock_connect=5)) as session:

@@ -18,7 +18,7 @@ from gateway.config import Settings
 from providers.contract import Upstream
 
 from .ask import Refused, address, chunks
-from .http import trust
+from .http import Proxy, trust
 
 _PATIENCE: Final = 120.0  # seconds for an answer
 _QUESTION: Final = "Say hello in one word."
@@ -45,7 +45,10 @@ async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIte
     if off := settings.off:
         yield Finding("off", f"{len(off)} providers", ", ".join(f"{name} ({lacking})" for name, lacking in off.items()))
     patience = settings.config.server.timeouts.connect
-    dials = [_dial(to, settings.config.providers[to.name].ca_file, patience) for to in settings.providers.values()]
+    dials = [
+        _dial(to, settings.config.providers[to.name].ca_file, patience, settings.proxies.get(to.name, ""))
+        for to in settings.providers.values()
+    ]
     for found in await asyncio.gather(*dials):
         yield found
     base = address(settings.config.server)
@@ -58,22 +61,48 @@ async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIte
             yield await _answer(session, base, model, key)
 
 
-async def _dial(to: Upstream, ca_file: str, patience: float) -> Finding:
+async def _dial(to: Upstream, ca_file: str, patience: float, proxy: str) -> Finding:
     """Whether this provider's host can be reached, as the server would reach it."""
     if not to.base_url:
         return Finding("ok", to.name, "built in")
     url = urlsplit(to.base_url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    place = f"{host}:{port} through the proxy" if proxy else f"{host}:{port}"
     began = time.monotonic()
     try:
         tls = trust(ca_file) if url.scheme == "https" else None
         async with asyncio.timeout(patience):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls)
+            if proxy:
+                writer = await _tunnel(Proxy.of(proxy), host, port, tls)
+            else:
+                _, writer = await asyncio.open_connection(host, port, ssl=tls)
     except (OSError, ssl.SSLError) as error:  # TimeoutError is one
-        return Finding("FAIL", to.name, f"{host}:{port}: {_why(error, patience)}")
+        return Finding("FAIL", to.name, f"{place}: {_why(error, patience)}")
     writer.close()
     kind = "a trusted connection" if tls else "a connection without TLS"
-    return Finding("ok", to.name, f"{host}:{port}: {kind} in {(time.monotonic() - began) * 1000:.0f} ms")
+    return Finding("ok", to.name, f"{place}: {kind} in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+async def _tunnel(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | bool | None) -> asyncio.StreamWriter:
+    """Connect to a host through a proxy, with TLS; without TLS only to the proxy. Raises OSError."""
+    try:
+        reader, writer = await asyncio.open_connection(proxy.url.host, proxy.url.port)
+    except OSError as error:
+        raise OSError(f"the proxy cannot be reached: {error.strerror or error}") from None
+    if tls is None:
+        return writer
+    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    lines += [f"{name}: {value}" for name, value in proxy.headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    try:
+        status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError):
+        raise OSError("the proxy does not speak HTTP") from None
+    if status != b"200":
+        raise OSError(f"the proxy refused the connection (HTTP status {status.decode(errors='replace')})")
+    context = tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
+    await writer.start_tls(context, server_hostname=host)
+    return writer
 
 
 def _why(error: OSError, patience: float) -> str:

@@ -17,7 +17,7 @@ from gateway.schema import Server
 from providers.contract import Json
 from providers.errors import BadRequest, TooLarge, TooSlow
 
-from . import access, logs
+from . import access, encodings, logs
 from .admission import Run
 from .house import House
 from .worker import Worker
@@ -63,7 +63,26 @@ async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Pro
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The request's body, within its limit and its deadline. Raises TooLarge, TooSlow, BadRequest, Overloaded."""
+    """Return the request's body, unpacked if it was compressed, within its limit and its deadline.
+
+    Raises UnsupportedEncoding, TooLarge, TooSlow, BadRequest, Overloaded.
+    """
+    encoding = encodings.named(request.headers.getall("Content-Encoding", ()))
+    body = await _received(request)
+    if not encoding:
+        return body
+    limit, run, packed = request[LIVE].settings.config.server.max_body, request[RUN], len(body)
+
+    def check(size: int) -> None:
+        if size > limit:
+            raise too_large(limit)
+        run.hold(packed + size)
+
+    return await encodings.unpacked(body, encoding, check)
+
+
+async def _received(request: web.Request) -> bytes:
+    """Return the body as it was sent. Raises as read_body does."""
     server: Server = request[LIVE].settings.config.server
     run: Run = request[RUN]
     limit = server.max_body
@@ -94,7 +113,7 @@ async def read_body(request: web.Request) -> bytes:
             f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
         ) from None
     except web.RequestPayloadError:
-        raise BadRequest("The request body could not be read: its encoding or framing is broken.") from None
+        raise BadRequest("The request body could not be read: its framing is broken.") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

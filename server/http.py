@@ -8,6 +8,7 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
@@ -30,6 +31,8 @@ from providers.errors import BadOutput, Failure, Overloaded, Truncated, Upstream
 from .resolver import Resolver
 
 _LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
+_LINGER = 1.0  # seconds for the end of a body after its last event
+NO_PROXIES: Mapping[str, str] = {}
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
 
@@ -45,12 +48,30 @@ class Answer(Protocol):
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it at once."""
 
+    def finish(self) -> None:
+        """Give the connection back after a complete answer. What ends the body may still be on its way."""
+
 
 class Dial(NamedTuple):
     """Where an upstream is: what the connector needs, and the head of a request without its headers."""
 
     request: ClientRequest
     head: str
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy: its address without a password, and the headers that it, and nobody else, is sent."""
+
+    url: URL
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, address: str) -> "Proxy":
+        url = URL(address)
+        if url.user is None:
+            return cls(url, {})
+        pair = f"{url.user}:{url.password or ''}".encode()
+        return cls(url.with_user(None), {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"})
 
 
 class _Handler(ResponseHandler):
@@ -67,7 +88,7 @@ class Pool:
     """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
     limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced;
-    resolver: of host names, its own by default.
+    resolver: of host names, its own by default; proxy: the HTTP proxy to go through, "": none.
     """
 
     def __init__(
@@ -78,7 +99,9 @@ class Pool:
         tls: ssl.SSLContext | bool,
         stale: Callable[[], None],
         resolver: AbstractResolver | None = None,
+        proxy: str = "",
     ) -> None:
+        self._proxy = Proxy.of(proxy) if proxy else None
         self._timeouts = timeouts
         self._agent = agent
         self._limit = limit
@@ -93,9 +116,13 @@ class Pool:
         self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, Dial] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self.calls = 0  # under way
 
     async def aclose(self) -> None:
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._connector.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
@@ -157,18 +184,35 @@ class Pool:
         self.calls -= 1
         connection.release()
 
+    def linger(self, connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
+        """Give the connection back once its body has ended, or close it when that takes too long. The call is over."""
+        self.calls -= 1
+        task = asyncio.get_running_loop().create_task(_ending(connection, protocol, payload))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
     @property
     def between_bytes(self) -> float:
         return self._timeouts.between_bytes
 
     def _dial(self, url: str) -> Dial:
-        where = URL(url, encoded=True)
-        request = ClientRequest("POST", where, loop=asyncio.get_running_loop())
-        host = where.host_subcomponent or ""
-        host = host if where.is_default_port() else f"{host}:{where.port}"
+        where, proxy = URL(url, encoded=True), self._proxy
+        request = ClientRequest(
+            "POST",
+            where,
+            loop=asyncio.get_running_loop(),
+            proxy=proxy and proxy.url,
+            # With its Host: aiohttp would add it, and by that change the key under which it keeps the connection.
+            proxy_headers=proxy and {**proxy.headers, "Host": _host(where)},
+        )
+        host = _host(where)
+        path, extra = where.raw_path_qs, ""
+        if proxy and where.scheme == "http":  # no tunnel: the proxy reads this request
+            path = f"http://{host}{path}"
+            extra = "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()])
         dial = Dial(
             request,
-            f"POST {where.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {self._agent}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
             "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
         )
@@ -181,15 +225,20 @@ class Pool:
 class Upstreams:
     """The pools of all providers of one configuration. Lives as long as the configuration does."""
 
-    def __init__(self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str) -> None:
-        """Raises OSError when a provider's `ca_file` cannot be read or holds no certificates."""
+    def __init__(
+        self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str, proxies: Mapping[str, str] = NO_PROXIES
+    ) -> None:
+        """proxies: provider → the address of its proxy.
+
+        Raises OSError when a provider's `ca_file` cannot be read or holds no certificates.
+        """
         self.stale = 0  # pooled connections that were dead and had to be replaced
 
         def stale() -> None:
             self.stale += 1
 
         self._pools = {
-            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale)
+            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale, proxy=proxies.get(name, ""))
             for name, each in providers.items()
         }
 
@@ -258,6 +307,36 @@ class Response:
             self._connection.close()
         self._pool.give_back(self._connection)
 
+    def finish(self) -> None:
+        if self._closed or self._ended or self._payload.is_eof():
+            self.close()
+            return
+        self._closed = True
+        self._pool.linger(self._connection, self._protocol, self._payload)
+
+
+async def _ending(connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
+    """Wait for the end of a body whose answer is complete: many hosts send the last chunk in a packet of its own.
+
+    Without it the connection could not be used again, and the next request would pay for a new one.
+    """
+    try:
+        async with asyncio.timeout(_LINGER):
+            more = await payload.readany()
+        over = not more and payload.is_eof()
+    except (Exception, asyncio.CancelledError):
+        over = False
+    if not over:
+        protocol.abort()
+        connection.close()
+    connection.release()
+
+
+def _host(url: URL) -> str:
+    """Return the value of a Host header."""
+    host = url.host_subcomponent or ""
+    return host if url.is_default_port() else f"{host}:{url.port}"
+
 
 def _buffered(payload: StreamReader) -> bytes:
     """What a broken body still holds. Raises its exception when that is nothing."""
@@ -280,6 +359,14 @@ def _unreachable(error: Exception) -> Failure:
             failure = UpstreamFailed("The upstream's host name could not be resolved.", code="upstream_dns")
         case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
             failure = UpstreamFailed("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
+        case client_exceptions.ClientHttpProxyError():
+            failure = UpstreamFailed(
+                f"The proxy before the upstream refused the connection (HTTP status {error.status}). Tell the operator of "
+                "this server.",
+                code="upstream_connect",
+            )
+        case client_exceptions.ClientProxyConnectionError():
+            failure = UpstreamFailed("The proxy before the upstream cannot be reached.", code="upstream_connect")
         case _:
             failure = UpstreamFailed("The upstream cannot be reached.", code="upstream_connect")
     failure.unsent = True
@@ -354,6 +441,9 @@ class Played:
         if not pieces and self._cut:
             raise Truncated
         return b"".join(pieces)
+
+    def finish(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Nothing is open."""

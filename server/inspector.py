@@ -192,6 +192,9 @@ class _Watched:
     def close(self) -> None:
         self._answer.close()
 
+    def finish(self) -> None:
+        self._answer.finish()
+
 
 class WatchedLine(Line):
     """A line whose writes are kept, comments included."""

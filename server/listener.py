@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from providers import wire
@@ -41,7 +42,12 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Server": "ModelServer",
 }
-_BROKEN: Final = BadRequest("The request is not valid HTTP.", code="invalid_http")
+# Exceptions of aiohttp's parser → what the client is told; the first that fits.
+_BROKEN: Final = (
+    (LineTooLong, "The URL or a header of this request is longer than 8 kB, or all of them are too long: send less."),
+    (BadHttpMethod, "This is not HTTP/1.1: this port takes neither TLS (https://) nor HTTP/2 without it."),
+    (BaseException, "The request is not valid HTTP."),
+)
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b"
@@ -117,7 +123,8 @@ class Handler(RequestHandler):
         if isinstance(exc, ConnectionError):
             raise exc  # the client left just when it was to be answered: nothing to log
         response = super().handle_error(request, status, exc, message)
-        what = _BROKEN if status < 500 else Failure("This server made a mistake.")
+        words = next((words for kind, words in _BROKEN if isinstance(exc, kind)), _BROKEN[-1][1])
+        what = BadRequest(words, code="invalid_http") if status < 500 else Failure("This server made a mistake.")
         body = wire.encode(what.body())
         better = web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)
         better.force_close()

@@ -37,7 +37,7 @@ def make(settings: Settings, agent: str) -> Live:
     server = settings.config.server
     return Live(
         settings,
-        Upstreams(settings.config.providers, server.timeouts, agent),
+        Upstreams(settings.config.providers, server.timeouts, agent, settings.proxies),
         Fetcher(enabled=server.fetch_images),
         Health(server.cooldown, random.random),
         settings.scrubber(),

@@ -6,6 +6,7 @@ Names and numbers are logged; prompts, answers and keys never.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.limits import Limits
 from gateway.scrub import Scrubber
 from providers import wire
+
+from .terminal import text_of
 
 LOGGER: Final = logging.getLogger("modelserver")
 
@@ -56,11 +59,13 @@ class Record:
 class Log(logging.Handler):
     """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full, or were a flood.
 
+    terminal: lines about requests are cut to its width; colour: their status has one.
     out: unbuffered. A buffer has a lock, and Python would wait for the thread that holds it before it ends.
     """
 
-    def __init__(self, out: RawIOBase, as_json: bool) -> None:
+    def __init__(self, out: RawIOBase, as_json: bool, terminal: bool = False, colour: bool = False) -> None:
         super().__init__()
+        self._terminal, self._colour = terminal, colour
         self.dropped = 0
         self.scrub: Callable[[str], str] = Scrubber()
         self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
@@ -165,10 +170,7 @@ class Log(logging.Handler):
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"
-        rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in ("method", "path", "status"))
-        text = f"{stamp[11:-1]} {line['status']} {line['method']} {line['path']} {rest}"
-        # A model's name may be a client's invention: it must not move the cursor or feign a line.
-        return (text if text.isprintable() else text.encode("unicode_escape").decode()) + "\n"
+        return text_of(line, stamp[11:-1], self._terminal, self._colour) + "\n"
 
     def close(self) -> None:
         """Write what is waiting, for at most a second, and end the thread."""
@@ -186,6 +188,9 @@ def _day_and_time(second: int) -> str:
 
 def start(style: str, out: TextIO) -> Log:
     """Send all logging to `out`. style: auto, json or text."""
-    log = Log(FileIO(out.fileno(), "w", closefd=False), style == "json" or (style == "auto" and not out.isatty()))
+    terminal = out.isatty()
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    as_json = style == "json" or (style == "auto" and not terminal)
+    log = Log(FileIO(out.fileno(), "w", closefd=False), as_json, terminal, colour)
     logging.basicConfig(level=logging.INFO, handlers=[log], force=True)
     return log

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from providers.errors import NotFound
 
+from . import access
+
 FOLDER: Final = Path(__file__).resolve().parent.parent / "web"
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -62,7 +64,7 @@ class Site:
 
         keys: callers need one; usage: books are kept; inspector: it is on.
         """
-        base = f"{request.scheme}://{request.host}"
+        base = f"{access.scheme(request)}://{request.host}"
         headers = {**_HEADERS, "Vary": "Accept"}
         if "text/html" not in request.headers.get("Accept", ""):
             text = (

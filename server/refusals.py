@@ -41,7 +41,7 @@ def told(failure: Failure, request: web.Request) -> Json:
 
 def refusal(failure: Failure, request: web.Request) -> web.Response:
     """A failure as an HTTP answer."""
-    headers = {}
+    headers = dict(failure.headers)
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.again is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import ClientSession, ClientTimeout
 
-from gateway.config import Settings
+from gateway.schema import Server
 
 from .ask import address
 
@@ -20,12 +20,12 @@ _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
 
 
-async def reload(settings: Settings) -> int:
-    """Reload the server at this configuration's address; returns the exit code.
+async def reload(server: Server) -> int:
+    """Reload the running server at this address; returns the exit code.
 
     Raises OSError or ClientError when none is there, PermissionError when it belongs to someone else.
     """
-    url = f"{address(settings.config.server)}/healthz"
+    url = f"{address(server)}/healthz"
     async with ClientSession(timeout=ClientTimeout(total=_PATIENCE)) as session:
         before = await _health(session, url)
         if "pid" not in before:

@@ -69,6 +69,7 @@ async def serve(
     runner = web.AppRunner(
         app,
         access_log=None,
+        auto_decompress=False,  # server/encodings.py does it, with a bound and with words for what it does not know
         handler_cancellation=True,  # off by default: a client that leaves would not be noticed, and still be paid for
         keepalive_timeout=75.0,
         read_bufsize=2**18,
@@ -125,7 +126,8 @@ async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asy
     admission.draining = True
     systemd.notify("STOPPING=1")
     started = len(admission.runs)
-    LOGGER.info("stopping: %d requests may finish, for at most %g s", started, patience)
+    words = "stopping: %d requests may finish, for at most %g s; a second signal (Ctrl-C) ends them at once"
+    LOGGER.info(words, started, patience)
     door.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
     _close_idle(server)

@@ -113,6 +113,7 @@ async def chunks(exchange: Exchange, http: Upstreams, limits: Server) -> AsyncGe
             except StopIteration as end:
                 batch += end.value
                 ended = True
+                answer.finish()
             except (Failure, *_MISSHAPEN) as error:
                 if started and batch:
                     yield batch

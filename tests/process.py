@@ -50,9 +50,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, text: str | None = None, env: Mapping[str, str] | None = None
+    *arguments: str, text: str | None = None, env: Mapping[str, str] | None = None, said: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself: `python modelserver.py --config <text> <arguments>`, with its output."""
+    """A command that ends by itself: `python modelserver.py --config <text> <arguments>`, with its output.
+
+    said: what it reads from standard input.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "modelserver.py"]
         if text is not None:
@@ -63,6 +66,7 @@ def run(
             [*command, *arguments],
             cwd=ROOT,
             env=environment(**(env or {})),
+            input=said,
             capture_output=True,
             text=True,
             encoding="utf-8",

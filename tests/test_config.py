@@ -95,7 +95,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "an anchor": ("server: &a {}\n", ["1: YAML anchors and aliases are not allowed: write it out"]),
     "an alias": ("server: {}\nkeys: *a\n", ["2: YAML anchors and aliases are not allowed: write it out"]),
     "no YAML": ("server: {\n", ["2: not valid YAML: did not find expected node content"]),
-    "a tab": ("server:\n\tport: 1\n", ["2: not valid YAML: found character that cannot start any token"]),
+    "a tab": ("server:\n\tport: 1\n", ["2: not valid YAML: the line is indented with a tab; YAML takes spaces only"]),
     "two documents": ("server: {}\n---\nkeys: []\n", ["2: not valid YAML: but found another document"]),
     "a control character": (
         "# é\n\na: \x00\n",
@@ -223,6 +223,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"providers: {{mine: {{protocol: openai, base_url: 'https://me:{SECRET}'}}}}\n",
         [f"1: providers.mine.base_url: {URL}"],
     ),
+    **{
+        f"an address that holds the path of an operation: {url}": (
+            f"providers: {{mine: {{protocol: {protocol}, base_url: '{url}'}}}}\n",
+            [f"1: providers.mine.base_url: ends in {ending}, which is added to it: leave that out"],
+        )
+        for protocol, url, ending in (
+            ("openai", "https://x.example/v1/chat/completions", "chat/completions"),
+            ("openai", "https://x.example/v1/chat/completions/", "chat/completions"),
+            ("openai", "https://x.example/v1/Completions", "Completions"),
+            ("openai", "https://x.example/v1/embeddings", "embeddings"),
+            ("openai", "https://x.example/v1/responses", "responses"),
+            ("anthropic", "https://x.example/v1/messages", "messages"),
+            ("gemini", "https://x.example/v1beta/models/g:generateContent", "models/g:generateContent"),
+        )
+    },
     "a provider with a slash": (
         "providers: {a/b: {protocol: echo}}\n",
         ["1: providers.a/b: a provider's name may not hold '/' or '*'"],

@@ -96,7 +96,7 @@ def test_a_model_is_asked(
 
 def test_a_server_with_keys(keyed: Process) -> None:
     stranger = run("doctor", "--port", str(keyed.port), text=config())
-    assert stranger.returncode == 1 and "HTTP 401: Invalid API key" in stranger.stdout
+    assert stranger.returncode == 1 and "HTTP 401: No API key was sent" in stranger.stdout
     friend = run("doctor", "--port", str(keyed.port), "-k", LAPTOP, text=config())
     assert friend.returncode == 0 and LAPTOP not in friend.stdout
 

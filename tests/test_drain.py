@@ -26,7 +26,7 @@ def leave(server: Process, model: str, **body: Any) -> None:
     ask = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 9, **body}
     auth = {"Authorization": "Bearer sk-canary-0"}
     with contextlib.suppress(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/chat/completions", json=ask, headers=auth, timeout=0.4)
+        httpx.post(f"{server.url}/chat/completions", json=ask, headers=auth, timeout=httpx.Timeout(10, read=0.4))
 
 
 @pytest.mark.parametrize(

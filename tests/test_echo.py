@@ -518,3 +518,50 @@ def test_every_scene_is_documented_here():
 
 def test_the_answer_to_the_same_question_is_the_same():
     assert [step.data for step in steps_of(SLOW)] == [step.data for step in steps_of(SLOW)]
+
+
+BY_NAME = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"properties": {"city": {"type": "string"}}}},
+}
+OTHER = {"type": "custom", "custom": {"name": "shell"}}
+CALLED_BY_NAME = [{"type": "function", "function": {"name": "get_weather", "arguments": '{"city":"echo"}'}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice", "calls"),
+    [
+        ("Please call get_weather for Paris.", None, CALLED_BY_NAME),
+        ("Please call get_weather for Paris.", "auto", CALLED_BY_NAME),
+        ("USE THE TOOL `get_weather`!", "auto", CALLED_BY_NAME),
+        ("请调用 get_weather", "auto", CALLED_BY_NAME),
+        ("请使用get_weather", "auto", CALLED_BY_NAME),
+        ("call nobody, then call shell", "auto", [{"type": "custom", "custom": {"name": "shell", "input": "echo"}}]),
+        (
+            "call get_weather",
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [BY_NAME]}},
+            CALLED_BY_NAME,
+        ),
+        ("call get_weather", {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [OTHER]}}, []),
+        ("call get_weather", "none", []),
+        ("What does get_weather do?", "auto", []),
+        ("call get_weather_of_tomorrow", "auto", []),
+        ("recall get_weather", "auto", []),
+    ],
+)
+def test_a_tool_is_called_when_the_user_asks_for_it_by_name(text: str, choice: Any, calls: list[Json]):
+    tools = [BY_NAME, OTHER]
+    more = {} if choice is None else {"tool_choice": choice}
+    assert called(body_of(text, tools=tools, **more)) == calls
+
+
+def test_an_agents_loop_over_echo_ends():
+    """After the tool's result the answer is words."""
+    first = body_of("call get_weather", tools=[BY_NAME])
+    [call] = whole_of(first)["choices"][0]["message"]["tool_calls"]
+    messages = [
+        *first["messages"],
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
+    ]
+    assert said(body_of(messages=messages, tools=[BY_NAME])) == ("call get_weather", "stop")

@@ -130,6 +130,8 @@ MAPPING: dict[str, tuple[tuple[int, str], dict[str, Any], tuple[Any, ...]]] = {
     "429": ((429, "Why."), {}, named(429, "rate_limit_error", "rate_limit_exceeded")),
     "429 with a code": ((429, "Why."), {"code": "tokens"}, named(429, "rate_limit_error", "rate_limit_exceeded")),
     "400": ((400, "Why."), {}, named(400, INVALID, None)),
+    "400 with words for a code": ((400, "Why."), {"code": "what was said"}, named(400, "invalid_request_error", None)),
+    "400 with a long code": ((400, "Why."), {"code": "x" * 65}, named(400, "invalid_request_error", None)),
     "400 with code and param": (
         (400, "Why."),
         {"code": "invalid_value", "param": "seed"},

@@ -3,13 +3,16 @@
 import asyncio
 import gzip
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from asking import ask, delta
 from process import Process, config
-from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, until_close
+from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 
 from gateway.schema import Timeouts
 from providers.errors import Failure, Truncated, UpstreamFailed, UpstreamTimeout
@@ -253,3 +256,22 @@ def test_a_bomb_does_not_go_off(upstream: Upstream, http: httpx.Client, hasty: P
         got = http.post(f"{hasty.url}/chat/completions", json=ask)
         assert (got.status_code, got.json()["error"]["code"]) == (502, "upstream_too_large")
     assert peak() - before < 40 * 1024  # KiB
+
+
+def test_the_end_of_a_body_may_come_after_the_end_of_the_answer(
+    server: Process, upstream: Upstream, scripted: Callable[..., str]
+) -> None:
+    """Many hosts send the last chunk in a packet of its own; the connection is used again all the same."""
+    said = sse(delta("Hi", finish="stop"))
+    name = scripted([*stream(said, end=False), 0.2, b"0\r\n\r\n"])
+    for _ in range(2):
+        assert ask(server, f"up/{name}", stream=True).done
+        time.sleep(0.5)  # until the body has ended
+    first, second = upstream.of(name)
+    assert (first.connection, first.left) == (second.connection, None)
+    endless = scripted([*stream(said, end=False), FOREVER])
+    assert ask(server, f"up/{endless}", stream=True).done
+    assert upstream.of(endless)[0].wait_left() and upstream.of(endless)[0].peer_left  # it is not waited for long
+    more = scripted([*stream(said, end=False), *stream(said, end=False)[1:], FOREVER])
+    assert ask(server, f"up/{more}", stream=True).done
+    assert upstream.of(more)[0].wait_left()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from conftest import LAPTOP, PHONE
-from process import Process
+from process import Process, config
 from scripted import Upstream, answer
 
 import modelserver
@@ -170,8 +170,8 @@ def test_keys(http: httpx.Client, keyed: Process, headers: dict[str, str], statu
             assert got.status_code == 200
         elif status == 401:
             wrong = error(got, 401)
+            assert "API key" in wrong.pop("message")  # test_keys.py has the words
             assert wrong == {
-                "message": "Invalid API key",
                 "type": "authentication_error",
                 "param": None,
                 "code": "authentication_error",
@@ -355,6 +355,14 @@ def test_broken_framing_is_refused(server: Process, http: httpx.Client) -> None:
         ({"origin": "http://localhost.evil.example"}, 403, "origin_not_allowed"),
         ({"origin": "http://localhost@evil.example"}, 403, "origin_not_allowed"),
         ({"sec-fetch-site": "cross-site"}, 403, "origin_not_allowed"),
+        ({"sec-fetch-site": "CROSS-SITE"}, 403, "origin_not_allowed"),
+        ({"origin": "evil://localhost"}, 403, "origin_not_allowed"),
+        ({"origin": "localhost"}, 403, "origin_not_allowed"),
+        ({"origin": "http://LOCALHOST:3000"}, 200, None),
+        ({"x-forwarded-for": "192.0.2.1"}, 403, "host_not_allowed"),  # a proxy that passes the Host of its own call
+        ({"x-real-ip": "192.0.2.1"}, 403, "host_not_allowed"),
+        ({"via": "1.1 proxy"}, 403, "host_not_allowed"),
+        ({"forwarded": "for=192.0.2.1"}, 403, "host_not_allowed"),
         ({"sec-fetch-site": "same-origin"}, 200, None),
         ({"sec-fetch-site": "none", "sec-fetch-mode": "cors"}, 200, None),
         ({"sec-fetch-mode": "cors"}, 200, None),
@@ -381,3 +389,80 @@ def test_an_evil_page_gets_no_preflight(http: httpx.Client, server: Process) -> 
     assert evil.status_code == 204 and not [name for name in evil.headers if name.startswith("access-control")]
     own = http.options(f"{server.url}/chat/completions", headers={"origin": "http://localhost:3000", **asked})
     assert own.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+def old(server: Process, path: str, headers: str = "", body: str = "") -> bytes:
+    """The answer to a request in HTTP/1.0, which nginx speaks to upstreams unless it is told otherwise."""
+    method = "POST" if body else "GET"
+    head = f"{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall((head + body).encode())
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_a_plain_proxy_pass_is_not_this_machine(server: Process, keyed: Process, upstream: Upstream) -> None:
+    body = json.dumps({"model": "echo", "messages": HELLO})
+    refused = old(server, "/v1/chat/completions", "Content-Type: application/json\r\n", body)
+    assert refused.startswith(b"HTTP/1.0 403 ") and b"came through a proxy (or in HTTP/1.0)" in refused
+    assert old(server, "/metrics").startswith(b"HTTP/1.0 403 ")
+    assert old(keyed, "/metrics").startswith(b"HTTP/1.0 401 ")
+    assert b'"pid"' not in old(server, "/healthz")
+    key = f"x-api-key: {LAPTOP}\r\n"
+    assert old(keyed, "/v1/chat/completions", key, body).startswith(b"HTTP/1.0 200 ")
+    with Process(config(upstream, server='allowed_hosts: ["127.0.0.1"]')) as told:
+        assert old(told, "/v1/chat/completions", "", body).startswith(b"HTTP/1.0 200 ")
+
+
+def test_what_an_upstream_calls_a_code_is_logged_only_if_it_is_one(upstream: Upstream, scripted: Any) -> None:
+    """A prompt echoed there would reach the log, the usage rows and /v1/usage."""
+    with Process(config(upstream)) as server:
+        for code, told in (
+            ("the words of the prompt", None),
+            ("esc\x1b[2Jand\nline", None),
+            ("x" * 65, None),
+            ("ünïcode", None),
+            ("InvalidParameter.Data-Inspection_2", "InvalidParameter.Data-Inspection_2"),
+        ):
+            name = scripted(answer({"error": {"message": "Why.", "code": code}}, 400))
+            got = httpx.post(f"{server.url}/chat/completions", json={"model": f"up/{name}", "messages": HELLO})
+            assert (got.status_code, got.json()["error"]["code"]) == (400, told)
+            assert server.logged(model=f"up/{name}")["code"] == (told or "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("POST", "/v1/messages", "POST /v1/chat/completions, which takes every model in OpenAI's format"),
+        ("POST", "/v1/responses", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1/completions", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:streamGenerateContent", "POST /v1/chat/completions, which takes"),
+        ("POST", "/v1beta/models/text-embedding-004:embedContent", "POST /v1/embeddings"),
+        ("POST", "/api/chat", "POST /v1/chat/completions, which takes"),
+        ("GET", "/api/tags", "GET /v1/models"),
+        ("POST", "/v1/v1/chat/completions", "the same path with /v1 once: the client's base URL ends in /v1 already"),
+        (
+            "POST",
+            "/openai/deployments/gpt-4o/chat/completions",
+            "POST /v1/chat/completions: the client's base URL should end in /v1",
+        ),
+        ("POST", "/v1/chat/completion", "POST /v1/chat/completions, which takes"),
+        ("GET", "/v1/model", "Did you mean /v1/models?"),
+        ("GET", "/helthz", "Did you mean /healthz?"),
+        ("POST", "/v1/images/generations", "The page at / shows what there is."),
+    ],
+)
+def test_a_path_of_another_api_is_told_the_nearest_here(
+    http: httpx.Client, server: Process, method: str, path: str, says: str
+) -> None:
+    wrong = error(http.request(method, f"{server.root}{path}", content=b"{}"), 404)
+    assert wrong["code"] == "unknown_url"
+    assert wrong["message"].startswith(f"Unknown request URL: {method} {path}. ") and says in wrong["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "scheme"),
+    [("https", "https"), ("HTTPS, http", "https"), ("http", "http"), ("gopher", "http"), ("", "http")],
+)
+def test_the_address_behind_a_tls_proxy(http: httpx.Client, server: Process, said: str, scheme: str) -> None:
+    got = http.get(server.root, headers={"X-Forwarded-Proto": said, "Accept": "*/*"}).text
+    assert f"\nBase URL for OpenAI clients: {scheme}://127.0.0.1:{server.port}/v1\n" in got

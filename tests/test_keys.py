@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import httpx2 as httpx
 import pytest
 import yaml
-from process import run
+from conftest import LAPTOP
+from process import Process, run
 
 from gateway.config import ConfigError, Settings, load
 from gateway.limits import Limits
@@ -82,3 +84,116 @@ def test_keygen_makes_a_key_that_its_line_lets_in() -> None:
     assert row["name"] == 'the "team"'
     assert list(load(f"keys:\n{line}\n", {}, FACTS).keys) == [sha256(key.encode()).hexdigest()]
     assert run("keygen", "x").stdout.splitlines()[0] != key
+
+
+# Secrets that are none
+
+NOTHING = "is the digest of nothing: was the variable set?"
+
+
+def digest_of(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("key", "environment", "says"),
+    [
+        (f"sha256: {digest_of('')}", {}, f"1: keys[0].sha256: {NOTHING}"),
+        (f"sha256: {digest_of('').upper()}", {}, f"1: keys[0].sha256: {NOTHING}"),
+        (f"sha256: {digest_of(chr(10))}", {}, f"1: keys[0].sha256: {NOTHING}"),
+        (f"sha256: {digest_of(' ')}", {}, f"1: keys[0].sha256: {NOTHING}"),
+        (
+            f"sha256: {digest_of('${KEY}')}",
+            {},
+            "1: keys[0].sha256: is the digest of the text ${KEY}: use double quotes in the shell, or none",
+        ),
+        (
+            f"sha256: {digest_of('$MODELSERVER_KEY' + chr(10)).upper()}",
+            {},
+            "1: keys[0].sha256: is the digest of the text $MODELSERVER_KEY: use double quotes in the shell, or none",
+        ),
+        ('sha256: "${DIGEST}"', {}, "1: keys[0].sha256: the environment variable DIGEST is not set"),
+        ('key: "${KEY}"', {}, "1: keys[0].key: the environment variable KEY is not set"),
+        ('key: "${KEY}"', {"KEY": ""}, "1: keys[0].key: the environment variable KEY is not set"),
+        ('key: "${KEY}"', {"KEY": "  "}, "1: keys[0].key: is empty: was the variable set?"),
+        ('key: ""', {}, "1: keys[0]: give either 'key' or 'sha256'"),
+        (
+            'key: "${KEY:-none}"',
+            {"KEY": "sk-a-canary-that-is-long"},
+            "1: keys[0].key: names a variable that is not replaced: only ${NAME} is, with letters, digits and _",
+        ),
+        (
+            "key: $KEY",
+            {},
+            "1: keys[0].key: names a variable that is not replaced: only ${NAME} is, with letters, digits and _",
+        ),
+        (
+            'key: "${KEY}"',
+            {"KEY": '"sk-canary-in-quotes"'},
+            "1: keys[0].key: is in quotes, which would be part of the key: leave them out (docker --env-file keeps them)",
+        ),
+    ],
+)
+def test_a_secret_that_is_none_is_no_key(key: str, environment: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"keys: [{{name: a, {key}}}]\n", environment, FACTS, "c.yaml")
+    assert str(caught.value) == f"c.yaml:{says}"
+    for command in ("check", "serve"):
+        done = run(command, text=f"server: {{port: 0}}\nkeys: [{{name: a, {key}, admin: true}}]\n", env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"config.yaml:2{says[1:]}\n")
+
+
+def test_a_key_of_a_provider_in_quotes_is_refused() -> None:
+    text = 'providers: {openai: {api_key: ["sk-1", "${TWO}"]}}\n'
+    with pytest.raises(ConfigError) as caught:
+        load(text, {"TWO": "'sk-canary'"}, FACTS, "c.yaml")
+    assert str(caught.value) == (
+        "c.yaml:1: providers.openai.api_key[1]: is in quotes, which would be part of the key: leave them out "
+        "(docker --env-file keeps them)"
+    )
+
+
+def test_a_short_key_is_warned_of() -> None:
+    text = "keys: [{name: a, key: short-canary}, {name: b, key: sk-canary-of-good-size}]\nproviders: {echo: {}}\n"
+    says = "config.yaml:1: keys[0].key: warning: is shorter than 16 characters and can be guessed: see `keygen`"
+    assert load(text, {}, FACTS).warnings == (says,)
+    done = run("check", text=text)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, says)
+    with Process(f"{text}server: {{port: 0}}\n") as server:
+        assert server.logged(level="warning")["message"] == f"the configuration, {says}"
+
+
+def test_the_digest_of_nothing_lets_nobody_in(keyed: Process, http: httpx.Client) -> None:
+    """authenticate looks up no empty key, whatever the configuration says."""
+    missing = "No API key was sent: send it as 'Authorization: Bearer KEY'."
+    other = "The Authorization header holds no API key: send it as 'Authorization: Bearer KEY'."
+    for headers, says in (
+        ({}, missing),
+        ({"x-api-key": ""}, missing),
+        ({"Authorization": "Bearer"}, other),
+        ({"Authorization": "Basic OnNlY3JldA=="}, other),
+        ({"Authorization": LAPTOP}, other),
+        ({"Authorization": "Bearer sk-wrong"}, "Invalid API key"),
+        ({"x-api-key": "sk-wrong"}, "Invalid API key"),
+    ):
+        got = http.get(f"{keyed.url}/models", headers=headers)
+        assert (got.status_code, got.json()) == (
+            401,
+            {
+                "error": {
+                    "message": says,
+                    "type": "authentication_error",
+                    "param": None,
+                    "code": "authentication_error",
+                }
+            },
+        ), headers
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key"])
+def test_one_header_twice_with_different_keys(keyed: Process, http: httpx.Client, name: str) -> None:
+    good, bad = (f"Bearer {LAPTOP}", "Bearer sk-bad") if name == "Authorization" else (LAPTOP, "sk-bad")
+    for first, second, status in ((good, bad, 400), (bad, good, 400), (good, good, 200)):
+        got = http.get(f"{keyed.url}/models", headers=[(name, first), (name, second)])
+        assert got.status_code == status
+        assert status == 200 or got.json()["error"]["code"] == "conflicting_keys"

@@ -611,16 +611,16 @@ def test_files_with_keys_that_all_may_read_are_refused() -> None:
         assert run("--config", str(path), "check").returncode == 0  # nobody else gets into the folder
         Path(folder).chmod(0o755)
         done = run("--config", str(path), "check")
-        assert done.returncode == 1 and "can be read by every user" in done.stderr and "canary" not in done.stderr
+        assert done.returncode == 2 and "can be read by every user" in done.stderr and "canary" not in done.stderr
         path.chmod(0o640)
         assert run("--config", str(path), "check").returncode == 0
         path.write_text('providers: {openai: {api_key: "${OPENAI_API_KEY}"}}\n', encoding="utf-8")
         path.chmod(0o644)
         for key in ("sk-canary", "providers"):  # a word that stands in the file, too, is not why
             assert run("--config", str(path), "check", env={"OPENAI_API_KEY": key}).returncode == 0
-        path.write_text("keys: [{name: me, key: a-literal-canary}]\n", encoding="utf-8")
+        path.write_text("keys: [{name: me, key: a-literal-canary}]\nproviders: {echo: {}}\n", encoding="utf-8")
         path.chmod(0o644)
-        assert run("--config", str(path), "check").returncode == 1
+        assert run("--config", str(path), "check").returncode == 2
 
 
 def test_keys_come_from_credentials_of_the_unit() -> None:

@@ -1,8 +1,11 @@
 """The log of real processes: its fields, what must never be in it, and that nobody waits for it."""
 
+import contextlib
 import json
 import os
+import pty
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -173,13 +176,13 @@ def wait_until_it_listens(port: int, server: Process) -> None:
 
 
 def test_no_name_can_end_the_log(http: httpx.Client, server: Process, scripted: Callable[..., str]) -> None:
-    """An upstream's error code may be half an emoji, which JSON writers refuse."""
+    """An upstream's error code may be half an emoji, which JSON writers refuse: it is not taken for a code."""
     name = scripted(answer(b'{"error": {"message": "no", "code": "\\ud83d"}}', 400))
     got = http.post(
         f"{server.url}/chat/completions", json={"model": f"up/{name}", "messages": [{"role": "user", "content": "x"}]}
     )
     assert got.status_code == 400
-    assert server.logged(request=got.headers["x-request-id"])["code"] == "\ud83d"
+    assert server.logged(request=got.headers["x-request-id"])["code"] == "invalid_request_error"
 
 
 def test_text_lines_for_people(http: httpx.Client) -> None:
@@ -191,9 +194,7 @@ def test_text_lines_for_people(http: httpx.Client) -> None:
         http.get(f"{server.url}/models/echo%0A00:00:00.000 200 GET /feigned")
         server.stop()
     [line] = [line for line in server.out.splitlines() if ident in line]
-    assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d\.\d{{3}} 200 GET /v1/models/echo request={ident} key=anyone total_ms=[\d.]+", line
-    )
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d\.\d{{3}} 200 GET /v1/models/echo \d+ms request={ident}", line)
     assert not re.search(r"^\S+ 200 GET /feigned", server.out, re.M) and "\x1b" not in server.out
 
 
@@ -214,3 +215,50 @@ def test_a_line_says_what_was_known_when_its_request_ended() -> None:
         "request": "r", "method": "POST", "path": "/v1/chat/completions", "status": 499, "key": "k", "model": "m",
         "upstream": "u/m", "tried": "u/a: overloaded", "stream": False, "total_ms": 1000.0,
     }  # fmt: skip
+
+
+def on_a_terminal(text: str, asks: Callable[[Process], None], **env: str) -> str:
+    """What a server prints on a terminal while it is asked, and stopped with Ctrl-C."""
+    ours, its = pty.openpty()
+    said = b""
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = Process(text.replace("port: 0", f"port: {port}"), stdout=its, env={"TERM": "xterm", **env})
+        wait_until_it_listens(port, server)
+        server.at(port)
+        asks(server)
+        server.stop(signal.SIGINT)
+        os.set_blocking(ours, False)
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 65536):
+                said += piece
+    finally:
+        os.close(its)
+        os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def ask_of(server: Process) -> None:
+    for model in ("echo", "echo-503", "nobody-" + "x" * 300):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+        httpx.post(f"{server.url}/chat/completions", json=body, headers={"x-request-id": f"id-{model[:8]}"})
+
+
+def test_lines_on_a_terminal() -> None:
+    said = on_a_terminal(config(), ask_of)
+    time_of_day = r"\d\d:\d\d:\d\d\.\d{3}"
+    assert re.search(
+        rf"(?m)^{time_of_day} \x1b\[32m200\x1b\[0m echo \d+ms first=\d+ms tokens=1\+1 request=id-echo upstream=echo/echo$",
+        said,
+    ), said
+    assert re.search(
+        rf"(?m)^{time_of_day} \x1b\[31m503\x1b\[0m echo-503 overloaded \d+ms request=id-echo-503 tried=", said
+    ), said
+    assert re.search(
+        rf"(?m)^{time_of_day} \x1b\[33m404\x1b\[0m nobody-x{{33}} model_not_found \d+ms request=id-nobody-x$", said
+    ), said
+    assert "a second signal (Ctrl-C) ends them at once" in said
+    assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in said.splitlines() if " info: " not in line) < 120
+    assert "\x1b" not in on_a_terminal(config(), ask_of, NO_COLOR="1")

@@ -238,6 +238,8 @@ def test_the_page_is_small_and_has_no_weak_spot(site: Process, http: httpx.Clien
         seen.add(name)
         file = http.get(f"{site.root}{name}")
         assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
+        shared = http.get(f"{site.root}{name}", headers={"Origin": "http://localhost:3000"})
+        assert shared.headers["vary"] == "Accept-Encoding, Origin"
         assert file.headers["content-encoding"] == "gzip"
         weight += len(file.content)
         names |= {*re.findall(r'"(/web/[^"]+)"', file.text)}

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, cast
 
+import httpx2 as httpx
 import pytest
 from asking import delta, raw
 from process import ROOT, Process, config
@@ -80,8 +82,10 @@ def proxied(name: str, behind: Process, folder: Path) -> Iterator[int]:
             except OSError:
                 time.sleep(0.05)
                 assert proxy.poll() is None, proxy.stderr and proxy.stderr.read()
-        yield port
-        proxy.terminate()
+        try:
+            yield port
+        finally:  # after a failure too: Popen waits for its end
+            proxy.terminate()
 
 
 @pytest.fixture(params=PROXIES, scope="module")
@@ -314,3 +318,23 @@ def test_nothing_is_smuggled(way: int, behind: Process) -> None:
 
 
 _numbers = itertools.count(1)
+
+
+def test_the_proxies_tell_the_scheme(front: int, request: pytest.FixtureRequest) -> None:
+    """What stands in the files for TLS: HAProxy says https outright, the others what the client came by."""
+    got = httpx.get(f"http://127.0.0.1:{front}/", timeout=20, trust_env=False).text
+    scheme = "https" if "haproxy" in request.node.name else "http"
+    assert f"Base URL for OpenAI clients: {scheme}://127.0.0.1" in got
+
+
+class Gone(NamedTuple):
+    port: int
+
+
+def test_nginx_own_errors_have_our_shape(tmp_path: Path) -> None:
+    with proxied("nginx", cast(Process, Gone(free_port())), tmp_path) as port:
+        for body, status, code in ((b"{}", 502, "upstream_error"), (bytes(2**25 + 1), 413, "request_too_large")):
+            got = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=body, timeout=20, trust_env=False)
+            assert (got.status_code, got.headers["content-type"]) == (status, "application/json"), got.text
+            wrong = got.json()["error"]
+            assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == code

@@ -138,4 +138,4 @@ def test_the_example_serves_echo_with_no_environment_at_all() -> None:
             found = sdk.chat.completions.create(model="echo", messages=[{"role": "user", "content": "Hello!"}])
             assert found.choices[0].message.content == "Hello!"
             assert [model.id for model in sdk.models.list()] == ["echo"]
-        assert "  off  openai (OPENAI_API_KEY), anthropic (ANTHROPIC_API_KEY)," in server.out
+        assert "  off  openai, anthropic, gemini, " in server.out

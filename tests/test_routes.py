@@ -231,3 +231,31 @@ def test_a_default_does_not_come_without_the_parameter_it_belongs_to():
     assert with_defaults(asked, target) == {**defaults, **asked}
     both = Target(Upstream("a", "m"), {"logprobs": True, "top_logprobs": 2})
     assert with_defaults({}, both) == {"logprobs": True, "top_logprobs": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("gpt4o", "did you mean 'gpt-4o'?"),
+        ("GPT-4o", "did you mean 'gpt-4o'?"),
+        ("gpt_4o_mini", "did you mean 'gpt-4o-mini'?"),
+        ("gpt-4", "did you mean 'gpt-4o'?"),
+        ("claude3opus", "did you mean 'claude-3-opus'? (its provider is off: set ANTHROPIC_API_KEY)"),
+        ("zzzzzzzzzzz", "GET /v1/models lists the models you can use."),
+    ],
+)
+def test_a_name_that_was_nearly_right(asked: str, says: str) -> None:
+    text = (
+        'providers: {openai: {api_key: k}, anthropic: {api_key: "${ANTHROPIC_API_KEY}"}}\n'
+        "models: {gpt-4o-mini: openai, gpt-4o: openai, gpt-4.1: openai, claude-3-opus: anthropic}\n"
+    )
+    with pytest.raises(NoSuchModel) as caught:
+        load(text, {}, "families: {}\nmodels: {}\n").routes.find(asked, ("*",))
+    assert caught.value.message == f"The model '{asked}' does not exist or you do not have access to it; {says}"
+
+
+def test_a_guess_names_nothing_the_caller_may_not_use() -> None:
+    text = "providers: {openai: {api_key: k}}\nmodels: {gpt-4o: openai, secret-4o: openai}\n"
+    with pytest.raises(NoSuchModel) as caught:
+        load(text, {}, "families: {}\nmodels: {}\n").routes.find("secret4o", ("gpt-*",))
+    assert "secret-4o" not in caught.value.message

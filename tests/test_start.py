@@ -1,17 +1,26 @@
 """The command line: starting, refusing to start, stopping, check and ask."""
 
+import ast
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from conftest import KEYS, LAPTOP
-from process import ROOT, Process, config, run
+from process import ROOT, Process, config, environment, run
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream, until_close
+
+from server import arguments
+from server.arguments import COMMANDS
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 CHUNK = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Once "}}]}
@@ -24,7 +33,12 @@ def test_the_example_starts_without_any_key(http: httpx.Client) -> None:
     with Process(text, "--port", "0") as server:
         banner = server.out
         assert re.search(r"^  on   echo$", banner, re.M)
-        assert re.search(r"^  off  openai \(OPENAI_API_KEY\), anthropic \(ANTHROPIC_API_KEY\),", banner, re.M)
+        assert re.search(rf"^  page http://127\.0\.0\.1:{server.port}/$", banner, re.M)
+        assert re.search(r"^  off  openai, anthropic, gemini, deepseek,", banner, re.M)
+        assert re.search(
+            r"^       to turn one on: export OPENAI_API_KEY=… and start again; `check -v` names", banner, re.M
+        )
+        assert max(map(len, banner.partition("Try:")[0].splitlines())) <= 110
         assert re.search(r"^  keys none: this machine only$", banner, re.M)
         command = re.search(r"curl -N (\S+) -H '(.*?): (.*?)' \\\n\s+-d '(.*)'", banner)
         assert command, banner
@@ -48,7 +62,9 @@ def test_check() -> None:
     assert (got.returncode, got.stderr) == (0, "")
     assert "no mistakes" in got.stdout and "Providers: echo." in got.stdout and "2 keys" in got.stdout
     example = run("check")
-    assert example.returncode == 0 and "Off: openai (set OPENAI_API_KEY)" in example.stdout
+    assert example.returncode == 0 and "\n  off  openai, anthropic, " in example.stdout
+    assert "OPENAI_API_KEY" not in example.stdout
+    assert "\n  off  openai: set OPENAI_API_KEY\n" in run("check", "-v").stdout
 
 
 BROKEN = """
@@ -103,6 +119,16 @@ def test_a_broken_configuration(command: tuple[str, ...]) -> None:
     [
         ("server: {port: 70000}", "70000|65535"),
         ("server: [", "config.yaml:2: not valid YAML"),
+        (
+            "server:\n\tport: 1\n",
+            "config.yaml:2: not valid YAML: the line is indented with a tab; YAML takes spaces only",
+        ),
+        ("providers:\n  echo: {}\n \tx: y\n", "config.yaml:3: .*indented with a tab"),
+        ('server: {host: "127.0.0.1}\n\n', "config.yaml:1: not valid YAML: the quote that begins in this line is not"),
+        (
+            'server:\n  host: "127.0.0.1\nproviders:\n  mine: {base_url: "http://x"}\n',
+            "config.yaml:2: not valid YAML: the quote that begins here ends in line 4; is one missing before",
+        ),
         ("a: &x 1\nb: *x", "anchors"),
         ("providers: {echo: {}, echo: {}}", "given twice"),
         ("just text", "expected a mapping"),
@@ -111,6 +137,135 @@ def test_a_broken_configuration(command: tuple[str, ...]) -> None:
 def test_other_broken_configurations(text: str, says: str) -> None:
     got = run("check", text=text)
     assert got.returncode == 2 and re.search(says, got.stderr) and "Traceback" not in got.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "names no provider, so nothing could be answered: begin with `providers: {echo: {}}`"),
+        ("# providers:\n", "names no provider, so nothing could be answered"),
+        ("server: {port: 0}\n", "names no provider, so nothing could be answered"),
+        ("server: {host: 0.0.0.0}\nproviders: {echo: {}}\n", "refusing to listen on 0.0.0.0 without keys"),
+        ("providers: {echo: {}}\nusage: {path: /nowhere/usage.db}\n", "usage.path: there is no folder /nowhere"),
+        (
+            "providers: {mine: {protocol: openai, base_url: 'https://a.example', ca_file: /nowhere/ca.pem}}\n",
+            "ca_file /nowhere/ca.pem: No such file or directory",
+        ),
+    ],
+)
+def test_check_refuses_what_serve_refuses(text: str, says: str) -> None:
+    for command in ("check", "serve"):
+        got = run(command, text=text)
+        assert (got.returncode, got.stdout, got.stderr.count("\n")) == (2, "", 1), command
+        assert got.stderr.startswith("modelserver: ") and says in got.stderr
+
+
+def test_keys_that_everyone_may_read_are_refused_by_check_too() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "config.yaml")
+        path.write_text(config(more=KEYS), encoding="utf-8")
+        path.chmod(0o644)
+        for command in ("check", "serve"):
+            got = run(command, "--config", str(path))
+            assert (got.returncode, got.stdout) == (2, "") and "can be read by every user of this machine" in got.stderr
+
+
+ENV_FILE = """
+# a comment
+; another
+export ONE=1234567890123456-canary
+TWO = "with 'quotes' around"
+THREE='sk-canary-in-single-quotes'
+"""
+
+
+def test_check_and_doctor_read_an_env_file(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_text(ENV_FILE, encoding="utf-8")
+    text = (
+        'keys: [{name: a, key: "${ONE}"}]\nproviders: {echo: {}, openai: {api_key: "${THREE}"}}\n'
+        'models: {"${NO}": echo, "b": {targets: [echo], defaults: {user: "${TWO}"}}}\n'
+    ).replace('"${NO}"', "a")
+    assert "ONE is not set" in run("check", text=text).stderr
+    got = run("check", "--env-file", str(path), text=text)
+    assert (got.returncode, got.stderr) == (0, "") and "Providers: echo, openai. Callers: 1 keys." in got.stdout
+    assert "openai" in run("doctor", "--env-file", str(path), "--port", "1", text=text).stdout
+    path.write_text("ONE=1\nnonsense\n", encoding="utf-8")
+    got = run("check", "--env-file", str(path), text=text)
+    assert (got.returncode, got.stderr) == (2, f"modelserver: {path}:2: expected NAME=value\n")
+    assert run("check", "--env-file", "/nowhere/env", text=text).stderr.startswith("modelserver: ")
+
+
+def test_reload_and_ask_need_no_secrets() -> None:
+    text = config(more='keys: [{name: me, key: "${A_KEY}", rpm: "${RPM}"}]')
+    with Process(text, env={"A_KEY": LAPTOP, "RPM": "60"}) as server:
+        where = ("--port", str(server.port))
+        assert run("reload", *where, text=text).stdout == "reloaded: generation 2\n"
+        assert run("ask", "Hello?", *where, text=text, env={"MODELSERVER_KEY": LAPTOP}).stdout == "Hello?\n"
+        wrong = run("reload", text=text.replace("port: 0", 'port: "${PORT}"'))
+        assert wrong.returncode == 2 and "server.port: the environment variable PORT is not set" in wrong.stderr
+        assert run("reload", *where, text="server: [").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--port", "99999"), "argument --port: expected a number from 0 to 65535, but got '99999'; --help tells more"),
+        (("--port", "-1"), "argument --port: expected a number from 0 to 65535, but got '-1'; --help tells more"),
+        (
+            ("check", "--port", "http"),
+            "argument --port: expected a number from 0 to 65535, but got 'http'; --help tells more",
+        ),
+        (("--hots", "0.0.0.0"), "there is no option --hots; did you mean '--host'? --help tells more"),  # noqa: S104
+        (("--hots=0.0.0.0",), "there is no option --hots; did you mean '--host'? --help tells more"),
+        (("ask", "Hello?", "--modle", "echo"), "there is no option --modle; did you mean '--model'? --help tells more"),
+        (("--zzz",), "there is no option --zzz; --help tells more"),
+        (("chek",), "there is no command 'chek'; did you mean 'check'? --help tells more"),
+        (("check", "-m", "echo"), "unrecognized arguments: -m echo; --help tells more"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_one_sentence(words: tuple[str, ...], says: str) -> None:
+    got = run(*words)
+    assert (got.returncode, got.stdout, got.stderr) == (2, "", f"modelserver: {says}\n")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_option_has_a_help_text(command: str) -> None:
+    parser, commands = arguments._parsers("1.2.3")
+    for action in (commands[command] if command else parser)._actions:
+        assert action.help, action.option_strings
+    assert "--config FILE" in run(*filter(None, [command]), "--help").stdout or command == "keygen"
+
+
+def test_packages_that_are_missing_are_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "modelserver.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    names = "aiohttp, aiohttp_sse_client, msgspec, prometheus_client, yaml"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"modelserver: {names} is not installed for {sys.executable}: run '{sys.executable} -m pip install -r "
+        "requirements.lock', or start with the Python of the .venv that the README makes.\n"
+    )
+
+
+def test_an_old_python_is_told_so() -> None:
+    """What it reads before it is told must be readable to it."""
+    for file in ("modelserver.py", "server/preflight.py", "server/__init__.py"):
+        ast.parse((ROOT / file).read_text(encoding="utf-8"), feature_version=(3, 8))
+    found = [each for minor in range(8, 11) if (each := shutil.which(f"python3.{minor}"))]
+    for python in found:
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:  # a shim may be none
+            done = subprocess.run([python, "modelserver.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and re.fullmatch(
+                r"modelserver: Python 3\.11 or newer is needed, and this is 3\.\d+ \(.*\)\.\n", done.stderr
+            )
 
 
 @pytest.mark.parametrize(
@@ -136,8 +291,9 @@ def test_a_port_in_use() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])  # noqa: S104
 def test_keyless_means_this_machine_only(host: str) -> None:
-    got = run("--host", host, text=config())
-    assert (got.returncode, got.stdout) == (1, "") and f"refusing to listen on {host} without keys" in got.stderr
+    for command in ((), ("check",)):
+        got = run(*command, "--host", host, text=config())
+        assert (got.returncode, got.stdout) == (2, "") and f"refusing to listen on {host} without keys" in got.stderr
 
 
 def test_with_keys_any_address_will_do(http: httpx.Client) -> None:
@@ -243,9 +399,13 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     nobody = run("ask", "Hello?", "--port", str(port), text=config())
     assert nobody.returncode == 1 and "modelserver: " in nobody.stderr and "Traceback" not in nobody.stderr
     stranger = run("ask", "Hello?", "--port", str(keyed.port), text=config())
-    assert (stranger.returncode, stranger.stderr) == (1, "HTTP 401: Invalid API key\n")
+    missing = "HTTP 401: No API key was sent: send it as 'Authorization: Bearer KEY'.\n"
+    assert (stranger.returncode, stranger.stderr) == (1, missing)
     friend = run("ask", "Hello?", "--port", str(keyed.port), text=config(), env={"MODELSERVER_KEY": LAPTOP})
     assert (friend.returncode, friend.stdout, friend.stderr) == (0, "Hello?\n", "")
+    for command in (("ask", "Hello?"), ("doctor",)):  # a key in the arguments is in the process list
+        piped = run(*command, "-k", "-", "--port", str(keyed.port), text=config(), said=f"{LAPTOP}\n")
+        assert (piped.returncode, piped.stderr) == (0, ""), piped.stdout
     unknown = run("ask", "Hello?", "-m", "ecko", "-k", LAPTOP, "--port", str(keyed.port), text=config())
     assert unknown.returncode == 1 and "did you mean 'echo'" in unknown.stderr
 

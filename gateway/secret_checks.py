@@ -1,0 +1,55 @@
+"""What is wrong with a key as it stands in config.yaml: empty, in quotes, a variable that was not filled in, or too short.
+
+Each function takes the text of a key or of a digest and returns the message for the operator, "" when nothing is wrong.
+No message holds the text.
+"""
+
+import hashlib
+import re
+from typing import Final
+
+SHORTEST: Final = 16  # characters; a shorter client key can be guessed
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_UNFILLED = re.compile(r"\$\w+|.*\$\{.*|%\w+%")
+_QUOTED = re.compile("([\"'`]).*\\1", re.DOTALL)
+_NOTHING: Final = ("", " ", "\n", "\r\n", " \n", '""', "''", '""\n', "''\n")
+_NAMES: Final = ("KEY", "API_KEY", "MODELSERVER_KEY", "NAME", "TOKEN")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_DIGESTS: Final = {
+    **{_sha256(text): "is the digest of nothing: was the variable set?" for text in _NOTHING},
+    **{
+        _sha256(
+            f"{form % name}{end}"
+        ): f"is the digest of the text {form % name}: use double quotes in the shell, or none"
+        for name in _NAMES
+        for form in ("${%s}", "$%s")
+        for end in ("", "\n")
+    },
+}
+
+
+def wrong_key(key: str) -> str:
+    """Check a key given in the clear, of a client or of a provider. key: not empty."""
+    if not key.strip():
+        return "is empty: was the variable set?"
+    if _QUOTED.fullmatch(key):
+        return "is in quotes, which would be part of the key: leave them out (docker --env-file keeps them)"
+    if not _PRINTABLE.fullmatch(key):
+        return "a key may only hold printable ASCII characters, without spaces"
+    if _UNFILLED.fullmatch(key):
+        return "names a variable that is not replaced: only ${NAME} is, with letters, digits and _"
+    return ""
+
+
+def wrong_digest(digest: str) -> str:
+    """Check the SHA-256 digest of a client key. digest: in lower case."""
+    if not _DIGEST.fullmatch(digest):
+        return "expected the 64 hex digits of a SHA-256 digest"
+    return _DIGESTS.get(digest, "")

@@ -1,0 +1,51 @@
+"""What a person who starts or checks the server wants to know: where it is, what is on, what is off, and a line to try."""
+
+from textwrap import wrap
+
+from gateway.config import Settings
+
+_WIDTH = 110
+
+
+def banner(settings: Settings, version: str, port: int) -> str:
+    """The text printed at the start."""
+    host = settings.config.server.host
+    name = f"[{host}]" if ":" in host else host
+    local = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104
+    lines = [f"ModelServer {version}  http://{name}:{port}/v1", f"  page http://{local}:{port}/", ""]
+    lines += [f"  on   {provider}" for provider in settings.providers]
+    if settings.off:
+        lines += _listed("  off  ", settings.off)
+        # The first that lacks one plain variable: an example of how to turn one on.
+        variable = next((each for each in settings.off.values() if " " not in each), "")
+        how = f"export {variable}=… and start again; " if variable else ""
+        lines.append(f"       to turn one on: {how}`check -v` names the variables")
+    lines.append(f"  keys {', '.join(caller.name for caller in settings.keys.values()) or 'none: this machine only'}")
+    public = settings.routes.public(("*",))
+    model = "echo" if "echo" in public else next(iter(public), "echo")
+    key = ' -H "Authorization: Bearer $MODELSERVER_KEY"' if settings.keys else ""
+    body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
+    lines += [f"       -d '{body}'", ""]
+    return "\n".join(lines)
+
+
+def summary(settings: Settings, verbose: bool) -> str:
+    """What `check` says of a configuration without mistakes. verbose: with the variables that providers lack."""
+    on = ", ".join(settings.providers) or "none"
+    keys = f"{len(settings.keys)} keys" if settings.keys else "no keys, this machine only"
+    lines = [f"Providers: {on}. Callers: {keys}."]
+    if settings.off and verbose:
+        lines += [f"  off  {name}: set {variable}" for name, variable in settings.off.items()]
+    elif settings.off:
+        lines += _listed("  off  ", settings.off)
+        lines.append("       `check -v` names the variables they lack")
+    return "\n".join(lines)
+
+
+def _listed(head: str, names: object) -> list[str]:
+    """Names behind a heading, in lines of bounded width."""
+    assert hasattr(names, "__iter__")
+    return wrap(
+        ", ".join(names), _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+    )
