@@ -17,10 +17,11 @@ Parts = tuple[str, str]  # reasoning, content
 class ThinkTags:
     """Splits one text that comes in pieces. settled: the rest is content, and need not be shown to it."""
 
-    __slots__ = ("_held", "_started", "_step", "settled")
+    __slots__ = ("_blanks", "_held", "_started", "_step", "settled")
 
     def __init__(self) -> None:
         self._step: Callable[[str], Parts] = self._before
+        self._blanks: list[str] = []  # before the first word: part of the content, unless a tag follows
         self._held = ""  # may become a tag
         self._started = False  # whether the part has more than blanks
         self.settled = False
@@ -34,19 +35,26 @@ class ThinkTags:
 
     def end(self) -> Parts:
         """What was held back, when no more text comes."""
-        text, self._held = self._held, ""
+        text, self._held = self._with_blanks(self._held), ""
         return (text, "") if self._step == self._inside else ("", text)
 
     def _before(self, text: str) -> Parts:
         start = text.lstrip()
         if start.startswith(_OPEN):
             self._step = self._inside
+            self._blanks.clear()
             return self._inside(start[len(_OPEN) :])
         if _OPEN.startswith(start):
-            self._held = text
+            self._blanks.append(text[: len(text) - len(start)])
+            self._held = start
             return "", ""
         self.settled = True
-        return "", text
+        return "", self._with_blanks(text)
+
+    def _with_blanks(self, text: str) -> str:
+        """The text with the blanks that came before it, which are kept no longer."""
+        blanks, self._blanks = self._blanks, []
+        return "".join([*blanks, text])
 
     def _inside(self, text: str) -> Parts:
         if not self._started:

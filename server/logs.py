@@ -25,6 +25,7 @@ from providers import wire
 LOGGER: Final = logging.getLogger("modelserver")
 
 _LIMIT: Final = 10_000  # lines waiting
+_PATH: Final = 500  # characters of a path that a line shows
 _FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
 
@@ -83,7 +84,7 @@ class Log(logging.Handler):
         if status >= 400 and not record.key and self._is_flood(f"{status} {record.code}", int(at)):
             self.dropped += 1
             return
-        self._put((at, record, method, path, status, now))
+        self._put((at, record, method, path[:_PATH], status, now))
 
     @staticmethod
     def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:

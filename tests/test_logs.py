@@ -65,6 +65,11 @@ def test_the_line_of_a_failure(http: httpx.Client, logged: Process, scripted: Ca
     assert (line["status"], line["code"], line["path"]) == (404, "unknown_url", "/nothing") and "key" not in line
 
 
+def test_a_long_path_is_logged_in_part(http: httpx.Client, logged: Process) -> None:
+    missing = http.get(f"{logged.root}/{'a' * 5000}")
+    assert logged.logged(request=missing.headers["x-request-id"])["path"] == "/" + "a" * 499
+
+
 SCENES: list[Script] = [
     answer(WHOLE),
     answer(WRONG, 500),
