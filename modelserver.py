@@ -66,6 +66,7 @@ KEEPER = web.AppKey("KEEPER", Keeper)
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
 DONE: Final = b"data: [DONE]\n\n"
+_IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -162,9 +163,9 @@ async def first_that_answers(
             call = await prepare(target)
             if call.dropped and live.settings.config.strict_params:
                 raise BadRequest(
-                    f"This model does not take {', '.join(call.dropped)}, and this server refuses what it would have to "
-                    "drop or change (strict_params).",
-                    param=call.dropped[0],
+                    f"This model does not take {', '.join(call.dropped)[:500]}, and this server refuses what it would have "
+                    "to drop or change (strict_params).",
+                    param=call.dropped[0][:200],
                     code="unsupported_parameter",
                 )
             first_byte = patience(target, body, server.timeouts)
@@ -284,9 +285,9 @@ def name_of(to: Upstream) -> str:
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to))}
+    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped))
+        headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped)[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
@@ -296,8 +297,8 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 @lru_cache(1024)
 def in_header(name: str) -> str:
-    """A name as a header value: model ids may be a client's invention."""
-    return quote(name[:200], safe="/:@.,+~!$&'()*;= -_")
+    """A name as a header value: it may be a client's invention. Kept for the next time, so it must have been cut."""
+    return quote(name, safe="/:@.,+~!$&'()*;= -_")
 
 
 async def embed(request: web.Request) -> web.Response:

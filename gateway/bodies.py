@@ -22,7 +22,7 @@ _MARKS: Final = (
 
 def is_large(data: bytes) -> bool:
     """Whether parsing a body, and working on what it holds, takes too long for the event loop."""
-    return len(data) > LARGE or values(data, MANY) > MANY
+    return len(data) > LARGE or _marks(data, MANY) > MANY
 
 
 def values(data: bytes, rough: int) -> int:
@@ -30,11 +30,16 @@ def values(data: bytes, rough: int) -> int:
 
     Up to `rough` those inside strings count too, which is faster. The count stops soon after MOST.
     """
+    count = _marks(data, rough)
+    return count if count <= rough else _outside_strings(data)
+
+
+def _marks(data: bytes, most: int) -> int:
     count = 0
     for at in range(0, len(data), _WINDOW):
         count += sum([data.count(mark, at, at + _WINDOW) for mark in _MARKS])
-        if count > rough:
-            return _outside_strings(data)
+        if count > most:
+            break
     return count
 
 

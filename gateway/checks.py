@@ -1,6 +1,7 @@
 """What requests of every kind are checked with: JSON read strictly, and values refused in OpenAI's words."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
@@ -8,18 +9,22 @@ from typing import Any, Final
 import msgspec
 
 from providers.contract import Json
-from providers.errors import BadRequest
+from providers.errors import BadRequest, NoSuchModel
 
 from . import bodies
 
+MAX_MODEL: Final = 256  # characters of a model's name
+_SLASHES: Final = 8  # in a model's name
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_MAX_PARAM: Final = 200  # characters of a path that is named in an error
 _decode = msgspec.json.Decoder().decode
 Check = Callable[[Any, str], None]
 
 
 def read_json(data: bytes) -> Any:
     """The value of a request's body. Raises BadRequest that says where it is wrong, or that it holds too many values."""
-    if len(data) > bodies.MOST:
-        room(data)
+    if len(data) > bodies.MOST and bodies.values(data, bodies.MOST) > bodies.MOST:
+        raise _too_many_values()
     try:
         return _decode(data)
     except RecursionError:
@@ -39,11 +44,15 @@ def room(data: bytes) -> int:
     """Return the bytes of memory that parsing a request's body takes. Raises BadRequest when it holds too many values."""
     values = bodies.values(data, min(bodies.MOST, len(data) // 128))
     if values > bodies.MOST:
-        raise BadRequest(
-            f"The request body holds more than {bodies.MOST:,} JSON values. Send fewer of them, in more requests.",
-            code="too_many_values",
-        )
+        raise _too_many_values()
     return bodies.room(len(data), values)
+
+
+def _too_many_values() -> BadRequest:
+    return BadRequest(
+        f"The request body holds more than {bodies.MOST:,} JSON values. Send fewer of them, in more requests.",
+        code="too_many_values",
+    )
 
 
 def _bad_byte(data: bytes) -> int:
@@ -66,28 +75,32 @@ def _culprit(data: bytes) -> tuple[str | None, str] | None:
     """Where, and what, is the value that only lenient JSON readers take; None when it is not JSON at all."""
     try:
         value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
-        return _find_culprit(value, "")
+        steps: list[str | int] = []
+        what = _find_culprit(value, steps)
     except (ValueError, RecursionError):
         return None
+    path = "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(steps)])
+    return (path.removeprefix(".")[:_MAX_PARAM] or None, what) if what else None
 
 
-def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
+def _find_culprit(value: Any, steps: list[str | int]) -> str | None:
+    """What is wrong with a value, or with one inside it. Adds the way to it to `steps`, the last step first."""
     if isinstance(value, _Huge):
-        return path, f"an integer has more than {_DIGITS} digits"
-    if isinstance(value, float) and value in (inf, -inf):
-        return path, "a number is out of range"
+        return f"an integer has more than {_DIGITS} digits"
+    if isinstance(value, float):
+        return "a number is out of range" if value in (inf, -inf) else None
     if isinstance(value, str):
-        half = any("\ud800" <= char <= "\udfff" for char in value)
-        return (path, "a string holds half of a surrogate pair") if half else None
+        return "a string holds half of a surrogate pair" if _HALF.search(value) else None
     if isinstance(value, dict):
-        if any(_find_culprit(name, "") for name in value):
-            return path or None, "a key holds half of a surrogate pair"
-        inside = ((each, f"{path}.{name}" if path else name) for name, each in value.items())
-    elif isinstance(value, list):
-        inside = ((each, f"{path}[{i}]") for i, each in enumerate(value))
-    else:
+        if any(map(_HALF.search, value)):
+            return "a key holds half of a surrogate pair"
+    elif not isinstance(value, list):
         return None
-    return next((found for each, where in inside if (found := _find_culprit(each, where))), None)
+    for step, each in value.items() if isinstance(value, dict) else enumerate(value):
+        if (what := _find_culprit(each, steps)) is not None:
+            steps.append(step)
+            return what
+    return None
 
 
 # Checks: each takes a value and the path that names it in the error, and raises BadRequest.
@@ -96,7 +109,7 @@ def _find_culprit(value: Any, path: str) -> tuple[str | None, str] | None:
 def read_request(data: bytes, known: Mapping[str, Check], required: str, example: str) -> Json:
     """Request bytes → an object that names a model and holds `required`; null for a parameter in `known` is absence.
 
-    example: a model to name in the error. Raises BadRequest.
+    example: a model to name in the error. Raises BadRequest, and NoSuchModel for a name that is too long.
     """
     body = read_json(data)
     if not isinstance(body, dict):
@@ -105,11 +118,22 @@ def read_request(data: bytes, known: Mapping[str, Check], required: str, example
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest(f"You must provide a model: a string such as '{example}'.", param="model", code=missing(model))
+    check_model(model)
     if required not in body:
         raise BadRequest(
             f"Missing required parameter: '{required}'.", param=required, code="missing_required_parameter"
         )
     return body
+
+
+def check_model(name: str) -> None:
+    """Raise NoSuchModel for a name that is longer than any model's, before anything is done with it."""
+    if len(name) > MAX_MODEL or name.count("/") > _SLASHES:
+        raise NoSuchModel(
+            f"The model '{name[:100]}…' does not exist: a name has at most {MAX_MODEL} characters and {_SLASHES} slashes; "
+            "GET /v1/models lists the models you can use.",
+            param="model",
+        )
 
 
 def missing(value: Any) -> str:

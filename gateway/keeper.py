@@ -4,10 +4,12 @@ Claude, Gemini, DeepSeek and OpenAI's reasoning models want their thinking retur
 unaltered; most OpenAI clients keep only id, name and arguments of a call. So it is kept here under the call's id and
 put back on the next request. What the client did bring back wins. Lost is never wrong, only less: providers do without.
 
-Bounded in calls and in bytes; the longest unused goes first. In memory only: a restart forgets.
+Bounded in calls and in bytes; the longest unused goes first. So is what one request may get back: many of its messages
+may name one call. In memory only: a restart forgets.
 """
 
 from collections import OrderedDict
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from providers import wire
@@ -23,6 +25,7 @@ Key = tuple[str, str]  # scope, tool call id
 class _Record(NamedTuple):
     """One assistant message with tool calls."""
 
+    serial: int
     keys: tuple[Key, ...]
     names: dict[str, str]  # call id → name of the tool: ids of some upstreams (call_0) are not unique
     fields: bytes  # JSON: frozen, and as small as it gets
@@ -41,7 +44,8 @@ class Keeper:
         self._capacity = capacity
         self.limit = limit
         self._records: dict[Key, _Record] = {}
-        self._ages: OrderedDict[tuple[Key, ...], None] = OrderedDict()  # longest unused first
+        self._ages: OrderedDict[int, _Record] = OrderedDict()  # by serial number, longest unused first
+        self._serial = 0
         self.size = 0
 
     def __len__(self) -> int:
@@ -59,27 +63,34 @@ class Keeper:
         watcher.done()
 
     def restore(self, body: Json, scope: str = "") -> Json:
-        """The chat request with what its assistant messages lost; the same object when there is nothing to add."""
+        """The chat request with what its assistant messages lost; the same object when there is nothing to add.
+
+        At most a quarter of the keeper's bytes is added, to the latest messages first.
+        """
         if not self._records:
             return body
         messages: list[Json] | None = None
-        for at, message in enumerate(body["messages"]):
-            if message.get("tool_calls") and (whole := self._restored(message, scope)) is not message:
+        room = _Room(self.limit // 4)
+        for at in range(len(body["messages"]) - 1, -1, -1):
+            message = body["messages"][at]
+            if message.get("tool_calls") and (whole := self._restored(message, scope, room)) is not message:
                 messages = messages or list(body["messages"])
                 messages[at] = whole
         return body if messages is None else {**body, "messages": messages}
 
-    def _restored(self, message: Json, scope: str) -> Json:
+    def _restored(self, message: Json, scope: str, room: "_Room") -> Json:
         added: Json = {}
         calls = message["tool_calls"]
         for at, call in enumerate(calls):
             record = self._records.get((scope, call.get("id", "")))
             if record is None or record.names[call["id"]] != _name(call):
                 continue
-            self._ages.move_to_end(record.keys)
-            if not added and record.fields:
-                added = _lost(message, wire.decode(record.fields))
-            if (extra := record.extras.get(call["id"])) and call.get("extra_content") is None:
+            self._ages.move_to_end(record.serial)
+            if not added and (fields := room.fields(record)):
+                added = _lost(message, fields)
+                room.take(len(record.fields) if added else 0)
+            extra = record.extras.get(call["id"])
+            if extra and call.get("extra_content") is None and room.take(len(extra)):
                 calls = list(calls) if calls is message["tool_calls"] else calls
                 calls[at] = {**call, "extra_content": wire.decode(extra)}
         if calls is not message["tool_calls"]:
@@ -93,25 +104,50 @@ class Keeper:
             return
         kept = wire.encode(fields) if fields else b""
         keys = tuple((scope, id) for id in calls)
-        size = len(kept) + sum(map(len, extras.values())) + _OVERHEAD * len(keys)
+        names = {id: _name(call) for id, call in calls.items()}
+        texts = sum(getsizeof(id) + getsizeof(name) for id, name in names.items())
+        size = len(kept) + sum(map(len, extras.values())) + texts + _OVERHEAD * len(keys)
         if size > self.limit or len(keys) > self._capacity:
             return
         for key in keys:
             if key in self._records:
                 self._forget(self._records[key])
-        record = _Record(keys, {id: _name(call) for id, call in calls.items()}, kept, extras, size)
+        self._serial += 1
+        record = self._ages[self._serial] = _Record(self._serial, keys, names, kept, extras, size)
         self._records |= dict.fromkeys(keys, record)
-        self._ages[keys] = None
         self.size += size
         while len(self._records) > self._capacity or self.size > self.limit:
-            oldest = next(iter(self._ages))
-            self._forget(self._records[oldest[0]])
+            self._forget(next(iter(self._ages.values())))
 
     def _forget(self, record: _Record) -> None:
         for key in record.keys:
             del self._records[key]
-        del self._ages[record.keys]
+        del self._ages[record.serial]
         self.size -= record.size
+
+
+class _Room:
+    """What may still be added to one request, in bytes, and the fields that were decoded for it, once each."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._decoded: dict[int, Json] = {}
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes; if so, they are taken."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def fields(self, record: _Record) -> Json:
+        """The fields of a record; none where there is no room for them."""
+        if not record.fields or len(record.fields) > self._left:
+            return {}
+        fields = self._decoded.get(record.serial)
+        if fields is None:
+            fields = self._decoded[record.serial] = wire.decode(record.fields)
+        return fields
 
 
 class Watcher:
@@ -161,9 +197,8 @@ class Watcher:
 
 def _lost(message: Json, fields: Json) -> Json:
     """Those fields that the client did not bring back, in their own form or in OpenRouter's."""
-    if message.get("reasoning_details"):
-        fields.pop("thinking_blocks", None)
-    return {name: value for name, value in fields.items() if message.get(name) is None}
+    there = ("thinking_blocks",) if message.get("reasoning_details") else ()
+    return {name: value for name, value in fields.items() if message.get(name) is None and name not in there}
 
 
 def _name(call: Json) -> str:

@@ -56,7 +56,7 @@ def modernise(body: Json) -> tuple[Json, bool]:
 
 def _messages(messages: list[Json]) -> list[Json]:
     modern: list[Json] = []
-    waiting: list[tuple[str, str]] = []  # name and id of the calls without an answer
+    waiting: dict[str, list[str]] = {}  # name → ids of its calls that have no answer yet, the latest last
     for i, message in enumerate(messages):
         call = message.get("function_call")
         if message["role"] == "assistant" and call is not None:
@@ -67,20 +67,20 @@ def _messages(messages: list[Json]) -> list[Json]:
                     code="invalid_value",
                 )
             ident = f"call_function_{i}"
-            waiting.append((call["name"], ident))
+            waiting.setdefault(call["name"], []).append(ident)
             rest = {key: value for key, value in message.items() if key != "function_call"}
             function = {"name": call["name"], "arguments": call.get("arguments") or ""}
             modern.append({**rest, "tool_calls": [{"id": ident, "type": "function", "function": function}]})
         elif message["role"] == "function":
             name = message.get("name")
-            found = next((pair for pair in reversed(waiting) if pair[0] == name), None)
-            if found is None:
+            open_calls = waiting.get(name) if isinstance(name, str) else None
+            if not open_calls:
                 raise BadRequest(
-                    f"A message with role 'function' must answer an earlier 'function_call' of '{name}'.",
+                    f"A message with role 'function' must answer an earlier 'function_call' of '{name}'."[:300],
                     param=f"messages[{i}].role",
                 )
-            waiting.remove(found)
-            modern.append({"role": "tool", "tool_call_id": found[1], "content": message.get("content") or ""})
+            ident = open_calls.pop()
+            modern.append({"role": "tool", "tool_call_id": ident, "content": message.get("content") or ""})
         else:
             modern.append(message)
     return modern

@@ -9,11 +9,14 @@ import difflib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from providers import wire
 from providers.contract import Json
 from providers.errors import BadRequest
 
 from . import legacy
 from .checks import TYPES, number, of_type, one_of, read_request, unsupported, wrong_type
+
+_MAX_SCHEMAS: Final = 2**20  # bytes of tools and response_format together
 
 
 class Ask(NamedTuple):
@@ -30,7 +33,7 @@ class Ask(NamedTuple):
 
 
 def parse(data: bytes) -> Ask:
-    """Request bytes → Ask. Raises BadRequest with OpenAI's param and code."""
+    """Request bytes → Ask. Raises BadRequest with OpenAI's param and code, and NoSuchModel for a name that is too long."""
     body = read_request(data, _CHECKS, "messages", "gpt-4o")
     for name, value in body.items():
         check = _CHECKS.get(name)
@@ -46,6 +49,8 @@ def parse(data: bytes) -> Ask:
         body, speaks_legacy = legacy.modernise(body)
         _pair_tool_results(body["messages"])
     _reconcile(body)
+    if len(data) > _MAX_SCHEMAS:
+        _check_schemas(body)
     return Ask(body, speaks_legacy, calls, images)
 
 
@@ -322,7 +327,7 @@ def _pair_tool_results(messages: list[Json]) -> None:
             if ident not in known:
                 raise BadRequest(
                     "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
-                    f"'tool_calls'. There is no call with the id '{ident}'.",
+                    f"'tool_calls'. There is no call with the id '{ident[:100]}'.",
                     param=f"messages[{i}].role",
                 )
             waiting.pop(ident, None)
@@ -341,7 +346,7 @@ def _pair_tool_results(messages: list[Json]) -> None:
 def _unanswered(waiting: dict[str, None], i: int) -> BadRequest:
     return BadRequest(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
-        f"The following tool_call_ids did not have response messages: {', '.join(waiting)}",
+        f"The following tool_call_ids did not have response messages: {', '.join(waiting)[:1000]}",
         param=f"messages[{i}].role",
     )
 
@@ -366,6 +371,17 @@ _NULLABLE: Final = frozenset({"content", "refusal", "audio", "function_call"})
 _HOLDERS: Final = frozenset({"response_format", "stream_options", "web_search_options", "audio", "prediction"})
 # Parameters that mean nothing, and that OpenAI refuses, without another one.
 BESIDE: Final = {"tool_choice": "tools", "parallel_tool_calls": "tools", "top_logprobs": "logprobs"}
+
+
+def _check_schemas(body: Json) -> None:
+    given = [name for name in ("tools", "response_format") if name in body]
+    if sum(len(wire.encode(body[name])) for name in given) > _MAX_SCHEMAS:
+        raise BadRequest(
+            f"'tools' and 'response_format' have more than {_MAX_SCHEMAS} bytes together. Send fewer tools, or shorter "
+            "descriptions and lists of values.",
+            param=given[0],
+            code="invalid_schema",
+        )
 
 
 def _reconcile(body: Json) -> None:

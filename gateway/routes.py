@@ -66,14 +66,15 @@ class Routes:
         allowed: patterns of the caller's models. Raises NoSuchModel for a model that does not exist, that the caller
         may not use (they cannot tell the two apart), or whose providers are all off.
         """
-        targets = self._exact.get(model)
-        if targets is None:
+        usable = may_use(model, allowed)
+        targets = self._exact.get(model) if usable else None
+        if targets is None and usable:
             targets = self._by_pattern(model)
-        if targets and may_use(model, allowed):
+        if targets:
             return targets
         lacking = self._lacking.get(model if model in self._exact else self._pattern(model) or "", [])
         lacking = lacking or [self._off[name] for name in [_provider(model)] if name in self._off]
-        if lacking and may_use(model, allowed):
+        if lacking and usable:
             why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
         else:
             why = self._guess(model[:200], allowed) or "GET /v1/models lists the models you can use."

@@ -57,6 +57,7 @@ _PARAMS = {
     "output_config": "response_format",
 }
 _PATH = re.compile(r"(\w+)[.:]")
+_LONGEST = 1000  # characters of an upstream's message that are looked at
 _SCRUB = (
     (re.compile(r"[^.;]*https?://\S+[^.;]*[.;]?"), ""),  # advice that points to the upstream's pages
     (re.compile(r"\s*\((?:org|request)[^)]*\)|\breq_\w+"), ""),
@@ -167,9 +168,10 @@ def _read(data: Any) -> tuple[str, str, str | None]:
 
 
 def _scrubbed(message: str) -> str:
+    message = message[:_LONGEST]  # first: one of the patterns costs the square of what it is given
     for pattern, instead in _SCRUB:
         message = pattern.sub(instead, message)
-    return message.strip()[:1000]
+    return message.strip()
 
 
 def _url(to: Upstream) -> str:

@@ -84,7 +84,7 @@ def tool_id(id: str) -> str:
 def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
     """One turn per message, blocks not yet in order."""
     calls: dict[str, str] = {}  # of the assistant turn being answered: the client's id → the id sent
-    used: set[str] = set()
+    distinct = tools.Distinct()
     unanswered: set[str] = set()
     run: list[Json] = []  # the first blocks of neighbouring assistant messages, which become one turn
     for index in range(first, len(messages)):
@@ -93,7 +93,7 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
         match message["role"]:
             case "assistant":
                 _check_answered(unanswered, at)
-                calls = _ids(message, at, used)
+                calls = _ids(message, at, distinct)
                 unanswered = set(calls)
                 blocks = _marked(_assistant(message, at, calls, thinking), message)
                 if run and run[0]["type"] not in _THINKING:  # a turn that thinks begins with it
@@ -106,7 +106,7 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
                 id = message["tool_call_id"]
                 if id not in unanswered:
                     known = "already has a result" if id in calls else "is not a tool call of the assistant turn before"
-                    raise BadRequest(f"The tool call {id!r} {known}.", param=f"{at}.tool_call_id")
+                    raise BadRequest(f"The tool call {id[:100]!r} {known}.", param=f"{at}.tool_call_id")
                 unanswered.remove(id)
                 yield {"role": "user", "content": _marked([_result(message, at, calls[id])], message)}
             case "user":
@@ -124,23 +124,18 @@ def _check_answered(unanswered: set[str], at: str) -> None:
     if unanswered:
         raise BadRequest(
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            f"'tool_call_id'. These have no response: {', '.join(sorted(unanswered))}",
+            f"'tool_call_id'. These have no response: {', '.join(sorted(unanswered))[:1000]}",
             param=f"{at}.role",
         )
 
 
-def _ids(message: Json, at: str, used: set[str]) -> dict[str, str]:
+def _ids(message: Json, at: str, distinct: tools.Distinct) -> dict[str, str]:
     """The ids of a message's tool calls → those sent: unique, though some clients count anew in each turn."""
     ids: dict[str, str] = {}
     for n, call in enumerate(message.get("tool_calls") or ()):
         if call["id"] in ids:
-            raise BadRequest(f"The tool call id {call['id']!r} is used twice.", param=f"{at}.tool_calls[{n}].id")
-        new = clean = tool_id(call["id"])
-        turn = 2
-        while new in used:
-            new, turn = f"{clean}_{turn}", turn + 1
-        used.add(new)
-        ids[call["id"]] = new
+            raise BadRequest(f"The tool call id {call['id'][:100]!r} is used twice.", param=f"{at}.tool_calls[{n}].id")
+        ids[call["id"]] = distinct(tool_id(call["id"]))
     return ids
 
 

@@ -5,6 +5,7 @@ ranges and lengths are refused. Rewriting follows anthropic 2.12.0 (lib/_parse/_
 hold is told in the description, so that the model still reads it.
 """
 
+from itertools import islice
 from typing import Any
 
 from . import schemas, tool_schemas, wire
@@ -14,7 +15,8 @@ MAX_OPTIONAL = 10  # in response_format: from about 11 the grammar may be refuse
 MAX_OPTIONAL_STRICT = 24  # per request, in strict tools
 MAX_UNIONS = 16  # per request
 MAX_STRICT = 20  # strict tools per request
-_MAX_REFS = 500  # following references takes time; no grammar holds that many
+_MAX_PARTS = 10_000  # no grammar holds that many
+_MAX_REFS = 500  # … of them references
 
 _KEPT = frozenset({"type", "enum", "const", "default", "title", "description", "required"})
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
@@ -27,9 +29,10 @@ _TYPING = ("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 
 def holds(schema: Json) -> bool:
     """Whether a grammar can be made of it: no recursion, no open maps, nothing of any type."""
-    if len(schemas.refs(schema)) > _MAX_REFS:
+    every = list(islice(schemas.walk(schema), _MAX_PARTS + 1))
+    refs = {ref for one in every if isinstance(ref := one.get("$ref"), str)}
+    if len(every) > _MAX_PARTS or len(refs) > _MAX_REFS:
         return False
-    every = list(schemas.walk(schema))
     return not any(map(_odd, every)) and not schemas.recursive(schema) and not any(map(_open, every))
 
 

@@ -87,8 +87,8 @@ def _strict(box: Toolbox, listed: list[tuple[int, Json]], to: Upstream, dropped:
         parameters = tool["input_schema"]
         fits = (
             to.facts.json_schema
-            and schema.holds(parameters)
             and count < schema.MAX_STRICT
+            and schema.holds(parameters)
             and optional + schema.optional(parameters) <= schema.MAX_OPTIONAL_STRICT
             and unions + schema.unions(parameters) <= schema.MAX_UNIONS
         )
@@ -118,9 +118,7 @@ def _answer(box: Toolbox, wanted: Json | None, to: Upstream, dropped: dict[str, 
     if taken["type"] != "object":
         raise Unsupported("The schema must be of type object.", param="response_format.json_schema.schema.type")
     dropped["response_format"] = None
-    name = _JSON_TOOL
-    while any(tool["name"] == name for tool in box.tools):
-        name += "_"
+    name = tools.Distinct(tool["name"] for tool in box.tools)(_JSON_TOOL)
     about = named.get("description") or "Give the answer by calling this tool."
     tool = {"name": name, "description": about, "input_schema": taken}
     return box._replace(tools=[*box.tools, tool], json_tool=name)

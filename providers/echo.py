@@ -10,6 +10,7 @@ The answer is played as if it came over a socket (contract.Reply), through the s
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
@@ -36,7 +37,10 @@ from .errors import (
 
 NEVER: Final = 10.0**9  # seconds: longer than any timeout
 DELAY: Final = 0.02  # seconds between words; the provider's `delay` setting
+MAX_LENGTH: Final = 2**20  # characters of an answer, all choices together
+_MAX_WORDS: Final = 2**18  # … and words
 _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
+_PIECE: Final = 2**16  # characters of a text whose words are counted at once
 
 # What the client gets to see for echo-<status>: here the failure is the answer, not something behind it.
 _FAILURES: Final[dict[int, type[Failure]]] = {
@@ -173,21 +177,21 @@ class _Answer:
     def __init__(self, body: Json, scene: Scene) -> None:
         self.scene = scene
         self.calls = _calls(body)
-        self.finish = "tool_calls" if self.calls else scene.finish
+        self.choices = range(int(body.get("n", 1)))
         text = "" if self.calls else _text(body)
         for stop in filter(None, _list(body.get("stop"))):
             text = text.split(stop, 1)[0]
-        words = _WORDS.findall(text)
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
-        if limit is not None and len(words) > limit:
-            words, self.finish = words[:limit], "length"
-        self.words = words
+        self.text, words, cut = _within(text, limit, len(self.choices))
+        self.finish = "tool_calls" if self.calls else "length" if cut else scene.finish
+        for call in self.calls:
+            _check_size(len(wire.text(call)) * len(self.choices), 0)
         effort = body.get("reasoning_effort", "none")
         self.thoughts = _WORDS.findall(f"I was asked to think with {effort} effort, and will repeat what was said.")
         if effort == "none":
             self.thoughts = []
-        prompt = sum(len(_WORDS.findall(_said(message))) for message in body["messages"])
-        completion = len(self.words) + len(self.thoughts) + sum(len(wire.text(call)) // 4 for call in self.calls)
+        prompt = sum(count_words(_said(message)) for message in body["messages"])
+        completion = words + len(self.thoughts) + sum(len(wire.text(call)) // 4 for call in self.calls)
         self.usage = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -195,14 +199,14 @@ class _Answer:
             "prompt_tokens_details": {"cached_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": len(self.thoughts)},
         }
-        self.choices = range(int(body.get("n", 1)))
-        self.halfway = (len(self.words) + 1) // 2 if scene.stops_halfway else None
+        self.pieces = words + len(self.thoughts)
+        self.halfway = (words + 1) // 2 if scene.stops_halfway else None
 
     def deltas(self) -> Iterator[Json]:
         """The answer in pieces, the role first."""
         yield {"role": "assistant", "content": None if self.calls else "", "refusal": None}
         yield from ({"reasoning_content": word} for word in self.thoughts)
-        yield from ({"content": word} for word in self.words[: self.halfway])
+        yield from ({"content": word} for word in islice(_words(self.text), self.halfway))
         for k, call in enumerate(self.calls):
             kind = call["type"]
             field = "arguments" if kind == "function" else "input"
@@ -233,7 +237,7 @@ class _Answer:
 
     def whole(self, delay: float) -> Iterator[Step]:
         """As one JSON body, after the time that the stream would have taken."""
-        message: Json = {"role": "assistant", "content": None if self.calls else "".join(self.words), "refusal": None}
+        message: Json = {"role": "assistant", "content": None if self.calls else self.text, "refusal": None}
         if self.calls:
             message["tool_calls"] = self.calls
         if self.thoughts:
@@ -248,16 +252,54 @@ class _Answer:
                 "usage": self.usage,
             }
         )
-        pieces = len(self.words) + len(self.thoughts)
         match self.scene.stops_halfway:
             case "stall":
                 yield Step(NEVER, b"")
             case "error":
                 yield Step(0.0, b'{"error":{"message":"This is the error that echo-error always stops with."}}')
             case "cut" | "end":
-                yield Step(delay * pieces, body[: len(body) // 2])
+                yield Step(delay * self.pieces, body[: len(body) // 2])
             case _:
-                yield Step(delay * pieces, body)
+                yield Step(delay * self.pieces, body)
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a text, each with the blanks before it; together they are the text."""
+    return (match[0] for match in _WORDS.finditer(text))
+
+
+def _within(text: str, limit: int | None, choices: int) -> tuple[str, int, bool]:
+    """The first `limit` words of a text, how many they are, and whether there are more.
+
+    Raises BadRequest for a text that is too long for an answer of so many choices.
+    """
+    count = length = 0
+    for word in _words(text):
+        if limit is not None and count >= limit:
+            return text[:length], count, True
+        count += 1
+        length += len(word)
+        _check_size(length * choices, count * choices)
+    return text, count, False
+
+
+def _check_size(length: int, words: int) -> None:
+    if length > MAX_LENGTH or words > _MAX_WORDS:
+        raise BadRequest(
+            f"echo's answer would be too long: it has at most {MAX_LENGTH} characters and {_MAX_WORDS} words, those of all "
+            "choices (n) together. Send a shorter message, or max_completion_tokens.",
+            param="messages",
+            code="invalid_value",
+        )
+
+
+def count_words(text: str) -> int:
+    """How many words _WORDS finds in a text, without making them all at once."""
+    count = 0
+    for at in range(0, len(text), _PIECE):
+        count += len(text[at : at + _PIECE].split())
+        count -= at > 0 and not (text[at - 1].isspace() or text[at].isspace())  # a word that the cut made two of
+    return count + text[-1:].isspace()
 
 
 def _text(body: Json) -> str:
@@ -267,6 +309,7 @@ def _text(body: Json) -> str:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return wire.text(instances.instance(schema, "response_format.json_schema.schema"))
         case {"type": "json_object"}:
+            _check_size(len(said), 0)
             return wire.text({"echo": said})
     return said or "(empty message)"
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from . import wire
 from .contract import Call, Json, Upstream
-from .echo import play
+from .echo import count_words, play
 from .errors import BadRequest
 
 _SIZE: Final = 1536  # dimensions, as text-embedding-3-small has
 _MOST: Final = 4096
+_NUMBERS: Final = 2**20  # in one answer
 
 
 def calls(body: Json, to: Upstream) -> list[Call]:
@@ -25,8 +26,15 @@ def calls(body: Json, to: Upstream) -> list[Call]:
             f"echo's embeddings have at most {_MOST} dimensions.", param="dimensions", code="invalid_value"
         )
     inputs = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
+    if len(inputs) * size > _NUMBERS:
+        raise BadRequest(
+            f"echo's embeddings have at most {_NUMBERS} numbers in one answer: {len(inputs)} inputs of {size} dimensions "
+            "are more. Send fewer inputs, or ask for fewer dimensions.",
+            param="input",
+            code="invalid_value",
+        )
     data = [{"object": "embedding", "index": i, "embedding": vector(each, size)} for i, each in enumerate(inputs)]
-    tokens = sum(len(each.split()) if isinstance(each, str) else len(each) for each in inputs)
+    tokens = sum(count_words(each) if isinstance(each, str) else len(each) for each in inputs)
     answer = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     return [Call("echo:", {}, body, False, reply=play(to.model, wire.encode(answer)))]
 

@@ -22,6 +22,7 @@ _IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic
 _AUDIO: Final = {f: f"audio/{f}" for f in ("wav", "mp3", "aac", "ogg", "flac", "aiff")}
 _GAP: Final = "\n\n"  # between the texts of system messages
 _SYSTEM: Final = ("system", "developer")
+_LONGEST_URL: Final = 8192
 _YOUTUBE: Final = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
 
 
@@ -195,6 +196,8 @@ def _inline(kind: str, data: str) -> Json:
 
 def _is_googles(url: str) -> bool:
     """A file of Gemini's Files API or a YouTube video."""
+    if len(url) > _LONGEST_URL:  # urlsplit keeps the last 128 texts that it was given, whatever their size
+        return False
     try:
         parts = urlsplit(url)
         host = parts.hostname

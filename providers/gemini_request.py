@@ -15,6 +15,7 @@ from .contract import Call, Json, Upstream
 from .errors import BadRequest, Unsupported
 from .gemini_contents import contents
 from .models import Model
+from .schemas import Room
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # of a parameter, in a header
 _TOOL_NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"  # google-genai, FunctionDeclaration.name
@@ -72,12 +73,14 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
     names = _renamed(tools.name_of(tool) for tool in (*offered.values(), *history))
-    config, dropped = _generation(body, to, bool(offered))
+    room = Room(body.get("tools"), body.get("response_format"))
+    config, dropped = _generation(body, to, bool(offered), room)
     system, turns = contents(body["messages"], to.facts, names)
     upstream: Json = {
         "systemInstruction": system,
         "contents": turns,
-        "tools": [{"functionDeclarations": [_declared(tool, i, names) for i, tool in offered.items()]}] * bool(offered),
+        "tools": [{"functionDeclarations": [_declared(tool, i, names, room) for i, tool in offered.items()]}]
+        * bool(offered),
         "toolConfig": _tool_config(offered.values(), choice, names),
         "safetySettings": to.options.get("safety_settings"),
         "generationConfig": config,
@@ -98,7 +101,7 @@ def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -
     )
 
 
-def _generation(body: Json, to: Upstream, with_tools: bool) -> tuple[Json, list[str]]:
+def _generation(body: Json, to: Upstream, with_tools: bool, room: Room) -> tuple[Json, list[str]]:
     """generationConfig, and the names of parameters that were dropped or clamped."""
     config: Json = {}
     dropped: list[str] = []
@@ -114,7 +117,8 @@ def _generation(body: Json, to: Upstream, with_tools: bool) -> tuple[Json, list[
         if name in body:
             config["maxOutputTokens"] = most = min(body[name], to.facts.max_output or body[name])
             dropped += [name] * (most < body[name])
-    config |= _choices(body, to.facts) | _modalities(body) | _format(body.get("response_format"), to.facts, with_tools)
+    config |= _choices(body, to.facts) | _modalities(body)
+    config |= _format(body.get("response_format"), to.facts, with_tools, room)
     if effort := body.get("reasoning_effort"):
         thinking, exact = _thinking(effort, to)
         config |= thinking
@@ -160,7 +164,7 @@ def _modalities(body: Json) -> Json:
     return {"responseModalities": [kind.upper() for kind in wanted]} if "image" in wanted else {}
 
 
-def _format(wanted: Json | None, facts: Model, with_tools: bool) -> Json:
+def _format(wanted: Json | None, facts: Model, with_tools: bool, room: Room) -> Json:
     kind = wanted["type"] if wanted else "text"
     if wanted is None or kind == "text":
         return {}
@@ -172,7 +176,7 @@ def _format(wanted: Json | None, facts: Model, with_tools: bool) -> Json:
             raise Unsupported("This model does not take a JSON schema.", param="response_format")
         if schema := wanted["json_schema"].get("schema"):
             param = "response_format.json_schema.schema"
-            config["responseJsonSchema"] = gemini_schema.clean(schema, param)
+            config["responseJsonSchema"] = gemini_schema.clean(schema, param, room)
     return config
 
 
@@ -197,7 +201,7 @@ def _thinking(effort: str, to: Upstream) -> tuple[Json, bool]:
     return {"thinkingConfig": {"thinkingLevel": level, **shown}}, level == effort
 
 
-def _declared(tool: Json, i: int, names: Mapping[str, str]) -> Json:
+def _declared(tool: Json, i: int, names: Mapping[str, str], room: Room) -> Json:
     """A function declaration. A tool of no parameters declares none: an OBJECT without properties is refused."""
     if tool["type"] == "custom":
         return _declared_custom(tool["custom"], i, names)
@@ -206,7 +210,7 @@ def _declared(tool: Json, i: int, names: Mapping[str, str]) -> Json:
     if description := function.get("description"):
         declared["description"] = description
     at = f"tools[{i}].function.parameters"
-    if (parameters := function.get("parameters")) and (schema := gemini_schema.parameters(parameters, at)):
+    if (parameters := function.get("parameters")) and (schema := gemini_schema.parameters(parameters, at, room)):
         declared["parametersJsonSchema"] = schema
     return declared
 

@@ -25,16 +25,15 @@ _HOLDING: Final = ("properties", "anyOf", "$ref")  # keywords by which a cleaned
 _TYPES: Final[dict[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
-def clean(schema: Json, param: str) -> Json:
+def clean(schema: Json, param: str, room: schemas.Room) -> Json:
     """A JSON Schema → the part of it that Gemini takes; what it does not know goes into descriptions or away.
 
-    param: the request field, for errors. Raises BadRequest as schemas.inline does.
+    param: the request field, for errors. room: of all schemas of the request. Raises BadRequest as schemas.inline does.
     """
-    whole = schemas.rewritten(schemas.inline(schema, param), schemas.all_of, param)
-    return schemas.rewritten(whole, _fit, param)
+    return schemas.rewritten(schemas.inline(schema, param, room, schemas.all_of), _fit, param)
 
 
-def parameters(schema: Json, param: str) -> Json | None:
+def parameters(schema: Json, param: str, room: schemas.Room) -> Json | None:
     """A tool's parameters → parametersJsonSchema, or None where they allow nothing: that is declared by leaving it out.
 
     Of all ways to allow properties without a name of their own, Gemini knows additionalProperties. Raises as clean does.
@@ -48,7 +47,7 @@ def parameters(schema: Json, param: str) -> Json | None:
             whole["names match"] = " or ".join(patterns)
             schemas.described(whole, ["names match"])
         whole["additionalProperties"] = True if True in found else found[0] if len(found) == 1 else {"anyOf": found}
-    cleaned = clean(whole, param)
+    cleaned = clean(whole, param, room)
     holds = cleaned.get("additionalProperties", False) is not False or not cleaned.keys().isdisjoint(_HOLDING)
     return {"type": "object", **cleaned} if holds else None
 

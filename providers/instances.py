@@ -1,13 +1,19 @@
-"""An instance of a JSON schema: what echo fills tool arguments and structured answers with. Deterministic, bounded."""
+"""An instance of a JSON schema: what echo fills tool arguments and structured answers with. Deterministic, bounded.
+
+Bounded in the values that are made, and in bytes: those of what the instance holds, and one for each entry of a schema
+that is looked at, each time it is. A large schema may have a large instance.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from . import wire
 from .contract import Json
 from .errors import BadRequest
 
 _DEPTH: Final = 12  # a recursive schema ends here
-_SIZE: Final = 20_000  # values and characters of an instance
+_VALUES: Final = 2000  # of an instance, and one more for each 16 bytes of its schema
+_BYTES: Final = 2**16  # of an instance, and entries looked at; four more for each byte of its schema
 _FORMATS: Final = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -24,32 +30,42 @@ _FORMATS: Final = {
 
 
 class _Work:
-    """The whole schema, for `$ref`, and how many values and characters may still be made of it."""
+    """The whole schema, for `$ref`, and how many values and bytes may still be made of it."""
 
-    __slots__ = ("left", "root")
+    __slots__ = ("bytes", "most_bytes", "most_values", "root", "values")
 
     def __init__(self, root: Any) -> None:
-        self.root, self.left = root, _SIZE
+        size = len(wire.encode(root))
+        self.root = root
+        self.values = self.most_values = _VALUES + size // 16
+        self.bytes = self.most_bytes = _BYTES + 4 * size
 
-    def spend(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise ValueError(f"it asks for more than {_SIZE} values and characters")
+    def spend(self, bytes: int, values: int = 0) -> None:
+        """Count what is about to be made or looked at. Raises ValueError when it is too much."""
+        self.values -= values
+        self.bytes -= bytes
+        if self.values < 0 or self.bytes < 0:
+            raise ValueError(f"it asks for more than {self.most_values} values or {self.most_bytes} bytes")
+
+    def given(self, value: Any) -> Any:
+        """Return a value that the schema holds; counts its bytes."""
+        self.spend(len(wire.encode(value)))
+        return value
 
     def shallow(self, depth: int) -> bool:
         """Whether only what is required is still filled in."""
-        return depth >= _DEPTH or self.left < _SIZE // 2
+        return depth >= _DEPTH or self.values < self.most_values // 2 or self.bytes < self.most_bytes // 2
 
 
 def instance(schema: Any, param: str) -> Any:
     """The smallest instance of `schema` that shows its shape: every property, one item per list, the first alternative.
 
-    Beyond a depth of 12, or 10 000 values, only what is required is filled in. param: the request field that holds the
-    schema. Raises BadRequest for what is not a JSON schema, or asks for too much.
+    Beyond a depth of 12, or half of what is allowed, only what is required is filled in. param: the request field that
+    holds the schema. Raises BadRequest for what is not a JSON schema, or asks for too much.
     """
     try:
         return _instance(schema, _Work(schema), 0)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRequest(
             f"Invalid value for '{param}': echo cannot make an instance of this JSON schema: {error}."[:300],
             param=param,
@@ -58,27 +74,29 @@ def instance(schema: Any, param: str) -> Any:
 
 
 def _instance(schema: Any, work: _Work, depth: int) -> Any:
-    work.spend(1)
+    work.spend(8, values=1)
     if not isinstance(schema, dict):
         return "echo" if schema is True else None
+    work.spend(len(schema))
     for key in ("const", "default"):
         if key in schema:
-            return schema[key]
+            return work.given(schema[key])
     if schema.get("enum"):
-        return schema["enum"][0]
+        return work.given(schema["enum"][0])
     if depth > 3 * _DEPTH:
         return None
     if isinstance(ref := schema.get("$ref"), str):
-        return _instance(_find(ref, work.root), work, depth + 1)
+        return _instance(_find(ref, work), work, depth + 1)
     if isinstance(all_of := schema.get("allOf"), list):
-        return _instance(_joined(schema, all_of, work.root), work, depth + 1)
+        return _instance(_joined(schema, all_of, work), work, depth + 1)
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
             options = schema[key]
+            work.spend(len(options))
             end = next((each for each in options if isinstance(each, dict) and each.get("type") == "null"), options[0])
             rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}
             chosen = end if work.shallow(depth) else options[0]
-            return _instance(_joined(rest, [chosen], work.root) if rest else chosen, work, depth + 1)
+            return _instance(_joined(rest, [chosen], work) if rest else chosen, work, depth + 1)
     return _MAKERS.get(_type(schema), _object)(schema, work, depth)
 
 
@@ -91,43 +109,52 @@ def _type(schema: Json) -> str:
     return str(kind)
 
 
-def _find(ref: str, root: Any) -> Any:
+def _find(ref: str, work: _Work) -> Any:
     """The schema a local reference (`#`, `#/$defs/x`) points to; an unknown one allows everything."""
-    found: Any = root
+    work.spend(len(ref))
+    found: Any = work.root
     for name in ref.removeprefix("#").split("/")[1:]:
         name = name.replace("~1", "/").replace("~0", "~")
         match found:
             case dict():
                 found = found.get(name, True)
-            case list() if name.isdecimal() and int(name) < len(found):
+            case list() if name.isdecimal() and len(name) < 9 and int(name) < len(found):
                 found = found[int(name)]
             case _:
                 return True
     return found
 
 
-def _joined(schema: Json, parts: list[Any], root: Any) -> Json:
+def _joined(schema: Json, parts: list[Any], work: _Work) -> Json:
     joined: Json = {key: value for key, value in schema.items() if key != "allOf"}
-    for part in parts:
-        part = _find(part["$ref"], root) if isinstance(part, dict) and "$ref" in part else part
+    properties: Json = {}
+    required: list[Any] = []
+    for part in (joined, *parts):
+        part = _find(part["$ref"], work) if isinstance(part, dict) and "$ref" in part else part
         if isinstance(part, dict):
-            properties = {**joined.get("properties", {}), **part.get("properties", {})}
-            required = [*joined.get("required", ()), *part.get("required", ())]
+            more, names = part.get("properties", {}), part.get("required", ())
+            work.spend(len(part) + len(more) + len(names))
+            properties.update(more.items())
+            required.extend(names)
             joined |= part
-            if properties:
-                joined["properties"] = properties
-            if required:
-                joined["required"] = required
+    if properties:
+        joined["properties"] = properties
+    if required:
+        joined["required"] = required
     return joined
 
 
 def _object(schema: Json, work: _Work, depth: int) -> Json:
     properties = schema.get("properties") or {}
-    required = {name for name in schema.get("required") or () if isinstance(name, str)}
-    wanted = {name: properties[name] for name in properties if name in required or not work.shallow(depth)}
-    value = {name: _instance(each, work, depth + 1) for name, each in wanted.items()}
+    names = schema.get("required") or ()
+    work.spend(len(properties) + len(names))
+    required = {name for name in names if isinstance(name, str)}
+    shallow = work.shallow(depth)
+    wanted = [name for name in properties if not shallow or name in required]
     others = schema.get("additionalProperties") or True
-    return value | {name: _instance(others, work, depth + 1) for name in sorted(required - value.keys())}
+    wanted += sorted(required - properties.keys())
+    work.spend(sum(map(len, wanted)))
+    return {name: _instance(properties.get(name, others), work, depth + 1) for name in wanted}
 
 
 def _array(schema: Json, work: _Work, depth: int) -> list[Any]:
@@ -136,7 +163,7 @@ def _array(schema: Json, work: _Work, depth: int) -> list[Any]:
     if items is False:
         count = len(prefix)
     count = int(min(count, schema.get("maxItems", count)))
-    work.spend(count)
+    work.spend(count, values=count)
     return [_instance(prefix[i] if i < len(prefix) else items, work, depth + 1) for i in range(count)]
 
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from .errors import BadRequest
 
-_DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,", re.ASCII | re.IGNORECASE)
+_LONGEST_HEAD = 256  # characters before the comma of a data URI
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_PIECE = 2**12  # characters of a textual one that are decoded at once
 # The first bytes of a file tell its type; the declared type is often wrong, and Claude refuses the mismatch.
 _MAGIC = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -46,17 +48,16 @@ def data_uri(url: str, param: str) -> Inline:
 
     param: the request field, for the error. Raises BadRequest where it is not a well-formed data URI.
     """
-    match = _DATA_URI.match(url)
-    if not match:
+    comma = url.find(",", 0, _LONGEST_HEAD)
+    if comma < 0 or not is_data_uri(url):
         raise BadRequest(
             "Not a valid data URI: expected data:<media type>;base64,<data>.", param=param, code="invalid_image_url"
         )
-    declared = match[1].strip().lower()
-    data = url[match.end() :]
-    if not match[3]:
-        from urllib.parse import unquote_to_bytes
-
-        return Inline(declared or "text/plain", base64.b64encode(unquote_to_bytes(data)).decode())
+    declared, *options = url[len("data:") : comma].split(";")
+    declared = declared.strip().lower()
+    data = url[comma + 1 :]
+    if not options or options[-1].lower() != "base64":
+        return Inline(declared or "text/plain", base64.b64encode(_unquoted(data)).decode())
     try:
         head = base64.b64decode(data[:64].ljust(-(-len(data[:64]) // 4) * 4, "="), validate=True)
     except (binascii.Error, ValueError):
@@ -64,6 +65,18 @@ def data_uri(url: str, param: str) -> Inline:
     if not head:
         raise BadRequest("The data URI holds no data.", param=param, code="invalid_base64")
     return Inline(sniff(head) or declared, data)
+
+
+def _unquoted(text: str) -> bytes:
+    """Decode `%41`. In pieces: each of these is an object until they are joined."""
+    data, pieces, at = text.encode("utf-8", "surrogatepass"), [], 0
+    while at < len(data):
+        end = at + _PIECE
+        cut = data.rfind(b"%", end - 2, end)  # which the end of this piece would cut from its digits
+        end = end if cut < 0 else cut
+        pieces.append(_ESCAPE.sub(lambda escape: binascii.unhexlify(escape[1]), data[at:end]))
+        at = end
+    return b"".join(pieces)
 
 
 def pixels(image: Inline) -> tuple[int, int] | None:

@@ -106,6 +106,7 @@ _OWN: Final = ("price", "long_context", "shutdown")  # `like` does not copy thes
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
 _SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
 _REMEMBERED: Final = 1024  # lookups kept: with wildcard routes the ids are the clients' choice
+_PREFIXES: Final = 4  # vendors' prefixes that an id may have
 
 Row = Mapping[str, Any]
 
@@ -190,7 +191,7 @@ class Models:
 
 def _names(model: str, provider: str) -> Iterator[tuple[str, str]]:
     """The (provider, id) a model may be listed under, nearest first."""
-    while True:
+    for _ in range(_PREFIXES + 1):
         yield provider, model
         if model != (plain := _SNAPSHOT.sub("", model)):
             yield provider, plain

@@ -23,6 +23,7 @@ _VALUES: Final = ("const", "default")  # keywords whose value may be null
 _BOUNDS: Final = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 _ANCHOR: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 _LONGEST_NOTE: Final = 2000  # characters
+_ADDED: Final = 4096  # bytes that references may add to any schema: a request may have many
 
 
 # Older drafts
@@ -193,7 +194,9 @@ def without_top_unions(schema: Json, param: str) -> Json:
     if _UNIONS.isdisjoint(schema) or not any(isinstance(schema.get(word), list) for word in UNIONS):
         return schema
     if any(ref.startswith(tuple(f"#/{word}/" for word in UNIONS)) for ref in schemas.refs(schema)):
-        schema = schemas.inline(schema, param)  # the places those references name are about to go
+        schema = schemas.inline(
+            schema, param, schemas.Room(schema, added=_ADDED)
+        )  # the places those references name are about to go
     merge = _Merge(schema, param)
     out = {"type": "object", **merge.flat(schema, frozenset(), 0).schema}
     if note := merge.note():

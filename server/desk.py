@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway import cards
+from gateway.checks import check_model
 from gateway.routes import Target
 from providers.contract import Json
 
@@ -30,6 +31,7 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
     caller = identify(request)
     name = request.match_info["id"].rstrip("/")
+    check_model(name)
     return web.json_response(model_card(request, name, request[LIVE].settings.routes.find(name, caller.models)))
 
 

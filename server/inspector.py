@@ -13,6 +13,7 @@ import time
 from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ _OVERHEAD: Final = 400  # bytes that an exchange, a call or a read costs beside 
 _SHORTEST_SECRET: Final = (
     8  # what is shorter is masked in its header, but not searched for: it would be found everywhere
 )
+_MOST_SECRETS: Final = 32  # words of a client's headers that are searched for: each costs a look at every byte
 _SCHEMES: Final = ("bearer", "basic", "token")
 
 
@@ -161,8 +163,10 @@ class Attempt:
         self.headers = _masked(call.headers)
         trace.secrets |= {to.api_key}
         body = exchange.body
-        if trace.charge(len(body) + len(self.url) + _weight(self.headers) + _OVERHEAD):
+        if trace.charge(len(body) + len(self.url) + _weight(self.headers) + sum(map(len, self.dropped)) + _OVERHEAD):
             self.body = body
+        else:
+            self.dropped = ()
 
     def failed(self, failure: Failure) -> None:
         self.cause, self.failure = failure, failure.body()["error"]
@@ -380,7 +384,8 @@ def _weight(headers: Mapping[str, str]) -> int:
 
 
 def _tokens(headers: Mapping[str, str]) -> set[str]:
-    return {word for name, value in headers.items() if _SECRET_NAME.search(name) for word in value.split(" ")}
+    words = (word for name, value in headers.items() if _SECRET_NAME.search(name) for word in value.split(" "))
+    return set(islice((word for word in words if len(word) >= _SHORTEST_SECRET), _MOST_SECRETS))
 
 
 def _short(secret: str) -> str:

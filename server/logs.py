@@ -28,6 +28,7 @@ from .terminal import text_of
 LOGGER: Final = logging.getLogger("modelserver")
 
 _LIMIT: Final = 10_000  # lines waiting
+_PATH: Final = 500  # characters of a path that a line shows
 _FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
 
@@ -86,7 +87,7 @@ class Log(logging.Handler):
             self.dropped += 1
             return
         # The thread gets values: the record may still change, when its answer is read to the end after the client has left.
-        self._put(self._request_line(at, record, method, path, status, now))
+        self._put(self._request_line(at, record, method, path[:_PATH], status, now))
 
     @staticmethod
     def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:

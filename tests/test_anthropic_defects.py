@@ -460,7 +460,7 @@ def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
     deep = {"$ref": "#"}
     mine = {"type": "function", "function": {"name": "json_response"}}
     free = sent([HI], tools=[mine], **form(deep))
-    assert (free.body["tool_choice"], free.state.json_tool) == ({"type": "any"}, "json_response_")
+    assert (free.body["tool_choice"], free.state.json_tool) == ({"type": "any"}, "json_response_2")
     closed_ = sent([HI], tools=[F], tool_choice="none", **form(deep))
     assert closed_.body["tool_choice"] == {"type": "tool", "name": "json_response"}
     must = sent([HI], tools=[F, G], tool_choice="required", **form(deep))

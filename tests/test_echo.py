@@ -565,3 +565,30 @@ def test_an_agents_loop_over_echo_ends():
         {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
     ]
     assert said(body_of(messages=messages, tools=[BY_NAME])) == ("call get_weather", "stop")
+
+
+def test_an_answer_has_a_bound():
+    limit = 2**20
+    assert said(body_of("x" * limit))[0] == "x" * limit
+    for body in (
+        body_of("x" * (limit + 1)),
+        body_of("x" * (limit // 128 + 1), n=128),
+        body_of("a " * 2**18),
+        body_of("a " * 2049, n=128),
+        body_of("x" * (limit + 1), response_format={"type": "json_object"}),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            reply_to(body)
+        assert (caught.value.param, caught.value.code) == ("messages", "invalid_value")
+        assert caught.value.message == (
+            "echo's answer would be too long: it has at most 1048576 characters and 262144 words, those of all choices (n) "
+            "together. Send a shorter message, or max_completion_tokens."
+        )
+    assert said(body_of("a " * 2**20, max_completion_tokens=2)) == ("a a", "length")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a", "a ", " a", "a\n b\t", "你 好", "ab " * 50_000, "a" * 200_000, " " * 70_000]
+)
+def test_words_are_counted_as_they_are_said(text: str):
+    assert echo.count_words(text) == len(echo._WORDS.findall(text))

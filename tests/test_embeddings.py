@@ -418,3 +418,14 @@ def test_another_target_takes_over_from_one_that_answers_nan(form: str, upstream
         with pytest.raises(APIStatusError) as caught:
             client.embeddings.create(model="alone", input="a", encoding_format=form)
         assert (caught.value.status_code, caught.value.code) == (502, "upstream_bad_output")
+
+
+def test_echo_makes_a_mebi_of_numbers_at_most() -> None:
+    assert embeddings.calls(parsed(model="echo", input=["x"] * 256, dimensions=4096), to("echo", "echo"))
+    with pytest.raises(BadRequest) as caught:
+        embeddings.calls(parsed(model="echo", input=["x"] * 257, dimensions=4096), to("echo", "echo"))
+    assert (caught.value.param, caught.value.code) == ("input", "invalid_value")
+    assert caught.value.message == (
+        "echo's embeddings have at most 1048576 numbers in one answer: 257 inputs of 4096 dimensions are more. Send fewer "
+        "inputs, or ask for fewer dimensions."
+    )

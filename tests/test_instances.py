@@ -316,3 +316,39 @@ def test_any_schema_has_an_instance_or_is_refused(schema: Any):
         instance(schema, "tools")
     except BadRequest as failure:
         assert failure.param == "tools"
+
+
+GROWS: dict[str, Any] = {
+    "const": {"type": "array", "minItems": 1000, "items": {"const": "c" * 50_000}},
+    "default": {"type": "array", "minItems": 1000, "items": {"default": "c" * 50_000}},
+    "enum": {"type": "array", "minItems": 1000, "items": {"enum": ["c" * 50_000]}},
+    "additionalProperties": {
+        "type": "object",
+        "required": [f"r{i}" for i in range(1000)],
+        "additionalProperties": {"const": "c" * 50_000},
+    },
+    "prefixItems": {
+        "type": "array",
+        "prefixItems": [{"$ref": "#/$defs/a"}] * 1000,
+        "$defs": {"a": {"const": "c" * 50_000}},
+    },
+    "names": {
+        "type": "array",
+        "minItems": 1000,
+        "items": {"type": "object", "required": ["n" * 50_000]},
+    },
+}
+
+
+@pytest.mark.parametrize("schema", GROWS.values(), ids=GROWS)
+def test_what_a_schema_holds_is_counted_each_time_it_is_used(schema: Json):
+    with pytest.raises(BadRequest) as caught:
+        instance(schema, "tools")
+    assert (caught.value.param, caught.value.code) == ("tools", "invalid_value")
+
+
+def test_a_large_schema_has_a_large_instance():
+    schema = only(
+        *(f"property_{i}" for i in range(5000)), type="string", description="What it is about, in some words."
+    )
+    assert instance(schema, "tools") == {f"property_{i}": "echo" for i in range(5000)}

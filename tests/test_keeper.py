@@ -164,3 +164,20 @@ def test_a_lone_surrogate_survives() -> None:
     keeper = Keeper()
     keeper.remember({"tool_calls": [call()], "reasoning_content": "\ud83d"})
     assert keeper.restore(asked(call())) == asked(call(), reasoning_content="\ud83d")
+
+
+def test_long_ids_and_names_are_counted() -> None:
+    keeper = Keeper(limit=1_000_000)
+    for n in range(40):
+        keeper.remember({"tool_calls": [call(f"{n}" + "x" * 50_000, "y" * 50_000)], "reasoning_content": "z"})
+    assert 900_000 < keeper.size <= 1_000_000 and len(keeper) == 9
+
+
+def test_what_one_request_gets_back_is_bounded() -> None:
+    keeper = Keeper(limit=400_000)
+    keeper.remember({"tool_calls": [call()], "reasoning_content": "x" * 30_000})
+    body = {"messages": [{"role": "assistant", "tool_calls": [call()]} for _ in range(10)]}
+    restored = ["reasoning_content" in message for message in keeper.restore(body)["messages"]]
+    assert restored == [False] * 7 + [True] * 3, "a quarter of the limit, to the latest messages"
+    own = {"messages": [{"role": "assistant", "tool_calls": [call()], "reasoning_content": "mine"} for _ in range(10)]}
+    assert keeper.restore(own) is own

@@ -72,6 +72,11 @@ def test_the_line_of_a_failure(http: httpx.Client, logged: Process, scripted: Ca
     assert (line["status"], line["code"], line["path"]) == (404, "unknown_url", "/nothing") and "key" not in line
 
 
+def test_a_long_path_is_logged_in_part(http: httpx.Client, logged: Process) -> None:
+    missing = http.get(f"{logged.root}/{'a' * 5000}")
+    assert logged.logged(request=missing.headers["x-request-id"])["path"] == "/" + "a" * 499
+
+
 SCENES: list[Script] = [
     answer(WHOLE),
     answer(WRONG, 500),
@@ -241,7 +246,7 @@ def on_a_terminal(text: str, asks: Callable[[Process], None], **env: str) -> str
 
 
 def ask_of(server: Process) -> None:
-    for model in ("echo", "echo-503", "nobody-" + "x" * 300):
+    for model in ("echo", "echo-503", "nobody-" + "x" * 240):
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
         httpx.post(f"{server.url}/chat/completions", json=body, headers={"x-request-id": f"id-{model[:8]}"})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway import legacy
 from gateway.requests import parse
-from providers.errors import BadRequest
+from providers.errors import BadRequest, NoSuchModel
 
 USER = {"role": "user", "content": "Hi"}
 ASK = {"model": "m", "messages": [USER]}
@@ -884,3 +884,65 @@ def test_what_a_message_may_not_hold():
         with pytest.raises(BadRequest) as refused:
             parse(json.dumps({**ASK, "messages": [message]}).encode())
         assert refused.value.param == param
+
+
+LONG = {
+    "256 characters": ("a" * 256, None),
+    "257 characters": ("a" * 257, "a" * 100),
+    "8 slashes": ("a/" * 8, None),
+    "9 slashes": ("a/" * 9, "a/" * 9),
+    "megabytes": ("echo/" + "a/" * 2**20, ("echo/" + "a/" * 50)[:100]),
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), LONG.values(), ids=LONG)
+def test_a_name_that_is_too_long_is_no_models(name: str, shown: str | None) -> None:
+    data = json.dumps({"model": name, "messages": [{"role": "user", "content": "x"}]}).encode()
+    if shown is None:
+        assert parse(data).body["model"] == name
+        return
+    with pytest.raises(NoSuchModel) as caught:
+        parse(data)
+    assert caught.value.body()["error"] == {
+        "message": f"The model '{shown}…' does not exist: a name has at most 256 characters and 8 slashes; GET /v1/models "
+        "lists the models you can use.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+
+
+def test_tools_and_schemas_have_a_mebibyte_together() -> None:
+    def ask(size: int) -> bytes:
+        tool = {"type": "function", "function": {"name": "f", "description": "x" * size}}
+        schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"description": "x" * size}}}
+        messages = [{"role": "user", "content": "x" * 2**20}]
+        return json.dumps({"model": "m", "messages": messages, "tools": [tool], "response_format": schema}).encode()
+
+    assert "tools" in parse(ask(500_000)).body
+    with pytest.raises(BadRequest) as caught:
+        parse(ask(2**19))
+    assert (caught.value.param, caught.value.code) == ("tools", "invalid_schema")
+    assert caught.value.message == (
+        "'tools' and 'response_format' have more than 1048576 bytes together. Send fewer tools, or shorter descriptions "
+        "and lists of values."
+    )
+
+
+def test_the_way_to_a_bad_value_is_named_in_part() -> None:
+    name = "k" * 1000
+    with pytest.raises(BadRequest) as caught:
+        parse(json.dumps({"model": "m", "messages": [], name: [0, {"a": [1]}]}).replace("1", "1e999").encode())
+    assert caught.value.param == "k" * 200
+    with pytest.raises(BadRequest) as caught:
+        parse(b'{"model": "m", "x": [0, {"a": [2, 1e999]}]}')
+    assert caught.value.param == "x[1].a[1]"
+
+
+def test_functions_are_answered_from_the_latest_call_of_their_name() -> None:
+    names = ["f", "g", "f", "f", "g", "f"]
+    calls = [{"role": "assistant", "content": None, "function_call": {"name": name}} for name in names]
+    results = [{"role": "function", "name": name, "content": "1"} for name in names]
+    body, _ = legacy.modernise({"messages": [*calls, *results]})
+    ids = [message["tool_call_id"] for message in body["messages"][len(calls) :]]
+    assert ids == [f"call_function_{i}" for i in (5, 4, 3, 2, 1, 0)]

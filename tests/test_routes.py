@@ -9,7 +9,7 @@ from gateway.config import load
 from gateway.routes import Routes, Target, may_use, with_defaults
 from providers.contract import Upstream
 from providers.errors import NoSuchModel
-from providers.models import Model
+from providers.models import Model, Models
 
 FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
 EVERYONE = ("*",)
@@ -259,3 +259,26 @@ def test_a_guess_names_nothing_the_caller_may_not_use() -> None:
     with pytest.raises(NoSuchModel) as caught:
         load(text, {}, "families: {}\nmodels: {}\n").routes.find("secret4o", ("gpt-*",))
     assert "secret-4o" not in caught.value.message
+
+
+class Facts(Models):
+    """The table, which notes what is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def of(self, model: str, provider: str = "") -> Model:
+        self.asked.append(model)
+        return super().of(model, provider)
+
+
+def test_a_model_that_may_not_be_used_is_not_looked_up() -> None:
+    facts = Facts()
+    found = Routes({"gpt-*": "openai"}, {}, {"openai": Upstream("openai", "")}, {}, facts)
+    for name in ("gpt-4o", "openai/gpt-4o"):
+        with pytest.raises(NoSuchModel):
+            found.find(name, ("echo",))
+    assert facts.asked == []
+    found.find("gpt-4o", EVERYONE)
+    assert facts.asked == ["gpt-4o"]

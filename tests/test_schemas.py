@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import schemas
+from providers import gemini_schema, schemas
 from providers.errors import BadRequest
-from providers.gemini_schema import KEYWORDS, clean
+from providers.gemini_schema import KEYWORDS
 
 Json = dict[str, Any]
+
+
+def clean(schema: Json, param: str) -> Json:
+    return gemini_schema.clean(schema, param, schemas.Room(schema))
 
 
 def holder(**properties: Any) -> Json:
@@ -218,10 +222,44 @@ def test_two_cycles_of_one_name_keep_apart() -> None:
         "definitions": {"T": two},
         **holder(a={"$ref": "#/$defs/T"}, b={"$ref": "#/definitions/T"}),
     }
-    assert schemas.inline(schema, "p") == {
-        **holder(a=holder(x={"$ref": "#/$defs/T"}), b=holder(y={"$ref": "#/$defs/T_"})),
-        "$defs": {"T": holder(x={"$ref": "#/$defs/T"}), "T_": holder(y={"$ref": "#/$defs/T_"})},
+    assert clean(schema, "p") == {
+        **holder(a=holder(x={"$ref": "#/$defs/T"}), b=holder(y={"$ref": "#/$defs/T_2"})),
+        "$defs": {"T": holder(x={"$ref": "#/$defs/T"}), "T_2": holder(y={"$ref": "#/$defs/T_2"})},
     }
+
+
+def test_two_spellings_of_one_cycle_are_one() -> None:
+    schema = {"$defs": {"T": holder(x={"$ref": "#/$defs/%54"})}, **holder(a={"$ref": "#/$defs/T"})}
+    assert clean(schema, "p") == {
+        **holder(a=holder(x={"$ref": "#/$defs/%54"})),
+        "$defs": {"%54": holder(x={"$ref": "#/$defs/%54"})},
+    }
+
+
+def shared(parts: int, text: int) -> Json:
+    """A schema of which `parts` properties refer to one that is described by `text` characters."""
+    return {
+        **holder(**{f"p{i}": {"$ref": "#/$defs/a"} for i in range(parts)}),
+        "$defs": {"a": {"description": "x" * text}},
+    }
+
+
+def test_references_may_add_256_kib_or_three_times_what_was_sent() -> None:
+    few = clean(shared(40, 6000), "p")  # 240 kB of a schema of 7 kB
+    assert few == holder(**{f"p{i}": {"description": "x" * 6000} for i in range(40)})
+    with pytest.raises(BadRequest):
+        clean(shared(50, 6000), "p")
+    large = shared(5, 200_000) | {"description": "y" * 200_000}  # a megabyte of a schema of 400 kB
+    assert clean(large, "p")["properties"]["p4"] == {"description": "x" * 200_000}
+
+
+def test_the_schemas_of_a_request_share_their_room() -> None:
+    tools = [shared(20, 6000) for _ in range(3)]  # 120 kB each
+    room = schemas.Room(tools)
+    with pytest.raises(BadRequest) as caught:
+        for i, tool in enumerate(tools):
+            gemini_schema.clean(tool, f"tools[{i}].function.parameters", room)
+    assert (caught.value.param, caught.value.code) == ("tools[2].function.parameters", "invalid_schema")
 
 
 anything = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["a", "string", "null", "#", "#/$defs/A"])

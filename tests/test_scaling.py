@@ -1,0 +1,705 @@
+"""Whatever passes a client's or an upstream's bytes costs work and memory in proportion to them, whatever their shape.
+
+Each row of the tables is an input of n things and what is done with it. It is done at n and at 4n: at most 6 times the
+CPU, at most 5 times the memory. A refusal is a result like any other, and the time until it counts. n grows until the
+work can be measured; work that stays too small for that is compared with what can be.
+
+A second table holds bodies of one size to absolute bounds: 12 times their bytes of memory from parsing to the upstream's
+body, and CPU in multiples of what this machine needs for a loop of known length.
+"""
+
+import gc
+import json
+import time
+import tracemalloc
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from struct import pack
+from typing import Any, NamedTuple
+
+import pytest
+import shapes
+from shapes import HI, LARGEST_HASH, Json, Make, call, called
+
+from gateway import embeddings as embeddings_in
+from gateway import legacy, requests
+from gateway.config import load
+from gateway.estimates import measure
+from gateway.keeper import Keeper
+from gateway.scrub import Scrubber
+from modelserver import in_header
+from providers import PROVIDERS, embeddings, wire
+from providers.chat import collect
+from providers.contract import Upstream
+from providers.errors import Failure
+from providers.hosts import HOSTS
+from providers.models import Model, Models
+from providers.sse import DONE, Decoder, Event
+from providers.think import ThinkTags
+from server import memory
+from server.frames import one_line
+from server.inspector import _masked, _texts, _tokens
+from server.upstream import seconds
+
+TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
+SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
+MAKING, LARGEST = 0.005, 2**15  # seconds of making an input, things: larger ones are not tried
+
+FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
+CONFIG = "providers: {up: {protocol: openai, base_url: 'http://up/v1'}, echo: {}}\nmodels: {a: up, 'b-*': up}\n"
+
+
+class Row(NamedTuple):
+    """What is measured. floor: seconds of CPU at n; more where the work for each thing hides what grows."""
+
+    make: Make
+    run: Callable[[Any], object]
+    floor: float = FLOOR
+
+
+# Where requests go: one target for each protocol, and hosts that want the most changes.
+TO = {
+    "openai": Upstream("openai", "m", host=HOSTS["openai"]),
+    "responses": Upstream("openai", "m", host=HOSTS["openai"], facts=Model(chat=False)),
+    "mistral": Upstream("mistral", "m", host=HOSTS["mistral"]),
+    "vllm": Upstream("mine", "m", host=HOSTS["vllm"]),
+    "deepseek": Upstream("deepseek", "m", host=HOSTS["deepseek"]),
+    "anthropic": Upstream("anthropic", "m", host=HOSTS["anthropic"], facts=Model(thinking=("adaptive",))),
+    "gemini": Upstream("gemini", "m", host=HOSTS["gemini"]),
+    "echo": Upstream("echo", "echo", host=HOSTS["echo"], options={"delay": 0.0}),
+}
+
+
+def sent(to: Upstream, body: Json) -> int:
+    """Make the upstream's request of a chat request, or echo's whole answer; returns its bytes."""
+    call = PROVIDERS[to.host.protocol].request(body, to)
+    if call.reply is not None:
+        return sum(len(step.data) for step in call.reply.steps)
+    return len(wire.encode(call.body))
+
+
+def sends(target: str, make: Make, field: str, around: Callable[[Any], Any] = lambda value: value) -> Row:
+    """What `make` gives, as a field of a chat request to a target."""
+
+    def body(n: int) -> bytes:
+        return json.dumps({"model": "m", "messages": [HI], field: around(make(n))}).encode()
+
+    return Row(body, lambda data: sent(TO[target], requests.parse(data).body))
+
+
+def answer_format(schema: Json) -> Json:
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+
+def strict_tool(schema: Json) -> list[Json]:
+    return [shapes.tool("f", schema, strict=True)]
+
+
+def answered(target: str, events: list[Any], stream: bool = True) -> None:
+    """Translate an upstream's events, and put the chunks together."""
+    to = TO[target]
+    provider = PROVIDERS[to.host.protocol]
+    call = provider.request({"model": "m", "messages": [HI], "stream": stream}, to)
+    translator = provider.stream(call, to)
+    chunks: list[Json] = []
+    try:
+        for event in events:
+            chunks += translator.send(event if isinstance(event, Event) else Event("", event))
+        translator.send(None)
+    except StopIteration as end:
+        chunks += end.value or []
+    if stream:
+        collect(chunks)
+
+
+def says(delta: Json, index: Any = 0, finish: str | None = None) -> Json:
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+STOP = [says({}, finish="stop"), DONE]
+
+
+def fragment(i: int, id: str | None = None, **more: Any) -> Json:
+    named = {"id": id, "type": "function"} if id else {}
+    return {"index": i, **named, "function": {"name": "f", "arguments": "{}"} if id else {"arguments": "x"}, **more}
+
+
+def blocks(*inner: Json) -> list[Json]:
+    return [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 1}}},
+        *inner,
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
+
+
+def block(i: int, content: Json, *deltas: Json) -> list[Json]:
+    return [
+        {"type": "content_block_start", "index": i, "content_block": content},
+        *({"type": "content_block_delta", "index": i, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": i},
+    ]
+
+
+def each_block(n: int, one: Callable[[int], list[Json]]) -> list[Json]:
+    return blocks(*(event for i in range(n) for event in one(i)))
+
+
+TEXT, TOOL_USE = {"type": "text", "text": ""}, {"type": "tool_use", "name": "f", "input": {}}
+
+
+def candidate(parts: list[Json], index: int = 0, **more: Any) -> Json:
+    return {"candidates": [{"index": index, "content": {"parts": parts}, "finishReason": "STOP", **more}]}
+
+
+def function_call(i: int) -> Json:
+    return {"type": "function_call", "id": f"i{i}", "call_id": f"c{i}", "name": "f", "arguments": "{}"}
+
+
+def items(n: int, item: Callable[[int], Json], heard: bool = True) -> list[Json]:
+    """n items of a Responses answer, each told when it is done, if heard, and once more at the end."""
+    done = [{"type": "response.output_item.done", "output_index": i, "item": item(i)} for i in range(n)]
+    end = {"status": "completed", "output": [item(i) for i in range(n)]}
+    return [*(done if heard else ()), {"type": "response.completed", "response": end}]
+
+
+# Name → (target, n → the events of a stream).
+STREAMS: dict[str, tuple[str, Make]] = {
+    "openai: many texts": (
+        "openai",
+        lambda n: [says({"content": "x"})] * 1 + [says({"content": "x"}) for _ in range(n)] + STOP,
+    ),
+    "openai: one huge text": ("openai", lambda n: [says({"content": "x" * n}), *STOP]),
+    "openai: reasoning in pieces": ("openai", lambda n: [*(says({"reasoning": "x"}) for _ in range(n)), *STOP]),
+    "openai: many calls": (
+        "openai",
+        lambda n: [*(says({"tool_calls": [fragment(i, f"c{i}")]}) for i in range(n)), *STOP],
+    ),
+    "openai: many calls in one chunk": (
+        "openai",
+        lambda n: [says({"tool_calls": [fragment(i, f"c{i}") for i in range(n)]}), *STOP],
+    ),
+    "openai: many calls under one index": (
+        "openai",
+        lambda n: [*(says({"tool_calls": [fragment(0, f"c{i}")]}) for i in range(n)), *STOP],
+    ),
+    "openai: many calls under indexes of one hash": (
+        "openai",
+        lambda n: [*(says({"tool_calls": [fragment(i * LARGEST_HASH, f"c{i}")]}) for i in range(n)), *STOP],
+    ),
+    "openai: arguments in pieces": (
+        "openai",
+        lambda n: [*(says({"tool_calls": [fragment(0, "" if i else "c")]}) for i in range(n)), *STOP],
+    ),
+    "openai: many choices": (
+        "openai",
+        lambda n: [*(says({"content": "x"}, i) for i in range(n)), *(says({}, i, "stop") for i in range(n)), DONE],
+    ),
+    "openai: many choices under indexes of one hash": (
+        "openai",
+        lambda n: [*(says({"content": "x"}, i * LARGEST_HASH, "stop") for i in range(n)), DONE],
+    ),
+    "openai: many choices in one chunk": (
+        "openai",
+        lambda n: [
+            {"choices": [{"index": i, "delta": {"content": "x"}, "finish_reason": "stop"} for i in range(n)]},
+            DONE,
+        ],
+    ),
+    "openai: fields without choices": ("openai", lambda n: [*({f"f{i}": 0} for i in range(n)), *STOP]),
+    "openai: fields beside choices": (
+        "openai",
+        lambda n: [*({f"f{i}": 0, **says({"content": "x"})} for i in range(n)), *STOP],
+    ),
+    "openai: unknown fields of a delta": ("openai", lambda n: [*(says({f"f{i}": 0}) for i in range(n)), *STOP]),
+    "openai: a list that grows": ("openai", lambda n: [*(says({"annotations": [0]}) for i in range(n)), *STOP]),
+    "openai: lists of parts": ("mistral", lambda n: [says({"content": [{"type": "text", "text": "x"}] * n}), *STOP]),
+    "openai: log probabilities": (
+        "openai",
+        lambda n: [
+            *(
+                {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [0]}, "finish_reason": None}]}
+                for _ in range(n)
+            ),
+            *STOP,
+        ],
+    ),
+    "openai: blanks before a think tag": ("vllm", lambda n: [*(says({"content": " "}) for _ in range(n)), *STOP]),
+    "openai: thoughts in pieces": (
+        "vllm",
+        lambda n: [says({"content": "<think>"}), *(says({"content": "</thin"}) for _ in range(n)), *STOP],
+    ),
+    "openai: an error of a long text": ("openai", lambda n: [{"error": {"message": "a" * n, "code": 400}}]),
+    "anthropic: texts of one block": (
+        "anthropic",
+        lambda n: blocks(*block(0, TEXT, *({"type": "text_delta", "text": "x"} for _ in range(n)))),
+    ),
+    "anthropic: many blocks": (
+        "anthropic",
+        lambda n: each_block(n, lambda i: block(i, TEXT, {"type": "text_delta", "text": "x"})),
+    ),
+    "anthropic: blocks that stay open": (
+        "anthropic",
+        lambda n: each_block(n, lambda i: block(i, TEXT | {"citations": []})[:1]),
+    ),
+    "anthropic: many calls": ("anthropic", lambda n: each_block(n, lambda i: block(i, TOOL_USE | {"id": f"c{i}"}))),
+    "anthropic: many calls under indexes of one hash": (
+        "anthropic",
+        lambda n: each_block(n, lambda i: block(i * LARGEST_HASH, TOOL_USE | {"id": f"c{i}"})[:1]),
+    ),
+    "anthropic: arguments in pieces": (
+        "anthropic",
+        lambda n: blocks(
+            *block(0, TOOL_USE | {"id": "c"}, *({"type": "input_json_delta", "partial_json": "x"} for _ in range(n)))
+        ),
+    ),
+    "anthropic: thoughts": (
+        "anthropic",
+        lambda n: each_block(
+            n,
+            lambda i: block(
+                i,
+                {"type": "thinking", "thinking": "", "signature": ""},
+                {"type": "thinking_delta", "thinking": "x"},
+                {"type": "signature_delta", "signature": "y"},
+            ),
+        ),
+    ),
+    "anthropic: thoughts of one block": (
+        "anthropic",
+        lambda n: blocks(
+            *block(
+                0,
+                {"type": "thinking", "thinking": "", "signature": ""},
+                *({"type": "thinking_delta", "thinking": "x"} for _ in range(n)),
+            )
+        ),
+    ),
+    "anthropic: sources of one block": (
+        "anthropic",
+        lambda n: blocks(
+            *block(0, TEXT, *({"type": "citations_delta", "citation": {"url": "https://x"}} for _ in range(n)))
+        ),
+    ),
+    "anthropic: counts": (
+        "anthropic",
+        lambda n: blocks(*({"type": "message_delta", "delta": {}, "usage": {f"f{i}": 1}} for i in range(n))),
+    ),
+    "anthropic: an error of one letter": (
+        "anthropic",
+        lambda n: [{"type": "error", "error": {"type": "invalid_request_error", "message": "a" * n}}],
+    ),
+    "gemini: many texts": ("gemini", lambda n: [candidate([{"text": "x"}]) for _ in range(n)]),
+    "gemini: many parts": ("gemini", lambda n: [candidate([{"text": "x"}] * n)]),
+    "gemini: many calls": (
+        "gemini",
+        lambda n: [candidate([{"functionCall": {"name": "f", "args": {}}}]) for _ in range(n)],
+    ),
+    "gemini: many thoughts": ("gemini", lambda n: [candidate([{"text": "x", "thought": True}]) for _ in range(n)]),
+    "gemini: many candidates": ("gemini", lambda n: [candidate([{"text": "x"}], i) for i in range(n)]),
+    "gemini: many candidates under indexes of one hash": (
+        "gemini",
+        lambda n: [candidate([{"text": "x"}], i * LARGEST_HASH) for i in range(n)],
+    ),
+    "gemini: log probabilities": (
+        "gemini",
+        lambda n: [
+            candidate([{"text": "x"}], logprobsResult={"chosenCandidates": [{"token": "x"}] * n}),
+        ],
+    ),
+    "gemini: images": (
+        "gemini",
+        lambda n: [candidate([{"inlineData": {"mimeType": "image/png", "data": "x"}}] * n)],
+    ),
+    "gemini: an error of a long text": (
+        "gemini",
+        lambda n: [{"error": {"status": "INVALID_ARGUMENT", "message": "models/" * n}}],
+    ),
+    "responses: many texts": (
+        "responses",
+        lambda n: [
+            *({"type": "response.output_text.delta", "output_index": 0, "delta": "x"} for _ in range(n)),
+            *items(0, function_call),
+        ],
+    ),
+    "responses: many calls": ("responses", lambda n: items(n, function_call)),
+    "responses: many calls at the end": ("responses", lambda n: items(n, function_call, heard=False)),
+    "responses: many messages": (
+        "responses",
+        lambda n: items(
+            n, lambda i: {"type": "message", "content": [{"type": "output_text", "text": "x"}]}, heard=False
+        ),
+    ),
+    "responses: a message of many parts": (
+        "responses",
+        lambda n: items(1, lambda i: {"type": "message", "content": [{"type": "output_text", "text": "x"}] * n}),
+    ),
+    "responses: many thoughts": (
+        "responses",
+        lambda n: items(n, lambda i: {"type": "reasoning", "id": f"r{i}", "summary": [{"text": "x"}]}),
+    ),
+    "responses: many sources": (
+        "responses",
+        lambda n: [
+            *(
+                {"type": "response.output_text.annotation.added", "annotation": {"type": "url_citation", "url": "x"}}
+                for _ in range(n)
+            ),
+            *items(0, function_call),
+        ],
+    ),
+}
+
+
+def whole(message: Json) -> Json:
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
+# Whole answers of OpenAI-compatible hosts.
+WHOLES: dict[str, tuple[str, Make]] = {
+    "many choices": ("openai", lambda n: {"choices": [{"message": {"content": "x"}} for _ in range(n)]}),
+    "many calls": ("openai", lambda n: whole({"tool_calls": [fragment(i, f"c{i}") for i in range(n)]})),
+    "many parts": ("mistral", lambda n: whole({"content": [{"type": "text", "text": "x"}] * n})),
+    "a text of blanks": ("vllm", lambda n: whole({"content": " " * n})),
+    "a text of tags": ("vllm", lambda n: whole({"content": "<think>" * n})),
+    "unknown fields": ("openai", lambda n: whole({"content": "x"}) | {f"f{i}": 0 for i in range(n)}),
+}
+
+
+def decoded(pieces: list[bytes]) -> None:
+    decoder = Decoder()
+    for piece in pieces:
+        decoder.feed(piece)
+    decoder.flush()
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+# Bytes of an event stream, in the pieces that the network gave.
+READS: dict[str, Make] = {
+    "many events": lambda n: [b'data: {"a":1}\n\n' * n],
+    "many events, cut small": lambda n: cut(b'data: {"a":1}\n\n' * n, 5),
+    "one long event, cut small": lambda n: cut(b'data: "' + b"x" * 16 * n + b'"\n\n', 16),
+    "lines of one event": lambda n: [b"data: 1\n" * n],
+    "lines of one event, cut small": lambda n: cut(b"data:\n" * n, 6),
+    "empty lines": lambda n: cut(b"\n" * n, 64),
+    "ends of lines in two bytes": lambda n: cut(b"data: 1\r\n\r\n" * n, 3),
+    "comments": lambda n: cut(b": x\n\n" * n, 64),
+    "names": lambda n: cut(b"event: x\n" * n, 64),
+    "named events": lambda n: [b"event: x\ndata: 1\n\n" * n],
+    "errors": lambda n: [b"error: x\n" * n],
+}
+
+# Error answers of an upstream, for every protocol.
+ERRORS: dict[str, Make] = {
+    "one letter": lambda n: {"error": {"type": "invalid_request_error", "message": "a" * n}},
+    "addresses": lambda n: {"error": {"type": "invalid_request_error", "message": "https://x. " * n}},
+    "beginnings of addresses": lambda n: {"error": {"message": "http" * n}},
+    "names of models": lambda n: {"error": {"message": "models/" * n}},
+    "accounts": lambda n: {"error": {"message": "org-proj_" * n}},
+    "parentheses": lambda n: {"error": {"message": " (org" * n}},
+    "blanks": lambda n: {"error": {"message": " " * n}},
+    "details": lambda n: {"error": {"message": "x", "details": [{"retryDelay": "1s"}] * n}},
+    "places": lambda n: {"detail": [{"loc": ["body"] * n, "msg": "x"}]},
+    "a long code": lambda n: {"error": {"message": "x", "code": "c" * n, "param": "p" * n}},
+    "what a host behind it said": lambda n: {
+        "error": {"message": "Provider returned error", "metadata": {"raw": "[" * n}}
+    },
+}
+
+
+def kept(records: int, calls: int, text: str) -> Keeper:
+    """A keeper with some answers of some calls each, c0, c1 …"""
+    keeper = Keeper()
+    for k in range(records):
+        made = [call(f"c{k * calls + i}") for i in range(calls)]
+        keeper.remember({"tool_calls": made, "reasoning_content": text})
+    return keeper
+
+
+def naming(messages: int, calls: int, **more: Any) -> Json:
+    """A request whose messages name some calls each, the same ones."""
+    return {"messages": [called(*(call(f"c{i}") for i in range(calls)), **more)] * messages}
+
+
+def restore(value: tuple[Keeper, Json]) -> int:
+    return len(wire.encode(value[0].restore(value[1])))
+
+
+def watched(chunks: list[Json]) -> None:
+    watcher = Keeper().watcher()
+    for chunk in chunks:
+        watcher.see(chunk)
+    watcher.done()
+
+
+def fed(pieces: list[str]) -> None:
+    tags = ThinkTags()
+    for piece in pieces:
+        tags.feed(piece)
+    tags.end()
+
+
+def embedded(protocol: str) -> Callable[[bytes], object]:
+    to = TO[protocol]
+    return lambda data: [wire.encode(each.body) for each in embeddings.calls(embeddings_in.parse(data), to)]
+
+
+def vectors(n: int, one: Any, form: str) -> tuple[Json, list[Any]]:
+    body = {"model": "m", "input": ["x"] * n, "encoding_format": form}
+    return body, [{"data": [{"index": n - i, "embedding": one} for i in range(n)]}]
+
+
+def shown(value: tuple[list[bytes], list[str]]) -> None:
+    """What the inspector does to show the reads of an exchange."""
+    pieces, words = value
+    headers = {"authorization": " ".join(words), "x-other": "x" * len(words)}
+    _masked(headers)
+    _texts([(0.0, piece) for piece in pieces], list(_tokens(headers)))
+
+
+MODELS = Models.parse(FACTS)
+ROUTES = load(CONFIG, {}, FACTS).routes
+SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
+PACKED = b64encode(pack("<8f", *[0.5] * 8)).decode()
+
+OTHERS: dict[str, Row] = {
+    "a model's name of slashes, looked up": Row(lambda n: "a/" * n, lambda name: MODELS.of(name)),
+    "a model's name of colons, looked up": Row(lambda n: "a:b" * n, lambda name: MODELS.of(name)),
+    "a model's name of dates, looked up": Row(lambda n: "-2024" * n, lambda name: MODELS.of(name)),
+    "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("*",))),
+    "a model's name of slashes, not allowed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("a",))),
+    "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.find(name, ("*",))),
+    "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: in_header(names[:200])),
+    **{
+        f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: seconds(text, 0.0))
+        for name, make in {
+            "digits": lambda n: "1" * n,
+            "blanks": lambda n: " " * n,
+            "a decimal": lambda n: "0." + "1" * n,
+            "words": lambda n: "Mon, " * n,
+            "colons": lambda n: "Sat, 28 Nov 2026 " + "11:" * n,
+            "dashes": lambda n: "28-" * n,
+        }.items()
+    },
+    **{
+        f"scrub: {text!r}": Row(lambda n, text=text: text * n, SCRUB)
+        for text in ("sk-", "sk-a ", "bearer ", "Bearer a", "?key=", "&api_key", "AIza", "gsk_", "x", "hf_hf_ ")
+    },
+    "keeper: calls of two answers": Row(lambda n: (kept(2, n, "x"), naming(1, 2 * n)), restore),
+    "keeper: many messages name one answer": Row(lambda n: (kept(1, 1, "x" * n), naming(n, 1)), restore),
+    "keeper: many calls of an answer that was brought back": Row(
+        lambda n: (kept(1, n, "x" * 100 * n), naming(1, n, reasoning_content="x")), restore
+    ),
+    "keeper: many answers": Row(lambda n: (kept(n, 1, "x"), naming(1, n)), restore),
+    "keeper: many calls go by": Row(
+        lambda n: [says({"tool_calls": [fragment(i, f"c{i}")], "reasoning_content": "x"}) for i in range(n)], watched
+    ),
+    "keeper: one call goes by in pieces": Row(
+        lambda n: [says({"tool_calls": [fragment(0, "c")], "thinking_blocks": [0]}) for i in range(n)], watched
+    ),
+    "think tags: blanks": Row(lambda n: [" "] * n, fed),
+    "think tags: beginnings": Row(lambda n: ["<think>", *["</thin"] * n], fed),
+    "legacy: answers": Row(lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, legacy.answer),
+    "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), one_line),
+    "the estimate of a prompt": Row(
+        lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
+        lambda body: measure(body, 10**6, True),
+    ),
+    "inspector: many reads": Row(lambda n: ([b"x"] * n, ["secret-word"]), shown),
+    "inspector: many secrets": Row(lambda n: ([b"x" * 100 * n], [f"secret-{i}" for i in range(n)]), shown),
+    "embeddings: many answers": Row(
+        lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+    ),
+    "embeddings: many answers, unpacked": Row(
+        lambda n: vectors(n, PACKED, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+    ),
+    "embeddings: many answers, packed": Row(
+        lambda n: vectors(n, [0.5] * 8, "base64"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+    ),
+}
+
+ASKED = ("mistral", "responses", "anthropic", "gemini", "echo")
+
+
+def rows() -> Iterator[tuple[str, Row]]:
+    for name, make in shapes.BODIES.items():
+        yield f"parse: {name}", Row(make, requests.parse)
+    for target in ASKED:
+        for name, make in shapes.MESSAGES.items():
+            yield f"{target} request: {name}", sends(target, make, "messages")
+        for name, make in shapes.TOOLS.items():
+            yield f"{target} request: {name}", sends(target, make, "tools")
+    for name, make in shapes.SCHEMAS.items():
+        for target in ("deepseek", "anthropic", "gemini", "echo"):
+            yield f"{target} schema: {name}", sends(target, make, "response_format", answer_format)
+        yield f"anthropic strict tool: {name}", sends("anthropic", make, "tools", strict_tool)
+    for name, make in shapes.EMBEDDINGS.items():
+        for target in ("openai", "gemini", "echo"):
+            data = lambda n, make=make: json.dumps({"model": "echo", "input": make(n)}).encode()  # noqa: E731
+            yield f"{target} embeddings: {name}", Row(data, embedded(target))
+    for name, (target, make) in STREAMS.items():
+        floor = 3 * FLOOR if any(word in name for word in ("call", "choice", "candidate", "block")) else FLOOR
+        yield f"stream of {name}", Row(make, lambda events, target=target: answered(target, events), floor)
+    for name, (target, make) in WHOLES.items():
+        yield f"whole answer: {name}", Row(make, lambda body, target=target: answered(target, [body], stream=False))
+    for name, make in READS.items():
+        yield f"read: {name}", Row(make, decoded)
+    for protocol in ("openai", "anthropic", "gemini"):
+        for name, make in ERRORS.items():
+            yield (
+                f"{protocol} error: {name}",
+                Row(
+                    lambda n, make=make: json.dumps(make(n)).encode(),
+                    lambda body, p=protocol: PROVIDERS[p].error(400, body),
+                ),
+            )
+    yield from OTHERS.items()
+
+
+ROWS = dict(rows())
+
+
+class Work:
+    """A row at one size."""
+
+    def __init__(self, row: Row, n: int) -> None:
+        self._row, self._n = row, n
+        self._input: Any = None
+
+    def input(self) -> Any:
+        """The input, made anew where the last use may have changed it."""
+        if not isinstance(self._input, bytes | str):
+            self._input = self._row.make(self._n)
+        return self._input
+
+    def cpu(self, times: int = 1) -> float:
+        """Seconds of CPU, the least of several times. A refusal is a result like any other."""
+        return min(self._cpu() for _ in range(times))
+
+    def _cpu(self) -> float:
+        value = self.input()
+        start = time.thread_time()
+        with suppress(Failure):
+            self._row.run(value)
+        return time.thread_time() - start
+
+    def memory(self) -> int:
+        """Bytes at the peak, beside the input."""
+        value = self.input()
+        tracemalloc.start()
+        try:
+            with suppress(Failure):
+                self._row.run(value)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+def measurable(row: Row) -> int:
+    """A size at which the work can be measured, or the largest that can be made in reasonable time."""
+    n = 32
+    while n < LARGEST:
+        work = Work(row, n)
+        start = time.thread_time()
+        work.input()
+        made = time.thread_time() - start
+        spent = work.cpu()
+        if made > MAKING or spent >= row.floor:
+            break
+        n *= 4 if spent < row.floor / 8 else 2
+    return n
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_collector() -> Iterator[None]:
+    """Without the cycle collector, whose runs belong to whoever comes last. What there is by now is left alone."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    memory.keep_freed()  # as the server does: else the system's pages cost more than the work
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_four_times_the_size_costs_four_times_as_much(name: str) -> None:
+    row = ROWS[name]
+    n = measurable(row)
+    once, more = Work(row, n), Work(row, 4 * n)
+    for times in (1, 2, 4):  # a busy machine may spoil some
+        small, large = once.cpu(times), more.cpu(times)
+        if large <= TIMES * max(small, row.floor):
+            break
+    else:
+        pytest.fail(
+            f"{n} things cost {small:.4f} s, {4 * n} cost {large:.4f} s: {large / max(small, row.floor):.1f} times"
+        )
+    # Tracing makes everything slower: half the size will do.
+    little, much = Work(row, n // 2).memory(), Work(row, 2 * n).memory()
+    assert much <= SPACE * max(little, LEAST), f"{n // 2} things need {little} bytes, {2 * n} need {much}"
+
+
+# Absolute bounds
+
+SIZE = 2**17  # bytes of a body
+MEMORY = 12  # bytes of memory for each byte of a body, from its parsing to the upstream's body
+LOOPS = 8  # CPU of a body, in loops of as many steps as it has bytes
+
+
+# Bodies of many small values: Python's objects for them are larger than their bytes. How many of these a body may hold is
+# bounded where bodies are read; here they are only kept from growing.
+DENSE = dict.fromkeys(
+    (
+        *("many messages", "many empty messages", "many system messages", "system messages between", "many parts"),
+        *("many empty parts", "calls of one turn", "calls of one turn, answered backwards", "calls of many tools"),
+        *("one id in many turns", "ids that become one", "ids of many turns", "results of many parts"),
+        *("an unknown field of objects", "tool choice of many", "many tools", "one function called often"),
+        "functions called, answered in the order of the calls",
+    ),
+    24,
+)
+
+
+def of_size(make: Callable[[int], bytes]) -> bytes:
+    """A body of about SIZE bytes."""
+    n = 16
+    while len(data := make(2 * n)) < SIZE and n < SIZE:
+        n *= 2
+    return make(max(1, 2 * n * SIZE // len(data)))
+
+
+def through(data: bytes) -> None:
+    """What a request costs in this process, whichever protocol it goes to: each is measured alone by the callers."""
+    body = requests.parse(data).body
+    for target in ASKED:
+        try:
+            sent(TO[target], body)
+        except Failure:
+            continue
+
+
+# Shared with tests of whole processes: n → a body of n things.
+BOUNDED: dict[str, Callable[[int], bytes]] = shapes.BODIES
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_body_has_bounds(name: str) -> None:
+    data = of_size(BOUNDED[name])
+    start = time.thread_time()
+    sum(1 for _ in range(SIZE))
+    loop = time.thread_time() - start
+    work = Work(Row(lambda n: data, through), 1)
+    assert work.cpu(2) < LOOPS * loop * len(ASKED)
+    assert work.memory() < DENSE.get(name, MEMORY) * max(len(data), SIZE // 4)
