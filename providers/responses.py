@@ -3,16 +3,20 @@
 https://platform.openai.com/docs/api-reference/responses-streaming and recorded streams. The request is built in
 responses_request.py. An answer is a list of output items: messages, function calls and reasoning make the chat answer;
 items of OpenAI's own tools pass by. Each piece is told twice, as deltas and in the item when it is done: deltas make
-the stream, and what had none is taken from the item, so that a whole answer goes the same way.
+the stream, and what had none is taken from the item, so that a whole answer goes the same way. Deltas that do not add up
+to the item have lost a piece: the answer is broken.
 """
 
 from typing import Any, Final
+from zlib import crc32
 
 from .chat import chunk, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
+from .finish import reason_of
 from .openai_errors import in_band
 from .responses_request import BRIDGED, Bridged, request
+from .sse import refuse_value
 from .tool_names import given_back
 from .usage import count, usage
 
@@ -38,11 +42,14 @@ def _translate() -> Translator:
         data = event.data
         chunks = []
         if type(data) is not dict:
+            if event.name == "error":
+                raise in_band(data)
+            refuse_value(event)
             continue
         try:
             match data.get("type"):
                 case "response.output_text.delta":
-                    answer.heard.add((data["output_index"], "output_text"))
+                    answer.hear(data["output_index"], "output_text", data.get("content_index", ""), data["delta"])
                     chunks = [chunk({"content": data["delta"]})]
                 case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
                     return answer.opening() + answer.end(data["response"])
@@ -66,7 +73,8 @@ class _Answer:
 
     def __init__(self) -> None:
         self.opened = False
-        self.heard: set[tuple[int, str]] = set()  # output index and kind of the parts that came as deltas
+        # Sums of the texts that came as deltas, by output index, kind and part; part None: of the whole item.
+        self.heard: dict[tuple[int, str, Any], tuple[int, int]] = {}
         self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.kinds: list[str] = []  # of the tool calls, by number
@@ -79,11 +87,25 @@ class _Answer:
         self.opened = True
         return first
 
+    def hear(self, at: int, kind: str, part: Any, text: str) -> None:
+        """Note a delta."""
+        data = _bytes(text)
+        for key in ((at, kind, part), (at, kind, None)):
+            size, check = self.heard.get(key, (0, 0))
+            self.heard[key] = size + len(data), crc32(data, check)
+
+    def was_heard(self, at: Any, kind: str, text: str | None, part: Any = None) -> bool:
+        """Whether a text came as deltas. Raises BadOutput when they do not add up to it. Hosts may leave it empty."""
+        heard = self.heard.get((at, kind, part))
+        if heard is not None and text and heard != (len(data := _bytes(text)), crc32(data)):
+            raise BadOutput("The upstream's pieces do not add up to its answer: some were lost.")
+        return heard is not None
+
     def tell(self, kind: str, data: Json) -> list[Json]:
         """What an event adds. Those that only announce or repeat, and those of OpenAI's own tools, add nothing."""
         match kind:
             case "response.refusal.delta":
-                self.heard.add((data["output_index"], "refusal"))
+                self.hear(data["output_index"], "refusal", data.get("content_index", ""), data["delta"])
                 return [chunk({"refusal": data["delta"]})]
             case "response.reasoning_summary_text.delta":
                 return self._think((data["output_index"], "summary", data["summary_index"]), data["delta"])
@@ -92,6 +114,11 @@ class _Answer:
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 at = data["output_index"]
                 return self._grow(at, data["delta"]) if at in self.calls else []
+            case "response.output_text.done" | "response.refusal.done":
+                text, part = data.get("text") or data.get("refusal"), data.get("content_index", "")
+                self.was_heard(data["output_index"], kind.split(".")[1], text, part)
+            case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
+                self.was_heard(data["output_index"], "call", data.get("arguments") or data.get("input"))
             case "response.output_text.annotation.added":
                 return _annotations([data["annotation"]])
             case "response.output_item.added":
@@ -104,7 +131,7 @@ class _Answer:
         return []
 
     def _think(self, part: tuple[int, str, int], text: str) -> list[Json]:
-        self.heard.add(part[:2])
+        self.hear(part[0], part[1], part[2], text)
         if self.thought is not None and self.thought != part:
             text = "\n\n" + text
         self.thought = part
@@ -118,7 +145,7 @@ class _Answer:
         return [chunk({"tool_calls": [{**first, kind: {"name": item["name"], text: ""}}]})]
 
     def _grow(self, at: int, text: str) -> list[Json]:
-        self.heard.add((at, "call"))
+        self.hear(at, "call", 0, text)
         number = self.calls[at]
         if self.kinds[number] == "function":
             return [chunk(tool_call(number, {"arguments": text}))]
@@ -134,20 +161,26 @@ class _Answer:
                 self.reasoning.append(item)
                 chunks: list[Json] = []
                 for name in "summary", "content":
-                    if (at, name) not in self.heard:
-                        for index, part in enumerate(item.get(name) or ()):
-                            chunks += self._think((at, name, index), part["text"])
+                    texts = [part["text"] for part in item.get(name) or ()]
+                    if not self.was_heard(at, name, "".join(texts)):
+                        for index, text in enumerate(texts):
+                            chunks += self._think((at, name, index), text)
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
                 text = item.get(_CALLS[kind][1]) or ("{}" if kind == "function_call" else "")
-                return chunks + (self._grow(at, text) if text and (at, "call") not in self.heard else [])
+                heard = self.was_heard(at, "call", item.get(_CALLS[kind][1]))
+                return chunks + (self._grow(at, text) if text and not heard else [])
         return []
 
     def _message(self, at: int, parts: list[Json]) -> list[Json]:
+        heard = {
+            kind: self.was_heard(at, kind, "".join(part.get(field) or "" for part in parts if part["type"] == kind))
+            for kind, field in (("output_text", "text"), ("refusal", "refusal"))
+        }
         chunks: list[Json] = []
         for part in parts:
-            if (at, part["type"]) in self.heard:
+            if heard.get(part["type"]):
                 continue
             match part:
                 case {"type": "output_text", "text": str(text)} if text:
@@ -164,7 +197,7 @@ class _Answer:
                 finish = "tool_calls" if self.kinds else "stop"
             case "incomplete":
                 details = response.get("incomplete_details") or {}
-                finish = "content_filter" if details.get("reason") == "content_filter" else "length"
+                finish = reason_of(details.get("reason"), default="length")
             case _:
                 wrong = response.get("error")
                 failed = in_band(wrong) if wrong else UpstreamFailed("The upstream did not complete its answer.")
@@ -184,6 +217,11 @@ class _Answer:
         if not books:
             return chunks
         return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
+
+
+def _bytes(text: str) -> bytes:
+    """A text in a form that is the same wherever it is cut, inside an emoji too."""
+    return text.encode("utf-16-le", "surrogatepass")
 
 
 def _annotations(found: Any) -> list[Json]:
