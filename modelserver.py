@@ -31,7 +31,6 @@ from gateway.keeper import Keeper
 from gateway.routes import Target, patience, with_defaults
 from gateway.schema import Server
 from providers import PROVIDERS, wire
-from providers.chat import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import access, desk, house, inspector, logs, page, upstream
@@ -85,7 +84,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
-    exchange, body = await first_that_answers(request, ask.body, targets, partial(prepared, request, ask), once)
+    exchange, body = await first_that_answers(
+        request, ask.body, targets, partial(prepared, request, ask), upstream.whole
+    )
     record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
@@ -147,7 +148,7 @@ async def first_that_answers(
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`once` or `opening`) to the call prepared for it, and its answer.
+    """The first target that gives an answer (`upstream.whole` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
@@ -168,7 +169,7 @@ async def first_that_answers(
                     param=call.dropped[0][:200],
                     code="unsupported_parameter",
                 )
-            first_byte = patience(target, body, server.timeouts)
+            first_byte = patience(target, body, server.timeouts, call.stream)
             exchange = entry.exchange = Exchange(
                 target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
             )
@@ -236,18 +237,6 @@ def scope(request: web.Request, to: Upstream) -> str:
     return f"{request[RECORD].key}/{to.name}"
 
 
-async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
-    """The whole answer, put together where the upstream streams it."""
-    if not exchange.call.stream:
-        return await upstream.whole(exchange, http, limits)
-    chunks = exchange.held
-    async with aclosing(upstream.chunks(exchange, http, limits)) as batches:
-        async for batch in batches:
-            chunks += batch
-    exchange.held = []
-    return collect(chunks)
-
-
 async def opening(
     exchange: Exchange, http: Upstreams, limits: Server
 ) -> tuple[list[Json], AsyncGenerator[list[Json], None]]:
@@ -261,22 +250,13 @@ async def opening(
     try:
         async for batch in rest:
             held += batch
-            if any(says_something(chunk) for chunk in batch):
+            if exchange.said:
                 break
     except BaseException:
         await rest.aclose()
         raise
     exchange.held = []
     return held, rest
-
-
-def says_something(chunk: Json) -> bool:
-    for choice in chunk["choices"]:
-        if "message" in choice or choice.get("finish_reason"):
-            return True
-        if any(value for name, value in choice["delta"].items() if name != "role"):
-            return True
-    return False
 
 
 def name_of(to: Upstream) -> str:

@@ -155,10 +155,16 @@ def route_of(entry: str | tuple[str, ...] | Route) -> Route:
     return Route(targets=(entry,) if isinstance(entry, str) else entry)
 
 
-def patience(target: Target, body: Json, timeouts: Timeouts) -> float:
-    """Seconds the upstream may take until its first byte: a model that thinks first may take longer."""
+def patience(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
+    """Seconds the upstream may take until its first byte. A model that thinks first may take longer.
+
+    streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: it may take
+    as long as a request may, unless the model's own entry says otherwise.
+    """
     if target.first_byte is not None:
         return target.first_byte
+    if not streamed:
+        return timeouts.total
     facts = target.to.facts
     thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
     return timeouts.first_byte_reasoning if thinks else timeouts.first_byte

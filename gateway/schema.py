@@ -41,9 +41,11 @@ class Timeouts(Section, frozen=True):
     """Silence is a fault; a long answer is not."""
 
     connect: Seconds = 5.0  # until an upstream has accepted the connection, TLS included
-    first_byte: Seconds = 120.0  # from the request until the upstream's first byte of an answer
+    # From the request until the first byte of a stream, and of any silence until it has said something. An answer that is
+    # not streamed upstream may take `total`.
+    first_byte: Seconds = 120.0
     first_byte_reasoning: Seconds = 600.0  # the same for a model that thinks before it speaks
-    between_bytes: Seconds = 60.0  # between two reads from an upstream
+    between_bytes: Seconds = 60.0  # between two reads from an upstream that has said something
     write: Seconds = 60.0  # a client that takes nothing for this long is cut off
     request_body: Seconds = 30.0  # until a client's body has arrived
     attempts: Seconds = 180.0  # after this no other target or key is tried
@@ -83,7 +85,7 @@ class Server(Section, frozen=True):
     port: Port = 8080
     max_body: Size = 32 * 2**20  # of a request
     max_event: Size = 8 * 2**20  # of one event of an upstream's stream
-    max_answer: Size = 64 * 2**20  # of an upstream's answer that is not streamed
+    max_answer: Size = 64 * 2**20  # of an upstream's answer to a call that is not streamed
     timeouts: Timeouts = Timeouts()
     keep_alive: KeepAlive = KeepAlive()
     at_once: Bounds = Bounds()

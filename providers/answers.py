@@ -8,7 +8,6 @@ from . import wire
 from .arguments import Arguments, as_text, say_nothing
 from .bounds import MAX_CALLS, too_many_calls
 from .contract import Json
-from .errors import Overloaded, Truncated, UpstreamFailed
 from .think import split
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
@@ -17,9 +16,6 @@ KNOWN_CHUNK: Final = frozenset(
 )
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
-_FINISH: Final = {"eos": "stop", "stop_sequence": "stop", "end_turn": "stop", "model_length": "length"}
-_BROKEN: Final = {"error", "abort"}
-_UNLOADED: Final = {"load", "unload"}  # Ollama: the model came or went instead of answering
 
 
 def new_call_id() -> str:
@@ -36,21 +32,6 @@ def tidy(data: Json) -> Any:
     if rest := {name: value for name, value in groq.items() if name not in ("usage", "error")}:
         data["x_groq"] = rest
     return groq.get("usage")
-
-
-def finish_reason(reason: Any, called: bool) -> str:
-    """An upstream's finish_reason → OpenAI's. called: whether the choice holds tool calls.
-
-    Raises UpstreamFailed, Overloaded or Truncated for reasons that mean the answer broke off.
-    """
-    if reason in _BROKEN:
-        raise UpstreamFailed("The upstream failed while answering.")
-    if reason == "insufficient_system_resource":
-        raise Overloaded("The upstream ran out of resources while answering. Try again later.")
-    if reason in _UNLOADED:
-        raise Truncated
-    reason = _FINISH.get(reason, reason) if isinstance(reason, str) and reason else "stop"
-    return "tool_calls" if called and reason == "stop" else reason
 
 
 def whole_message(message: Json, think_tags: bool) -> Json:

@@ -15,19 +15,9 @@ from .bounds import MAX_CALLS, Kept, too_many_calls
 from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Json, Translator
 from .errors import BadOutput, Failure, Truncated
+from .finish import reason_of
+from .sse import refuse_value
 from .usage import count, usage
-
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",  # server tools paused: going on would be a second call, which a stream must not hide
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "compaction": "length",
-    "refusal": "content_filter",
-}
-
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
@@ -177,6 +167,15 @@ class Answer:
         self._count(event.get("usage"))
         return []
 
+    def whole(self, message: Json) -> list[Json]:
+        """The chunks of a message that came in one piece, from a relay that does not stream."""
+        chunks = self.begin({"message": message})
+        for at, block in enumerate(message["content"]):
+            chunks += self.open({"index": at, "content_block": block})
+            chunks += self.close({"index": at})
+        self.note({"delta": message})
+        return chunks + self.finish()
+
     def finish(self) -> list[Json]:
         """The last chunks, at message_stop."""
         if not self.started:
@@ -223,7 +222,7 @@ class Answer:
     def _reason(self) -> str:
         if self.stop == "tool_use" and not self.calls:
             return "stop"  # the tool that stood for response_format
-        return _FINISH.get(self.stop or "", "tool_calls" if self.calls else "stop")
+        return reason_of(self.stop, self.calls > 0)
 
     def _count(self, counted: Any) -> None:
         # Counts are cumulative, and what a later event leaves out or null still holds.
@@ -304,6 +303,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
             if type(data) is not dict:
                 if event.name == "error":
                     raise failure(data)
+                refuse_value(event)
                 chunks = []
                 continue
             kind = data.get("type")
@@ -318,8 +318,10 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 chunks = [chunk({"content": text})]
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
-            elif kind == "error" or event.name == "error":
+            elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
                 raise failure(data)
+            elif kind == "message":
+                return answer.whole(data)
             else:
                 handler = _HANDLERS.get(kind or "")
                 chunks = handler(answer, data) if handler else []

@@ -24,6 +24,16 @@ def opening(first: Json | None, index: int = 0) -> Json:
     return chunk({"role": "assistant", "content": "" if text else None}, None, index)
 
 
+def says_something(piece: Json) -> bool:
+    """Whether a chunk does more than open the answer: from then on no other upstream can take over."""
+    for choice in piece["choices"]:
+        if "message" in choice or choice.get("finish_reason"):
+            return True
+        if any(value for name, value in choice["delta"].items() if name != "role"):
+            return True
+    return False
+
+
 def usage_chunk(usage: Json) -> Json:
     """The last chunk of a stream: the books. The door forwards it only to clients that asked."""
     return {"choices": [], "usage": usage}
@@ -37,7 +47,7 @@ def collect(chunks: Iterable[Json]) -> Json:
     """
     try:
         return _collected(chunks)
-    except (TypeError, AttributeError, LookupError, ValueError) as odd:
+    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as odd:
         raise BadOutput("The upstream's answer does not have the shape of its protocol.") from odd
 
 

@@ -230,6 +230,14 @@ _BY_STATUS: dict[int, type[Failure]] = {
 }
 
 
+LONGEST_WAIT: Final = 86_400.0  # seconds: a longer one says nothing that a client could use
+
+
+def sane_wait(seconds: float | None) -> float | None:
+    """The seconds that an upstream asks its clients to wait; None for a number that is none, or is beyond a day."""
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_WAIT else None
+
+
 def from_upstream(
     status: int,
     message: str,
@@ -265,4 +273,4 @@ def from_upstream(
         return kind(message, param=param or "model")
     if kind is Throttled:  # no field of the request is at fault
         param = None
-    return kind(message, param=param, retry_after=retry_after)
+    return kind(message, param=param, retry_after=sane_wait(retry_after))

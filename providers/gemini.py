@@ -14,10 +14,11 @@ from .bounds import MAX_CALLS, too_many_calls
 from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, named_limit, prime
 from .errors import BadOutput, Failure, Truncated
+from .finish import failure_of, reason_of
 from .gemini_contents import fetches
 from .gemini_errors import error, failure
 from .gemini_request import State, request
-from .sse import DONE
+from .sse import Cut, Event, refuse_value
 from .usage import count, usage
 
 __all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
@@ -26,31 +27,6 @@ answer_limit = named_limit
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
-_FINISH: Final = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",  # cut at the upstream's limit for one request, and nobody went on
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "LANGUAGE": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "IMAGE_OTHER": "content_filter",
-    "ESCALATION": "content_filter",
-    "PUP_LIMITED_DISABLED": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-}
-# The model's answer could not be read. "stop" would make the client take half an answer, or none, for a whole one.
-_BROKEN: Final = frozenset(
-    {
-        *("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE"),
-        *("MISSING_THOUGHT_SIGNATURE", "NO_IMAGE"),
-    }
-)
 _COUNTS: Final = (
     *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
     *("cachedContentTokenCount", "totalTokenCount"),
@@ -67,6 +43,7 @@ class _Answer:
     calls: int = 0
     images: int = 0
     finish: Any = None  # finishReason, as received
+    repeats: bool = False  # whether there was more after one: it does not say that the answer is complete
     token: Any = None  # continuationToken
     signature: Any = None  # of its text: the last one holds for the whole
 
@@ -105,7 +82,9 @@ def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
                     heard, state.token = True, None
                     for answer in answers.values():
                         answer.finish = None
-                chunks = _read(event.data, answers, legs, state, reasoning, candidates)
+                chunks = []
+                for data in _objects(event, answers):
+                    chunks += _read(data, answers, legs, state, reasoning, candidates)
                 made += len(chunks)
             if not heard and not answers:
                 raise Truncated
@@ -121,14 +100,25 @@ def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
         raise
 
 
+def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
+    """The objects in an event: one, or a list of them, as errors come from some endpoints and answers without alt=sse."""
+    match event.data:
+        case dict() as data:
+            return [data]
+        case list() as several:
+            return several
+        case Cut(inside) if inside or any(answer.repeats for answer in answers.values()):
+            raise Truncated  # what finishReason said before is no longer true
+    if event.name == "error":
+        raise failure(None, {"error": event.data})
+    refuse_value(event)  # [DONE] is not Gemini's, but a proxy's on the way
+    return []
+
+
 def _read(
     data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
-    """The chunks that one event makes."""
-    if isinstance(data, list):  # some endpoints wrap their errors so
-        data = data[0]
-    if data == DONE:  # not Gemini's, but a proxy's on the way
-        return []
+    """The chunks that one object makes."""
     if "error" in data:
         raise failure(None, data)
     chunks: list[Json] = []
@@ -137,6 +127,7 @@ def _read(
     for candidate in data.get("candidates") or ():
         index = candidate.get("index") or 0
         answer = answers.get(index) or _opened(index, answers, candidates)
+        answer.repeats = answer.repeats or (answer.finish is not None and "content" in candidate)
         for part in (candidate.get("content") or {}).get("parts") or ():
             if len(part) == 1 and isinstance(text := part.get("text"), str):  # nearly all of them: keep it cheap
                 if text:
@@ -213,8 +204,8 @@ def _tool_call(call: Json, signature: str | None, index: int, state: State) -> J
 def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
     """What a candidate says besides its parts."""
     if finish := candidate.get("finishReason"):
-        if finish in _BROKEN:
-            raise BadOutput(f"The model's answer could not be read ({finish}). Repeat the request.")
+        if broken := failure_of(finish):
+            raise broken
         answer.finish = finish
     if token := candidate.get("continuationToken"):
         answer.token = token
@@ -268,11 +259,8 @@ def _paid(failed: Failure, legs: list[Json]) -> Failure:
 
 def _finish(answer: _Answer) -> Json:
     """The last chunk of a choice. Gemini has no word for "now run these tools": it stops."""
-    reason = _FINISH.get(answer.finish)
-    if answer.calls and reason in ("stop", None):
-        reason = "tool_calls"
-    elif reason is None:  # OTHER, FINISH_REASON_UNSPECIFIED and what Google adds tomorrow
-        reason = "stop" if answer.spoke else "content_filter"
+    default = "stop" if answer.spoke or answer.calls else "content_filter"  # OTHER, and what Google adds tomorrow
+    reason = reason_of(answer.finish, answer.calls > 0, default=default)
     signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
     return chunk(signed, reason, answer.index)
 

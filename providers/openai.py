@@ -11,23 +11,16 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 from typing import Any, Final, Literal
 
 from . import responses
-from .answers import (
-    KNOWN_CHUNK,
-    ToolCalls,
-    finish_reason,
-    reasoning,
-    said,
-    tidy,
-    whole_message,
-)
+from .answers import KNOWN_CHUNK, ToolCalls, reasoning, said, tidy, whole_message
 from .bounds import Extras
 from .chat import tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
 from .errors import BadOutput, Truncated
+from .finish import reason_of
 from .host_edits import TOOL_NAME_LENGTH, edit, needs_responses
 from .hosts import endpoint, key_header
 from .openai_errors import error, in_band, refuse_errors
-from .sse import DONE
+from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
 from .usage import usage_of
@@ -99,8 +92,10 @@ def _whole(to: Upstream) -> Translator:
         refuse_errors("", choice)
         message = choice.get("message") or {}
         usage = message.pop("usage", None) or usage
-        choice["message"] = whole_message(message, to.host.think_tags)
-        choice["finish_reason"] = finish_reason(choice.get("finish_reason"), bool(choice["message"].get("tool_calls")))
+        message = choice["message"] = whole_message(message, to.host.think_tags)
+        choice["finish_reason"] = reason_of(
+            choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
+        )
     body["usage"] = usage_of(usage)
     return [body]
 
@@ -108,11 +103,12 @@ def _whole(to: Upstream) -> Translator:
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "settled", "tags", "tools", "usage")
+    __slots__ = ("end", "old", "settled", "tags", "tools", "usage")
 
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
         self.tools = ToolCalls()
+        self.old = False  # it came with a function_call
         self.tags = ThinkTags() if think_tags else None
         self.settled = not think_tags  # content is content
         self.usage: Any = None  # what the choice itself said of it
@@ -150,6 +146,7 @@ def _chunks(to: Upstream, n: int) -> Translator:
                 return _end(seen, usage, extras, said_done=True)
             if event.name == "error":
                 raise in_band(data)
+            refuse_value(event)
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
@@ -234,10 +231,11 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
         if fragments:
             delta["tool_calls"] = fragments
     choice["delta"] = delta
+    state.old = state.old or "function_call" in delta
     finish = choice.get("finish_reason")
     choice["finish_reason"] = None
     if finish and state.end is None:
-        reason = finish_reason(finish, state.tools.any)
+        reason = reason_of(finish, state.tools.any, state.old)
         state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
     choice.setdefault("logprobs", None)
     if choice["logprobs"] or any(value is not None for value in delta.values()):
@@ -259,7 +257,7 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": "{}"})) for k in choice.tools.without_arguments()]
     for index, choice in sorted(seen.items()):
-        end = choice.end or _for(index, {}, finish_reason("stop", choice.tools.any))["choices"][0]
+        end = choice.end or _for(index, {}, reason_of("stop", choice.tools.any))["choices"][0]
         last.append({"choices": [end]})
     extras.ride(last[-1])
     usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)

@@ -3,13 +3,15 @@
 https://platform.openai.com/docs/api-reference/responses-streaming and recorded streams. The request is built in
 responses_request.py. An answer is a list of output items: messages, function calls and reasoning make the chat answer;
 items of OpenAI's own tools pass by. Each piece is told twice, as deltas and in the item when it is done: deltas make
-the stream, and what had none is taken from the item, so that a whole answer goes the same way.
+the stream, and what had none is taken from the item, so that a whole answer goes the same way. Deltas that do not add up
+to the item have lost a piece: the answer is broken.
 
 An answer may hold several messages: remarks between tool calls (phase commentary) and the final answer. Their texts are
 texts of their own, with a blank line between them; where JSON was asked for, the final answer is the content.
 """
 
 from typing import Any, Final
+from zlib import crc32
 
 from . import order, wire
 from .arguments import say_nothing
@@ -17,8 +19,10 @@ from .bounds import MAX_CALLS, Kept, too_many_calls
 from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
+from .finish import reason_of
 from .openai_errors import in_band
 from .responses_request import BRIDGED, Bridged, request
+from .sse import refuse_value
 from .tool_names import given_back
 from .usage import count, usage
 
@@ -48,11 +52,15 @@ def _translate(answer: "_Answer") -> Translator:
         data = event.data
         chunks = []
         if type(data) is not dict:
+            if event.name == "error":
+                raise in_band(data)
+            refuse_value(event)
             continue
         try:
             match data.get("type"):
                 case "response.output_text.delta":
                     at, text = data["output_index"], data["delta"]
+                    answer.hear(at, "output_text", data.get("content_index", ""), text)
                     if at == answer.writing:
                         answer.length += len(text)
                         chunks = [chunk({"content": text})]
@@ -86,7 +94,8 @@ class _Answer:
         self.wrote: Any = None  # … whose text did so last
         self.length = 0  # characters of content so far
         self.held: list[str] = []  # text of a message that may not be the final answer
-        self.heard: set[tuple[int, str]] = set()  # output index and kind of the parts that came as deltas
+        # Sums of the texts that came as deltas, by output index, kind and part; part None: of the whole item.
+        self.heard: dict[tuple[Any, str, Any], tuple[int, int]] = {}
         self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.kinds: list[str] = []  # of the tool calls, by number
@@ -102,11 +111,29 @@ class _Answer:
         first = chunks[0]["choices"][0]
         return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
 
+    def hear(self, at: Any, kind: str, part: Any, text: str) -> None:
+        """Note a delta that says something."""
+        if not text:
+            return
+        data = _bytes(text)
+        for key in ((at, kind, part), (at, kind, None)):
+            if (sum := self.heard.get(key)) is None:
+                self.kept.add()
+                sum = 0, 0
+            self.heard[key] = sum[0] + len(data), crc32(data, sum[1])
+
+    def was_heard(self, at: Any, kind: str, text: str | None, part: Any = None) -> bool:
+        """Whether a text came as deltas. Raises BadOutput when they do not add up to it. Hosts may leave it empty."""
+        heard = self.heard.get((at, kind, part))
+        if heard is not None and text and heard != (len(data := _bytes(text)), crc32(data)):
+            raise BadOutput("The upstream's pieces do not add up to its answer: some were lost.")
+        return heard is not None
+
     def tell(self, kind: str, data: Json) -> list[Json]:
         """What an event adds. Those that only announce or repeat, and those of OpenAI's own tools, add nothing."""
         match kind:
             case "response.refusal.delta":
-                self._hear((data["output_index"], "refusal"))
+                self.hear(data["output_index"], "refusal", data.get("content_index", ""), data["delta"])
                 return [chunk({"refusal": data["delta"]})]
             case "response.reasoning_summary_text.delta":
                 return self._think((data["output_index"], "summary", data["summary_index"]), data["delta"])
@@ -115,6 +142,11 @@ class _Answer:
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 at = data["output_index"]
                 return self._grow(at, data["delta"]) if at in self.calls else []
+            case "response.output_text.done" | "response.refusal.done":
+                text, part = data.get("text") or data.get("refusal"), data.get("content_index", "")
+                self.was_heard(data["output_index"], kind.split(".")[1], text, part)
+            case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
+                self.was_heard(data["output_index"], "call", data.get("arguments") or data.get("input"))
             case "response.output_text.annotation.added":
                 return self._annotations(data["output_index"], [data["annotation"]])
             case "response.output_item.added":
@@ -127,11 +159,6 @@ class _Answer:
                 item = data["item"]
                 return self._item(data.get("output_index", self.places.get(item.get("id"))), item)
         return []
-
-    def _hear(self, part: tuple[Any, str]) -> None:
-        if part not in self.heard:
-            self.kept.add()
-            self.heard.add(part)
 
     def _place(self, at: Any, item: Json) -> None:
         """Note where an item stands among the others."""
@@ -156,7 +183,6 @@ class _Answer:
         """
         if not text:
             return []
-        self._hear((at, "output_text"))
         self._place(at, {"type": "message"})
         place = self.order[at]
         if self.json and place.get("phase", "final_answer") != "final_answer":
@@ -177,7 +203,7 @@ class _Answer:
         return [chunk({"content": gap + text})]
 
     def _think(self, part: tuple[Any, str, int], text: str) -> list[Json]:
-        self._hear(part[:2])
+        self.hear(*part, text)
         if self.thought is not None and self.thought != part:
             text = "\n\n" + text
         self.thought = part
@@ -196,9 +222,9 @@ class _Answer:
         """Arguments of a call. A placeholder before the real ones is not heard: the item says what they are."""
         number = self.calls[at]
         function = self.kinds[number] == "function"
-        if function and (at, "call") not in self.heard and say_nothing(text):
+        if function and (at, "call", None) not in self.heard and say_nothing(text):
             return []
-        self._hear((at, "call"))
+        self.hear(at, "call", 0, text)
         if function:
             return [chunk(tool_call(number, {"arguments": text}))]
         return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
@@ -219,14 +245,15 @@ class _Answer:
                 self.reasoning.append(item)
                 chunks = []
                 for name in "summary", "content":
-                    if (at, name) not in self.heard:
-                        for index, part in enumerate(item.get(name) or ()):
-                            chunks += self._think((at, name, index), part["text"])
+                    texts = [part["text"] for part in item.get(name) or ()]
+                    if not self.was_heard(at, name, "".join(texts)):
+                        for index, text in enumerate(texts):
+                            chunks += self._think((at, name, index), text)
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
                 text = item.get(_CALLS[kind][1]) or ""
-                if (at, "call") in self.heard:
+                if self.was_heard(at, "call", None if say_nothing(text) else text):
                     return chunks
                 if kind == "function_call" and say_nothing(text):
                     return [*chunks, chunk(tool_call(self.calls[at], {"arguments": "{}"}))]
@@ -240,9 +267,14 @@ class _Answer:
         self.writing = None
 
     def _message(self, at: Any, parts: list[Json]) -> list[Json]:
+        heard = {
+            kind: self.was_heard(at, kind, "".join(part.get(field) or "" for part in parts if part["type"] == kind))
+            for kind, field in (("output_text", "text"), ("refusal", "refusal"))
+        }
         chunks: list[Json] = []
-        new = [part for part in parts if (at, part["type"]) not in self.heard]
-        for part in new:
+        for part in parts:
+            if heard.get(part["type"]):
+                continue
             match part:
                 case {"type": "output_text", "text": str(text)} if text:
                     chunks += self.write(at, text)
@@ -276,7 +308,7 @@ class _Answer:
                 finish = "tool_calls" if self.kinds else "stop"
             case "incomplete":
                 details = response.get("incomplete_details") or {}
-                finish = "content_filter" if details.get("reason") == "content_filter" else "length"
+                finish = reason_of(details.get("reason"), default="length")
             case _:
                 wrong = response.get("error")
                 failed = in_band(wrong) if wrong else UpstreamFailed("The upstream did not complete its answer.")
@@ -301,6 +333,11 @@ class _Answer:
         if not books:
             return chunks
         return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
+
+
+def _bytes(text: str) -> bytes:
+    """A text in a form that is the same wherever it is cut, inside an emoji too."""
+    return text.encode("utf-16-le", "surrogatepass")
 
 
 def _usage(books: Any) -> Json | None:

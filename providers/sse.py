@@ -5,8 +5,13 @@
 - Reading is linear: a long line is joined once, at its end, and is bounded.
 - `id:` and `retry:` are ignored: we must never reconnect, a repeated POST is a second bill.
 - An `error:` field (llama.cpp, GPUStack) counts as an event named error, as it is meant.
+- Data that begins like JSON and is none is a broken answer, at the first event: what is left out of tool arguments can make
+  another valid command of the rest. Only what never was JSON, a word or a comment that keeps the line alive, is ignored.
+- Hosts lose the line ends between events: several JSON documents in the data of one event are as many events.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +21,12 @@ from .errors import BadOutput
 
 DONE: Final = "[DONE]"
 MAX_EVENT: Final = 8 * 2**20  # bytes; the default of server.max_event
-_BAD_EVENTS: Final = 3  # this many events that are not JSON, and the stream is given up
+_BAD_EVENTS: Final = 3  # this many events of a web page, and the stream is given up
+_BETWEEN: Final = re.compile(
+    r"(?:\s|data:)*"
+)  # two documents: blanks, and the field of an event that lost its own line
+_PIECE_OF_JSON: Final = re.compile(r'["{}]')
+_FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|error|id|retry)?:")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -29,10 +39,19 @@ class Event(msgspec.Struct, frozen=True):
     data: Any
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """The data of an event that tells a translator, before None does, that the stream did not end cleanly.
+
+    inside: it ended inside an event, which is lost.
+    """
+
+    inside: bool
+
+
 class Decoder:
     """Incremental event-stream parser. limit: bytes an event may have.
 
-    Raises BadOutput for an event over the limit and for the third event that is not JSON.
+    Raises BadOutput for an event over the limit, one that begins like JSON and is none, and the third line of markup.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
@@ -42,12 +61,23 @@ class Decoder:
         self._after_cr = False  # the last read ended in CR: an LF that follows is the same line end
         self._first = True
         self._name = ""
+        self._names: dict[
+            int, str
+        ] = {}  # by the number of data lines before them: more than one where a blank line was lost
         self._data: list[bytes] = []
         self._counted = self._held = 0  # lines of _data that have been counted, and their bytes
         self._bad = 0
+        self._left: list[Event] | None = None  # events that were read before one that feed raised for
+        self._ending = False
+        self.cut = False  # flush found the beginning of an event
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept of what was fed."""
+        return not self._size
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes."""
+        """The events that `data` completes. When it raises, flush has those that came before."""
         if not data:
             return []
         if self._after_cr and data[:1] == b"\n":
@@ -68,17 +98,30 @@ class Decoder:
             self._pending.append(data)
             data = b"".join(self._pending)
             self._pending.clear()
-        if self._first or self._data or self._name:
-            return self._lines(data.split(b"\n"))
-        return self._blocks(data)
+        events: list[Event] = []
+        try:
+            if self._first or self._data or self._name:
+                self._lines(data.split(b"\n"), events)
+            else:
+                self._blocks(data, events)
+        except BadOutput:
+            self._left = events
+            raise
+        return events
 
     def flush(self) -> list[Event]:
-        """The events left when the peer has closed, with or without the blank line that should end the last one."""
+        """The events left when nothing more comes, with or without the blank line that should end the last one.
+
+        After feed has raised: those that came before what it raised for.
+        """
+        if self._left is not None:
+            events, self._left = self._left, []
+            return events
+        self._ending = True
         return self.feed(b"\n\n")
 
-    def _blocks(self, data: bytes) -> list[Event]:
+    def _blocks(self, data: bytes, events: list[Event]) -> None:
         """As _lines, for data that begins with a new event: the two forms that nearly all events have are read at once."""
-        events: list[Event] = []
         *blocks, rest = data.split(b"\n\n")
         for block in blocks:
             if block[:6] == b"data: " and b"\n" not in block:
@@ -88,11 +131,10 @@ class Decoder:
             if name[:7] == b"event: " and value and b"\n" not in value and b"\n" not in name:
                 self._event(name[7:].decode("utf-8", errors="replace").strip(), value, events)
             else:
-                events += self._lines([*block.split(b"\n"), b"", b""])
-        return events + self._lines(rest.split(b"\n"))
+                self._lines([*block.split(b"\n"), b"", b""], events)
+        self._lines(rest.split(b"\n"), events)
 
-    def _lines(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _lines(self, lines: list[bytes], events: list[Event]) -> None:
         if self._first:
             self._first = False
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
@@ -105,6 +147,7 @@ class Decoder:
                     self._dispatch(events)
                 else:
                     self._name = ""
+                    self._names.clear()
             else:
                 self._field(line, events)
         if rest:
@@ -115,7 +158,6 @@ class Decoder:
         self._size = len(rest) + self._held
         if self._size > self._limit:
             raise self._too_large()
-        return events
 
     def _field(self, line: bytes, events: list[Event]) -> None:
         name, _, value = line.partition(b":")
@@ -123,8 +165,10 @@ class Decoder:
         if name == b"data":
             self._data.append(value)
         elif name == b"event":
-            self._name = value.decode("utf-8", errors="replace").strip()
+            self._name = self._names[len(self._data)] = value.decode("utf-8", errors="replace").strip()
         elif name == b"error" and value:
+            if self._data:
+                self._dispatch(events)
             self._name, self._data, self._counted, self._held = "error", [value], 0, 0
             self._dispatch(events)
 
@@ -134,6 +178,7 @@ class Decoder:
         self._data.clear()
         self._counted = self._held = 0
         self._event(name, data, events)
+        self._names.clear()
 
     def _event(self, name: str, data: bytes, events: list[Event]) -> None:
         if len(data) > self._limit:
@@ -141,14 +186,62 @@ class Decoder:
         try:
             events.append(Event(name, wire.decode(data)))
         except ValueError:
-            if data.strip() == b"[DONE]":
-                events.append(Event(name, DONE))
-            elif name == "error" and data.strip():
-                events.append(Event(name, data.decode("utf-8", errors="replace").strip()))
-            elif data.strip():
-                self._bad += 1
-                if self._bad >= _BAD_EVENTS:
-                    raise BadOutput("The upstream sent events that are not JSON.") from None
+            self._several(name, data.decode("utf-8", errors="replace"), events)
+
+    def _several(self, name: str, text: str, events: list[Event]) -> None:
+        """Add the events of data that is not one JSON document: several documents, the mark of the end, words, or nothing.
+
+        What of an event named error is no JSON is its message.
+        """
+        known, broken, line, counted = len(events), False, 0, 0
+        of = self._names.get(0, "" if self._names else name)
+        try:
+            for at, value in self._documents(text):
+                for _ in range(text.count("\n", counted, at)):
+                    line += 1
+                    of = self._names.get(line, of)
+                counted = at
+                events.append(Event(of, value))
+        except BadOutput:
+            if name != "error":
+                raise
+            broken = True
+        if name == "error" and (broken or len(events) == known) and text.strip():
+            events.append(Event(name, text.strip()))
+
+    def _documents(self, text: str) -> Iterator[tuple[int, Any]]:
+        """Where each JSON document of `text` begins, and its value. Raises BadOutput for what is a piece of one."""
+        at = _between(text, 0)
+        while at < len(text):
+            start = at
+            if text.startswith(DONE, at):
+                at += len(DONE)
+                yield start, DONE
+            elif text[at] in "{[":
+                try:
+                    value, at = wire.document(text, at)
+                except (ValueError, RecursionError):
+                    if self._ending:
+                        self.cut = True
+                        return
+                    raise BadOutput("The upstream sent an event that is not JSON.") from None
+                yield start, value
+            else:
+                end = text.find("\n", at)
+                at = end if end >= 0 else len(text)
+                self._words(text[start:at])
+            at = _between(text, at)
+
+    def _words(self, words: str) -> None:
+        """Ignore a line that never was JSON. Raises BadOutput for what may be the end of a document, and for a web page."""
+        if words.startswith("<!--"):
+            return
+        if words.startswith("<"):
+            self._bad += 1
+        elif _PIECE_OF_JSON.search(words):
+            raise BadOutput("The upstream sent an event that is not JSON.")
+        if self._bad >= _BAD_EVENTS:
+            raise BadOutput("The upstream sent events that are not JSON.")
 
     def _too_large(self) -> BadOutput:
         self._pending.clear()
@@ -156,3 +249,39 @@ class Decoder:
             f"The upstream sent an event larger than {self._limit} bytes (server.max_event).",
             code="upstream_event_too_large",
         )
+
+
+def _between(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+def refuse_value(event: Event) -> None:
+    """Raise BadOutput for JSON that is no object and may be a piece of the answer: a list, or JSON inside a text."""
+    match event.data:
+        case [_, *_]:
+            raise BadOutput("The upstream sent an event that is not a JSON object.")
+        case str() as text if text != DONE and _PIECE_OF_JSON.search(text):
+            raise BadOutput("The upstream sent an event that is not a JSON object.")
+
+
+def is_stream(body: bytes) -> bool:
+    """Whether a body begins like an event stream."""
+    return _FIELD.match(body) is not None
+
+
+def unframed(body: bytes) -> bytes:
+    """The data of the first event that has some, for a body that should have been JSON and is an event stream."""
+    if is_stream(body):
+        decoder = Decoder()
+        try:
+            events = decoder.feed(body) + decoder.flush()
+        except BadOutput:
+            events = decoder.flush()
+        for event in events:
+            if isinstance(event.data, dict):
+                return wire.encode(event.data)
+            if event.name == "error":
+                return str(event.data).encode("utf-8", errors="replace")
+    return body

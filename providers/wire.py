@@ -18,12 +18,12 @@ _UNLIKELY: Final = -9999.0
 
 
 def decode(data: bytes | bytearray) -> Any:
-    """JSON bytes → value; bad UTF-8 becomes U+FFFD. Raises ValueError when it is not JSON at all."""
+    """JSON bytes → value; bad UTF-8 becomes U+FFFD, a BOM is skipped. Raises ValueError when it is not JSON at all."""
     try:
         try:
             return _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return json.loads(data.decode("utf-8", errors="replace"), object_hook=_mended)
+            return json.loads(data.decode("utf-8-sig", errors="replace"), object_hook=_mended)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
@@ -34,6 +34,10 @@ def _mended(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(number, float) and not isfinite(number):
             value[name] = _UNLIKELY
     return value
+
+
+# A text and a place in it → the JSON document that begins there, and where it ends. Raises ValueError, RecursionError.
+document: Final = json.JSONDecoder(object_hook=_mended).raw_decode
 
 
 def encode(value: Any) -> bytes:

@@ -24,7 +24,7 @@ class Drains:
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's record
 
     async def outlive(self, answer: Coroutine[Any, Any, T], record: Record) -> T:
-        """Wait for an answer (`once` or `opening`) that goes on when the client leaves meanwhile."""
+        """Wait for an answer (`upstream.whole` or `opening`) that goes on when the client leaves meanwhile."""
         task = asyncio.ensure_future(answer)
         try:
             return await asyncio.shield(task)

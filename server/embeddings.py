@@ -3,12 +3,11 @@
 from typing import Any
 
 from gateway.schema import Server
-from providers import embeddings, wire
+from providers import embeddings
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadOutput
 
-from .http import Upstreams, read_whole
-from .upstream import Exchange, answered
+from .http import Upstreams
+from .upstream import Exchange, answered, beginning, read_json
 
 
 def prepared(body: Json, to: Upstream) -> Call:
@@ -30,10 +29,8 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
 async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
     answer = await answered(exchange, http, limits)
     try:
-        data = await read_whole(answer, limits.max_answer)
+        return await read_json(
+            answer, limits.max_answer, await beginning(answer, exchange.first_byte, limits.max_answer)
+        )
     finally:
         answer.close()
-    try:
-        return wire.decode(data)
-    except ValueError:
-        raise BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None

@@ -7,12 +7,14 @@ below ClientSession; requirements.txt pins the exact version and tests/test_http
 """
 
 import asyncio
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
-from typing import NamedTuple, Protocol
+from math import inf
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
 from aiohttp.abc import AbstractResolver
@@ -30,6 +32,8 @@ from providers.errors import BadOutput, Failure, Overloaded, Truncated, Upstream
 
 from .resolver import Resolver
 
+PIECE: Final = 64 * 1024  # bytes that one read returns at most: the loop must get its turn between two
+_INTERIM = 16  # 1xx answers before the real one: more say that no answer is coming
 _LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
 _LINGER = 1.0  # seconds for the end of a body after its last event
 NO_PROXIES: Mapping[str, str] = {}
@@ -42,8 +46,12 @@ class Answer(Protocol):
     status: int
     headers: Mapping[str, str]
 
-    async def read(self) -> bytes:
-        """The next piece of the body, b"" at its end. Raises Failure when the connection fails or falls silent."""
+    async def read(self, patience: float = 0.0) -> bytes:
+        """Return the next piece of the body, b"" at its end. A piece of PIECE bytes says that more is waiting.
+
+        patience: seconds of silence allowed after the first piece; 0: timeouts.between_bytes. The first piece must come
+        in what the head has left of its time. Raises Failure when the connection fails or falls silent.
+        """
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it at once."""
@@ -75,13 +83,74 @@ class Proxy(NamedTuple):
 
 
 class _Handler(ResponseHandler):
-    """aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever."""
+    """aiohttp's protocol, with three changes. begun: called once, with the first bytes of a head.
+
+    aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever. And its
+    read timeout starts anew with every byte, so that who sends a head byte by byte is never late: _Timer replaces it. And
+    the queue of heads has a bound: what arrives in one turn of the loop would be heads by the hundred thousand.
+    """
+
+    begun: Callable[[], None] | None = None
+
+    def _reschedule_timeout(self) -> None:
+        if self.begun is not None:
+            self.begun()
+            self.begun = None
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        if len(self._buffer) <= _INTERIM:
+            super().feed_data(data, size)
+        elif self.transport is not None:
+            self.transport.abort()  # post() has more than enough of them to refuse the answer
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
         super().set_exception(exc, exc_cause)
         payload = self._payload
         if payload is not None and not payload.is_eof() and payload.exception() is None:
             set_exception(payload, exc, exc_cause)
+
+
+class _Timer:
+    """Ends a call that is silent for too long. A wait makes no timer object: it moves `due`, and the one timer follows.
+
+    end: called with a TimeoutError.
+    """
+
+    __slots__ = ("_at", "_end", "_handle", "_loop", "due")
+
+    def __init__(self, seconds: float, end: Callable[[BaseException], None]) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), end
+        self._handle: asyncio.TimerHandle | None = None
+        self.due = self._loop.time() + seconds  # inf: nothing is waited for
+        self._start(self.due)
+
+    def wait(self, seconds: float) -> None:
+        """A wait begins that may last this long."""
+        self.due = due = self._loop.time() + seconds
+        if due < self._at:
+            self._start(due)
+
+    def hurry(self, seconds: float) -> None:
+        """What is waited for has begun to come: it must be here in so many seconds, or when it had to be anyway."""
+        due = self.due
+        self.wait(seconds)
+        self.due = min(due, self.due)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _start(self, at: float) -> None:
+        self.cancel()
+        self._at, self._handle = at, self._loop.call_at(at, self._check)
+
+    def _check(self) -> None:
+        if self.due == inf:
+            self._at, self._handle = inf, None
+        elif self.due > self._loop.time() + 0.001:  # uvloop counts in milliseconds
+            self._start(self.due)
+        else:
+            self._end(TimeoutError())
 
 
 class Pool:
@@ -126,7 +195,7 @@ class Pool:
         await self._connector.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
-        """Send one POST of JSON and wait for the answer's head, for first_byte seconds.
+        """Send one POST of JSON and wait for the answer's head. first_byte: seconds for the head and the first piece.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
         Raises Failure (502, 503 or 504) when no answer comes.
@@ -157,16 +226,27 @@ class Pool:
             protocol = connection.protocol
             assert protocol is not None and protocol.transport is not None
             reused = getattr(protocol, "_modelserver_used", False)
-            protocol._modelserver_used = True  # type: ignore[attr-defined]
+            if not reused:
+                protocol._modelserver_used = True  # type: ignore[attr-defined]
+                _watch_over(protocol.transport)
+            timer = _Timer(first_byte, protocol.set_exception)
+            due, hurry = timer.due, partial(timer.hurry, min(self._timeouts.first_byte, self._timeouts.between_bytes))
             try:
-                protocol.set_response_params(read_until_eof=True, read_timeout=first_byte)
-                protocol.start_timeout()
+                protocol.set_response_params(read_until_eof=True)
+                protocol.begun = hurry  # type: ignore[attr-defined]
                 protocol.transport.writelines([head, body])
                 message, payload = await protocol.read()
+                interim = 0
                 while 100 <= message.code < 200:
                     retried = True  # it was being answered
+                    interim += 1
+                    if interim > _INTERIM:
+                        raise HttpProcessingError(message="too many interim answers")
+                    timer.due, protocol.begun = due, hurry  # type: ignore[attr-defined]
                     message, payload = await protocol.read()
+                timer.due = due
             except BaseException as error:
+                timer.cancel()
                 protocol.abort()
                 connection.close()
                 begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
@@ -177,7 +257,7 @@ class Pool:
                 if isinstance(error, Exception):
                     raise _broken(error, first_byte) from error
                 raise
-            return Response(self, connection, protocol, message, payload, first_byte)
+            return Response(self, connection, protocol, message, payload, first_byte, timer)
 
     def give_back(self, connection: Connection) -> None:
         """The answer on this connection was read to its end, or the connection is closed."""
@@ -275,33 +355,40 @@ class Response:
         message: RawResponseMessage,
         payload: StreamReader,
         first_byte: float,
+        timer: _Timer,
     ) -> None:
         self._pool, self._connection, self._protocol, self._payload = pool, connection, protocol, payload
-        self._patience = first_byte
+        self._patience, self._timer = first_byte, timer
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
         self._begun = self._ended = self._closed = False
 
-    async def read(self) -> bytes:
-        payload = self._payload
+    async def read(self, patience: float = 0.0) -> bytes:
+        payload, timer = self._payload, self._timer
         try:
-            # What had arrived before the connection broke is delivered; readany() would raise at once.
-            data = _buffered(payload) if payload.exception() is not None else await payload.readany()
+            if payload.exception() is not None:
+                data = _buffered(payload)  # what had arrived before the connection broke; read() would raise at once
+            else:
+                if self._begun:
+                    self._patience = patience or self._pool.between_bytes
+                    timer.wait(self._patience)
+                data = await payload.read(PIECE)
         except Exception as error:
             if self._begun:
                 raise _silent_or_cut(error, self._patience) from error
             raise _broken(error, self._patience) from error  # a head is not yet an answer
-        if not data:
-            self._ended = True
-        elif not self._begun:
+        timer.due = inf  # from here on the upstream waits for us
+        if data:
             self._begun = True
-            self._protocol.read_timeout = self._patience = self._pool.between_bytes
+        else:
+            self._ended = True
         return data
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
+        self._timer.cancel()
         if not (self._ended or self._payload.is_eof()):
             self._protocol.abort()  # not close(): that would first send what is still buffered
             self._connection.close()
@@ -339,9 +426,9 @@ def _host(url: URL) -> str:
 
 
 def _buffered(payload: StreamReader) -> bytes:
-    """What a broken body still holds. Raises its exception when that is nothing."""
+    """The next piece of what a broken body still holds. Raises its exception when that is nothing."""
     if payload._buffer:
-        return payload._read_nowait(-1)
+        return payload._read_nowait(PIECE)
     error = payload.exception()
     assert error is not None
     raise error
@@ -405,16 +492,42 @@ def _silent_or_cut(error: Exception, patience: float) -> Failure:
     return failure
 
 
+def _watch_over(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel notice in two minutes that the machine at the other end is gone: a whole answer may take an hour."""
+    connected = transport.get_extra_info("socket")
+    if connected is None or connected.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def read_all(answer: Answer, limit: int, start: bytes = b"") -> tuple[bytes, Failure | None]:
+    """Read the rest of a body. Returns `start`, which was read before, with what came, and what kept the rest from coming.
+
+    More than `limit` bytes are not read.
+    """
+    pieces, size = [start], len(start)
+    try:
+        while size <= limit and (piece := await answer.read()):
+            size += len(piece)
+            pieces.append(piece)
+    except Failure as failure:
+        return b"".join(pieces), failure
+    if size <= limit:
+        return b"".join(pieces), None
+    return b"".join(pieces)[:limit], BadOutput(
+        f"The upstream's answer is larger than {limit} bytes.", code="upstream_too_large"
+    )
+
+
 async def read_whole(answer: Answer, limit: int) -> bytes:
-    """The rest of an answer's body. Raises BadOutput when it is longer than `limit` bytes."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := await answer.read():
-        size += len(piece)
-        if size > limit:
-            raise BadOutput(f"The upstream's answer is larger than {limit} bytes.", code="upstream_too_large")
-        pieces.append(piece)
-    return b"".join(pieces)
+    """The rest of an answer's body. Raises Failure when it breaks off or is longer than `limit` bytes."""
+    body, failure = await read_all(answer, limit)
+    if failure is not None:
+        raise failure
+    return body
 
 
 class Played:
@@ -425,8 +538,10 @@ class Played:
         self._steps, self._cut, self._timeouts = iter(reply.steps), reply.cut, timeouts
         self._patience, self._begun = first_byte, False
 
-    async def read(self) -> bytes:
+    async def read(self, patience: float = 0.0) -> bytes:
         pieces: list[bytes] = []
+        if self._begun:
+            self._patience = patience or self._timeouts.between_bytes
         for step in self._steps:
             if step.delay and pieces:
                 self._steps = chain((step,), self._steps)
@@ -437,7 +552,7 @@ class Played:
                     raise (_silent_or_cut if self._begun else _broken)(TimeoutError(), self._patience)
             if step.data:
                 pieces.append(step.data)
-                self._patience, self._begun = self._timeouts.between_bytes, True
+                self._begun = True
         if not pieces and self._cut:
             raise Truncated
         return b"".join(pieces)

@@ -184,9 +184,9 @@ class _Watched:
         self.status, self.headers = answer.status, answer.headers
         attempt.status, attempt.answer = answer.status, _masked(answer.headers)
 
-    async def read(self) -> bytes:
+    async def read(self, patience: float = 0.0) -> bytes:
         try:
-            data = await self._answer.read()
+            data = await self._answer.read(patience)
         except Failure as failure:
             self._attempt.failed(failure)
             raise

@@ -28,6 +28,7 @@ from providers.errors import (
     UpstreamRefusedKey,
     UpstreamTimeout,
 )
+from providers.sse import Event
 
 Json = dict[str, Any]
 TO = Upstream("anthropic", "claude", "https://api.test", "key", facts=facts.HAIKU_4_5)
@@ -656,3 +657,34 @@ def test_56_what_sdks_are_told() -> None:
     assert (throttled.status, throttled.retry_after, throttled.elsewhere) == (429, None, True)
     throttled.retry_after = 39
     assert (anthropic.error(529, b"").status, anthropic.error(413, b"").status) == (503, 413)
+
+
+def test_a_message_that_came_in_one_piece() -> None:
+    """From a relay that does not stream: the same as its stream."""
+    message = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 3, "output_tokens": 4},
+    }
+    translator = anthropic.stream(CALL, TO)
+    with pytest.raises(StopIteration) as end:
+        translator.send(Event("", message))
+    assert end.value.value == [
+        ROLE, piece({"content": "Hi"}), opening(0, "t1", "f"), fragment(0, '{"a":1}'), piece({}, "tool_calls"), books(3, 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{"message": "x", "type": "overloaded_error"}, "x"])
+def test_an_error_without_a_type(wrong: Any) -> None:
+    translator = anthropic.stream(CALL, TO)
+    with pytest.raises(Overloaded if isinstance(wrong, dict) else UpstreamFailed):
+        translator.send(Event("", {"error": wrong}))
+
+
+@pytest.mark.parametrize("data", ['{"a":1}', [{"a": 1}]])
+def test_json_that_may_be_a_piece_of_the_answer(data: Any) -> None:
+    translator = anthropic.stream(CALL, TO)
+    with pytest.raises(BadOutput):
+        translator.send(Event("", data))

@@ -4,7 +4,10 @@ import copy
 import time
 from typing import Any
 
+import pytest
+
 from providers.chat import chunk, collect, tool_call, usage_chunk
+from providers.errors import BadOutput
 
 Json = dict[str, Any]
 
@@ -61,3 +64,12 @@ def test_a_long_answer_is_added_up_in_linear_time() -> None:
     whole = collect(chunks)
     assert time.perf_counter() - began < 5  # 30 s while each piece copied the whole
     assert whole["choices"][0]["message"]["content"] == "长 long " * 100_000
+
+
+def test_what_is_nested_too_deeply_is_the_upstreams_failure() -> None:
+    deep: Any = {}
+    for _ in range(2000):
+        deep = {"a": deep}
+    pieces = [{"choices": [{"index": 0, "delta": {"zz": deep}}]}] * 2
+    with pytest.raises(BadOutput):
+        collect(pieces)

@@ -144,8 +144,8 @@ def test_failures_before_the_first_word(
     quick: OpenAI, upstream: Upstream, scripted: Scripted, script: Script, status: int, code: Any, streamed: bool
 ) -> None:
     """A streaming client hears of them with the true status, unless the line had to be opened before."""
-    if code is None and not streamed:
-        status, code = 502, "upstream_bad_json"  # an event stream is no answer to a call that is not streamed
+    if script[-1] == FOREVER and not streamed:
+        pytest.skip("a whole answer may take as long as a request may: test_fault_matrix.py")
     name = scripted(script)
     with pytest.raises(openai.APIError) as caught:
         got = quick.chat.completions.create(model=f"up/{name}", messages=HELLO, stream=streamed)

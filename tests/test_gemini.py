@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from providers import gemini, wire
 from providers.chat import collect
 from providers.errors import BadOutput, Failure, Throttled, Truncated
-from providers.sse import DONE, Decoder, Event
+from providers.sse import DONE, Cut, Decoder, Event
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, logprobs: Any = None) -> dict[str, Any]:
@@ -207,6 +207,34 @@ def test_one_of_two_candidates_is_cut_D71() -> None:
     data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
     with pytest.raises(Truncated):
         run(data, call=asked({"n": 2}))
+
+
+@pytest.mark.parametrize(
+    ("finishes", "inside", "complete"),
+    [
+        (["STOP"], False, True),
+        (["STOP"], True, False),
+        ([None, "STOP"], False, True),
+        (["STOP", "STOP"], False, False),
+        (["STOP", None], False, False),
+    ],
+)
+def test_an_end_that_is_not_clean(finishes: list[Any], inside: bool, complete: bool) -> None:
+    """Some models say STOP in every event: it is no sign that nothing was lost with the connection."""
+    translator = gemini.stream(asked(), to())
+    for finish in finishes:
+        translator.send(Event("", candidate({"text": "x"}, finish=finish)))
+    with pytest.raises(StopIteration if complete else Truncated):
+        translator.send(Event("", Cut(inside)))
+        translator.send(None)
+
+
+def test_an_answer_without_alt_sse_is_a_list() -> None:
+    translator = gemini.stream(asked(), to())
+    chunks = translator.send(Event("", [candidate({"text": "a"}), candidate({"text": "b"})]))
+    with pytest.raises(StopIteration) as end:
+        translator.send(None)
+    assert [*chunks, *end.value.value] == [ROLE, chunk({"content": "a"}), chunk({"content": "b"}), chunk({}, "stop")]
 
 
 def test_nothing_before_the_end_is_truncated() -> None:

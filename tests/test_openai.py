@@ -408,7 +408,10 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     "nothing counts after DONE": (frames(HI, c({}, "stop")) + frames(c({"content": "!"})), [SAID, say({}, "stop")]),
     "a finish of its own": (frames(HI, c({}, "eos")), [SAID, say({}, "stop")]),
     "stop_sequence": (frames(HI, c({}, "stop_sequence")), [SAID, say({}, "stop")]),
-    "an unknown finish": (frames(HI, c({}, "tired")), [SAID, say({}, "tired")]),
+    "an unknown finish": (frames(HI, c({}, "tired")), [SAID, say({}, "stop")]),
+    "a finish of another protocol": (frames(HI, c({}, "MAX_TOKENS")), [SAID, say({}, "length")]),
+    "a finish with a blank": (frames(HI, c({}, "length ")), [SAID, say({}, "length")]),
+    "a function_call of which nothing came": (frames(HI, c({}, "function_call")), [SAID, say({}, "stop")]),
     "a finish of another type": (frames(HI, c({}, 5)), [SAID, say({}, "stop")]),
     "a cut tool call": (
         frames(c({"tool_calls": [opens(0, "a", "f", '{"')]}), c({}, "length")),

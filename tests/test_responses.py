@@ -666,3 +666,46 @@ def test_two_turns_through_the_real_process(streamed: bool, upstream: Scripted, 
         "function_call", "custom_tool_call", "function_call",
         "function_call_output", "custom_tool_call_output", "function_call_output",
     ]  # fmt: skip
+
+
+PARTS = [
+    event("output_text.delta", output_index=0, content_index=0, delta="on"),
+    event("output_text.delta", output_index=0, content_index=0, delta="e 😀"),
+    event("output_text.done", output_index=0, content_index=0, text="one 😀"),
+    done(0, {"id": "msg_1", "type": "message", "content": [{"type": "output_text", "text": "one 😀"}]}),
+]
+FUNCTION = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "run", "arguments": '{"a":1}'}
+CALLED = [
+    added(1, FUNCTION, arguments=""),
+    event("function_call_arguments.delta", output_index=1, delta='{"a"'),
+    event("function_call_arguments.delta", output_index=1, delta=":1}"),
+    event("function_call_arguments.done", output_index=1, arguments='{"a":1}'),
+    done(1, FUNCTION),
+]
+END = event("completed", response=response())
+
+
+@pytest.mark.parametrize("repeats", [(0, 0), (0, 1), (1, 0)], ids=["told twice", "only the item", "only the part"])
+@pytest.mark.parametrize(("events", "deltas"), [(PARTS, (0, 1)), (CALLED, (1, 2))], ids=["text", "arguments"])
+def test_deltas_that_do_not_add_up_have_lost_a_piece(
+    events: list[Json], deltas: tuple[int, ...], repeats: tuple[int, int]
+) -> None:
+    """Each piece is told twice. Where one was lost, the rest may be another valid text, or another command."""
+    kept = [each for k, each in zip((-2, -1), events[-2:], strict=True) if not repeats[k + 2]]
+    whole = [*events[:-2], *kept]
+    read(frames(CREATED, *whole, END))
+    for lost in deltas:
+        with pytest.raises(BadOutput, match="do not add up"):
+            read(frames(CREATED, *whole[:lost], *whole[lost + 1 :], END))
+
+
+def test_an_emoji_cut_in_two_adds_up() -> None:
+    halves = [event("output_text.delta", output_index=0, content_index=0, delta=half) for half in ("\ud83d", "\ude00")]
+    ends = event("output_text.done", output_index=0, content_index=0, text="😀")
+    raw = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in (*halves, ends, END))
+    assert read(raw)[1:3] == [chunk({"content": "\ud83d"}), chunk({"content": "\ude00"})]
+
+
+def test_an_error_event_in_words() -> None:
+    with pytest.raises(UpstreamFailed, match="out of memory"):
+        read(frames(CREATED) + b"event: error\ndata: out of memory\n\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers import wire
 from providers.errors import BadOutput
-from providers.sse import DONE, MAX_EVENT, Decoder, Event
+from providers.sse import DONE, MAX_EVENT, Decoder, Event, unframed
 
 CUTS = [1, 2, 3, 7, 64, 10**9]
 
@@ -72,9 +72,28 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "bad UTF-8": (b'data: "a\xffb"\n\n', [event("a\ufffdb")]),
     "half an emoji": (b'data: "\\ud83d"\n\n', [event("\ud83d")]),
     "half an emoji, raw": (b'data: "\xed\xa0\xbd"\n\n', [event("\ufffd\ufffd\ufffd")]),
-    "two events that are not JSON": (b'data: {"a\n\ndata: <p>\n\ndata: {"a":1}\n\n', [ONE]),
-    "too deep for any reader": (b"data: " + b"[" * 5000 + b'\n\ndata: {"a":1}\n\n', [ONE]),
-    "too deep behind half an emoji": (b'data: ["\\ud83d",' + b"[" * 5000 + b'\n\ndata: {"a":1}\n\n', [ONE]),
+    "words and comments that keep the line alive": (
+        b"data: ping\n\ndata: <!-- keep-alive -->\n\ndata: PROCESSING [1/3]\n\n" * 3 + b'data: {"a":1}\n\n',
+        [ONE],
+    ),
+    "two lines of markup": (b'data: <p>\n\ndata: </p>\n\ndata: {"a":1}\n\n', [ONE]),
+    "a lost blank line": (b'data: {"a":1}\ndata: {"b":2}\n\n', [ONE, TWO]),
+    "a lost blank line before DONE": (b'data: {"a":1}\ndata: [DONE]\n\n', [ONE, event(DONE)]),
+    "a lost line end": (b'data: {"a":1}{"b":2}\n\ndata: {"a":1}data: {"b":2}\n\n', [ONE, TWO, ONE, TWO]),
+    "a lost blank line before a document of several lines": (
+        b'data: {"a":1}\ndata: {\ndata: "b":\ndata: 2}\ndata: {"a":1}\n\n',
+        [ONE, TWO, ONE],
+    ),
+    "a lost blank line and a word": (b'data: {"a":1}\ndata: ping\ndata: {"b":2}\n\n', [ONE, TWO]),
+    "lost blank lines between named events": (
+        b'event: x\ndata: {"a":1}\nevent: error\ndata: {"b":2}\n\ndata: {"a":1}\nevent: y\ndata: {"b":2}\n\n',
+        [event({"a": 1}, "x"), event({"b": 2}, "error"), ONE, event({"b": 2}, "y")],
+    ),
+    "an error: field after a lost blank line": (b'data: {"a":1}\nerror: {"b":2}\n', [ONE, event({"b": 2}, "error")]),
+    "an error in words that look like JSON": (
+        b"event: error\ndata: [Errno 104] Connection reset\n\n",
+        [event("[Errno 104] Connection reset", "error")],
+    ),
     "blank lines": (b'\n\n\n\ndata: {"a":1}\n\n\n\n', [ONE]),
     "nothing": (b"", []),
     "an unfinished event": (b'data: {"a":1}\n\ndata: {"b":2}\n', [ONE]),
@@ -229,12 +248,71 @@ def test_many_data_lines_are_counted_once():
     assert Lines.looked == 5_000
 
 
-def test_the_third_event_that_is_not_json_ends_the_stream():
+def test_the_third_line_of_markup_ends_the_stream():
     decoder = Decoder()
     assert decoder.feed(b"data: <html>\n\ndata: <body>\n\n") == []
     with pytest.raises(BadOutput, match="not JSON") as caught:
         decoder.feed(b"data: <p>\n\n")
     assert (caught.value.status, caught.value.code, caught.value.again) == (502, "upstream_bad_output", False)
+
+
+UNREADABLE = {
+    "cut": b'data: {"a\n\n',
+    "a list, cut": b"data: [1, 2\n\n",
+    "glued, the second cut": b'data: {"a":1}{"b"\n\n',
+    "a lost blank line, the second cut": b'data: {"a":1}\ndata: {"b"\n\n',
+    "the end of a document whose beginning is lost": b'data: s":"x"}}]}\n\n',
+    "named": b'event: delta\ndata: {"a\n\n',
+    "too deep for any reader": b"data: " + b"[" * 5000 + b"\n\n",
+    "too deep behind half an emoji": b'data: ["\\ud83d",' + b"[" * 5000 + b"\n\n",
+}
+
+
+@pytest.mark.parametrize("size", CUTS)
+@pytest.mark.parametrize("broken", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_document_that_cannot_be_read_ends_the_stream(broken: bytes, size: int):
+    """At once, and what came before it in the same read is still to be had."""
+    decoder, events = Decoder(), []
+    with pytest.raises(BadOutput) as caught:
+        for piece in pieces(b'data: {"b":2}\n\n' + broken + b'data: {"b":2}\n\n', size):
+            events += decoder.feed(piece)
+    assert (caught.value.message, caught.value.code) == (
+        "The upstream sent an event that is not JSON.",
+        "upstream_bad_output",
+    )
+    assert [each for each in events + decoder.flush() if each != ONE] == [TWO]
+
+
+@pytest.mark.parametrize("size", CUTS)
+def test_a_stream_without_any_blank_line(size: int):
+    raw = b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]'
+    assert decode(pieces(raw, size), flush=True) == [ONE, TWO, event(DONE)]
+
+
+def test_reading_many_documents_of_one_event_is_linear():
+    """A million bytes of them: what would look through the rest for each one would take minutes."""
+    assert decode([b"data: " + b"{}" * 250_000 + b"\n\n"]) == [event({})] * 250_000
+    assert decode([b"data: {}\n" + b"data: x\n" * 100_000 + b"\n"]) == [event({})]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"error": 1}', b'{"error": 1}'),
+        (b"", b""),
+        (b'data: {"error":1}\n\n', b'{"error":1}'),
+        (b'\xef\xbb\xbf: hello\n\nevent: error\ndata: {"error":1}', b'{"error":1}'),
+        (b"event: error\ndata: no room\n\n", b"no room"),
+        (b'data: {"er', b'data: {"er'),
+        (b"database is down", b"database is down"),
+    ],
+)
+def test_an_error_body_that_is_a_stream(body: bytes, found: bytes):
+    assert unframed(body) == found
+
+
+def test_a_bom_before_json():
+    assert wire.decode(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
 def test_json_values_that_bend_the_rules_are_read_as_the_standard_library_does():

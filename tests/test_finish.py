@@ -1,0 +1,161 @@
+"""Finish words: what a client sees of them, in every protocol."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asking import ask, delta, whole
+from process import Process, config
+from scripted import Upstream, answer, chunked, sse, stream
+
+from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed
+from providers.finish import reason_of
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("stop", "stop"),
+        ("STOP", "stop"),
+        ("COMPLETE", "stop"),
+        ("end_turn", "stop"),
+        ("length ", "length"),
+        ("max-tokens", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("Tool_Calls", "tool_calls"),
+        ("sensitive", "content_filter"),
+        ("recitation", "content_filter"),
+        ("function_call", "stop"),
+        (None, "stop"),
+        ("", "stop"),
+        (5, "stop"),
+        (True, "stop"),
+        ("of tomorrow", "stop"),
+    ],
+)
+def test_words(word: Any, expected: str) -> None:
+    assert reason_of(word) == expected
+    assert reason_of(word, called=True) == ("tool_calls" if expected == "stop" else expected)
+
+
+def test_a_function_call_of_old() -> None:
+    assert (reason_of("function_call", old=True), reason_of("function_call", True, True)) == (
+        "function_call",
+        "tool_calls",
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("network_error", UpstreamFailed),
+        ("Error", UpstreamFailed),
+        ("cancelled", UpstreamFailed),
+        ("MALFORMED_FUNCTION_CALL", BadOutput),
+        ("insufficient_system_resource", Overloaded),
+        ("load", Truncated),
+    ],
+)
+def test_words_for_an_answer_that_broke_off(word: str, kind: type[Failure]) -> None:
+    with pytest.raises(Failure) as caught:
+        reason_of(word)
+    assert type(caught.value) is kind
+
+
+def openai_events(word: Any) -> list[Any]:
+    return [delta("", role="assistant"), delta("hel"), delta(finish=word)]
+
+
+def claude_events(word: Any) -> list[Any]:
+    return [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}},
+        {"type": "message_delta", "delta": {"stop_reason": word}},
+        {"type": "message_stop"},
+    ]
+
+
+def gemini_events(word: Any) -> list[Any]:
+    return [
+        {"candidates": [{"index": 0, "content": {"parts": [{"text": "hel"}]}}]},
+        {"candidates": [{"index": 0, "finishReason": word}]},
+    ]
+
+
+PROTOCOLS = {"up": openai_events, "claude": claude_events, "gemini": gemini_events}
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Process]:
+    more = f"""
+  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}
+  gemini: {{protocol: gemini, base_url: "{upstream.url}", api_key: sk-gem-canary-0123456789}}
+models:
+"""
+    with Process(config(upstream).replace("\nmodels:\n", more, 1)) as process:
+        yield process
+
+
+def finish(body: str) -> str | None:
+    """The only finish_reason in an answer, streamed or whole."""
+    blocks = [block[6:] for block in body.split("\n\n") if block.startswith("data: {")] or [body]
+    found = [choice["finish_reason"] for block in blocks for choice in json.loads(block).get("choices", ())]
+    words = [word for word in found if word is not None]
+    assert len(words) <= 1
+    return words[0] if words else None
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("word", "expected"), [("Max_Tokens", "length"), ("SENSITIVE", "content_filter"), ("xyz-of-tomorrow", "stop")]
+)
+@pytest.mark.parametrize("provider", PROTOCOLS)
+def test_a_client_sees_openais_words(
+    server: Process, upstream: Upstream, provider: str, word: str, expected: str, streamed: bool
+) -> None:
+    name = upstream.script(f"finish-{word.lower()}", script(provider, word, streamed))
+    got = ask(server, f"{provider}/{name}", streamed)
+    assert (got.status, got.text, got.code, finish(got.body)) == (200, "hel", None, expected)
+    assert word not in got.body.replace(name, "")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("word", ["network_error", "Cancelled"])
+@pytest.mark.parametrize("provider", PROTOCOLS)
+def test_an_answer_that_broke_off_is_no_success(
+    server: Process, upstream: Upstream, provider: str, word: str, streamed: bool
+) -> None:
+    name = upstream.script(f"broken-{word.lower()}", script(provider, word, streamed))
+    got = ask(server, f"{provider}/{name}", streamed)
+    if streamed:
+        assert (got.status, got.text, got.done, finish(got.body)) == (200, "hel", False, None)
+    else:
+        assert got.status == 502
+    assert got.code == "upstream_error"
+
+
+def script(provider: str, word: str, streamed: bool) -> Any:
+    """Answers of OpenAI's protocol come whole when they are asked for so; the others are always streamed upstream."""
+    if provider == "up" and not streamed:
+        body = whole("hel")
+        body["choices"][0]["finish_reason"] = word
+        return answer(body)
+    *said, last = PROTOCOLS[provider](word)
+    if provider == "claude":
+        said, last = said[:-1], [said[-1], last]
+    ends = last if isinstance(last, list) else [last]
+    return [*stream(sse(*said, done=False), end=False), 0.05, *chunked(sse(*ends, done=provider == "up"))]
+
+
+def test_an_unknown_word_is_logged_once(server: Process, upstream: Upstream) -> None:
+    name = upstream.script("odd-finish", stream(sse(*openai_events("sk-odd\n" + "x" * 200))))
+    for _ in range(3):
+        assert finish(ask(server, f"up/{name}", True).body) == "stop"
+    server.logged(model=f"up/{name}")
+    lines = [line["message"] for line in server.lines() if "sk-odd" in line.get("message", "")]
+    word = repr("sk-odd\n" + "x" * 57)
+    assert lines == [f"an upstream ended an answer with {word}, which is no finish_reason that is known here"]
