@@ -321,7 +321,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
             elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
                 raise failure(data)
             elif kind == "message":
-                return answer.whole(data)
+                return answer.begun(answer.whole(data))
             else:
                 handler = _HANDLERS.get(kind or "")
                 chunks = handler(answer, data) if handler else []

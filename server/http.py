@@ -35,7 +35,7 @@ from .resolver import Resolver
 PIECE: Final = 64 * 1024  # bytes that one read returns at most: the loop must get its turn between two
 _INTERIM = 16  # 1xx answers before the real one: more say that no answer is coming
 _LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
-_LINGER = 1.0  # seconds for the end of a body after its last event
+_LINGER = 0.5  # seconds for the end of a body after its last event
 NO_PROXIES: Mapping[str, str] = {}
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 

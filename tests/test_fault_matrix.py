@@ -419,7 +419,7 @@ def test_lost_blank_lines_lose_no_events(server: Process, scripted: Scripted) ->
 SAID_ALL = START + sse(delta("upon"), delta(finish="stop"), {"choices": [], "usage": {"prompt_tokens": 3}}, done=False)
 
 
-@pytest.mark.parametrize("end", [[0.05, CLOSE], [0.05, ABORT], [b"zz\r\n", FOREVER], [FOREVER]],
+@pytest.mark.parametrize("end", [[0.05, CLOSE], [0.05, ABORT], [0.05, b"zz\r\n", FOREVER], [FOREVER]],
                          ids=["closed", "reset", "broken chunks", "left open"])  # fmt: skip
 @pytest.mark.parametrize("tail", [b"", b'data: {"choices":[],"usa'], ids=["", "in an event"])
 def test_an_answer_that_is_complete_may_end_badly(
