@@ -150,7 +150,8 @@ _PARTS: Final = {
     "video_url": ("video_url", "url"),  # not OpenAI's: Qwen, Moonshot and vLLM take it
     "file": ("file", None),
 }
-_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_SPEAKERS: Final = ("system", "developer", "user", "assistant")
+_ROLES: Final = (*_SPEAKERS, "tool", "function")
 
 
 def _messages(value: Any) -> tuple[bool, bool]:
@@ -167,6 +168,8 @@ def _messages(value: Any) -> tuple[bool, bool]:
     for i, message in enumerate(value):
         if type(message) is not dict:
             raise wrong_type("an object", message, f"messages[{i}]")
+        if len(message) == 2 and type(message.get("content")) is str and message.get("role") in _SPEAKERS:
+            continue  # nearly all of them
         if None in message.values():
             _drop_nulls(message, _NULLABLE)
         role = message.get("role")

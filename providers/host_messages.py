@@ -24,10 +24,21 @@ class Step(Protocol):
 
 def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> list[Json]:
     """The messages as `host` takes them; reasoning_back: whether those with tool calls must bring reasoning back."""
-    edited = messages
-    for step in _steps(host, reasoning_back):
-        edited = [step(message, host, index) for index, message in enumerate(edited)]
+    steps = _steps(host, reasoning_back)
+    edited = [
+        message
+        if len(message) == 2 and type(message.get("content")) is str and message["role"] not in host.roles
+        else _edited(message, steps, host, index)
+        for index, message in enumerate(messages)
+    ]
     return _one_system(edited) if host.merge_system else edited
+
+
+def _edited(message: Json, steps: list[Step], host: Host, index: int) -> Json:
+    """Apply the steps to a message that is more than a role and a text: to those there is nothing to do."""
+    for step in steps:
+        message = step(message, host, index)
+    return message
 
 
 def _steps(host: Host, reasoning_back: bool) -> list[Step]:

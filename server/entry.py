@@ -27,6 +27,7 @@ HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as l
 RECORD: Final = "record"
 LIVE: Final = "live"
 RUN: Final = "run"
+WORKER: Final = "worker"  # what works on its body, where that is large
 IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
 
 T = TypeVar("T")
@@ -126,31 +127,33 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     run: Run = request[RUN]
     limits = request[RECORD].limits
     reserve = limits is not None and bool(limits.tpm or limits.budget)
-    weigh = len(data) > bodies.SMALL
 
-    def work() -> tuple[T, Prompt, int]:
+    def work() -> tuple[T, Prompt, Any]:
         value = parse(data)
         body: Any = value.body if isinstance(value, Ask) else value
-        return value, measure(body, len(data), reserve), bodies.weight(body) if weigh else 0
+        return value, measure(body, len(data), reserve), body
 
-    if not weigh or not bodies.is_large(data):
-        value, prompt, weight = work()
-        run.hold(weight)
-        return value, prompt
-    async with request.app[HOUSE].worker as do:
+    if len(data) <= bodies.SMALL or not bodies.is_large(data):
+        run.hold(bodies.room(len(data), 0))
+        return work()[:2]
+    worker = request[WORKER] = request.app[HOUSE].worker
+    async with worker as do:
         room = await do(partial(checks.room, data))
-        weigh = room <= bodies.room(len(data), bodies.MANY)  # a walk over more would take longer than all the rest
         run.hold(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        value, prompt, weight = await do(work)
-    if weigh:
-        run.keep(weight + len(data))  # itself, and the copy of it that goes upstream
+        value, prompt, body = await do(work)
+        # More values than that are not weighed: the walk would take longer than all the rest.
+        if room <= bodies.room(len(data), bodies.MANY):
+            run.keep(
+                await do(partial(bodies.weight, body)) + len(data)
+            )  # itself, and the copy of it that goes upstream
     return value, prompt
 
 
 def worker_of(request: web.Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    return request.app[HOUSE].worker if request[RUN].held > bodies.LARGE else None
+    worker: Worker | None = request.get(WORKER)
+    return worker
 
 
 async def expects(request: web.Request) -> None:
