@@ -8,8 +8,8 @@ from sys import getsizeof
 from typing import Any, Final
 
 SMALL: Final = 64 * 2**10  # bytes of a body that is never worth a look
-LARGE: Final = 2**20  # bytes of a body, or of a parsed one, that is worked on outside of the event loop
-MANY: Final = 10_000  # values of a body that is worked on outside of the event loop
+LARGE: Final = 2**20  # bytes of a body that is worked on outside of the event loop
+MANY: Final = 10_000  # values of a body that is worked on outside of the event loop; those up to which it is weighed
 MOST: Final = 500_000  # values that a body may hold; OpenAI's own bound on embeddings is 300,000 tokens a request
 _VALUE: Final = 128  # bytes of memory a value takes beside its text, at most; an object of one short text takes two
 _WINDOW: Final = 2**18  # bytes that are looked at in one step: other threads run in between
@@ -18,11 +18,6 @@ _MARKS: Final = (
     b"[",
     b",",
 )  # one for each value, about: `[1,2]` has two
-
-
-def is_large(data: bytes) -> bool:
-    """Whether parsing a body, and working on what it holds, takes too long for the event loop."""
-    return len(data) > LARGE or _marks(data, MANY) > MANY
 
 
 def values(data: bytes, rough: int) -> int:

@@ -14,7 +14,6 @@ times as many tokens as are reserved for them. Of long requests every n-th chara
 bounded. An image, a sound or a file counts as tokens of its own, whatever its bytes are, in both estimates.
 """
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
@@ -29,7 +28,7 @@ _PARTS: Final = {
     "file": ("file", 1000, 32),
     "video_url": ("video_url", 10_000, 128),
 }
-_READ: Final = frozenset({str, list, dict})
+_CONTAINERS: Final = frozenset({str, list, dict})
 _OVERHEAD: Final = 24  # quarters of a token for what stands around a message: its role, its start and its end
 # More tokens than these are taken for a mistake of the upstream's, or a lie.
 _PER_BYTE: Final = 4  # of the request
@@ -64,8 +63,16 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
     """Return what a request says. size: its bytes; reserve: whether its tokens are to be reserved. Walks long requests."""
     listed = has_parts(body)
     looked = size > _LONG or listed
-    likely = _prompt(body, size, _bytes) // 4 if looked else size // 4
-    most = _most(body, size, looked) if reserve else 0
+    likely = most = size // 4
+    if looked or reserve:
+        texts, around = _read(body)
+        text = "".join(texts)
+        if looked:
+            likely = (around + _bytes(text)) // 4
+        if reserve:
+            step = 1 + size // _LOOKED if size > _LOOKED else 1
+            tokens = -(-(around + _weight(text[::step]) * step) // 4)
+            most = tokens if looked else max(tokens, most)
     bound = size * _PER_BYTE + _ADDED
     if listed:
         bound += parts(body) * _PER_PART
@@ -73,12 +80,7 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
         "tools" in body and any(each.get("type") != "function" for each in body["tools"])
     ):
         bound += _SEARCHED
-    return Prompt(likely, most, bound, int(body.get("n") or 1), body.get("service_tier"))
-
-
-def _most(body: Json, size: int, looked: bool) -> int:
-    tokens = -(-_prompt(body, size * 4, _weight if size <= _LOOKED else _sampled(1 + size // _LOOKED)) // 4)
-    return tokens if looked else max(tokens, size // 4)
+    return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"))
 
 
 def has_parts(body: Json) -> bool:
@@ -95,70 +97,64 @@ def parts(body: Json) -> int:
     return sum(part.get("type") in _PARTS for content in listed for part in content)
 
 
-def _prompt(body: Json, size: int, measure: Callable[[str], int]) -> int:
-    """Return quarters of a token in what a model reads of a request; `size` for one that is nested too deeply to look at.
-
-    measure: the quarters in a text.
-    """
-    sum = 0
-    texts = []
-    try:
-        for name, value in body.items():
-            if name == "messages":
-                for message in value:
-                    content = message.get("content")
-                    if type(content) is str and len(message) == 2:  # nearly all of them
-                        texts.append(content)
-                        sum += _OVERHEAD
-                    else:
-                        sum += _message(message, measure)
-            elif type(value) in _READ and name != "model":
-                sum += _value(value, measure)
-    except RecursionError:
-        return size
-    return sum + measure("".join(texts))
-
-
-def _message(message: Json, measure: Callable[[str], int]) -> int:
-    size = 0
-    for name, value in message.items():
-        size += len(name) + 4
-        if name == "content" and type(value) is list:
-            size += sum([_part(part, measure) for part in value])
+def _read(body: Json) -> tuple[list[str], int]:
+    """Return the texts that a model reads of a request, and quarters of a token for what stands around them."""
+    texts: list[str] = []
+    rest: list[Any] = []
+    around = 0
+    for name, value in body.items():
+        if name == "messages":
+            for message in value:
+                content = message.get("content")
+                if type(content) is str and len(message) == 2:  # nearly all of them
+                    texts.append(content)
+                    around += _OVERHEAD
+                else:
+                    around += _message(message, rest)
+        elif type(value) in _CONTAINERS and name != "model":
+            rest.append(value)
+    while rest:
+        each = rest.pop()
+        kind = type(each)
+        if kind is str:
+            texts.append(each)
+        elif kind is dict:
+            around += sum(map(len, each)) + 4 * len(each)
+            rest += each.values()
+        elif kind is list:
+            rest += each
         else:
-            size += _value(value, measure)
-    return size
+            around += 4
+    return texts, around
 
 
-def _part(part: Json, measure: Callable[[str], int]) -> int:
+def _message(message: Json, rest: list[Any]) -> int:
+    """Add the values of a message to `rest`; return quarters of a token for its names and what of it is no text."""
+    around = 0
+    for name, value in message.items():
+        around += len(name) + 4
+        if name == "content" and type(value) is list:
+            around += sum([_part(part, rest) for part in value])
+        else:
+            rest.append(value)
+    return around
+
+
+def _part(part: Json, rest: list[Any]) -> int:
     kind = part.get("type")
     if kind not in _PARTS:
-        return _value(part, measure)
+        rest.append(part)
+        return 0
     field, tokens, rate = _PARTS[kind]
     payload = part.get(field)
     if rate and isinstance(payload, dict):
         tokens = max(tokens, sum(len(text) for text in payload.values() if isinstance(text, str)) // rate)
-    return tokens * 4 + sum(_value(each, measure) for name, each in part.items() if name not in (field, "type"))
-
-
-def _value(value: Any, measure: Callable[[str], int]) -> int:
-    match value:
-        case str():
-            return measure(value)
-        case dict():
-            return sum([len(name) + 4 + _value(each, measure) for name, each in value.items()])
-        case list():
-            return sum([_value(each, measure) for each in value])
-    return 4
+    rest += [each for name, each in part.items() if name not in (field, "type")]
+    return tokens * 4
 
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def _sampled(step: int) -> Callable[[str], int]:
-    """Return a measure like _weight that looks at one character in `step`."""
-    return lambda text: _weight(text[::step]) * step
 
 
 def _weight(text: str) -> int:

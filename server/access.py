@@ -89,9 +89,15 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
 
 def _token(request: web.Request) -> str:
     """Return the one key that a request carries, never "". Raises BadKey for none, BadRequest for different ones."""
-    sent = [scheme.partition(" ") for scheme in request.headers.getall("Authorization", ())]
-    bearers = [token.strip() for scheme, _, token in sent if scheme.lower() == "bearer"]
-    others = [token.strip() for token in request.headers.getall("x-api-key", ())]
+    headers = request.headers
+    authorizations = headers.getall("Authorization", [])
+    if "x-api-key" not in headers and len(authorizations) == 1:  # nearly all of them
+        scheme, _, token = authorizations[0].partition(" ")
+        if scheme.lower() == "bearer" and (token := token.strip()):
+            return token
+    pairs = [scheme.partition(" ") for scheme in authorizations]
+    bearers = [token.strip() for scheme, _, token in pairs if scheme.lower() == "bearer"]
+    others = [token.strip() for token in headers.getall("x-api-key", ())]
     tokens = {*bearers, *others} - {""}
     if len(tokens) > 1:
         raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
@@ -99,7 +105,7 @@ def _token(request: web.Request) -> str:
         return tokens.pop()
     raise BadKey(
         "No API key was sent: send it as 'Authorization: Bearer KEY'."
-        if not sent
+        if not pairs
         else "The Authorization header holds no API key: send it as 'Authorization: Bearer KEY'."
     )
 

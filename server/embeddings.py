@@ -29,8 +29,8 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
 async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
     answer = await answered(exchange, http, limits)
     try:
-        return await read_json(
-            answer, limits.max_answer, await beginning(answer, exchange.first_byte, limits.max_answer)
-        )
+        patience, limit = exchange.first_byte, limits.max_answer
+        start = await beginning(answer, await answer.read(patience), patience, limit)
+        return await read_json(answer, limit, start)
     finally:
         answer.close()

@@ -68,7 +68,9 @@ async def read_body(request: web.Request) -> bytes:
 
     Raises UnsupportedEncoding, TooLarge, TooSlow, BadRequest, Overloaded.
     """
-    encoding = encodings.named(request.headers.getall("Content-Encoding", ()))
+    if "Content-Encoding" not in request.headers:
+        return await _received(request)
+    encoding = encodings.named(request.headers.getall("Content-Encoding"))
     body = await _received(request)
     if not encoding:
         return body
@@ -124,30 +126,38 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     A large body is worked on outside of the event loop. What it takes in memory is counted (Run.hold). Raises what
     `parse` does, and Overloaded.
     """
-    run: Run = request[RUN]
     limits = request[RECORD].limits
     reserve = limits is not None and bool(limits.tpm or limits.budget)
-
-    def work() -> tuple[T, Prompt, Any]:
+    run: Run = request[RUN]
+    size = len(data)
+    commas = data.count(b",") if size > bodies.SMALL else 0
+    if size <= bodies.LARGE and commas <= bodies.MANY:
+        run.hold(bodies.room(size, commas))
         value = parse(data)
-        body: Any = value.body if isinstance(value, Ask) else value
-        return value, measure(body, len(data), reserve), body
+        return value, measure(_body_of(value), size, reserve)
 
-    if len(data) <= bodies.SMALL or not bodies.is_large(data):
-        run.hold(bodies.room(len(data), 0))
-        return work()[:2]
+    def work() -> tuple[T, Prompt]:
+        value = parse(data)
+        return value, measure(_body_of(value), size, reserve)
+
     worker = request[WORKER] = request.app[HOUSE].worker
     async with worker as do:
         room = await do(partial(checks.room, data))
         run.hold(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        value, prompt, body = await do(work)
+        value, prompt = await do(work)
         # More values than that are not weighed: the walk would take longer than all the rest.
-        if room <= bodies.room(len(data), bodies.MANY):
+        if room <= bodies.room(size, bodies.MANY):
             run.keep(
-                await do(partial(bodies.weight, body)) + len(data)
-            )  # itself, and the copy of it that goes upstream
+                await do(partial(bodies.weight, _body_of(value))) + size
+            )  # itself, and the copy that goes upstream
     return value, prompt
+
+
+def _body_of(value: Any) -> Json:
+    """The body of what a parser makes: a chat request knows more than its body."""
+    body: Json = value.body if isinstance(value, Ask) else value
+    return body
 
 
 def worker_of(request: web.Request) -> Worker | None:

@@ -118,11 +118,13 @@ class _Timer:
 
     __slots__ = ("_at", "_end", "_handle", "_loop", "due")
 
-    def __init__(self, seconds: float, end: Callable[[BaseException], None]) -> None:
+    def __init__(self, seconds: float, shortest: float, end: Callable[[BaseException], None]) -> None:
+        """shortest: seconds of a wait that may follow; the timer looks that early, so that it need not be made anew."""
         self._loop, self._end = asyncio.get_running_loop(), end
         self._handle: asyncio.TimerHandle | None = None
-        self.due = self._loop.time() + seconds  # inf: nothing is waited for
-        self._start(self.due)
+        now = self._loop.time()
+        self.due = now + seconds  # inf: nothing is waited for
+        self._start(now + min(seconds, shortest))
 
     def wait(self, seconds: float) -> None:
         """A wait begins that may last this long."""
@@ -229,8 +231,9 @@ class Pool:
             if not reused:
                 protocol._modelserver_used = True  # type: ignore[attr-defined]
                 _watch_over(protocol.transport)
-            timer = _Timer(first_byte, protocol.set_exception)
-            due, hurry = timer.due, partial(timer.hurry, min(self._timeouts.first_byte, self._timeouts.between_bytes))
+            shortest = min(self._timeouts.first_byte, self._timeouts.between_bytes)
+            timer = _Timer(first_byte, shortest, protocol.set_exception)
+            due, hurry = timer.due, partial(timer.hurry, shortest)
             try:
                 protocol.set_response_params(read_until_eof=True)
                 protocol.begun = hurry  # type: ignore[attr-defined]
@@ -369,7 +372,7 @@ class Response:
             if payload.exception() is not None:
                 data = _buffered(payload)  # what had arrived before the connection broke; read() would raise at once
             else:
-                if self._begun:
+                if self._begun and not payload.is_eof():  # else there is nothing to wait for
                     self._patience = patience or self._pool.between_bytes
                     timer.wait(self._patience)
                 data = await payload.read(PIECE)

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from math import ceil
 from time import monotonic, time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.schema import Server
 from providers import PROVIDERS, wire
@@ -84,10 +84,14 @@ async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
 
 async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     """Make a call and return its answer as a chat.completion, put together where the upstream streams it. Raises Failure."""
-    held = exchange.held
-    async with aclosing(chunks(exchange, http, limits, most=limits.max_answer)) as batches:
-        async for batch in batches:
-            held += batch
+    begun = await _begin(exchange, http, limits)
+    if begun.is_stream:
+        held = exchange.held
+        async with aclosing(chunks(exchange, http, limits, limits.max_answer, begun)) as batches:
+            async for batch in batches:
+                held += batch
+    else:
+        held = await _document(begun, exchange, limits)
     exchange.held = []
     match held:
         case [{"choices": [{"message": _}, *_]} as completion]:  # it was not streamed
@@ -95,25 +99,57 @@ async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     return collect(held)
 
 
+class _Begun(NamedTuple):
+    """An answer of which the first bytes have been read."""
+
+    answer: Answer
+    data: bytes
+    is_stream: bool
+
+
+async def _begin(exchange: Exchange, http: Upstreams, limits: Server) -> _Begun:
+    """Make the call and read the beginning of its answer, which the caller closes. Raises Failure."""
+    answer = await answered(exchange, http, limits)
+    try:
+        data = await answer.read(exchange.first_byte)
+        if data[:1] not in _AT_ONCE:
+            data = await beginning(answer, data, exchange.first_byte, limits.max_answer)
+        return _Begun(answer, data, _is_stream(data, answer.headers.get("Content-Type", ""), exchange.call.stream))
+    except BaseException:
+        answer.close()
+        raise
+
+
+async def _document(begun: _Begun, exchange: Exchange, limits: Server) -> list[Json]:
+    """Read an answer that is one JSON document, close it, and return the chunks it makes. Raises Failure."""
+    try:
+        value = await read_json(begun.answer, limits.max_answer, begun.data)
+    finally:
+        begun.answer.close()
+    to = exchange.to
+    return _last(PROVIDERS[to.host.protocol].stream(exchange.call, to), value, exchange)
+
+
 async def chunks(
-    exchange: Exchange, http: Upstreams, limits: Server, most: int = 0
+    exchange: Exchange, http: Upstreams, limits: Server, most: int = 0, begun: _Begun | None = None
 ) -> AsyncGenerator[list[Json], None]:
     """Make a call; yield OpenAI chunks, one batch for each read. A whole answer is one batch: a chat.completion where none
     was to be streamed, else the chunks it makes.
 
     most: bytes that all reads together may have; 0: only what comes before the first word has a bound. Sets exchange.said
     before it yields the batch that says something. What decides is what came, not its label nor how the connection ended.
+    begun: the call, where it has been made.
 
     Leaving the generator (aclose) closes the connection. Raises Failure; chunks that arrived before it are yielded first,
     unless they are all there was: then nothing of this answer has been shown and another target can still take over.
     """
-    answer = await answered(exchange, http, limits)
+    begun = begun or await _begin(exchange, http, limits)
+    if not begun.is_stream:
+        yield await _document(begun, exchange, limits)
+        return
+    answer, data, _ = begun
     try:
         provider, call, to = PROVIDERS[exchange.to.host.protocol], exchange.call, exchange.to
-        data = await beginning(answer, exchange.first_byte, limits.max_answer)
-        if not _is_stream(data, answer.headers.get("Content-Type", ""), call.stream):
-            yield _last(provider.stream(call, to), await read_json(answer, limits.max_answer, data), exchange)
-            return
         send = provider.stream(call if call.stream else call._replace(stream=True), to).send
         decoder, read = Decoder(limits.max_event), answer.read
         feed, patience = decoder.feed, max(exchange.first_byte, limits.timeouts.between_bytes)
@@ -201,19 +237,20 @@ def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None
         raise
 
 
-async def beginning(answer: Answer, patience: float, limit: int) -> bytes:
+async def beginning(answer: Answer, piece: bytes, patience: float, limit: int) -> bytes:
     """Read a body up to and with the first piece that holds more than blanks, and leave these, and a BOM, out.
 
-    patience: seconds of silence; limit: bytes of blanks.
+    piece: what has been read; patience: seconds of silence; limit: bytes of blanks.
     """
     start, blanks = b"", 0
-    while piece := await answer.read(patience):
+    while piece:
         blanks += len(piece)
         start = (start + piece).lstrip().removeprefix(_BOM).lstrip()
         if len(start) >= _TELLING or start[:1] in _AT_ONCE:
             break
         if blanks > limit:
             raise _too_much(limit)
+        piece = await answer.read(patience)
     return start
 
 

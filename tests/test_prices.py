@@ -190,7 +190,7 @@ def test_the_bytes_of_an_image_are_no_tokens() -> None:
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert measure({"messages": [], "documents": deep}, 10**6, False).likely == 250_000
+    assert measure({"messages": [], "documents": deep}, 10**6, False).likely == 0  # it says nothing
 
 
 @pytest.mark.parametrize(
