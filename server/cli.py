@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientError, web
+from aiohttp import ClientConnectorError, ClientError, web
 
 from gateway.config import ConfigError, Settings
 
@@ -45,6 +45,13 @@ def main(build: Build, version: str) -> int:
         return BAD_CONFIG
     except KeyboardInterrupt:
         return 130
+    except ClientConnectorError as error:
+        where = f"{error.host}:{error.port}"
+        print(f"modelserver: nothing answers at {where}: start it with `python modelserver.py`", file=sys.stderr)
+        return 1
+    except FileNotFoundError as error:
+        print(f"modelserver: there is no file {error.filename}", file=sys.stderr)
+        return 1
     except (OSError, ClientError) as error:
         print(f"modelserver: {error}", file=sys.stderr)
         return 1

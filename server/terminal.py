@@ -18,9 +18,9 @@ def text_of(line: dict[str, Any], stamp: str, terminal: bool, colour: bool) -> s
         "key": line.get("key") if line.get("key") != "anyone" else None,
         "first": f"{line['first_ms']:.0f}ms" if "first_ms" in line else None,
         "tokens": f"{line['prompt_tokens']}+{line['completion_tokens']}" if "prompt_tokens" in line else None,
+        "tried": line.get("tried"),
         "request": line["request"],
         "upstream": line.get("upstream") if line.get("upstream") != model else None,
-        "tried": line.get("tried"),
     }
     words = [what[:_NAME] if terminal else what, line.get("code"), f"{line['total_ms']:.0f}ms"]
     words += [f"{name}={value}" for name, value in rest.items() if value]

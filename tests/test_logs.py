@@ -259,7 +259,8 @@ def test_lines_on_a_terminal() -> None:
         said,
     ), said
     assert re.search(
-        rf"(?m)^{time_of_day} \x1b\[31m503\x1b\[0m echo-503 overloaded \d+ms request=id-echo-503 tried=", said
+        rf"(?m)^{time_of_day} \x1b\[31m503\x1b\[0m echo-503 overloaded \d+ms tried=echo/echo-503: overloaded request=id-echo-503",
+        said,
     ), said
     assert re.search(
         rf"(?m)^{time_of_day} \x1b\[33m404\x1b\[0m nobody-x{{33}} model_not_found \d+ms request=id-nobody-x$", said
