@@ -174,7 +174,7 @@ def test_the_reload_command_says_what_is_wrong(upstream: Upstream) -> None:
         assert done.returncode == 2 and "modles: unknown key; did you mean 'models'?" in done.stderr
         server.kill()
     done = run("--config", "/nowhere.yaml", "reload")
-    assert done.returncode == 1 and "No such file" in done.stderr
+    assert done.returncode == 1 and "there is no file /nowhere.yaml" in done.stderr
     assert run("reload", text="server: {port: 1}").returncode == 1
 
 
