@@ -84,7 +84,7 @@ def times_the_price(tier: Any, to: Upstream) -> float | None:
         return 1.0
     if isinstance(tier, str) and (times := to.facts.tiers.get("priority" if tier == "fast" else tier)):
         return times
-    return 1.0 if tier in _LISTED else None
+    return 1.0 if tier is None or (isinstance(tier, str) and tier in _LISTED) else None
 
 
 @lru_cache(1024)

@@ -51,14 +51,16 @@ def fitted(wanted: Iterable[str], pattern: str, most: int, unfit: str = _UNFIT) 
     wanted = list(dict.fromkeys(wanted))
     names = {name: name for name in wanted if fits(name)}
     taken = set(names)
-    numbers: dict[str, Iterator[int]] = {}  # per fitted name: linear, however many names become the same
+    numbers: dict[
+        str, Iterator[int]
+    ] = {}  # by what stands before the number: linear, however many names become the same
     for name in wanted:
         if name in names:
             continue
         clean = replace("_", name)
         fit = next((f for first in _FIRSTS if fits(f := (first + clean)[:most])), clean[:most])
         new = fit
-        for number in numbers.setdefault(fit, count(2)) if new in taken else ():
+        for number in numbers.setdefault(fit[: most - 8], count(2)) if new in taken else ():
             if (new := fit[: most - len(str(number)) - 1] + f"_{number}") not in taken:
                 break
         taken.add(new)

@@ -20,6 +20,7 @@ from gateway.limits import Limits, Reservation, Spent, headers, since
 from gateway.prices import NOTHING, Usage
 from gateway.routes import Target
 from gateway.schema import Usage as UsageSettings
+from providers.chat import says_something
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Forbidden, Overloaded
 
@@ -29,7 +30,10 @@ from .store import Row, Store
 from .upstream import Exchange
 
 _PAID: Final = frozenset(  # failures of an upstream that may have worked, and charge, for nothing
-    {"upstream_truncated", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_too_large"}
+    {
+        *("upstream_truncated", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_too_large"),
+        *("upstream_bad_output", "upstream_bad_json", "upstream_event_too_large"),
+    }
 )
 _ENDED_BY_US: Final = frozenset({"total_timeout", "server_shutting_down"})  # while an upstream may have been working
 _NO_DELTA: Final[Json] = {}
@@ -90,6 +94,7 @@ class Entry:
     deltas = 0  # in so many pieces
     lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
     estimated = False
+    broken = False  # the answer failed after it had begun
     # At the end
     status: int | None = None
     used = NOTHING
@@ -125,17 +130,14 @@ class Entry:
         """The answer failed after it had begun."""
         if self.exchange is not None:
             self.usage = getattr(error, "usage", None) or self.usage
-            self.estimated = True
+            self.estimated = self.broken = True
 
     def failed(self, failure: Failure) -> None:
         """The upstream asked last has failed, before anything was sent; another one may be asked."""
         if self.exchange is None:
             return
-        if failure.usage:
-            self.lost = (*self.lost, (self._told(failure.usage) or self._guess(), self.exchange.to))
-            self.estimated = True
-        elif failure.code in _PAID:
-            self.lost = (*self.lost, (self._guess(), self.exchange.to))
+        if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held)):
+            self.lost = (*self.lost, (self._until_broken(failure.usage), self.exchange.to))
         self.exchange = None
 
     def settle(self, status: int) -> None:
@@ -144,7 +146,7 @@ class Entry:
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
-            told = self.told or self._told(self.usage)
+            told = self._until_broken(self.usage) if self.broken else self.told or self._told(self.usage)
             if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
             self.used, self.cost = told, prices.cost(told, self.exchange.to, self._tier())
@@ -197,6 +199,13 @@ class Entry:
             return told
         self.record.doubted = to.name, told.prompt, told.completion
         return None
+
+    def _until_broken(self, usage: Json | None) -> Usage:
+        """Return what an answer that broke off has used. What it told until then may count no more than its first token."""
+        told, guess = self._told(usage), self._guess()
+        if told is None or told == NOTHING:
+            return guess
+        return told._replace(completion=max(told.completion, guess.completion))
 
     def _tier(self) -> object:
         """Return the service tier whose price holds: the one the upstream names, where it is one, else the client's."""
@@ -343,12 +352,15 @@ class Books:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
         entry = record.entry
         assert isinstance(entry, Entry)
-        entry.settle(status)
-        used = entry.used
+        try:
+            entry.settle(status)
+        finally:  # whatever happens, a reservation is given back
+            used = entry.used
+            tokens = used.prompt + used.completion
+            self.limiter.settle(record.key, entry.day, entry.reservation, tokens, entry.cost or 0)
         if used is not NOTHING:
             record.prompt, record.completion = used.prompt, used.completion
             record.cost = entry.cost / 10**6 if entry.cost is not None else None
-        self.limiter.settle(record.key, entry.day, entry.reservation, used.prompt + used.completion, entry.cost or 0)
         if self.store is not None:
             self.store.put(entry.row())
 

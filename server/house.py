@@ -89,11 +89,15 @@ class House:
         """A request has ended; it is settled now, or when its answer has been read on to its end."""
 
         def settle() -> None:
-            if record.entry is not None:
-                self.books.close(record, status)
-            if record.model:
-                self.metrics.seen(record, live.settings.routes.label(record.model), status)
-            self.lives.leave(live)
+            try:
+                if record.entry is not None:
+                    self.books.close(record, status)
+                if record.model:
+                    self.metrics.seen(record, live.settings.routes.label(record.model), status)
+            except Exception:
+                logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
+            finally:
+                self.lives.leave(live)
             if record.tried:
                 self._warn(record.tried)
             if record.doubted is not None and self._may_say(record.doubted[0], "usage"):

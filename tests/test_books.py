@@ -7,7 +7,7 @@ import pytest
 from gateway.estimates import Prompt
 from gateway.prices import Usage
 from providers.contract import Call, Upstream
-from providers.errors import Failure, Overloaded, Truncated, UpstreamTimeout
+from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamTimeout
 from providers.models import Model, Price
 from server.books import Entry
 from server.logs import Record
@@ -58,8 +58,7 @@ def test_a_failed_attempt_that_was_paid_for_is_added_at_its_own_price() -> None:
 @pytest.mark.parametrize(
     ("error", "used"),
     [
-        (failure(Overloaded), Usage()),
-        (failure(UpstreamTimeout, code="upstream_connect_timeout"), Usage()),
+        (failure(Overloaded), Usage(100, 2)),  # it had begun to answer
         (failure(UpstreamTimeout, code="upstream_idle_timeout"), Usage(100, 2)),
         (failure(Truncated), Usage(100, 2)),
         (failure(Truncated, USAGE), Usage(100, 10)),
@@ -73,6 +72,42 @@ def test_failures_before_anything_was_sent(error: Failure, used: Usage) -> None:
     one.failed(error)  # there is no one left who could fail
     one.settle(502)
     assert (one.used, one.cost, one.estimated) == (used, used.prompt + 2 * used.completion, used != Usage())
+
+
+@pytest.mark.parametrize(
+    ("error", "used"),
+    [
+        (failure(Overloaded), Usage()),
+        (failure(UpstreamTimeout, code="upstream_connect_timeout"), Usage()),
+        (failure(BadOutput), Usage(100)),
+    ],
+)
+def test_failures_before_anything_was_said(error: Failure, used: Usage) -> None:
+    one = entry(CHEAP)
+    assert one.exchange is not None
+    one.exchange.held = [delta("", role="assistant")]
+    one.failed(error)
+    one.settle(502)
+    assert (one.used, one.cost) == (used, used.prompt)
+
+
+def test_what_was_told_at_the_start_of_a_broken_answer_is_not_all_there_was() -> None:
+    """Claude and Gemini count one token in their first event, and all of them in the last."""
+    one = entry(CHEAP)
+    one.record.first = 1.0
+    for _ in range(50):
+        one.saw(delta("word "))
+    one.broke(failure(Truncated, {"prompt_tokens": 90, "completion_tokens": 1, "total_tokens": 91}))
+    one.settle(200)
+    assert (one.used, one.estimated) == (Usage(90, 50), True)
+
+
+@pytest.mark.parametrize("tier", [["priority"], [[]], {"a": 1}, [None], 5, True])
+def test_a_tier_of_any_type_is_settled(tier: Any) -> None:
+    one = entry(CHEAP)
+    one.took({"usage": USAGE, "service_tier": tier, "choices": []})
+    one.settle(200)
+    assert (one.used, one.cost) == (Usage(100, 10), 120)
 
 
 def test_an_answer_that_breaks_off_is_what_was_counted_or_else_what_was_streamed() -> None:

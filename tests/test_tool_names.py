@@ -51,3 +51,12 @@ def test_distinct_names_stay_distinct(names: list[str]) -> None:
 def test_many_names_that_become_one() -> None:
     made = fitted([f"tool{chr(0x4E00 + n)}" for n in range(20_000)], PATTERN, 64)
     assert len(set(made.values())) == 20_000
+
+
+def test_many_names_that_differ_in_their_end_only_cost_no_more_than_others() -> None:
+    """Each pair becomes one name with a number: the numbers of all pairs come from one count."""
+    names = ["x" * 126 + f"{n:02x}" + end for n in range(256) for end in ("", "!!", "??")]
+    fit = fitted(names, "[a-zA-Z0-9_-]{1,128}", 128)
+    assert len(set(fit.values())) == len(names)
+    assert sorted(sent.rpartition("_")[2] for sent in fit.values() if "_" in sent)[-1] == "99"
+    assert max(int(sent.rpartition("_")[2]) for sent in fit.values() if "_" in sent) == 2 * 256 + 1
