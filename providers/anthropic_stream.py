@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import order, wire
+from .answers import new_call_id
 from .arguments import say_nothing
 from .bounds import MAX_CALLS, Kept, too_many_calls
 from .chat import chunk, opening, tool_call, usage_chunk
@@ -68,6 +69,7 @@ class Answer:
         self.stop: str | None = None
         self.details: Json = {}
         self.tools: dict[int, _Tool] = {}
+        self.early: set[int] = set()  # blocks that arguments came for before they were opened
         self.thoughts: dict[int, tuple[Json, list[str]]] = {}  # block → (as it was opened, what was thought)
         self.cited: dict[int, list[Json]] = {}  # block of text → its sources
         self.annotations: list[Json] = []
@@ -96,7 +98,10 @@ class Answer:
                 # Neighbours are one text, cut by its sources; after anything else it is another one.
                 self.apart = self.spoken and last != "text"
                 return self.text(at, block.get("text"))
-            case {"type": "tool_use", "id": id, "name": name}:
+            case {"type": "tool_use"}:
+                id, name = block.get("id") or new_call_id(), block.get("name")
+                if not isinstance(id, str) or not isinstance(name, str) or not name:
+                    raise BadOutput("The upstream sent a tool call without a name, or with an id that is no text.")
                 self._place(at, {"type": "call", "id": id})
                 return self._call(at, id, name, block.get("input"))
             case {"type": "thinking" | "redacted_thinking"}:
@@ -138,6 +143,9 @@ class Answer:
             case {"type": "text_delta", "text": text}:
                 return self.text(at, text)
             case {"type": "input_json_delta", "partial_json": piece}:
+                if at not in self.order and at not in self.early:
+                    self.kept.add()
+                    self.early.add(at)
                 tool = self.tools.get(at)
                 return self._argue(tool, piece) if tool and piece else []
             case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
@@ -180,6 +188,8 @@ class Answer:
         """The last chunks, at message_stop."""
         if not self.started:
             raise BadOutput("The upstream ended an answer that it never began.")
+        if self.early - self.order.keys():
+            raise BadOutput("The upstream sent arguments of a tool call that it never began.")
         chunks = [piece for at in (*self.tools, *self.cited) for piece in self.close({"index": at})]
         if self.held and not self.answered:
             chunks.append(chunk({"content": "".join(self.held)}))
@@ -221,6 +231,8 @@ class Answer:
 
     def _reason(self) -> str:
         if self.stop == "tool_use" and not self.calls:
+            if not self.answered:
+                raise BadOutput("The upstream stopped for a tool call that it did not send.")
             return "stop"  # the tool that stood for response_format
         return reason_of(self.stop, self.calls > 0)
 

@@ -503,17 +503,42 @@ def test_52_errors_of_other_shapes(data: bytes) -> None:
         sse(start(), {"type": "content_block_delta", "index": 0}),
         sse(start(), {"type": "message_delta"}),
         sse(*TWO_PIECES, start()),
+        sse(*TWO_PIECES, grown(1, type="input_json_delta", partial_json="{}"), ended("end_turn"), STOP),
+        sse(start(), opened(0, type="tool_use", id="toolu_1", name=None, input={}), closed(0), ended("tool_use"), STOP),
+        sse(start(), opened(0, type="tool_use", id="toolu_1", name="", input={}), closed(0), ended("tool_use"), STOP),
+        sse(start(), opened(0, type="tool_use", id="toolu_1", input={}), closed(0), ended("end_turn"), STOP),
+        sse(*TWO_PIECES, closed(0), ended("tool_use"), STOP),
     ],
-    ids=["never begun", "no delta", "no delta in message_delta", "begun twice"],
+    ids=[
+        *("never begun", "no delta", "no delta in message_delta", "begun twice", "arguments of no block"),
+        *("a call with name null", "a call with an empty name", "a call without name", "a stop for calls without one"),
+    ],
 )
 def test_events_out_of_protocol(raw: bytes) -> None:
     _, failure = failing(raw, 0)
     assert type(failure) is BadOutput
 
 
+@pytest.mark.parametrize("given", [{}, {"id": None}, {"id": ""}], ids=["no id", "null", "empty"])
+def test_a_call_without_an_id_gets_one(given: Json) -> None:
+    block = opened(0, type="tool_use", name="f", input={"a": 1}, **given)
+    raw = sse(start(input_tokens=1), block, closed(0), ended("tool_use", output_tokens=1), STOP)
+    first, call, *rest = replay.chunks(anthropic, raw, call=CALL, to=TO)
+    id = call["choices"][0]["delta"]["tool_calls"][0]["id"]
+    assert len(id) == 29
+    assert id.startswith("call_")
+    assert [first, call, *rest] == [
+        piece({"role": "assistant", "content": None}),
+        opening(0, id, "f"),
+        fragment(0, '{"a":1}'),
+        piece({}, "tool_calls"),
+        books(1, 1),
+    ]
+
+
 def test_events_that_are_no_objects_and_deltas_of_unknown_blocks_pass_by() -> None:
     odd = sse(start(input_tokens=1)) + b"data: [DONE]\n\ndata: 7\n\n"
-    odd += sse(grown(7, type="input_json_delta", partial_json="{"), grown(7, type="thinking_delta", thinking="x"))
+    odd += sse(grown(7, type="thinking_delta", thinking="x"))
     odd += sse(start(input_tokens=1), closed(7), ended("end_turn", output_tokens=1), STOP)
     assert list(replay.chunks(anthropic, odd, call=CALL, to=TO)) == [ROLE, piece({}, "stop"), books(1, 1)]
 

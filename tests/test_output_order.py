@@ -55,7 +55,9 @@ def searched(at: int) -> list[Json]:
 def answered(*blocks: list[Json]) -> list[Json]:
     """The chunks of an answer of these blocks."""
     events = [each for block in blocks for each in block]
-    raw = claude_sse(start(input_tokens=1), *events, ended("tool_use", output_tokens=1), MESSAGE_STOP)
+    called = any(each.get("content_block", {}).get("type") == "tool_use" for each in events)
+    end = ended("tool_use" if called else "end_turn", output_tokens=1)
+    raw = claude_sse(start(input_tokens=1), *events, end, MESSAGE_STOP)
     return list(replay.chunks(anthropic, raw, call=CALL, to=TO))
 
 
