@@ -119,7 +119,7 @@ def _read(
     data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
     """The chunks that one object makes."""
-    if "error" in data:
+    if data.get("error") is not None:
         raise failure(None, data)
     chunks: list[Json] = []
     if isinstance(books := data.get("usageMetadata"), dict):
@@ -128,7 +128,10 @@ def _read(
         index = candidate.get("index") or 0
         answer = answers.get(index) or _opened(index, answers, candidates)
         answer.repeats = answer.repeats or (answer.finish is not None and "content" in candidate)
-        for part in (candidate.get("content") or {}).get("parts") or ():
+        parts = (candidate.get("content") or {}).get("parts")
+        if parts is not None and type(parts) is not list:
+            raise TypeError
+        for part in parts or ():
             if len(part) == 1 and isinstance(text := part.get("text"), str):  # nearly all of them: keep it cheap
                 if text:
                     if not answer.spoke:
@@ -139,7 +142,7 @@ def _read(
                 _begin(answer, delta, chunks)
                 chunks.append(chunk(delta, None, index))
         _told(candidate, answer, chunks)
-    if "promptFeedback" in data and (blocked := data["promptFeedback"].get("blockReason")):
+    if (feedback := data.get("promptFeedback")) is not None and (blocked := feedback.get("blockReason")):
         answer = answers.get(0) or _opened(0, answers, candidates)
         answer.finish = "SAFETY"
         _begin(answer, None, chunks)
@@ -165,6 +168,13 @@ def _begin(answer: _Answer, first: Json | None, chunks: list[Json]) -> None:
 def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json | None:
     """What a part that is more than plain text adds to the message; parts of Google's own tools add nothing."""
     match part:
+        case {"functionCall": call} | {"function_call": call} if call is not None:
+            answer.calls += 1
+            if answer.calls > MAX_CALLS:
+                raise too_many_calls()
+            said = _delta({name: part.get(name) for name in ("thought", "text")}, answer, state, reasoning)
+            signature = part.get("thoughtSignature") or part.get("thought_signature")
+            return {**(said or {}), **_tool_call(call, signature, answer.calls - 1, state)}
         case {"thought": True}:
             text = part.get("text")
             return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
@@ -172,17 +182,14 @@ def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json |
             answer.signature = part.get("thoughtSignature") or answer.signature
             answer.spoke = answer.spoke or text != ""
             return {"content": text} if text else None
-        case {"functionCall": call}:
-            answer.calls += 1
-            if answer.calls > MAX_CALLS:
-                raise too_many_calls()
-            return _tool_call(call, part.get("thoughtSignature"), answer.calls - 1, state)
         case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
             answer.spoke = True
             answer.images += 1
             url = f"data:{kind};base64,{data}"
             return {"images": [{"type": "image_url", "image_url": {"url": url}, "index": answer.images - 1}]}
-    return None
+        case dict():
+            return None
+    raise TypeError
 
 
 def _tool_call(call: Json, signature: str | None, index: int, state: State) -> Json:

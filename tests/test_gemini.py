@@ -491,6 +491,33 @@ def test_T6_a_call_in_one_event_and_stop_in_the_next() -> None:
         ]
 
 
+SIGNED = {"thoughtSignature": "QUJD"}
+SNAKE = {"function_call": CALL["functionCall"]}
+BESIDE_A_CALL: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "an empty text": ({"text": "", **CALL, **SIGNED}, {}, "QUJD"),
+    "a text": ({"text": "t", **CALL, **SIGNED}, {"content": "t"}, "QUJD"),
+    "a null text": ({"text": None, **CALL}, {}, None),
+    "a thought": ({"thought": True, **CALL, **SIGNED}, {}, "QUJD"),
+    "a thought with text": ({"thought": True, "text": "Hm.", **CALL}, {"reasoning_content": "Hm."}, None),
+    "nothing, in the other spelling": (SNAKE, {}, None),
+    "a signature, in the other spelling": ({**SNAKE, "thought_signature": "QUJD"}, {}, "QUJD"),
+}
+
+
+@pytest.mark.parametrize(("part", "beside", "signature"), BESIDE_A_CALL.values(), ids=BESIDE_A_CALL)
+def test_a_call_is_seen_whatever_its_part_holds_too(
+    part: dict[str, Any], beside: dict[str, Any], signature: str | None
+) -> None:
+    call = called(0, "id-1", "f", '{"a":1}', signature)["choices"][0]["delta"]
+    _, *rest = answered(candidate(part))
+    assert rest == [chunk({**beside, **call}), chunk({}, "tool_calls")]
+
+
+def test_null_is_absence_in_an_event() -> None:
+    event = {**candidate(TEXT, {"text": "u", "functionCall": None}), "error": None, "promptFeedback": None}
+    assert answered(event) == [ROLE, chunk({"content": "t"}), chunk({"content": "u"}), chunk({}, "stop")]
+
+
 def test_parts_of_googles_own_tools_add_nothing() -> None:
     parts = [
         {"executableCode": {"language": "PYTHON", "code": "1"}},
@@ -528,6 +555,9 @@ ODD = {
     "candidates of a wrong type": {"candidates": 3},
     "a candidate of a wrong type": {"candidates": [None]},
     "parts of a wrong type": {"candidates": [{"content": {"parts": [5]}}]},
+    "a part that is a text": {"candidates": [{"content": {"parts": ["t"]}, "finishReason": "STOP"}]},
+    "one part, not in a list": {"candidates": [{"content": {"parts": {"text": "t"}}, "finishReason": "STOP"}]},
+    "a text instead of parts": {"candidates": [{"content": {"parts": ""}, "finishReason": "STOP"}]},
     "a call of a wrong type": {"candidates": [{"content": {"parts": [{"functionCall": 5}]}}]},
     "a call without a name": {"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]},
     "a call in pieces": {
