@@ -186,6 +186,7 @@ def _messages(value: Any) -> tuple[bool, bool]:
             _calls(message["tool_calls"], f"messages[{i}].tool_calls")
         if role == "assistant":
             calls |= bool(message.get("tool_calls")) or "function_call" in message
+            _arguments_as_text(message.get("function_call"))
         elif role in ("tool", "function"):
             calls = True
             if role == "tool" and not isinstance(message.get("tool_call_id"), str):
@@ -246,6 +247,7 @@ def _calls(calls: Any, path: str) -> None:
         match call:
             case {"id": str(), "function": {"name": str()}} | {"id": str(), "custom": {"name": str()}}:
                 _drop_nulls(call)
+                _arguments_as_text(call.get("function"))
             case dict():
                 raise BadRequest(
                     f"Invalid value for '{path}[{k}]': a tool call needs an 'id' and a 'function' with a 'name'.",
@@ -254,6 +256,13 @@ def _calls(calls: Any, path: str) -> None:
                 )
             case _:
                 raise wrong_type("an object", call, f"{path}[{k}]")
+
+
+def _arguments_as_text(function: Any) -> None:
+    """Replace arguments that a client sent as an object by their JSON text, which is all that providers know."""
+    match function:
+        case {"arguments": dict(arguments)}:
+            function["arguments"] = wire.text(arguments)
 
 
 _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {

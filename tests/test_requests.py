@@ -19,8 +19,8 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 OTHER = {"type": "function", "function": {"name": "g"}}
 
 
-def calls(*ids: str) -> dict[str, Any]:
-    made = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+def calls(*ids: str, arguments: Any = "{}") -> dict[str, Any]:
+    made = [{"id": each, "type": "function", "function": {"name": "f", "arguments": arguments}} for each in ids]
     return {"role": "assistant", "content": None, "tool_calls": made}
 
 
@@ -622,6 +622,30 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "an image as a bare URL": (
         parts({"type": "image_url", "image_url": "https://example.com/a.png"}),
         parts({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+    ),
+    "arguments as an object": (
+        {"messages": [USER, calls("a", arguments={"city": "北京", "n": [1, None]}), result("a")]},
+        {"messages": [USER, calls("a", arguments='{"city":"北京","n":[1,null]}'), result("a")]},
+    ),
+    "arguments as an empty object": (
+        {"messages": [USER, calls("a", arguments={}), result("a")]},
+        {"messages": [USER, calls("a"), result("a")]},
+    ),
+    "arguments of a function_call as an object": (
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "function_call": {"name": "f", "arguments": {"a": 1}}},
+                {"role": "function", "name": "f", "content": "42"},
+            ]
+        },
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "tool_calls": calls("call_function_1", arguments='{"a":1}')["tool_calls"]},
+                result("call_function_1"),
+            ]
+        },
     ),
     "no functions": ({"functions": [], "function_call": "auto"}, {}),
     "functions beside tools": ({"tools": [TOOL], "functions": [{"name": "g"}]}, {"tools": [TOOL]}),
