@@ -17,6 +17,8 @@ from providers.contract import Json
 
 # Kept of the message: reasoning_content and these lists; of each call: extra_content.
 _LISTS = ("thinking_blocks", "reasoning_items", "output_order")
+# What of a call is looked at, and the type it must have: upstreams send other things.
+_PARTS = {"id": str, "function": dict, "custom": dict, "extra_content": dict}
 _OVERHEAD = 300  # bytes a kept call costs beside its content
 
 Key = tuple[str, str]  # scope, tool call id
@@ -162,7 +164,7 @@ class Watcher:
         self._size = 0
 
     def see(self, chunk: Json) -> None:
-        """Take what is to be kept of one chunk."""
+        """Take what is to be kept of one chunk. What does not have the type it should have is ignored."""
         choices = chunk["choices"]
         if not choices:
             return
@@ -170,20 +172,22 @@ class Watcher:
         # Nearly every chunk is a piece of content.
         if not delta or ("content" in delta and len(delta) == 1) or choices[0].get("index"):
             return
-        if text := delta.get("reasoning_content"):
+        if (text := delta.get("reasoning_content")) and isinstance(text, str):
             self._size += len(text)
             if self._size <= self._keeper.limit:
                 self._reasoning.append(text)
         for name in _LISTS:
-            if more := delta.get(name):
+            if (more := delta.get(name)) and isinstance(more, list) and all(isinstance(each, dict) for each in more):
                 self._size += len(wire.encode(more))
                 if self._size <= self._keeper.limit:
                     self._lists.setdefault(name, []).extend(more)
-        for n, call in enumerate(delta.get("tool_calls") or ()):
-            known = self._calls.setdefault(call.get("index", n), {})
-            for name in ("id", "type", "function", "custom", "extra_content"):
-                if call.get(name) and name not in known:
-                    known[name] = call[name]
+        calls = delta.get("tool_calls")
+        for n, call in enumerate(calls if isinstance(calls, list) else ()):
+            if isinstance(call, dict):
+                known = self._calls.setdefault(index if isinstance(index := call.get("index"), int) else n, {})
+                for name, kind in _PARTS.items():
+                    if (part := call.get(name)) and isinstance(part, kind) and name not in known:
+                        known[name] = part
 
     def done(self) -> None:
         """The answer is complete. One that was cut short need not be kept: nobody can go on from it."""
@@ -202,5 +206,5 @@ def _lost(message: Json, fields: Json) -> Json:
 
 
 def _name(call: Json) -> str:
-    name: str = (call.get("function") or call.get("custom") or {}).get("name") or ""
-    return name
+    name = (call.get("function") or call.get("custom") or {}).get("name")
+    return name if isinstance(name, str) else ""

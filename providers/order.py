@@ -31,7 +31,8 @@ def arranged(message: Json, thoughts: list[Json]) -> list[tuple[Json, Any]] | No
     """Return the pieces of an assistant message in the order it names, each with its entry of the order.
 
     A piece is one of `thoughts`, a text, or a tool call. None where the message names no order, or one that does not fit
-    it: a client may have edited it. One that brings calls without the content beside them gets its calls in order.
+    it or leaves out words of it: a client may have edited it. One that brings calls without the content beside them gets
+    its calls in order.
     """
     order, text = message.get(FIELD), _text(message.get("content"))
     if not isinstance(order, list) or text is None:
@@ -45,7 +46,9 @@ def arranged(message: Json, thoughts: list[Json]) -> list[tuple[Json, Any]] | No
                 made.append((entry, thought))
             case {"type": "text", "start": int(), "end": int()} if not text:
                 pass
-            case {"type": "text", "start": int(start), "end": int(stop)} if end <= start <= stop <= len(text):
+            case {"type": "text", "start": int(start), "end": int(stop)} if (
+                end <= start <= stop <= len(text) and not text[end:start].strip()
+            ):
                 made.append((entry, text[start:stop]))
                 end = stop
             case {"type": "call", "id": str(ident)} if ident in calls:

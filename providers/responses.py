@@ -98,6 +98,7 @@ class _Answer:
         self.heard: dict[tuple[Any, str, Any], tuple[int, int]] = {}
         self.places: dict[Any, int] = {}  # id of an item → output index, for events that leave it out
         self.calls: dict[int, int] = {}  # output index → number of the tool call
+        self.unopened: dict[Any, Any] = {}  # output index of arguments that came before their call → id of the item
         self.kinds: list[str] = []  # of the tool calls, by number
         self.done: set[Any] = set()  # output indexes of items, or ids where there was no index
         self.reasoning: list[Json] = []  # whole items: the keeper's
@@ -140,13 +141,13 @@ class _Answer:
             case "response.reasoning_text.delta":
                 return self._think((data["output_index"], "content", data["content_index"]), data["delta"])
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
-                at = data["output_index"]
+                at = self._expect(data)
                 return self._grow(at, data["delta"]) if at in self.calls else []
             case "response.output_text.done" | "response.refusal.done":
                 text, part = data.get("text") or data.get("refusal"), data.get("content_index", "")
                 self.was_heard(data["output_index"], kind.split(".")[1], text, part)
             case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
-                self.was_heard(data["output_index"], "call", data.get("arguments") or data.get("input"))
+                self.was_heard(self._expect(data), "call", data.get("arguments") or data.get("input"))
             case "response.output_text.annotation.added":
                 return self._annotations(data["output_index"], [data["annotation"]])
             case "response.output_item.added":
@@ -209,8 +210,17 @@ class _Answer:
         self.thought = part
         return [chunk({"reasoning_content": text})]
 
+    def _expect(self, data: Json) -> Any:
+        """Return the output index of a piece of arguments, and note one whose call is yet to come."""
+        at = data["output_index"]
+        if at not in self.calls and at not in self.unopened:
+            self.kept.add()
+            self.unopened[at] = data.get("item_id")
+        return at
+
     def _open(self, at: int, item: Json) -> list[Json]:
         kind, text = _CALLS[item["type"]]
+        self.places.setdefault(item.get("id"), at)
         if len(self.kinds) >= MAX_CALLS:
             raise too_many_calls()
         self.calls[at] = len(self.kinds)
@@ -318,6 +328,10 @@ class _Answer:
         for at, item in enumerate(response.get("output") or ()):
             if at not in self.done and item.get("id", at) not in self.done:
                 chunks += self._item(at, item)
+        if response["status"] == "completed" and any(
+            at not in self.calls and self.places.get(ident) not in self.calls for at, ident in self.unopened.items()
+        ):
+            raise BadOutput("The upstream sent arguments of a tool call that it did not send.")
         if self.held:
             chunks.append(chunk({"content": "".join(self.held)}))
         if self.kinds and finish == "stop":  # some had come only now

@@ -168,7 +168,7 @@ def _turn(message: Json) -> Iterator[Json]:
     Reasoning goes back as it came, before what it led to; anything else is a 400. A message keeps its phase: without it
     models stop early.
     """
-    reasoning = list(message.get("reasoning_items") or ())
+    reasoning = list(_reasoned(message.get("reasoning_items")))
     pieces = order.arranged(message, reasoning)
     if pieces is None:
         yield from reasoning
@@ -179,7 +179,7 @@ def _turn(message: Json) -> Iterator[Json]:
     for entry, piece in pieces:
         match entry["type"]:
             case "text" if piece:
-                phase = {"phase": entry["phase"]} if "phase" in entry else {}
+                phase = {"phase": entry["phase"]} if isinstance(entry.get("phase"), str) else {}
                 text = {"type": "output_text", "text": piece}
                 yield {"type": "message", "role": "assistant", "content": [text], **phase}
             case "call":
@@ -188,6 +188,14 @@ def _turn(message: Json) -> Iterator[Json]:
                 yield piece
     if refusal := message.get("refusal"):
         yield {"role": "assistant", "content": [{"type": "refusal", "refusal": refusal}]}
+
+
+def _reasoned(items: Any) -> Iterator[Json]:
+    """The reasoning among what a client brings back as such; anything else is left out."""
+    for item in items if isinstance(items, list) else ():
+        match item:
+            case {"type": "reasoning"}:
+                yield item
 
 
 def _said(message: Json) -> Iterator[Json]:

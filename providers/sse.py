@@ -7,6 +7,7 @@
 - An `error:` field (llama.cpp, GPUStack) counts as an event named error, as it is meant.
 - Data that begins like JSON and is none is a broken answer, at the first event: what is left out of tool arguments can make
   another valid command of the rest. Only what never was JSON, a word or a comment that keeps the line alive, is ignored.
+- A line that lost its `data:`, or has it in capitals or indented, is data all the same: a piece of an answer is never dropped.
 - Hosts lose the line ends between events: several JSON documents in the data of one event are as many events.
 """
 
@@ -26,7 +27,7 @@ _BETWEEN: Final = re.compile(
     r"(?:\s|data:)*"
 )  # two documents: blanks, and the field of an event that lost its own line
 _PIECE_OF_JSON: Final = re.compile(r'["{}]')
-_FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|error|id|retry)?:")
+_FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?i:data|event|error|id|retry)?:")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -160,8 +161,11 @@ class Decoder:
             raise self._too_large()
 
     def _field(self, line: bytes, events: list[Event]) -> None:
+        if line.lstrip()[:1] in (b"{", b"["):
+            self._data.append(line)
+            return
         name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        name, value = name.strip().lower(), value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
         elif name == b"event":

@@ -181,3 +181,40 @@ def test_what_one_request_gets_back_is_bounded() -> None:
     assert restored == [False] * 7 + [True] * 3, "a quarter of the limit, to the latest messages"
     own = {"messages": [{"role": "assistant", "tool_calls": [call()], "reasoning_content": "mine"} for _ in range(10)]}
     assert keeper.restore(own) is own
+
+
+@pytest.mark.parametrize("odd", [["x"], {"text": "x"}, 5, True], ids=str)
+@pytest.mark.parametrize("name", ["reasoning_content", "thinking_blocks", "reasoning_items", "output_order"])
+def test_a_field_of_an_odd_type_is_ignored(name: str, odd: Any) -> None:
+    keeper = Keeper()
+    kept = {"reasoning_items": [{"id": "rs_1"}]} if name == "reasoning_content" else {"reasoning_content": "mine"}
+    keeper.remember({"tool_calls": [call()], **kept, name: odd})
+    assert keeper.restore(asked(call())) == asked(call(), **kept)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": {"a": 1}},
+        {"id": ["a"]},
+        {"id": "a", "function": "f"},
+        {"id": "a", "function": {"name": {"b": 1}}},
+        {"id": "a", "custom": 5},
+        {"id": "a", "extra_content": 5},
+        {"id": "a", "index": {}},
+        "call",
+        None,
+    ],
+    ids=str,
+)
+def test_an_odd_call_keeps_nothing_from_the_others(odd: Any) -> None:
+    keeper = Keeper()
+    keeper.remember({"tool_calls": [odd, call()], "reasoning_content": "mine"})
+    assert keeper.restore(asked(call())) == asked(call(), reasoning_content="mine")
+
+
+@pytest.mark.parametrize("odd", [5, "call", {"id": "a"}], ids=str)
+def test_calls_that_are_no_list_are_ignored(odd: Any) -> None:
+    keeper = Keeper()
+    keeper.remember({"tool_calls": odd, "reasoning_content": "mine"})
+    assert len(keeper) == 0

@@ -275,3 +275,16 @@ def test_a_message_that_was_edited_goes_back_as_one() -> None:
 def test_an_answer_of_calls_alone_has_no_empty_text() -> None:
     chunks = read(frames(CREATED, done(0, calls_weather(0)), ENDED))
     assert chunks[0] == chunk({"role": "assistant", "content": None})
+
+
+@pytest.mark.parametrize(("start", "words"), [(1, "and"), (2, "a\n\nb"), (4, "\n\nnd then")])
+def test_an_order_that_leaves_out_words_is_not_followed(start: int, words: str) -> None:
+    order = [{"type": "text", "start": start, "end": len(words), "phase": "commentary"}]
+    body = {
+        "model": "m",
+        "messages": [HI, {"role": "assistant", "content": words, "output_order": order}],
+        "tools": [TOOL],
+    }
+    assert asked_openai(body).body["input"][1:] == [
+        {"role": "assistant", "content": [{"type": "output_text", "text": words}]}
+    ]

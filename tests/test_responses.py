@@ -709,3 +709,67 @@ def test_an_emoji_cut_in_two_adds_up() -> None:
 def test_an_error_event_in_words() -> None:
     with pytest.raises(UpstreamFailed, match="out of memory"):
         read(frames(CREATED) + b"event: error\ndata: out of memory\n\n")
+
+
+@pytest.mark.parametrize(
+    "odd", [5, "xy", {"type": "reasoning"}, [5], [["x"]], [{"type": "message", "role": "user"}]], ids=str
+)
+def test_what_comes_back_as_reasoning_and_is_none_is_left_out(odd: Any) -> None:
+    body = {
+        "model": "m",
+        "tools": [TOOL],
+        "messages": [HI, {"role": "assistant", "content": "A"} | {"reasoning_items": odd}],
+    }
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "A"}]}
+    assert asked(body).body["input"] == [HI, said]
+    if isinstance(odd, list):
+        body["messages"][1]["reasoning_items"] = [*odd, REASONING]
+        assert asked(body).body["input"] == [HI, REASONING, said]
+
+
+def test_a_phase_that_is_no_text_is_left_out() -> None:
+    order = [{"type": "text", "start": 0, "end": 1, "phase": {"a": 1}}]
+    body = {
+        "model": "m",
+        "tools": [TOOL],
+        "messages": [HI, {"role": "assistant", "content": "A", "output_order": order}],
+    }
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A"}]}
+    assert asked(body).body["input"] == [HI, said]
+
+
+UNSENT = {
+    "deltas": CALLED[1:3],
+    "done": CALLED[3:4],
+    "both": CALLED[1:4],
+    "of another item": [event("function_call_arguments.delta", output_index=1, item_id="fc_2", delta="{}")],
+    "a custom tool": [event("custom_tool_call_input.delta", output_index=1, item_id="ctc_1", delta="x")],
+}
+
+
+@pytest.mark.parametrize("events", UNSENT.values(), ids=UNSENT)
+def test_arguments_of_a_call_that_never_came_are_an_error(events: list[Json]) -> None:
+    """A client would take the rest for the whole answer."""
+    with pytest.raises(BadOutput, match="arguments of a tool call"):
+        read(frames(CREATED, *events, END))
+    other = {**FUNCTION, "id": "fc_0", "call_id": "call_0"}
+    with pytest.raises(BadOutput, match="arguments of a tool call"):
+        read(frames(CREATED, done(0, other), *events, END))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [CALLED[4], END],
+        [event("output_item.done", item=FUNCTION), END],
+        [event("completed", response=response(output=[MESSAGE, FUNCTION]))],
+    ],
+    ids=["done", "done, without its index", "only at the end"],
+)
+def test_arguments_that_came_before_their_call(end: list[Json]) -> None:
+    known = [each | {"item_id": "fc_1"} for each in CALLED[1:4]]
+    answer = collect(read(frames(CREATED, *known, *end)))["choices"][0]
+    assert answer["finish_reason"] == "tool_calls"
+    assert answer["message"]["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": {"name": "run", "arguments": '{"a":1}'}}
+    ]

@@ -56,6 +56,14 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "an error event in plain text": (b"event: error\ndata: out of memory\n\n", [event("out of memory", "error")]),
     "id and retry": (b'id: 7\nretry: 10\ndata: {"a":1}\n\n', [ONE]),
     "unknown fields, and a field without colon": (b'dat: 5\nfoo\ndata: {"a":1}\n\n', [ONE]),
+    "a line that lost its data:": (b'data: {"a":1}\n\n{"b":2}\n\n', [ONE, TWO]),
+    "a line that lost its data:, indented": (b' {"a":1}\n\n\t{"b":2}\n\n', [ONE, TWO]),
+    "lines that lost their data:, and no blank line": (b'data: {"a":1}\n{"b":2}\n\n', [ONE, TWO]),
+    "a list that lost its data:": (b"[5]\n\n[DONE]\n\n", [event([5]), event(DONE)]),
+    "a named event that lost its data:": (b'event: ping\n{"a":1}\n\n', [event({"a": 1}, "ping")]),
+    "data: is indented": (b' data: {"a":1}\n\n\tdata:{"b":2}\n\n', [ONE, TWO]),
+    "data: in capitals": (b'Data: {"a":1}\n\nDATA : {"b":2}\n\n', [ONE, TWO]),
+    "event: is indented and in capitals": (b' Event: ping\n data: {"a":1}\n\n', [event({"a": 1}, "ping")]),
     "empty data": (b'data:\n\ndata\n\ndata: \n\ndata: {"a":1}\n\n', [ONE]),
     "DONE": (b'data: {"a":1}\n\ndata: [DONE]\n\n', [ONE, event(DONE)]),
     "DONE without space, with spaces": (b"data:[DONE]\n\ndata:  [DONE] \n\n", [event(DONE), event(DONE)]),
@@ -262,6 +270,7 @@ UNREADABLE = {
     "glued, the second cut": b'data: {"a":1}{"b"\n\n',
     "a lost blank line, the second cut": b'data: {"a":1}\ndata: {"b"\n\n',
     "the end of a document whose beginning is lost": b'data: s":"x"}}]}\n\n',
+    "without data:, cut": b'{"a\n\n',
     "named": b'event: delta\ndata: {"a\n\n',
     "too deep for any reader": b"data: " + b"[" * 5000 + b"\n\n",
     "too deep behind half an emoji": b'data: ["\\ud83d",' + b"[" * 5000 + b"\n\n",
@@ -324,3 +333,8 @@ def test_json_values_that_bend_the_rules_are_read_as_the_standard_library_does()
 def test_what_is_not_json_is_a_value_error(data: bytes):
     with pytest.raises(ValueError):
         wire.decode(data)
+
+
+@pytest.mark.parametrize("body", [b'Data: {"a":1}\n\n', b' DATA:{"a":1}\n\n', b'Event: ping\nDATA:{"a":1}\n\n'])
+def test_a_body_is_a_stream_however_its_fields_are_written(body: bytes):
+    assert unframed(body) == b'{"a":1}'
