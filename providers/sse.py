@@ -23,9 +23,10 @@ from .errors import BadOutput
 DONE: Final = "[DONE]"
 MAX_EVENT: Final = 8 * 2**20  # bytes; the default of server.max_event
 _BAD_EVENTS: Final = 3  # this many events of a web page, and the stream is given up
-_BETWEEN: Final = re.compile(
-    r"(?:\s|data:)*"
-)  # two documents: blanks, and the field of an event that lost its own line
+# two documents: blanks, and the field of an event that lost its own line. Possessive: no state is kept for each blank.
+_BETWEEN: Final = re.compile(r"(?:\s++|data:)*+")
+_NAME: Final = 100  # characters of an event's name
+_DOCUMENTS: Final = 1000  # JSON documents in one event
 _PIECE_OF_JSON: Final = re.compile(r'["{}]')
 _FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?i:data|event|error|id|retry)?:")
 
@@ -62,9 +63,8 @@ class Decoder:
         self._after_cr = False  # the last read ended in CR: an LF that follows is the same line end
         self._first = True
         self._name = ""
-        self._names: dict[
-            int, str
-        ] = {}  # by the number of data lines before them: more than one where a blank line was lost
+        # By the number of data lines before them: more than one where a blank line was lost.
+        self._names: dict[int, str] = {}
         self._data: list[bytes] = []
         self._counted = self._held = 0  # lines of _data that have been counted, and their bytes
         self._bad = 0
@@ -149,6 +149,7 @@ class Decoder:
                 else:
                     self._name = ""
                     self._names.clear()
+                    self._held = 0
             else:
                 self._field(line, events)
         if rest:
@@ -161,7 +162,7 @@ class Decoder:
             raise self._too_large()
 
     def _field(self, line: bytes, events: list[Event]) -> None:
-        if line.lstrip()[:1] in (b"{", b"["):
+        if line.lstrip().startswith((b"{", b"[{", b"[DONE]")):
             self._data.append(line)
             return
         name, _, value = line.partition(b":")
@@ -169,7 +170,9 @@ class Decoder:
         if name == b"data":
             self._data.append(value)
         elif name == b"event":
-            self._name = self._names[len(self._data)] = value.decode("utf-8", errors="replace").strip()
+            self._name = value[:_NAME].decode("utf-8", errors="replace").strip()
+            self._held += 0 if len(self._data) in self._names else _NAME
+            self._names[len(self._data)] = self._name
         elif name == b"error" and value:
             if self._data:
                 self._dispatch(events)
@@ -201,6 +204,8 @@ class Decoder:
         of = self._names.get(0, "" if self._names else name)
         try:
             for at, value in self._documents(text):
+                if len(events) - known >= _DOCUMENTS:
+                    raise BadOutput("The upstream sent an event of too many parts.")
                 for _ in range(text.count("\n", counted, at)):
                     line += 1
                     of = self._names.get(line, of)

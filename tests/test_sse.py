@@ -1,6 +1,7 @@
 """The event-stream decoder: bytes in, events out, wherever the network cuts them."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
@@ -59,7 +60,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "a line that lost its data:": (b'data: {"a":1}\n\n{"b":2}\n\n', [ONE, TWO]),
     "a line that lost its data:, indented": (b' {"a":1}\n\n\t{"b":2}\n\n', [ONE, TWO]),
     "lines that lost their data:, and no blank line": (b'data: {"a":1}\n{"b":2}\n\n', [ONE, TWO]),
-    "a list that lost its data:": (b"[5]\n\n[DONE]\n\n", [event([5]), event(DONE)]),
+    "a list that lost its data:": (b'[{"a":1}]\n\n[INFO] up\n\n[DONE]\n\n', [event([{"a": 1}]), event(DONE)]),
     "a named event that lost its data:": (b'event: ping\n{"a":1}\n\n', [event({"a": 1}, "ping")]),
     "data: is indented": (b' data: {"a":1}\n\n\tdata:{"b":2}\n\n', [ONE, TWO]),
     "data: in capitals": (b'Data: {"a":1}\n\nDATA : {"b":2}\n\n', [ONE, TWO]),
@@ -338,3 +339,27 @@ def test_what_is_not_json_is_a_value_error(data: bytes):
 @pytest.mark.parametrize("body", [b'Data: {"a":1}\n\n', b' DATA:{"a":1}\n\n', b'Event: ping\nDATA:{"a":1}\n\n'])
 def test_a_body_is_a_stream_however_its_fields_are_written(body: bytes):
     assert unframed(body) == b'{"a":1}'
+
+
+def test_names_of_events_are_counted_as_data_is() -> None:
+    decoder = Decoder(100_000)
+    with pytest.raises(BadOutput) as caught:
+        for _ in range(2000):
+            decoder.feed(b"data:\nevent: " + b"e" * 50_000 + b"\n")
+    assert caught.value.code == "upstream_event_too_large"
+
+
+@pytest.mark.parametrize("glue", [b"", b" ", b"\ndata:"])
+def test_an_event_has_not_thousands_of_parts(glue: bytes) -> None:
+    assert len(Decoder().feed(b"data: " + glue.join([b"{}"] * 1000) + b"\n\n")) == 1000
+    with pytest.raises(BadOutput):
+        Decoder().feed(b"data: " + glue.join([b"{}"] * 1001) + b"\n\n")
+
+
+def test_blanks_between_documents_take_no_memory() -> None:
+    data = b"data: {}" + b" " * 2_000_000 + b"{}\n\n"
+    tracemalloc.start()
+    events = Decoder().feed(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(events) == 2 and peak < 8 * len(data)
