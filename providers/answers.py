@@ -8,6 +8,7 @@ from . import wire
 from .arguments import Arguments, as_text, say_nothing
 from .bounds import MAX_CALLS, too_many_calls
 from .contract import Json
+from .errors import BadOutput
 from .think import split
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
@@ -77,11 +78,17 @@ def reasoning(delta: Json) -> Json:
         delta["content"] = wire.text(content)
     elif type(content) is list:
         texts, thoughts = _split(content)
+        refused = "".join(part["refusal"] for part in content if _kind(part) == "refusal")
+        images = [_image(part) for part in content if "image" in _kind(part)]
         delta["content"] = texts
         if thoughts:
             delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thoughts
-            if not texts:
-                del delta["content"]
+        if refused:
+            delta["refusal"] = (delta.get("refusal") or "") + refused
+        if images:
+            delta["images"] = [*(delta.get("images") or ()), *images]
+        if not texts and (thoughts or refused or images):
+            del delta["content"]
     return delta
 
 
@@ -109,6 +116,18 @@ def _split(parts: Iterable[Any]) -> tuple[str, str]:
             case {"text": str(text)}:
                 texts.append(text)
     return "".join(texts), "".join(thoughts)
+
+
+def _kind(part: Any) -> str:
+    return str(part.get("type")) if isinstance(part, dict) else ""
+
+
+def _image(part: Json) -> Json:
+    """A content part → one of `images`. Raises BadOutput for a picture in another form: it must not vanish."""
+    match part:
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            return {"type": "image_url", "image_url": {"url": url}}
+    raise BadOutput("The upstream sent an image in a form that cannot be passed on.")
 
 
 class _ToolCall:
@@ -152,6 +171,8 @@ class ToolCalls:
 
     def fragments(self, calls: list[Any]) -> list[Json]:
         """The fragments of one delta in canonical form. Raises BadOutput for more calls than an answer may have."""
+        if type(calls) is not list:
+            raise TypeError("tool calls that are no list")
         self._batch += 1
         if len(calls) == 1 and (known := self._going_on(calls[0])) is not None:
             piece = known.arguments.add(calls[0]["function"]["arguments"])
