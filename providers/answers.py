@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from . import wire
-from .arguments import Arguments, as_text, say_nothing
+from .arguments import Arguments, as_text, real_one, say_nothing
 from .bounds import MAX_CALLS, too_many_calls
 from .contract import Json
 from .errors import BadOutput
@@ -60,7 +60,7 @@ def _whole_call(call: Json) -> Json:
     call["id"] = call.get("id") or new_call_id()
     call["type"] = call.get("type") or "function"
     if isinstance(function := call.get("function"), dict):
-        text = as_text(function.get("arguments"))
+        text = real_one(as_text(function.get("arguments")))
         call["function"] = {**function, "arguments": "{}" if say_nothing(text) else text}
     return call
 
@@ -165,9 +165,11 @@ class ToolCalls:
     def any(self) -> bool:
         return bool(self._calls)
 
-    def without_arguments(self) -> list[int]:
-        """The calls that never got arguments: a client must read `{}`, not an empty text."""
-        return [call.place for call in self._calls if call.kind == "function" and not call.arguments.given]
+    def rest(self) -> list[tuple[int, str]]:
+        """The calls whose arguments have something left to say at the end, and what: `{}` where none ever came."""
+        return [
+            (call.place, rest) for call in self._calls if call.kind == "function" and (rest := call.arguments.rest())
+        ]
 
     def fragments(self, calls: list[Any]) -> list[Json]:
         """The fragments of one delta in canonical form. Raises BadOutput for more calls than an answer may have."""

@@ -274,7 +274,7 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
         raise Truncated
     last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
-        last += [_for(index, tool_call(k, {"arguments": "{}"})) for k in choice.tools.without_arguments()]
+        last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
     for index, choice in sorted(seen.items()):
         end = choice.end or _for(index, {}, "stop")["choices"][0]
         end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
