@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from . import wire
-from .arguments import Arguments, as_text, say_nothing
+from .arguments import Arguments, as_text, real_one, say_nothing
 from .bounds import MAX_CALLS, too_many_calls
 from .contract import Json
+from .errors import BadOutput
 from .think import split
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
@@ -59,7 +60,7 @@ def _whole_call(call: Json) -> Json:
     call["id"] = call.get("id") or new_call_id()
     call["type"] = call.get("type") or "function"
     if isinstance(function := call.get("function"), dict):
-        text = as_text(function.get("arguments"))
+        text = real_one(as_text(function.get("arguments")))
         call["function"] = {**function, "arguments": "{}" if say_nothing(text) else text}
     return call
 
@@ -77,11 +78,17 @@ def reasoning(delta: Json) -> Json:
         delta["content"] = wire.text(content)
     elif type(content) is list:
         texts, thoughts = _split(content)
+        refused = "".join(part["refusal"] for part in content if _kind(part) == "refusal")
+        images = [_image(part) for part in content if "image" in _kind(part)]
         delta["content"] = texts
         if thoughts:
             delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thoughts
-            if not texts:
-                del delta["content"]
+        if refused:
+            delta["refusal"] = (delta.get("refusal") or "") + refused
+        if images:
+            delta["images"] = [*(delta.get("images") or ()), *images]
+        if not texts and (thoughts or refused or images):
+            del delta["content"]
     return delta
 
 
@@ -109,6 +116,18 @@ def _split(parts: Iterable[Any]) -> tuple[str, str]:
             case {"text": str(text)}:
                 texts.append(text)
     return "".join(texts), "".join(thoughts)
+
+
+def _kind(part: Any) -> str:
+    return str(part.get("type")) if isinstance(part, dict) else ""
+
+
+def _image(part: Json) -> Json:
+    """A content part → one of `images`. Raises BadOutput for a picture in another form: it must not vanish."""
+    match part:
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            return {"type": "image_url", "image_url": {"url": url}}
+    raise BadOutput("The upstream sent an image in a form that cannot be passed on.")
 
 
 class _ToolCall:
@@ -146,12 +165,16 @@ class ToolCalls:
     def any(self) -> bool:
         return bool(self._calls)
 
-    def without_arguments(self) -> list[int]:
-        """The calls that never got arguments: a client must read `{}`, not an empty text."""
-        return [call.place for call in self._calls if call.kind == "function" and not call.arguments.given]
+    def rest(self) -> list[tuple[int, str]]:
+        """The calls whose arguments have something left to say at the end, and what: `{}` where none ever came."""
+        return [
+            (call.place, rest) for call in self._calls if call.kind == "function" and (rest := call.arguments.rest())
+        ]
 
     def fragments(self, calls: list[Any]) -> list[Json]:
         """The fragments of one delta in canonical form. Raises BadOutput for more calls than an answer may have."""
+        if type(calls) is not list:
+            raise TypeError("tool calls that are no list")
         self._batch += 1
         if len(calls) == 1 and (known := self._going_on(calls[0])) is not None:
             piece = known.arguments.add(calls[0]["function"]["arguments"])

@@ -90,7 +90,7 @@ def _whole(to: Upstream) -> Translator:
         usage = choice.pop("usage", None) or usage
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
-        message = choice.get("message") or {}
+        message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
         usage = message.pop("usage", None) or usage
         message = choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = reason_of(
@@ -100,13 +100,20 @@ def _whole(to: Upstream) -> Translator:
     return [body]
 
 
+def _legacy(choice: Json) -> Json:
+    """The message of a choice that has neither message nor delta: its `text`, as in the completions of old."""
+    text = choice.pop("text", None)
+    return {} if text is None else {"content": text}
+
+
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "old", "settled", "tags", "tools", "usage")
+    __slots__ = ("end", "old", "settled", "spoke", "tags", "tools", "usage")
 
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
+        self.spoke = False  # a delta said anything
         self.tools = ToolCalls()
         self.old = False  # it came with a function_call
         self.tags = ThinkTags() if think_tags else None
@@ -155,7 +162,9 @@ def _chunks(to: Upstream, n: int) -> Translator:
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
             usage = tidy(data) or usage
-        if not choices or type(choices) is not list:
+        if choices is not None and type(choices) is not list:
+            raise TypeError("choices that are no list")
+        if not choices:
             extras.keep(data)
             waiting = True
             continue
@@ -198,7 +207,8 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             len(delta) == 1
             and type(delta.get("content")) is str
             and choice["finish_reason"] is None
-            and seen[choice["index"]].settled
+            and (state := seen[choice["index"]]).settled
+            and state.spoke
             and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
         )
     except (KeyError, TypeError):
@@ -213,12 +223,18 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
-    delta: Json = choice.get("delta") or (message if "delta" not in choice and message else {})
-    delta = reasoning(delta)
     state = seen.get(index)
     first = state is None
     if state is None:
         state = seen[index] = _Choice(think_tags)
+    finish = choice.get("finish_reason")
+    delta: Json = choice.get("delta") or {}
+    if "delta" not in choice:
+        delta = message or _legacy(choice)
+    elif message and finish and not state.spoke and not _speaks(delta):
+        delta = message
+    state.spoke = state.spoke or _speaks(delta)
+    delta = reasoning(delta)
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
@@ -232,16 +248,19 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
             delta["tool_calls"] = fragments
     choice["delta"] = delta
     state.old = state.old or "function_call" in delta
-    finish = choice.get("finish_reason")
     choice["finish_reason"] = None
-    if finish and state.end is None:
-        reason = reason_of(finish, state.tools.any, state.old)
-        state.end = {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
+    if finish:
+        reason_of(finish)  # a failure counts whenever it comes
+        state.end = state.end or {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
     choice.setdefault("logprobs", None)
     if choice["logprobs"] or any(value is not None for value in delta.values()):
         return choice
     rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
     return choice if rest else None  # a finish carries the fields of its choice
+
+
+def _speaks(delta: Json) -> bool:
+    return any(value for name, value in delta.items() if name not in ("role", "usage"))
 
 
 def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
@@ -255,9 +274,10 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
         raise Truncated
     last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
-        last += [_for(index, tool_call(k, {"arguments": "{}"})) for k in choice.tools.without_arguments()]
+        last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
     for index, choice in sorted(seen.items()):
-        end = choice.end or _for(index, {}, reason_of("stop", choice.tools.any))["choices"][0]
+        end = choice.end or _for(index, {}, "stop")["choices"][0]
+        end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
         last.append({"choices": [end]})
     extras.ride(last[-1])
     usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)

@@ -356,6 +356,12 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
         (body(MESSAGE, "load"), Truncated),
         (b'{"choices": []}', BadOutput),
         (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', BadOutput),
+        (b'{"choices": {"0": {"message": {"content": "a"}}}}', BadOutput),
+        (
+            b'{"choices": [{"message": {"content": "a", "tool_calls": {"id": "c", "function": {"name": "f"}}}}]}',
+            BadOutput,
+        ),
+        (body({"content": [{"type": "image", "data": "AA=="}]}), BadOutput),
         (b"[]", BadOutput),
     ],
 )
@@ -383,3 +389,74 @@ def test_the_sum_of_a_stream_is_a_whole_answer(name: str) -> None:
     texts = [each["choices"][0]["delta"] for each in expected if each["choices"]]
     assert choice["message"]["content"] == "".join(delta.get("content") or "" for delta in texts)
     assert choice["finish_reason"] == [c["choices"][0]["finish_reason"] for c in expected if c["choices"]][-1]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("events", "message", "finish"),
+    [
+        ([part({}, "stop")], {"content": ""}, "stop"),
+        *(
+            ([*before, {"choices": [{"index": 0, "delta": delta, "message": MESSAGE, "finish_reason": "stop"}]}],
+             {"content": "你好"}, "stop")
+            for before in ([], [part({"role": "assistant", "content": ""})])
+            for delta in ({}, None, {"content": ""}, {"role": "assistant"})
+        ),
+        ([HELLO, {"choices": [{"index": 0, "delta": {}, "message": MESSAGE, "finish_reason": "stop"}]}],
+         {"content": "你好"}, "stop"),
+        ([part({"role": "assistant"}), part({"content": "你好"}), part({}, "stop")], {"content": "你好"}, "stop"),
+        ([{"choices": [{"index": 0, "text": "你好", "finish_reason": "stop"}]}], {"content": "你好"}, "stop"),
+        ([part({"content": [{"type": "refusal", "refusal": "No."}]}), part({}, "stop")],
+         {"content": None, "refusal": "No."}, "stop"),
+        ([part({}, "stop"), part({"tool_calls": [{"index": 0, **CALLED}]})],
+         {"content": None, "tool_calls": [CALLED]}, "tool_calls"),
+        ([HELLO, part({}, "stop"), part({"tool_calls": [{"index": 0, **CALLED}]}), part({}, "stop")],
+         {"content": "你好", "tool_calls": [CALLED]}, "tool_calls"),
+        ([HELLO, part({}, "length"), part({}, "stop")], {"content": "你好"}, "length"),
+    ],
+)  # fmt: skip
+def test_where_hosts_put_what_they_stream(events: list[Json], message: Json, finish: str) -> None:
+    choice = collect(read(sse(*events) + DONE))["choices"][0]
+    assert (choice["message"], choice["finish_reason"]) == ({"role": "assistant", "refusal": None} | message, finish)
+
+
+def test_a_streamed_picture_among_the_content_parts() -> None:
+    chunks = read(sse(part({"content": [{"type": "text", "text": "A"}, PICTURE]}), part({}, "stop")) + DONE)
+    assert chunks == [chunk({"role": "assistant", "content": "A", "images": [PICTURE]}), END]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"choices": {"index": 0, "delta": {"content": "a"}}},
+        part({"tool_calls": {"id": "c", "index": 0, "function": {"name": "f"}}}),
+        part({"content": [{"type": "image", "data": "AA=="}]}),
+    ],
+)
+def test_a_stream_of_another_shape(event: Json) -> None:
+    with pytest.raises(BadOutput):
+        read(sse(HELLO, event, part({}, "stop")) + DONE)
+
+
+def test_a_failure_after_a_first_finish() -> None:
+    with pytest.raises(Overloaded):
+        read(sse(HELLO, part({}, "stop"), part({}, "insufficient_system_resource")) + DONE)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"delta": MESSAGE}, {"content": "你好"}),
+        ({"message": None, "delta": MESSAGE}, {"content": "你好"}),
+        ({"text": "你好"}, {"content": "你好"}),
+        ({"message": None, "text": "你好"}, {"content": "你好"}),
+        ({"message": {"content": [{"type": "refusal", "refusal": "No."}]}}, {"content": None, "refusal": "No."}),
+        ({"message": {"content": [PICTURE]}}, {"content": "", "images": [PICTURE]}),
+    ],
+)
+def test_where_hosts_put_a_whole_answer(choice: Json, message: Json) -> None:
+    raw = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", **choice}], "usage": USAGE}).encode()
+    assert whole(raw) == answer(message)

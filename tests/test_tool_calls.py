@@ -10,7 +10,7 @@ import replay
 from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, start
 from test_anthropic_edge import STOP as MESSAGE_STOP
 from test_anthropic_edge import sse as claude_sse
-from test_host_answers import DONE, part, read, sse
+from test_host_answers import DONE, body, part, read, sse, whole
 from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
 
@@ -130,6 +130,46 @@ FORMS: dict[str, tuple[list[Any], list[tuple[str, str, str]]]] = {
         [[fragment("f", "{}", index=0, id="a"), fragment("g", "{}", index=1, id="b")], fragment(None, Y, index=1)],
         [("a", "f", "{}"), ("b", "g", Y)],
     ),
+    # The same once more, and placeholders that come late
+    **{
+        f"{X} and then {more}": (
+            [fragment("f", X[:4], index=0, id="a"), fragment(None, X[4:], index=0),
+             *(fragment(None, piece, index=0) for piece in more)],
+            [("a", "f", X)],
+        )
+        for more in ([X], [X, X], ["{}"], ["\"\""],
+                     ["null"], [" {} "], ["{", "}"], list(X), ["\n" + X + "\n"], [{}], [X, "{}"], [X[:4]])
+    },
+    **{
+        f"{more} is no repetition": (
+            [fragment("f", X, index=0, id="a"), *(fragment(None, piece, index=0) for piece in more)],
+            [("a", "f", X + "".join(more))],
+        )
+        for more in ([Y], ['{"x"', ":2}"], list('{"x":1,}'), ["}"])
+    },
+    "an object within": (
+        [fragment("f", '{"x":', index=0, id="a"), *(fragment(None, piece, index=0) for piece in ("{}", ",", '"y":', "{}", "}"))],
+        [("a", "f", '{"x":{},"y":{}}')],
+    ),
+    **{f"glued {text}": ([fragment("f", text, index=0, id="a")], [("a", "f", X)])
+       for text in (X + X, "{}" + X, X + "{}", "null" + X)},
+    "placeholders glued, then the real ones": ([fragment("f", "{}{}", index=0, id="a"), fragment(None, X, index=0)],
+                                               [("a", "f", X)]),
+    # Arguments encoded twice
+    "encoded twice": ([fragment("f", json.dumps(Y), index=0, id="a")], [("a", "f", Y)]),
+    "encoded twice, in pieces": (
+        [fragment("f", "", index=0, id="a"), *(fragment(None, piece, index=0) for piece in json.dumps(Y))],
+        [("a", "f", Y)],
+    ),
+    "encoded twice, name on each fragment": ([fragment("f", piece) for piece in json.dumps(Y)], [("NEW", "f", Y)]),
+    "encoded twice, cut short": ([fragment("f", '"{', index=0, id="a"), fragment(None, "\\", index=0)],
+                                 [("a", "f", '"{\\')]),
+    "a text that holds no object": ([fragment("f", '"a', index=0, id="a"), fragment(None, '"', index=0)],
+                                    [("a", "f", '"a"')]),
+    "an empty text as the placeholder": (
+        [fragment("f", '""', index=0, id="a"), fragment(None, X, index=0)],
+        [("a", "f", X)],
+    ),
     # Nothing
     "no calls": ([[], None or []], []),
 }  # fmt: skip
@@ -139,6 +179,19 @@ FORMS: dict[str, tuple[list[Any], list[tuple[str, str, str]]]] = {
 def test_what_a_stream_adds_up_to(name: str) -> None:
     deltas, expected = FORMS[name]
     assert made(*deltas) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        (X, X), (X + X, X), ("{}" + X, X), (X + " {}", X), (json.dumps(Y), Y), ("{}{}", "{}"), ('""', "{}"),
+        (X + Y, X + Y), ('{"x":', '{"x":'), (' {"x": 1} ', ' {"x": 1} '), ('"a"', '"a"'), ("[" * 100_000, "[" * 100_000),
+    ],
+)  # fmt: skip
+def test_the_arguments_of_a_whole_answer(text: str, arguments: str) -> None:
+    message = {"content": None, "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": text}}]}
+    [call] = whole(body(message))["choices"][0]["message"]["tool_calls"]
+    assert call["function"] == {"name": "f", "arguments": arguments}
 
 
 def test_a_custom_tools_input_is_text_and_no_placeholder() -> None:
