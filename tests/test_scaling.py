@@ -38,7 +38,6 @@ from providers.hosts import HOSTS
 from providers.models import Model, Models
 from providers.sse import DONE, Decoder, Event
 from providers.think import ThinkTags
-from server import memory
 from server.frames import one_line
 from server.inspector import _masked, _texts, _tokens
 from server.upstream import seconds
@@ -621,7 +620,6 @@ def no_collector() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     gc.disable()
-    memory.keep_freed()  # as the server does: else the system's pages cost more than the work
     yield
     gc.enable()
     gc.unfreeze()

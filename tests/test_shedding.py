@@ -161,8 +161,8 @@ def test_the_limit_of_the_control_groups(tmp_path: Path) -> None:
 
 def test_what_is_resident() -> None:
     before = memory.resident()
-    held = bytearray(50 * 2**20)
-    assert memory.resident() - before > 40 * 2**20 and len(held)
+    held = bytearray(200 * 2**20)  # more than the process may have kept of what it freed
+    assert memory.resident() - before > 100 * 2**20 and len(held)
     del held
     memory.release()
     assert memory.resident() - before < 20 * 2**20
