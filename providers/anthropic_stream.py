@@ -13,7 +13,7 @@ from . import order, wire
 from .answers import new_call_id
 from .arguments import say_nothing
 from .bounds import MAX_CALLS, Kept, too_many_calls
-from .chat import chunk, opening, tool_call, usage_chunk
+from .chat import after_opening, chunk, tool_call, usage_chunk
 from .contract import Json, Translator
 from .errors import BadOutput, Failure, Truncated
 from .finish import reason_of
@@ -226,8 +226,7 @@ class Answer:
         if self.said or not chunks:
             return chunks
         self.said = True
-        first = chunks[0]["choices"][0]
-        return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
+        return after_opening(chunks)
 
     def _reason(self) -> str:
         if self.stop == "tool_use" and not self.calls:

@@ -24,6 +24,12 @@ def opening(first: Json | None, index: int = 0) -> Json:
     return chunk({"role": "assistant", "content": "" if text else None}, None, index)
 
 
+def after_opening(chunks: list[Json]) -> list[Json]:
+    """Return the first chunks of an answer behind the one that opens it."""
+    first = chunks[0]["choices"][0]
+    return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
+
+
 def says_something(piece: Json) -> bool:
     """Whether a chunk does more than open the answer: from then on no other upstream can take over."""
     for choice in piece["choices"]:

@@ -16,7 +16,7 @@ from zlib import crc32
 from . import order, wire
 from .arguments import say_nothing
 from .bounds import MAX_CALLS, Kept, too_many_calls
-from .chat import chunk, opening, tool_call, usage_chunk
+from .chat import after_opening, chunk, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
 from .finish import reason_of
@@ -109,8 +109,7 @@ class _Answer:
         if self.opened or not chunks:
             return chunks
         self.opened = True
-        first = chunks[0]["choices"][0]
-        return [opening(None if first["finish_reason"] else first["delta"]), *chunks]
+        return after_opening(chunks)
 
     def hear(self, at: Any, kind: str, part: Any, text: str) -> None:
         """Note a delta that says something."""
