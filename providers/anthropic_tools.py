@@ -11,6 +11,7 @@ from . import anthropic_schema as schema
 from . import tools
 from .contract import Json, Upstream
 from .errors import BadRequest, Unsupported
+from .tidy_schemas import tidied
 
 _CHOICES = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
 _NO_TOOL = {"name": "noop", "description": "Not to be called.", "input_schema": {"type": "object", "properties": {}}}
@@ -109,7 +110,7 @@ def _answer(box: Toolbox, wanted: Json | None, to: Upstream, dropped: dict[str, 
             dropped["response_format"] = None
             return box._replace(lines=("Reply with one JSON object only.",))
         case {"type": "json_schema", "json_schema": dict(named)}:
-            form = named.get("schema") or {"type": "object"}
+            form = tidied(named.get("schema") or {"type": "object"}, "response_format.json_schema.schema")
         case _:
             return box
     if to.facts.json_schema and _fits(form):
