@@ -158,6 +158,9 @@ async def first_that_answers(
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
+        if entry.lost and not await request.app[HOUSE].books.extend(record, body, target):
+            record.tried.append((name_of(target.to), "beyond_limits"))
+            continue
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)

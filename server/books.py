@@ -92,7 +92,7 @@ class Entry:
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
-    lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
+    lost: tuple[tuple[Usage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
     estimated = False
     broken = False  # the answer failed after it had begun
     # At the end
@@ -137,7 +137,8 @@ class Entry:
         if self.exchange is None:
             return
         if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held)):
-            self.lost = (*self.lost, (self._until_broken(failure.usage), self.exchange.to))
+            used = self._until_broken(failure.usage)
+            self.lost = (*self.lost, (used, prices.cost(used, self.exchange.to, self.prompt.tier)))
         self.exchange = None
 
     def settle(self, status: int) -> None:
@@ -150,8 +151,7 @@ class Entry:
             if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
             self.used, self.cost = told, prices.cost(told, self.exchange.to, self._tier())
-        for each, to in self.lost:
-            more = prices.cost(each, to)
+        for each, more in self.lost:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = Usage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
@@ -342,11 +342,32 @@ class Books:
         tokens = cost = 0
         bound = []
         for target in targets:
-            target, used = reservations.reserved(body, prompt, target, self._settings, limits)
+            target, used, price = self._most_at(limits, body, prompt, target)
             bound.append(target)
-            tokens = max(tokens, used.prompt + used.completion)
-            cost = max(cost, reservations.most_costly(used, target.to, prompt.tier))
+            tokens, cost = max(tokens, used), max(cost, price)
         return bound, tokens, cost
+
+    def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
+        """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""
+        target, used = reservations.reserved(body, prompt, target, self._settings, limits)
+        return target, used.prompt + used.completion, reservations.most_costly(used, target.to, prompt.tier)
+
+    async def extend(self, record: Record, body: Json, target: Target) -> bool:
+        """Reserve what one more attempt may use, on top of what failed attempts have used.
+
+        Returns False where a limit of the key does not cover that: then this target must not be asked.
+        """
+        entry, limits = record.entry, record.limits
+        if limits is None or entry.reservation is None or not (limits.tpm or limits.budget):
+            return True
+        _, tokens, cost = self._most_at(limits, body, entry.prompt, target)
+        for used, price in entry.lost:
+            tokens += used.prompt + used.completion
+            cost += price or 0
+        held: Reservation = entry.reservation
+        if tokens <= held.tokens and cost <= held.cost:
+            return True
+        return await self.limiter.extend(record.key, limits, held, tokens, cost)
 
     def close(self, record: Record, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""

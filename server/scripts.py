@@ -30,6 +30,7 @@ local function book(key, amount)
   end
 end
 """
+# Reserve for a new request, or, where `id` is reserved already, replace what it holds.
 RESERVE: Final = (
     _TOOLS
     + """
@@ -41,10 +42,13 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
 end
 local heldTokens, heldCost = 0, 0
 if tpm > 0 or budget > 0 then
-  for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
-    local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
-    heldTokens = heldTokens + tonumber(a)
-    if period == 'total' or string.sub(of, 1, #period) == period then heldCost = heldCost + tonumber(b) end
+  local all = redis.call('HGETALL', KEYS[4])
+  for i = 1, #all, 2 do
+    local a, b, of = string.match(all[i + 1], '^(%d+) (%d+) (.*)$')
+    if all[i] ~= id then
+      heldTokens = heldTokens + tonumber(a)
+      if period == 'total' or string.sub(of, 1, #period) == period then heldCost = heldCost + tonumber(b) end
+    end
   end
 end
 local spent = 0
@@ -58,7 +62,7 @@ local verdict, wait = 'ok', 0
 if most > 0 and redis.call('ZCARD', KEYS[3]) >= most then verdict, wait = 'concurrency', 1
 elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
 elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
-elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
+elseif budget > 0 and cost > 0 and spent + heldCost + cost > budget then verdict = 'budget'
 else
   if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
   redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.limits import Limits, Period, Reservation, Standing, over_budget, period_of, refusal
 from gateway.schema import State
-from providers.errors import Overloaded
+from providers.errors import Failure, Overloaded
 
 from . import logs, scripts
 from .limiters import Local
@@ -93,19 +93,14 @@ class Shared:
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
         if self._gone:
             return await self._alone(name, limits, reservation)
-        period = period_of(limits.period, day)
-        known = self._local.spending.of(name, limits.period)
-        arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE, day)
-        answer = asyncio.get_running_loop().create_future()
-        self._put(_Command(scripts.RESERVE, self._keys(name, period, reservation.id), arguments, answer))
         self._running[name].add(reservation.id)
         try:
-            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
+            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await self._ask(name, limits, reservation)
         except Unreachable:
             self._running[name].discard(reservation.id)
             try:
                 return await self._alone(name, limits, reservation)
-            except Overloaded:
+            except Failure:
                 self._release(name, day, reservation.id, 0, 0)  # Redis may have heard it
                 raise
         except BaseException:  # the client has left: what Redis may have given is given back
@@ -120,6 +115,37 @@ class Shared:
         if verdict == "budget":
             raise over_budget(limits, spent, held, cost, wall)
         raise refusal(limits, verdict, wait)
+
+    async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
+        """See Limiter. What is reserved in Redis is not extended while Redis is gone."""
+        if reservation.id not in self._running[name]:
+            return await self._local.extend(name, limits, reservation, tokens, cost)
+        if self._gone:
+            return False
+        more = Reservation(
+            max(tokens, reservation.tokens), max(cost, reservation.cost), reservation.day, reservation.id
+        )
+        try:
+            verdict, *_ = await self._ask(name, limits._replace(rpm=0, concurrency=0), more)
+        except Unreachable:
+            return False
+        if verdict == "ok":
+            reservation.tokens, reservation.cost = more.tokens, more.cost
+        return bool(verdict == "ok")
+
+    async def _ask(self, name: str, limits: Limits, wanted: Reservation) -> list[Any]:
+        """Have Redis reserve this, in place of what it holds for the same id; return its answer. Raises Unreachable."""
+        period = period_of(limits.period, wanted.day)
+        known, ttl = self._known(name, limits.period, period), _TTL[limits.period]
+        arguments = (*limits[:4], wanted.tokens, wanted.cost, wanted.id, period, known, ttl, LEASE, wanted.day)
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._put(_Command(scripts.RESERVE, self._keys(name, period, wanted.id), arguments, answer))
+        return await answer
+
+    def _known(self, name: str, kind: Period, period: str) -> int:
+        """Return what a key has spent in a period as far as it is known here: 0 for one that has ended."""
+        spending = self._local.spending
+        return spending.of(name, kind) if period == period_of(kind, spending.day) else 0
 
     async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
         if self._state.when_gone == "closed":
@@ -153,9 +179,9 @@ class Shared:
     def _release(self, name: str, day: str, id: str, tokens: int, cost: int) -> None:
         """Give back a reservation in Redis and count there what was used."""
         self._running[name].discard(id)
-        limits, spending = self._local.limits(name), self._local.spending
+        limits = self._local.limits(name)
         period = period_of(limits.period, day)
-        known = spending.of(name, limits.period) if period == period_of(limits.period, spending.day) else 0
+        known = self._known(name, limits.period, period)
         cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
         arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known
         self._put(_Command(scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day)))

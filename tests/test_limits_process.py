@@ -156,3 +156,23 @@ def test_embeddings_are_limited_and_booked_like_chats(upstream: Upstream, tmp_pa
         assert usage(server)["limits"]["budget"]["spent_usd"] == pytest.approx(0.04)
         [row] = rows(tmp_path)
         assert (row["prompt"], row["completion"], row["cost"], row["estimated"]) == (40, 0, 40_000, 0)
+
+
+def test_the_batches_of_embeddings_that_were_answered_before_one_failed_are_booked(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    vectors = {"embeddings": [{"values": [1.0, 0.0]}] * 100, "usageMetadata": {"promptTokenCount": 300}}
+    fails = answer({"error": {"message": "no", "code": 500}}, 500)
+    upstream.script("priced-batches", answer(vectors), fails)
+    told = {"prompt_tokens": 450, "total_tokens": 450}
+    data = [{"object": "embedding", "index": i, "embedding": [1.0]} for i in range(150)]
+    upstream.script("priced-whole", answer({"data": data, "usage": told}))
+    text = settings(upstream, tmp_path, ["budget_usd: 9"], models="both: [gemini/priced-batches, up/priced-whole]")
+    gemini = f'  gemini: {{base_url: "{upstream.url}/v1beta", api_key: AIza-canary}}\n'
+    with Process(text.replace("models:\n", gemini + "models:\n", 1)) as server:
+        auth = {"Authorization": "Bearer sk-canary-0"}
+        got = httpx.post(f"{server.url}/embeddings", json={"model": "both", "input": ["word"] * 150}, headers=auth)
+        assert (got.status_code, got.headers["x-modelserver-upstream"]) == (200, "up/priced-whole")
+        usage(server)
+        [row] = rows(tmp_path)
+        assert (row["prompt"], row["completion"], row["cost"]) == (750, 0, 750_000)
