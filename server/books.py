@@ -20,7 +20,7 @@ from gateway.limits import Limits, Reservation, Spent, headers, since
 from gateway.prices import NOTHING, Usage
 from gateway.routes import Target
 from gateway.schema import Usage as UsageSettings
-from providers.chat import says_something
+from providers.chat import EARLY, says_something
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Forbidden, Overloaded
 
@@ -89,6 +89,7 @@ class Entry:
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
     told: Usage | None = None  # the same of a whole answer, checked
+    early = False  # … before all of the answer had come
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
@@ -118,12 +119,16 @@ class Entry:
                 self.sent += size
                 self.deltas += 1
 
+    def tells(self, chunk: Json) -> None:
+        """Note the usage that a chunk, or a whole answer, tells of; removes from it what is meant for the books alone."""
+        self.usage, self.tier = chunk.get("usage"), chunk.get("service_tier")
+        self.early = chunk.pop(EARLY, False) is True
+
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
-        self.usage = usage = answer.get("usage")
-        self.tier = answer.get("service_tier")
-        self.told = self._told(usage)
-        if "choices" in answer and not (self.told and self.told.completion):
+        self.tells(answer)
+        self.told = self._told(self.usage)
+        if "choices" in answer and (self.early or not (self.told and self.told.completion)):
             self.saw(answer)
 
     def broke(self, error: Exception) -> None:
@@ -147,7 +152,9 @@ class Entry:
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
-            told = self._until_broken(self.usage) if self.broken else self.told or self._told(self.usage)
+            told = self.told or self._told(self.usage)
+            if self.broken or (told and self.sent and (self.early or not told.completion)):
+                told = self._until_broken(self.usage)
             if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
             self.used, self.cost = told, prices.cost(told, self.exchange.to, self._tier())
