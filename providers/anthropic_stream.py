@@ -24,7 +24,7 @@ _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
 _COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("output_tokens_details", "iterations"),
+    *("cache_creation", "output_tokens_details", "iterations"),
 )
 
 
@@ -216,11 +216,13 @@ class Answer:
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
         cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
         details = self.counted.get("output_tokens_details")
+        kinds_of_writing = [kinds for row in rows if isinstance(kinds := row.get("cache_creation"), dict)]
         return usage(
             _sum(rows, "input_tokens") + cached + written,
             _sum(rows, "output_tokens"),
             cached=cached,
             written=written,
+            hour=sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing),
             reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         )
 

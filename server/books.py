@@ -357,7 +357,11 @@ class Books:
     def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
         """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""
         target, used = reservations.reserved(body, prompt, target, self._settings, limits)
-        return target, used.prompt + used.completion, reservations.most_costly(used, target.to, prompt.tier)
+        return (
+            target,
+            used.prompt + used.completion,
+            reservations.most_costly(used, target.to, prompt.tier, prompt.hour),
+        )
 
     async def extend(self, record: Record, body: Json, target: Target) -> bool:
         """Reserve what one more attempt may use, on top of what failed attempts have used.

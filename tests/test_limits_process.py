@@ -176,3 +176,37 @@ def test_the_batches_of_embeddings_that_were_answered_before_one_failed_are_book
         usage(server)
         [row] = rows(tmp_path)
         assert (row["prompt"], row["completion"], row["cost"]) == (750, 0, 750_000)
+
+
+def test_a_prompt_that_is_cached_for_an_hour_is_reserved_and_booked_at_its_price(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    told = {"input_tokens": 10, "cache_creation_input_tokens": 100, "output_tokens": 1}
+    told |= {"cache_creation": {"ephemeral_5m_input_tokens": 40, "ephemeral_1h_input_tokens": 60}}
+    text = [{"type": "text", "text": "Yes."}]
+    upstream.script(
+        "hour",
+        answer({"type": "message", "role": "assistant", "content": text, "stop_reason": "end_turn", "usage": told}),
+    )
+    config = settings(upstream, tmp_path, ["budget_usd: 0.000001", "budget_usd: 100"])
+    price = "hour: {price: {input: 800, output: 100, cache_write: 1000, cache_write_1h: 1600}}"
+    claude = f'  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}\n'
+    config = config.replace("facts:\n", f"facts:\n  {price}\n").replace("models:\n", claude + "models:\n", 1)
+    with Process(config) as server:
+        costs = []
+        for ttl in ("5m", "1h"):
+            part = {"type": "text", "text": "word " * 1000, "cache_control": {"type": "ephemeral", "ttl": ttl}}
+            ask = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 10}
+            [(status, _, body)] = at_once(1, [server], "claude/hour", **ask)
+            assert (status, body["error"]["code"]) == (429, "budget_exceeded")
+            found = re.search(r"may cost \$([\d.]+)", body["error"]["message"])
+            assert found
+            costs.append(float(found[1]) - 0.001)  # without the answer's ten tokens
+            [(status, _, body)] = at_once(1, [server], "claude/hour", key="sk-canary-1", **ask)
+            assert status == 200
+            assert body["usage"]["prompt_tokens_details"] == {
+                "cached_tokens": 0, "cache_write_tokens": 100, "cache_write_1h_tokens": 60,
+            }  # fmt: skip
+        assert costs[1] == pytest.approx(costs[0] * 1.6)
+        usage(server)
+        assert [row["cost"] for row in rows(tmp_path)] == [10 * 800 + 40 * 1000 + 60 * 1600 + 100] * 2
