@@ -2,7 +2,8 @@
 
 from typing import Final
 
-# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget.
+# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget,
+# and, by process, the number of its last settlement: a process settles in the order of its numbers.
 _TOOLS: Final = """
 local t = redis.call('TIME')
 local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
@@ -78,7 +79,10 @@ SETTLE: Final = (
     _TOOLS
     + """
 local id, tokens, cost, tpm, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if not redis.call('SET', KEYS[6], '1', 'NX', 'EX', 300) then return -1 end
+local process, number = ARGV[7], tonumber(ARGV[8])
+if number <= tonumber(redis.call('HGET', KEYS[6], process) or '0') then return -1 end
+redis.call('HSET', KEYS[6], process, number)
+redis.call('EXPIRE', KEYS[6], 30 * 86400)
 redis.call('ZREM', KEYS[3], id)
 redis.call('HDEL', KEYS[4], id)
 if tpm > 0 then book(KEYS[2], tokens) end

@@ -1,8 +1,9 @@
 """Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them meet.
 
 One task speaks to Redis: it sends whatever has come together in one pipeline, in order, so that a request that has ended
-is settled before the next one asks. A request holds its reservation by a lease, renewed while its process lives: what a
-dead process held comes back within a minute. Time is Redis's, the budget's period this machine's.
+is settled before the next one asks. Settlements are numbered: one that is sent again, because its answer was lost, counts
+once. A request holds its reservation by a lease, renewed while its process lives: what a dead process held comes back
+within a minute. Time is Redis's, the budget's period this machine's.
 
 When Redis cannot be reached, keys with limits are refused (`when_gone: closed`) or counted in each process by itself (`open`);
 what was used meanwhile is booked when it is back. Either way the log says so once a minute, and /healthz while it lasts.
@@ -14,6 +15,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from gateway.limits import Limits, Period, Reservation, Standing, over_budget, period_of, refusal
@@ -57,6 +59,7 @@ class Shared:
         self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
         self._standings: dict[str, Standing] = {}
+        self._process, self._settled = secrets.token_hex(8), count(1)  # its name, and the numbers of its settlements
         self._gone = ""
         self._quiet_until = 0.0
         self._redis = _client(state.url)
@@ -139,7 +142,7 @@ class Shared:
         known, ttl = self._known(name, limits.period, period), _TTL[limits.period]
         arguments = (*limits[:4], wanted.tokens, wanted.cost, wanted.id, period, known, ttl, LEASE, wanted.day)
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._put(_Command(scripts.RESERVE, self._keys(name, period, wanted.id), arguments, answer))
+        self._put(_Command(scripts.RESERVE, self._keys(name, period), arguments, answer))
         return await answer
 
     def _known(self, name: str, kind: Period, period: str) -> int:
@@ -183,8 +186,9 @@ class Shared:
         period = period_of(limits.period, day)
         known = self._known(name, limits.period, period)
         cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
-        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known
-        self._put(_Command(scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day)))
+        number = next(self._settled)
+        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known, self._process, number
+        self._put(_Command(scripts.SETTLE, self._keys(name, period), arguments, spent=(name, limits.period, day)))
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
         """Redis says what the period of a day has cost: others may have spent too, and Redis may have lost its data."""
@@ -228,16 +232,16 @@ class Shared:
 
     # Redis
 
-    def _keys(self, name: str, period: str = "", id: str = "") -> tuple[str, ...]:
+    def _keys(self, name: str, period: str = "") -> tuple[str, ...]:
         """In braces: what is kept together in a cluster."""
         base = f"{{{self._state.prefix}:{name}}}"
-        parts = "requests", "tokens", "running", "held", f"spent:{period}", f"done:{id}"
+        parts = "requests", "tokens", "running", "held", f"spent:{period}", "settled"
         return tuple(f"{base}:{part}" for part in parts)
 
     def _put(self, command: _Command) -> None:
         self._queue.append(command)
         if len(self._queue) > _WAITING:
-            self._queue.popleft()
+            _refuse(self._queue.popleft())
         self._wake.set()
 
     async def _speak(self) -> None:
@@ -267,8 +271,8 @@ class Shared:
         for command in commands:
             if command.answer is None:
                 self._queue.append(command)
-            elif not command.answer.done():
-                command.answer.set_exception(Unreachable())
+            else:
+                _refuse(command)
         self._wake.set()
 
     async def _send(self, commands: list[_Command]) -> list[Any]:
@@ -303,6 +307,12 @@ class Shared:
             for name, ids in self._running.items():
                 if ids and not self._gone:
                     self._put(_Command(scripts.RENEW, self._keys(name), (LEASE, *ids)))
+
+
+def _refuse(command: _Command) -> None:
+    """Tell who waits for this command's answer that none will come."""
+    if command.answer is not None and not command.answer.done():
+        command.answer.set_exception(Unreachable())
 
 
 def _begins(old: Limits, new: Limits) -> bool:
