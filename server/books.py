@@ -122,7 +122,8 @@ class Entry:
     def tells(self, chunk: Json) -> None:
         """Note the usage that a chunk, or a whole answer, tells of; removes from it what is meant for the books alone."""
         self.usage, self.tier = chunk.get("usage"), chunk.get("service_tier")
-        self.early = chunk.pop(EARLY, False) is True
+        if EARLY in chunk:
+            self.early = chunk.pop(EARLY) is True
 
     def took(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
