@@ -36,7 +36,6 @@ from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import access, desk, house, inspector, logs, page, upstream
 from server import embeddings as vectors
 from server.answers import sent
-from server.drain import Kept
 from server.entry import (
     HOUSE,
     IMAGES,
@@ -115,8 +114,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            drained = Kept(rest, request.app[HOUSE].drains, record) if exchange.to.drain else None
-            async with aclosing(drained or rest) as chunks:
+            async with aclosing(rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
                 async for batch in chunks:
@@ -152,12 +150,15 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, drains = request[LIVE], request[RECORD], request.app[HOUSE].drains
+    live, record, rooms = request[LIVE], request[RECORD], request.app[HOUSE]
     entry, trace = record.entry, inspector.trace_of(request)
     server: Server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
+        if entry.lost and not await rooms.books.extend(record, body, target):
+            record.tried.append((name_of(target.to), "beyond_limits"))
+            continue
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
@@ -178,7 +179,7 @@ async def first_that_answers(
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                got = await (drains.outlive(work, record) if target.to.drain else work)
+                got = await (rooms.drains.outlive(work, record, request[RUN]) if target.to.drain else work)
             finally:
                 record.waited += time.monotonic() - asked
         except Failure as failure:

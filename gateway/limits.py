@@ -186,7 +186,7 @@ class Account:
                 raise refusal(limits, "tpm", 0, tokens)
             if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
                 raise refusal(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
-        if limits.budget and self.spent + self.reserved_cost + cost > limits.budget:
+        if limits.budget and cost and self.spent + self.reserved_cost + cost > limits.budget:
             raise over_budget(limits, self.spent, self.reserved_cost, cost, wall)
         if limits.rpm:
             self._requests.add(1, at)
@@ -195,6 +195,27 @@ class Account:
         if cost:
             self._reserved[day] = self._reserved.get(day, 0) + cost
         return Reservation(tokens, cost, day)
+
+    def extend(self, reservation: Reservation, tokens: int, cost: int, at: float, wall: float) -> bool:
+        """Raise what a running request holds to these totals; return False, and change nothing, where a limit is in the way.
+
+        What a period has cost that has ended since the request began is no longer known: its budget covers no more.
+        """
+        limits, day = self.limits, self._spent.roll(wall)
+        tokens, cost = max(0, tokens - reservation.tokens), max(0, cost - reservation.cost)
+        if limits.tpm and tokens and self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
+            return False
+        if limits.budget and cost:
+            if period_of(limits.period, reservation.day) != period_of(limits.period, day):
+                return False
+            if self.spent + self.reserved_cost + cost > limits.budget:
+                return False
+        reservation.tokens += tokens
+        self.reserved_tokens += tokens
+        if cost:
+            reservation.cost += cost
+            self._reserved[reservation.day] = self._reserved.get(reservation.day, 0) + cost
+        return True
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
         """Give back what a request has reserved, and count what it has used. A second call for it does nothing."""

@@ -24,7 +24,7 @@ _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
 _COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("output_tokens_details", "iterations"),
+    *("cache_creation", "output_tokens_details", "iterations"),
 )
 
 
@@ -66,6 +66,7 @@ class Answer:
         self.last = ""  # type of the block that was opened last
         self.calls = 0
         self.counted: Json = {}
+        self.final = False  # its output tokens were counted after all that was said
         self.stop: str | None = None
         self.details: Json = {}
         self.tools: dict[int, _Tool] = {}
@@ -86,7 +87,7 @@ class Answer:
 
     def open(self, event: Json) -> list[Json]:
         at, block = event["index"], event["content_block"]
-        self.opened = True
+        self.opened, self.final = True, False
         last, self.last = self.last, block.get("type")
         match block:
             case {"type": "text"}:
@@ -139,6 +140,7 @@ class Answer:
 
     def grow(self, event: Json) -> list[Json]:
         at = event["index"]
+        self.final = False
         match event["delta"]:
             case {"type": "text_delta", "text": text}:
                 return self.text(at, text)
@@ -172,7 +174,8 @@ class Answer:
         delta = event["delta"]
         self.stop = delta.get("stop_reason") or self.stop
         self.details = delta.get("stop_details") or self.details
-        self._count(event.get("usage"))
+        self._count(told := event.get("usage"))
+        self.final = self.final or (isinstance(told, dict) and told.get("output_tokens") is not None)
         return []
 
     def whole(self, message: Json) -> list[Json]:
@@ -181,7 +184,7 @@ class Answer:
         for at, block in enumerate(message["content"]):
             chunks += self.open({"index": at, "content_block": block})
             chunks += self.close({"index": at})
-        self.note({"delta": message})
+        self.note({"delta": message, "usage": message.get("usage")})
         return chunks + self.finish()
 
     def finish(self) -> list[Json]:
@@ -201,7 +204,7 @@ class Answer:
             last["annotations"] = self.annotations
         if self.stop == "refusal":
             last["refusal"] = self.details.get("explanation") or "The model declined to answer."
-        return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage())]
+        return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage(), early=not self.final)]
 
     def usage(self) -> Json:
         """OpenAI's usage object of what the upstream has counted so far. Claude counts cached input apart."""
@@ -213,11 +216,13 @@ class Answer:
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
         cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
         details = self.counted.get("output_tokens_details")
+        kinds_of_writing = [kinds for row in rows if isinstance(kinds := row.get("cache_creation"), dict)]
         return usage(
             _sum(rows, "input_tokens") + cached + written,
             _sum(rows, "output_tokens"),
             cached=cached,
             written=written,
+            hour=sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing),
             reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         )
 
@@ -338,7 +343,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 chunks = handler(answer, data) if handler else []
                 if not answer.said:
                     chunks = answer.begun(chunks)
-                streaming = answer.said and answer.held is None and not answer.fresh
+                streaming = answer.said and answer.held is None and not (answer.fresh or answer.final)
         raise Truncated
     except (KeyError, TypeError, AttributeError) as bad:
         raise _count_in(BadOutput("The upstream sent an event that its protocol does not know."), answer) from bad

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from . import echo_embeddings, gemini_embeddings, openai_embeddings
 from .contract import Call, Json, Upstream
-from .errors import BadOutput, Unsupported
+from .errors import BadOutput, Failure, Unsupported
 from .openai_embeddings import finite
 from .usage import MOST
 
@@ -54,8 +54,20 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
         raise BadOutput("The upstream's answer does not have the shape of embeddings.") from error
     if len(data) != wanted:
         raise BadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    return {"object": "list", "data": data, "usage": _usage(tokens)}
+
+
+def usage_of(to: Upstream, answers: list[Any]) -> Json:
+    """Return the usage of some of the calls, counted or not, where the others failed."""
+    try:
+        return _usage(EMBEDDERS[to.host.protocol].read(answers, to)[1])
+    except (AttributeError, LookupError, TypeError, ValueError, Failure):
+        return _usage(0)
+
+
+def _usage(tokens: int) -> Json:
     tokens = min(tokens, MOST)
-    return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def count(given: Any) -> int:

@@ -33,6 +33,10 @@ _COUNTS: Final = (
 )
 
 
+class _Early(dict[str, Any]):
+    """The usageMetadata of a request after which more of the answer came without any."""
+
+
 @dataclass(slots=True)
 class _Answer:
     """One candidate on its way through."""
@@ -122,7 +126,8 @@ def _read(
     if data.get("error") is not None:
         raise failure(None, data)
     chunks: list[Json] = []
-    if isinstance(books := data.get("usageMetadata"), dict):
+    counts = isinstance(books := data.get("usageMetadata"), dict)
+    if counts:
         legs[-1] = books
     for candidate in data.get("candidates") or ():
         index = candidate.get("index") or 0
@@ -147,6 +152,8 @@ def _read(
         answer.finish = "SAFETY"
         _begin(answer, None, chunks)
         chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
+    if chunks and not counts:
+        legs[-1] = _Early(legs[-1])
     return chunks
 
 
@@ -254,7 +261,8 @@ def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
     for index in sorted(answers):
         _begin(answers[index], None, chunks)
     chunks += (_finish(answers[index]) for index in sorted(answers))
-    return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
+    early = any(isinstance(books, _Early) for books in legs)
+    return [*chunks, usage_chunk(_usage(legs), early)] if any(legs) else chunks
 
 
 def _paid(failed: Failure, legs: list[Json]) -> Failure:

@@ -109,7 +109,7 @@ def _legacy(choice: Json) -> Json:
 class _Choice:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "old", "settled", "spoke", "tags", "tools", "usage")
+    __slots__ = ("early", "end", "old", "settled", "spoke", "tags", "tools", "usage")
 
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
@@ -119,13 +119,14 @@ class _Choice:
         self.tags = ThinkTags() if think_tags else None
         self.settled = not think_tags  # content is content
         self.usage: Any = None  # what the choice itself said of it
+        self.early = False  # … before its last text
 
     def split(self, delta: Json) -> None:
         """Move what is in think tags to reasoning_content."""
         if self.tags is None or type(text := delta.get("content")) is not str or not text:
             return
         said(delta, *self.tags.feed(text))
-        self.settled = self.tags.settled
+        self.settled = self.tags.settled and self.usage is None
 
     def rest(self) -> Json:
         """The delta of what was held back as the possible start of a tag."""
@@ -140,6 +141,8 @@ def _chunks(to: Upstream, n: int) -> Translator:
     think_tags = to.host.think_tags
     seen: dict[int, _Choice] = {}
     usage: Any = None
+    counted: Json = {}  # the chunk in which it came
+    early = False  # text came after it
     extras, waiting = (
         Extras(),
         False,
@@ -150,18 +153,19 @@ def _chunks(to: Upstream, n: int) -> Translator:
         chunks = []
         if type(data) is not dict:
             if data == DONE:
-                return _end(seen, usage, extras, said_done=True)
+                return _end(seen, usage, early, extras, said_done=True)
             if event.name == "error":
                 raise in_band(data)
             refuse_value(event)
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
-            usage = told
+            usage, counted, early = told, data, False
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
-            usage = tidy(data) or usage
+            if told := tidy(data):
+                usage, counted, early = told, data, False
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
@@ -181,7 +185,9 @@ def _chunks(to: Upstream, n: int) -> Translator:
         if waiting:
             extras.ride(data)
             waiting = False
-    return _end(seen, usage, extras, said_done=False)
+        if usage is not None and counted is not data:
+            early = early or any(_speaks(choice["delta"]) for choice in data["choices"])
+    return _end(seen, usage, early, extras, said_done=False)
 
 
 def _index(choice: Json, position: int, n: int) -> int:
@@ -233,12 +239,16 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
         delta = message or _legacy(choice)
     elif message and finish and not state.spoke and not _speaks(delta):
         delta = message
-    state.spoke = state.spoke or _speaks(delta)
+    speaks = _speaks(delta)
+    state.spoke = state.spoke or speaks
     delta = reasoning(delta)
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
         state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
+        state.early = state.settled = False  # so that the next text of this choice comes by here, too
+    elif state.usage is not None:
+        state.early = state.early or speaks
     delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
@@ -263,15 +273,18 @@ def _speaks(delta: Json) -> bool:
     return any(value for name, value in delta.items() if name not in ("role", "usage"))
 
 
-def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
-    """The last chunks: arguments for calls that had none, one finish for each choice, usage.
+def _end(seen: dict[int, _Choice], usage: Any, early: bool, extras: Extras, said_done: bool) -> list[Json]:
+    """Return the last chunks: arguments for calls that had none, one finish for each choice, usage.
 
+    early: text came after the usage.
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
     if not seen and said_done:
         raise BadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
-        raise Truncated
+        cut = Truncated()
+        cut.usage = usage_of(usage) if usage else None
+        raise cut
     last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
@@ -280,9 +293,10 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
         end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
         last.append({"choices": [end]})
     extras.ride(last[-1])
-    usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)
+    if not usage:
+        usage, early = next(((choice.usage, choice.early) for choice in seen.values() if choice.usage), (None, False))
     if usage is not None:
-        books = usage_chunk(usage_of(usage))
+        books = usage_chunk(usage_of(usage), early)
         last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
     return last
 

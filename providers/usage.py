@@ -30,14 +30,22 @@ def count(value: Any) -> int:
     return 0
 
 
-def usage(prompt: int, completion: int, *, cached: int = 0, written: int = 0, reasoning: int = 0) -> Json:
-    """Return OpenAI's usage object; all in tokens. cached and written are part of prompt, reasoning is part of completion."""
+def usage(
+    prompt: int, completion: int, *, cached: int = 0, written: int = 0, hour: int = 0, reasoning: int = 0
+) -> Json:
+    """Return OpenAI's usage object; all in tokens. cached and written are part of prompt, reasoning is part of completion.
+
+    hour: of those written, the ones that are cached for an hour; told where there are any.
+    """
     prompt, completion, cached = min(prompt, MOST), min(completion, MOST), min(cached, prompt, MOST)
+    before = {"cached_tokens": cached, "cache_write_tokens": min(written, prompt - cached)}
+    if hour:
+        before["cache_write_1h_tokens"] = min(hour, before["cache_write_tokens"])
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": min(written, prompt - cached)},
+        "prompt_tokens_details": before,
         "completion_tokens_details": {"reasoning_tokens": min(reasoning, completion)},
     }
 

@@ -21,15 +21,17 @@ _LATE = 2  # beats in a row: one alone may be a large request, or a machine that
 class Run:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
-    why: the failure it is being ended with.
+    why: the failure it is being ended with. drain: the task that reads its answer on when its client has left; until that
+    is done it keeps its turn and its bytes.
     """
 
-    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "why")
+    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "drain", "why")
 
     def __init__(self, admission: "Admission", task: "asyncio.Task[object]", deadline: float) -> None:
         self._admission, self._task = admission, task
         self.deadline = deadline  # loop time
         self.why: Failure | None = None
+        self.drain: asyncio.Task[None] | None = None
         self._bytes = 0
         self._turn = False
 
@@ -39,14 +41,21 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         admission = self._admission
-        admission.bytes -= self._bytes
-        if self._turn:
-            admission.pass_on()
         admission.runs.discard(self)
         if admission.empty is not None and not admission.runs:
             admission.empty.set()
+        if self.drain is None:
+            self._give_back()
+        else:
+            self.drain.add_done_callback(lambda _: self._give_back())
         if self.why is not None and isinstance(error, asyncio.CancelledError):
             raise self.failure(error) from None
+
+    def _give_back(self) -> None:
+        """Give the turn and the bytes to others."""
+        self._admission.bytes -= self._bytes
+        if self._turn:
+            self._admission.pass_on()
 
     @property
     def held(self) -> int:
@@ -114,8 +123,8 @@ class Run:
 
 
 class Admission:
-    """runs: all requests inside; busy: those being answered; bytes: of memory for their bodies, and for answers that
-    clients have yet to take.
+    """runs: all requests inside; busy: those being answered, or drained; bytes: of memory for their bodies, and for answers
+    that clients have yet to take.
 
     refused: so far, by what there was too much of; memory: bytes from which on it is too much, 0: no bound;
     strain: what there is too much of now, "memory", "lag" or "".

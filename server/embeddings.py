@@ -5,6 +5,7 @@ from typing import Any
 from gateway.schema import Server
 from providers import embeddings
 from providers.contract import Call, Json, Upstream
+from providers.errors import Failure
 
 from .http import Upstreams
 from .upstream import Exchange, answered, beginning, read_json
@@ -17,12 +18,16 @@ def prepared(body: Json, to: Upstream) -> Call:
 
 
 async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
-    """The whole answer, of all calls. Raises Failure."""
+    """Return the whole answer, of all calls. Raises Failure, with the usage of the calls that were answered before it."""
     body, more = exchange.call.state
     answers = [await _made(exchange, http, limits)]
-    for call in more:
-        exchange.call = call
-        answers.append(await _made(exchange, http, limits))
+    try:
+        for call in more:
+            exchange.call = call
+            answers.append(await _made(exchange, http, limits))
+    except Failure as failure:
+        failure.usage = embeddings.usage_of(exchange.to, answers)
+        raise
     return embeddings.answer(body, exchange.to, answers)
 
 

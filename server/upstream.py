@@ -231,8 +231,9 @@ def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None
         if lost is not None or cut:
             batch += send(Event("", Cut(cut)))
         return batch + send(None)
-    except Failure:
+    except Failure as failed:
         if lost is not None:
+            lost.usage = lost.usage or failed.usage
             raise lost from None
         raise
 
