@@ -10,14 +10,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import order, wire
-from .answers import new_call_id
-from .arguments import say_nothing
+from .answers import CallIds
+from .arguments import Beginning, as_text
 from .bounds import MAX_CALLS, Kept, too_many_calls
 from .chat import after_opening, chunk, tool_call, usage_chunk
-from .contract import Json, Translator
+from .contract import Ended, Json, Translator
 from .errors import BadOutput, Failure, Truncated
 from .finish import reason_of
 from .sse import refuse_value
+from .typed import text as text_of
 from .usage import count, usage
 
 _GAP = "\n\n"
@@ -45,6 +46,7 @@ class _Tool:
         self.given = given or {}  # arguments that came whole with the block
         self.pieces: list[str] = []  # of a custom tool's input, which can only be read at its end
         self.empty = True  # nothing has come, or a placeholder for what follows
+        self.beginning = Beginning()
 
 
 class Answer:
@@ -65,9 +67,11 @@ class Answer:
         self.fresh = False  # a text block was opened of which only blanks have come
         self.last = ""  # type of the block that was opened last
         self.calls = 0
+        self.ids = CallIds()
         self.counted: Json = {}
         self.final = False  # its output tokens were counted after all that was said
         self.stop: str | None = None
+        self.told = False  # why the message ended, and no block was opened since
         self.details: Json = {}
         self.tools: dict[int, _Tool] = {}
         self.early: set[int] = set()  # blocks that arguments came for before they were opened
@@ -87,7 +91,7 @@ class Answer:
 
     def open(self, event: Json) -> list[Json]:
         at, block = event["index"], event["content_block"]
-        self.opened, self.final = True, False
+        self.opened, self.told, self.final = True, False, False
         last, self.last = self.last, block.get("type")
         match block:
             case {"type": "text"}:
@@ -100,9 +104,10 @@ class Answer:
                 self.apart = self.spoken and last != "text"
                 return self.text(at, block.get("text"))
             case {"type": "tool_use"}:
-                id, name = block.get("id") or new_call_id(), block.get("name")
-                if not isinstance(id, str) or not isinstance(name, str) or not name:
-                    raise BadOutput("The upstream sent a tool call without a name, or with an id that is no text.")
+                name = text_of(block.get("name"))
+                if not name:
+                    raise BadOutput("The upstream sent a tool call without a name.")
+                id = "" if name == self.way.json_tool else self.ids.own(block.get("id"))
                 self._place(at, {"type": "call", "id": id})
                 return self._call(at, id, name, block.get("input"))
             case {"type": "thinking" | "redacted_thinking"}:
@@ -125,6 +130,8 @@ class Answer:
         """A piece of a text block, with a blank line where it begins a text of its own and does not say so itself."""
         if not text:
             return []
+        if type(text) is not str:
+            raise TypeError("a text that is none")
         if self.fresh and not text.isspace():
             if self.apart and not text[0].isspace():
                 text = _GAP + text
@@ -149,7 +156,7 @@ class Answer:
                     self.kept.add()
                     self.early.add(at)
                 tool = self.tools.get(at)
-                return self._argue(tool, piece) if tool and piece else []
+                return self._argue(tool, as_text(piece)) if tool and piece else []
             case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
                 self.kept.add(len(text))
                 self.thoughts[at][1].append(text)
@@ -173,6 +180,7 @@ class Answer:
     def note(self, event: Json) -> list[Json]:
         delta = event["delta"]
         self.stop = delta.get("stop_reason") or self.stop
+        self.told = self.started and self.stop is not None
         self.details = delta.get("stop_details") or self.details
         self._count(told := event.get("usage"))
         self.final = self.final or (isinstance(told, dict) and told.get("output_tokens") is not None)
@@ -188,7 +196,7 @@ class Answer:
         return chunks + self.finish()
 
     def finish(self) -> list[Json]:
-        """The last chunks, at message_stop."""
+        """The last chunks, at message_stop or where a stream ends after the stop_reason."""
         if not self.started:
             raise BadOutput("The upstream ended an answer that it never began.")
         if self.early - self.order.keys():
@@ -203,7 +211,7 @@ class Answer:
         if self.annotations:
             last["annotations"] = self.annotations
         if self.stop == "refusal":
-            last["refusal"] = self.details.get("explanation") or "The model declined to answer."
+            last["refusal"] = text_of(self.details.get("explanation")) or "The model declined to answer."
         return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage(), early=not self.final)]
 
     def usage(self) -> Json:
@@ -249,6 +257,8 @@ class Answer:
         """A piece of thinking, with a blank line before that of another block."""
         if not text or not self.reasoning:
             return []
+        if type(text) is not str:
+            raise TypeError("thinking that is no text")
         if self.thinking is not None and self.thinking != at:
             text = _GAP + text
         self.thinking = at
@@ -273,7 +283,8 @@ class Answer:
     def _argue(self, tool: _Tool, piece: str) -> list[Json]:
         """A piece of a call's arguments. A placeholder is held back: `_settle` says `{}` where nothing follows."""
         if tool.empty:
-            if say_nothing(piece):
+            piece = tool.beginning.add(piece)
+            if not piece:
                 return []
             tool.empty = False
         if tool.kind == "function":
@@ -290,7 +301,7 @@ class Answer:
         chunks: list[Json] = []
         if tool.empty:
             tool.empty = False
-            chunks = self._argue(tool, wire.text(tool.given))
+            chunks = self._argue(tool, tool.beginning.held or as_text(tool.given))
         if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
             chunks.append(_custom(tool.index, {"input": text}))
         return chunks
@@ -320,7 +331,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 if event.name == "error":
                     raise failure(data)
                 refuse_value(event)
-                chunks = []
+                chunks = Ended() if answer.told else []
                 continue
             kind = data.get("type")
             # Nearly every event is a piece of text: the short way first.
@@ -328,7 +339,8 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 kind == "content_block_delta"
                 and streaming
                 and (delta := data["delta"]).get("type") == "text_delta"
-                and (text := delta["text"])
+                and type(text := delta["text"]) is str
+                and text
             ):
                 answer.length += len(text)
                 chunks = [chunk({"content": text})]
@@ -344,6 +356,10 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 if not answer.said:
                     chunks = answer.begun(chunks)
                 streaming = answer.said and answer.held is None and not (answer.fresh or answer.final)
+                if answer.told:
+                    chunks = Ended(chunks)
+        if answer.told:
+            return answer.begun(answer.finish())
         raise Truncated
     except (KeyError, TypeError, AttributeError) as bad:
         raise _count_in(BadOutput("The upstream sent an event that its protocol does not know."), answer) from bad
@@ -370,7 +386,8 @@ def _thought(block: Json, pieces: list[str]) -> Json:
 
 def _annotation(citation: Json, start: int, end: int) -> Json:
     """A web source of the text block that spans start to end of the content, in characters."""
-    source = {"url": citation["url"], "title": citation.get("title") or citation["url"]}
+    url = text_of(citation["url"]) or ""
+    source = {"url": url, "title": text_of(citation.get("title")) or url}
     return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
 
 

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import wire
+from .answers import CallIds
+from .arguments import as_text
 from .bounds import MAX_CALLS, too_many_calls
 from .chat import chunk, opening, tool_call, usage_chunk
-from .contract import Call, Json, Translator, Upstream, named_limit, prime
+from .contract import Call, Ended, Json, Translator, Upstream, named_limit, prime
 from .errors import BadOutput, Failure, Truncated
 from .finish import failure_of, reason_of
 from .gemini_contents import fetches
 from .gemini_errors import error, failure
 from .gemini_request import State, request
 from .sse import Cut, Event, refuse_value
+from .typed import text as text_of
 from .usage import count, usage
 
 __all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
@@ -42,6 +45,7 @@ class _Answer:
     """One candidate on its way through."""
 
     index: int
+    ids: CallIds
     begun: bool = False  # the client has got its role
     spoke: bool = False
     calls: int = 0
@@ -83,13 +87,15 @@ def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
             legs.append({})
             while (event := (yield chunks)) is not None:
                 if not heard:
-                    heard, state.token = True, None
+                    heard, state.token, state.told = True, None, False
                     for answer in answers.values():
                         answer.finish = None
                 chunks = []
                 for data in _objects(event, answers):
                     chunks += _read(data, answers, legs, state, reasoning, candidates)
                 made += len(chunks)
+                if state.told and len(answers) >= candidates and not any(map(_may_go_on, answers.values())):
+                    chunks = Ended(chunks)
             if not heard and not answers:
                 raise Truncated
             # A leg that added nothing would be followed by others like it, each with a bill.
@@ -102,6 +108,13 @@ def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
     except Failure as failed:
         _paid(failed, legs)
         raise
+
+
+def _may_go_on(answer: _Answer) -> bool:
+    """Whether an answer is not known to be complete: some models repeat STOP in each event, beside thoughts too."""
+    return (
+        answer.finish is None or answer.repeats or (answer.finish == "STOP" and not answer.spoke and answer.calls == 0)
+    )
 
 
 def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
@@ -129,9 +142,12 @@ def _read(
     counts = isinstance(books := data.get("usageMetadata"), dict)
     if counts:
         legs[-1] = books
-    for candidate in data.get("candidates") or ():
+    told: list[Json] = data.get("candidates") or []
+    if 1 < len(told) <= candidates:
+        _number(told)
+    for candidate in told:
         index = candidate.get("index") or 0
-        answer = answers.get(index) or _opened(index, answers, candidates)
+        answer = answers.get(index) or _opened(index, answers, candidates, state)
         answer.repeats = answer.repeats or (answer.finish is not None and "content" in candidate)
         parts = (candidate.get("content") or {}).get("parts")
         if parts is not None and type(parts) is not list:
@@ -146,10 +162,10 @@ def _read(
             elif delta := _delta(part, answer, state, reasoning):
                 _begin(answer, delta, chunks)
                 chunks.append(chunk(delta, None, index))
-        _told(candidate, answer, chunks)
+        _told(candidate, answer, chunks, state)
     if (feedback := data.get("promptFeedback")) is not None and (blocked := feedback.get("blockReason")):
-        answer = answers.get(0) or _opened(0, answers, candidates)
-        answer.finish = "SAFETY"
+        answer = answers.get(0) or _opened(0, answers, candidates, state)
+        answer.finish, state.told = "SAFETY", True
         _begin(answer, None, chunks)
         chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
     if chunks and not counts:
@@ -157,11 +173,18 @@ def _read(
     return chunks
 
 
-def _opened(index: Any, answers: dict[int, _Answer], candidates: int) -> _Answer:
+def _number(several: list[Json]) -> None:
+    """Set the indexes of candidates that came together, in place, where one is there twice. 0 may be left out."""
+    if len({candidate.get("index") or 0 for candidate in several}) < len(several):
+        for place, candidate in enumerate(several):
+            candidate["index"] = place
+
+
+def _opened(index: Any, answers: dict[int, _Answer], candidates: int, state: State) -> _Answer:
     """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
     if type(index) is not int or not 0 <= index < candidates:
         raise BadOutput("The upstream sent an answer that was not asked for.")
-    answer = answers[index] = _Answer(index)
+    answer = answers[index] = _Answer(index, CallIds(state.new_id))
     return answer
 
 
@@ -181,7 +204,7 @@ def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json |
                 raise too_many_calls()
             said = _delta({name: part.get(name) for name in ("thought", "text")}, answer, state, reasoning)
             signature = part.get("thoughtSignature") or part.get("thought_signature")
-            return {**(said or {}), **_tool_call(call, signature, answer.calls - 1, state)}
+            return {**(said or {}), **_tool_call(call, signature, answer, state)}
         case {"thought": True}:
             text = part.get("text")
             return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
@@ -189,6 +212,8 @@ def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json |
             answer.signature = part.get("thoughtSignature") or answer.signature
             answer.spoke = answer.spoke or text != ""
             return {"content": text} if text else None
+        case {"text": int() | float() as number}:
+            return _delta({**part, "text": wire.text(number)}, answer, state, reasoning)
         case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
             answer.spoke = True
             answer.images += 1
@@ -199,28 +224,28 @@ def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json |
     raise TypeError
 
 
-def _tool_call(call: Json, signature: str | None, index: int, state: State) -> Json:
+def _tool_call(call: Json, signature: str | None, answer: _Answer, state: State) -> Json:
     """A call comes whole. (Vertex can send its arguments in pieces, when asked to: not by us.)"""
-    name, args = call.get("name"), call.get("args") or {}
+    index, name, args = answer.calls - 1, text_of(call.get("name")), call.get("args") or {}
     if not name or call.get("willContinue") or "partialArgs" in call:
         raise BadOutput("The upstream sent a tool call without its name or arguments.")
     name = state.names.get(name, name)
-    first: Json = {"id": call.get("id") or state.new_id(), "type": "function"}
+    first: Json = {"id": answer.ids.own(call.get("id")), "type": "function"}
     if signature:
         first["extra_content"] = {"google": {"thought_signature": signature}}
     if name not in state.custom:
-        return tool_call(index, {"name": name, "arguments": wire.text(args)}, **first)
+        return tool_call(index, {"name": name, "arguments": as_text(args)}, **first)
     text = args.get("input")
     custom = {"name": name, "input": text if isinstance(text, str) else wire.text(args)}
     return {"tool_calls": [{"index": index, **first, "type": "custom", "custom": custom}]}
 
 
-def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
+def _told(candidate: Json, answer: _Answer, chunks: list[Json], state: State) -> None:
     """What a candidate says besides its parts."""
     if finish := candidate.get("finishReason"):
         if broken := failure_of(finish):
             raise broken
-        answer.finish = finish
+        answer.finish, state.told = finish, True
     if token := candidate.get("continuationToken"):
         answer.token = token
     if result := candidate.get("logprobsResult"):

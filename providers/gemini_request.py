@@ -52,6 +52,7 @@ class State:
     limit: int | None  # tokens the client wants at most
     new_id: Callable[[], str]
     token: str | None = None
+    told: bool = False  # a candidate has told why it ended
 
 
 def new_call_id() -> str:

@@ -14,7 +14,7 @@ from . import responses
 from .answers import KNOWN_CHUNK, ToolCalls, reasoning, said, tidy, whole_message
 from .bounds import Extras
 from .chat import tool_call, usage_chunk
-from .contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
+from .contract import Call, Ended, Json, Translator, Upstream, named_limit, no_continuation, prime
 from .errors import BadOutput, Truncated
 from .finish import reason_of
 from .host_edits import TOOL_NAME_LENGTH, edit, needs_responses
@@ -23,6 +23,7 @@ from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
+from .typed import ANSWER, logprobs, typed
 from .usage import usage_of
 
 
@@ -83,10 +84,10 @@ def _whole(to: Upstream) -> Translator:
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
     usage = tidy(body)
     usage = body.get("usage") or usage
-    for index, choice in enumerate(choices):
-        if type(choice.get("index")) is not int:
-            choice["index"] = index
-        choice.setdefault("logprobs", None)
+    number(choices)
+    typed(body, ANSWER)
+    for choice in choices:
+        choice["logprobs"] = logprobs(choice.get("logprobs"))
         usage = choice.pop("usage", None) or usage
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
@@ -98,6 +99,14 @@ def _whole(to: Upstream) -> Translator:
         )
     body["usage"] = usage_of(usage)
     return [body]
+
+
+def number(choices: list[Json]) -> None:
+    """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
+    indexes = [choice.get("index") for choice in choices]
+    if not all(type(index) is int for index in indexes) or len(set(indexes)) < len(indexes):
+        for position, choice in enumerate(choices):
+            choice["index"] = position
 
 
 def _legacy(choice: Json) -> Json:
@@ -147,6 +156,7 @@ def _chunks(to: Upstream, n: int) -> Translator:
         Extras(),
         False,
     )  # fields of chunks that are not passed on: they ride on the next, or on the last finish
+    odd = False  # the chunks have fields of wrong types beside their choices
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
@@ -157,6 +167,7 @@ def _chunks(to: Upstream, n: int) -> Translator:
             if event.name == "error":
                 raise in_band(data)
             refuse_value(event)
+            chunks = _after_event(chunks, seen, n)
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
@@ -166,16 +177,27 @@ def _chunks(to: Upstream, n: int) -> Translator:
             refuse_errors(event.name, data)
             if told := tidy(data):
                 usage, counted, early = told, data, False
+            typed(data, ANSWER)
+        elif odd or not seen or not choices:  # hosts say the same of themselves in each chunk
+            odd = typed(data, ANSWER) or odd
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
             extras.keep(data)
             waiting = True
+            chunks = _after_event(chunks, seen, n)
             continue
         if len(choices) == 1 and _is_plain(choices[0], seen):
             chunks.append(data)
         else:
+            if 1 < len(choices) <= n:
+                number(choices)
             kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
+            for each in seen.values():
+                if each.end is None:
+                    break
+            else:
+                chunks = _after_event(chunks, seen, n)
             if not kept:
                 extras.keep(data)
                 waiting = True
@@ -188,6 +210,16 @@ def _chunks(to: Upstream, n: int) -> Translator:
         if usage is not None and counted is not data:
             early = early or any(_speaks(choice["delta"]) for choice in data["choices"])
     return _end(seen, usage, early, extras, said_done=False)
+
+
+def _after_event(chunks: list[Json], seen: dict[int, _Choice], n: int) -> list[Json]:
+    """Return the chunks of an event, as Ended where all choices that were asked for have told their finish_reason."""
+    if len(seen) < n:
+        return chunks
+    for choice in seen.values():
+        if choice.end is None:
+            return chunks
+    return Ended(chunks)
 
 
 def _index(choice: Json, position: int, n: int) -> int:
@@ -215,7 +247,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
             and choice["finish_reason"] is None
             and (state := seen[choice["index"]]).settled
             and state.spoke
-            and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
+            and (len(choice) == 3 or (len(choice) == 4 and choice["logprobs"] is None))
         )
     except (KeyError, TypeError):
         return False
@@ -239,9 +271,9 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
         delta = message or _legacy(choice)
     elif message and finish and not state.spoke and not _speaks(delta):
         delta = message
+    delta = reasoning(delta)
     speaks = _speaks(delta)
     state.spoke = state.spoke or speaks
-    delta = reasoning(delta)
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
@@ -262,7 +294,8 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     if finish:
         reason_of(finish)  # a failure counts whenever it comes
         state.end = state.end or {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
-    choice.setdefault("logprobs", None)
+    if choice.setdefault("logprobs", None) is not None:
+        choice["logprobs"] = logprobs(choice["logprobs"])
     if choice["logprobs"] or any(value is not None for value in delta.values()):
         return choice
     rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)

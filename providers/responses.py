@@ -14,7 +14,8 @@ from typing import Any, Final
 from zlib import crc32
 
 from . import order, wire
-from .arguments import say_nothing
+from .answers import CallIds
+from .arguments import Beginning, as_text, real_one, say_nothing, without_placeholders
 from .bounds import MAX_CALLS, Kept, too_many_calls
 from .chat import after_opening, chunk, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, prime
@@ -24,6 +25,8 @@ from .openai_errors import in_band
 from .responses_request import BRIDGED, Bridged, request
 from .sse import refuse_value
 from .tool_names import given_back
+from .typed import DELTA, typed
+from .typed import text as text_of
 from .usage import count, usage
 
 __all__ = ["BRIDGED", "Bridged", "request", "stream"]
@@ -100,6 +103,8 @@ class _Answer:
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.unopened: dict[Any, Any] = {}  # output index of arguments that came before their call → id of the item
         self.kinds: list[str] = []  # of the tool calls, by number
+        self.ids = CallIds()
+        self.beginnings: dict[int, Beginning] = {}  # by number of the tool call, until its arguments have begun
         self.done: set[Any] = set()  # output indexes of items, or ids where there was no index
         self.reasoning: list[Json] = []  # whole items: the keeper's
         self.thought: Any = None  # the part of a summary that was last heard of
@@ -141,12 +146,14 @@ class _Answer:
                 return self._think((data["output_index"], "content", data["content_index"]), data["delta"])
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 at = self._expect(data)
-                return self._grow(at, data["delta"]) if at in self.calls else []
+                return self._grow(at, as_text(data["delta"])) if at in self.calls else []
             case "response.output_text.done" | "response.refusal.done":
                 text, part = data.get("text") or data.get("refusal"), data.get("content_index", "")
                 self.was_heard(data["output_index"], kind.split(".")[1], text, part)
-            case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
-                self.was_heard(self._expect(data), "call", data.get("arguments") or data.get("input"))
+            case "response.function_call_arguments.done":
+                self.was_heard(self._expect(data), "call", _begun(data.get("arguments")))
+            case "response.custom_tool_call_input.done":
+                self.was_heard(self._expect(data), "call", data.get("input"))
             case "response.output_text.annotation.added":
                 return self._annotations(data["output_index"], [data["annotation"]])
             case "response.output_item.added":
@@ -171,8 +178,8 @@ class _Answer:
                 self.order[at] = {"type": "text", "start": self.length, "end": self.length, **phase}
             case {"type": "reasoning"}:
                 self.order[at] = {"type": "thinking"}
-            case {"type": "function_call" | "custom_tool_call", "call_id": ident}:
-                self.order[at] = {"type": "call", "id": ident}
+            case {"type": "function_call" | "custom_tool_call"}:
+                self.order[at] = {"type": "call", "id": ""}  # as the client will know it
             case _:
                 self.order[at] = {"type": "other"}
 
@@ -218,23 +225,35 @@ class _Answer:
         return at
 
     def _open(self, at: int, item: Json) -> list[Json]:
-        kind, text = _CALLS[item["type"]]
+        kind, field = _CALLS[item["type"]]
         self.places.setdefault(item.get("id"), at)
         if len(self.kinds) >= MAX_CALLS:
             raise too_many_calls()
-        self.calls[at] = len(self.kinds)
+        name = text_of(item.get("name"))
+        if not name:
+            raise BadOutput("The upstream sent a tool call without a name.")
+        number = self.calls[at] = len(self.kinds)
         self.kinds.append(kind)
-        first = {"index": self.calls[at], "id": item["call_id"], "type": kind}
-        return [chunk({"tool_calls": [{**first, kind: {"name": item["name"], text: ""}}]})]
+        if kind == "function":
+            self.beginnings[number] = Beginning()
+        ident = self.order[at]["id"] = self.ids.own(item.get("call_id"))
+        first = {"index": number, "id": ident, "type": kind}
+        return [chunk({"tool_calls": [{**first, kind: {"name": name, field: ""}}]})]
 
-    def _grow(self, at: Any, text: str) -> list[Json]:
-        """Arguments of a call. A placeholder before the real ones is not heard: the item says what they are."""
+    def _grow(self, at: Any, piece: str) -> list[Json]:
+        """A piece of a call's arguments. A placeholder before the real ones is left out: the item says what they are."""
         number = self.calls[at]
-        function = self.kinds[number] == "function"
-        if function and (at, "call", None) not in self.heard and say_nothing(text):
-            return []
+        if (beginning := self.beginnings.get(number)) is not None:
+            piece = beginning.add(piece)
+            if not piece:
+                return []
+            del self.beginnings[number]
+        return self._argue(at, piece)
+
+    def _argue(self, at: Any, text: str) -> list[Json]:
+        number = self.calls[at]
         self.hear(at, "call", 0, text)
-        if function:
+        if self.kinds[number] == "function":
             return [chunk(tool_call(number, {"arguments": text}))]
         return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
 
@@ -261,12 +280,13 @@ class _Answer:
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
-                text = item.get(_CALLS[kind][1]) or ""
-                if self.was_heard(at, "call", None if say_nothing(text) else text):
+                said = item.get(_CALLS[kind][1])
+                text = real_one(as_text(said)) if kind == "function_call" else as_text(said)
+                if self.was_heard(at, "call", _begun(said) if kind == "function_call" else text):
                     return chunks
                 if kind == "function_call" and say_nothing(text):
                     return [*chunks, chunk(tool_call(self.calls[at], {"arguments": "{}"}))]
-                return chunks + (self._grow(at, text) if text else [])
+                return chunks + (self._argue(at, text) if text else [])
         return []
 
     def _written(self) -> None:
@@ -307,7 +327,11 @@ class _Answer:
             for each in found
             if each["type"] == "url_citation"
         ]
-        return [chunk({"annotations": cited})] if cited else []
+        if not cited:
+            return []
+        delta: Json = {"annotations": cited}
+        typed(delta, DELTA)
+        return [chunk(delta)]
 
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
@@ -341,11 +365,16 @@ class _Answer:
         if kept:
             chunks.append(chunk(kept))
         chunks.append(chunk({}, finish))
-        if tier := response.get("service_tier"):
+        if (tier := response.get("service_tier")) and isinstance(tier, str):
             chunks[-1]["service_tier"] = tier
         if not books:
             return chunks
-        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
+        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if isinstance(tier, str) and tier else {})]
+
+
+def _begun(arguments: Any) -> str | None:
+    """Return what the deltas of a function's arguments must add up to; None where the event says nothing of it."""
+    return without_placeholders(arguments) if isinstance(arguments, str) and not say_nothing(arguments) else None
 
 
 def _bytes(text: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from gateway.schema import Server
 from providers import PROVIDERS, wire
 from providers.chat import collect, says_something
-from providers.contract import Call, Json, Translator, Upstream
+from providers.contract import Call, Ended, Json, Translator, Upstream
 from providers.errors import BadOutput, Failure, UpstreamFailed, sane_wait
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
@@ -26,6 +26,7 @@ LOGGER: Final = logging.getLogger("modelserver")
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 _OPENING = 2**20  # bytes of a stream that may make chunks which say nothing, before the first that says something
+_TAIL = 3.0  # seconds that usage and the end of a stream may take once the answer is complete
 _BOM = b"\xef\xbb\xbf"
 # Bytes that say what a body is: the longest field name, or the first byte.
 _TELLING: Final = 6
@@ -156,6 +157,8 @@ async def chunks(
         bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more
         lost: Failure | None = None  # why the connection gave no more
         since = 0  # bytes read since the last batch
+        made: list[Json] = []  # chunks of the last event
+        due = 0.0  # time.monotonic() at which a complete answer is ended here
         while True:
             batch: list[Json] = []
             try:
@@ -166,14 +169,15 @@ async def chunks(
                         batch += send(event)
                     raise
                 for event in events:
-                    batch += send(event)
+                    made = send(event)
+                    batch += made
                 if not data:
                     batch += _at_the_end(send, lost, decoder.cut)
                     # It did not return: the answer is to be continued by another call.
                     answer.close()
                     exchange.call = provider.continuation(exchange.call) or exchange.call
                     answer = await answered(exchange, http, limits)
-                    decoder, read, lost = Decoder(limits.max_event), answer.read, None
+                    decoder, read, lost, made = Decoder(limits.max_event), answer.read, None, []
                     feed = decoder.feed
             except StopIteration as end:
                 batch += end.value
@@ -205,8 +209,19 @@ async def chunks(
                 yield batch
             if len(data) >= PIECE:
                 await asyncio.sleep(0)  # more is waiting, and so are others
+            wait = patience
+            if type(made) is Ended:
+                now = monotonic()
+                if batch or not due:
+                    due = now + _TAIL
+                wait = min(patience, due - now)
+                if wait <= 0:
+                    data = b""
+                    continue
+            else:
+                due = 0.0
             try:
-                data = await read(patience)
+                data = await read(wait)
             except Failure as error:
                 data, lost = b"", error
     finally:
