@@ -8,7 +8,7 @@ with it; it is found out only when that is asked.
 import re
 from typing import Any, Final
 
-from . import wire
+from . import density, wire
 
 _MARKS: Final = re.compile(r'["\\{}\[\]]')
 _INK: Final = re.compile(r"\S")
@@ -30,8 +30,11 @@ def say_nothing(text: str) -> bool:
 def real_one(text: str) -> str:
     """The one document in arguments that hold several: placeholders, the same once more, an object encoded twice.
 
-    Text that is no JSON, or holds several different documents, stays as it is.
+    Text that is no JSON, or holds several different documents, stays as it is; so does text of very many values, which
+    would take much more memory than its own.
     """
+    if density.is_dense(text):
+        return text
     found: list[str] = []
     at = 0
     while (begin := _INK.search(text, at)) is not None:
