@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from . import density, wire
 
-_MARKS: Final = re.compile(r'["\\{}\[\]]')
 _INK: Final = re.compile(r"\S")
 _NOTHING: Final = frozenset({"", "{}", "null", "[]", '""'})  # what is sent where there are no arguments, or not yet
 _BEGINS: Final = ("{", "[", "n")  # how a placeholder or the same once more begins
@@ -156,16 +155,15 @@ class Arguments:
             self._size += len(text)
             if self._size > _UNREAD:
                 self._said = None
-        skip = 0 if self._escaped else -1  # where the character after a backslash stands
-        for mark in _MARKS.finditer(text):
-            at = mark.start()
-            if at == skip:
-                continue
-            char = text[at]
-            if char == "\\":
-                skip = at + 1
-            elif char == '"':
-                self._quoted = not self._quoted
-            elif not self._quoted:
-                self._depth += 1 if char in "{[" else -1
-        self._escaped = skip == len(text)
+        for at in range(0, len(text), _UNREAD):
+            self._follow(text[at : at + _UNREAD])
+
+    def _follow(self, text: str) -> None:
+        """Note where in the JSON a piece ends: how deep, and whether inside a string or an escape."""
+        text = (text[1:] if self._escaped else text).replace("\\\\", "")
+        self._escaped = text.endswith("\\")
+        parts = text.replace('\\"', "").split('"')
+        structure = "".join(parts[self._quoted :: 2])
+        count = structure.count
+        self._depth += count("{") + count("[") - count("}") - count("]")
+        self._quoted ^= len(parts) % 2 == 0

@@ -24,7 +24,7 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     for call in more:
         exchange.call = call
         answers.append(await _made(exchange, http, limits))
-    return await exchange.on_answer(partial(embeddings.answer, body, exchange.to, answers))
+    return await exchange.on_answer(partial(embeddings.answer, body, exchange.to, answers, exchange.large))
 
 
 async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:

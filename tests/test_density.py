@@ -89,7 +89,7 @@ FINE: dict[str, str] = {
     "a text of marks": json.dumps("{},[]," * (SIZE // 6)),
     "a text of quoted marks": json.dumps('{"a":[]},' * (SIZE // 12)),
     "numbers": many("-0.0123456789"),
-    "small integers": many("-12"),
+    "integers": many("-123"),
     "log probabilities": many(json.dumps(LOGPROB, separators=(",", ":"))),
     "few dense values": many("[[]]", 150_000),
 }
