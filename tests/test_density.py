@@ -25,7 +25,7 @@ from providers.errors import BadOutput, BadRequest
 from providers.sse import Decoder, Event
 from server.upstream import parsed
 
-SIZE = 2**21  # bytes of an answer
+SIZE = 2**19  # bytes of an answer
 DENSE = ["{}", "[]", "[[]]", '{"a":0}', '{"a":{}}', '[{"":[]}]', "[0]"]
 USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 LOGPROB = {"token": " a", "logprob": -0.12345, "bytes": [32, 97]}
@@ -81,7 +81,8 @@ def test_a_dense_answer_is_refused(door: str, item: str) -> None:
             read()
         assert (caught.value.status, caught.value.code) == (502, "upstream_too_large")
 
-    assert peak(refused) < density.TIMES * SIZE
+    # Events that are kept may take what one of them may.
+    assert peak(refused) < (128 * density.ANSWER if door == "events that are kept" else density.TIMES * SIZE)
 
 
 FINE: dict[str, str] = {
@@ -161,7 +162,12 @@ def test_dense_arguments_of_a_custom_tool_are_not_made(item: str) -> None:
         },
         {"type": "content_block_stop", "index": 0},
     ]
-    body = {"model": "m", "messages": [], "tools": [{"type": "custom", "custom": {"name": "f"}}], "max_tokens": 9}
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "custom", "custom": {"name": "f"}}],
+        "max_tokens": 9,
+    }
     call = PROVIDERS["anthropic"].request(body, TO)
     translator = PROVIDERS["anthropic"].stream(call, TO)
     chunks: list[Json] = []
@@ -198,13 +204,13 @@ def told(content: Any, role: str = "tool") -> Json:
     return {"role": role, "tool_call_id": "c", "content": content}
 
 
-DENSE_TEXT = f'{{"a":{many("{}")}}}'
+DENSE_TEXT = f'{{"a":{many("{}", 2 * SIZE)}}}'
 IN_STRINGS: dict[str, list[Json]] = {
     "arguments": [called(DENSE_TEXT)],
-    "arguments of many calls": [called(f'{{"a":{many("{}", 3000)}}}')] * 700,
+    "arguments of many calls": [called(f'{{"a":{many("{}", 3000)}}}')] * 300,
     "a result": [told(DENSE_TEXT)],
     "a result in parts": [
-        told([{"type": "text", "text": '{"a":"'}, {"type": "text", "text": f'","b":{many("{}")}}}'}])
+        told([{"type": "text", "text": '{"a":"'}, {"type": "text", "text": f'","b":{many("{}", 2 * SIZE)}}}'}])
     ],
     "a result of a function": [told(DENSE_TEXT, "function")],
 }
@@ -249,7 +255,7 @@ def ask_with(server: Process, model: str, *history: Json, **more: Any) -> httpx.
 
 
 def test_a_dense_answer_fails_and_a_large_one_passes(upstream: Upstream, scripted: Callable[..., str]) -> None:
-    text = "x" * 3 * SIZE
+    text = "x" * 6_000_000
     end = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     large = scripted(answer(whole(text)))
     words = scripted(
@@ -260,7 +266,7 @@ def test_a_dense_answer_fails_and_a_large_one_passes(upstream: Upstream, scripte
     events = scripted(stream(event(many("{}", 50_000)) * 100 + end))
     vectors = {"data": [{"index": 0, "embedding": [0.0123456789] * 3072}] * 100, "usage": USAGE}
     many_vectors = scripted(answer(vectors))
-    rows = scripted(answer(vectors | {"x": [[[]]] * 300_000}))
+    rows = scripted(answer(vectors | {"x": [[[]]] * 600_000}))
     with Process(config(upstream)) as server:
         assert ask_with(server, f"up/{large}").json()["choices"][0]["message"]["content"] == text
         assert len(ask_with(server, f"up/{words}").json()["choices"][0]["message"]["content"]) == 3_000_000
