@@ -97,7 +97,9 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
         body = legacy.answer(body)
     body |= envelope("chat.completion", record)
     record.entry.took(body)
-    return await sent(request, web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)}))
+    data = await exchange.on_answer(partial(wire.encode, body))
+    del body
+    return await sent(request, web.Response(body=data, headers={**JSON, **headers_of(exchange)}))
 
 
 async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
@@ -172,7 +174,12 @@ async def first_that_answers(
                 )
             first_byte = patience(target, body, server.timeouts, call.stream)
             exchange = entry.exchange = Exchange(
-                target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
+                target.to,
+                call,
+                first_byte,
+                added=target.added,
+                watch=trace.watch if trace else None,
+                worker=request.app[HOUSE].worker,
             )
             if worker := worker_of(request):
                 exchange.away = worker.run
@@ -301,7 +308,9 @@ async def embed(request: web.Request) -> web.Response:
         record.first = time.monotonic()
         record.entry.took(answer)
         answer["model"] = record.model
-        return await sent(request, web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)}))
+        data = await exchange.on_answer(partial(wire.encode, answer))
+        del answer
+        return await sent(request, web.Response(body=data, headers={**JSON, **headers_of(exchange)}))
 
 
 async def nothing(request: web.Request) -> web.Response:

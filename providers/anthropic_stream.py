@@ -6,10 +6,13 @@ tools, and everything that is new, pass by.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from . import order, wire
+import msgspec
+
+from . import density, order, wire
 from .answers import CallIds
 from .arguments import Beginning, as_text
 from .bounds import MAX_CALLS, Kept, too_many_calls
@@ -112,7 +115,7 @@ class Answer:
                 return self._call(at, id, name, block.get("input"))
             case {"type": "thinking" | "redacted_thinking"}:
                 self._place(at, {"type": "thinking"})
-                self.kept.add(len(wire.encode(block)))
+                self.kept.add_json(block)
                 self.thoughts[at] = block, []
                 return self._think(at, block.get("thinking"))
         self._place(at, {"type": "other"})
@@ -123,7 +126,7 @@ class Answer:
         self.order[at] = entry
 
     def _cite(self, at: int, citation: Json) -> None:
-        self.kept.add(len(wire.encode(citation)))
+        self.kept.add_json(citation)
         self.cited[at].append(citation)
 
     def text(self, at: int, text: str | None) -> list[Json]:
@@ -395,12 +398,22 @@ def _custom(index: int, custom: Json, **first: str) -> Json:
     return chunk({"tool_calls": [{"index": index, **first, "custom": custom}]})
 
 
+class _Called(msgspec.Struct):
+    """The arguments that stand for a custom tool's text. Whatever else they hold is read, but never made."""
+
+    input: str
+
+
+_called = msgspec.json.Decoder(_Called).decode
+
+
 def _input(arguments: str) -> str:
     """The text a custom tool was called with; where it was cut short, what there is of it."""
-    try:
-        match wire.decode(arguments.encode()):
-            case {"input": str(text)}:
-                return text
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        return _called(arguments).input
+    if not density.is_dense(arguments):  # what only lenient readers take
+        with suppress(ValueError):
+            match wire.decode(arguments.encode()):
+                case {"input": str(text)}:
+                    return text
     return arguments

@@ -8,9 +8,8 @@ with it; it is found out only when that is asked.
 import re
 from typing import Any, Final
 
-from . import wire
+from . import density, wire
 
-_MARKS: Final = re.compile(r'["\\{}\[\]]')
 # Placeholders at the start of a text that goes on with the real arguments.
 _PLACEHOLDERS: Final = re.compile(r'(?:\s*+(?:\{\s*+\}|\[\s*+\]|null|""))++(?=\s*+[{"])')
 _MAYBE: Final = frozenset({"{", "[", "n", "nu", "nul"})  # the beginning of a placeholder, or of the arguments
@@ -39,8 +38,11 @@ def without_placeholders(text: str) -> str:
 def real_one(text: str) -> str:
     """The one document in arguments that hold several: placeholders, the same once more, an object encoded twice.
 
-    Text that is no JSON, or holds several different documents, stays as it is.
+    Text that is no JSON, or holds several different documents, stays as it is; so does text of very many values, which
+    would take much more memory than its own.
     """
+    if density.is_dense(text):
+        return text
     found: list[str] = []
     at = 0
     while (begin := _INK.search(text, at)) is not None:
@@ -186,16 +188,15 @@ class Arguments:
             self._size += len(text)
             if self._size > _UNREAD:
                 self._said = None
-        skip = 0 if self._escaped else -1  # where the character after a backslash stands
-        for mark in _MARKS.finditer(text):
-            at = mark.start()
-            if at == skip:
-                continue
-            char = text[at]
-            if char == "\\":
-                skip = at + 1
-            elif char == '"':
-                self._quoted = not self._quoted
-            elif not self._quoted:
-                self._depth += 1 if char in "{[" else -1
-        self._escaped = skip == len(text)
+        for at in range(0, len(text), _UNREAD):
+            self._follow(text[at : at + _UNREAD])
+
+    def _follow(self, text: str) -> None:
+        """Note where in the JSON a piece ends: how deep, and whether inside a string or an escape."""
+        text = (text[1:] if self._escaped else text).replace("\\\\", "")
+        self._escaped = text.endswith("\\")
+        parts = text.replace('\\"', "").split('"')
+        structure = "".join(parts[self._quoted :: 2])
+        count = structure.count
+        self._depth += count("{") + count("[") - count("}") - count("]")
+        self._quoted ^= len(parts) % 2 == 0

@@ -10,7 +10,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from . import echo_embeddings, gemini_embeddings, openai_embeddings
+import msgspec
+
+from . import echo_embeddings, gemini_embeddings, openai_embeddings, wire
 from .contract import Call, Json, Upstream
 from .errors import BadOutput, Failure, Unsupported
 from .openai_embeddings import finite
@@ -43,10 +45,16 @@ def calls(body: Json, to: Upstream) -> list[Call]:
     return embedder.calls(body, to)
 
 
-def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
-    """The answers of those calls → OpenAI's, without the model's name. Raises Failure."""
+def answer(body: Json, to: Upstream, answers: list[Any], large: bool = False) -> Json:
+    """The answers of those calls → OpenAI's, without the model's name. Raises Failure.
+
+    large: each vector is encoded alone, because one long step would keep other threads waiting.
+    """
     wanted = count(body["input"])
-    form = _packed if body.get("encoding_format") == "base64" else _listed
+    form: Callable[[Vector], Any] = _packed if body.get("encoding_format") == "base64" else _listed
+    if large:
+        made = form
+        form = lambda vector: msgspec.Raw(wire.encode(made(vector)))  # noqa: E731
     try:
         vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]

@@ -13,7 +13,7 @@ texts of their own, with a blank line between them; where JSON was asked for, th
 from typing import Any, Final
 from zlib import crc32
 
-from . import order, wire
+from . import order
 from .answers import CallIds
 from .arguments import Beginning, as_text, real_one, say_nothing, without_placeholders
 from .bounds import MAX_CALLS, Kept, too_many_calls
@@ -269,7 +269,7 @@ class _Answer:
                 self._written()
                 return chunks
             case {"type": "reasoning"}:
-                self.kept.add(len(wire.encode(item)))
+                self.kept.add_json(item)
                 self.reasoning.append(item)
                 chunks = []
                 for name in "summary", "content":

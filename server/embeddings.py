@@ -1,14 +1,15 @@
 """The exchange of an embeddings request with one upstream: its calls, one after the other, answered whole."""
 
+from functools import partial
 from typing import Any
 
 from gateway.schema import Server
-from providers import embeddings
+from providers import density, embeddings
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure
 
-from .http import Upstreams
-from .upstream import Exchange, answered, beginning, read_json
+from .http import Upstreams, read_all
+from .upstream import Exchange, answered, beginning, parsed
 
 
 def prepared(body: Json, to: Upstream) -> Call:
@@ -28,7 +29,7 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     except Failure as failure:
         failure.usage = embeddings.usage_of(exchange.to, answers)
         raise
-    return embeddings.answer(body, exchange.to, answers)
+    return await exchange.on_answer(partial(embeddings.answer, body, exchange.to, answers, exchange.large))
 
 
 async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
@@ -36,6 +37,8 @@ async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
     try:
         patience, limit = exchange.first_byte, limits.max_answer
         start = await beginning(answer, await answer.read(patience), patience, limit)
-        return await read_json(answer, limit, start)
+        body, failure = await read_all(answer, limit, start)
     finally:
         answer.close()
+    exchange.large = exchange.large or density.heavy(body)
+    return await exchange.on_answer(partial(parsed, body, failure))

@@ -14,6 +14,7 @@ from gateway.fields import permitted
 from gateway.requests import Ask
 from gateway.routes import Target
 from gateway.schema import Server
+from providers import density
 from providers.contract import Json
 from providers.errors import BadRequest, TooLarge, TooSlow
 
@@ -130,27 +131,29 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     reserve = limits is not None and bool(limits.tpm or limits.budget)
     run: Run = request[RUN]
     size = len(data)
-    commas = data.count(b",") if size > bodies.SMALL else 0
-    if size <= bodies.LARGE and commas <= bodies.MANY:
+    commas = data.count(b",") if size > density.SMALL else 0
+    if size <= density.LARGE and commas <= density.MANY:
         run.hold(bodies.room(size, commas))
         value = parse(data)
         return value, measure(_body_of(value), size, reserve)
 
-    def work() -> tuple[T, Prompt]:
+    def work(values: int) -> tuple[T, Prompt, int]:
         value = parse(data)
-        return value, measure(_body_of(value), size, reserve)
+        body = _body_of(value)
+        return value, measure(body, size, reserve), checks.count_inside(body, values)
 
     worker = request[WORKER] = request.app[HOUSE].worker
     async with worker as do:
-        room = await do(partial(checks.room, data))
+        values = await do(partial(checks.count, data))
+        room = bodies.room(size, values)
         run.hold(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        value, prompt = await do(work)
+        value, prompt, inside = await do(partial(work, values))
+        unfolded = bodies.room(0, inside)  # what a provider makes of the JSON in its strings
         # More values than that are not weighed: the walk would take longer than all the rest.
-        if room <= bodies.room(size, bodies.MANY):
-            run.keep(
-                await do(partial(bodies.weight, _body_of(value))) + size
-            )  # itself, and the copy that goes upstream
+        if values <= density.MANY:
+            room = await do(partial(bodies.weight, _body_of(value))) + size  # itself, and the copy that goes upstream
+        run.keep(room + unfolded)
     return value, prompt
 
 

@@ -10,16 +10,17 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from math import ceil
 from time import monotonic, time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from gateway.schema import Server
-from providers import PROVIDERS, wire
+from providers import PROVIDERS, density, wire
 from providers.chat import collect, says_something
-from providers.contract import Call, Ended, Json, Translator, Upstream
+from providers.contract import Call, Ended, Json, Upstream
 from providers.errors import BadOutput, Failure, UpstreamFailed, sane_wait
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
 from .http import PIECE, Answer, Played, Upstreams, read_all
+from .worker import Worker
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
@@ -31,6 +32,7 @@ _BOM = b"\xef\xbb\xbf"
 # Bytes that say what a body is: the longest field name, or the first byte.
 _TELLING: Final = 6
 _AT_ONCE: Final = (b"{", b"[", b"<", b":")
+T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
@@ -40,7 +42,7 @@ class Exchange:
 
     first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
     held: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; away: runs work on a large
-    body outside of the event loop.
+    body outside of the event loop; worker: does so for an answer; large: whether the answer is worked on so.
     """
 
     to: Upstream
@@ -53,6 +55,12 @@ class Exchange:
     watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
     body: bytes = b""
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
+    worker: Worker | None = None
+    large: bool = False
+
+    async def on_answer(self, work: Callable[[], T]) -> T:
+        """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
+        return await self.worker.run(work) if self.large and self.worker is not None else work()
 
 
 async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
@@ -97,7 +105,7 @@ async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     match held:
         case [{"choices": [{"message": _}, *_]} as completion]:  # it was not streamed
             return completion
-    return collect(held)
+    return await exchange.on_answer(partial(collect, held))
 
 
 class _Begun(NamedTuple):
@@ -124,11 +132,30 @@ async def _begin(exchange: Exchange, http: Upstreams, limits: Server) -> _Begun:
 async def _document(begun: _Begun, exchange: Exchange, limits: Server) -> list[Json]:
     """Read an answer that is one JSON document, close it, and return the chunks it makes. Raises Failure."""
     try:
-        value = await read_json(begun.answer, limits.max_answer, begun.data)
+        body, failure = await read_all(begun.answer, limits.max_answer, begun.data)
     finally:
         begun.answer.close()
+    exchange.large = density.heavy(body)
+    batch = await exchange.on_answer(partial(_translated, body, failure, exchange))
+    exchange.said = True
+    return batch
+
+
+def _translated(body: bytes, failure: Failure | None, exchange: Exchange) -> list[Json]:
+    """Return what an answer that came in one piece makes. Raises Failure, as parsed does."""
     to = exchange.to
-    return _last(PROVIDERS[to.host.protocol].stream(exchange.call, to), value, exchange)
+    translator = PROVIDERS[to.host.protocol].stream(exchange.call, to)
+    value = parsed(body, failure)
+    batch: list[Json] = []
+    try:
+        batch += translator.send(Event("", value))
+        batch += translator.send(Event("", DONE))  # JSON that is whole is an answer that is whole
+        batch += translator.send(None)
+    except StopIteration as end:
+        batch += end.value
+    except _MISSHAPEN as error:
+        raise _failed(error, exchange) from None
+    return batch
 
 
 async def chunks(
@@ -197,6 +224,9 @@ async def chunks(
                 if batch:
                     room -= since
                     since = 0
+                    if bound - room > density.LARGE and most:
+                        exchange.large = True
+                        decoder.keep()
                     if room <= 0:
                         exchange.held += batch
                         raise _too_much(bound, "" if most else " before it says anything")
@@ -287,34 +317,19 @@ def _too_much(limit: int, when: str = "") -> BadOutput:
     return BadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")
 
 
-async def read_json(answer: Answer, limit: int, start: bytes = b"") -> Any:
-    """The rest of a body that is one JSON document. An object that is whole counts, however the connection ended.
+def parsed(body: bytes, failure: Failure | None, read: Callable[[bytes], Any] = wire.decode) -> Any:
+    """Return the value of a body that is one JSON document. An object that is whole counts, however the connection ended.
 
-    start: what was read of it. Raises Failure.
+    failure: why the connection gave no more; read: raises ValueError for what is no JSON. Raises Failure.
     """
-    body, failure = await read_all(answer, limit, start)
     try:
-        value = wire.decode(body)
+        density.check(body)
+        value = read(body)
     except ValueError:
         raise failure or BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
     if failure is not None and not isinstance(value, dict | list):
         raise failure
     return value
-
-
-def _last(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
-    """What an answer that came in one piece makes. Raises Failure."""
-    batch: list[Json] = []
-    try:
-        batch += translator.send(Event("", value))
-        batch += translator.send(Event("", DONE))  # JSON that is whole is an answer that is whole
-        batch += translator.send(None)
-    except StopIteration as end:
-        batch += end.value
-    except _MISSHAPEN as error:
-        raise _failed(error, exchange) from None
-    exchange.said = True
-    return batch
 
 
 async def _failure(answer: Answer, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
