@@ -5,7 +5,7 @@ each opened, grown and closed; of these the client gets text, tool calls and, wh
 tools, and everything that is new, pass by.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from .contract import Json, Translator
 from .errors import BadOutput, Failure, Truncated
 from .finish import reason_of
 from .sse import refuse_value
-from .usage import count, usage
+from .usage import count, total_of
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
 _COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("output_tokens_details", "iterations"),
+    *("prompt_tokens", "completion_tokens", "output_tokens_details", "iterations"),
 )
 
 
@@ -211,15 +211,11 @@ class Answer:
         # After a compaction the top level counts the last turn only; the books need them all.
         if not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
-        cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
-        details = self.counted.get("output_tokens_details")
-        return usage(
-            _sum(rows, "input_tokens") + cached + written,
-            _sum(rows, "output_tokens"),
-            cached=cached,
-            written=written,
-            reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
-        )
+        told, details = total_of(rows), self.counted.get("output_tokens_details")
+        if turns and isinstance(details, dict):
+            thought = min(count(details.get("thinking_tokens")), told["completion_tokens"])
+            told["completion_tokens_details"] = {"reasoning_tokens": thought}
+        return told
 
     def begun(self, chunks: list[Json]) -> list[Json]:
         """The chunks, after the one that opens the answer if they are its first."""
@@ -236,9 +232,11 @@ class Answer:
         return reason_of(self.stop, self.calls > 0)
 
     def _count(self, counted: Any) -> None:
-        # Counts are cumulative, and what a later event leaves out or null still holds.
+        # Counts are cumulative, and what a later event leaves out, or has as null or 0, still holds.
         if isinstance(counted, dict):
-            self.counted |= {name: value for name in _COUNTED if (value := counted.get(name)) is not None}
+            self.counted |= {
+                name: value for name in _COUNTED if isinstance(value := counted.get(name), dict | list) or count(value)
+            }
 
     def _think(self, at: int, text: str | None) -> list[Json]:
         """A piece of thinking, with a blank line before that of another block."""
@@ -351,10 +349,6 @@ def _count_in(failure: Failure, answer: Answer) -> Failure:
     if answer.counted:
         failure.usage = answer.usage()
     return failure
-
-
-def _sum(rows: Iterable[Json], name: str) -> int:
-    return sum(count(row.get(name)) for row in rows)
 
 
 def _thought(block: Json, pieces: list[str]) -> Json:

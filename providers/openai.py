@@ -23,7 +23,7 @@ from .openai_errors import error, in_band, refuse_errors
 from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
-from .usage import usage_of
+from .usage import merged, usage_of
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -81,17 +81,16 @@ def _whole(to: Upstream) -> Translator:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage = tidy(body)
-    usage = body.get("usage") or usage
+    usage = merged(tidy(body), body.get("usage"))
     for index, choice in enumerate(choices):
         if type(choice.get("index")) is not int:
             choice["index"] = index
         choice.setdefault("logprobs", None)
-        usage = choice.pop("usage", None) or usage
+        usage = merged(usage, choice.pop("usage", None))
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
         message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
-        usage = message.pop("usage", None) or usage
+        usage = merged(usage, message.pop("usage", None))
         message = choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = reason_of(
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
@@ -157,11 +156,11 @@ def _chunks(to: Upstream, n: int) -> Translator:
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
-            usage = told
+            usage = told if usage is None else merged(usage, told)
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
-            usage = tidy(data) or usage
+            usage = merged(usage, tidy(data))
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
@@ -238,7 +237,9 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
-        state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
+        state.usage = merged(merged(state.usage, choice.pop("usage", None)), delta.pop("usage", None))
+    elif message and finish and "usage" in message:
+        state.usage = merged(state.usage, message["usage"])
     delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
@@ -280,7 +281,7 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
         end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
         last.append({"choices": [end]})
     extras.ride(last[-1])
-    usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)
+    usage = merged(next((choice.usage for choice in seen.values() if choice.usage), None), usage)
     if usage is not None:
         books = usage_chunk(usage_of(usage))
         last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})

@@ -13,7 +13,7 @@ from .errors import BadOutput
 from .host_edits import drop
 from .hosts import endpoint, key_header
 from .openai_errors import refuse_errors
-from .usage import count
+from .usage import count, usage_of
 
 _PASS: Final = frozenset({"model", "input", "dimensions"})
 
@@ -39,11 +39,15 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     refuse_errors("", body)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
-    told = usage if isinstance(usage := body.get("usage"), dict) else {}
     vectors = (each["embedding"] for each in data)
     if to.host.embed_int8:
         vectors = (_from_int8(vector) for vector in vectors)
-    return vectors, count(told.get("prompt_tokens"))
+    return vectors, _tokens(body.get("usage"))
+
+
+def _tokens(told: Any) -> int:
+    """Return the prompt's tokens: of embeddings, some hosts tell only the total."""
+    return int(usage_of(told)["prompt_tokens"]) or (count(told.get("total_tokens")) if isinstance(told, dict) else 0)
 
 
 def _from_int8(vector: str) -> list[float]:

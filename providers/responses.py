@@ -24,7 +24,7 @@ from .openai_errors import in_band
 from .responses_request import BRIDGED, Bridged, request
 from .sse import refuse_value
 from .tool_names import given_back
-from .usage import count, usage
+from .usage import spent
 
 __all__ = ["BRIDGED", "Bridged", "request", "stream"]
 
@@ -311,7 +311,8 @@ class _Answer:
 
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
-        books = _usage(response.get("usage"))
+        told = response.get("usage")
+        books = spent(told) if isinstance(told, dict) and told else None
         match response.get("status"):
             case "completed":
                 finish = "tool_calls" if self.kinds else "stop"
@@ -351,19 +352,3 @@ class _Answer:
 def _bytes(text: str) -> bytes:
     """A text in a form that is the same wherever it is cut, inside an emoji too."""
     return text.encode("utf-16-le", "surrogatepass")
-
-
-def _usage(books: Any) -> Json | None:
-    if not isinstance(books, dict) or not books:
-        return None
-    read, written = (
-        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {}
-        for side in ("input", "output")
-    )
-    return usage(
-        count(books.get("input_tokens")),
-        count(books.get("output_tokens")),
-        cached=count(read.get("cached_tokens")),
-        written=count(read.get("cache_write_tokens")),
-        reasoning=count(written.get("reasoning_tokens")),
-    )
