@@ -19,6 +19,7 @@ from .errors import BadOutput, Failure, Truncated
 from .finish import reason_of
 from .sse import refuse_value
 from .usage import count, total_of
+from .wrongs import told_instead
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
@@ -327,7 +328,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 chunks = [chunk({"content": text})]
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
-            elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
+            elif kind == "error" or event.name == "error" or (kind is None and ("error" in data or told_instead(data))):
                 raise failure(data)
             elif kind == "message":
                 return answer.begun(answer.whole(data))

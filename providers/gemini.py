@@ -20,6 +20,7 @@ from .gemini_errors import error, failure
 from .gemini_request import State, request
 from .sse import Cut, Event, refuse_value
 from .usage import merged, total_of
+from .wrongs import told_instead
 
 __all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
 
@@ -115,7 +116,7 @@ def _read(
     data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
     """The chunks that one object makes."""
-    if data.get("error") is not None:
+    if data.get("error") is not None or ("candidates" not in data and told_instead(data)):
         raise failure(None, data)
     chunks: list[Json] = []
     if isinstance(books := data.get("usageMetadata"), dict):

@@ -13,6 +13,8 @@ from typing import Any, Final
 from . import wire
 from .contract import Json
 from .errors import Failure, UpstreamFailed, from_upstream
+from .openai_errors import status_of
+from .wrongs import told_instead
 
 # google.rpc.Code by name, for errors inside a stream that carry no usable number. FAILED_PRECONDITION is how Gemini
 # refuses a region or an account without billing: under 400, but no other request would fare better.
@@ -68,16 +70,11 @@ def failure(status: int | None, data: Any) -> Failure:
     """A decoded error → ours. status: of the HTTP answer, or None inside a stream, where the error brings its own."""
     while isinstance(data, list) and data:
         data = data[0]
-    found: Json = {}
-    match data:
-        case {"error": dict(found)}:
-            pass
-        case {"error": str(text)} | {"detail": str(text)} | {"message": str(text)}:
-            found = {"message": text}
-    name, code = found.get("status"), found.get("code")
+    found: Json = (told_instead(data, sure=False) or {}) if isinstance(data, dict) else {}
+    name = found.get("status")
     if status is None or name == "FAILED_PRECONDITION":
         status = _STATUS.get(name, 0) if isinstance(name, str) else 0
-        status = status or (code if isinstance(code, int) and 400 <= code < 600 else 500)
+        status = status or status_of(found)
     details = found.get("details")
     message = found.get("message")
     return _failure(

@@ -24,6 +24,7 @@ from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
 from .usage import merged, usage_of
+from .wrongs import told_instead
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -77,9 +78,11 @@ def _whole(to: Upstream) -> Translator:
     body = event.data
     if not isinstance(body, dict):
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    refuse_errors(event.name, body)
     choices = body.get("choices")
+    refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        if not choices and (wrong := told_instead(body, sure=False)):
+            raise in_band(wrong)
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
     usage = merged(tidy(body), body.get("usage"))
     for index, choice in enumerate(choices):
@@ -97,6 +100,16 @@ def _whole(to: Upstream) -> Translator:
         )
     body["usage"] = usage_of(usage)
     return [body]
+
+
+def _is_bare(choices: Any) -> bool:
+    """Whether no choice says anything: then what stands beside them may be an error."""
+    return isinstance(choices, list) and not any(
+        _speaks(said)
+        for choice in choices
+        if isinstance(choice, dict)
+        for said in (choice.get("message") or choice.get("delta") or _legacy(dict(choice)),)
+    )
 
 
 def _legacy(choice: Json) -> Json:
@@ -159,7 +172,7 @@ def _chunks(to: Upstream, n: int) -> Translator:
             usage = told if usage is None else merged(usage, told)
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            refuse_errors(event.name, data)
+            refuse_errors(event.name, data, bool(choices) and not _is_bare(choices))
             usage = merged(usage, tidy(data))
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")

@@ -25,6 +25,7 @@ from .responses_request import BRIDGED, Bridged, request
 from .sse import refuse_value
 from .tool_names import given_back
 from .usage import spent
+from .wrongs import told_instead
 
 __all__ = ["BRIDGED", "Bridged", "request", "stream"]
 
@@ -72,10 +73,10 @@ def _translate(answer: "_Answer") -> Translator:
                     raise in_band(data.get("error") or data)
                 case str(kind):
                     chunks = answer.begun(answer.tell(kind, data))
-                case None if data.get("error"):
-                    raise in_band(data["error"])
-                case None if "output" in data:  # a whole answer
+                case None if "output" in data and not data.get("error"):  # a whole answer
                     return answer.begun(answer.end(data))
+                case None if wrong := told_instead(data):
+                    raise in_band(wrong)
         except (AttributeError, LookupError, TypeError) as odd:
             raise BadOutput("The upstream sent an event of an unknown shape.") from odd
     raise Truncated
