@@ -17,7 +17,7 @@ from .anthropic_stream import Way, translate
 from .anthropic_tools import toolbox, with_history
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadRequest, Failure, from_upstream
-from .openai_errors import status_of
+from .openai_errors import sharp_code, status_of
 from .wrongs import opened, told_instead
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
@@ -145,7 +145,7 @@ def _failure(data: Any, status: int | None = None) -> Failure:
     kind, message = str(wrong.get("type")), str(wrong.get("message") or "")
     details = wrong.get("details")
     code = details.get("error_code") if isinstance(details, dict) else None
-    code = code if isinstance(code, str) else None
+    code = code if isinstance(code, str) else sharp_code(wrong)
     status = status if status is not None and status >= 400 else _STATUS.get(kind) or status_of(wrong)
     if "usage limits" in message.lower():  # "You have reached your specified API usage limits": the operator's own cap
         code = "billing_error"

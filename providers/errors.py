@@ -199,7 +199,7 @@ TOO_LONG = frozenset(
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
-_TOO_LONG = re.compile(
+TOO_LONG_WORDS = re.compile(
     "|".join(
         (
             r"prompt is too long",  # Claude, Vertex AI, Fireworks
@@ -282,7 +282,7 @@ def from_upstream(
         return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")
     if status in (400, 404) and code in NO_MODEL:
         return NoSuchModel(message, param=param or "model")
-    if status in _TOO_LONG_STATUS and (code in TOO_LONG or _TOO_LONG.search(low)):
+    if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
         return ContextExceeded(message, param=param or "messages")
     if status in (400, 422):
         return BadRequest(message, param=param, code=code)

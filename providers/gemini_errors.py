@@ -13,7 +13,7 @@ from typing import Any, Final
 from . import wire
 from .contract import Json
 from .errors import Failure, UpstreamFailed, from_upstream
-from .openai_errors import status_of
+from .openai_errors import sharp_code, status_of
 from .wrongs import told_instead
 
 # google.rpc.Code by name, for errors inside a stream that carry no usable number. FAILED_PRECONDITION is how Gemini
@@ -81,10 +81,11 @@ def failure(status: int | None, data: Any) -> Failure:
         status,
         message if isinstance(message, str) else "",
         [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else (),
+        sharp_code(found),
     )
 
 
-def _failure(status: int, message: str, details: Any) -> Failure:
+def _failure(status: int, message: str, details: Any, code: str | None = None) -> Failure:
     retry_after: float | None = None
     for detail in details:
         match detail:
@@ -95,10 +96,10 @@ def _failure(status: int, message: str, details: Any) -> Failure:
             case {"retryDelay": str(delay)}:
                 retry_after = _seconds(delay)
     if status not in (400, 422):
-        return from_upstream(status, _WORDS.get(status, _FAILED), retry_after=retry_after)
+        return from_upstream(status, _WORDS.get(status, _FAILED), code=code, retry_after=retry_after)
     # "models/gemini-2.5-flash-image" is the upstream's name for what the client calls something else.
     message = re.sub(r"\bmodels/[\w.-]+", "this model", message).strip()[:2000]
-    return from_upstream(status, message or "The upstream refused the request as invalid.")
+    return from_upstream(status, message or "The upstream refused the request as invalid.", code=code)
 
 
 def _seconds(duration: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from . import wire
 from .contract import Json
-from .errors import NO_MODEL, NO_MONEY, TOO_LONG, Failure, UpstreamFailed, from_upstream
+from .errors import NO_MODEL, NO_MONEY, TOO_LONG, TOO_LONG_WORDS, Failure, UpstreamFailed, from_upstream
 from .wrongs import opened, told_instead, told_of, wait_of
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
@@ -98,6 +98,7 @@ _STATUS: Final = {
 _LOOKED_AT: Final = 1000  # characters of a message
 # What an error without a known code says, in lower case.
 _WORDS: Final = {
+    400: TOO_LONG_WORDS,
     429: re.compile(r"rate.?limit|too many requests|requests? too frequent|try again in \d|请求过于频繁|速率限制|限流"),
     401: re.compile(
         r"unauthori[sz]ed|(?:invalid|incorrect|missing) (?:api.?key|token|credential)|authentication (?:failed|error)"
@@ -178,11 +179,10 @@ def _named(status: int, wrong: Json) -> Failure:
     code = str(code) if type(code) in (int, str) else None
     if code and code.isdigit() and code not in TOO_LONG and code not in NO_MONEY:  # a number is the status once more
         code = None
-    for kind in (code or "").lower(), *_kinds(wrong):
-        if kind in NO_MODEL or kind in TOO_LONG or kind in NO_MONEY:
-            code = kind
-    if status in (400, 500) and (known := _STATUS.get((code or "").lower(), 400)) in (401, 402, 429):
-        status = known  # of hosts that have one status for all that goes wrong
+    code = sharp_code(wrong) or code
+    if status in (400, 500):  # some hosts have one status for all that goes wrong
+        named = (_STATUS.get(kind.lower()) for kind in (code or "", *_kinds(wrong)))
+        status = next((known for known in named if known in (401, 402, 429)), status)
     return from_upstream(
         status,
         _words(wrong) or f"The upstream answered with HTTP status {status}.",
@@ -190,6 +190,17 @@ def _named(status: int, wrong: Json) -> Failure:
         param=_PARAMS.get(param, param) if isinstance(param, str) else None,
         retry_after=wait_of(wrong),
     )
+
+
+def sharp_code(wrong: Json) -> str | None:
+    """Return the name of an error for which there is a failure of its own, whatever its status: no model, too long, no money."""
+    code = wrong.get("code")
+    found = None
+    for kind in str(code) if isinstance(code, int | str) else "", *_kinds(wrong):
+        for name in kind, kind.lower():
+            if name in NO_MODEL or name in TOO_LONG or name in NO_MONEY:
+                found = name
+    return found
 
 
 def _kinds(wrong: Json) -> Iterator[str]:
