@@ -18,6 +18,7 @@ KNOWN_CHUNK: Final = frozenset(
 )
 _PLACES_OF_USAGE: Final = ("x_groq", "metadata", "message")
 _NAMES_OF_USAGE: Final = ("usageMetadata", "usage_metadata", "token_usage")  # Gemini behind a relay; LangChain
+_USAGE_ELSEWHERE: Final = frozenset({*_PLACES_OF_USAGE, *_NAMES_OF_USAGE})
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
 
@@ -34,6 +35,8 @@ def tidy(data: Json) -> Any:
     for name in _JUNK:
         data.pop(name, None)
     told: Any = None
+    if _USAGE_ELSEWHERE.isdisjoint(data):
+        return told
     for place in _PLACES_OF_USAGE:
         if isinstance(there := data.get(place), dict):
             told = merged(told, there.get("usage"))

@@ -24,7 +24,7 @@ from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
 from .usage import merged, usage_of
-from .wrongs import told_instead
+from .wrongs import SIGNS, told_instead
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -172,8 +172,11 @@ def _chunks(to: Upstream, n: int) -> Translator:
             usage = told if usage is None else merged(usage, told)
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            refuse_errors(event.name, data, bool(choices) and not _is_bare(choices))
-            usage = merged(usage, tidy(data))
+            if event.name or not SIGNS.isdisjoint(data):
+                spoke = any(state.spoke for state in seen.values())
+                refuse_errors(event.name, data, bool(choices) and (spoke or not _is_bare(choices)))
+            if told := tidy(data):
+                usage = merged(usage, told)
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
@@ -232,7 +235,8 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     index = choice.get("index")
     if type(index) is not int or not 0 <= index < n:
         index = _index(choice, position, n)
-    refuse_errors("", choice)
+    if not SIGNS.isdisjoint(choice):
+        refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     state = seen.get(index)
@@ -282,6 +286,11 @@ def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) 
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
+    words: Json = {}
+    if not seen:
+        extras.ride(words)
+    if wrong := told_instead(words, sure=False):
+        raise in_band(wrong)
     if not seen and said_done:
         raise BadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):

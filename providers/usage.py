@@ -29,8 +29,8 @@ _SPELLINGS: Final = {
         *("generated_token_count", "eval_count"),
     ),
     "total_tokens": ("totalTokens", "totalTokenCount", "total_token_count"),
-    "prompt_tokens_details": ("input_tokens_details", "promptTokensDetails"),
-    "completion_tokens_details": ("output_tokens_details", "completionTokensDetails"),
+    "prompt_tokens_details": ("input_tokens_details",),
+    "completion_tokens_details": ("output_tokens_details",),
 }
 # The names that Claude, and Bedrock, give to parts of the prompt that are in no other number.
 _READ: Final = ("cache_read_input_tokens", "cacheReadInputTokens")
