@@ -10,7 +10,7 @@ from asking import ask, delta, whole
 from process import Process, config
 from scripted import Script, Upstream, answer, head, sse, stream
 
-from providers import PROVIDERS, anthropic, gemini, openai
+from providers import PROVIDERS, anthropic, embeddings, gemini, openai
 from providers.contract import Call, Json
 from providers.contract import Upstream as Target
 from providers.errors import Failure
@@ -119,12 +119,36 @@ def test_an_answer_is_no_error_because_of_what_stands_beside_it(
 ) -> None:
     got = ask(server, f"up/{scripted(answer(whole('Hi') | beside))}")
     assert (got.status, got.text) == (200, "Hi")
-    events = sse(
-        delta("Hi") | beside, delta(finish="stop"), {"choices": []} | beside if "code" not in beside else beside
-    )
-    got = ask(server, f"up/{scripted(stream(sse(delta('Hi') | beside, delta(finish='stop'))))}", True)
+    events = sse(delta("Hi") | beside, delta(finish="stop") | beside)
+    got = ask(server, f"up/{scripted(stream(events))}", True)
     assert (got.status, got.text, got.code, got.done) == (200, "Hi", None, True)
-    assert events
+
+
+@pytest.mark.parametrize("beside", [{"code": 40, "msg": "fine", "status": "error"}, {"detail": "x", "success": False}])
+def test_a_stream_that_has_said_something_is_no_error_because_of_its_last_chunk(
+    server: Process, scripted: Scripted, beside: Json
+) -> None:
+    events = sse(delta("Hi") | beside, delta(finish="stop") | beside)
+    got = ask(server, f"up/{scripted(stream(events))}", True)
+    assert (got.status, got.text, got.code, got.done) == (200, "Hi", None, True)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_words_that_are_all_there_is(server: Process, scripted: Scripted, done: bool) -> None:
+    for event in ({"message": "Too many requests"}, {"choices": [], "msg": "Too many requests"}):
+        got = ask(server, f"up/{scripted(stream(sse(event, done=done)))}", True)
+        assert (got.status, got.code) == LIMIT
+        assert got.error and got.error["message"] == "Too many requests"
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_embeddings_that_are_an_error(name: str) -> None:
+    body, expected, _ = BODIES[name]
+    for row in "openai", "gemini":
+        to = Target(row, "m", "https://x/v1", "k", row, HOSTS[row])
+        with pytest.raises(Failure) as failed:
+            embeddings.answer({"model": "m", "input": "a"}, to, [json.loads(json.dumps(body))])
+        assert (failed.value.status, failed.value.code) == expected
 
 
 # HTTP errors: row, status, body → status, code, message, Retry-After.
