@@ -32,6 +32,7 @@ _SPELLINGS: Final = {
     "prompt_tokens_details": ("input_tokens_details",),
     "completion_tokens_details": ("output_tokens_details",),
 }
+_OWN_NAMES: Final = {other: name for name, others in _SPELLINGS.items() for other in others}
 # The names that Claude, and Bedrock, give to parts of the prompt that are in no other number.
 _READ: Final = ("cache_read_input_tokens", "cacheReadInputTokens")
 _WRITTEN: Final = ("cache_creation_input_tokens", "cacheWriteInputTokens")
@@ -143,15 +144,16 @@ def merged(before: Any, after: Any) -> Any:
     if not any(count(value) or (name in _DETAILS and value) for name, value in after.items() if name in _TOLD):
         return before
     kept: Json = {}
-    complete = _is_complete(after)
     for name, value in before.items():
-        if name in (_PARTS if complete else _COUNTERS) and not count(after.get(name)) and count(value):
+        if name in _COUNTERS and not count(after.get(name)) and count(value):
             kept[name] = value
         elif name in _DETAILS and isinstance(value, dict):
             later = after.get(name)
             later = later if isinstance(later, dict) else _NOTHING
             known = {n: v for n, v in value.items() if n in _COUNTERS and not count(later.get(n)) and count(v)}
             kept[name] = later | known
+    if not kept.keys() <= _KEPT_ALWAYS and _is_complete(after):
+        kept = {name: value for name, value in kept.items() if name in _KEPT_ALWAYS}
     return after | kept if kept else after
 
 
@@ -163,6 +165,7 @@ def _is_complete(told: Json) -> bool:
 
 
 _TOLD: Final = _COUNTERS | _TOTALS | _DETAILS
+_KEPT_ALWAYS: Final = _PARTS | _DETAILS
 _NOTHING: Final[Json] = {}
 _CANONICAL: Final = frozenset(
     {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
@@ -195,9 +198,9 @@ def _respelled(upstream: Json) -> Json:
     """Return a copy of an upstream's usage with OpenAI's names where the host has others for the same numbers."""
     usage = dict(upstream)
     own = count(usage.get("prompt_tokens")) > 0
-    for name, others in _SPELLINGS.items():
-        if not usage.get(name) and (found := next((usage[o] for o in others if usage.get(o)), None)) is not None:
-            usage[name] = found
+    for other, value in upstream.items():
+        if value and (name := _OWN_NAMES.get(other)) and not usage.get(name):
+            usage[name] = value
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     total = count(usage.get("total_tokens"))
     written = _first(usage, _WRITTEN)
@@ -220,7 +223,10 @@ def _respelled(upstream: Json) -> Json:
 
 def _first(told: Json, names: tuple[str, ...]) -> int:
     """Return the first of these numbers that an object tells; 0 where it tells none."""
-    return next((found for name in names if (found := count(told.get(name)))), 0)
+    for name in names:
+        if name in told and (found := count(told[name])):
+            return found
+    return 0
 
 
 def _put(usage: Json, where: str, name: str, value: int) -> None:
