@@ -26,6 +26,7 @@ LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
+_WEB_PAGE: Final = "The upstream answered with a web page."
 _WORDS: Final = 300  # bytes of a text in place of an answer that are read
 # Character sets of error texts, where they are not UTF-8. Only these: some codecs cost the square of what they read.
 _CHARSETS: Final = frozenset({"gbk", "gb2312", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso-8859-1", "windows-1251",
@@ -274,20 +275,16 @@ def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
         return False
     if is_stream(start):
         return True
-    if start[:1] == b"<" or (asked and kind.startswith("text/html")):
-        raise _web_page()
+    if asked and (start[:1] == b"<" or kind.startswith("text/html")):
+        raise BadOutput(_WEB_PAGE, code="upstream_protocol")
     return asked and not kind.startswith("application/json")
-
-
-def _web_page() -> BadOutput:
-    return BadOutput("The upstream answered with a web page.", code="upstream_protocol")
 
 
 def _no_json(body: bytes) -> Failure:
     """Return the failure of an answer that should have been JSON and is none; words in its place say what went wrong."""
     start = " ".join(body[:_WORDS].decode("utf-8", errors="replace").split())
     if start[:1] == "<":
-        return _web_page()
+        return BadOutput(_WEB_PAGE, code="upstream_bad_json")
     if not start or start[0] in '{["' or not start.isprintable():
         return BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json")
     return in_band(start)
