@@ -11,11 +11,15 @@ from .contract import Json
 from .errors import BadOutput
 from .think import split
 from .typed import DELTA, TEXTS, text, thinking, typed
+from .usage import merged
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
 KNOWN_CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage"}
 )
+_PLACES_OF_USAGE: Final = ("x_groq", "metadata", "message")
+_NAMES_OF_USAGE: Final = ("usageMetadata", "usage_metadata", "token_usage")  # Gemini behind a relay; LangChain
+_USAGE_ELSEWHERE: Final = frozenset({*_PLACES_OF_USAGE, *_NAMES_OF_USAGE})
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
 
@@ -43,14 +47,24 @@ class CallIds:
 
 
 def tidy(data: Json) -> Any:
-    """Remove what clients should not see from a chunk or an answer. Return the usage that Groq puts in x_groq, if any."""
+    """Remove what clients should not see from a chunk or an answer. Return the usage that stands in another place than
+    OpenAI's, if any.
+    """
     for name in _JUNK:
         data.pop(name, None)
-    if not isinstance(groq := data.pop("x_groq", None), dict):
-        return None
-    if rest := {name: value for name, value in groq.items() if name not in ("usage", "error")}:
-        data["x_groq"] = rest
-    return groq.get("usage")
+    told: Any = None
+    if _USAGE_ELSEWHERE.isdisjoint(data):
+        return told
+    for place in _PLACES_OF_USAGE:
+        if isinstance(there := data.get(place), dict):
+            told = merged(told, there.get("usage"))
+            if rest := {name: value for name, value in there.items() if name not in ("usage", "error")}:
+                data[place] = rest
+            else:
+                del data[place]
+    for name in _NAMES_OF_USAGE:
+        told = merged(told, data.pop(name, None))
+    return told
 
 
 def whole_message(message: Json, think_tags: bool) -> Json:

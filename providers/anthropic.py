@@ -17,6 +17,8 @@ from .anthropic_stream import Way, translate
 from .anthropic_tools import toolbox, with_history
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadRequest, Failure, from_upstream
+from .openai_errors import sharp_code, status_of
+from .wrongs import opened, told_instead
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
 _VERSION = "2023-06-01"
@@ -139,8 +141,12 @@ def fetches(url: str, to: Upstream) -> bool:
 
 def _failure(data: Any, status: int | None = None) -> Failure:
     """Error data, in any of the shapes gateways in between make of it → ours. status: None in a stream."""
-    kind, message, code = _read(data)
-    status = status if status is not None and status >= 400 else _STATUS.get(kind, 500)
+    wrong = _read(data)
+    kind, message = str(wrong.get("type")), str(wrong.get("message") or "")
+    details = wrong.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    code = code if isinstance(code, str) else sharp_code(wrong)
+    status = status if status is not None and status >= 400 else _STATUS.get(kind) or status_of(wrong)
     if "usage limits" in message.lower():  # "You have reached your specified API usage limits": the operator's own cap
         code = "billing_error"
     words = _WORDS.get(status)
@@ -153,18 +159,13 @@ def _failure(data: Any, status: int | None = None) -> Failure:
     return from_upstream(status, words or "The upstream failed. Try again later.", code=code, param=param)
 
 
-def _read(data: Any) -> tuple[str, str, str | None]:
-    """Type, message and code."""
+def _read(data: Any) -> Json:
+    """Return what went wrong as one object, with type and message."""
     if isinstance(data, list):
         data = data[0] if data else None
-    match data:
-        case {"error": dict(inner)}:
-            details = inner.get("details")
-            code = details.get("error_code") if isinstance(details, dict) else None
-            return str(inner.get("type")), str(inner.get("message") or ""), code if isinstance(code, str) else None
-        case {"error": str(message)} | {"detail": str(message)} | {"message": str(message)} | str(message):
-            return "", message, None
-    return "", "", None
+    if isinstance(data, dict):
+        return told_instead(data, sure=False) or {}
+    return opened(data) if isinstance(data, str) else {}
 
 
 def _scrubbed(message: str) -> str:

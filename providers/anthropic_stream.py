@@ -5,7 +5,7 @@ each opened, grown and closed; of these the client gets text, tool calls and, wh
 tools, and everything that is new, pass by.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,13 +22,14 @@ from .errors import BadOutput, Failure, Truncated
 from .finish import reason_of
 from .sse import refuse_value
 from .typed import text as text_of
-from .usage import count, usage
+from .usage import count, total_of
+from .wrongs import told_instead
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
 _COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("cache_creation", "output_tokens_details", "iterations"),
+    *("prompt_tokens", "completion_tokens", "cache_creation", "output_tokens_details", "iterations"),
 )
 
 
@@ -225,17 +226,15 @@ class Answer:
         # After a compaction the top level counts the last turn only; the books need them all.
         if not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
-        cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
-        details = self.counted.get("output_tokens_details")
+        told, details = total_of(rows), self.counted.get("output_tokens_details")
         kinds_of_writing = [kinds for row in rows if isinstance(kinds := row.get("cache_creation"), dict)]
-        return usage(
-            _sum(rows, "input_tokens") + cached + written,
-            _sum(rows, "output_tokens"),
-            cached=cached,
-            written=written,
-            hour=sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing),
-            reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
-        )
+        if hour := sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing):
+            before = told["prompt_tokens_details"]
+            before["cache_write_1h_tokens"] = min(hour, before["cache_write_tokens"])
+        if turns and isinstance(details, dict):
+            thought = min(count(details.get("thinking_tokens")), told["completion_tokens"])
+            told["completion_tokens_details"] = {"reasoning_tokens": thought}
+        return told
 
     def begun(self, chunks: list[Json]) -> list[Json]:
         """The chunks, after the one that opens the answer if they are its first."""
@@ -252,9 +251,11 @@ class Answer:
         return reason_of(self.stop, self.calls > 0)
 
     def _count(self, counted: Any) -> None:
-        # Counts are cumulative, and what a later event leaves out or null still holds.
+        # Counts are cumulative, and what a later event leaves out, or has as null or 0, still holds.
         if isinstance(counted, dict):
-            self.counted |= {name: value for name in _COUNTED if (value := counted.get(name)) is not None}
+            self.counted |= {
+                name: value for name in _COUNTED if isinstance(value := counted.get(name), dict | list) or count(value)
+            }
 
     def _think(self, at: int, text: str | None) -> list[Json]:
         """A piece of thinking, with a blank line before that of another block."""
@@ -349,7 +350,7 @@ def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> T
                 chunks = [chunk({"content": text})]
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
-            elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
+            elif kind == "error" or event.name == "error" or (kind is None and ("error" in data or told_instead(data))):
                 raise failure(data)
             elif kind == "message":
                 return answer.begun(answer.whole(data))
@@ -375,10 +376,6 @@ def _count_in(failure: Failure, answer: Answer) -> Failure:
     if answer.counted:
         failure.usage = answer.usage()
     return failure
-
-
-def _sum(rows: Iterable[Json], name: str) -> int:
-    return sum(count(row.get(name)) for row in rows)
 
 
 def _thought(block: Json, pieces: list[str]) -> Json:

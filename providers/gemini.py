@@ -22,7 +22,8 @@ from .gemini_errors import error, failure
 from .gemini_request import State, request
 from .sse import Cut, Event, refuse_value
 from .typed import text as text_of
-from .usage import count, usage
+from .usage import merged, total_of
+from .wrongs import told_instead
 
 __all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
 
@@ -30,10 +31,6 @@ answer_limit = named_limit
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
-_COUNTS: Final = (
-    *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
-    *("cachedContentTokenCount", "totalTokenCount"),
-)
 
 
 class _Early(dict[str, Any]):
@@ -136,12 +133,12 @@ def _read(
     data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
     """The chunks that one object makes."""
-    if data.get("error") is not None:
+    if data.get("error") is not None or ("candidates" not in data and told_instead(data)):
         raise failure(None, data)
     chunks: list[Json] = []
     counts = isinstance(books := data.get("usageMetadata"), dict)
     if counts:
-        legs[-1] = books
+        legs[-1] = merged(legs[-1], books)
     told: list[Json] = data.get("candidates") or []
     if 1 < len(told) <= candidates:
         _number(told)
@@ -272,8 +269,8 @@ def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json])
     """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
     match list(answers.values()):
         case [_Answer(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
-            spent = sum(_spent(books)[1] for books in legs)
-            return token if state.limit is None or spent < state.limit else None
+            written = total_of(legs)["completion_tokens"]
+            return token if state.limit is None or written < state.limit else None
     return None
 
 
@@ -287,13 +284,13 @@ def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
         _begin(answers[index], None, chunks)
     chunks += (_finish(answers[index]) for index in sorted(answers))
     early = any(isinstance(books, _Early) for books in legs)
-    return [*chunks, usage_chunk(_usage(legs), early)] if any(legs) else chunks
+    return [*chunks, usage_chunk(total_of(legs), early)] if any(legs) else chunks
 
 
 def _paid(failed: Failure, legs: list[Json]) -> Failure:
     """A failure that knows the tokens spent before it."""
     if any(legs):
-        failed.usage = _usage(legs)
+        failed.usage = total_of(legs)
     return failed
 
 
@@ -303,18 +300,3 @@ def _finish(answer: _Answer) -> Json:
     reason = reason_of(answer.finish, answer.calls > 0, default=default)
     signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
     return chunk(signed, reason, answer.index)
-
-
-def _usage(legs: list[Json]) -> Json:
-    prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
-    return usage(prompt, completion, cached=cached, reasoning=reasoning)
-
-
-def _spent(books: Json) -> tuple[int, int, int, int]:
-    """usageMetadata → tokens of prompt, completion, cached prompt, reasoning.
-
-    candidatesTokenCount excludes thoughts, unless the sum says that it already has them.
-    """
-    prompt, output, thoughts, tool_use, cached, total = (count(books.get(name)) for name in _COUNTS)
-    prompt += tool_use
-    return prompt, output if prompt + output == total else output + thoughts, cached, thoughts

@@ -13,6 +13,7 @@ from .gemini_errors import failure
 from .hosts import endpoint, key_header
 from .openai_embeddings import of_length_one
 from .usage import count
+from .wrongs import told_instead
 
 _BATCH: Final = 100  # requests in one batch
 _READ: Final = frozenset({"model", "input", "dimensions", "encoding_format"})  # any other parameter is named as dropped
@@ -40,7 +41,7 @@ def _call(operation: str, sent: Json, body: Json, to: Upstream) -> Call:
 def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     """Vectors of length 1, and the prompt's tokens (0 from models that do not count them)."""
     for each in answers:
-        if "error" in each:
+        if "error" in each or ("embedding" not in each and "embeddings" not in each and told_instead(each, sure=False)):
             raise failure(None, each)
     told = (usage if isinstance(usage := each.get("usageMetadata"), dict) else {} for each in answers)
     return _vectors(answers), sum(count(each.get("promptTokenCount")) for each in told)

@@ -24,7 +24,8 @@ from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
 from .typed import ANSWER, logprobs, typed
-from .usage import usage_of
+from .usage import merged, usage_of
+from .wrongs import SIGNS, told_instead
 
 
 def request(body: Json, to: Upstream) -> Call:
@@ -78,21 +79,22 @@ def _whole(to: Upstream) -> Translator:
     body = event.data
     if not isinstance(body, dict):
         raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    refuse_errors(event.name, body)
     choices = body.get("choices")
+    refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        if not choices and (wrong := told_instead(body, sure=False)):
+            raise in_band(wrong)
         raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage = tidy(body)
-    usage = body.get("usage") or usage
+    usage = merged(tidy(body), body.get("usage"))
     number(choices)
     typed(body, ANSWER)
     for choice in choices:
         choice["logprobs"] = logprobs(choice.get("logprobs"))
-        usage = choice.pop("usage", None) or usage
+        usage = merged(usage, choice.pop("usage", None))
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
         message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
-        usage = message.pop("usage", None) or usage
+        usage = merged(usage, message.pop("usage", None))
         message = choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = reason_of(
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
@@ -107,6 +109,16 @@ def number(choices: list[Json]) -> None:
     if not all(type(index) is int for index in indexes) or len(set(indexes)) < len(indexes):
         for position, choice in enumerate(choices):
             choice["index"] = position
+
+
+def _is_bare(choices: Any) -> bool:
+    """Whether no choice says anything: then what stands beside them may be an error."""
+    return isinstance(choices, list) and not any(
+        _speaks(said)
+        for choice in choices
+        if isinstance(choice, dict)
+        for said in (choice.get("message") or choice.get("delta") or _legacy(dict(choice)),)
+    )
 
 
 def _legacy(choice: Json) -> Json:
@@ -171,11 +183,15 @@ def _chunks(to: Upstream, n: int) -> Translator:
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
-            usage, counted, early = told, data, False
+            before, usage = usage, told if usage is None else merged(usage, told)
+            if usage is not before:
+                counted, early = data, False
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            refuse_errors(event.name, data)
-            if told := tidy(data):
+            if event.name or not SIGNS.isdisjoint(data):
+                spoke = any(state.spoke for state in seen.values())
+                refuse_errors(event.name, data, bool(choices) and (spoke or not _is_bare(choices)))
+            if (told := tidy(data)) and (told := merged(usage, told)) is not usage:
                 usage, counted, early = told, data, False
             typed(data, ANSWER)
         elif odd or not seen or not choices:  # hosts say the same of themselves in each chunk
@@ -258,7 +274,8 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     index = choice.get("index")
     if type(index) is not int or not 0 <= index < n:
         index = _index(choice, position, n)
-    refuse_errors("", choice)
+    if not SIGNS.isdisjoint(choice):
+        refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     state = seen.get(index)
@@ -277,8 +294,10 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
-        state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
+        state.usage = merged(merged(state.usage, choice.pop("usage", None)), delta.pop("usage", None))
         state.early = state.settled = False  # so that the next text of this choice comes by here, too
+    elif message and finish and "usage" in message:
+        state.usage = merged(state.usage, message["usage"])
     elif state.usage is not None:
         state.early = state.early or speaks
     delta.pop("role", None)
@@ -312,6 +331,11 @@ def _end(seen: dict[int, _Choice], usage: Any, early: bool, extras: Extras, said
     early: text came after the usage.
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
+    words: Json = {}
+    if not seen:
+        extras.ride(words)
+    if wrong := told_instead(words, sure=False):
+        raise in_band(wrong)
     if not seen and said_done:
         raise BadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
@@ -326,8 +350,8 @@ def _end(seen: dict[int, _Choice], usage: Any, early: bool, extras: Extras, said
         end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
         last.append({"choices": [end]})
     extras.ride(last[-1])
-    if not usage:
-        usage, early = next(((choice.usage, choice.early) for choice in seen.values() if choice.usage), (None, False))
+    if (own := next((choice for choice in seen.values() if choice.usage), None)) is not None:
+        usage, early = merged(own.usage, usage), early if usage else own.early
     if usage is not None:
         books = usage_chunk(usage_of(usage), early)
         last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})

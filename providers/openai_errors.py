@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from . import wire
 from .contract import Json
-from .errors import NO_MODEL, TOO_LONG, Failure, UpstreamFailed, from_upstream
+from .errors import NO_MODEL, NO_MONEY, TOO_LONG, TOO_LONG_WORDS, Failure, UpstreamFailed, from_upstream
+from .wrongs import opened, told_instead, told_of, wait_of
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
@@ -35,6 +36,52 @@ _STATUS: Final = {
     "service_unavailable_error": 503,
     "service_unavailable": 503,
     "timeout": 504,
+    "gateway_timeout": 504,
+    # Types and codes of DashScope, vLLM, Moonshot, Z.ai, SiliconFlow, Google, Mistral
+    "invalidparameter": 400,
+    "badrequesterror": 400,
+    "bad_request": 400,
+    "invalid_argument": 400,
+    "datainspectionfailed": 400,
+    "data_inspection_failed": 400,
+    "1210": 400,
+    "1213": 400,
+    "1214": 400,
+    "1261": 400,
+    "1301": 400,
+    "20015": 400,
+    "exceed_context_size_error": 400,
+    "invalidapikey": 401,
+    "authenticationerror": 401,
+    "unauthorized": 401,
+    "unauthenticated": 401,
+    "invalid_authentication_error": 401,
+    "incorrect_api_key_error": 401,
+    "invalid_token": 401,
+    "accessdenied": 403,
+    "forbidden": 403,
+    "modelnotfound": 404,
+    "notfounderror": 404,
+    "1211": 404,
+    "20012": 404,
+    "throttling": 429,
+    "throttling.ratequota": 429,
+    "throttling.burstrate": 429,
+    "throttling.allocationquota": 429,
+    "ratelimiterror": 429,
+    "rate_limit_reached_error": 429,
+    "rate_limited": 429,
+    "too_many_requests": 429,
+    "resource_exhausted": 429,
+    "engine_overloaded_error": 503,
+    "1302": 429,
+    "1303": 429,
+    "1305": 429,
+    "overloaded": 503,
+    "unavailable": 503,
+    "50501": 503,
+    "50505": 503,
+    **dict.fromkeys(NO_MONEY - {"insufficient_quota"}, 402),
     "server_error": 500,
     "api_error": 500,  # of /v1/responses: what is wrong with the request, found too late for a status
     **dict.fromkeys(
@@ -48,6 +95,18 @@ _STATUS: Final = {
         400,
     ),
 }
+_LOOKED_AT: Final = 1000  # characters of a message
+# What an error without a known code says, in lower case.
+_WORDS: Final = {
+    400: TOO_LONG_WORDS,
+    429: re.compile(r"rate.?limit|too many requests|requests? too frequent|try again in \d|请求过于频繁|速率限制|限流"),
+    401: re.compile(
+        r"unauthori[sz]ed|(?:invalid|incorrect|missing) (?:api.?key|token|credential)|authentication (?:failed|error)"
+    ),
+    404: re.compile(r"model .{0,100}(?:not found|does not exist|not exist)|no such model"),
+    503: re.compile(r"overloaded|no healthy upstream|server (?:is )?busy|service (?:is )?unavailable|系统繁忙"),
+    504: re.compile(r"timed? ?out"),
+}  # fmt: skip
 # Parameters of /v1/responses → what the client called them.
 _PARAMS: Final = {
     "input": "messages",
@@ -60,41 +119,46 @@ _PARAMS: Final = {
 }
 
 
-def refuse_errors(name: str, data: Json) -> None:
-    """Raise what the upstream says went wrong, in whatever shape: {"error": …}, event: error, x_groq, object: error."""
-    wrong = data.get("error")
-    if not wrong and isinstance(groq := data.get("x_groq"), dict):
-        wrong = groq.get("error")
-    if not wrong and (name == "error" or data.get("object") == "error"):
-        wrong = data
+def refuse_errors(name: str, data: Json, answers: bool = True) -> None:
+    """Raise what the upstream says went wrong, in whatever shape (wrongs.py), or by the name of its event.
+
+    answers: whether `data` holds a piece of an answer. One that does is no error because it says `"msg": "ok"` beside it.
+    """
+    wrong: Json | None
+    if name == "error":
+        wrong = told_instead(data, sure=False) or data
+    elif answers:
+        wrong = told_of(data) or (data if data.get("object") == "error" else None)
+    else:
+        wrong = told_instead(data)
     if wrong:
         raise in_band(wrong)
 
 
 def in_band(wrong: Any) -> Failure:
     """An error found inside a 200 answer (an object, or a text) → Failure."""
-    if not isinstance(wrong, dict):
-        return UpstreamFailed(str(wrong)[:300] or "The upstream failed while answering.")
-    code, kind = wrong.get("code"), wrong.get("type")
-    status = next(
-        (
-            value
-            for value in (
-                wrong.get("status_code"),
-                wrong.get("status"),
-                code,
-                _STATUS.get(str(code)),
-                _STATUS.get(str(kind)),
-            )
-            if isinstance(value, int) and 400 <= value < 600
-        ),
-        500,
-    )
-    return _named(status, wrong)
+    wrong = opened(wrong)
+    if not any(wrong.values()):
+        return UpstreamFailed("The upstream failed while answering.")
+    return _named(status_of(wrong), wrong)
+
+
+def status_of(wrong: Json) -> int:
+    """Return the HTTP status that an error object stands for: by its numbers, its code or type, or its words; else 500."""
+    told = [wrong.get(name) for name in ("status_code", "statusCode", "http_code", "status", "code", "type")]
+    for value in told:
+        if isinstance(value, int | str) and str(value).isdecimal() and 400 <= int(str(value)[:9]) < 600:
+            return int(value)
+    for value in told:
+        if (named := _STATUS.get(str(value).lower())) is not None:
+            return named
+    words = str(wrong.get("message") or "")[:_LOOKED_AT].lower()
+    return next((status for status, pattern in _WORDS.items() if pattern.search(words)), 500)
 
 
 def error(status: int, body: bytes) -> Failure:
     """An HTTP error answer → Failure. Its body may be an object, a one-element array, text or HTML."""
+    wrong: Any
     try:
         wrong = wire.decode(body)
     except ValueError:
@@ -103,29 +167,40 @@ def error(status: int, body: bytes) -> Failure:
     if isinstance(wrong, list) and wrong:
         wrong = wrong[0]
     if isinstance(wrong, dict):
-        wrong = wrong.get("error") or wrong.get("detail") or wrong
-    match wrong:
-        case [{"loc": [*place], "msg": str(text)}, *_]:  # FastAPI, which Mistral and vLLM are built with
-            wrong = {"message": text, "param": ".".join(str(step) for step in place if step != "body")}
-    if isinstance(wrong, dict):
-        return _named(status, wrong)
-    words = _ACCOUNT.sub("…", str(wrong)[:300]) if wrong else f"The upstream answered with HTTP status {status}."
-    return from_upstream(status, words)
+        wrong = told_instead(wrong, sure=False) or wrong
+    else:
+        wrong = opened(wrong if isinstance(wrong, str) else None)
+        wrong["message"] = str(wrong.get("message") or "")[:300]
+    return _named(status, wrong)
 
 
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
-    if not isinstance(code, str) or (code.isdigit() and code not in TOO_LONG):  # a number is the status once more
+    code = str(code) if type(code) in (int, str) else None
+    if code and code.isdigit() and code not in TOO_LONG and code not in NO_MONEY:  # a number is the status once more
         code = None
-    for kind in _kinds(wrong):
-        if kind in NO_MODEL or kind in TOO_LONG:
-            code = kind
+    code = sharp_code(wrong) or code
+    if status in (400, 500):  # some hosts have one status for all that goes wrong
+        named = (_STATUS.get(kind.lower()) for kind in (code or "", *_kinds(wrong)))
+        status = next((known for known in named if known in (401, 402, 429)), status)
     return from_upstream(
         status,
         _words(wrong) or f"The upstream answered with HTTP status {status}.",
         code=code,
         param=_PARAMS.get(param, param) if isinstance(param, str) else None,
+        retry_after=wait_of(wrong),
     )
+
+
+def sharp_code(wrong: Json) -> str | None:
+    """Return the name of an error for which there is a failure of its own, whatever its status: no model, too long, no money."""
+    code = wrong.get("code")
+    found = None
+    for kind in str(code) if isinstance(code, int | str) else "", *_kinds(wrong):
+        for name in kind, kind.lower():
+            if name in NO_MODEL or name in TOO_LONG or name in NO_MONEY:
+                found = name
+    return found
 
 
 def _kinds(wrong: Json) -> Iterator[str]:

@@ -27,7 +27,8 @@ from .sse import refuse_value
 from .tool_names import given_back
 from .typed import DELTA, typed
 from .typed import text as text_of
-from .usage import count, usage
+from .usage import spent
+from .wrongs import told_instead
 
 __all__ = ["BRIDGED", "Bridged", "request", "stream"]
 
@@ -75,10 +76,10 @@ def _translate(answer: "_Answer") -> Translator:
                     raise in_band(data.get("error") or data)
                 case str(kind):
                     chunks = answer.begun(answer.tell(kind, data))
-                case None if data.get("error"):
-                    raise in_band(data["error"])
-                case None if "output" in data:  # a whole answer
+                case None if "output" in data and not data.get("error"):  # a whole answer
                     return answer.begun(answer.end(data))
+                case None if wrong := told_instead(data):
+                    raise in_band(wrong)
         except (AttributeError, LookupError, TypeError) as odd:
             raise BadOutput("The upstream sent an event of an unknown shape.") from odd
     raise Truncated
@@ -335,7 +336,8 @@ class _Answer:
 
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
-        books = _usage(response.get("usage"))
+        told = response.get("usage")
+        books = spent(told) if isinstance(told, dict) and told else None
         match response.get("status"):
             case "completed":
                 finish = "tool_calls" if self.kinds else "stop"
@@ -380,19 +382,3 @@ def _begun(arguments: Any) -> str | None:
 def _bytes(text: str) -> bytes:
     """A text in a form that is the same wherever it is cut, inside an emoji too."""
     return text.encode("utf-16-le", "surrogatepass")
-
-
-def _usage(books: Any) -> Json | None:
-    if not isinstance(books, dict) or not books:
-        return None
-    read, written = (
-        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {}
-        for side in ("input", "output")
-    )
-    return usage(
-        count(books.get("input_tokens")),
-        count(books.get("output_tokens")),
-        cached=count(read.get("cached_tokens")),
-        written=count(read.get("cache_write_tokens")),
-        reasoning=count(written.get("reasoning_tokens")),
-    )

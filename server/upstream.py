@@ -16,7 +16,8 @@ from gateway.schema import Server
 from providers import PROVIDERS, density, wire
 from providers.chat import collect, says_something
 from providers.contract import Call, Ended, Json, Upstream
-from providers.errors import BadOutput, Failure, UpstreamFailed, sane_wait
+from providers.errors import BadOutput, Failure, Truncated, UpstreamFailed, sane_wait
+from providers.openai_errors import in_band
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
 from .http import PIECE, Answer, Played, Upstreams, read_all
@@ -26,6 +27,12 @@ LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
+_WEB_PAGE: Final = "The upstream answered with a web page."
+_WORDS: Final = 300  # bytes of a text in place of an answer that are read
+# Character sets of error texts, where they are not UTF-8. Only these: some codecs cost the square of what they read.
+_CHARSETS: Final = frozenset({"gbk", "gb2312", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso-8859-1", "windows-1251",
+                              "windows-1252", "utf-16", "utf-16le", "utf-16be"})  # fmt: skip
+_CHARSET: Final = re.compile(r"charset=\"?([\w-]{1,20})", re.ASCII | re.IGNORECASE)
 _OPENING = 2**20  # bytes of a stream that may make chunks which say nothing, before the first that says something
 _TAIL = 3.0  # seconds that usage and the end of a stream may take once the answer is complete
 _BOM = b"\xef\xbb\xbf"
@@ -176,6 +183,7 @@ async def chunks(
         yield await _document(begun, exchange, limits)
         return
     answer, data, _ = begun
+    opening = data[:_WORDS]
     try:
         provider, call, to = PROVIDERS[exchange.to.host.protocol], exchange.call, exchange.to
         send = provider.stream(call if call.stream else call._replace(stream=True), to).send
@@ -199,7 +207,7 @@ async def chunks(
                     made = send(event)
                     batch += made
                 if not data:
-                    batch += _at_the_end(send, lost, decoder.cut)
+                    batch += _at_the_end(send, lost, decoder.cut, b"" if exchange.said else opening)
                     # It did not return: the answer is to be continued by another call.
                     answer.close()
                     exchange.call = provider.continuation(exchange.call) or exchange.call
@@ -266,20 +274,25 @@ def _failed(error: Exception, exchange: Exchange) -> Failure:
     return BadOutput("The upstream's answer does not have the shape of its protocol.")
 
 
-def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None, cut: bool) -> list[Json]:
+def _at_the_end(
+    send: Callable[[Event | None], list[Json]], lost: Failure | None, cut: bool, opening: bytes
+) -> list[Json]:
     """Tell a translator that no more comes; how the connection ended decides only when the answer is not complete.
 
-    lost: why the connection gave no more; cut: whether it ended inside an event. Raises StopIteration with the last chunks.
+    lost: why the connection gave no more; cut: whether it ended inside an event; opening: the first bytes, where nothing has
+    been said yet: they may be words in place of a stream. Raises StopIteration with the last chunks.
     """
     batch: list[Json] = []
     try:
         if lost is not None or cut:
             batch += send(Event("", Cut(cut)))
         return batch + send(None)
-    except Failure as failed:
+    except Failure as failure:
         if lost is not None:
-            lost.usage = lost.usage or failed.usage
+            lost.usage = lost.usage or failure.usage
             raise lost from None
+        if opening and isinstance(failure, Truncated) and not is_stream(opening):
+            raise _no_json(opening) from None
         raise
 
 
@@ -309,8 +322,18 @@ def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
     if is_stream(start):
         return True
     if asked and (start[:1] == b"<" or kind.startswith("text/html")):
-        raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
+        raise BadOutput(_WEB_PAGE, code="upstream_protocol")
     return asked and not kind.startswith("application/json")
+
+
+def _no_json(body: bytes) -> Failure:
+    """Return the failure of an answer that should have been JSON and is none; words in its place say what went wrong."""
+    start = " ".join(body[:_WORDS].decode("utf-8", errors="replace").split())
+    if start[:1] == "<":
+        return BadOutput(_WEB_PAGE, code="upstream_bad_json")
+    if not start or start[0] in '{["' or not start.isprintable():
+        return BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json")
+    return in_band(start)
 
 
 def _too_much(limit: int, when: str = "") -> BadOutput:
@@ -326,7 +349,7 @@ def parsed(body: bytes, failure: Failure | None, read: Callable[[bytes], Any] = 
         density.check(body)
         value = read(body)
     except ValueError:
-        raise failure or BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
+        raise failure or _no_json(bytes(body)) from None
     if failure is not None and not isinstance(value, dict | list):
         raise failure
     return value
@@ -344,11 +367,28 @@ async def _failure(answer: Answer, error: Callable[[int, bytes], Failure], patie
         while size < _ERROR_BODY and (left := due - monotonic()) > 0 and (piece := await answer.read(left)):
             pieces.append(piece)
             size += len(piece)
-    failure = error(answer.status, unframed(b"".join(pieces)[:_ERROR_BODY]))
+    body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
+    failure = error(answer.status, unframed(body))
     failure.upstream = answer.status
-    if failure.retry_after is None:
-        failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
+    wait = _milliseconds(answer.headers.get("retry-after-ms"))
+    if wait is None:
+        wait = seconds(answer.headers.get("Retry-After"), time())
+    if wait is not None:
+        failure.retry_after = wait
     return failure
+
+
+def _in_utf8(body: bytes, kind: str) -> bytes:
+    """Return a body in UTF-8, whatever character set its Content-Type names."""
+    named = _CHARSET.search(kind)
+    if named is None or named[1].lower() not in _CHARSETS:
+        return body
+    return body.decode(named[1], errors="replace").encode()
+
+
+def _milliseconds(header: str | None) -> float | None:
+    """Return a retry-after-ms header (Azure's; SDKs read it first) in seconds; None where it says nothing of use."""
+    return sane_wait(float(header) / 1000) if header and _SECONDS.fullmatch(header.strip()) else None
 
 
 def seconds(header: str | None, now: float) -> float | None:

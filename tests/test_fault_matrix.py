@@ -748,5 +748,5 @@ def test_no_timer_reads_the_wall_clock() -> None:
         "server/shared.py: day = self._local.spending.roll(time.time())",
         "server/store.py: before = int((time.time() - self._retention * 86_400) * 1000)",
         "server/logs.py: at = time.time()",
-        'server/upstream.py: failure.retry_after = seconds(answer.headers.get("Retry-After"), time())',
+        'server/upstream.py: wait = seconds(answer.headers.get("Retry-After"), time())',
     }

@@ -514,7 +514,7 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     ),
     "usage of wrong types": (
         frames(HI, {**c({}, "stop"), "usage": {"prompt_tokens": None, "completion_tokens": "2", "total_tokens": -1}}),
-        [SAID, say({}, "stop"), books(0, 0)],
+        [SAID, say({}, "stop"), books(0, 2)],
     ),
     "usage null, no usage": (frames({**HI, "usage": None}, c({}, "stop")), [SAID, say({}, "stop")]),
     "choices null": (frames({"choices": None}, HI, c({}, "stop")), [SAID, say({}, "stop")]),
