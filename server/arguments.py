@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from gateway.addresses import wrong_host
 from gateway.reader import guess
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -100,12 +101,20 @@ def _common(defaults: dict[str, str] | None = None) -> _Parser:
         metavar="FILE",
         help="the configuration (default: $MODELSERVER_CONFIG or config.yaml beside modelserver.py)",
     )
-    common.add_argument("--host", help="listen on this address instead of server.host, or look for the server there")
+    common.add_argument(
+        "--host", type=_host, help="listen on this address instead of server.host, or look for the server there"
+    )
     common.add_argument(
         "--port", type=_port, help="listen on this port instead of server.port, or look for the server there"
     )
     common.set_defaults(**defaults or {})
     return common
+
+
+def _host(text: str) -> str:
+    if wrong := wrong_host(text):
+        raise argparse.ArgumentTypeError(wrong)
+    return text
 
 
 def _port(text: str) -> int:

@@ -59,15 +59,20 @@ class Source:
         """What ${NAME} may stand for: the environment, the unit's credentials under systemd (LoadCredential=), env_file."""
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
-        credentials = {file.name: file.read_text(encoding="utf-8").strip() for file in files}
+        credentials = {file.name: _text(file).strip() for file in files}
         return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
 
 
 def _text(path: Path) -> str:
+    """Return what a file of UTF-8 text holds, without a byte order mark. Raises Refused for other encodings."""
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 4:
+        raise Refused(f"{path} is UTF-16 or UTF-32 text: save it as UTF-8")
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise OSError(f"{path} is not UTF-8 text") from None
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{path} is not UTF-8 text (line {line}): save it as UTF-8") from None
 
 
 def _variables(path: Path) -> dict[str, str]:
