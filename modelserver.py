@@ -315,13 +315,13 @@ async def embed(request: web.Request) -> web.Response:
 
 async def nothing(request: web.Request) -> web.Response:
     """Any path that is not served."""
-    known = [method for method in ("GET", "POST") if await served(request, method)]
-    if known:
-        raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    if known := [method for method in ("GET", "POST", "DELETE") if await served(request, method)]:
+        failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+        failure.headers = {"Allow": ", ".join([*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"])}
+        raise failure
     known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
-    near = nearest(request.path, known_paths)
     raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
+        f"Unknown request URL: {request.method} {request.path[:200]}. {nearest(request.path, known_paths)}",
         code="unknown_url",
     )
 

@@ -28,7 +28,7 @@ from .requests import wrong_default
 from .routes import Routes, route_of
 from .schema import Config, Key, Provider, Route, Server, State
 from .scrub import Scrubber
-from .secret_checks import SHORTEST, wrong_digest, wrong_key
+from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
 
 __all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 
@@ -135,6 +135,12 @@ def server_of(text: str, environment: Mapping[str, str], source: str = "config.y
     return config.server
 
 
+def key_names(text: str) -> list[str]:
+    """Return the names of the client keys that a configuration holds, as far as it can be read."""
+    config = Reader(text, {}).read(Config)
+    return [key.name for key in config.keys] if config else []
+
+
 def _check_host(config: Config, reader: Reader) -> None:
     if "server.host" not in reader.unset and (wrong := wrong_host(config.server.host)):
         reader.note("server.host", wrong)
@@ -158,6 +164,8 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
+        if wrong := wrong_name(key.name):
+            reader.note(f"{path}.name", wrong)
         if {f"{path}.key", f"{path}.sha256"} & reader.unset.keys():
             continue  # noted with all unset variables
         digest = _digest(key)

@@ -17,6 +17,8 @@ from typing import Final, Literal, NamedTuple
 
 from providers.errors import Exhausted, Failure, Throttled
 
+from .words import counted
+
 Period = Literal["day", "month", "total"]
 Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 
@@ -275,17 +277,17 @@ def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
     """
     match what:
         case "concurrency":
-            words = f"This key may have {limits.concurrency} requests at once; wait until one of them has ended."
+            words = f"This key may have {counted(limits.concurrency, 'request')} at once; wait until one of them has ended."
         case "rpm":
-            words = f"Rate limit reached: this key may send {limits.rpm} requests per minute. Try again in {wait} s."
+            words = f"Rate limit reached: this key may send {counted(limits.rpm, 'request')} per minute. Try again in {wait} s."
         case _ if tokens:
             return Exhausted(
-                f"Request too large: it may use {tokens} tokens, and this key may use {limits.tpm} per minute. Send a "
+                f"Request too large: it may use {counted(tokens, 'token')}, and this key may use {limits.tpm} per minute. Send a "
                 "shorter prompt, or a smaller max_tokens.",
                 code="rate_limit_exceeded",
             )
         case _:
-            words = f"Rate limit reached: this key may use {limits.tpm} tokens per minute. Try again in {wait} s."
+            words = f"Rate limit reached: this key may use {counted(limits.tpm, 'token')} per minute. Try again in {wait} s."
     return Throttled(words, retry_after=wait)
 
 

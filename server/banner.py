@@ -3,6 +3,7 @@
 from textwrap import wrap
 
 from gateway.config import Settings
+from gateway.words import counted
 
 _WIDTH = 110
 
@@ -21,8 +22,7 @@ def banner(settings: Settings, version: str, port: int) -> str:
         how = f"export {variable}=… and start again; " if variable else ""
         lines.append(f"       to turn one on: {how}`check -v` names the variables")
     lines.append(f"  keys {', '.join(caller.name for caller in settings.keys.values()) or 'none: this machine only'}")
-    public = settings.routes.public(("*",))
-    model = "echo" if "echo" in public else next(iter(public), "echo")
+    model = example_model(settings)
     key = ' -H "Authorization: Bearer $MODELSERVER_KEY"' if settings.keys else ""
     body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
@@ -30,10 +30,19 @@ def banner(settings: Settings, version: str, port: int) -> str:
     return "\n".join(lines)
 
 
+def example_model(settings: Settings) -> str:
+    """Return the name of a model that can be called: echo where it is served, since it costs nothing."""
+    public = settings.routes.public(("*",))
+    if "echo" in public or not (public or settings.providers):
+        return "echo"
+    free = next((name for name, to in settings.providers.items() if to.host.protocol == "echo"), "")
+    return f"{free}/echo" if free else next(iter(public), f"{next(iter(settings.providers), '')}/MODEL")
+
+
 def summary(settings: Settings, verbose: bool) -> str:
     """What `check` says of a configuration without mistakes. verbose: with the variables that providers lack."""
     on = ", ".join(settings.providers) or "none"
-    keys = f"{len(settings.keys)} keys" if settings.keys else "no keys, this machine only"
+    keys = counted(len(settings.keys), "key") if settings.keys else "no keys, this machine only"
     lines = [f"Providers: {on}. Callers: {keys}."]
     if settings.off and verbose:
         lines += [f"  off  {name}: set {variable}" for name, variable in settings.off.items()]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import Settings, load, server_of
+from gateway.config import Settings, key_names, load, server_of
 from gateway.schema import Server
 
 from .access import is_loopback
@@ -61,6 +61,14 @@ class Source:
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
         credentials = {file.name: _text(file).strip() for file in files}
         return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+
+
+def names_of_keys(path: Path) -> list[str]:
+    """Return the names of the client keys in a configuration, none where it cannot be read."""
+    try:
+        return key_names(_text(path))
+    except OSError:
+        return []
 
 
 def _text(path: Path) -> str:

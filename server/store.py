@@ -26,6 +26,8 @@ from operator import add
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
+from gateway.words import counted
+
 from . import database, logs, tables
 
 T = TypeVar("T")
@@ -166,7 +168,7 @@ class Store:
         """What does not work as it should, in a few words each."""
         found = []
         if self.failing:
-            found.append(f"usage cannot be written: {self.waiting} rows wait, {self.dropped} were dropped")
+            found.append(f"usage cannot be written: {counted(self.waiting, 'row')} waiting, {self.dropped} dropped")
         if self._unreadable:
             found.append(f"usage cannot be read: {self._unreadable}")
         what, at = self._happened
@@ -217,7 +219,7 @@ class Store:
             self._file.close()
         if self._rows:
             logs.LOGGER.warning(
-                "%d rows of usage were lost: they could not be written to %s", len(self._rows), self.path
+                "usage was lost that could not be written to %s: %s", self.path, counted(len(self._rows), "row")
             )
 
     # The thread
@@ -370,8 +372,8 @@ class Store:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + 60
             logs.LOGGER.warning(
-                "usage cannot be written to %s: %s. %d rows wait in memory, %d were dropped (their sums are kept).",
-                self.path, error, self.waiting, self.dropped,
+                "usage cannot be written to %s: %s. %s waiting in memory, %d dropped (their sums are kept).",
+                self.path, error, counted(self.waiting, "row"), self.dropped,
             )  # fmt: skip
 
     def _sweep(self) -> None:
