@@ -277,7 +277,9 @@ def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
     """
     match what:
         case "concurrency":
-            words = f"This key may have {counted(limits.concurrency, 'request')} at once; wait until one of them has ended."
+            words = (
+                f"This key may have {counted(limits.concurrency, 'request')} at once; wait until one of them has ended."
+            )
         case "rpm":
             words = f"Rate limit reached: this key may send {counted(limits.rpm, 'request')} per minute. Try again in {wait} s."
         case _ if tokens:

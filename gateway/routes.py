@@ -96,7 +96,9 @@ class Routes:
         if not close:
             return ""
         lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))
-        return f"did you mean '{close}'?" + (f" (its provider is off: set {lacking} and restart the server)" if lacking else "")
+        return f"did you mean '{close}'?" + (
+            f" (its provider is off: set {lacking} and restart the server)" if lacking else ""
+        )
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
         """The models a caller can use now, with their targets; patterns are not listed."""

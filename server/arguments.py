@@ -48,6 +48,9 @@ def parse(words: list[str], version: str) -> argparse.Namespace:
             break
         if option.startswith("--") and option not in known:  # argparse would first complain of what stands behind it
             parser.error(f"there is no option {option}{guess(option, known)}")
+        owners = [name for name, each in commands.items() if option in each._option_string_actions]
+        if option.startswith("--") and option not in parser._option_string_actions and not {*owners} & {*words}:
+            parser.error(f"{option} belongs to {' and '.join(owners)}")
     return parser.parse_args(words)
 
 
@@ -67,7 +70,9 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
         name: listed.add_parser(name, parents=[_common(place=name != "keygen")], help=text, description=text)
         for name, text in COMMANDS.items()
     }
-    commands["keygen"].add_argument("name", metavar="NAME", type=_name, help="what the log and the books call its owner")
+    commands["keygen"].add_argument(
+        "name", metavar="NAME", type=_name, help="what the log and the books call its owner"
+    )
     for name in ("check", "doctor"):
         commands[name].add_argument(
             "--env-file",

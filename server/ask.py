@@ -16,7 +16,6 @@ from aiohttp_sse_client.client import EventSource
 
 from gateway.schema import Server
 
-
 START: Final = "start it with `python modelserver.py`, or say where it is with --host and --port"
 STRANGER: Final = "what answers at {} is no ModelServer: say where it is with --host and --port"
 # Whether a key was sent → what to do about an answer of 401.
@@ -46,7 +45,9 @@ class AskOnce:
         response = await self._session.request(method, url, **options)
         if response.status != 200:
             given = "Authorization" in (options.get("headers") or {})
-            raise Refused(words_of(response.status, await response.text(errors="replace"), given, response.url.origin()))
+            raise Refused(
+                words_of(response.status, await response.text(errors="replace"), given, response.url.origin())
+            )
         if response.content_type != "text/event-stream":
             raise Refused(STRANGER.format(response.url.origin()))
         return response
@@ -128,6 +129,6 @@ def words_of(status: int, text: str, given: bool, place: Any) -> str:
         return f"HTTP {status}: {STRANGER.format(place)}"
     if code == "authentication_error":
         message = _NO_ENTRY[given]
-    elif code == "model_not_found":
+    elif code == "model_not_found" and message.endswith("."):
         message = f"{message} Choose one with -m MODEL."
     return f"HTTP {status}: {message}"

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import secrets
 import sys
 from argparse import Namespace
@@ -18,7 +19,7 @@ from . import logs, memory
 from .arguments import client_key, parse
 from .ask import START, ask
 from .banner import banner, summary
-from .configuration import Refused, Source, names_of_keys
+from .configuration import Refused, Source, names_of_keys, words_of_error
 from .doctor import doctor
 from .entry import HOUSE
 from .listener import listen
@@ -54,8 +55,11 @@ def main(build: Build, version: str) -> int:
     except FileNotFoundError as error:
         print(f"modelserver: there is no file {error.filename}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest is written at the end of the process
+        return 1
     except (OSError, ClientError) as error:
-        print(f"modelserver: {error}", file=sys.stderr)
+        print(f"modelserver: {words_of_error(error)}", file=sys.stderr)
         return 1
 
 

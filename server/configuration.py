@@ -42,7 +42,8 @@ class Source:
             usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
             config = msgspec.structs.replace(config, usage=usage)
         config = msgspec.structs.replace(config, server=self._overridden(config.server))
-        settings = replace(settings, config=config)
+        warnings = _exported(self.env_file) if self.env_file else []
+        settings = replace(settings, config=config, warnings=(*settings.warnings, *warnings))
         for refuse in (_refuse_nothing, _refuse_open_door, _refuse_missing_files):
             refuse(settings)
         _refuse_open_file(self.path, settings)
@@ -61,6 +62,13 @@ class Source:
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
         credentials = {file.name: _text(file).strip() for file in files}
         return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+
+
+def words_of_error(error: Exception) -> str:
+    """Return an exception's message; for a file, its path and what the system says of it, without the number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def names_of_keys(path: Path) -> list[str]:
@@ -92,10 +100,18 @@ def _variables(path: Path) -> dict[str, str]:
             continue
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not _NAME.fullmatch(name):
-            raise Refused(f"{path}:{number}: expected NAME=value")
+            raise Refused(f"{path}:{number}: expected NAME=value, with a name of letters, digits and _")
         quoted = _QUOTED.fullmatch(value)
+        if value[:1] in ("'", '"') and not quoted:
+            raise Refused(f"{path}:{number}: the quote around the value is not closed")
         found[name] = quoted[2] if quoted else value
     return found
+
+
+def _exported(path: Path) -> list[str]:
+    """Return a warning for each line of a file of variables that a shell reads and systemd ignores."""
+    lines = [number for number, line in enumerate(_text(path).splitlines(), 1) if line.lstrip().startswith("export ")]
+    return [f"{path}:{number}: warning: systemd ignores lines with `export`: leave the word out" for number in lines]
 
 
 def _state_folder(path: Path) -> Path:

@@ -46,7 +46,9 @@ async def doctor(settings: Settings, models: list[str], key: str) -> int:
 
 async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIterator[Finding]:
     if off := settings.off:
-        yield Finding("off", counted(len(off), "provider"), ", ".join(f"{name} ({lacking})" for name, lacking in off.items()))
+        yield Finding(
+            "off", counted(len(off), "provider"), ", ".join(f"{name} ({lacking})" for name, lacking in off.items())
+        )
     patience = settings.config.server.timeouts.connect
     dials = [
         _dial(to, settings.config.providers[to.name].ca_file, patience, settings.proxies.get(to.name, ""))

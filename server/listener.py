@@ -80,7 +80,9 @@ def listen(host: str, port: int) -> socket.socket:
         number = error.errno or 0
         reason = _CANNOT_LISTEN.get(number) or (os.strerror(number) if number > 0 else error.strerror or str(error))
         if isinstance(error, socket.gaierror):
-            reason = f"the name cannot be resolved ({error.strerror}): write an address of this machine, such as 127.0.0.1"
+            reason = (
+                f"the name cannot be resolved ({error.strerror}): write an address of this machine, such as 127.0.0.1"
+            )
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise OSError(f"cannot listen on {place}: {reason}") from None
 

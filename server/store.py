@@ -126,7 +126,9 @@ class Store:
         try:
             self._file = database.Database(path, self._again)
         except (sqlite3.Error, OSError) as error:
-            raise OSError(f"the usage file {path} cannot be used: {error}") from None
+            raise OSError(
+                f"the usage file {path} cannot be used: {getattr(error, 'strerror', None) or error}"
+            ) from None
         if self._file.unwritten is not None:
             self._complain(self._file.unwritten)
         self._run = self._file.run  # of the ids that number() gives

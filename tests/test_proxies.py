@@ -69,9 +69,7 @@ def behind(upstream: Upstream) -> Iterator[Process]:
 
 
 @contextmanager
-def proxied(
-    name: str, behind: Process, folder: Path, changes: Mapping[str, str] | None = None
-) -> Iterator[int]:
+def proxied(name: str, behind: Process, folder: Path, changes: Mapping[str, str] | None = None) -> Iterator[int]:
     """The port of a proxy with the shipped configuration, TLS aside, and with `changes` made in its text."""
     make, file = PROXIES[name]
     if not shutil.which(name):
@@ -381,7 +379,9 @@ def test_a_body_too_large_for_the_proxy(name: str, limit: tuple[str, str], behin
     """HAProxy has no such limit: ModelServer's own does."""
     with proxied(name, behind, tmp_path, dict([limit])) as port:
         for content in (bytes(2000), iter([bytes(1000), bytes(1000)])):
-            got = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=content, timeout=20, trust_env=False)
+            got = httpx.post(
+                f"http://127.0.0.1:{port}/v1/chat/completions", content=content, timeout=20, trust_env=False
+            )
             wrong = got.json()["error"]
             assert (got.status_code, got.headers["content-type"]) == (413, "application/json")
             assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == "request_too_large"
