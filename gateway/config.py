@@ -170,7 +170,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
             continue  # noted with all unset variables
         digest = _digest(key)
         if not digest:
-            if not reader.wrong(path):
+            if key.key or key.sha256 or not reader.wrong(path):
                 reader.note(path, "give either 'key' or 'sha256'")
         elif wrong := wrong_key(key.key) if key.key else wrong_digest(digest):
             reader.note(f"{path}.{'key' if key.key else 'sha256'}", wrong)

@@ -60,6 +60,7 @@ _MISTAKES: Final = tuple(
         ("mapping values", "", "the line above is no complete `key: value`, or this one is indented too far"),
         ("expected key", r"^\s*[\w.-]+:[\[{\"']", COLON),
         ("expected key", r"\0[}\]]", "a } or ] closes nothing"),
+        ("expected key", r"^[^'\"]* #\S", COMMENT, "above"),
         ("expected key", "", "the line is indented unlike those above: keys of one section begin in the same column"),
         ("'-' indicator", "", "expected `- ` in the column of the items above, or another indentation"),
         ("another document", "", "a line of --- begins a second document: the configuration is one"),

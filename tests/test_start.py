@@ -118,7 +118,7 @@ def test_a_broken_configuration(command: tuple[str, ...]) -> None:
     ("text", "says"),
     [
         ("server: {port: 70000}", "70000|65535"),
-        ("server: [", "config.yaml:2: not valid YAML"),
+        ("server: [", "config.yaml:1: not valid YAML"),
         (
             "server:\n\tport: 1\n",
             "config.yaml:2: not valid YAML: the line is indented with a tab; YAML takes spaces only",
@@ -281,12 +281,15 @@ def test_a_configuration_that_cannot_be_read(arguments: tuple[str, ...], says: s
         assert got.returncode == 1 and says in got.stderr and "Traceback" not in got.stderr and got.stdout == ""
 
 
+IN_USE = "the port is in use: stop what uses it (another ModelServer?), or choose another with --port or server.port"
+
+
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         got = run("--port", str(port), text=config())
         assert (got.returncode, got.stdout) == (1, "")
-        assert got.stderr == f"modelserver: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        assert got.stderr == f"modelserver: cannot listen on 127.0.0.1:{port}: {IN_USE}\n"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])  # noqa: S104
@@ -399,7 +402,10 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     nobody = run("ask", "Hello?", "--port", str(port), text=config())
     assert nobody.returncode == 1 and "modelserver: " in nobody.stderr and "Traceback" not in nobody.stderr
     stranger = run("ask", "Hello?", "--port", str(keyed.port), text=config())
-    missing = "HTTP 401: No API key was sent: send it as 'Authorization: Bearer KEY'.\n"
+    missing = (
+        "HTTP 401: this server wants a client key: give it with -k KEY (-k - reads it from standard input), or set "
+        "$MODELSERVER_KEY\n"
+    )
     assert (stranger.returncode, stranger.stderr) == (1, missing)
     friend = run("ask", "Hello?", "--port", str(keyed.port), text=config(), env={"MODELSERVER_KEY": LAPTOP})
     assert (friend.returncode, friend.stdout, friend.stderr) == (0, "Hello?\n", "")
