@@ -37,7 +37,9 @@ def main(build: Build, version: str) -> int:
     """
     arguments = parse(sys.argv[1:], version)
     try:
-        return _run(arguments, build, version)
+        code = _run(arguments, build, version)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG

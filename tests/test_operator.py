@@ -4,13 +4,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from conftest import KEYS, LAPTOP
 from process import ROOT, Process, config, environment, run
-from scripted import Upstream
 
 from gateway.addresses import wrong_host
 from gateway.config import ConfigError, load
@@ -181,13 +181,26 @@ def test_one_of_a_thing() -> None:
     assert "Callers: 1 key." in run("check", text=f"{KEY}abcdefghijklmnopqrst\n").stdout
 
 
-def test_a_port_that_is_no_modelserver(upstream: Upstream) -> None:
-    stranger = (
-        f"what answers at http://127.0.0.1:{upstream.port} is no ModelServer: say where it is with --host and --port"
-    )
-    for command in (("ask", "Hi"), ("doctor",), ("reload",)):
-        got = run(*command, "--port", str(upstream.port), text=config())
-        assert got.returncode == 1 and stranger in got.stdout + got.stderr and "Traceback" not in got.stderr
+class Stranger(BaseHTTPRequestHandler):
+    """A web server of another kind."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is to be logged."""
+
+
+def test_a_port_that_is_no_modelserver() -> None:
+    with HTTPServer(("127.0.0.1", 0), Stranger) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        stranger = (
+            f"what answers at http://127.0.0.1:{other.server_port} is no ModelServer: say where it is with --host"
+        )
+        for command in (("ask", "Hi"), ("doctor",), ("reload",)):
+            got = run(*command, "--port", str(other.server_port), text=config())
+            assert got.returncode == 1 and stranger in got.stdout + got.stderr and "Traceback" not in got.stderr
+        other.shutdown()
     got = run("ask", "Hi", text=config())
     assert (
         got.stderr
