@@ -4,7 +4,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from http.server import BaseHTTPRequestHandler
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx2 as httpx
