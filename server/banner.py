@@ -1,11 +1,13 @@
 """What a person who starts or checks the server wants to know: where it is, what is on, what is off, and a line to try."""
 
 from textwrap import wrap
+from typing import Final
 
 from gateway.config import Settings
 from gateway.words import counted
 
 _WIDTH = 110
+FREE: Final = "echo"  # the built-in model, which costs nothing
 
 
 def banner(settings: Settings, version: str, port: int) -> str:
@@ -33,10 +35,10 @@ def banner(settings: Settings, version: str, port: int) -> str:
 def example_model(settings: Settings) -> str:
     """Return the name of a model that can be called: echo where it is served, since it costs nothing."""
     public = settings.routes.public(("*",))
-    if "echo" in public or not (public or settings.providers):
-        return "echo"
-    free = next((name for name, to in settings.providers.items() if to.host.protocol == "echo"), "")
-    return f"{free}/echo" if free else next(iter(public), f"{next(iter(settings.providers), '')}/MODEL")
+    if FREE in public or not (public or settings.providers):
+        return FREE
+    free = next((name for name, to in settings.providers.items() if to.host.protocol == FREE), "")
+    return f"{free}/{FREE}" if free else next(iter(public), f"{next(iter(settings.providers), '')}/MODEL")
 
 
 def summary(settings: Settings, verbose: bool) -> str:

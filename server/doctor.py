@@ -20,7 +20,7 @@ from gateway.words import counted
 from providers.contract import Upstream
 
 from .ask import START, STRANGER, Refused, address, chunks, words_of
-from .banner import example_model
+from .banner import FREE, example_model
 from .http import Proxy, trust
 
 _PATIENCE: Final = 120.0  # seconds for an answer
@@ -66,7 +66,7 @@ async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIte
         yield entry
         if entry.mark == "FAIL":
             return
-        for model in models or [each for each in (example_model(settings),) if each in ("echo", "echo/echo")]:
+        for model in models or [each for each in (example_model(settings),) if each.rpartition("/")[2] == FREE]:
             yield await _answer(session, base, model, key)
 
 

@@ -189,7 +189,7 @@ def test_check_and_doctor_read_an_env_file(tmp_path: Path) -> None:
     ).replace('"${NO}"', "a")
     assert "ONE is not set" in run("check", text=text).stderr
     got = run("check", "--env-file", str(path), text=text)
-    assert (got.returncode, got.stderr) == (0, "") and "Providers: echo, openai. Callers: 1 keys." in got.stdout
+    assert (got.returncode, got.stderr) == (0, "") and "Providers: echo, openai. Callers: 1 key." in got.stdout
     assert "openai" in run("doctor", "--env-file", str(path), "--port", "1", text=text).stdout
     path.write_text("ONE=1\nnonsense\n", encoding="utf-8")
     got = run("check", "--env-file", str(path), text=text)
