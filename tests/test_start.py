@@ -193,7 +193,10 @@ def test_check_and_doctor_read_an_env_file(tmp_path: Path) -> None:
     assert "openai" in run("doctor", "--env-file", str(path), "--port", "1", text=text).stdout
     path.write_text("ONE=1\nnonsense\n", encoding="utf-8")
     got = run("check", "--env-file", str(path), text=text)
-    assert (got.returncode, got.stderr) == (2, f"modelserver: {path}:2: expected NAME=value\n")
+    assert (got.returncode, got.stderr) == (
+        2,
+        f"modelserver: {path}:2: expected NAME=value, with a name of letters, digits and _\n",
+    )
     assert run("check", "--env-file", "/nowhere/env", text=text).stderr.startswith("modelserver: ")
 
 
