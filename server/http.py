@@ -152,9 +152,11 @@ class _Timer:
 
     def hurry(self) -> None:
         """What is waited for has begun to come: it must be here in the shortest time, or when it had to be anyway."""
-        due = self.due
-        self.wait(self._shortest)
-        self.due = min(due, self.due)
+        due = self._loop.time() + self._shortest
+        if due < self.due:
+            self.due = due
+            if due < self._at:
+                self._start(due)
 
     def cancel(self) -> None:
         if self._handle is not None:
