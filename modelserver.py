@@ -41,6 +41,7 @@ from server.entry import (
     IMAGES,
     LIVE,
     RECORD,
+    ROOMS,
     RUN,
     admitted,
     expects,
@@ -106,7 +107,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.line(request, request.app[HOUSE].pulse) as line:
+    with inspector.line(request, request[ROOMS].pulse) as line:
         try:
             prepare = partial(prepared, request, ask)
             exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, opening)
@@ -152,7 +153,7 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, rooms = request[LIVE], request[RECORD], request.app[HOUSE]
+    live, record, rooms, worker = request[LIVE], request[RECORD], request[ROOMS], worker_of(request)
     entry, trace = record.entry, inspector.trace_of(request)
     server: Server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
@@ -179,9 +180,9 @@ async def first_that_answers(
                 first_byte,
                 added=target.added,
                 watch=trace.watch if trace else None,
-                worker=request.app[HOUSE].worker,
+                worker=rooms.worker,
             )
-            if worker := worker_of(request):
+            if worker is not None:
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
@@ -209,21 +210,21 @@ async def first_that_answers(
 async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.to.host.protocol]
-    body = await completed(request, ask, target)
+    body = with_defaults(ask.body, target)
+    if ask.calls or ask.images:
+        body = await completed(request, ask, body, target.to)
     worker = worker_of(request)
     if worker is None:
         return provider.request(body, target.to)
     return await worker.run(partial(provider.request, body, target.to))
 
 
-async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
+async def completed(request: web.Request, ask: requests.Ask, body: Json, to: Upstream) -> Json:
     """The request with what this target needs and the client did not send.
 
-    That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
-    fetch. Raises BadRequest for an image that cannot be had.
+    That is the thinking behind tool calls (gateway/keeper.py), and images the provider would not fetch. Raises BadRequest
+    for an image that cannot be had.
     """
-    to = target.to
-    body = with_defaults(ask.body, target)
     if ask.calls:
         body = request.app[KEEPER].restore(body, scope(request, to))
     if ask.images:
@@ -368,7 +369,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    rooms = request.app[HOUSE]
+    rooms = request[ROOMS] = request.app[HOUSE]
     record = request[RECORD] = logs.Record(ident, time.monotonic())
     live = request[LIVE] = rooms.lives.enter()
     status = 499  # the client left, unless something better is known
@@ -395,20 +396,22 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def sign(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
-    if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
+    try:
+        record, rooms = request[RECORD], request[ROOMS]
+    except KeyError:  # the door was not reached: aiohttp's 417, where no route is
         return
     headers = response.headers
-    headers["x-request-id"] = request[RECORD].id
+    headers["x-request-id"] = record.id
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
-    if request[RECORD].limits is not None:
-        headers.update(request.app[HOUSE].books.headers(request[RECORD]))
+    if record.limits is not None:
+        headers.update(rooms.books.headers(record))
     if "Origin" in request.headers:
         headers.update(access.cors(request, request[LIVE].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
+    if rooms.admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
 

@@ -84,6 +84,8 @@ class Window:
     def wait(self, room: int, at: float) -> int:
         """Whole seconds until the sum is at most `room`; 0 when it is."""
         over = self.sum(at) - room
+        if over <= 0:
+            return 0
         wait = 0
         for second, amount in self._slots:
             if over <= 0:
@@ -91,6 +93,11 @@ class Window:
             over -= amount
             wait = ceil(second + WINDOW + 1 - at)
         return wait
+
+    def standing(self, at: float) -> tuple[int, int]:
+        """The sum, and whole seconds until it is 0. at: as of sum()."""
+        sum = self.sum(at)
+        return sum, ceil(self._slots[-1][0] + WINDOW + 1 - at) if sum else 0
 
 
 class Spent:
@@ -169,7 +176,10 @@ class Account:
     @property
     def reserved_cost(self) -> int:
         """Micro-USD that running requests hold of the budget's running period."""
-        period, running = self.limits.period, period_of(self.limits.period, self._spent.day)
+        last = self._spent.day
+        if self._reserved.keys() <= {last}:  # nearly always
+            return self._reserved.get(last, 0)
+        period, running = self.limits.period, period_of(self.limits.period, last)
         return sum(cost for day, cost in self._reserved.items() if period_of(period, day) == running)
 
     def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
@@ -239,12 +249,14 @@ class Account:
 
     def standing(self, at: float) -> Standing:
         """What the next request may use."""
-        requests, tokens = self._requests.sum(at), self._tokens.sum(at) + self.reserved_tokens
+        requests, requests_reset = self._requests.standing(at)
+        tokens, tokens_reset = self._tokens.standing(at)
+        reserved = self.reserved_tokens
         return Standing(
             max(0, self.limits.rpm - requests),
-            self._requests.wait(0, at),
-            max(0, self.limits.tpm - tokens),
-            self._tokens.wait(0, at) or (1 if self.reserved_tokens else 0),
+            requests_reset,
+            max(0, self.limits.tpm - tokens - reserved),
+            tokens_reset or (1 if reserved else 0),
         )
 
 

@@ -81,6 +81,8 @@ def cost(used: Usage, to: Upstream, tier: Any = None) -> int | None:
     if tier is None:
         return -(-sum // _SCALE)
     times = times_the_price(tier, to)
+    if times == 1:
+        return -(-sum // _SCALE)
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 

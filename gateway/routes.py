@@ -183,7 +183,7 @@ def _provider(target: str) -> str:
 
 def may_use(model: str, allowed: tuple[str, ...]) -> bool:
     """Whether one of the patterns covers this public name."""
-    return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in allowed)
+    return "*" in allowed or any(fnmatchcase(model, pattern) for pattern in allowed)
 
 
 def _accepted(defaults: Mapping[str, Any], facts: Model) -> dict[str, Any]:

@@ -29,24 +29,18 @@ class Step(Protocol):
 
 def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> list[Json]:
     """The messages as `host` takes them; reasoning_back: whether those with tool calls must bring reasoning back."""
-    steps = _steps(host, reasoning_back)
-    edited = [
-        message
-        if len(message) == 2
-        and type(text := message.get("content")) is str
-        and text
-        and message["role"] not in host.roles
-        else _edited(message, steps, host, index)
-        for index, message in enumerate(messages)
-    ]
+    edited = messages
+    steps: list[Step] = []
+    for index, message in enumerate(messages):
+        text = message.get("content")
+        if len(message) == 2 and type(text) is str and text and message["role"] not in host.roles:
+            continue  # to a role and a text there is nothing to do
+        if edited is messages:
+            edited, steps = messages.copy(), _steps(host, reasoning_back)
+        for step in steps:
+            message = step(message, host, index)
+        edited[index] = message
     return in_order(edited, host)
-
-
-def _edited(message: Json, steps: list[Step], host: Host, index: int) -> Json:
-    """Apply the steps to a message that is more than a role and a text: to those there is nothing to do."""
-    for step in steps:
-        message = step(message, host, index)
-    return message
 
 
 def _steps(host: Host, reasoning_back: bool) -> list[Step]:

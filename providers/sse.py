@@ -102,9 +102,12 @@ class Decoder:
             self._pending.append(data)
             data = b"".join(self._pending)
             self._pending.clear()
+        if self._first:
+            self._first = False
+            data = data.removeprefix(b"\xef\xbb\xbf")
         events: list[Event] = []
         try:
-            if self._first or self._data or self._name:
+            if self._data or self._name:
                 self._lines(data.split(b"\n"), events)
             else:
                 self._blocks(data, events)
@@ -139,9 +142,6 @@ class Decoder:
         self._lines(rest.split(b"\n"), events)
 
     def _lines(self, lines: list[bytes], events: list[Event]) -> None:
-        if self._first:
-            self._first = False
-            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         rest = lines.pop()
         for line in lines:
             if line[:6] == b"data: ":

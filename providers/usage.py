@@ -66,6 +66,8 @@ def count(value: Any) -> int:
 
     A text of digits is a number: protobuf writes 64 bit integers so.
     """
+    if type(value) is int and 0 <= value <= MOST:  # nearly always
+        return value
     if type(value) is int or (type(value) is float and value.is_integer()):
         return min(max(int(value), 0), MOST)
     if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdigit():

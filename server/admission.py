@@ -14,6 +14,8 @@ from types import TracebackType
 from gateway.schema import Bounds
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
+from .worker import Worker
+
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."
 _LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
@@ -21,16 +23,17 @@ _LATE = 2  # beats in a row: one alone may be a large request, or a machine that
 class Run:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
-    why: the failure it is being ended with. drain: the task that reads its answer on when its client has left; until that
-    is done it keeps its turn and its bytes.
+    why: the failure it is being ended with. worker: what works on its body, where that is large. drain: the task that reads
+    its answer on when its client has left; until that is done it keeps its turn and its bytes.
     """
 
-    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "drain", "why")
+    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "drain", "why", "worker")
 
     def __init__(self, admission: "Admission", task: "asyncio.Task[object]", deadline: float) -> None:
         self._admission, self._task = admission, task
         self.deadline = deadline  # loop time
         self.why: Failure | None = None
+        self.worker: Worker | None = None
         self.drain: asyncio.Task[None] | None = None
         self._bytes = 0
         self._turn = False
@@ -73,7 +76,8 @@ class Run:
         admission = self._admission
         if admission.bytes + more > admission.bounds.bytes and admission.bytes > self._bytes:
             raise admission.full("bytes")
-        self.keep(size)
+        admission.bytes += more
+        self._bytes = size
 
     def keep(self, size: int) -> None:
         """Count `size` bytes from now on, whatever there is."""

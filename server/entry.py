@@ -24,11 +24,11 @@ from .house import House
 from .worker import Worker
 
 HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
-# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
+# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others, the house.
 RECORD: Final = "record"
 LIVE: Final = "live"
 RUN: Final = "run"
-WORKER: Final = "worker"  # what works on its body, where that is large
+ROOMS: Final = "rooms"
 IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
 
 T = TypeVar("T")
@@ -45,8 +45,8 @@ def identify(request: web.Request) -> Caller:
 def inside(request: web.Request) -> Run:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
     server: Server = request[LIVE].settings.config.server
-    run = request.app[HOUSE].admission.enter(server.timeouts.total)
-    request[RUN] = run
+    rooms: House = request[ROOMS]
+    run = request[RUN] = rooms.admission.enter(server.timeouts.total)
     return run
 
 
@@ -60,8 +60,9 @@ async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Pro
     if caller.restricted:
         targets = permitted(body, targets)
     await request[RUN].turn()
+    rooms: House = request[ROOMS]
     # What is opened here is closed by the door, whatever the end.
-    return await request.app[HOUSE].books.open(record, caller, body, prompt, targets)
+    return await rooms.books.open(record, caller, body, prompt, targets)
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -90,20 +91,19 @@ async def _received(request: web.Request) -> bytes:
     server: Server = request[LIVE].settings.config.server
     run: Run = request[RUN]
     limit = server.max_body
-    expected = request.content_length or 0
-    if expected > limit:
-        raise too_large(limit)
-    run.hold(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
     try:
-        if content.is_eof():  # a small body came together with its head: no timer is needed
+        if content.is_eof():  # a small body came together with its head: no timer is needed, and `parsed` counts it
             body = content.read_nowait()
             if len(body) > limit:
                 raise too_large(limit)
-            run.hold(len(body))
             return body
+        expected = request.content_length or 0
+        if expected > limit:
+            raise too_large(limit)
+        run.hold(expected)
         await welcome(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
@@ -142,7 +142,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
         body = _body_of(value)
         return value, measure(body, size, reserve), checks.count_inside(body, values)
 
-    worker = request[WORKER] = request.app[HOUSE].worker
+    worker = run.worker = request[ROOMS].worker
     async with worker as do:
         values = await do(partial(checks.count, data))
         room = bodies.room(size, values)
@@ -165,8 +165,8 @@ def _body_of(value: Any) -> Json:
 
 def worker_of(request: web.Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    worker: Worker | None = request.get(WORKER)
-    return worker
+    run: Run = request[RUN]
+    return run.worker
 
 
 async def expects(request: web.Request) -> None:

@@ -35,6 +35,7 @@ class House:
     def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: books.Books) -> None:
         server = settings.config.server
         self.log, self.version = log, version
+        self.inspects = settings.config.inspector.enabled  # until the process ends
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
         self.lives = Lives(make(settings, self._agent))
         log.scrub = self.lives.now.scrub

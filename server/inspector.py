@@ -26,6 +26,8 @@ from providers.contract import Json
 from providers.errors import Failure, NotFound
 
 from .answers import sent
+from .entry import ROOMS
+from .house import House
 from .http import Answer
 from .line import Line, Pulse
 from .upstream import Exchange
@@ -218,7 +220,8 @@ _TRACE: Final = "trace"
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    trace: Trace | None = request.get(_TRACE)
+    rooms: House = request[ROOMS]
+    trace: Trace | None = request[_TRACE] if rooms.inspects else None
     return trace
 
 

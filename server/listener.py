@@ -122,15 +122,27 @@ class Refuse(asyncio.Protocol):
 class Handler(RequestHandler):
     """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
+    And after each piece of a body that is read, aiohttp runs the parser again, on nothing: only one that was paused may
+    hold something back.
+
     For Unread: taken is how many bytes the client had taken when it last looked, taken_at when that changed (loop time);
     0: nothing waited for it.
     """
 
-    __slots__ = ("taken", "taken_at")
+    __slots__ = ("_was_paused", "taken", "taken_at")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.taken, self.taken_at = 0, 0.0
+        self._was_paused = False
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._was_paused = True
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._was_paused:
+            super().resume_reading(resume_parser)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from gateway.schema import Server
 from providers import PROVIDERS, density, wire
 from providers.chat import collect, says_something
-from providers.contract import Call, Ended, Json, Upstream
+from providers.contract import Call, Ended, Json, Reply, Upstream
 from providers.errors import BadOutput, Failure, Truncated, UpstreamFailed, sane_wait
 from providers.openai_errors import in_band
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
@@ -74,8 +74,10 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
     call = exchange.call
     if call.reply is None or exchange.watch is not None:
-        encode = partial(wire.encode, call.body)
-        exchange.body = encode() if exchange.away is None else await exchange.away(encode)
+        if exchange.away is None:
+            exchange.body = wire.encode(call.body)
+        else:
+            exchange.body = await exchange.away(partial(wire.encode, call.body))
     try:
         making = _made(exchange, http, limits)
         answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
@@ -90,12 +92,15 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
         answer.close()
 
 
-async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Awaitable[Answer]:
     call = exchange.call
     if call.reply is not None:
-        return Played(call.reply, limits.timeouts, exchange.first_byte)
-    pool = http.of(exchange.to.name)
-    return await pool.post(call.url, call.headers, exchange.body, exchange.first_byte)
+        return _played(call.reply, exchange, limits)
+    return http.of(exchange.to.name).post(call.url, call.headers, exchange.body, exchange.first_byte)
+
+
+async def _played(reply: Reply, exchange: Exchange, limits: Server) -> Answer:
+    return Played(reply, limits.timeouts, exchange.first_byte)
 
 
 async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
