@@ -204,8 +204,8 @@ async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> C
     body = await completed(request, ask, target)
     worker = worker_of(request)
     if worker is None:
-        return provider.request(body, target.to)
-    return await worker.run(partial(provider.request, body, target.to))
+        return provider.build_request(body, target.to)
+    return await worker.run(partial(provider.build_request, body, target.to))
 
 
 async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
@@ -219,7 +219,7 @@ async def completed(request: web.Request, ask: requests.Ask, target: Target) -> 
     if ask.calls:
         body = request.app[KEEPER].restore(body, scope(request, to))
     if ask.images:
-        fetches = PROVIDERS[to.host.protocol].fetches
+        fetches = PROVIDERS[to.host.protocol].must_inline
         run = request[RUN]
         body = await inline(
             body,

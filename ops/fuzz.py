@@ -82,7 +82,7 @@ def asked(data: bytes) -> None:
         return
     for protocol in PROTOCOLS:
         try:
-            wire.encode(PROVIDERS[protocol].request(body, target(protocol)).body)
+            wire.encode(PROVIDERS[protocol].build_request(body, target(protocol)).body)
         except Failure as failure:
             assert 400 <= failure.status < 500, failure
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 from . import tool_names, wire
 from .anthropic_messages import history
 from .anthropic_params import others, refuse, think, tolerant
-from .anthropic_stream import Way, translate
+from .anthropic_stream import Way, message_chunks
 from .anthropic_tools import toolbox, with_history
 from .contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import BadRequest, Failure, from_upstream
@@ -66,7 +66,7 @@ _SCRUB = (
 )
 
 
-def request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, to: Upstream) -> Call:
     """An OpenAI chat request → the Messages call. See contract.Provider."""
     refuse(body)
     body, names = tool_names.renamed(body, _TOOL_NAME, _LONGEST_TOOL_NAME)
@@ -110,12 +110,12 @@ def answer_limit(body: Json, to: Upstream) -> int | None:
     return think(body, to.facts, to.reasoning, {}).max_tokens
 
 
-def stream(call: Call, to: Upstream) -> Translator:
+def translate(call: Call, to: Upstream) -> Translator:
     """The translator of this call's answer, primed. See contract.Translator."""
-    return prime(translate(call.state, to.reasoning, _failure))
+    return prime(message_chunks(call.state, to.reasoning, _failure))
 
 
-def error(status: int, body: bytes) -> Failure:
+def parse_error(status: int, body: bytes) -> Failure:
     """An upstream failure → ours. Retry-After is a header: the caller sets Failure.retry_after."""
     try:
         data = wire.decode(body)
@@ -132,7 +132,7 @@ options: Final = {
 }
 
 
-def fetches(url: str, to: Upstream) -> bool:
+def must_inline(url: str, to: Upstream) -> bool:
     """Claude fetches https images itself; http ones it refuses."""
     return url[:7].lower() == "http://"
 

@@ -300,7 +300,7 @@ _HANDLERS: dict[str, Callable[[Answer, Json], list[Json]]] = {
 }
 
 
-def translate(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> Translator:
+def message_chunks(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> Translator:
     """The translator of one answer (see contract.Translator). failure: names the error in an `error` event's data.
 
     What it raises carries the usage counted so far: it was paid for.

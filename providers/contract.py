@@ -85,7 +85,7 @@ class Provider(Protocol):
         """The settings a provider of config.yaml may have under `options`, each with its type."""
 
     @property
-    def request(self) -> Callable[[Json, Upstream], Call]:
+    def build_request(self) -> Callable[[Json, Upstream], Call]:
         """OpenAI chat request (validated by gateway.requests) → upstream call. Never mutates the request.
 
         Raises Unsupported for what the model cannot do and the client would misread, BadRequest for what is wrong.
@@ -99,11 +99,11 @@ class Provider(Protocol):
         """
 
     @property
-    def stream(self) -> Callable[[Call, Upstream], Translator]:
+    def translate(self) -> Callable[[Call, Upstream], Translator]:
         """The translator of this call's answer, primed: ready for its first event."""
 
     @property
-    def error(self) -> Callable[[int, bytes], Failure]:
+    def parse_error(self) -> Callable[[int, bytes], Failure]:
         """Upstream HTTP failure (status, body as received) → ours."""
 
     @property
@@ -111,7 +111,7 @@ class Provider(Protocol):
         """The call that goes on with an answer, for a translator that yields at the end of input instead of returning."""
 
     @property
-    def fetches(self) -> Callable[[str, Upstream], bool]:
+    def must_inline(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
 

@@ -92,7 +92,7 @@ _ASKS = re.compile(
 _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
-def request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, to: Upstream) -> Call:
     """A call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one."""
     streamed = body.get("stream") is True
     scene, seconds, reply = _scene(to.model)
@@ -140,9 +140,9 @@ def _after(first: Step, steps: Iterator[Step]) -> Iterator[Step]:
     yield from steps
 
 
-def stream(call: Call, to: Upstream) -> Translator:
+def translate(call: Call, to: Upstream) -> Translator:
     """Echo speaks OpenAI's format."""
-    return _openai.stream(call, to)
+    return _openai.translate(call, to)
 
 
 answer_limit = named_limit
@@ -150,12 +150,12 @@ continuation = no_continuation
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 
 
-def fetches(url: str, to: Upstream) -> bool:
+def must_inline(url: str, to: Upstream) -> bool:
     """Nothing is fetched: echo works offline."""
     return False
 
 
-def error(status: int, body: bytes) -> Failure:
+def parse_error(status: int, body: bytes) -> Failure:
     """echo-<status>: the failure is meant for the client, as it is."""
     wrong = wire.decode(body)["error"]
     return _FAILURES[status](wrong["message"])

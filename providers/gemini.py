@@ -15,13 +15,13 @@ from .chat import chunk, opening, tool_call, usage_chunk
 from .contract import Call, Json, Translator, Upstream, named_limit, prime
 from .errors import BadOutput, Failure, Truncated
 from .finish import failure_of, reason_of
-from .gemini_contents import fetches
-from .gemini_errors import error, failure
-from .gemini_request import State, request
+from .gemini_contents import must_inline
+from .gemini_errors import failure, parse_error
+from .gemini_request import State, build_request
 from .sse import Cut, Event, refuse_value
 from .usage import count, usage
 
-__all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
+__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
 
 answer_limit = named_limit
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
@@ -48,7 +48,7 @@ class _Answer:
     signature: Any = None  # of its text: the last one holds for the whole
 
 
-def stream(call: Call, to: Upstream) -> Translator:
+def translate(call: Call, to: Upstream) -> Translator:
     """The translator of a call's answer, primed.
 
     Where an answer stops at the upstream's limit for one request, the translator does not return at the end of input

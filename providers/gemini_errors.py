@@ -52,7 +52,7 @@ _WORDS: Final = {
 _FAILED: Final = "The upstream failed to answer. Retry later."
 
 
-def error(status: int, body: bytes) -> Failure:
+def parse_error(status: int, body: bytes) -> Failure:
     """Upstream HTTP failure → ours. body: JSON object, one-element array, or whatever a proxy on the way wrote."""
     try:
         data = wire.decode(body)

@@ -59,7 +59,7 @@ def new_call_id() -> str:
     return f"call_{uuid4().hex[:24]}"
 
 
-def request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
+def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
     """OpenAI chat request (validated, normalised) → streaming Gemini call. new_id makes ids of tool calls.
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.

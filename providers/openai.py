@@ -19,20 +19,20 @@ from .errors import BadOutput, Truncated
 from .finish import reason_of
 from .host_edits import TOOL_NAME_LENGTH, edit, needs_responses
 from .hosts import endpoint, key_header
-from .openai_errors import error, in_band, refuse_errors
+from .openai_errors import in_band, parse_error, refuse_errors
 from .sse import DONE, refuse_value
 from .think import ThinkTags
 from .tool_names import given_back, renamed
 from .usage import usage_of
 
 
-def request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, to: Upstream) -> Call:
     """The chat request as this host and this model take it (host_edits.py); on /v1/responses where only that will do.
 
     Raises Unsupported, BadRequest.
     """
     if needs_responses(body, to):
-        return responses.request(body, to)
+        return responses.build_request(body, to)
     body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
     edited, dropped = edit(body, to)
     url = endpoint(to.host, to.base_url, to.model)
@@ -42,22 +42,22 @@ def request(body: Json, to: Upstream) -> Call:
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
-__all__ = ["answer_limit", "continuation", "error", "fetches", "options", "request", "stream"]
+__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
 
 answer_limit = named_limit
 continuation = no_continuation
 options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
 
 
-def fetches(url: str, to: Upstream) -> bool:
+def must_inline(url: str, to: Upstream) -> bool:
     """Whether the host leaves fetching to us."""
     return to.host.inline_images
 
 
-def stream(call: Call, to: Upstream) -> Translator:
+def translate(call: Call, to: Upstream) -> Translator:
     """Translator of a streamed answer, or of a whole one (one event: the body)."""
     if isinstance(call.state, responses.Bridged):
-        return responses.stream(call, to)
+        return responses.translate(call, to)
     translator = _in_shape(_chunks(to, call.body.get("n") or 1) if call.stream else _whole(to))
     return prime(given_back(prime(translator), call.state) if call.state else translator)
 

@@ -93,7 +93,7 @@ def in_band(wrong: Any) -> Failure:
     return _named(status, wrong)
 
 
-def error(status: int, body: bytes) -> Failure:
+def parse_error(status: int, body: bytes) -> Failure:
     """An HTTP error answer → Failure. Its body may be an object, a one-element array, text or HTML."""
     try:
         wrong = wire.decode(body)

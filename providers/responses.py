@@ -21,12 +21,12 @@ from .contract import Call, Json, Translator, Upstream, prime
 from .errors import BadOutput, Truncated, UpstreamFailed
 from .finish import reason_of
 from .openai_errors import in_band
-from .responses_request import BRIDGED, Bridged, request
+from .responses_request import BRIDGED, Bridged, build_request
 from .sse import refuse_value
 from .tool_names import given_back
 from .usage import count, usage
 
-__all__ = ["BRIDGED", "Bridged", "request", "stream"]
+__all__ = ["BRIDGED", "Bridged", "build_request", "translate"]
 
 # Item type → tool call type, the field that grows, and its name in a chat completion.
 _CALLS: Final = {
@@ -38,7 +38,7 @@ _OFFSETS: Final = ("start_index", "end_index")
 _NOWHERE: Final = {"start": 0}
 
 
-def stream(call: Call, to: Upstream) -> Translator:
+def translate(call: Call, to: Upstream) -> Translator:
     """The translator of a call's answer, primed. Raises Truncated, BadOutput, and what the upstream says went wrong."""
     names = call.state.names if isinstance(call.state, Bridged) else None
     form = (call.body.get("text") or {}).get("format") or {}

@@ -34,7 +34,7 @@ _LEAST_OUTPUT: Final = 16  # tokens; less is a 400
 _LONGEST_ID: Final = 64  # characters of a call_id; more is a 400
 
 
-def request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, to: Upstream) -> Call:
     """The call for a validated chat request; always streamed. Raises Unsupported."""
     changed: list[str] = []
     body, names = tool_names.renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)

@@ -69,7 +69,7 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
     if answer.status == 200:
         return answer
     try:
-        raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].error, limits.timeouts.between_bytes)
+        raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].parse_error, limits.timeouts.between_bytes)
     finally:
         answer.close()
 
@@ -127,7 +127,7 @@ async def _document(begun: _Begun, exchange: Exchange, limits: Server) -> list[J
     finally:
         begun.answer.close()
     to = exchange.to
-    return _last(PROVIDERS[to.host.protocol].stream(exchange.call, to), value, exchange)
+    return _last(PROVIDERS[to.host.protocol].translate(exchange.call, to), value, exchange)
 
 
 async def chunks(
@@ -150,7 +150,7 @@ async def chunks(
     answer, data, _ = begun
     try:
         provider, call, to = PROVIDERS[exchange.to.host.protocol], exchange.call, exchange.to
-        send = provider.stream(call if call.stream else call._replace(stream=True), to).send
+        send = provider.translate(call if call.stream else call._replace(stream=True), to).send
         decoder, read = Decoder(limits.max_event), answer.read
         feed, patience = decoder.feed, max(exchange.first_byte, limits.timeouts.between_bytes)
         bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more

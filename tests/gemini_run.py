@@ -40,7 +40,7 @@ def asked(body: dict[str, Any] | None = None, facts: Model = NOTHING_KNOWN, **fi
     """The call for a request; ids of tool calls are id-1, id-2, …"""
     ids = count(1)
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **(body or {})}
-    return gemini.request(body, to(facts, **fields), lambda: f"id-{next(ids)}")
+    return gemini.build_request(body, to(facts, **fields), lambda: f"id-{next(ids)}")
 
 
 def feed(translator: Translator, data: bytes, size: int | None = None) -> list[dict[str, Any]]:
@@ -68,5 +68,5 @@ def run(data: bytes | str, size: int | None = None, call: Call | None = None, **
     """All chunks of a stream: bytes, or the name of one under streams/."""
     if isinstance(data, str):
         data = (STREAMS / f"gemini_{data}.sse").read_bytes()
-    translator = gemini.stream(call or asked(), to(**fields))
+    translator = gemini.translate(call or asked(), to(**fields))
     return [*feed(translator, data, size), *ended(translator)]

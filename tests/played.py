@@ -33,7 +33,7 @@ def run(played: Coroutine[Any, Any, None]) -> None:
 async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cut: bool, status: int) -> None:
     """An answer in these pieces, whole or streamed, of this content type; cut: the connection breaks behind it."""
     to = target(protocol)
-    call = PROVIDERS[protocol].request({**BODY, "stream": streamed}, to)
+    call = PROVIDERS[protocol].build_request({**BODY, "stream": streamed}, to)
     steps = iter([Step(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
     call = call._replace(reply=Reply(status, {"Content-Type": kind}, steps, cut))
     exchange = Exchange(to, call, 5.0)

@@ -13,7 +13,7 @@ STREAMS = Path(__file__).parent / "streams"
 
 def chunks(provider: Provider, raw: bytes, size: int = 0, *, call: Call, to: Upstream) -> Iterator[Json]:
     """The chunks a provider makes of an event stream that arrives in reads of `size` bytes."""
-    decoder, translator = Decoder(), provider.stream(call, to)
+    decoder, translator = Decoder(), provider.translate(call, to)
     try:
         for data in cut(raw, size):
             for event in decoder.feed(data):

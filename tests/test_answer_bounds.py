@@ -104,7 +104,7 @@ ENDLESS: dict[str, tuple[tuple[str, Call, Upstream], Json, Callable[[int], Json]
 
 def translator(of: tuple[str, Call, Upstream]) -> Translator:
     protocol, call, to = of
-    return PROVIDERS[protocol].stream(call, to)
+    return PROVIDERS[protocol].translate(call, to)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
@@ -157,7 +157,7 @@ def test_too_many_calls_in_one_event_are_refused_at_once() -> None:
     message = {"role": "assistant", "tool_calls": [function(n) for n in range(MAX_CALLS + 1)]}
     whole = Call("", {}, {}, False)
     with pytest.raises(BadOutput):
-        PROVIDERS["openai"].stream(whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
+        PROVIDERS["openai"].translate(whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
 
 
 def growing(calls: int) -> Iterator[Json]:

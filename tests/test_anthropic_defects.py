@@ -43,7 +43,7 @@ def asked(messages: list[Json], **more: Any) -> Json:
 
 
 def sent(messages: list[Json], model: Any = facts.HAIKU_4_5, **more: Any) -> Call:
-    return anthropic.request(asked(messages, **more), to(model))
+    return anthropic.build_request(asked(messages, **more), to(model))
 
 
 def chunks(raw: bytes, size: int = 0) -> list[Json]:
@@ -242,14 +242,14 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     keeper, first = Keeper(), asked([HI], tools=[F], reasoning_effort="minimal")
     watcher = keeper.watcher()
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
-    got = list(replay.chunks(anthropic, raw, 7, call=anthropic.request(first, TO), to=TO))
+    got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))
     for chunk in got:
         watcher.see(chunk)
     watcher.done()
     message = collect(got)["choices"][0]["message"]
     kept = {name: message[name] for name in ("role", "content", "tool_calls")}  # all that most clients keep
     second = asked([HI, kept, tool("toolu_a", "晴")], tools=[F], reasoning_effort="minimal")
-    body = anthropic.request(keeper.restore(second), TO).body
+    body = anthropic.build_request(keeper.restore(second), TO).body
     assert body["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "想一想\u2028", "signature": "c2lnMQ=="},
         {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
@@ -258,7 +258,9 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
         {"type": "tool_use", "id": "toolu_a", "name": "weather", "input": {}},
     ]
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 1024}
-    assert "thinking" not in anthropic.request(second, TO).body, "without the keeper there is no thinking to be had"
+    assert "thinking" not in anthropic.build_request(second, TO).body, (
+        "without the keeper there is no thinking to be had"
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,12 +295,12 @@ def test_R2_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str |
     history = [HI, {"role": "assistant", "thinking_blocks": [THOUGHT], "tool_calls": [call()]}, tool()]
     asks = {"reasoning_effort": effort} if effort else {}
     upstream = to(facts.OPUS_5_5, headers={"anthropic-beta": "b-1"})
-    made = anthropic.request(asked(history, tools=[F], **asks), upstream)
+    made = anthropic.build_request(asked(history, tools=[F], **asks), upstream)
     binding = {"prefix_mismatch_behavior": "drop_block"}
     assert made.body["thinking"] == {"type": "adaptive", **more, "block_binding": binding}
     assert made.headers["anthropic-beta"] == "b-1,thinking-binding-controls-2026-08-01"
     claude_requests.validate(made.body, beta=True)
-    fresh = anthropic.request(asked([HI], tools=[F]), upstream)
+    fresh = anthropic.build_request(asked([HI], tools=[F]), upstream)
     assert ("thinking" in fresh.body, fresh.headers["anthropic-beta"]) == (False, "b-1")
     quiet = sent(history, facts.SONNET_5_5, tools=[F], reasoning_effort="none").body
     assert (quiet["thinking"], quiet["messages"][1]["content"]) == ({"type": "between_tools"}, [use()])

@@ -670,18 +670,18 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind", "expected"), [pytest.param(*row[1:], id=row[0]) for row in HTTP])
 def test_56_57_http_errors(status: int, body: bytes, kind: type[Failure], expected: Json) -> None:
-    failure = anthropic.error(status, body)
+    failure = anthropic.parse_error(status, body)
     assert type(failure) is kind
     assert failure.body() == {"error": {"type": kind.type, "param": None, "code": kind.code, **expected}}
 
 
 def test_56_what_sdks_are_told() -> None:
-    refused = anthropic.error(401, error("authentication_error", "invalid x-api-key"))
+    refused = anthropic.parse_error(401, error("authentication_error", "invalid x-api-key"))
     assert (refused.status, refused.again, refused.code) == (502, False, "upstream_auth_error")
-    throttled = anthropic.error(429, error("rate_limit_error", "x"))
+    throttled = anthropic.parse_error(429, error("rate_limit_error", "x"))
     assert (throttled.status, throttled.retry_after, throttled.elsewhere) == (429, None, True)
     throttled.retry_after = 39
-    assert (anthropic.error(529, b"").status, anthropic.error(413, b"").status) == (503, 413)
+    assert (anthropic.parse_error(529, b"").status, anthropic.parse_error(413, b"").status) == (503, 413)
 
 
 def test_a_message_that_came_in_one_piece() -> None:
@@ -693,7 +693,7 @@ def test_a_message_that_came_in_one_piece() -> None:
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 3, "output_tokens": 4},
     }
-    translator = anthropic.stream(CALL, TO)
+    translator = anthropic.translate(CALL, TO)
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", message))
     assert end.value.value == [
@@ -703,13 +703,13 @@ def test_a_message_that_came_in_one_piece() -> None:
 
 @pytest.mark.parametrize("wrong", [{"message": "x", "type": "overloaded_error"}, "x"])
 def test_an_error_without_a_type(wrong: Any) -> None:
-    translator = anthropic.stream(CALL, TO)
+    translator = anthropic.translate(CALL, TO)
     with pytest.raises(Overloaded if isinstance(wrong, dict) else UpstreamFailed):
         translator.send(Event("", {"error": wrong}))
 
 
 @pytest.mark.parametrize("data", ['{"a":1}', [{"a": 1}]])
 def test_json_that_may_be_a_piece_of_the_answer(data: Any) -> None:
-    translator = anthropic.stream(CALL, TO)
+    translator = anthropic.translate(CALL, TO)
     with pytest.raises(BadOutput):
         translator.send(Event("", data))

@@ -142,7 +142,7 @@ def test_every_request_that_openai_can_express() -> None:
             continue
         to = Upstream("anthropic", recorded["model"], "https://api.test", facts=claude_facts.facts(recorded["model"]))
         try:
-            call = anthropic.request(body, to)
+            call = anthropic.build_request(body, to)
         except Failure as no:
             refused[f"{exchange['response']['status']} {no.param} {no.message[:80]}"] += 1
             continue
@@ -168,7 +168,7 @@ def test_every_recorded_error_is_named_and_says_nothing_of_the_account() -> None
         status = exchange["response"]["status"]
         if status < 400:
             continue
-        failure = anthropic.error(status, exchange["response"]["body"].encode())
+        failure = anthropic.parse_error(status, exchange["response"]["body"].encode())
         kinds[f"{status} → {failure.status} {failure.code}"] += 1
         low = failure.message.lower()
         assert failure.message

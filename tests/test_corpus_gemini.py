@@ -48,7 +48,7 @@ WIRE = [x for x in ANSWERED if x["fidelity"] == "wire"]
 FAILED = [x for x in STREAMS + WHOLES if x["response"]["status"] >= 400]
 
 UPSTREAM = Upstream("gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key")
-CALL = gemini.request({"model": "m", "messages": [{"role": "user", "content": "x"}]}, UPSTREAM)
+CALL = gemini.build_request({"model": "m", "messages": [{"role": "user", "content": "x"}]}, UPSTREAM)
 
 seen: Counter[str] = Counter()
 exceptions: list[str] = []
@@ -59,7 +59,7 @@ def short(exchange: dict[str, Any]) -> str:
 
 
 def translated(body: bytes, size: int | None, call: Call = CALL) -> list[dict[str, Any]]:
-    decoder, translator = Decoder(), gemini.stream(call, UPSTREAM)
+    decoder, translator = Decoder(), gemini.translate(call, UPSTREAM)
     chunks: list[dict[str, Any]] = []
     for piece in pieces(body, size):
         for event in decoder.feed(piece):
@@ -192,7 +192,7 @@ def test_recorded_error(exchange: dict[str, Any]) -> None:
     status, body = exchange["response"]["status"], exchange["response"]["body"]
     ours = next(row for row in ERRORS if row[0] == status and row[1] in body)
     for wrapped in (body, f"[{body}]"):
-        failure = gemini.error(status, wrapped.encode())
+        failure = gemini.parse_error(status, wrapped.encode())
         assert (failure.status, failure.code) == ours[2:]
         assert failure.retry_after == (35 if "34.4s" in body else None)
         assert not re.search(r"models/|projects?[/ ]\d|gemini-\d|https://console", failure.message)
@@ -216,7 +216,7 @@ def test_recorded_request(exchange: dict[str, Any]) -> None:
         inexpressible[str(why)] += 1
         return
     is_3 = str(exchange["model"]).startswith("gemini-3") or "latest" in str(exchange["model"])
-    call = gemini.request(body, replace(UPSTREAM, facts=MODEL_3 if is_3 else MODEL_2))
+    call = gemini.build_request(body, replace(UPSTREAM, facts=MODEL_3 if is_3 else MODEL_2))
     oracle.Body.model_validate(call.body)
     difference = differs(recorded, call.body, is_3)
     seen["requests"] += 1

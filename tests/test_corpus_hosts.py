@@ -105,7 +105,7 @@ def excused(theirs: chat_oracle.Said, reason: str | None) -> chat_oracle.Said:
 
 def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -> list[Json]:
     """The chunks, or the one whole answer, that we make of a recorded body. Raises Failure."""
-    translator, made = openai.stream(call, to), list[Json]()
+    translator, made = openai.translate(call, to), list[Json]()
     body = corpus.body_of(exchange)
     try:
         if not exchange["response"]["stream"]:

@@ -28,7 +28,7 @@ def body_of(text: Any = "Hello there, 世界!", **extra: Any) -> Json:
 
 def reply_to(body: Json, model: str = "echo", **options: Any) -> tuple[Call, Reply]:
     before = deepcopy(body)
-    call = echo.request(body, Upstream("echo", model, options=options))
+    call = echo.build_request(body, Upstream("echo", model, options=options))
     assert body == before and call.reply is not None
     return call, call.reply
 
@@ -40,7 +40,7 @@ def steps_of(body: Json, model: str = "echo", **options: Any) -> list[Step]:
 def chunks_of(body: Json, model: str = "echo") -> list[Json]:
     """The chunks of echo's streamed answer, through the decoder and the translator."""
     call, reply = reply_to({**body, "stream": True}, model)
-    decoder, translator = Decoder(), echo.stream(call, Upstream("echo", model))
+    decoder, translator = Decoder(), echo.translate(call, Upstream("echo", model))
     chunks: list[Json] = []
     try:
         for event in [*decoder.feed(b"".join(step.data for step in reply.steps)), *decoder.flush(), None]:
@@ -53,7 +53,7 @@ def chunks_of(body: Json, model: str = "echo") -> list[Json]:
 def whole_of(body: Json, model: str = "echo") -> Json:
     """Echo's answer as one body."""
     call, reply = reply_to(body, model)
-    translator = echo.stream(call, Upstream("echo", model))
+    translator = echo.translate(call, Upstream("echo", model))
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", json.loads(b"".join(step.data for step in reply.steps))))
     [answer] = end.value.value
@@ -391,7 +391,7 @@ def test_no_bytes_of_an_image_break_it(data: bytes, head: bytes):
 
 
 def test_nothing_is_fetched():
-    assert not echo.fetches("https://example.com/a.png", Upstream("echo", "echo"))
+    assert not echo.must_inline("https://example.com/a.png", Upstream("echo", "echo"))
 
 
 def waits(steps: list[Step]) -> list[float]:
@@ -481,7 +481,7 @@ def test_statuses(status: int, streamed: bool):
         {"Content-Type": "application/json", **retry},
         streamed,
     )
-    failure = echo.error(reply.status, b"".join(step.data for step in reply.steps))
+    failure = echo.parse_error(reply.status, b"".join(step.data for step in reply.steps))
     assert (failure.status, failure.type, failure.code) == STATUSES[status]
     assert failure.message == f"This is the error that echo-{status} always answers with."
 

@@ -125,7 +125,7 @@ def test_any_request(protocol: str, messages: Any, more: Any) -> None:
     body = {"model": "m", "messages": [*messages, {"role": "user", "content": "x"}], **more}
     try:
         ask = requests.parse(dumped(body))
-        call = PROVIDERS[protocol].request(ask.body, target(protocol))
+        call = PROVIDERS[protocol].build_request(ask.body, target(protocol))
         wire.encode(call.body)
     except Failure as failure:
         assert 400 <= failure.status < 500, failure
@@ -177,7 +177,7 @@ def test_requests_that_were_found(protocol: str, more: dict[str, Any]) -> None:
     to = target(protocol)
     to = replace(to, facts=structs.replace(to.facts, json_schema=True))
     try:
-        call = PROVIDERS[protocol].request(requests.parse(dumped(body)).body, to)
+        call = PROVIDERS[protocol].build_request(requests.parse(dumped(body)).body, to)
         assert wire.encode(call.body)
     except Failure as failure:
         assert failure.status == 400
@@ -192,7 +192,7 @@ def test_a_call_may_leave_its_kind_out() -> None:
     ]
     ask = requests.parse(dumped({"model": "m", "messages": [*turns, {"role": "user", "content": "x"}]}))
     for protocol in ("anthropic", "gemini"):
-        text = wire.text(PROVIDERS[protocol].request(ask.body, target(protocol)).body)
+        text = wire.text(PROVIDERS[protocol].build_request(ask.body, target(protocol)).body)
         assert '"name":"f"' in text and '"name":"g"' in text
 
 

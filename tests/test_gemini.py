@@ -190,7 +190,7 @@ def test_stream_fails(
     spent: dict[str, Any],
     size: int | None,
 ) -> None:
-    decoder, translator = Decoder(), gemini.stream(asked(), to())
+    decoder, translator = Decoder(), gemini.translate(asked(), to())
     data = (STREAMS / f"gemini_{name}.sse").read_bytes()
     got: list[Any] = []
     with pytest.raises(kind) as caught:
@@ -221,7 +221,7 @@ def test_one_of_two_candidates_is_cut_D71() -> None:
 )
 def test_an_end_that_is_not_clean(finishes: list[Any], inside: bool, complete: bool) -> None:
     """Some models say STOP in every event: it is no sign that nothing was lost with the connection."""
-    translator = gemini.stream(asked(), to())
+    translator = gemini.translate(asked(), to())
     for finish in finishes:
         translator.send(Event("", candidate({"text": "x"}, finish=finish)))
     with pytest.raises(StopIteration if complete else Truncated):
@@ -230,7 +230,7 @@ def test_an_end_that_is_not_clean(finishes: list[Any], inside: bool, complete: b
 
 
 def test_an_answer_without_alt_sse_is_a_list() -> None:
-    translator = gemini.stream(asked(), to())
+    translator = gemini.translate(asked(), to())
     chunks = translator.send(Event("", [candidate({"text": "a"}), candidate({"text": "b"})]))
     with pytest.raises(StopIteration) as end:
         translator.send(None)
@@ -316,7 +316,7 @@ def test_whole_message(name: str, message: dict[str, Any]) -> None:
 def test_continuation_D77() -> None:
     """An answer cut at the upstream's limit goes on in a second request: one role, one finish, both bills."""
     call = asked({"max_tokens": 5000})
-    translator = gemini.stream(call, to())
+    translator = gemini.translate(call, to())
     first = feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert gemini.continuation(call) is None
     assert translator.send(None) == []
@@ -339,7 +339,7 @@ def test_continuation_D77() -> None:
 def test_an_answer_that_never_ends_D77() -> None:
     """Each leg costs: an upstream that always has more to say, and counts nothing, is asked 32 times."""
     call = asked()
-    translator = gemini.stream(call, to())
+    translator = gemini.translate(call, to())
     leg = json.dumps({"candidates": [{
         "content": {"parts": [{"text": "on "}]}, "finishReason": "CONTINUATION", "continuationToken": "dA=="
     }]})  # fmt: skip
@@ -353,7 +353,7 @@ def test_an_answer_that_never_ends_D77() -> None:
 
 def test_nobody_continues_D77() -> None:
     """A server that does not go on says None again and gets finish_reason length."""
-    translator = gemini.stream(asked(), to())
+    translator = gemini.translate(asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert translator.send(None) == []
     assert ended(translator) == [chunk({}, "length"), used(10, 120, 130, reasoning=20)]
@@ -373,7 +373,7 @@ def test_not_to_be_continued_D77(body: dict[str, Any], cut: bytes | None) -> Non
 
 
 def test_continued_and_cut_is_truncated_D77() -> None:
-    translator = gemini.stream(asked(), to())
+    translator = gemini.translate(asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert translator.send(None) == []
     feed(translator, (STREAMS / "gemini_leg_2.sse").read_bytes().partition(b"\r\n\r\n")[0])
@@ -383,7 +383,7 @@ def test_continued_and_cut_is_truncated_D77() -> None:
 
 def test_a_leg_without_progress_is_the_last_D77() -> None:
     leg = {"candidates": [{"finishReason": "CONTINUATION", "continuationToken": "dA==", "content": {}}]}
-    translator = gemini.stream(asked(), to())
+    translator = gemini.translate(asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert translator.send(None) == []
     assert translator.send(Event("", leg)) == []
@@ -395,7 +395,7 @@ def candidate(*parts: dict[str, Any], finish: str | int | None = "STOP") -> dict
 
 
 def answered(*events: Any, **fields: Any) -> list[dict[str, Any]]:
-    translator = gemini.stream(fields.pop("call", None) or asked(), to(**fields))
+    translator = gemini.translate(fields.pop("call", None) or asked(), to(**fields))
     return [piece for event in events for piece in translator.send(Event("", event))] + ended(translator)
 
 
@@ -543,7 +543,7 @@ def test_ids_are_made_once_for_each_call() -> None:
         "id-2",
     ]
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    made = {gemini.request(body, to()).state.new_id() for _ in range(100)}
+    made = {gemini.build_request(body, to()).state.new_id() for _ in range(100)}
     assert len(made) == 100
     assert all(len(id) == 29 and id.startswith("call_") and int(id[5:], 16) for id in made)
 
@@ -710,7 +710,7 @@ ERRORS = {
 @pytest.mark.parametrize(("upstream", "expected"), ERRORS.values(), ids=ERRORS)
 def test_error(upstream: tuple[int, Any], expected: tuple[Any, ...]) -> None:
     code, body = upstream
-    failure = gemini.error(code, body if isinstance(body, bytes) else json.dumps(body).encode())
+    failure = gemini.parse_error(code, body if isinstance(body, bytes) else json.dumps(body).encode())
     assert (failure.status, *failure.body()["error"].values(), failure.retry_after) == (
         *(expected[0], expected[4], expected[1], expected[2], expected[3]),
         expected[5],

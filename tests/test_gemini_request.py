@@ -791,7 +791,7 @@ def test_refused(facts: Model, asks: Json, kind: type[BadRequest], param: str, c
     ],
 )
 def test_fetches_D76(url: str, fetched: bool) -> None:
-    assert gemini.fetches(url, UPSTREAM) is fetched
+    assert gemini.must_inline(url, UPSTREAM) is fetched
 
 
 def test_the_text_signature_goes_back_on_the_text() -> None:
@@ -802,4 +802,4 @@ def test_the_text_signature_goes_back_on_the_text() -> None:
 
 def test_request_is_a_provider_function_of_two_arguments() -> None:
     body = {"model": "m", "messages": [says("user", "x")]}
-    assert gemini.request(body, to()).body == {"contents": [X]}
+    assert gemini.build_request(body, to()).body == {"contents": [X]}

@@ -24,7 +24,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json]:
     """The chunks of a stream."""
     decoder, chunks = Decoder(), list[Json]()
-    translator = openai.stream(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host]))
+    translator = openai.translate(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host]))
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -39,7 +39,7 @@ def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json
 
 def whole(raw: bytes, host: str = "openai") -> Json:
     """A whole answer."""
-    translator = openai.stream(Call("", {}, {}, False), Upstream(host, "m", host=HOSTS[host]))
+    translator = openai.translate(Call("", {}, {}, False), Upstream(host, "m", host=HOSTS[host]))
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", wire.decode(raw)))
     [body] = end.value.value
@@ -366,7 +366,7 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
     ],
 )
 def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
-    translator = openai.stream(Call("", {}, {}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
+    translator = openai.translate(Call("", {}, {}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
     with pytest.raises(kind):
         translator.send(Event("", wire.decode(raw)))
 

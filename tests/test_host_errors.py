@@ -108,7 +108,7 @@ def test_an_error_body(
     host: str, status: int, body: Any, expected: tuple[int, str, str | None, str | None, str]
 ) -> None:
     raw = body if isinstance(body, str) else json.dumps(body)
-    failure = openai.error(status, raw.encode())
+    failure = openai.parse_error(status, raw.encode())
     found = failure.body()["error"]
     assert (failure.status, found["type"], found["code"], found["param"], found["message"]) == expected
 
@@ -137,7 +137,7 @@ def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scri
     """What lets retired names live on: OpenAI's, Groq's and Azure's ways of saying so."""
     for body, status in ((wrapped(code="model_not_found"), 404), (wrapped(code="model_decommissioned"), 400),
                          (wrapped(code="DeploymentNotFound"), 404), (wrapped(code="model_not_found"), 400)):  # fmt: skip
-        failure = openai.error(status, json.dumps(body).encode())
+        failure = openai.parse_error(status, json.dumps(body).encode())
         assert isinstance(failure, NoSuchModel)
         assert failure.elsewhere
 
@@ -188,11 +188,11 @@ TOO_LONG: list[tuple[str, int, Any]] = [
 
 @pytest.mark.parametrize(("host", "status", "body"), TOO_LONG)
 def test_a_prompt_that_is_too_long(host: str, status: int, body: Any) -> None:
-    failure = openai.error(status, json.dumps(body).encode())
+    failure = openai.parse_error(status, json.dumps(body).encode())
     assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages")
     if "error" in body and isinstance(body["error"], dict):  # the same in a stream
         with pytest.raises(Failure) as failed:
-            openai.stream(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
+            openai.translate(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
         assert (failed.value.code, failed.value.message) == ("context_length_exceeded", failure.message)
 
 
@@ -212,7 +212,7 @@ def test_every_row_says_too_long_in_words_of_its_own() -> None:
     ],
 )  # fmt: skip
 def test_what_only_sounds_like_it(status: int, wrong: Json, code: str | None) -> None:
-    assert openai.error(status, json.dumps(wrong).encode()).code == code
+    assert openai.parse_error(status, json.dumps(wrong).encode()).code == code
 
 
 CLAUDES: list[tuple[int, Any]] = [
@@ -236,7 +236,7 @@ GEMINIS: list[tuple[int, Any]] = [
 def test_a_prompt_that_is_too_long_for_claude_or_gemini() -> None:
     for module, bodies in (anthropic, CLAUDES), (gemini, GEMINIS):
         for status, body in bodies:
-            failure = module.error(status, json.dumps(body).encode())
+            failure = module.parse_error(status, json.dumps(body).encode())
             assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages"), body
 
 
@@ -281,7 +281,7 @@ def test_an_error_inside_a_stream(
         return  # [DONE] after an empty delta is an end
     raw = b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + wrong + done
     to = Upstream(host, "m", host=HOSTS[host])
-    decoder, translator = Decoder(), openai.stream(Call("", {}, {}, True), to)
+    decoder, translator = Decoder(), openai.translate(Call("", {}, {}, True), to)
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
         for at in range(0, len(raw), size or len(raw)):

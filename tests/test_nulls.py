@@ -147,7 +147,7 @@ def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> 
             continue
         for to in TARGETS:
             try:
-                PROVIDERS[to.host.protocol].request(whole, to)
+                PROVIDERS[to.host.protocol].build_request(whole, to)
             except Failure as failed:
                 assert failed.status == 400, (path, to.name)
             except Exception as bug:

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 def answer_to(events: Iterable[Event | None], to: Upstream = TO, call: Call = STREAMED) -> list[Json]:
     """The chunks that events make; None is the upstream's end."""
     chunks: list[Json] = []
-    translator = openai.stream(call, to)
+    translator = openai.translate(call, to)
     try:
         for event in events:
             chunks += translator.send(event)
@@ -847,7 +847,7 @@ ERROR_BODIES: dict[str, tuple[int, bytes, tuple[int, str, str | None, str, str |
 
 @pytest.mark.parametrize("status, body, expected", ERROR_BODIES.values(), ids=ERROR_BODIES)
 def test_error_answers(status: int, body: bytes, expected: tuple[int, str, str | None, str, str | None]):
-    failure = openai.error(status, body)
+    failure = openai.parse_error(status, body)
     assert (*said(failure), failure.param) == expected
     assert failure.body()["error"].keys() == {"message", "type", "param", "code"}
 
@@ -904,12 +904,12 @@ REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
 @pytest.mark.parametrize("body, to, expected", REQUESTS.values(), ids=REQUESTS)
 def test_requests(body: Json, to: Upstream, expected: Call):
     before = deepcopy(body)
-    assert openai.request(body, to) == expected
+    assert openai.build_request(body, to) == expected
     assert body == before
 
 
 def test_images_are_fetched_upstream():
-    assert not openai.fetches("https://example.com/a.png", TO)
+    assert not openai.must_inline("https://example.com/a.png", TO)
 
 
 scraps = st.recursive(

@@ -190,7 +190,7 @@ def in_json(*events: Json, tools: bool = True) -> Json:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     body = {"model": "m", "messages": [HI], "response_format": form} | ({"tools": [TOOL]} if tools else {})
     translator, chunks = (
-        openai.stream(asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
+        openai.translate(asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
         list[Json](),
     )
     with pytest.raises(StopIteration) as end:

@@ -157,13 +157,13 @@ def test_other_hosts_need_their_key(name: str) -> None:
 def test_azure() -> None:
     text = 'providers:\n  azure: {base_url: "https://me.openai.azure.com/", api_key: "${AZURE}"}\n'
     to = settings(text, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
-    call = openai.request({"model": "azure/my-gpt", "messages": [{"role": "user", "content": "hi"}]}, to)
+    call = openai.build_request({"model": "azure/my-gpt", "messages": [{"role": "user", "content": "hi"}]}, to)
     assert call.url == ("https://me.openai.azure.com/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21")
     assert call.headers == {"api-key": "k"}
     assert call.body == {"model": "my-gpt", "messages": [{"role": "user", "content": "hi"}]}
     newer = text.replace('"}', '", row: {query: {api-version: 2026-10-01-preview}}}')
     to = settings(newer, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
-    assert openai.request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
+    assert openai.build_request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
     assert mistakes("providers:\n  azure: {api_key: k}") == [
         'config.yaml:2: providers.azure.base_url: the URL is missing; for example "https://llm.example.com/v1"'
     ]

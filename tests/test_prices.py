@@ -70,11 +70,11 @@ def test_recorded_answers_cost_what_the_price_list_says(
 ) -> None:
     target, protocol = to(provider, model), PROVIDERS[HOSTS[provider].protocol]
     if isinstance(answer, str):
-        call = protocol.request({**ASK, "stream": True}, target)
+        call = protocol.build_request({**ASK, "stream": True}, target)
         raw = (replay.STREAMS / f"{answer}.sse").read_bytes()
         told = [chunk["usage"] for chunk in replay.chunks(protocol, raw, call=call, to=target) if "usage" in chunk]
     else:
-        translator = protocol.stream(protocol.request(ASK, target)._replace(stream=False), target)
+        translator = protocol.translate(protocol.build_request(ASK, target)._replace(stream=False), target)
         told = []
         try:
             translator.send(Event("", msgspec.json.decode(answer)))

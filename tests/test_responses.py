@@ -47,7 +47,7 @@ def to(model: str = "gpt-6-astra", host: str = "openai", **more: Any) -> Upstrea
 
 def asked(body: Json, target: Upstream | None = None) -> Call:
     before = copy.deepcopy(body)
-    call = openai.request(body, target or to())
+    call = openai.build_request(body, target or to())
     assert body == before
     return call
 
@@ -361,7 +361,7 @@ def frames(*events: Json) -> bytes:
 
 def read(raw: bytes, size: int | None = None) -> list[Json]:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]})
-    decoder, translator, chunks = Decoder(), openai.stream(call, to()), []
+    decoder, translator, chunks = Decoder(), openai.translate(call, to()), []
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -502,7 +502,7 @@ def test_a_stream(size: int | None) -> None:
 
 
 def whole(body: Json) -> list[Json]:
-    translator = openai.stream(asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
+    translator = openai.translate(asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", body))
     value: list[Json] = end.value.value
@@ -598,7 +598,7 @@ def test_parameters_are_named_as_the_client_knows_them() -> None:
         body = json.dumps(
             {"error": {"message": "wrong", "type": "invalid_request_error", "param": there, "code": None}}
         )
-        assert openai.error(400, body.encode()).param == here
+        assert openai.parse_error(400, body.encode()).param == here
 
 
 def test_reasoning_returns_with_the_tool_results() -> None:

@@ -73,7 +73,7 @@ TO = {
 
 def sent(to: Upstream, body: Json) -> int:
     """Make the upstream's request of a chat request, or echo's whole answer; returns its bytes."""
-    call = PROVIDERS[to.host.protocol].request(body, to)
+    call = PROVIDERS[to.host.protocol].build_request(body, to)
     if call.reply is not None:
         return sum(len(step.data) for step in call.reply.steps)
     return len(wire.encode(call.body))
@@ -100,8 +100,8 @@ def answered(target: str, events: list[Any], stream: bool = True) -> None:
     """Translate an upstream's events, and put the chunks together."""
     to = TO[target]
     provider = PROVIDERS[to.host.protocol]
-    call = provider.request({"model": "m", "messages": [HI], "stream": stream}, to)
-    translator = provider.stream(call, to)
+    call = provider.build_request({"model": "m", "messages": [HI], "stream": stream}, to)
+    translator = provider.translate(call, to)
     chunks: list[Json] = []
     try:
         for event in events:
@@ -554,7 +554,7 @@ def rows() -> Iterator[tuple[str, Row]]:
                 f"{protocol} error: {name}",
                 Row(
                     lambda n, make=make: json.dumps(make(n)).encode(),
-                    lambda body, p=protocol: PROVIDERS[p].error(400, body),
+                    lambda body, p=protocol: PROVIDERS[p].parse_error(400, body),
                 ),
             )
     yield from OTHERS.items()

@@ -71,7 +71,7 @@ def content(text: str, index: int = 0, finish: str | None = None) -> Json:
 
 def said(*datas: Any, to: Upstream = VLLM) -> list[Json]:
     """The chunks of a stream's events, [DONE] at its end."""
-    translator, chunks = openai.stream(STREAM, to), []
+    translator, chunks = openai.translate(STREAM, to), []
     for data in datas:
         chunks += translator.send(Event("", data))
     with pytest.raises(StopIteration) as end:
@@ -127,12 +127,12 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
     text = "<think>\nTwo plus two: \u20284.</think>\n\n四 <think>"
     raw = "".join(f"data: {json.dumps(content(char), ensure_ascii=False)}\n\n" for char in text).encode()
     raw += b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-    decoder, translator, chunks = Decoder(), openai.stream(STREAM, VLLM), []
+    decoder, translator, chunks = Decoder(), openai.translate(STREAM, VLLM), []
     with pytest.raises(StopIteration) as end:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
                 chunks += translator.send(event)
-    whole = openai.stream(WHOLE, VLLM)
+    whole = openai.translate(WHOLE, VLLM)
     with pytest.raises(StopIteration) as answer:
         whole.send(Event("", {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
     message = {
@@ -146,7 +146,7 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
 
 
 def test_a_stream_that_ends_while_thinking_is_truncated() -> None:
-    translator = openai.stream(STREAM, VLLM)
+    translator = openai.translate(STREAM, VLLM)
     translator.send(Event("", content("<think>a")))
     with pytest.raises(Truncated):
         translator.send(None)

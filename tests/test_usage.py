@@ -118,7 +118,7 @@ def to(host: str) -> Upstream:
 def told_by(host: str, events: list[Any], call: Call | None = None) -> Any:
     """The usage that a provider makes of a stream of these events."""
     target, protocol = to(host), PROVIDERS[HOSTS[host].protocol]
-    translator = protocol.stream(call or protocol.request(ASK, target), target)
+    translator = protocol.translate(call or protocol.build_request(ASK, target), target)
     chunks: list[Json] = []
     try:
         for event in events:
