@@ -24,20 +24,22 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import embeddings, legacy, requests
+from dialects import embeddings
+from dialects.chat import functions, request
 from gateway.config import Settings
-from gateway.elsewhere import nearest
-from gateway.keeper import Keeper
-from gateway.routes import Target, patience, with_defaults
-from gateway.schema import Server
-from providers import PROVIDERS, wire
+from gateway.route_hints import nearest
+from gateway.reasoning_cache import Keeper
+from gateway.routing import Target, patience, with_defaults
+from gateway.config_schema import Server
+from providers import PROVIDERS, codec
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
-from server import access, desk, house, inspector, logs, page, upstream
-from server import embeddings as vectors
-from server.answers import sent
-from server.drain import Kept
-from server.entry import (
+from server import auth, handlers, state, inspector, logs, page
+from server.outbound import exchange
+from server.outbound import embeddings as vectors
+from server.whole_response import sent
+from server.outbound.detached import Kept
+from server.ingress import (
     HOUSE,
     IMAGES,
     LIVE,
@@ -51,12 +53,12 @@ from server.entry import (
     read_body,
     worker_of,
 )
-from server.fetch import inline
+from server.outbound.image_fetcher import inline
 from server.frames import Frames, envelope, hide
-from server.http import Upstreams
-from server.listener import HEADERS
-from server.refusals import JSON, failure_of, fault, refusal, told
-from server.upstream import Exchange
+from server.outbound.pool import Upstreams
+from server.process.listener import HEADERS
+from server.error_response import JSON, failure_of, fault, refusal, told
+from server.outbound.exchange import Exchange
 
 VERSION: Final = "0.1.0"
 
@@ -74,18 +76,18 @@ async def chat(request: web.Request) -> web.StreamResponse:
     caller = identify(request)
     with inside(request):
         data = inspector.asked(request, await read_body(request))
-        ask, prompt = await parsed(request, data, requests.parse)
+        ask, prompt = await parsed(request, data, request.parse)
         del data  # an answer may take long
         record.stream = ask.body.get("stream") is True
         targets = await admitted(request, caller, ask.body, prompt)
         return await (stream if record.stream else whole)(request, ask, targets)
 
 
-async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
+async def whole(request: web.Request, ask: request.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
     exchange, body = await first_that_answers(
-        request, ask.body, targets, partial(prepared, request, ask), upstream.whole
+        request, ask.body, targets, partial(prepared, request, ask), exchange.whole
     )
     record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
@@ -95,13 +97,13 @@ async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) 
         for choice in body["choices"]:
             hide(choice["message"])
     if ask.legacy:
-        body = legacy.answer(body)
+        body = functions.answer(body)
     body |= envelope("chat.completion", record)
     record.entry.took(body)
-    return await sent(request, web.Response(body=wire.encode(body), headers={**JSON, **headers_of(exchange)}))
+    return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **headers_of(exchange)}))
 
 
-async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
+async def stream(request: web.Request, ask: request.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
@@ -134,7 +136,7 @@ async def stream(request: web.Request, ask: requests.Ask, targets: list[Target])
                 raise failure from None
             record.code = failure.code or failure.type
             data = bytearray()
-            wire.frame_into(data, told(failure, request))
+            codec.frame_into(data, told(failure, request))
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
         finally:
             record.gap = line.gap
@@ -198,7 +200,7 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
+async def prepared(request: web.Request, ask: request.Ask, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.to.host.protocol]
     body = await completed(request, ask, target)
@@ -208,7 +210,7 @@ async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> C
     return await worker.run(partial(provider.build_request, body, target.to))
 
 
-async def completed(request: web.Request, ask: requests.Ask, target: Target) -> Json:
+async def completed(request: web.Request, ask: request.Ask, target: Target) -> Json:
     """The request with what this target needs and the client did not send.
 
     That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
@@ -245,7 +247,7 @@ async def opening(
     The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = upstream.chunks(exchange, http, limits)
+    rest = exchange.chunks(exchange, http, limits)
     held = exchange.held
     try:
         async for batch in rest:
@@ -300,7 +302,7 @@ async def embed(request: web.Request) -> web.Response:
         record.first = time.monotonic()
         record.entry.took(answer)
         answer["model"] = record.model
-        return await sent(request, web.Response(body=wire.encode(answer), headers={**JSON, **headers_of(exchange)}))
+        return await sent(request, web.Response(body=codec.encode(answer), headers={**JSON, **headers_of(exchange)}))
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -323,31 +325,31 @@ async def served(request: web.Request, method: str) -> bool:
 
 
 # The only handlers that answer without a key.
-PUBLIC: Final = (desk.home, page.asset, desk.healthz, desk.readyz, desk.preflight, nothing)
+PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, nothing)
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
     table = [
-        web.get("/", desk.home),
+        web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
-        web.get("/healthz", desk.healthz),
-        web.get("/readyz", desk.readyz),
-        web.get("/metrics", desk.metrics),
-        *inspector.routes(desk.admin),
+        web.get("/healthz", handlers.healthz),
+        web.get("/readyz", handlers.readyz),
+        web.get("/metrics", handlers.metrics),
+        *inspector.routes(handlers.admin),
     ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat),
                 web.post(f"{prefix}/embeddings{end}", embed),
-                web.get(f"{prefix}/models{end}", desk.models),
-                web.get(f"{prefix}/usage{end}", desk.usage),
-                web.get(f"{prefix}/dashboard/billing/subscription{end}", desk.subscription),
-                web.get(f"{prefix}/dashboard/billing/usage{end}", desk.billed),
+                web.get(f"{prefix}/models{end}", handlers.models),
+                web.get(f"{prefix}/usage{end}", handlers.usage),
+                web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
+                web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", desk.model))
-    table += [web.options("/{path:(?s:.*)}", desk.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
+    table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
     for route in table:
         route.kwargs["expect_handler"] = expects
     return table
@@ -395,7 +397,7 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
     if request[RECORD].limits is not None:
         headers.update(request.app[HOUSE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
-        headers.update(access.cors(request, request[LIVE].settings))
+        headers.update(auth.cors(request, request[LIVE].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
     if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
@@ -407,7 +409,7 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
     """The application, with its first configuration."""
 
     async def furnish(app: web.Application) -> AsyncIterator[None]:
-        app[HOUSE] = await house.opened(settings, log, VERSION)
+        app[HOUSE] = await state.opened(settings, log, VERSION)
         yield
         await app[HOUSE].aclose()
 
@@ -421,6 +423,6 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
 
 
 if __name__ == "__main__":
-    from server.cli import main
+    from server.commands.cli import main
 
     sys.exit(main(build, VERSION))

@@ -14,20 +14,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
-from providers.host_messages import SHORTENED
 from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
+from providers.openai.messages import SHORTENED
 
+from .config_schema import Config, Key, Provider, Route, Server, State
 from .limits import Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
-from .reader import ConfigError, Reader, guess, lines_of
-from .requests import wrong_default
-from .routes import Routes, route_of
-from .schema import Config, Key, Provider, Route, Server, State
+from .routing import Routes, route_of
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key
+from .yaml_reader import ConfigError, Reader, guess, lines_of
 
 __all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 

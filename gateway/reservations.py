@@ -10,13 +10,13 @@ from typing import Any, Final
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
-from providers.host_edits import thinks_unasked
+from providers.openai.request import thinks_unasked
 
+from .config_schema import Usage as UsageSettings
 from .estimates import Prompt
 from .limits import Limits
-from .prices import Usage, cost
-from .routes import Target, with_defaults
-from .schema import Usage as UsageSettings
+from .pricing import Usage, cost
+from .routing import Target, with_defaults
 
 _LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
 _LEAST: Final = 16  # tokens of an answer that is worth its prompt, and the least that OpenAI takes

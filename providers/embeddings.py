@@ -10,11 +10,13 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from . import echo_embeddings, gemini_embeddings, openai_embeddings
+from .common.usage import MOST
 from .contract import Call, Json, Upstream
+from .echo import embeddings
 from .errors import BadOutput, Unsupported
-from .openai_embeddings import finite
-from .usage import MOST
+from .gemini import embeddings
+from .openai import embeddings
+from .openai.embeddings import finite
 
 Vector = list[float] | str  # floats, or base64
 
@@ -29,9 +31,9 @@ class Embedder(NamedTuple):
 
 
 EMBEDDERS: Final[dict[str, Embedder]] = {
-    "openai": Embedder(openai_embeddings.calls, openai_embeddings.read),
-    "gemini": Embedder(gemini_embeddings.calls, gemini_embeddings.read),
-    "echo": Embedder(echo_embeddings.calls, openai_embeddings.read),
+    "openai": Embedder(embeddings.calls, embeddings.read),
+    "gemini": Embedder(embeddings.calls, embeddings.read),
+    "echo": Embedder(embeddings.calls, embeddings.read),
 }
 
 

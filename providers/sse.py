@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import wire
+from . import codec
 from .errors import BadOutput
 
 DONE: Final = "[DONE]"
@@ -191,7 +191,7 @@ class Decoder:
         if len(data) > self._limit:
             raise self._too_large()
         try:
-            events.append(Event(name, wire.decode(data)))
+            events.append(Event(name, codec.decode(data)))
         except ValueError:
             self._several(name, data.decode("utf-8", errors="replace"), events)
 
@@ -228,7 +228,7 @@ class Decoder:
                 yield start, DONE
             elif text[at] in "{[":
                 try:
-                    value, at = wire.document(text, at)
+                    value, at = codec.document(text, at)
                 except (ValueError, RecursionError):
                     if self._ending:
                         self.cut = True
@@ -290,7 +290,7 @@ def unframed(body: bytes) -> bytes:
             events = decoder.flush()
         for event in events:
             if isinstance(event.data, dict):
-                return wire.encode(event.data)
+                return codec.encode(event.data)
             if event.name == "error":
                 return str(event.data).encode("utf-8", errors="replace")
     return body

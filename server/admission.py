@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
-from gateway.schema import Bounds
+from gateway.config_schema import Bounds
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."

@@ -3,9 +3,9 @@
 import random
 import time
 
-from gateway import legacy, requests
-from gateway.keeper import Watcher
-from providers import wire
+from dialects.chat import functions, request
+from gateway.reasoning_cache import Watcher
+from providers import codec
 from providers.contract import Json
 
 from .logs import Record
@@ -14,7 +14,7 @@ from .logs import Record
 class Frames:
     """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
 
-    def __init__(self, ask: requests.Ask, envelope: Json, record: Record) -> None:
+    def __init__(self, ask: request.Ask, envelope: Json, record: Record) -> None:
         self._legacy, self._envelope, self._entry = ask.legacy, envelope, record.entry
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
         self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
@@ -38,9 +38,9 @@ class Frames:
                 if emptied and all(emptied):
                     continue
             if self._legacy:
-                chunk = legacy.chunk(chunk)
+                chunk = functions.chunk(chunk)
             chunk.update(self._envelope)
-            wire.frame_into(data, chunk)
+            codec.frame_into(data, chunk)
         return one_line(data)
 
 

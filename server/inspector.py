@@ -20,15 +20,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.schema import Inspector
-from providers import wire
+from gateway.config_schema import Inspector
+from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
-from .answers import sent
-from .http import Answer
-from .line import Line, Pulse
-from .upstream import Exchange
+from .event_stream import Line, Pulse
+from .outbound.exchange import Exchange
+from .outbound.pool import Answer
+from .whole_response import sent
 
 # Names of headers and query parameters that carry secrets; not x-ratelimit-limit-tokens.
 _SECRET_NAME = re.compile(
@@ -307,7 +307,7 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
 
 
 async def _json(request: web.Request, value: Json) -> web.Response:
-    return await sent(request, web.Response(body=wire.encode(value), content_type="application/json"))
+    return await sent(request, web.Response(body=codec.encode(value), content_type="application/json"))
 
 
 def _summary(trace: Trace) -> Json:

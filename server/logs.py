@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.limits import Limits
 from gateway.scrub import Scrubber
-from providers import wire
+from providers import codec
 
 from .terminal import text_of
 
@@ -167,7 +167,7 @@ class Log(logging.Handler):
         seconds = line.pop("at")
         stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
         if self._as_json:
-            return wire.text({"time": stamp, **line}) + "\n"
+            return codec.text({"time": stamp, **line}) + "\n"
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from providers.errors import NotFound
 
-from . import access
+from . import auth
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "web"
 _TYPES: Final = {
@@ -64,7 +64,7 @@ class Site:
 
         keys: callers need one; usage: books are kept; inspector: it is on.
         """
-        base = f"{access.scheme(request)}://{request.host}"
+        base = f"{auth.scheme(request)}://{request.host}"
         headers = {**_HEADERS, "Vary": "Accept"}
         if "text/html" not in request.headers.get("Accept", ""):
             text = (

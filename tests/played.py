@@ -4,13 +4,13 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from gateway.schema import Server
-from providers import PROVIDERS, wire
-from providers.chat import collect
+from gateway.config_schema import Server
+from providers import PROVIDERS, codec
+from providers.chunks import collect
 from providers.contract import Reply, Step, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from server.upstream import Exchange, chunks, whole
+from server.outbound.exchange import Exchange, chunks, whole
 
 PROTOCOLS: Final = ("openai", "anthropic", "gemini")
 BODY: Final = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
@@ -45,10 +45,10 @@ async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cu
             for chunk in got:
                 assert isinstance(chunk["choices"], list)
                 frame = bytearray()
-                wire.frame_into(frame, chunk)
+                codec.frame_into(frame, chunk)
                 assert frame.count(b"\n") == 2
             collect(got)
         else:
-            wire.encode(await whole(exchange, NO_HTTP, LIMITS))
+            codec.encode(await whole(exchange, NO_HTTP, LIMITS))
     except Failure as failure:
-        assert 400 <= failure.status < 600 and wire.encode(failure.body())
+        assert 400 <= failure.status < 600 and codec.encode(failure.body())

@@ -11,16 +11,16 @@ from test_anthropic_edge import CALL as CLAUDE
 from test_anthropic_edge import TO, grown, opened, start
 
 from providers import PROVIDERS
-from providers.answers import ToolCalls
-from providers.bounds import MAX_CALLS
-from providers.chat import collect
+from providers.chunks import collect
+from providers.common.bounds import MAX_CALLS
+from providers.common.think_tags import ThinkTags
 from providers.contract import Call, Json, Translator, Upstream
 from providers.errors import BadOutput, Failure
-from providers.gemini_request import State
+from providers.gemini.request import State
 from providers.hosts import HOSTS
-from providers.responses import BRIDGED
+from providers.openai.normalize import ToolCalls
+from providers.openai.responses.stream import BRIDGED
 from providers.sse import Event
-from providers.think import ThinkTags
 
 BIG, LINE = "x" * 50_000, "x" * 1000
 FIRST = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}]}

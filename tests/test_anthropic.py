@@ -10,7 +10,7 @@ import claude_requests
 import pytest
 
 from providers import Upstream, anthropic
-from providers.chat import collect
+from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
 from providers.models import Model
 from providers.sse import Event

@@ -30,9 +30,9 @@ from test_anthropic_edge import (
 )
 from test_anthropic_edge import STOP as MESSAGE_STOP
 
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import Keeper
 from providers import Call, anthropic
-from providers.chat import collect
+from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
 
 Json = dict[str, Any]

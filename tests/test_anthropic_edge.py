@@ -9,8 +9,8 @@ import pytest
 import replay
 
 from providers import Call, Upstream, anthropic
-from providers.anthropic_stream import Way
-from providers.chat import collect
+from providers.anthropic.stream import Way
+from providers.chunks import collect
 from providers.errors import (
     BadOutput,
     BadRequest,

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from gateway.estimates import Prompt
-from gateway.prices import Usage
+from gateway.pricing import Usage
 from providers.contract import Call, Upstream
 from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamTimeout
 from providers.models import Model, Price
-from server.books import Entry
 from server.logs import Record
-from server.store import Row
-from server.upstream import Exchange
+from server.outbound.exchange import Exchange
+from server.usage.ledger import Entry
+from server.usage.store import Row
 
 CHEAP = Upstream("cheap", "m", facts=Model(price=Price(input=1, output=2)))
 DEAR = Upstream("dear", "m", facts=Model(price=Price(input=10, output=20)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.checks import number
+from dialects.validation import number
 from providers import errors
 from providers.errors import BadRequest, Failure
 

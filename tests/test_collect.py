@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from providers.chat import chunk, collect, tool_call, usage_chunk
+from providers.chunks import chunk, collect, tool_call, usage_chunk
 from providers.errors import BadOutput
 
 Json = dict[str, Any]

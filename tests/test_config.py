@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Caller, ConfigError, Settings, load
-from gateway.schema import Bounds, Config, Cooldown, KeepAlive, Server, Timeouts
+from gateway.config_schema import Bounds, Config, Cooldown, KeepAlive, Server, Timeouts
 
 ROOT = Path(__file__).parent.parent
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")

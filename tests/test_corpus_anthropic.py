@@ -17,8 +17,8 @@ import pytest
 import replay
 
 from providers import Call, Upstream, anthropic
-from providers.anthropic_stream import Way
-from providers.chat import collect
+from providers.anthropic.stream import Way
+from providers.chunks import collect
 from providers.errors import Failure
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")

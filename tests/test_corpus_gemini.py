@@ -19,7 +19,7 @@ from cuts import pieces
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
 
 from providers import gemini
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import BadOutput, Truncated
 from providers.models import Model

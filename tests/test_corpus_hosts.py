@@ -12,11 +12,12 @@ import responses_oracle
 from corpus import Exchange, short
 from cuts import SIZES, pieces
 
-from providers import openai, responses, wire
-from providers.chat import collect
+from providers import codec, openai
+from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
+from providers.openai.responses import stream
 from providers.sse import Decoder, Event
 
 pytestmark = [corpus.needed, pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")]
@@ -109,7 +110,7 @@ def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -
     body = corpus.body_of(exchange)
     try:
         if not exchange["response"]["stream"]:
-            made += translator.send(Event("", wire.decode(body)))
+            made += translator.send(Event("", codec.decode(body)))
         else:
             decoder = Decoder()
             for piece in pieces(body, size):
@@ -169,7 +170,7 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
 def test_a_response(name: str, exchange: Exchange) -> None:
     streamed = exchange["response"]["stream"]
     response, wrong = responses_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
-    call, to = Call("", {}, {}, True, state=responses.BRIDGED), Upstream("x", "m")
+    call, to = Call("", {}, {}, True, state=stream.BRIDGED), Upstream("x", "m")
     for size in sizes(exchange):
         if wrong:
             with pytest.raises(Failure):

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import yaml
 
-from gateway import schema
+from gateway import config_schema
 from gateway.config import load
-from gateway.schema import Config, Key, Provider, Route, Section
+from gateway.config_schema import Config, Key, Provider, Route, Section
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8")

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.requests import parse
-from providers import echo, media
-from providers.chat import collect
+from dialects.chat.request import parse
+from providers import echo
+from providers.chunks import collect
+from providers.common import media
 from providers.contract import Call, Reply, Step, Upstream
 from providers.errors import BadRequest, Failure, NoSuchModel, Truncated
 from providers.sse import Decoder, Event

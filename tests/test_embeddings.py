@@ -15,8 +15,8 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer as answered
 
-from gateway.embeddings import parse
-from providers import embeddings, wire
+from dialects.embeddings import parse
+from providers import codec, embeddings
 from providers.contract import Json, Upstream
 from providers.errors import BadOutput, BadRequest, Failure, NoSuchModel, Throttled, Unsupported
 from providers.hosts import HOSTS
@@ -388,9 +388,9 @@ def test_a_vector_of_anything_but_finite_numbers_is_no_answer(vector: str, form:
         return  # a number for JSON, but not for 32 bits
     body = parsed(model="m", input="a", encoding_format=form)
     said = [
-        wire.decode(f'{{"data": [{{"index": 0, "embedding": {vector}}}], "usage": {{"prompt_tokens": 1}}}}'.encode())
+        codec.decode(f'{{"data": [{{"index": 0, "embedding": {vector}}}], "usage": {{"prompt_tokens": 1}}}}'.encode())
     ]
-    google = [wire.decode(f'{{"embedding": {{"values": {vector}}}}}'.encode())]
+    google = [codec.decode(f'{{"embedding": {{"values": {vector}}}}}'.encode())]
     for host, answers in (("ollama", said), ("openai", said), ("gemini", google)):
         if host == "gemini" and vector == "[1e39]":
             continue  # which is made 1

@@ -19,9 +19,9 @@ from asking import Got, ask, delta, dial, metric, raw, whole
 from process import ROOT, Process, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 
-from gateway.schema import Timeouts
+from gateway.config_schema import Timeouts
 from providers.errors import Failure, Truncated
-from server.http import Pool
+from server.outbound.pool import Pool
 
 Scripted = Callable[..., str]
 

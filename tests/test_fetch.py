@@ -16,9 +16,9 @@ from urllib.parse import unquote
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from providers.common.media import Inline
 from providers.errors import BadRequest
-from providers.media import Inline
-from server.fetch import AddrInfo, Fetcher, inline, open_socket, public
+from server.outbound.image_fetcher import AddrInfo, Fetcher, inline, open_socket, public
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 JPEG = b"\xff\xd8\xff\xe0" + bytes(200)

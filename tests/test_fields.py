@@ -11,8 +11,8 @@ from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
 
-from gateway.fields import FIELDS, permitted
-from gateway.routes import Target
+from gateway.restricted_fields import FIELDS, permitted
+from gateway.routing import Target
 from providers.contract import Json, Upstream
 from providers.errors import Unsupported
 from providers.hosts import HOSTS, Host

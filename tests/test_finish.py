@@ -9,8 +9,8 @@ from asking import ask, delta, whole
 from process import Process, config
 from scripted import Upstream, answer, chunked, sse, stream
 
+from providers.common.finish_reasons import reason_of
 from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed
-from providers.finish import reason_of
 
 
 @pytest.mark.parametrize(

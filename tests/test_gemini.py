@@ -9,8 +9,8 @@ from gemini_run import GEMINI_3, STREAMS, asked, ended, feed, run, to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import gemini, wire
-from providers.chat import collect
+from providers import codec, gemini
+from providers.chunks import collect
 from providers.errors import BadOutput, Failure, Throttled, Truncated
 from providers.sse import DONE, Cut, Decoder, Event
 
@@ -597,7 +597,7 @@ def test_any_event_is_read_or_refused(odd: list[Any]) -> None:
     except Failure:
         return
     for piece in chunks:
-        wire.encode(piece)
+        codec.encode(piece)
     collect(chunks)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.health import Attempt, Health
+from gateway.config_schema import Cooldown
+from gateway.failover import Attempt, Health
 from gateway.metrics import Histogram, Metrics
-from gateway.routes import Target
-from gateway.schema import Cooldown
+from gateway.routing import Target
 from gateway.scrub import Scrubber
 from providers.contract import Upstream
 from providers.errors import (

@@ -10,8 +10,8 @@ import pytest
 from chat_oracle import check
 from cuts import SIZES, pieces
 
-from providers import openai, wire
-from providers.chat import collect
+from providers import codec, openai
+from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadOutput, Failure, Overloaded, Truncated
 from providers.hosts import HOSTS
@@ -41,7 +41,7 @@ def whole(raw: bytes, host: str = "openai") -> Json:
     """A whole answer."""
     translator = openai.translate(Call("", {}, {}, False), Upstream(host, "m", host=HOSTS[host]))
     with pytest.raises(StopIteration) as end:
-        translator.send(Event("", wire.decode(raw)))
+        translator.send(Event("", codec.decode(raw)))
     [body] = end.value.value
     return dict(body)
 
@@ -368,7 +368,7 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
 def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
     translator = openai.translate(Call("", {}, {}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
     with pytest.raises(kind):
-        translator.send(Event("", wire.decode(raw)))
+        translator.send(Event("", codec.decode(raw)))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, Unsupported
-from providers.host_edits import edit, needs_responses
-from providers.host_messages import nine
 from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import Models
+from providers.openai.messages import nine
+from providers.openai.request import edit, needs_responses
 
 MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

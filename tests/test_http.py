@@ -14,9 +14,9 @@ from asking import ask, delta
 from process import Process, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 
-from gateway.schema import Timeouts
+from gateway.config_schema import Timeouts
 from providers.errors import Failure, Truncated, UpstreamFailed, UpstreamTimeout
-from server.http import Pool, Response, read_whole
+from server.outbound.pool import Pool, Response, read_whole
 
 CHUNKED = head(200, {"Transfer-Encoding": "chunked"})
 FINE = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'

@@ -9,7 +9,7 @@ import pytest
 from process import Process, config
 from scripted import ABORT, FOREVER, Upstream, head, sse, stream
 
-from gateway.schema import Inspector
+from gateway.config_schema import Inspector
 from server import inspector
 
 Scripted = Callable[..., str]

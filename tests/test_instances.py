@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.echo.schema_sample import instance
 from providers.errors import BadRequest
-from providers.instances import instance
 
 Json = dict[str, Any]
 NODE = {"type": "object", "properties": {"next": {"$ref": "#"}, "name": {"type": "string"}}}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.keeper import Keeper
-from providers.chat import chunk, tool_call
+from gateway.reasoning_cache import Keeper
+from providers.chunks import chunk, tool_call
 
 THINKING = [
     {"type": "thinking", "thinking": "查天气\u2028…", "signature": "c2ln"},

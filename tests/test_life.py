@@ -719,7 +719,7 @@ def test_a_flood_without_a_key_does_not_fill_the_log(upstream: Upstream) -> None
 
 
 def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    from server.listener import calm
+    from server.process.listener import calm
 
     now = 100.0
     handler, loop = calm(lambda: now), asyncio.new_event_loop()
@@ -735,7 +735,7 @@ def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.Lo
 
 
 def test_a_client_that_leaves_at_the_moment_of_its_answer_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    from server.listener import Handler
+    from server.process.listener import Handler
 
     with pytest.raises(ConnectionResetError):
         Handler.handle_error(object.__new__(Handler), None, 500, ConnectionResetError())  # type: ignore[arg-type]

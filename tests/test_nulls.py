@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway import requests
-from gateway.keeper import Keeper
+from dialects.chat import request
+from gateway.reasoning_cache import Keeper
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
@@ -141,7 +141,7 @@ def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> 
     reached = 0
     for body, path in ASKED:
         try:
-            ask = requests.parse(json.dumps(put(body, path, value)).encode())
+            ask = request.parse(json.dumps(put(body, path, value)).encode())
             whole = keeper.restore(ask.body) if ask.calls else ask.body
         except Failure:
             continue

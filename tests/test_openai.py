@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors, openai
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import Failure
 from providers.hosts import Host

@@ -14,9 +14,9 @@ from test_responses import BOOKS, CREATED, TOOL, added, chunk, done, event, fram
 from test_responses import asked as asked_openai
 from test_responses import to as to_openai
 
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import Keeper
 from providers import anthropic, openai
-from providers.chat import collect
+from providers.chunks import collect
 from providers.sse import Decoder
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ import replay
 from oracles import Json
 
 from gateway.estimates import measure
-from gateway.prices import NOTHING, Usage, believable, cost, priced, streamed_estimate, usage_of
+from gateway.pricing import NOTHING, Usage, believable, cost, priced, streamed_estimate, usage_of
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host

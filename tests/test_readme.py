@@ -9,7 +9,7 @@ from openai import OpenAI
 from process import Process
 
 from gateway.config import Settings, load
-from gateway.routes import Routes
+from gateway.routing import Routes
 from providers import embeddings
 from providers.contract import Json
 from providers.hosts import HOSTS, Host

@@ -10,12 +10,12 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import sse, stream
 
+from gateway.config_schema import Usage as UsageSettings
 from gateway.estimates import measure
 from gateway.limits import Limits
-from gateway.prices import Usage
+from gateway.pricing import Usage
 from gateway.reservations import reserved
-from gateway.routes import Target, with_defaults
-from gateway.schema import Usage as UsageSettings
+from gateway.routing import Target, with_defaults
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.hosts import HOSTS, Host

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from scripted import Upstream, answer
 
-from gateway.schema import Timeouts
+from gateway.config_schema import Timeouts
 from providers.errors import Failure
-from server.http import Pool
-from server.resolver import Resolver
+from server.outbound.pool import Pool
+from server.outbound.resolver import Resolver
 
 FAILS = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 GONE = socket.gaierror(socket.EAI_NONAME, "Name or service not known")

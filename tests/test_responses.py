@@ -13,9 +13,9 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, stream
 
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import Keeper
 from providers import openai
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import (
     BadOutput,

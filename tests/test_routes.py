@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config import load
-from gateway.routes import Routes, Target, may_use, with_defaults
+from gateway.routing import Routes, Target, may_use, with_defaults
 from providers.contract import Upstream
 from providers.errors import NoSuchModel
 from providers.models import Model, Models

@@ -23,24 +23,24 @@ import pytest
 import shapes
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
 
-from gateway import embeddings as embeddings_in
-from gateway import legacy, requests
+from dialects import embeddings as embeddings_in
+from dialects.chat import functions, request
 from gateway.config import load
 from gateway.estimates import measure
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import Keeper
 from gateway.scrub import Scrubber
 from modelserver import in_header
-from providers import PROVIDERS, embeddings, wire
-from providers.chat import collect
+from providers import PROVIDERS, codec, embeddings
+from providers.chunks import collect
+from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
 from providers.models import Model, Models
 from providers.sse import DONE, Decoder, Event
-from providers.think import ThinkTags
 from server.frames import one_line
 from server.inspector import _masked, _texts, _tokens
-from server.upstream import seconds
+from server.outbound.exchange import seconds
 
 TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
@@ -76,7 +76,7 @@ def sent(to: Upstream, body: Json) -> int:
     call = PROVIDERS[to.host.protocol].build_request(body, to)
     if call.reply is not None:
         return sum(len(step.data) for step in call.reply.steps)
-    return len(wire.encode(call.body))
+    return len(codec.encode(call.body))
 
 
 def sends(target: str, make: Make, field: str, around: Callable[[Any], Any] = lambda value: value) -> Row:
@@ -85,7 +85,7 @@ def sends(target: str, make: Make, field: str, around: Callable[[Any], Any] = la
     def body(n: int) -> bytes:
         return json.dumps({"model": "m", "messages": [HI], field: around(make(n))}).encode()
 
-    return Row(body, lambda data: sent(TO[target], requests.parse(data).body))
+    return Row(body, lambda data: sent(TO[target], request.parse(data).body))
 
 
 def answer_format(schema: Json) -> Json:
@@ -426,7 +426,7 @@ def naming(messages: int, calls: int, **more: Any) -> Json:
 
 
 def restore(value: tuple[Keeper, Json]) -> int:
-    return len(wire.encode(value[0].restore(value[1])))
+    return len(codec.encode(value[0].restore(value[1])))
 
 
 def watched(chunks: list[Json]) -> None:
@@ -445,7 +445,7 @@ def fed(pieces: list[str]) -> None:
 
 def embedded(protocol: str) -> Callable[[bytes], object]:
     to = TO[protocol]
-    return lambda data: [wire.encode(each.body) for each in embeddings.calls(embeddings_in.parse(data), to)]
+    return lambda data: [codec.encode(each.body) for each in embeddings.calls(embeddings_in.parse(data), to)]
 
 
 def vectors(n: int, one: Any, form: str) -> tuple[Json, list[Any]]:
@@ -503,7 +503,7 @@ OTHERS: dict[str, Row] = {
     ),
     "think tags: blanks": Row(lambda n: [" "] * n, fed),
     "think tags: beginnings": Row(lambda n: ["<think>", *["</thin"] * n], fed),
-    "legacy: answers": Row(lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, legacy.answer),
+    "legacy: answers": Row(lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, functions.answer),
     "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), one_line),
     "the estimate of a prompt": Row(
         lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
@@ -527,7 +527,7 @@ ASKED = ("mistral", "responses", "anthropic", "gemini", "echo")
 
 def rows() -> Iterator[tuple[str, Row]]:
     for name, make in shapes.BODIES.items():
-        yield f"parse: {name}", Row(make, requests.parse)
+        yield f"parse: {name}", Row(make, request.parse)
     for target in ASKED:
         for name, make in shapes.MESSAGES.items():
             yield f"{target} request: {name}", sends(target, make, "messages")
@@ -680,7 +680,7 @@ def of_size(make: Callable[[int], bytes]) -> bytes:
 
 def through(data: bytes) -> None:
     """What a request costs in this process, whichever protocol it goes to: each is measured alone by the callers."""
-    body = requests.parse(data).body
+    body = request.parse(data).body
     for target in ASKED:
         try:
             sent(TO[target], body)

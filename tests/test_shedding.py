@@ -14,10 +14,10 @@ from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from gateway.schema import Bounds
+from gateway.config_schema import Bounds
 from providers.errors import Overloaded
-from server import memory
 from server.admission import Admission
+from server.process import memory
 
 Scripted = Callable[..., str]
 

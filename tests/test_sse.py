@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import wire
+from providers import codec
 from providers.errors import BadOutput
 from providers.sse import DONE, MAX_EVENT, Decoder, Event, unframed
 
@@ -174,7 +174,7 @@ json_values = st.recursive(
 def test_what_is_framed_is_read_again(values: list[Any], size: int):
     buffer = bytearray()
     for value in values:
-        wire.frame_into(buffer, value)
+        codec.frame_into(buffer, value)
     assert b"\r" not in buffer and buffer.count(b"\n") == 2 * len(values)
     assert decode(pieces(bytes(buffer), size)) == [event(value) for value in values]
 
@@ -190,7 +190,7 @@ def test_what_is_framed_is_read_again(values: list[Any], size: int):
 )
 def test_frames(value: Any, frame: bytes):
     buffer = bytearray(b"before ")
-    wire.frame_into(buffer, value)
+    codec.frame_into(buffer, value)
     assert bytes(buffer) == b"before " + frame
 
 
@@ -322,18 +322,18 @@ def test_an_error_body_that_is_a_stream(body: bytes, found: bytes):
 
 
 def test_a_bom_before_json():
-    assert wire.decode(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    assert codec.decode(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
 def test_json_values_that_bend_the_rules_are_read_as_the_standard_library_does():
-    assert wire.decode(b'{"a": NaN}')["a"] != wire.decode(b'{"a": NaN}')["a"]
-    assert wire.decode(b'"\\ud83d\\ude00"') == json.loads('"\\ud83d\\ude00"') == "😀"
+    assert codec.decode(b'{"a": NaN}')["a"] != codec.decode(b'{"a": NaN}')["a"]
+    assert codec.decode(b'"\\ud83d\\ude00"') == json.loads('"\\ud83d\\ude00"') == "😀"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b'["\\ud83d",' + b"[" * 100_000, b"\xff", b"1" * 5_000])
 def test_what_is_not_json_is_a_value_error(data: bytes):
     with pytest.raises(ValueError):
-        wire.decode(data)
+        codec.decode(data)
 
 
 @pytest.mark.parametrize("body", [b'Data: {"a":1}\n\n', b' DATA:{"a":1}\n\n', b'Event: ping\nDATA:{"a":1}\n\n'])

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from server import store as module
-from server.store import Row, Store
+from server.usage import store as module
+from server.usage.store import Row, Store
 
 ROOT = Path(__file__).parent.parent
 

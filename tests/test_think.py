@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import openai
-from providers.chat import collect
+from providers.chunks import collect
+from providers.common.think_tags import ThinkTags, split
 from providers.contract import Call, Json, Upstream
 from providers.errors import Truncated
 from providers.hosts import HOSTS
 from providers.sse import DONE, Decoder, Event
-from providers.think import ThinkTags, split
 
 VLLM = Upstream("mine", "m", host=HOSTS["vllm"])
 OPENAI = Upstream("openai", "m", host=HOSTS["openai"])

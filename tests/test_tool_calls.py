@@ -15,8 +15,8 @@ from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
 
 from providers import anthropic
-from providers.arguments import Arguments
-from providers.chat import collect
+from providers.chunks import collect
+from providers.common.arguments import Arguments
 
 Json = dict[str, Any]
 X, Y = '{"x":1}', '{"y":"}{\\"\\\\"}'

@@ -12,11 +12,11 @@ from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
 
 from providers import PROVIDERS, embeddings
+from providers.common.usage import MOST, count, usage_of
 from providers.contract import Call, Json, Upstream
 from providers.hosts import HOSTS
-from providers.responses_request import BRIDGED
+from providers.openai.responses.request import BRIDGED
 from providers.sse import DONE, Event
-from providers.usage import MOST, count, usage_of
 
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 INF, NAN = float("inf"), float("nan")

@@ -1,0 +1,52 @@
+"""Gemini's embeddings. https://ai.google.dev/api/embeddings
+
+One text goes to embedContent, several to batchEmbedContents, a hundred at a time. A vector that was asked to be shorter
+is not of length 1, as OpenAI's always are, and is made so: clients compare by dot product.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from ..common.usage import count
+from ..contract import Call, Json, Upstream
+from ..errors import Unsupported
+from ..hosts import endpoint, key_header
+from ..openai.embeddings import of_length_one
+from .errors import failure
+
+_BATCH: Final = 100  # requests in one batch
+_READ: Final = frozenset({"model", "input", "dimensions", "encoding_format"})  # any other parameter is named as dropped
+
+
+def calls(body: Json, to: Upstream) -> list[Call]:
+    """The calls for all inputs. Raises Unsupported for tokens: they are another model's words."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    if not isinstance(texts[0], str):
+        raise Unsupported("This model takes texts, not arrays of tokens.", param="input")
+    size = {"outputDimensionality": body["dimensions"]} if "dimensions" in body else {}
+    asked = [{"model": f"models/{to.model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
+    if len(asked) == 1:
+        return [_call("embedContent", asked[0], body, to)]
+    batches = (asked[i : i + _BATCH] for i in range(0, len(asked), _BATCH))
+    return [_call("batchEmbedContents", {"requests": batch}, body, to) for batch in batches]
+
+
+def _call(operation: str, sent: Json, body: Json, to: Upstream) -> Call:
+    url = endpoint(to.host, to.base_url, to.model, operation)
+    dropped = tuple(name for name, value in body.items() if name not in _READ and value is not None)
+    return Call(url, key_header(to.host, to.api_key), sent, False, dropped)
+
+
+def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
+    """Vectors of length 1, and the prompt's tokens (0 from models that do not count them)."""
+    for each in answers:
+        if "error" in each:
+            raise failure(None, each)
+    told = (usage if isinstance(usage := each.get("usageMetadata"), dict) else {} for each in answers)
+    return _vectors(answers), sum(count(each.get("promptTokenCount")) for each in told)
+
+
+def _vectors(answers: list[Any]) -> Iterator[list[float]]:
+    for answer in answers:
+        for each in answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]:
+            yield of_length_one(each["values"])

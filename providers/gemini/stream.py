@@ -1,0 +1,287 @@
+"""Google Gemini, generateContent. https://ai.google.dev/api/generate-content
+
+Always streamed upstream, with alt=sse: the events are complete JSON, framed in CRLF, with neither names nor [DONE].
+What arrives is a delta of parts, but the usage is cumulative and corrected until the last event. A stream ends by
+closing; the answer is complete when every candidate has told its finishReason (some models repeat it in each event).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .. import codec
+from ..chunks import chunk, opening, tool_call, usage_chunk
+from ..common.bounds import MAX_CALLS, too_many_calls
+from ..common.finish_reasons import failure_of, reason_of
+from ..common.usage import count, usage
+from ..contract import Call, Json, Translator, Upstream, named_limit, prime
+from ..errors import BadOutput, Failure, Truncated
+from ..sse import Cut, Event, refuse_value
+from .errors import failure, parse_error
+from .messages import must_inline
+from .request import State, build_request
+
+__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
+
+answer_limit = named_limit
+options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
+
+_LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
+_COUNTS: Final = (
+    *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
+    *("cachedContentTokenCount", "totalTokenCount"),
+)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One candidate on its way through."""
+
+    index: int
+    begun: bool = False  # the client has got its role
+    spoke: bool = False
+    calls: int = 0
+    images: int = 0
+    finish: Any = None  # finishReason, as received
+    repeats: bool = False  # whether there was more after one: it does not say that the answer is complete
+    token: Any = None  # continuationToken
+    signature: Any = None  # of its text: the last one holds for the whole
+
+
+def translate(call: Call, to: Upstream) -> Translator:
+    """The translator of a call's answer, primed.
+
+    Where an answer stops at the upstream's limit for one request, the translator does not return at the end of input
+    but yields: it can go on with the events of `continuation(call)`. Sent None once more instead, it ends as `length`.
+    Raises Truncated, BadOutput, and what `error` makes of an error inside the stream.
+    """
+    candidates = (call.body.get("generationConfig") or {}).get("candidateCount") or 1
+    return prime(_translate(call.state, to.reasoning, candidates))
+
+
+def continuation(call: Call) -> Call | None:
+    """The call that goes on where the answer of this one was cut, or None. Ask when the stream has ended.
+
+    The same request again with the token it brought: google-genai 3.4.0, GenerateContentConfig.automatic_continuation.
+    """
+    state: State = call.state
+    return None if state.token is None else call._replace(body={**call.body, "continuationToken": state.token})
+
+
+def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
+    """candidates: how many answers were asked for."""
+    answers: dict[int, _Answer] = {}
+    legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
+    chunks: list[Json] = []
+    try:
+        while True:
+            heard, made = False, 0
+            legs.append({})
+            while (event := (yield chunks)) is not None:
+                if not heard:
+                    heard, state.token = True, None
+                    for answer in answers.values():
+                        answer.finish = None
+                chunks = []
+                for data in _objects(event, answers):
+                    chunks += _read(data, answers, legs, state, reasoning, candidates)
+                made += len(chunks)
+            if not heard and not answers:
+                raise Truncated
+            # A leg that added nothing would be followed by others like it, each with a bill.
+            state.token = _token_to_go_on(state, answers, legs) if made else None
+            if state.token is None:
+                return _end(answers, legs)
+            chunks = []
+    except (AttributeError, LookupError, TypeError) as odd:
+        raise _paid(BadOutput("The upstream sent an event of an unknown shape."), legs) from odd
+    except Failure as failed:
+        _paid(failed, legs)
+        raise
+
+
+def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
+    """The objects in an event: one, or a list of them, as errors come from some endpoints and answers without alt=sse."""
+    match event.data:
+        case dict() as data:
+            return [data]
+        case list() as several:
+            return several
+        case Cut(inside) if inside or any(answer.repeats for answer in answers.values()):
+            raise Truncated  # what finishReason said before is no longer true
+    if event.name == "error":
+        raise failure(None, {"error": event.data})
+    refuse_value(event)  # [DONE] is not Gemini's, but a proxy's on the way
+    return []
+
+
+def _read(
+    data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
+) -> list[Json]:
+    """The chunks that one object makes."""
+    if data.get("error") is not None:
+        raise failure(None, data)
+    chunks: list[Json] = []
+    if isinstance(books := data.get("usageMetadata"), dict):
+        legs[-1] = books
+    for candidate in data.get("candidates") or ():
+        index = candidate.get("index") or 0
+        answer = answers.get(index) or _opened(index, answers, candidates)
+        answer.repeats = answer.repeats or (answer.finish is not None and "content" in candidate)
+        parts = (candidate.get("content") or {}).get("parts")
+        if parts is not None and type(parts) is not list:
+            raise TypeError
+        for part in parts or ():
+            if len(part) == 1 and isinstance(text := part.get("text"), str):  # nearly all of them: keep it cheap
+                if text:
+                    if not answer.spoke:
+                        answer.spoke = True
+                        _begin(answer, {"content": text}, chunks)
+                    chunks.append(chunk({"content": text}, None, index))
+            elif delta := _delta(part, answer, state, reasoning):
+                _begin(answer, delta, chunks)
+                chunks.append(chunk(delta, None, index))
+        _told(candidate, answer, chunks)
+    if (feedback := data.get("promptFeedback")) is not None and (blocked := feedback.get("blockReason")):
+        answer = answers.get(0) or _opened(0, answers, candidates)
+        answer.finish = "SAFETY"
+        _begin(answer, None, chunks)
+        chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
+    return chunks
+
+
+def _opened(index: Any, answers: dict[int, _Answer], candidates: int) -> _Answer:
+    """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
+    if type(index) is not int or not 0 <= index < candidates:
+        raise BadOutput("The upstream sent an answer that was not asked for.")
+    answer = answers[index] = _Answer(index)
+    return answer
+
+
+def _begin(answer: _Answer, first: Json | None, chunks: list[Json]) -> None:
+    """Add the chunk that opens an answer, before its first delta. None: it says nothing."""
+    if not answer.begun:
+        answer.begun = True
+        chunks.append(opening(first, answer.index))
+
+
+def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json | None:
+    """What a part that is more than plain text adds to the message; parts of Google's own tools add nothing."""
+    match part:
+        case {"functionCall": call} | {"function_call": call} if call is not None:
+            answer.calls += 1
+            if answer.calls > MAX_CALLS:
+                raise too_many_calls()
+            said = _delta({name: part.get(name) for name in ("thought", "text")}, answer, state, reasoning)
+            signature = part.get("thoughtSignature") or part.get("thought_signature")
+            return {**(said or {}), **_tool_call(call, signature, answer.calls - 1, state)}
+        case {"thought": True}:
+            text = part.get("text")
+            return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
+        case {"text": str(text)}:
+            answer.signature = part.get("thoughtSignature") or answer.signature
+            answer.spoke = answer.spoke or text != ""
+            return {"content": text} if text else None
+        case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
+            answer.spoke = True
+            answer.images += 1
+            url = f"data:{kind};base64,{data}"
+            return {"images": [{"type": "image_url", "image_url": {"url": url}, "index": answer.images - 1}]}
+        case dict():
+            return None
+    raise TypeError
+
+
+def _tool_call(call: Json, signature: str | None, index: int, state: State) -> Json:
+    """A call comes whole. (Vertex can send its arguments in pieces, when asked to: not by us.)"""
+    name, args = call.get("name"), call.get("args") or {}
+    if not name or call.get("willContinue") or "partialArgs" in call:
+        raise BadOutput("The upstream sent a tool call without its name or arguments.")
+    name = state.names.get(name, name)
+    first: Json = {"id": call.get("id") or state.new_id(), "type": "function"}
+    if signature:
+        first["extra_content"] = {"google": {"thought_signature": signature}}
+    if name not in state.custom:
+        return tool_call(index, {"name": name, "arguments": codec.text(args)}, **first)
+    text = args.get("input")
+    custom = {"name": name, "input": text if isinstance(text, str) else codec.text(args)}
+    return {"tool_calls": [{"index": index, **first, "type": "custom", "custom": custom}]}
+
+
+def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
+    """What a candidate says besides its parts."""
+    if finish := candidate.get("finishReason"):
+        if broken := failure_of(finish):
+            raise broken
+        answer.finish = finish
+    if token := candidate.get("continuationToken"):
+        answer.token = token
+    if result := candidate.get("logprobsResult"):
+        if not chunks or not chunks[-1]["choices"][0]["delta"].get("content"):
+            _begin(answer, None, chunks)
+            chunks.append(chunk({}, None, answer.index))
+        chunks[-1]["choices"][0]["logprobs"] = {"content": list(_logprobs(result)), "refusal": None}
+
+
+def _logprobs(result: Json) -> Iterator[Json]:
+    """logprobsResult → OpenAI's logprobs.content: the chosen tokens, each with its rivals."""
+    rivals = result.get("topCandidates") or ()
+    for i, chosen in enumerate(result.get("chosenCandidates") or ()):
+        top = rivals[i].get("candidates") or () if i < len(rivals) else ()
+        yield {**_token(chosen), "top_logprobs": [_token(rival) for rival in top]}
+
+
+def _token(chosen: Json) -> Json:
+    text = chosen.get("token", "")
+    return {"token": text, "logprob": chosen.get("logProbability", 0.0), "bytes": list(text.encode(errors="replace"))}
+
+
+def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> str | None:
+    """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
+    match list(answers.values()):
+        case [_Answer(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
+            spent = sum(_spent(books)[1] for books in legs)
+            return token if state.limit is None or spent < state.limit else None
+    return None
+
+
+def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
+    if not answers:
+        raise BadOutput("The upstream's answer holds neither text nor a reason for having none.")
+    if any(answer.finish is None for answer in answers.values()):
+        raise Truncated
+    chunks: list[Json] = []
+    for index in sorted(answers):
+        _begin(answers[index], None, chunks)
+    chunks += (_finish(answers[index]) for index in sorted(answers))
+    return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
+
+
+def _paid(failed: Failure, legs: list[Json]) -> Failure:
+    """A failure that knows the tokens spent before it."""
+    if any(legs):
+        failed.usage = _usage(legs)
+    return failed
+
+
+def _finish(answer: _Answer) -> Json:
+    """The last chunk of a choice. Gemini has no word for "now run these tools": it stops."""
+    default = "stop" if answer.spoke or answer.calls else "content_filter"  # OTHER, and what Google adds tomorrow
+    reason = reason_of(answer.finish, answer.calls > 0, default=default)
+    signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
+    return chunk(signed, reason, answer.index)
+
+
+def _usage(legs: list[Json]) -> Json:
+    prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
+    return usage(prompt, completion, cached=cached, reasoning=reasoning)
+
+
+def _spent(books: Json) -> tuple[int, int, int, int]:
+    """usageMetadata → tokens of prompt, completion, cached prompt, reasoning.
+
+    candidatesTokenCount excludes thoughts, unless the sum says that it already has them.
+    """
+    prompt, output, thoughts, tool_use, cached, total = (count(books.get(name)) for name in _COUNTS)
+    prompt += tool_use
+    return prompt, output if prompt + output == total else output + thoughts, cached, thoughts

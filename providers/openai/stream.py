@@ -1,0 +1,291 @@
+"""OpenAI chat completions, and every host that imitates them. https://platform.openai.com/docs/api-reference/chat
+
+The request passes through but for the host's edits (hosts.py). The answer is not trusted to be in shape: what hosts do
+differently is made canonical here, so that a client sees one behaviour. Unknown fields survive both ways.
+
+- role comes once and first; tool calls are numbered 0, 1, 2 as they appear, id and name on the first fragment only
+- usage travels as a chunk of its own, after the finish; the first finish_reason of a choice counts and comes last
+- an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
+"""
+
+from typing import Any, Final, Literal
+
+from ..chunks import tool_call, usage_chunk
+from ..common.bounds import Extras
+from ..common.finish_reasons import reason_of
+from ..common.think_tags import ThinkTags
+from ..common.tool_names import given_back, renamed
+from ..common.usage import usage_of
+from ..contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
+from ..errors import BadOutput, Truncated
+from ..hosts import endpoint, key_header
+from ..sse import DONE, refuse_value
+from .errors import in_band, parse_error, refuse_errors
+from .normalize import KNOWN_CHUNK, ToolCalls, reasoning, said, tidy, whole_message
+from .request import TOOL_NAME_LENGTH, edit, needs_responses
+from .responses import stream
+
+
+def build_request(body: Json, to: Upstream) -> Call:
+    """The chat request as this host and this model take it (host_edits.py); on /v1/responses where only that will do.
+
+    Raises Unsupported, BadRequest.
+    """
+    if needs_responses(body, to):
+        return stream.build_request(body, to)
+    body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
+    edited, dropped = edit(body, to)
+    url = endpoint(to.host, to.base_url, to.model)
+    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
+
+
+_CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
+
+__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
+
+answer_limit = named_limit
+continuation = no_continuation
+options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
+
+
+def must_inline(url: str, to: Upstream) -> bool:
+    """Whether the host leaves fetching to us."""
+    return to.host.inline_images
+
+
+def translate(call: Call, to: Upstream) -> Translator:
+    """Translator of a streamed answer, or of a whole one (one event: the body)."""
+    if isinstance(call.state, stream.Bridged):
+        return stream.translate(call, to)
+    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if call.stream else _whole(to))
+    return prime(given_back(prime(translator), call.state) if call.state else translator)
+
+
+def _in_shape(translator: Translator) -> Translator:
+    """The same translator; what it stumbles over in an answer of the wrong shape is the upstream's failure."""
+    try:
+        return (yield from translator)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadOutput("The upstream's answer does not have the shape of a chat completion.") from error
+
+
+def _whole(to: Upstream) -> Translator:
+    event = yield []
+    if event is None:
+        raise Truncated
+    body = event.data
+    if not isinstance(body, dict):
+        raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
+    refuse_errors(event.name, body)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
+    usage = tidy(body)
+    usage = body.get("usage") or usage
+    for index, choice in enumerate(choices):
+        if type(choice.get("index")) is not int:
+            choice["index"] = index
+        choice.setdefault("logprobs", None)
+        usage = choice.pop("usage", None) or usage
+        choice.pop("native_finish_reason", None)
+        refuse_errors("", choice)
+        message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
+        usage = message.pop("usage", None) or usage
+        message = choice["message"] = whole_message(message, to.host.think_tags)
+        choice["finish_reason"] = reason_of(
+            choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
+        )
+    body["usage"] = usage_of(usage)
+    return [body]
+
+
+def _legacy(choice: Json) -> Json:
+    """The message of a choice that has neither message nor delta: its `text`, as in the completions of old."""
+    text = choice.pop("text", None)
+    return {} if text is None else {"content": text}
+
+
+class _Choice:
+    """What one choice of a stream has said so far."""
+
+    __slots__ = ("end", "old", "settled", "spoke", "tags", "tools", "usage")
+
+    def __init__(self, think_tags: bool) -> None:
+        self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
+        self.spoke = False  # a delta said anything
+        self.tools = ToolCalls()
+        self.old = False  # it came with a function_call
+        self.tags = ThinkTags() if think_tags else None
+        self.settled = not think_tags  # content is content
+        self.usage: Any = None  # what the choice itself said of it
+
+    def split(self, delta: Json) -> None:
+        """Move what is in think tags to reasoning_content."""
+        if self.tags is None or type(text := delta.get("content")) is not str or not text:
+            return
+        said(delta, *self.tags.feed(text))
+        self.settled = self.tags.settled
+
+    def rest(self) -> Json:
+        """The delta of what was held back as the possible start of a tag."""
+        delta: Json = {}
+        if self.tags is not None:
+            said(delta, *self.tags.end())
+        return delta
+
+
+def _chunks(to: Upstream, n: int) -> Translator:
+    """n: how many choices were asked for."""
+    think_tags = to.host.think_tags
+    seen: dict[int, _Choice] = {}
+    usage: Any = None
+    extras, waiting = (
+        Extras(),
+        False,
+    )  # fields of chunks that are not passed on: they ride on the next, or on the last finish
+    chunks: list[Json] = []
+    while (event := (yield chunks)) is not None:
+        data = event.data
+        chunks = []
+        if type(data) is not dict:
+            if data == DONE:
+                return _end(seen, usage, extras, said_done=True)
+            if event.name == "error":
+                raise in_band(data)
+            refuse_value(event)
+            continue
+        data.pop("obfuscation", None)
+        if "usage" in data and (told := data.pop("usage")):
+            usage = told
+        choices = data.get("choices")
+        if event.name or not data.keys() <= KNOWN_CHUNK:
+            refuse_errors(event.name, data)
+            usage = tidy(data) or usage
+        if choices is not None and type(choices) is not list:
+            raise TypeError("choices that are no list")
+        if not choices:
+            extras.keep(data)
+            waiting = True
+            continue
+        if len(choices) == 1 and _is_plain(choices[0], seen):
+            chunks.append(data)
+        else:
+            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
+            if not kept:
+                extras.keep(data)
+                waiting = True
+                continue
+            data["choices"] = kept
+            chunks.append(data)
+        if waiting:
+            extras.ride(data)
+            waiting = False
+    return _end(seen, usage, extras, said_done=False)
+
+
+def _index(choice: Json, position: int, n: int) -> int:
+    """The index of a choice, set where the host left it out.
+
+    Raises TypeError for one that is no integer, BadOutput for a choice that was not asked for.
+    """
+    if choice.get("index") is None:
+        choice["index"] = position
+    index = choice["index"]
+    if type(index) is not int:
+        raise TypeError("index of a choice")
+    if not 0 <= index < n:
+        raise BadOutput("The upstream sent a choice that was not asked for.")
+    return index
+
+
+def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
+    """Whether this is `{"content": "…"}` in the middle of a stream: nine chunks of ten, and nothing to do."""
+    try:
+        delta = choice["delta"]
+        return (
+            len(delta) == 1
+            and type(delta.get("content")) is str
+            and choice["finish_reason"] is None
+            and (state := seen[choice["index"]]).settled
+            and state.spoke
+            and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
+    """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
+    index = choice.get("index")
+    if type(index) is not int or not 0 <= index < n:
+        index = _index(choice, position, n)
+    refuse_errors("", choice)
+    choice.pop("native_finish_reason", None)
+    message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
+    state = seen.get(index)
+    first = state is None
+    if state is None:
+        state = seen[index] = _Choice(think_tags)
+    finish = choice.get("finish_reason")
+    delta: Json = choice.get("delta") or {}
+    if "delta" not in choice:
+        delta = message or _legacy(choice)
+    elif message and finish and not state.spoke and not _speaks(delta):
+        delta = message
+    state.spoke = state.spoke or _speaks(delta)
+    delta = reasoning(delta)
+    if not state.settled:
+        state.split(delta)
+    if "usage" in choice or "usage" in delta:  # Moonshot; others
+        state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
+    delta.pop("role", None)
+    if first:
+        delta = {"role": "assistant", **delta}
+    if "tool_calls" in delta:
+        fragments = state.tools.fragments(delta.pop("tool_calls") or [])
+        if fragments:
+            delta["tool_calls"] = fragments
+    choice["delta"] = delta
+    state.old = state.old or "function_call" in delta
+    choice["finish_reason"] = None
+    if finish:
+        reason_of(finish)  # a failure counts whenever it comes
+        state.end = state.end or {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
+    choice.setdefault("logprobs", None)
+    if choice["logprobs"] or any(value is not None for value in delta.values()):
+        return choice
+    rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
+    return choice if rest else None  # a finish carries the fields of its choice
+
+
+def _speaks(delta: Json) -> bool:
+    return any(value for name, value in delta.items() if name not in ("role", "usage"))
+
+
+def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
+    """The last chunks: arguments for calls that had none, one finish for each choice, usage.
+
+    A host that says [DONE] without a finish_reason has finished; one that just stops has not.
+    """
+    if not seen and said_done:
+        raise BadOutput("The upstream ended its stream without an answer.")
+    if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
+        raise Truncated
+    last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
+    for index, choice in sorted(seen.items()):
+        last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
+    for index, choice in sorted(seen.items()):
+        end = choice.end or _for(index, {}, "stop")["choices"][0]
+        end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
+        last.append({"choices": [end]})
+    extras.ride(last[-1])
+    usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)
+    if usage is not None:
+        books = usage_chunk(usage_of(usage))
+        last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
+    return last
+
+
+def _for(index: int, delta: Json, finish: str | None = None) -> Json:
+    return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}

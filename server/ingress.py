@@ -1,0 +1,181 @@
+"""The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from aiohttp import HttpVersion11, web
+
+from dialects import json_density, validation
+from dialects.chat.request import Ask
+from gateway.config import Caller
+from gateway.config_schema import Server
+from gateway.estimates import Prompt, measure
+from gateway.restricted_fields import permitted
+from gateway.routing import Target
+from providers.contract import Json
+from providers.errors import BadRequest, TooLarge, TooSlow
+
+from . import auth, content_encoding, logs
+from .admission import Run
+from .state import House
+from .worker import Worker
+
+HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
+# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
+RECORD: Final = "record"
+LIVE: Final = "live"
+RUN: Final = "run"
+WORKER: Final = "worker"  # what works on its body, where that is large
+IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
+
+T = TypeVar("T")
+
+
+def identify(request: web.Request) -> Caller:
+    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    caller = auth.authenticate(request, request[LIVE].settings)
+    record: logs.Record = request[RECORD]
+    record.key, record.limits = caller.name, caller.limits
+    return caller
+
+
+def inside(request: web.Request) -> Run:
+    """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
+    server: Server = request[LIVE].settings.config.server
+    run = request.app[HOUSE].admission.enter(server.timeouts.total)
+    request[RUN] = run
+    return run
+
+
+async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
+    """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
+    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
+    """
+    record: logs.Record = request[RECORD]
+    record.model = body["model"]
+    targets = request[LIVE].settings.routes.find(record.model, caller.models)
+    if caller.restricted:
+        targets = permitted(body, targets)
+    await request[RUN].turn()
+    # What is opened here is closed by the door, whatever the end.
+    return await request.app[HOUSE].books.open(record, caller, body, prompt, targets)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the request's body, unpacked if it was compressed, within its limit and its deadline.
+
+    Raises UnsupportedEncoding, TooLarge, TooSlow, BadRequest, Overloaded.
+    """
+    if "Content-Encoding" not in request.headers:
+        return await _received(request)
+    encoding = content_encoding.named(request.headers.getall("Content-Encoding"))
+    body = await _received(request)
+    if not encoding:
+        return body
+    limit, run, packed = request[LIVE].settings.config.server.max_body, request[RUN], len(body)
+
+    def check(size: int) -> None:
+        if size > limit:
+            raise too_large(limit)
+        run.hold(packed + size)
+
+    return await content_encoding.unpacked(body, encoding, check)
+
+
+async def _received(request: web.Request) -> bytes:
+    """Return the body as it was sent. Raises as read_body does."""
+    server: Server = request[LIVE].settings.config.server
+    run: Run = request[RUN]
+    limit = server.max_body
+    expected = request.content_length or 0
+    if expected > limit:
+        raise too_large(limit)
+    run.hold(expected)
+    content = request.content
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        if content.is_eof():  # a small body came together with its head: no timer is needed
+            body = content.read_nowait()
+            if len(body) > limit:
+                raise too_large(limit)
+            run.hold(len(body))
+            return body
+        await welcome(request)
+        async with asyncio.timeout(server.timeouts.request_body):
+            while piece := await content.readany():
+                size += len(piece)
+                if size > limit:
+                    raise too_large(limit)
+                run.hold(size)
+                pieces.append(piece)
+    except TimeoutError:
+        raise TooSlow(
+            f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
+        ) from None
+    except web.RequestPayloadError:
+        raise BadRequest("The request body could not be read: its framing is broken.") from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T]) -> tuple[T, Prompt]:
+    """Return what `parse` makes of a body, and what it says (estimates.Prompt).
+
+    A large body is worked on outside of the event loop. What it takes in memory is counted (Run.hold). Raises what
+    `parse` does, and Overloaded.
+    """
+    limits = request[RECORD].limits
+    reserve = limits is not None and bool(limits.tpm or limits.budget)
+    run: Run = request[RUN]
+    size = len(data)
+    commas = data.count(b",") if size > json_density.SMALL else 0
+    if size <= json_density.LARGE and commas <= json_density.MANY:
+        run.hold(json_density.room(size, commas))
+        value = parse(data)
+        return value, measure(_body_of(value), size, reserve)
+
+    def work() -> tuple[T, Prompt]:
+        value = parse(data)
+        return value, measure(_body_of(value), size, reserve)
+
+    worker = request[WORKER] = request.app[HOUSE].worker
+    async with worker as do:
+        room = await do(partial(validation.room, data))
+        run.hold(room // 2)
+        run.keep(room)  # refused to nobody: one body at a time is parsed
+        value, prompt = await do(work)
+        # More values than that are not weighed: the walk would take longer than all the rest.
+        if room <= json_density.room(size, json_density.MANY):
+            run.keep(
+                await do(partial(json_density.weight, _body_of(value))) + size
+            )  # itself, and the copy that goes upstream
+    return value, prompt
+
+
+def _body_of(value: Any) -> Json:
+    """The body of what a parser makes: a chat request knows more than its body."""
+    body: Json = value.body if isinstance(value, Ask) else value
+    return body
+
+
+def worker_of(request: web.Request) -> Worker | None:
+    """What is to work on this request's body; None: the event loop, because it is not large."""
+    worker: Worker | None = request.get(WORKER)
+    return worker
+
+
+async def expects(request: web.Request) -> None:
+    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+
+
+async def welcome(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

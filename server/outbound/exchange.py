@@ -1,0 +1,337 @@
+"""One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import partial
+from math import ceil
+from time import monotonic, time
+from typing import Any, Final, NamedTuple
+
+from gateway.config_schema import Server
+from providers import PROVIDERS, codec
+from providers.chunks import collect, says_something
+from providers.contract import Call, Json, Translator, Upstream
+from providers.errors import BadOutput, Failure, UpstreamFailed, sane_wait
+from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
+
+from .pool import PIECE, Answer, Played, Upstreams, read_all
+
+LOGGER: Final = logging.getLogger("modelserver")
+# A value is not what its place says, or holds others too many levels deep.
+_MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
+_ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
+_OPENING = 2**20  # bytes of a stream that may make chunks which say nothing, before the first that says something
+_BOM = b"\xef\xbb\xbf"
+# Bytes that say what a body is: the longest field name, or the first byte.
+_TELLING: Final = 6
+_AT_ONCE: Final = (b"{", b"[", b"<", b":")
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A call and, once the upstream has answered, what its headers said.
+
+    first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
+    held: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; away: runs work on a large
+    body outside of the event loop.
+    """
+
+    to: Upstream
+    call: Call
+    first_byte: float
+    request_id: str = ""
+    added: str = ""  # the limit of the answer that this server has added: Target.added
+    said: bool = False
+    held: list[Json] = field(default_factory=list)
+    watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
+    body: bytes = b""
+    away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
+
+
+async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
+    call = exchange.call
+    if call.reply is None or exchange.watch is not None:
+        encode = partial(codec.encode, call.body)
+        exchange.body = encode() if exchange.away is None else await exchange.away(encode)
+    try:
+        making = _made(exchange, http, limits)
+        answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
+    finally:
+        exchange.body = b""
+    exchange.request_id = _request_id(answer)
+    if answer.status == 200:
+        return answer
+    try:
+        raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].parse_error, limits.timeouts.between_bytes)
+    finally:
+        answer.close()
+
+
+async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+    call = exchange.call
+    if call.reply is not None:
+        return Played(call.reply, limits.timeouts, exchange.first_byte)
+    pool = http.of(exchange.to.name)
+    return await pool.post(call.url, call.headers, exchange.body, exchange.first_byte)
+
+
+async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+    """Make a call and return its answer as a chat.completion, put together where the upstream streams it. Raises Failure."""
+    begun = await _begin(exchange, http, limits)
+    if begun.is_stream:
+        held = exchange.held
+        async with aclosing(chunks(exchange, http, limits, limits.max_answer, begun)) as batches:
+            async for batch in batches:
+                held += batch
+    else:
+        held = await _document(begun, exchange, limits)
+    exchange.held = []
+    match held:
+        case [{"choices": [{"message": _}, *_]} as completion]:  # it was not streamed
+            return completion
+    return collect(held)
+
+
+class _Begun(NamedTuple):
+    """An answer of which the first bytes have been read."""
+
+    answer: Answer
+    data: bytes
+    is_stream: bool
+
+
+async def _begin(exchange: Exchange, http: Upstreams, limits: Server) -> _Begun:
+    """Make the call and read the beginning of its answer, which the caller closes. Raises Failure."""
+    answer = await answered(exchange, http, limits)
+    try:
+        data = await answer.read(exchange.first_byte)
+        if data[:1] not in _AT_ONCE:
+            data = await beginning(answer, data, exchange.first_byte, limits.max_answer)
+        return _Begun(answer, data, _is_stream(data, answer.headers.get("Content-Type", ""), exchange.call.stream))
+    except BaseException:
+        answer.close()
+        raise
+
+
+async def _document(begun: _Begun, exchange: Exchange, limits: Server) -> list[Json]:
+    """Read an answer that is one JSON document, close it, and return the chunks it makes. Raises Failure."""
+    try:
+        value = await read_json(begun.answer, limits.max_answer, begun.data)
+    finally:
+        begun.answer.close()
+    to = exchange.to
+    return _last(PROVIDERS[to.host.protocol].translate(exchange.call, to), value, exchange)
+
+
+async def chunks(
+    exchange: Exchange, http: Upstreams, limits: Server, most: int = 0, begun: _Begun | None = None
+) -> AsyncGenerator[list[Json], None]:
+    """Make a call; yield OpenAI chunks, one batch for each read. A whole answer is one batch: a chat.completion where none
+    was to be streamed, else the chunks it makes.
+
+    most: bytes that all reads together may have; 0: only what comes before the first word has a bound. Sets exchange.said
+    before it yields the batch that says something. What decides is what came, not its label nor how the connection ended.
+    begun: the call, where it has been made.
+
+    Leaving the generator (aclose) closes the connection. Raises Failure; chunks that arrived before it are yielded first,
+    unless they are all there was: then nothing of this answer has been shown and another target can still take over.
+    """
+    begun = begun or await _begin(exchange, http, limits)
+    if not begun.is_stream:
+        yield await _document(begun, exchange, limits)
+        return
+    answer, data, _ = begun
+    try:
+        provider, call, to = PROVIDERS[exchange.to.host.protocol], exchange.call, exchange.to
+        send = provider.translate(call if call.stream else call._replace(stream=True), to).send
+        decoder, read = Decoder(limits.max_event), answer.read
+        feed, patience = decoder.feed, max(exchange.first_byte, limits.timeouts.between_bytes)
+        bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more
+        lost: Failure | None = None  # why the connection gave no more
+        since = 0  # bytes read since the last batch
+        while True:
+            batch: list[Json] = []
+            try:
+                try:
+                    events = feed(data) if data else decoder.flush()
+                except BadOutput:
+                    for event in decoder.flush():  # those before the one that cannot be read
+                        batch += send(event)
+                    raise
+                for event in events:
+                    batch += send(event)
+                if not data:
+                    batch += _at_the_end(send, lost, decoder.cut)
+                    # It did not return: the answer is to be continued by another call.
+                    answer.close()
+                    exchange.call = provider.continuation(exchange.call) or exchange.call
+                    answer = await answered(exchange, http, limits)
+                    decoder, read, lost = Decoder(limits.max_event), answer.read, None
+                    feed = decoder.feed
+            except StopIteration as end:
+                batch += end.value
+                answer.finish()
+                if batch:
+                    exchange.said = True
+                    yield batch
+                return
+            except (Failure, *_MISSHAPEN) as error:
+                if exchange.said and batch:
+                    yield batch
+                else:
+                    exchange.held += batch
+                raise _failed(error, exchange) from None
+            if room:
+                since += len(data)
+                if batch:
+                    room -= since
+                    since = 0
+                    if room <= 0:
+                        exchange.held += batch
+                        raise _too_much(bound, "" if most else " before it says anything")
+                    if not exchange.said and any(map(says_something, batch)):
+                        exchange.said, patience = True, limits.timeouts.between_bytes
+                        room = room if most else 0
+                elif decoder.empty:
+                    since = 0  # comments, which are not kept
+            if batch:
+                yield batch
+            if len(data) >= PIECE:
+                await asyncio.sleep(0)  # more is waiting, and so are others
+            try:
+                data = await read(patience)
+            except Failure as error:
+                data, lost = b"", error
+    finally:
+        answer.close()
+
+
+def _failed(error: Exception, exchange: Exchange) -> Failure:
+    """A failure as it is; an answer that broke the translator is the upstream's, and a reason to look at the log."""
+    if isinstance(error, Failure):
+        return error
+    LOGGER.warning("an answer of %s does not have the shape of its protocol", exchange.to.name, exc_info=error)
+    return BadOutput("The upstream's answer does not have the shape of its protocol.")
+
+
+def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None, cut: bool) -> list[Json]:
+    """Tell a translator that no more comes; how the connection ended decides only when the answer is not complete.
+
+    lost: why the connection gave no more; cut: whether it ended inside an event. Raises StopIteration with the last chunks.
+    """
+    batch: list[Json] = []
+    try:
+        if lost is not None or cut:
+            batch += send(Event("", Cut(cut)))
+        return batch + send(None)
+    except Failure:
+        if lost is not None:
+            raise lost from None
+        raise
+
+
+async def beginning(answer: Answer, piece: bytes, patience: float, limit: int) -> bytes:
+    """Read a body up to and with the first piece that holds more than blanks, and leave these, and a BOM, out.
+
+    piece: what has been read; patience: seconds of silence; limit: bytes of blanks.
+    """
+    start, blanks = b"", 0
+    while piece:
+        blanks += len(piece)
+        start = (start + piece).lstrip().removeprefix(_BOM).lstrip()
+        if len(start) >= _TELLING or start[:1] in _AT_ONCE:
+            break
+        if blanks > limit:
+            raise _too_much(limit)
+        piece = await answer.read(patience)
+    return start
+
+
+def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
+    """Whether a body is an event stream. Its label (kind), and whether a stream was asked for, count only where its first
+    bytes may be anything. Raises BadOutput for a web page in place of a stream.
+    """
+    if start[:1] in (b"{", b"["):
+        return False
+    if is_stream(start):
+        return True
+    if asked and (start[:1] == b"<" or kind.startswith("text/html")):
+        raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
+    return asked and not kind.startswith("application/json")
+
+
+def _too_much(limit: int, when: str = "") -> BadOutput:
+    return BadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")
+
+
+async def read_json(answer: Answer, limit: int, start: bytes = b"") -> Any:
+    """The rest of a body that is one JSON document. An object that is whole counts, however the connection ended.
+
+    start: what was read of it. Raises Failure.
+    """
+    body, failure = await read_all(answer, limit, start)
+    try:
+        value = codec.decode(body)
+    except ValueError:
+        raise failure or BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
+    if failure is not None and not isinstance(value, dict | list):
+        raise failure
+    return value
+
+
+def _last(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
+    """What an answer that came in one piece makes. Raises Failure."""
+    batch: list[Json] = []
+    try:
+        batch += translator.send(Event("", value))
+        batch += translator.send(Event("", DONE))  # JSON that is whole is an answer that is whole
+        batch += translator.send(None)
+    except StopIteration as end:
+        batch += end.value
+    except _MISSHAPEN as error:
+        raise _failed(error, exchange) from None
+    exchange.said = True
+    return batch
+
+
+async def _failure(answer: Answer, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
+    """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do."""
+    if answer.status < 400:
+        # A redirect is never followed: aiohttp would carry body and key to the other host.
+        return UpstreamFailed(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
+    pieces: list[bytes] = []
+    size = 0
+    due = monotonic() + patience
+    with suppress(Failure):
+        while size < _ERROR_BODY and (left := due - monotonic()) > 0 and (piece := await answer.read(left)):
+            pieces.append(piece)
+            size += len(piece)
+    failure = error(answer.status, unframed(b"".join(pieces)[:_ERROR_BODY]))
+    failure.upstream = answer.status
+    if failure.retry_after is None:
+        failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
+    return failure
+
+
+def seconds(header: str | None, now: float) -> float | None:
+    """A Retry-After header (seconds, or an HTTP date) → seconds from `now` (a Unix time); None where it says neither."""
+    if not header:
+        return None
+    if _SECONDS.fullmatch(header.strip()):
+        return sane_wait(float(header))
+    try:
+        return sane_wait(max(0.0, ceil(parsedate_to_datetime(header).timestamp() - now)))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _request_id(answer: Answer) -> str:
+    value = answer.headers.get("x-request-id") or answer.headers.get("request-id") or ""
+    return value if len(value) <= 128 and value.isascii() and value.isprintable() else ""

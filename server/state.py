@@ -1,0 +1,143 @@
+"""What lives as long as the process: the configuration at work, who is inside, the books, the pulse, the counters."""
+
+import time
+from typing import Final
+
+from gateway.config import Settings
+from gateway.config_schema import Bounds
+from gateway.metrics import Metrics
+
+from . import logs
+from .admission import Admission
+from .event_stream import Pulse
+from .generations import Live, Lives, make
+from .outbound.detached import Drains
+from .process import memory
+from .process.listener import Front
+from .usage import ledger
+from .worker import Worker
+
+_RELEASE: Final = 5.0  # seconds between two attempts to give memory back
+_QUIET: Final = 60.0  # seconds between two warnings about the same thing
+# What will not mend itself: the operator is told in the log, beside the lines of the requests it cost.
+_MATTERS: Final = {
+    "upstream_auth_error": "refuses this server's key",
+    "upstream_quota_exhausted": "says that the account's quota or credit is used up",
+    "upstream_tls": "has no certificate that is trusted here",
+    "upstream_dns": "has a host name that cannot be resolved",
+}
+
+
+class House:
+    """Built inside the running loop, with the first configuration. version: of this server.
+
+    Raises OSError for a certificate file of the configuration that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Books) -> None:
+        server = settings.config.server
+        self.log, self.version = log, version
+        self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
+        self.lives = Lives(make(settings, self._agent))
+        log.scrub = self.lives.now.scrub
+        self.admission = Admission(server.at_once, _memory(server.at_once))
+        self.books, self.drains = ledger, Drains()
+        self.metrics = Metrics()
+        self.worker = Worker()
+        self.pulse = Pulse(server)
+        self.pulse.each.append(self._beat)
+        self._release_at = 0.0
+        self._quiet_until: dict[tuple[str, ...], float] = {}
+        self.front: Front | None = None
+        self.now = time.monotonic
+
+    def _beat(self, now: float) -> None:
+        """now: loop time."""
+        admission = self.admission
+        admission.check(now)
+        resident = memory.resident() if admission.memory else 0
+        if resident > admission.memory and now >= self._release_at:
+            self._release_at = now + _RELEASE
+            memory.release()
+            resident = memory.resident()
+        admission.feel(self.pulse.late, resident)
+        if admission.strain and self._may_say("", admission.strain):
+            logs.LOGGER.warning(
+                "too much %s: no new request is let in beside those being answered (%d MiB resident, %.1f s late)",
+                admission.strain, memory.resident() >> 20, self.pulse.late,
+            )  # fmt: skip
+
+    def _may_say(self, *what: str) -> bool:
+        """Whether a warning about this is due: once a minute."""
+        now = self.now()
+        if now < self._quiet_until.get(what, 0.0):
+            return False
+        self._quiet_until[what] = now + _QUIET
+        return True
+
+    async def use(self, settings: Settings) -> None:
+        """Read what the budgets of these settings have cost, then go by them. Raises OSError; then nothing has changed."""
+        bounds = settings.config.server.at_once
+        most = _memory(bounds)
+        await self.books.learn(settings)
+        live = make(settings, self._agent)
+        self.books.use(settings)
+        self.lives.swap(live)
+        self.log.scrub = live.scrub
+        self.admission.bounds, self.admission.memory = bounds, most
+        self.pulse.set(settings.config.server)
+
+    def ended(self, live: Live, record: logs.Record, status: int) -> None:
+        """A request has ended; it is settled now, or when its answer has been read on to its end."""
+
+        def settle() -> None:
+            try:
+                if record.entry is not None:
+                    self.books.close(record, status)
+                if record.model:
+                    self.metrics.seen(record, live.settings.routes.label(record.model), status)
+            except Exception:
+                logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
+            finally:
+                self.lives.leave(live)
+            if record.tried:
+                self._warn(record.tried)
+            if record.doubted is not None and self._may_say(record.doubted[0], "usage"):
+                logs.LOGGER.warning(
+                    "provider %s counts %d and %d tokens for a request that cannot have used so many: it is booked by an "
+                    "estimate",
+                    *record.doubted,
+                )
+
+        self.drains.after(record, settle)
+
+    def _warn(self, tried: list[tuple[str, str]]) -> None:
+        """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""
+        for target, code in tried:
+            provider = target.partition("/")[0]
+            if code in _MATTERS and self._may_say(provider, code):
+                logs.LOGGER.warning("provider %s %s (%s)", provider, _MATTERS[code], code)
+
+    async def aclose(self) -> None:
+        await self.drains.aclose()
+        await self.pulse.aclose()
+        await self.lives.aclose()
+        await self.books.aclose()
+        self.worker.close()
+
+
+def _memory(bounds: Bounds) -> int:
+    """Bytes of memory from which on requests are refused; 0: no bound. Raises OSError where it could not be kept."""
+    if bounds.memory and not memory.resident():
+        raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
+    return bounds.memory or memory.allowed()
+
+
+async def opened(settings: Settings, log: logs.Log, version: str) -> House:
+    """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
+    ledger = await ledger.begin(settings)
+    try:
+        return House(settings, log, version, ledger)
+    except BaseException:
+        await ledger.aclose()
+        raise
