@@ -25,7 +25,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import embeddings
-from dialects.chat import functions, request
+from dialects.chat import functions
+from dialects.chat import request as chat_request
 from gateway.config import Settings
 from gateway.route_hints import nearest
 from gateway.reasoning_cache import Keeper
@@ -35,7 +36,7 @@ from providers import PROVIDERS, codec
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import auth, handlers, state, inspector, logs, page
-from server.outbound import exchange
+from server.outbound import exchange as outbound
 from server.outbound import embeddings as vectors
 from server.whole_response import sent
 from server.outbound.detached import Kept
@@ -76,18 +77,18 @@ async def chat(request: web.Request) -> web.StreamResponse:
     caller = identify(request)
     with inside(request):
         data = inspector.asked(request, await read_body(request))
-        ask, prompt = await parsed(request, data, request.parse)
+        ask, prompt = await parsed(request, data, chat_request.parse)
         del data  # an answer may take long
         record.stream = ask.body.get("stream") is True
         targets = await admitted(request, caller, ask.body, prompt)
         return await (stream if record.stream else whole)(request, ask, targets)
 
 
-async def whole(request: web.Request, ask: request.Ask, targets: list[Target]) -> web.StreamResponse:
+async def whole(request: web.Request, ask: chat_request.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
     record: logs.Record = request[RECORD]
     exchange, body = await first_that_answers(
-        request, ask.body, targets, partial(prepared, request, ask), exchange.whole
+        request, ask.body, targets, partial(prepared, request, ask), outbound.whole
     )
     record.upstream = name_of(exchange.to)
     record.first = time.monotonic()
@@ -103,7 +104,7 @@ async def whole(request: web.Request, ask: request.Ask, targets: list[Target]) -
     return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **headers_of(exchange)}))
 
 
-async def stream(request: web.Request, ask: request.Ask, targets: list[Target]) -> web.StreamResponse:
+async def stream(request: web.Request, ask: chat_request.Ask, targets: list[Target]) -> web.StreamResponse:
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.Record = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
@@ -150,7 +151,7 @@ async def first_that_answers(
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`upstream.whole` or `opening`) to the call prepared for it, and its answer.
+    """The first target that gives an answer (`outbound.whole` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
@@ -200,7 +201,7 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-async def prepared(request: web.Request, ask: request.Ask, target: Target) -> Call:
+async def prepared(request: web.Request, ask: chat_request.Ask, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.to.host.protocol]
     body = await completed(request, ask, target)
@@ -210,7 +211,7 @@ async def prepared(request: web.Request, ask: request.Ask, target: Target) -> Ca
     return await worker.run(partial(provider.build_request, body, target.to))
 
 
-async def completed(request: web.Request, ask: request.Ask, target: Target) -> Json:
+async def completed(request: web.Request, ask: chat_request.Ask, target: Target) -> Json:
     """The request with what this target needs and the client did not send.
 
     That is the configured defaults, the thinking behind tool calls (gateway/keeper.py), and images the provider would not
@@ -247,7 +248,7 @@ async def opening(
     The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = exchange.chunks(exchange, http, limits)
+    rest = outbound.chunks(exchange, http, limits)
     held = exchange.held
     try:
         async for batch in rest:

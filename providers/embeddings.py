@@ -6,19 +6,16 @@ default: either is made of the other.
 """
 
 import struct
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from .common.usage import MOST
+from .common.vectors import Vector, listed, packed
 from .contract import Call, Json, Upstream
-from .echo import embeddings
+from .echo import embeddings as echo
 from .errors import BadOutput, Unsupported
-from .gemini import embeddings
-from .openai import embeddings
-from .openai.embeddings import finite
-
-Vector = list[float] | str  # floats, or base64
+from .gemini import embeddings as gemini
+from .openai import embeddings as openai
 
 
 class Embedder(NamedTuple):
@@ -31,9 +28,9 @@ class Embedder(NamedTuple):
 
 
 EMBEDDERS: Final[dict[str, Embedder]] = {
-    "openai": Embedder(embeddings.calls, embeddings.read),
-    "gemini": Embedder(embeddings.calls, embeddings.read),
-    "echo": Embedder(embeddings.calls, embeddings.read),
+    "openai": Embedder(openai.calls, openai.read),
+    "gemini": Embedder(gemini.calls, gemini.read),
+    "echo": Embedder(echo.calls, openai.read),
 }
 
 
@@ -48,7 +45,7 @@ def calls(body: Json, to: Upstream) -> list[Call]:
 def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
     """The answers of those calls → OpenAI's, without the model's name. Raises Failure."""
     wanted = count(body["input"])
-    form = _packed if body.get("encoding_format") == "base64" else _listed
+    form = packed if body.get("encoding_format") == "base64" else listed
     try:
         vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
@@ -63,19 +60,3 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
 def count(given: Any) -> int:
     """How many inputs there are: a text is one, and so is one array of tokens."""
     return len(given) if isinstance(given, list) and not isinstance(given[0], int) else 1
-
-
-def _packed(vector: Vector) -> str:
-    """Return a vector as base64. Raises what a value that is no vector raises."""
-    if isinstance(vector, str):
-        _listed(vector)
-        return vector
-    return b64encode(struct.pack(f"<{len(vector)}f", *finite(vector))).decode()
-
-
-def _listed(vector: Vector) -> list[float]:
-    """Return a vector as floats. Raises what a value that is no vector raises."""
-    if not isinstance(vector, str):
-        return finite(vector)
-    data = b64decode(vector, validate=True)
-    return finite(list(struct.unpack(f"<{len(data) // 4}f", data)))

@@ -135,9 +135,9 @@ def _memory(bounds: Bounds) -> int:
 
 async def opened(settings: Settings, log: logs.Log, version: str) -> House:
     """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
-    ledger = await ledger.begin(settings)
+    opened_ledger = await ledger.begin(settings)
     try:
-        return House(settings, log, version, ledger)
+        return House(settings, log, version, opened_ledger)
     except BaseException:
-        await ledger.aclose()
+        await opened_ledger.aclose()
         raise

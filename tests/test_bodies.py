@@ -50,7 +50,7 @@ def post(server: Process, body: bytes, path: str = "chat/completions") -> httpx.
 
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 64, 2**18])
 def test_values_are_counted_outside_of_strings(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_WINDOW", window)
+    monkeypatch.setattr(json_density, "_WINDOW", window)
     text = '{"a,{[\\",\\\\": ["\\\\\\",", "世,界", {}], "b\\\\": "[{,", "": [1, 2, "\\\\"]}'
     json.loads(text)
     assert json_density.values(text.encode(), 0) == 10

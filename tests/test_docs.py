@@ -87,7 +87,9 @@ def said(path: tuple[str, ...]) -> str:
 
 
 def test_the_walk_finds_all_sections():
-    kinds = {kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)} - {Section}
+    kinds = {kind for kind in vars(config_schema).values() if isinstance(kind, type) and issubclass(kind, Section)} - {
+        Section
+    }
     walked = {Config}
     for field in FIELDS.values():
         walked |= {section for section, _ in sections(field.type)}

@@ -15,11 +15,12 @@ from ..common import output_order
 from ..common.arguments import say_nothing
 from ..common.bounds import MAX_CALLS, Kept, too_many_calls
 from ..common.finish_reasons import reason_of
+from ..common.tools import new_call_id
 from ..common.usage import count, usage
 from ..contract import Json, Translator
 from ..errors import BadOutput, Failure, Truncated
-from ..openai.normalize import new_call_id
 from ..sse import refuse_value
+from .errors import to_failure
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
@@ -301,8 +302,8 @@ _HANDLERS: dict[str, Callable[[Answer, Json], list[Json]]] = {
 }
 
 
-def message_chunks(way: Way, reasoning: bool, failure: Callable[[Any], Failure]) -> Translator:
-    """The translator of one answer (see contract.Translator). failure: names the error in an `error` event's data.
+def message_chunks(way: Way, reasoning: bool) -> Translator:
+    """The translator of one answer (see contract.Translator).
 
     What it raises carries the usage counted so far: it was paid for.
     """
@@ -314,7 +315,7 @@ def message_chunks(way: Way, reasoning: bool, failure: Callable[[Any], Failure])
             data = event.data
             if type(data) is not dict:
                 if event.name == "error":
-                    raise failure(data)
+                    raise to_failure(data)
                 refuse_value(event)
                 chunks = []
                 continue
@@ -331,7 +332,7 @@ def message_chunks(way: Way, reasoning: bool, failure: Callable[[Any], Failure])
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
             elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
-                raise failure(data)
+                raise to_failure(data)
             elif kind == "message":
                 return answer.begun(answer.whole(data))
             else:

@@ -1,10 +1,16 @@
 """Tools as OpenAI names them: what every translated protocol asks of `tools` and `tool_choice`."""
 
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
 from ..contract import Json
 from ..errors import Unsupported
+
+
+def new_call_id() -> str:
+    """Return an id for a tool call that has none: unique across turns and conversations, in OpenAI's form."""
+    return f"call_{secrets.token_hex(12)}"
 
 
 def name_of(tool: Json) -> str:

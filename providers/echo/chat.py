@@ -11,14 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Final
-
-from msgspec import Meta
+from typing import Any, Final
 
 from .. import codec
-from .. import openai as _openai
 from ..common import media
-from ..contract import Call, Json, Reply, Step, Translator, Upstream, named_limit, no_continuation
+from ..common.tools import new_call_id
+from ..contract import Call, Json, Reply, Step, Upstream
 from ..errors import (
     BadKey,
     BadRequest,
@@ -34,7 +32,6 @@ from ..errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from ..openai.normalize import new_call_id
 from . import schema_sample
 
 NEVER: Final = 10.0**9  # seconds: longer than any timeout
@@ -140,21 +137,6 @@ def _scene(model: str) -> tuple[Scene, float, Reply | None]:
 def _after(first: Step, steps: Iterator[Step]) -> Iterator[Step]:
     yield first
     yield from steps
-
-
-def translate(call: Call, to: Upstream) -> Translator:
-    """Echo speaks OpenAI's format."""
-    return _openai.translate(call, to)
-
-
-answer_limit = named_limit
-continuation = no_continuation
-options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
-
-
-def must_inline(url: str, to: Upstream) -> bool:
-    """Nothing is fetched: echo works offline."""
-    return False
 
 
 def parse_error(status: int, body: bytes) -> Failure:

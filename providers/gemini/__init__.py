@@ -1,0 +1,14 @@
+"""Google Gemini, generateContent. https://ai.google.dev/api/generate-content"""
+
+from typing import Any, Final
+
+from ..contract import named_limit
+from .errors import parse_error
+from .messages import must_inline
+from .request import build_request
+from .stream import continuation, translate
+
+__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
+
+answer_limit = named_limit
+options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..common.usage import count
+from ..common.vectors import of_length_one
 from ..contract import Call, Json, Upstream
 from ..errors import Unsupported
 from ..hosts import endpoint, key_header
-from ..openai.embeddings import of_length_one
 from .errors import failure
 
 _BATCH: Final = 100  # requests in one batch

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import uuid4
 
 from ..common import tool_names, tools
 from ..common.json_schema import Room
+from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..models import Model
@@ -53,11 +53,6 @@ class State:
     limit: int | None  # tokens the client wants at most
     new_id: Callable[[], str]
     token: str | None = None
-
-
-def new_call_id() -> str:
-    """An id for a tool call that Gemini gave none: unique across turns and conversations, as OpenAI's are."""
-    return f"call_{uuid4().hex[:24]}"
 
 
 def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
@@ -211,8 +206,8 @@ def _declared(tool: Json, i: int, names: Mapping[str, str], room: Room) -> Json:
     if description := function.get("description"):
         declared["description"] = description
     at = f"tools[{i}].function.parameters"
-    if (parameters := function.get("parameters")) and (schema := schema.parameters(parameters, at, room)):
-        declared["parametersJsonSchema"] = schema
+    if (parameters := function.get("parameters")) and (fitted := schema.parameters(parameters, at, room)):
+        declared["parametersJsonSchema"] = fitted
     return declared
 
 

@@ -14,17 +14,11 @@ from ..chunks import chunk, opening, tool_call, usage_chunk
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.finish_reasons import failure_of, reason_of
 from ..common.usage import count, usage
-from ..contract import Call, Json, Translator, Upstream, named_limit, prime
+from ..contract import Call, Json, Translator, Upstream, prime
 from ..errors import BadOutput, Failure, Truncated
 from ..sse import Cut, Event, refuse_value
-from .errors import failure, parse_error
-from .messages import must_inline
-from .request import State, build_request
-
-__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
-
-answer_limit = named_limit
-options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings
+from .errors import failure
+from .request import State
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
 _COUNTS: Final = (

@@ -2,13 +2,11 @@
 
 import struct
 from base64 import b64decode
-from collections.abc import Iterable, Sequence
-from math import isfinite, sqrt
+from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-
 from ..common.usage import count
+from ..common.vectors import of_length_one
 from ..contract import Call, Json, Upstream
 from ..errors import BadOutput
 from ..hosts import endpoint, key_header
@@ -49,24 +47,3 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
 def _from_int8(vector: str) -> list[float]:
     data = b64decode(vector, validate=True)
     return of_length_one(struct.unpack(f"{len(data)}b", data))
-
-
-def of_length_one(vector: Sequence[float]) -> list[float]:
-    """Return the vector as OpenAI's are: of length 1, because clients compare by dot product. Raises ValueError."""
-    numbers = finite(vector)
-    length = sqrt(sum(value * value for value in numbers))
-    if not isfinite(length):
-        raise ValueError("a vector without a length")
-    exact = not length or abs(length - 1) < 1e-3
-    return numbers if exact else [value / length for value in numbers]
-
-
-def finite(vector: Sequence[float]) -> list[float]:
-    """Return a vector that holds finite numbers and nothing else; one that does not would poison the client's index.
-
-    Some models answer NaN for some texts (ollama#14657, llama.cpp#13854), which JSON cannot even say. Raises ValueError.
-    """
-    numbers = msgspec.convert(vector, list[float])
-    if not numbers or not isfinite(sum(numbers)):
-        raise ValueError("not a vector of finite numbers")
-    return numbers

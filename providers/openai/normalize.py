@@ -1,6 +1,5 @@
 """The pieces of OpenAI-shaped answers, made canonical whatever host sent them."""
 
-import secrets
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ from .. import codec
 from ..common.arguments import Arguments, as_text, real_one, say_nothing
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.think_tags import split
+from ..common.tools import new_call_id
 from ..contract import Json
 from ..errors import BadOutput
 
@@ -17,11 +17,6 @@ KNOWN_CHUNK: Final = frozenset(
 )
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
-
-
-def new_call_id() -> str:
-    """A tool call id in OpenAI's form."""
-    return f"call_{secrets.token_hex(12)}"
 
 
 def tidy(data: Json) -> Any:

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..common import tool_schemas
-from ..contract import Json, Upstream
+from ..common.tool_names import renamed
+from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
-from ..hosts import Host
+from ..hosts import Host, endpoint, key_header
 from ..models import Model
 from .messages import edit_messages, json_schema_in_words, stripped, without
 
@@ -39,6 +40,17 @@ _DEFAULTS: Final[Json] = {
     "metadata": {},
     "stop": [],
 }
+
+
+def build_request(body: Json, to: Upstream) -> Call:
+    """The chat request as this host and this model take it.
+
+    Raises Unsupported, BadRequest.
+    """
+    body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
+    edited, dropped = edit(body, to)
+    url = endpoint(to.host, to.base_url, to.model)
+    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
 
 
 def needs_responses(body: Json, to: Upstream) -> bool:
@@ -294,3 +306,8 @@ def fitted_schema(function: Json, host: Host, param: str) -> Json:
 
 def _name(tool: Json) -> Any:
     return tool.get(tool.get("type", "function"), {}).get("name")
+
+
+def must_inline(url: str, to: Upstream) -> bool:
+    """Whether the host leaves fetching to us."""
+    return to.host.inline_images

@@ -8,56 +8,26 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 - an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ..chunks import tool_call, usage_chunk
 from ..common.bounds import Extras
 from ..common.finish_reasons import reason_of
 from ..common.think_tags import ThinkTags
-from ..common.tool_names import given_back, renamed
+from ..common.tool_names import given_back
 from ..common.usage import usage_of
-from ..contract import Call, Json, Translator, Upstream, named_limit, no_continuation, prime
+from ..contract import Call, Json, Translator, Upstream, prime
 from ..errors import BadOutput, Truncated
-from ..hosts import endpoint, key_header
 from ..sse import DONE, refuse_value
-from .errors import in_band, parse_error, refuse_errors
+from .errors import in_band, refuse_errors
 from .normalize import KNOWN_CHUNK, ToolCalls, reasoning, said, tidy, whole_message
-from .request import TOOL_NAME_LENGTH, edit, needs_responses
-from .responses import stream
-
-
-def build_request(body: Json, to: Upstream) -> Call:
-    """The chat request as this host and this model take it (host_edits.py); on /v1/responses where only that will do.
-
-    Raises Unsupported, BadRequest.
-    """
-    if needs_responses(body, to):
-        return stream.build_request(body, to)
-    body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
-    edited, dropped = edit(body, to)
-    url = endpoint(to.host, to.base_url, to.model)
-    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
-
 
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
-__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
-
-answer_limit = named_limit
-continuation = no_continuation
-options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
-
-
-def must_inline(url: str, to: Upstream) -> bool:
-    """Whether the host leaves fetching to us."""
-    return to.host.inline_images
-
 
 def translate(call: Call, to: Upstream) -> Translator:
-    """Translator of a streamed answer, or of a whole one (one event: the body)."""
-    if isinstance(call.state, stream.Bridged):
-        return stream.translate(call, to)
+    """Return the primed translator of a streamed answer, or of a whole one (one event: the body)."""
     translator = _in_shape(_chunks(to, call.body.get("n") or 1) if call.stream else _whole(to))
     return prime(given_back(prime(translator), call.state) if call.state else translator)
 
