@@ -53,7 +53,7 @@ class Caller:
 
     @property
     def restricted(self) -> bool:
-        """Whether this key may not use every model, or has a budget or a tpm: see gateway/fields.py."""
+        """Whether this key may not use every model, or has a budget or a tpm: see gateway/restricted_fields.py."""
         return "*" not in self.models or (self.limits is not None and bool(self.limits.budget or self.limits.tpm))
 
 

@@ -35,7 +35,7 @@ _NO_DETAILS: Final[Json] = {}
 
 
 def usage_of(body: Json | None) -> Usage:
-    """Return the tokens of a canonical usage object (providers/usage.py); NOTHING when the upstream told nothing."""
+    """Return the tokens of a canonical usage object (providers/common/usage.py); NOTHING when the upstream told nothing."""
     if not body:
         return NOTHING
     before = body.get("prompt_tokens_details") or _NO_DETAILS

@@ -1,6 +1,6 @@
 """YAML → typed sections, strictly: every mistake is found in one go, with its line and, where it helps, a guess.
 
-It walks YAML's node tree beside the types of gateway/schema.py. Scalars are read as what the schema says, from the text
+It walks YAML's node tree beside the types of gateway/config_schema.py. Scalars are read as what the schema says, from the text
 as written: a model called `no`, `1.10` or `12:30` stays what it says. Anchors are refused: they hide where a value came
 from and can grow without bound. `${NAME}` in a string is replaced from the environment that is handed in.
 """

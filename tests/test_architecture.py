@@ -104,7 +104,7 @@ def test_the_inner_rings_read_no_file_clock_or_variable(ring: str):
 def test_no_provider_is_named_in_a_decision(ring: str):
     # The server's ask command and banner prefer the model `echo`: that is a public model's name, looked up as data.
     known = {*PROVIDERS, *HOSTS}
-    data = {("server/banner.py", "echo"), ("server/arguments.py", "echo")}
+    data = {("server/commands/banner.py", "echo"), ("server/commands/arguments.py", "echo")}
     found = [
         f"{name}:{line}: {text}"
         for name, tree in parsed(ring)

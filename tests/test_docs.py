@@ -1,4 +1,4 @@
-"""config.yaml is the reference: every key of gateway/schema.py, its default and its limits stand in it, and it loads."""
+"""config.yaml is the reference: every key of gateway/config_schema.py, its default and its limits stand in it, and it loads."""
 
 import re
 import types

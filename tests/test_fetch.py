@@ -559,7 +559,7 @@ async def test_the_first_image_that_fails_fails_the_request_by_its_place() -> No
 
 
 async def test_the_images_of_a_request_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.fetch.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
+    monkeypatch.setattr("server.outbound.image_fetcher.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
     async with serving(pages) as server, local(server) as fetcher:
         urls = [url(server, f"png/{n}") for n in range(3)]
         assert await inline(chat(*urls[:2]), lambda _: True, fetcher) == chat(png(), png())
@@ -595,7 +595,7 @@ async def test_a_request_has_few_images_to_download() -> None:
 
 
 async def test_an_image_that_stands_in_many_places_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.fetch.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
+    monkeypatch.setattr("server.outbound.image_fetcher.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
     async with serving(pages) as server, local(server) as fetcher:
         with pytest.raises(BadRequest) as refused:
             await inline(chat(*[url(server, "png")] * 3), lambda _: True, fetcher)

@@ -1,4 +1,4 @@
-"""Which target and key a request asks next: gateway/health.py, with time and chance in the test's hand."""
+"""Which target and key a request asks next: gateway/failover.py, with time and chance in the test's hand."""
 
 from collections import Counter
 from copy import deepcopy

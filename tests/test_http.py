@@ -1,4 +1,4 @@
-"""server/http.py on real sockets: what it uses of aiohttp's insides, through the real process or alone."""
+"""server/outbound/pool.py on real sockets: what it uses of aiohttp's insides, through the real process or alone."""
 
 import asyncio
 import gzip

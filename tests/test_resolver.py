@@ -1,4 +1,4 @@
-"""server/resolver.py: a name server that hangs or fails, played by a function; and names through the real process."""
+"""server/outbound/resolver.py: a name server that hangs or fails, played by a function; and names through the real process."""
 
 import asyncio
 import socket

@@ -2,7 +2,7 @@
 
 `parse` refuses what OpenAI refuses, in its words, and removes what means nothing (null, both token limits, a
 tool_choice without tools), so that providers only see one form. Legacy functions become tools here and are turned back
-on the way out (gateway/legacy.py). Fields it does not know are left alone: the upstream may know them.
+on the way out (dialects/chat/functions.py). Fields it does not know are left alone: the upstream may know them.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Make an upstream's usage canonical: what OpenAI's usage object says, whatever an upstream counted, or claims to have.
 
 Every number of tokens is an integer from 0 to 2³¹ − 1, total is prompt + completion, and each detail is at most what it is
-part of. Pure and without a bound of its own on what is likely: gateway/prices.py decides whether a request can have used so
+part of. Pure and without a bound of its own on what is likely: gateway/pricing.py decides whether a request can have used so
 much.
 """
 

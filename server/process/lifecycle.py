@@ -70,7 +70,7 @@ async def serve(
     runner = web.AppRunner(
         app,
         access_log=None,
-        auto_decompress=False,  # server/encodings.py does it, with a bound and with words for what it does not know
+        auto_decompress=False,  # server/content_encoding.py does it, with a bound and with words for what it does not know
         handler_cancellation=True,  # off by default: a client that leaves would not be noticed, and still be paid for
         keepalive_timeout=75.0,
         read_bufsize=2**18,

@@ -1,4 +1,4 @@
-"""Who counts what limited keys use: this process by itself, or Redis for several (server/shared.py)."""
+"""Who counts what limited keys use: this process by itself, or Redis for several (server/usage/redis_limiter.py)."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _NONE: Final = Limits()
 
 
 class Limiter(Protocol):
-    """Counts what limited keys use, in this process (`Local`) or for several (server/shared.py)."""
+    """Counts what limited keys use, in this process (`Local`) or for several (server/usage/redis_limiter.py)."""
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         """Let a request of this key in, or raise Throttled."""

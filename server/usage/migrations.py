@@ -1,4 +1,4 @@
-"""The tables of the books (server/store.py says what they hold), and how those of an older version become ours.
+"""The tables of the books (server/usage/store.py says what they hold), and how those of an older version become ours.
 
 A file is brought up to date at the start, in one transaction, by whichever process comes first; the others wait for it. One
 that a newer version has made is refused.

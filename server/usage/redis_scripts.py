@@ -1,4 +1,4 @@
-"""The Lua that Redis runs for server/shared.py: each script is one decision, and nothing comes between its steps."""
+"""The Lua that Redis runs for server/usage/redis_limiter.py: each script is one decision, and nothing comes between its steps."""
 
 from typing import Final
 

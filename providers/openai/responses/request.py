@@ -163,7 +163,7 @@ def _items(messages: Iterable[Json]) -> Iterator[Json]:
 
 
 def _turn(message: Json) -> Iterator[Json]:
-    """The items of an assistant message, in the order they came in (providers/order.py) where it is known.
+    """The items of an assistant message, in the order they came in (providers/common/output_order.py) where it is known.
 
     Reasoning goes back as it came, before what it led to; anything else is a 400. A message keeps its phase: without it
     models stop early.
