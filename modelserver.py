@@ -214,8 +214,8 @@ async def prepared(request: web.Request, ask: chat_request.Ask, target: Target) 
 async def completed(request: web.Request, ask: chat_request.Ask, target: Target) -> Json:
     """The request with what this target needs and the client did not send.
 
-    That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not
-    fetch. Raises BadRequest for an image that cannot be had.
+    That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
+    would not fetch. Raises BadRequest for an image that cannot be had.
     """
     to = target.to
     body = with_defaults(ask.body, target)

@@ -14,8 +14,8 @@ from gateway.config import Settings, load, server_of
 from gateway.config_schema import Server
 
 from .auth import is_loopback
-from .commands.arguments import ROOT
 from .outbound.pool import trust
+from .paths import ROOT
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")

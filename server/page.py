@@ -17,8 +17,9 @@ from aiohttp import web
 from providers.errors import NotFound
 
 from . import auth
+from .paths import ROOT
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "web"
+FOLDER: Final = ROOT / "web"
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 CLASSES = {name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Failure)}
 FILES = [
     ROOT / "modelserver.py",
-    *(file for ring in ("server", "gateway", "providers") for file in (ROOT / ring).glob("*.py")),
+    *(file for ring in ("server", "gateway", "dialects", "providers") for file in (ROOT / ring).rglob("*.py")),
 ]
 # Codes that are worked out: a new one of these has to be looked at.
 COMPUTED = {

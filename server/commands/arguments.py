@@ -3,12 +3,11 @@
 import argparse
 import os
 import re
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from gateway.yaml_reader import guess
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from ..paths import ROOT
 
 
 class _Parser(argparse.ArgumentParser):
