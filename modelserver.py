@@ -29,9 +29,9 @@ from dialects.chat import functions
 from dialects.chat import request as chat_request
 from gateway.config import Settings
 from gateway.route_hints import nearest
-from gateway.reasoning_cache import Keeper
-from gateway.routing import Target, patience, with_defaults
-from gateway.config_schema import Server
+from gateway.reasoning_cache import ReasoningCache
+from gateway.routing import Target, first_byte_timeout, with_defaults
+from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
@@ -39,31 +39,31 @@ from server import auth, handlers, state, inspector, logs, page
 from server.outbound import exchange as outbound
 from server.outbound import embeddings as vectors
 from server.whole_response import sent
-from server.outbound.detached import Kept
+from server.outbound.detached import DetachableStream
 from server.ingress import (
-    HOUSE,
+    STATE,
     IMAGES,
-    LIVE,
+    GENERATION,
     RECORD,
-    RUN,
-    admitted,
-    expects,
-    identify,
-    inside,
+    IN_FLIGHT,
+    admit,
+    handle_expect,
+    authenticate_request,
+    enter,
     parsed,
     read_body,
     worker_of,
 )
 from server.outbound.image_fetcher import inline
 from server.frames import Frames, envelope, hide
-from server.outbound.pool import Upstreams
+from server.outbound.pool import ConnectionPools
 from server.process.listener import HEADERS
-from server.error_response import JSON, failure_of, fault, refusal, told
+from server.error_response import JSON, to_failure, internal_error, error_response, error_body
 from server.outbound.exchange import Exchange
 
 VERSION: Final = "0.1.0"
 
-KEEPER = web.AppKey("KEEPER", Keeper)
+KEEPER = web.AppKey("KEEPER", ReasoningCache)
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
@@ -73,52 +73,56 @@ _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions, streamed or whole."""
-    record: logs.Record = request[RECORD]
-    caller = identify(request)
-    with inside(request):
-        data = inspector.asked(request, await read_body(request))
+    record: logs.RequestRecord = request[RECORD]
+    caller = authenticate_request(request)
+    with enter(request):
+        data = inspector.record_body(request, await read_body(request))
         ask, prompt = await parsed(request, data, chat_request.parse)
         del data  # an answer may take long
         record.stream = ask.body.get("stream") is True
-        targets = await admitted(request, caller, ask.body, prompt)
-        return await (stream if record.stream else whole)(request, ask, targets)
+        targets = await admit(request, caller, ask.body, prompt)
+        return await (respond_stream if record.stream else respond_whole)(request, ask, targets)
 
 
-async def whole(request: web.Request, ask: chat_request.Ask, targets: list[Target]) -> web.StreamResponse:
+async def respond_whole(
+    request: web.Request, ask: chat_request.ClientRequest, targets: list[Target]
+) -> web.StreamResponse:
     """The answer as one JSON body; what was streamed upstream is put together."""
-    record: logs.Record = request[RECORD]
+    record: logs.RequestRecord = request[RECORD]
     exchange, body = await first_that_answers(
-        request, ask.body, targets, partial(prepared, request, ask), outbound.whole
+        request, ask.body, targets, partial(prepare_call, request, ask), outbound.fetch_whole
     )
-    record.upstream = name_of(exchange.to)
+    record.upstream = target_name(exchange.to)
     record.first = time.monotonic()
     if "tools" in ask.body and body["choices"]:
-        request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
+        request.app[KEEPER].remember(body["choices"][0]["message"], cache_scope(request, exchange.to))
     if not exchange.to.reasoning:
         for choice in body["choices"]:
             hide(choice["message"])
     if ask.legacy:
-        body = functions.answer(body)
+        body = functions.answer_with_function(body)
     body |= envelope("chat.completion", record)
     record.entry.took(body)
-    return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **headers_of(exchange)}))
+    return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **answer_headers(exchange)}))
 
 
-async def stream(request: web.Request, ask: chat_request.Ask, targets: list[Target]) -> web.StreamResponse:
+async def respond_stream(
+    request: web.Request, ask: chat_request.ClientRequest, targets: list[Target]
+) -> web.StreamResponse:
     """The answer as server-sent events, one write for each read from the upstream."""
-    record: logs.Record = request[RECORD]
+    record: logs.RequestRecord = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.line(request, request.app[HOUSE].pulse) as line:
+    with inspector.event_stream(request, request.app[STATE].pulse) as line:
         try:
-            prepare = partial(prepared, request, ask)
-            exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, opening)
-            record.upstream = name_of(exchange.to)
+            prepare = partial(prepare_call, request, ask)
+            exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, open_stream)
+            record.upstream = target_name(exchange.to)
             record.first = time.monotonic()
-            line.response.headers.update(headers_of(exchange))
+            line.response.headers.update(answer_headers(exchange))
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
-                frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            drained = Kept(rest, request.app[HOUSE].drains, record) if exchange.to.drain else None
+                frames.watcher = request.app[KEEPER].watcher(cache_scope(request, exchange.to))
+            drained = DetachableStream(rest, request.app[STATE].drains, record) if exchange.to.drain else None
             async with aclosing(drained or rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
@@ -131,13 +135,13 @@ async def stream(request: web.Request, ask: chat_request.Ask, targets: list[Targ
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            failure = failure_of(error, request)
+            failure = to_failure(error, request)
             record.entry.broke(failure)
             if not line.open:
                 raise failure from None
             record.code = failure.code or failure.type
             data = bytearray()
-            codec.frame_into(data, told(failure, request))
+            codec.frame_into(data, error_body(failure, request))
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
         finally:
             record.gap = line.gap
@@ -149,15 +153,15 @@ async def first_that_answers(
     body: Json,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
-    answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
+    answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
     """The first target that gives an answer (`outbound.whole` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, drains = request[LIVE], request[RECORD], request.app[HOUSE].drains
+    live, record, drains = request[GENERATION], request[RECORD], request.app[STATE].drains
     entry, trace = record.entry, inspector.trace_of(request)
-    server: Server = live.settings.config.server
+    server: ServerConfig = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
@@ -172,7 +176,7 @@ async def first_that_answers(
                     param=call.dropped[0][:200],
                     code="unsupported_parameter",
                 )
-            first_byte = patience(target, body, server.timeouts, call.stream)
+            first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = entry.exchange = Exchange(
                 target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
             )
@@ -186,9 +190,9 @@ async def first_that_answers(
                 record.waited += time.monotonic() - asked
         except Failure as failure:
             entry.failed(failure)
-            record.tried.append((name_of(target.to), failure.code or failure.type))
+            record.tried.append((target_name(target.to), failure.code or failure.type))
             if trace is not None:
-                trace.failed(name_of(target.to), failure)
+                trace.failed(target_name(target.to), failure)
             attempts.failed(failure, time.monotonic())
         else:
             attempts.answered()
@@ -201,17 +205,17 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-async def prepared(request: web.Request, ask: chat_request.Ask, target: Target) -> Call:
+async def prepare_call(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.to.host.protocol]
-    body = await completed(request, ask, target)
+    body = await fill_in(request, ask, target)
     worker = worker_of(request)
     if worker is None:
         return provider.build_request(body, target.to)
     return await worker.run(partial(provider.build_request, body, target.to))
 
 
-async def completed(request: web.Request, ask: chat_request.Ask, target: Target) -> Json:
+async def fill_in(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Json:
     """The request with what this target needs and the client did not send.
 
     That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
@@ -220,14 +224,14 @@ async def completed(request: web.Request, ask: chat_request.Ask, target: Target)
     to = target.to
     body = with_defaults(ask.body, target)
     if ask.calls:
-        body = request.app[KEEPER].restore(body, scope(request, to))
+        body = request.app[KEEPER].restore(body, cache_scope(request, to))
     if ask.images:
         fetches = PROVIDERS[to.host.protocol].must_inline
-        run = request[RUN]
+        run = request[IN_FLIGHT]
         body = await inline(
             body,
             lambda url: fetches(url, to),
-            request[LIVE].fetcher,
+            request[GENERATION].fetcher,
             key=request[RECORD].key,
             have=request.setdefault(IMAGES, {}),
             hold=lambda size: run.hold(run.held + 2 * size),
@@ -235,20 +239,20 @@ async def completed(request: web.Request, ask: chat_request.Ask, target: Target)
     return body
 
 
-def scope(request: web.Request, to: Upstream) -> str:
+def cache_scope(request: web.Request, to: Upstream) -> str:
     """Whose thinking of whom: one client's must not reach another's conversation."""
     return f"{request[RECORD].key}/{to.name}"
 
 
-async def opening(
-    exchange: Exchange, http: Upstreams, limits: Server
+async def open_stream(
+    exchange: Exchange, http: ConnectionPools, limits: ServerConfig
 ) -> tuple[list[Json], AsyncGenerator[list[Json], None]]:
     """The chunks up to, and with, the first that says something, and the rest, to be closed by the caller.
 
     The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = outbound.chunks(exchange, http, limits)
+    rest = outbound.stream_batches(exchange, http, limits)
     held = exchange.held
     try:
         async for batch in rest:
@@ -262,15 +266,15 @@ async def opening(
     return held, rest
 
 
-def name_of(to: Upstream) -> str:
+def target_name(to: Upstream) -> str:
     return f"{to.name}/{to.model}"
 
 
-def headers_of(exchange: Exchange) -> dict[str, str]:
+def answer_headers(exchange: Exchange) -> dict[str, str]:
     """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to)[:_IN_HEADER])}
+    headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped)[:_IN_HEADER])
+        headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
@@ -279,36 +283,38 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 
 @lru_cache(1024)
-def in_header(name: str) -> str:
+def header_safe(name: str) -> str:
     """A name as a header value: it may be a client's invention. Kept for the next time, so it must have been cut."""
     return quote(name, safe="/:@.,+~!$&'()*;= -_")
 
 
-async def embed(request: web.Request) -> web.Response:
+async def create_embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
-    record: logs.Record = request[RECORD]
-    caller = identify(request)
-    with inside(request):
-        data = inspector.asked(request, await read_body(request))
+    record: logs.RequestRecord = request[RECORD]
+    caller = authenticate_request(request)
+    with enter(request):
+        data = inspector.record_body(request, await read_body(request))
         body, prompt = await parsed(request, data, embeddings.parse)
         del data
-        targets = await admitted(request, caller, body, prompt)
+        targets = await admit(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
             worker, work = worker_of(request), partial(vectors.prepared, body, target.to)
             return work() if worker is None else await worker.run(work)
 
         exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
-        record.upstream = name_of(exchange.to)
+        record.upstream = target_name(exchange.to)
         record.first = time.monotonic()
         record.entry.took(answer)
         answer["model"] = record.model
-        return await sent(request, web.Response(body=codec.encode(answer), headers={**JSON, **headers_of(exchange)}))
+        return await sent(
+            request, web.Response(body=codec.encode(answer), headers={**JSON, **answer_headers(exchange)})
+        )
 
 
-async def nothing(request: web.Request) -> web.Response:
+async def not_found(request: web.Request) -> web.Response:
     """Any path that is not served."""
-    known = [method for method in ("GET", "POST") if await served(request, method)]
+    known = [method for method in ("GET", "POST") if await is_served(request, method)]
     if known:
         raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
     known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
@@ -319,14 +325,14 @@ async def nothing(request: web.Request) -> web.Response:
     )
 
 
-async def served(request: web.Request, method: str) -> bool:
+async def is_served(request: web.Request, method: str) -> bool:
     """Whether this path is served with another method."""
     match = await request.app.router.resolve(request.clone(method=method))
-    return match.handler is not nothing
+    return match.handler is not not_found
 
 
 # The only handlers that answer without a key.
-PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, nothing)
+PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, not_found)
 
 
 def routes() -> list[web.RouteDef]:
@@ -343,27 +349,27 @@ def routes() -> list[web.RouteDef]:
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat),
-                web.post(f"{prefix}/embeddings{end}", embed),
+                web.post(f"{prefix}/embeddings{end}", create_embeddings),
                 web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
-    table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+    table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
-        route.kwargs["expect_handler"] = expects
+        route.kwargs["expect_handler"] = handle_expect
     return table
 
 
 @web.middleware
-async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    rooms = request.app[HOUSE]
-    record = request[RECORD] = logs.Record(ident, time.monotonic())
-    live = request[LIVE] = rooms.lives.enter()
+    rooms = request.app[STATE]
+    record = request[RECORD] = logs.RequestRecord(ident, time.monotonic())
+    live = request[GENERATION] = rooms.lives.enter()
     status = 499  # the client left, unless something better is known
     try:
         response = await handler(request)
@@ -371,22 +377,22 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
-        return refusal(failure, request)
+        return error_response(failure, request)
     except ConnectionError:  # the client left while something was being sent to it
         return web.Response(status=status)  # which nobody hears
     except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
         refused = NotFound("The target of this request is not a path.", code="unknown_url")
         status, record.code = refused.status, "unknown_url"
-        return refusal(refused, request)
+        return error_response(refused, request)
     except Exception:
         status, record.code = 500, "internal_error"
-        return refusal(fault(record), request)
+        return error_response(internal_error(record), request)
     finally:
         rooms.ended(live, record, status)
         rooms.log.request(record, request.method, request.path, status, time.monotonic())
 
 
-async def sign(request: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
     if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
         return
@@ -396,29 +402,29 @@ async def sign(request: web.Request, response: web.StreamResponse) -> None:
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if request[RECORD].limits is not None:
-        headers.update(request.app[HOUSE].books.headers(request[RECORD]))
+        headers.update(request.app[STATE].books.headers(request[RECORD]))
     if "Origin" in request.headers:
-        headers.update(auth.cors(request, request[LIVE].settings))
+        headers.update(auth.cors(request, request[GENERATION].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request.app[HOUSE].admission.draining or "Transfer-Encoding" in request.headers:
+    if request.app[STATE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
 
 
-def build(settings: Settings, log: logs.Log) -> web.Application:
+def create_app(settings: Settings, log: logs.Log) -> web.Application:
     """The application, with its first configuration."""
 
     async def furnish(app: web.Application) -> AsyncIterator[None]:
-        app[HOUSE] = await state.opened(settings, log, VERSION)
+        app[STATE] = await state.open_state(settings, log, VERSION)
         yield
-        await app[HOUSE].aclose()
+        await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit
-    app[KEEPER], app[page.SITE] = Keeper(), page.Site(VERSION)
-    app.middlewares.extend([*inspector.install(app, settings.config.inspector), door])
+    app[KEEPER], app[page.SITE] = ReasoningCache(), page.Site(VERSION)
+    app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
     app.cleanup_ctx.append(furnish)
-    app.on_response_prepare.append(sign)
+    app.on_response_prepare.append(add_headers)
     app.add_routes(routes())
     return app
 
@@ -426,4 +432,4 @@ def build(settings: Settings, log: logs.Log) -> web.Application:
 if __name__ == "__main__":
     from server.commands.cli import main
 
-    sys.exit(main(build, VERSION))
+    sys.exit(main(create_app, VERSION))

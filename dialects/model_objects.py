@@ -7,7 +7,7 @@ is not known is left out: a price that is absent is unknown, never free.
 from typing import Final
 
 from providers.contract import Json, Upstream
-from providers.models import Model, Price
+from providers.models import ModelFacts, Price
 
 _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _PRICES: Final = {
@@ -44,7 +44,7 @@ def described(to: Upstream) -> Json:
     return card
 
 
-def _parameters(facts: Model) -> list[str]:
+def _parameters(facts: ModelFacts) -> list[str]:
     if facts.embeds:
         return []
     names = ["max_tokens"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from providers.contract import Json
-from providers.errors import BadRequest, NoSuchModel
+from providers.errors import BadRequest, ModelNotFound
 
 from . import json_density
 
@@ -76,14 +76,14 @@ def _culprit(data: bytes) -> tuple[str | None, str] | None:
     try:
         value = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else _Huge(digits))
         steps: list[str | int] = []
-        what = _find_culprit(value, steps)
+        what = _locate_invalid(value, steps)
     except (ValueError, RecursionError):
         return None
     path = "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(steps)])
     return (path.removeprefix(".")[:_MAX_PARAM] or None, what) if what else None
 
 
-def _find_culprit(value: Any, steps: list[str | int]) -> str | None:
+def _locate_invalid(value: Any, steps: list[str | int]) -> str | None:
     """What is wrong with a value, or with one inside it. Adds the way to it to `steps`, the last step first."""
     if isinstance(value, _Huge):
         return f"an integer has more than {_DIGITS} digits"
@@ -97,7 +97,7 @@ def _find_culprit(value: Any, steps: list[str | int]) -> str | None:
     elif not isinstance(value, list):
         return None
     for step, each in value.items() if isinstance(value, dict) else enumerate(value):
-        if (what := _find_culprit(each, steps)) is not None:
+        if (what := _locate_invalid(each, steps)) is not None:
             steps.append(step)
             return what
     return None
@@ -117,7 +117,9 @@ def read_request(data: bytes, known: Mapping[str, Check], required: str, example
     body = {name: value for name, value in body.items() if value is not None or name not in known}
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise BadRequest(f"You must provide a model: a string such as '{example}'.", param="model", code=missing(model))
+        raise BadRequest(
+            f"You must provide a model: a string such as '{example}'.", param="model", code=missing_code(model)
+        )
     check_model(model)
     if required not in body:
         raise BadRequest(
@@ -129,14 +131,14 @@ def read_request(data: bytes, known: Mapping[str, Check], required: str, example
 def check_model(name: str) -> None:
     """Raise NoSuchModel for a name that is longer than any model's, before anything is done with it."""
     if len(name) > MAX_MODEL or name.count("/") > _SLASHES:
-        raise NoSuchModel(
+        raise ModelNotFound(
             f"The model '{name[:100]}…' does not exist: a name has at most {MAX_MODEL} characters and {_SLASHES} slashes; "
             "GET /v1/models lists the models you can use.",
             param="model",
         )
 
 
-def missing(value: Any) -> str:
+def missing_code(value: Any) -> str:
     """The error code for a required text that is not one."""
     return "missing_required_parameter" if value is None or value == "" else "invalid_type"
 
@@ -199,12 +201,12 @@ def one_of(*values: str) -> Check:
         if not isinstance(value, str):
             raise wrong_type("a string", value, param)
         if value not in values:
-            raise unsupported(value, values, param)
+            raise unsupported_value(value, values, param)
 
     return check
 
 
-def unsupported(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
+def unsupported_value(value: Any, values: tuple[str, ...], param: str) -> BadRequest:
     """The error for a value that is none of those known."""
     known = ", ".join(f"'{each}'" for each in values)
     shown = f"'{value[:100]}'" if isinstance(value, str) else TYPES.get(type(value), "something else")

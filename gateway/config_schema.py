@@ -17,7 +17,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class PartOf:
+class FieldsOf:
     """Marks a mapping that may hold any field of a dataclass, typed as there. elsewhere: fields given outside it."""
 
     kind: type
@@ -26,11 +26,11 @@ class PartOf:
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
-Room = Annotated[int, Meta(ge=1024, le=2**40)]
+ByteBudget = Annotated[int, Meta(ge=1024, le=2**40)]
 Memory = Annotated[int, Meta(ge=0, le=2**40)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
-Places = Annotated[int, Meta(ge=1, le=100_000)]
+PositiveCount = Annotated[int, Meta(ge=1, le=100_000)]
 Dollars = Annotated[float, Meta(ge=0, le=100_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Tokens = Annotated[int, Meta(ge=1, le=10**6)]
@@ -59,14 +59,14 @@ class KeepAlive(Section, frozen=True):
     every: Seconds = 10.0  # silence after that, until the next comment
 
 
-class Bounds(Section, frozen=True):
+class CapacityConfig(Section, frozen=True):
     """How much at once. What does not fit is refused with 503 and Retry-After instead of slowing all the rest."""
 
-    connections: Places = 2000  # of clients; fewer where the system allows fewer open files
-    requests: Places = 1000  # being answered
+    connections: PositiveCount = 2000  # of clients; fewer where the system allows fewer open files
+    requests: PositiveCount = 1000  # being answered
     waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
     wait: Seconds = 10.0  # for a turn
-    bytes: Room = 256 * 2**20  # of memory for request bodies, and for answers not yet taken
+    bytes: ByteBudget = 256 * 2**20  # of memory for request bodies, and for answers not yet taken
     # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
     memory: Memory = 0
     lag: Seconds = 1.0  # by which the event loop comes late, again and again
@@ -75,12 +75,12 @@ class Bounds(Section, frozen=True):
 class Cooldown(Section, frozen=True):
     """When a target that fails is left alone for a while."""
 
-    failures: Places = 5  # in a row, until the target rests
+    failures: PositiveCount = 5  # in a row, until the target rests
     rest: Seconds = 10.0  # the first time, doubled each time the one request that tries again fails; at most 12 times
     benched: Seconds = 300.0  # a key that was refused is only used when no other is left
 
 
-class Server(Section, frozen=True):
+class ServerConfig(Section, frozen=True):
     host: str = "127.0.0.1"  # keyless only on loopback
     port: Port = 8080
     max_body: Size = 32 * 2**20  # of a request
@@ -88,7 +88,7 @@ class Server(Section, frozen=True):
     max_answer: Size = 64 * 2**20  # of an upstream's answer to a call that is not streamed
     timeouts: Timeouts = Timeouts()
     keep_alive: KeepAlive = KeepAlive()
-    at_once: Bounds = Bounds()
+    at_once: CapacityConfig = CapacityConfig()
     cooldown: Cooldown = Cooldown()
     cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call with a key
     allowed_hosts: tuple[
@@ -100,7 +100,7 @@ class Server(Section, frozen=True):
     log: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON lines elsewhere
 
 
-class Key(Section, frozen=True):
+class KeyConfig(Section, frozen=True):
     """Who may call. Exactly one of key and sha256 is given."""
 
     name: str
@@ -118,7 +118,7 @@ class Key(Section, frozen=True):
     admin: bool = False  # sees the usage of all keys, and the inspector
 
 
-class Provider(Section, frozen=True):
+class ProviderConfig(Section, frozen=True):
     """Where models live. A known name brings everything but the key."""
 
     protocol: str = ""
@@ -128,17 +128,17 @@ class Provider(Section, frozen=True):
     ca_file: str = ""  # certificates to trust instead of the system's, for a host with a private authority
     proxy: str = ""  # an HTTP proxy to reach it through, http://[user:password@]host:port, or env: the environment's
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
-    concurrency: Places = 500  # calls at once
+    concurrency: PositiveCount = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
     # fields of the row of hosts.py to replace, each as a whole
-    row: Annotated[dict[str, Any], PartOf(Host, ("protocol", "base_url"))] = {}
+    row: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
     # when a client leaves: cancel the upstream's answer, or read on, for at most drain_seconds, to learn what it costs
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     drain_seconds: Seconds = 60.0
 
 
-class Route(Section, frozen=True):
+class RouteConfig(Section, frozen=True):
     """A public model, in its long form."""
 
     targets: tuple[str, ...] | dict[str, Weight]  # in order; or target: weight, to share the load
@@ -146,7 +146,7 @@ class Route(Section, frozen=True):
     defaults: dict[str, Any] = {}  # on top of the global ones
 
 
-class Usage(Section, frozen=True):
+class UsageConfig(Section, frozen=True):
     """The books: one row per request."""
 
     path: str = ""  # the SQLite file, relative to $STATE_DIRECTORY or this file's folder; "": none is kept
@@ -157,7 +157,7 @@ class Usage(Section, frozen=True):
     cap_output: bool = True  # … unless this is off: then the model's longest answer is reserved
 
 
-class State(Section, frozen=True):
+class SharedStateConfig(Section, frozen=True):
     """Where limits are counted when several processes share them."""
 
     url: str = ""  # redis://… or rediss://…; "": in this process
@@ -165,7 +165,7 @@ class State(Section, frozen=True):
     prefix: str = "modelserver"  # of the names in Redis
 
 
-class Inspector(Section, frozen=True):
+class InspectorConfig(Section, frozen=True):
     """What the page's inspector shows: the last exchanges, with their content, in memory only."""
 
     enabled: bool = False
@@ -176,13 +176,13 @@ class Inspector(Section, frozen=True):
 class Config(Section, frozen=True):
     """The whole file."""
 
-    server: Server = Server()
-    keys: tuple[Key, ...] = ()
-    providers: dict[str, Provider] = {}
-    models: dict[str, str | tuple[str, ...] | Route] = {}
+    server: ServerConfig = ServerConfig()
+    keys: tuple[KeyConfig, ...] = ()
+    providers: dict[str, ProviderConfig] = {}
+    models: dict[str, str | tuple[str, ...] | RouteConfig] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
-    inspector: Inspector = Inspector()
+    inspector: InspectorConfig = InspectorConfig()
     facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
-    usage: Usage = Usage()
-    state: str | State = State()  # a text is its url
+    usage: UsageConfig = UsageConfig()
+    state: str | SharedStateConfig = SharedStateConfig()  # a text is its url

@@ -19,12 +19,12 @@ from typing import Final, NamedTuple, TypeVar
 from providers.contract import Upstream
 from providers.errors import (
     Failure,
-    NoSuchModel,
+    ModelNotFound,
     Overloaded,
     QuotaExhausted,
-    Throttled,
-    UpstreamFailed,
-    UpstreamRefusedKey,
+    RateLimitExceeded,
+    UpstreamAuthError,
+    UpstreamError,
     UpstreamTimeout,
 )
 
@@ -48,7 +48,7 @@ class Attempt(NamedTuple):
     wait: float = 0.0  # seconds
 
 
-class _Circuit:
+class _Breaker:
     """A target that has failed."""
 
     __slots__ = ("failures", "open_until", "rests", "trial")
@@ -63,20 +63,20 @@ class _Circuit:
 Key = tuple[str, str, str]  # provider, model ("": all), key
 
 
-class Health:
+class CircuitBreakers:
     """Of all upstreams of one configuration."""
 
     def __init__(self, rules: Cooldown, chance: Callable[[], float]) -> None:
         self._rules, self._chance = rules, chance
-        self._circuits: dict[tuple[str, str], _Circuit] = {}
+        self._circuits: dict[tuple[str, str], _Breaker] = {}
         self._resting: dict[Key, float] = {}  # until when
         self._benched: dict[Key, float] = {}
         self._retries = _RETRIES
 
-    def attempts(self, targets: Sequence[Target], deadline: float) -> "Attempts":
+    def attempts(self, targets: Sequence[Target], deadline: float) -> "AttemptPlan":
         """The attempts of one request; no new one begins after `deadline`."""
         self._retries = min(_RETRIES, self._retries + 0.1)
-        return Attempts(self, self._shared(targets), deadline)
+        return AttemptPlan(self, self._shared(targets), deadline)
 
     def open(self, at: float) -> dict[str, int]:
         """Provider → targets that rest now."""
@@ -122,7 +122,7 @@ class Health:
     def blocked(self, to: Upstream, at: float) -> Failure | None:
         """Why this target must not be asked now; None lets it be asked, and is the one trial of a target that rested."""
         if self._resting and (until := self._resting.get((to.name, to.model, to.api_key), 0.0)) > at:
-            return Throttled(
+            return RateLimitExceeded(
                 "This model's provider is throttling this server. Try again later.", retry_after=until - at
             )
         circuit = self._circuits.get((to.name, to.model))
@@ -142,17 +142,17 @@ class Health:
         if not to.base_url:
             return
         match failure:
-            case Throttled():
+            case RateLimitExceeded():
                 if failure.retry_after:
                     _bounded(self._resting)[to.name, to.model, to.api_key] = at + min(LONGEST, failure.retry_after)
                 self.answered(to)  # whoever throttles is alive
-            case UpstreamRefusedKey() | QuotaExhausted():
+            case UpstreamAuthError() | QuotaExhausted():
                 self._benched[to.name, "", to.api_key] = at + self._rules.benched
                 self.answered(to)
             case Overloaded(code="provider_busy"):
                 pass  # our own bound says nothing of the upstream
-            case UpstreamFailed() | UpstreamTimeout() | Overloaded():
-                self._trip(_bounded(self._circuits).setdefault((to.name, to.model), _Circuit()), at)
+            case UpstreamError() | UpstreamTimeout() | Overloaded():
+                self._trip(_bounded(self._circuits).setdefault((to.name, to.model), _Breaker()), at)
             case _ if failure.upstream:
                 self.answered(to)
 
@@ -161,7 +161,7 @@ class Health:
         if self._circuits:
             self._circuits.pop((to.name, to.model), None)
 
-    def _trip(self, circuit: _Circuit, at: float) -> None:
+    def _trip(self, circuit: _Breaker, at: float) -> None:
         if circuit.open_until and not circuit.trial:
             return  # one of those that were under way when it was opened
         circuit.failures += 1
@@ -170,7 +170,7 @@ class Health:
             circuit.rests += 1
             circuit.open_until = at + self._rest(circuit)
 
-    def _rest(self, circuit: _Circuit) -> float:
+    def _rest(self, circuit: _Breaker) -> float:
         return float(self._rules.rest * min(2 ** max(0, circuit.rests - 1), 12))
 
     def may_retry(self) -> bool:
@@ -192,7 +192,7 @@ def _bounded(table: dict[K, V]) -> dict[K, V]:
     return table
 
 
-class Attempts:
+class AttemptPlan:
     """The attempts of one request.
 
     made: how many; retried: whether one was a repeat; last: the failure to answer with when there is no other.
@@ -200,7 +200,7 @@ class Attempts:
 
     __slots__ = ("_again", "_deadline", "_health", "_keys", "_last", "_targets", "_tried", "made", "retried")
 
-    def __init__(self, health: Health, targets: Sequence[Target], deadline: float) -> None:
+    def __init__(self, health: CircuitBreakers, targets: Sequence[Target], deadline: float) -> None:
         self._health, self._targets, self._deadline = health, iter(targets), deadline
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
@@ -211,7 +211,7 @@ class Attempts:
 
     @property
     def last(self) -> Failure:
-        return self._last or NoSuchModel("No provider serves this model.", param="model")
+        return self._last or ModelNotFound("No provider serves this model.", param="model")
 
     def next(self, at: float) -> Attempt | None:
         """What to do next; None: nothing, `last` is the answer."""
@@ -255,7 +255,7 @@ class Attempts:
             finally:
                 del failure  # it knows this frame, which would know it: a circle that holds the request
         self._last = failure
-        if not isinstance(failure, Throttled | UpstreamRefusedKey | QuotaExhausted):
+        if not isinstance(failure, RateLimitExceeded | UpstreamAuthError | QuotaExhausted):
             self._keys.clear()  # another key would not help
         self._again = self._tried if self._tried.to.base_url and _repeatable(failure) else None
 

@@ -20,7 +20,7 @@ _LISTED: Final = frozenset({None, "auto", "default", "standard", "standard_only"
 _ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
-class Usage(NamedTuple):
+class TokenUsage(NamedTuple):
     """Tokens. cached and written (to the upstream's cache) are part of prompt; reasoning is part of completion."""
 
     prompt: int = 0
@@ -30,17 +30,17 @@ class Usage(NamedTuple):
     reasoning: int = 0
 
 
-NOTHING: Final = Usage()
+NO_USAGE: Final = TokenUsage()
 _NO_DETAILS: Final[Json] = {}
 
 
-def usage_of(body: Json | None) -> Usage:
+def parse_usage(body: Json | None) -> TokenUsage:
     """Return the tokens of a canonical usage object (providers/common/usage.py); NOTHING when the upstream told nothing."""
     if not body:
-        return NOTHING
+        return NO_USAGE
     before = body.get("prompt_tokens_details") or _NO_DETAILS
     after = body.get("completion_tokens_details") or _NO_DETAILS
-    return Usage(
+    return TokenUsage(
         body["prompt_tokens"],
         body.get("completion_tokens", 0),
         before.get("cached_tokens", 0),
@@ -49,17 +49,17 @@ def usage_of(body: Json | None) -> Usage:
     )
 
 
-def believable(used: Usage, prompt: Prompt, to: Upstream) -> bool:
+def believable(used: TokenUsage, prompt: Prompt, to: Upstream) -> bool:
     """Whether a request can have used so much: no more than the model writes, and no more prompt than prompt.bound."""
     return used.prompt <= prompt.bound and used.completion <= (to.facts.max_output or _ANSWER) * prompt.answers
 
 
-def cost(used: Usage, to: Upstream, tier: Any = None) -> int | None:
+def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
     """Return the micro-USD that these tokens cost at this target; None where a price that is needed is unknown.
 
     tier: the service tier they were used at, if any was named.
     """
-    if to.host.free or used == NOTHING:
+    if to.host.free or used == NO_USAGE:
         return 0
     facts = to.facts
     if facts.price is None:
@@ -97,7 +97,7 @@ def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
     return Price(**values).rates
 
 
-def priced(body: Json, to: Upstream) -> bool:
+def has_price(body: Json, to: Upstream) -> bool:
     """Whether any answer of this target to such a request can be priced."""
     if to.host.free:
         return True

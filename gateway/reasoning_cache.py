@@ -35,7 +35,7 @@ class _Record(NamedTuple):
     size: int
 
 
-class Keeper:
+class ReasoningCache:
     """capacity: tool calls; limit: bytes in all.
 
     scope keeps apart what must not meet: give it whatever names the client and the upstream. Ids are only as unique as
@@ -54,9 +54,9 @@ class Keeper:
         """Tool calls kept."""
         return len(self._records)
 
-    def watcher(self, scope: str = "") -> "Watcher":
+    def watcher(self, scope: str = "") -> "ReasoningCollector":
         """Something to show the chunks of one answer to."""
-        return Watcher(self, scope)
+        return ReasoningCollector(self, scope)
 
     def remember(self, message: Json, scope: str = "") -> None:
         """Keep what a whole assistant message carries."""
@@ -152,10 +152,10 @@ class _Room:
         return fields
 
 
-class Watcher:
+class ReasoningCollector:
     """Sees the chunks of one answer go by and keeps what belongs to its tool calls, of the first choice."""
 
-    def __init__(self, keeper: Keeper, scope: str) -> None:
+    def __init__(self, keeper: ReasoningCache, scope: str) -> None:
         self._keeper = keeper
         self._scope = scope
         self._calls: dict[int, Json] = {}

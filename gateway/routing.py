@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from dialects.chat.request import BESIDE
 from providers.contract import Json, Upstream
-from providers.errors import NoSuchModel
-from providers.models import Model, Models
+from providers.errors import ModelNotFound
+from providers.models import ModelFacts, ModelTable
 
-from .config_schema import Route, Timeouts
+from .config_schema import RouteConfig, Timeouts
 
 # Parameters that a model which reasons refuses; a default must not bring them in by the back door.
 _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
@@ -36,20 +36,20 @@ class Target:
     added: str = ""
 
 
-class Routes:
+class ModelRouter:
     """The public models of a configuration. Providers that are off are left out; `off` says why, for the error."""
 
     def __init__(
         self,
-        models: Mapping[str, str | tuple[str, ...] | Route],
+        models: Mapping[str, str | tuple[str, ...] | RouteConfig],
         defaults: Mapping[str, Any],
         providers: Mapping[str, Upstream],
         off: Mapping[str, str],
-        facts: Models,
+        facts: ModelTable,
     ) -> None:
         self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
         self._exact: dict[str, list[Target]] = {}
-        self._patterns: dict[str, Route] = {}
+        self._patterns: dict[str, RouteConfig] = {}
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, entry in models.items():
             route = route_of(entry)
@@ -78,7 +78,7 @@ class Routes:
             why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
         else:
             why = self._guess(model[:200], allowed) or "GET /v1/models lists the models you can use."
-        raise NoSuchModel(
+        raise ModelNotFound(
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
         )
 
@@ -109,7 +109,7 @@ class Routes:
             return self._targets(model, self._patterns[found], model[len(head) : len(model) - len(tail)])
         name, _, rest = model.partition("/")
         if rest and name in self._providers:
-            return self._targets(model, Route(targets=(model,)), "")
+            return self._targets(model, RouteConfig(targets=(model,)), "")
         return None
 
     def _pattern(self, model: str) -> str | None:
@@ -120,7 +120,7 @@ class Routes:
                 return pattern
         return None
 
-    def _targets(self, public: str, route: Route, matched: str) -> list[Target]:
+    def _targets(self, public: str, route: RouteConfig, matched: str) -> list[Target]:
         """matched: what the public name's `*` stands for."""
         # A model's null takes a global default away.
         defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
@@ -148,14 +148,14 @@ class Routes:
         return f"{name}/*" if name in self._providers else "other"
 
 
-def route_of(entry: str | tuple[str, ...] | Route) -> Route:
+def route_of(entry: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
     """The long form of a model's entry."""
-    if isinstance(entry, Route):
+    if isinstance(entry, RouteConfig):
         return entry
-    return Route(targets=(entry,) if isinstance(entry, str) else entry)
+    return RouteConfig(targets=(entry,) if isinstance(entry, str) else entry)
 
 
-def patience(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
+def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
     """Seconds the upstream may take until its first byte. A model that thinks first may take longer.
 
     streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: it may take
@@ -184,7 +184,7 @@ def may_use(model: str, allowed: tuple[str, ...]) -> bool:
     return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in allowed)
 
 
-def _accepted(defaults: Mapping[str, Any], facts: Model) -> dict[str, Any]:
+def _accepted(defaults: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
     """The defaults that this model takes."""
     takes = facts.sampling == "yes" or (facts.sampling == "without_reasoning" and facts.reasoning == "off")
     return {name: value for name, value in defaults.items() if takes or name not in SAMPLING}

@@ -17,14 +17,14 @@ import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .config_schema import Memory, PartOf, Room, Section, Size
+from .config_schema import ByteBudget, FieldsOf, Memory, Section, Size
 
 T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZES: Final = (Size, Room, Memory)
+_SIZES: Final = (Size, ByteBudget, Memory)
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULL: Final = "tag:yaml.org,2002:null"
 _NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
@@ -58,7 +58,7 @@ def guess(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-class Reader:
+class YamlReader:
     """Reads one document.
 
     problems: what is wrong; warnings: what is allowed and probably not meant; unset: path → the variable its text asked
@@ -127,7 +127,7 @@ class Reader:
             return self._json(node, path)
         if isinstance(kind, type) and issubclass(kind, Section):
             return self._section(node, kind, path)
-        if isinstance(part := getattr(kind, "__metadata__", (None,))[0], PartOf):
+        if isinstance(part := getattr(kind, "__metadata__", (None,))[0], FieldsOf):
             return self._part(node, part, path)
         if origin in (dict, Mapping):
             return self._mapping(node, get_args(kind)[1], path)
@@ -182,7 +182,7 @@ class Reader:
                 return _BAD
         return kind(**values)
 
-    def _part(self, node: yaml.Node, part: PartOf, path: str) -> dict[str, Any]:
+    def _part(self, node: yaml.Node, part: FieldsOf, path: str) -> dict[str, Any]:
         """Those fields of a dataclass that are given, each read as its type."""
         kinds = _field_types(part.kind)
         values: dict[str, Any] = {}

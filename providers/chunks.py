@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .contract import Json
-from .errors import BadOutput
+from .errors import UpstreamBadOutput
 
 # Deltas of these fields are pieces of one text; every other string is a value of its own.
 _TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "transcript", "data"})
@@ -54,7 +54,7 @@ def collect(chunks: Iterable[Json]) -> Json:
     try:
         return _collected(chunks)
     except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as odd:
-        raise BadOutput("The upstream's answer does not have the shape of its protocol.") from odd
+        raise UpstreamBadOutput("The upstream's answer does not have the shape of its protocol.") from odd
 
 
 def _collected(chunks: Iterable[Json]) -> Json:

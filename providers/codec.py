@@ -48,7 +48,7 @@ def encode(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def text(value: Any) -> str:
+def encode_text(value: Any) -> str:
     """Value → JSON text, compact, non-ASCII kept: the form of `function.arguments`."""
     return encode(value).decode()
 

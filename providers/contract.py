@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import Failure
 from .hosts import Host
-from .models import Model
+from .models import ModelFacts
 from .sse import Event
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ class Upstream:
     api_key: str = field(default="", repr=False)
     row: str = ""  # the name of its row in hosts.py, if it has one
     host: Host = Host()  # what differs between hosts of one protocol
-    facts: Model = Model()  # what this model takes
+    facts: ModelFacts = ModelFacts()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
     drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
@@ -49,19 +49,19 @@ class Upstream:
         return "max_tokens" if older and self.facts.max_tokens != "max_completion_tokens" else "max_completion_tokens"
 
 
-class Step(NamedTuple):
+class ReplyStep(NamedTuple):
     """A piece of an answer that is made here: wait, then these bytes arrive."""
 
     delay: float  # seconds
     data: bytes
 
 
-class Reply(NamedTuple):
+class CannedReply(NamedTuple):
     """An upstream answer that needs no upstream: what the socket would have given."""
 
     status: int
     headers: Mapping[str, str]
-    steps: Iterable[Step]
+    steps: Iterable[ReplyStep]
     cut: bool = False  # the connection breaks at the end instead of closing cleanly
 
 
@@ -74,7 +74,7 @@ class Call(NamedTuple):
     stream: bool  # an event stream is asked for; otherwise the translator is sent one event, the whole body
     dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
     state: Any = None  # what the way back must know of the way there (renamed tools …)
-    reply: Reply | None = None
+    reply: CannedReply | None = None
 
 
 class Provider(Protocol):

@@ -13,7 +13,7 @@ from .common.usage import MOST
 from .common.vectors import Vector, listed, packed
 from .contract import Call, Json, Upstream
 from .echo import embeddings as echo
-from .errors import BadOutput, Unsupported
+from .errors import Unsupported, UpstreamBadOutput
 from .gemini import embeddings as gemini
 from .openai import embeddings as openai
 
@@ -50,9 +50,9 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
         vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
-        raise BadOutput("The upstream's answer does not have the shape of embeddings.") from error
+        raise UpstreamBadOutput("The upstream's answer does not have the shape of embeddings.") from error
     if len(data) != wanted:
-        raise BadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+        raise UpstreamBadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
     tokens = min(tokens, MOST)
     return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
 

@@ -78,15 +78,15 @@ class Unsupported(BadRequest):
     code, elsewhere = "unsupported_value", True
 
 
-class ContextExceeded(BadRequest):
+class ContextLengthExceeded(BadRequest):
     code = "context_length_exceeded"
 
 
-class BadKey(Failure):
+class AuthenticationError(Failure):
     status, type, code = 401, "authentication_error", "authentication_error"
 
 
-class Forbidden(Failure):
+class PermissionDenied(Failure):
     status, type, code = 403, "invalid_request_error", "permission_denied"
 
 
@@ -94,7 +94,7 @@ class NotFound(Failure):
     status, type, code = 404, "invalid_request_error", "not_found"
 
 
-class NoSuchModel(NotFound):
+class ModelNotFound(NotFound):
     code, elsewhere = "model_not_found", True
 
 
@@ -102,7 +102,7 @@ class MethodNotAllowed(Failure):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
-class TooSlow(Failure):
+class RequestTimeout(Failure):
     status, type, code, elsewhere = 408, "invalid_request_error", "request_timeout", True
 
 
@@ -110,7 +110,7 @@ class Conflict(Failure):
     status, type, code, elsewhere = 409, "invalid_request_error", "conflict", True
 
 
-class TooLarge(Failure):
+class RequestTooLarge(Failure):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
@@ -118,32 +118,32 @@ class UnsupportedEncoding(Failure):
     status, type, code = 415, "invalid_request_error", "unsupported_encoding"
 
 
-class Throttled(Failure):
+class RateLimitExceeded(Failure):
     status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
 
 
-class Exhausted(Throttled):
+class BudgetExceeded(RateLimitExceeded):
     """A limit of this server's own that a few seconds will not lift: SDKs are not to try again."""
 
     code, elsewhere, again = "budget_exceeded", False, False
 
 
-class UpstreamFailed(Failure):
+class UpstreamError(Failure):
     status, code, elsewhere = 502, "upstream_error", True
 
 
-class Truncated(UpstreamFailed):
+class UpstreamTruncated(UpstreamError):
     code, again = "upstream_truncated", False
 
     def __init__(self, message: str = "The upstream closed the stream before completion.") -> None:
         super().__init__(message)
 
 
-class BadOutput(UpstreamFailed):
+class UpstreamBadOutput(UpstreamError):
     code, again = "upstream_bad_output", False
 
 
-class UpstreamRefusedKey(UpstreamFailed):
+class UpstreamAuthError(UpstreamError):
     code, again = "upstream_auth_error", False
 
 
@@ -218,12 +218,12 @@ _TOO_LONG = re.compile(
 # 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
 _TOO_LONG_STATUS = frozenset({400, 413, 422, 500})
 _BY_STATUS: dict[int, type[Failure]] = {
-    403: Forbidden,
-    404: NoSuchModel,
-    408: TooSlow,
+    403: PermissionDenied,
+    404: ModelNotFound,
+    408: RequestTimeout,
     409: Conflict,
-    413: TooLarge,
-    429: Throttled,
+    413: RequestTooLarge,
+    429: RateLimitExceeded,
     503: Overloaded,
     504: UpstreamTimeout,
     529: Overloaded,
@@ -255,22 +255,22 @@ def from_upstream(
     code = code if code and _CODE.fullmatch(code) else None
     low = message.lower()
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
-        return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")
+        return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
     if status == 402 or code in _NO_MONEY or "credit balance is too low" in low:
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
     if status in (400, 404) and code in NO_MODEL:
-        return NoSuchModel(message, param=param or "model")
+        return ModelNotFound(message, param=param or "model")
     if status in _TOO_LONG_STATUS and (code in TOO_LONG or _TOO_LONG.search(low)):
-        return ContextExceeded(message, param=param or "messages")
+        return ContextLengthExceeded(message, param=param or "messages")
     if status in (400, 422):
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):
         return NotFound(message, param=param, code=code)
-    kind = _BY_STATUS.get(status, UpstreamFailed)
-    if kind is NoSuchModel:
+    kind = _BY_STATUS.get(status, UpstreamError)
+    if kind is ModelNotFound:
         return kind(message, param=param or "model")
-    if kind is Throttled:  # no field of the request is at fault
+    if kind is RateLimitExceeded:  # no field of the request is at fault
         param = None
     return kind(message, param=param, retry_after=sane_wait(retry_after))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from . import codec
-from .errors import BadOutput
+from .errors import UpstreamBadOutput
 
 DONE: Final = "[DONE]"
 MAX_EVENT: Final = 8 * 2**20  # bytes; the default of server.max_event
@@ -105,7 +105,7 @@ class Decoder:
                 self._lines(data.split(b"\n"), events)
             else:
                 self._blocks(data, events)
-        except BadOutput:
+        except UpstreamBadOutput:
             self._left = events
             raise
         return events
@@ -205,13 +205,13 @@ class Decoder:
         try:
             for at, value in self._documents(text):
                 if len(events) - known >= _DOCUMENTS:
-                    raise BadOutput("The upstream sent an event of too many parts.")
+                    raise UpstreamBadOutput("The upstream sent an event of too many parts.")
                 for _ in range(text.count("\n", counted, at)):
                     line += 1
                     of = self._names.get(line, of)
                 counted = at
                 events.append(Event(of, value))
-        except BadOutput:
+        except UpstreamBadOutput:
             if name != "error":
                 raise
             broken = True
@@ -233,7 +233,7 @@ class Decoder:
                     if self._ending:
                         self.cut = True
                         return
-                    raise BadOutput("The upstream sent an event that is not JSON.") from None
+                    raise UpstreamBadOutput("The upstream sent an event that is not JSON.") from None
                 yield start, value
             else:
                 end = text.find("\n", at)
@@ -248,13 +248,13 @@ class Decoder:
         if words.startswith("<"):
             self._bad += 1
         elif _PIECE_OF_JSON.search(words):
-            raise BadOutput("The upstream sent an event that is not JSON.")
+            raise UpstreamBadOutput("The upstream sent an event that is not JSON.")
         if self._bad >= _BAD_EVENTS:
-            raise BadOutput("The upstream sent events that are not JSON.")
+            raise UpstreamBadOutput("The upstream sent events that are not JSON.")
 
-    def _too_large(self) -> BadOutput:
+    def _too_large(self) -> UpstreamBadOutput:
         self._pending.clear()
-        return BadOutput(
+        return UpstreamBadOutput(
             f"The upstream sent an event larger than {self._limit} bytes (server.max_event).",
             code="upstream_event_too_large",
         )
@@ -270,9 +270,9 @@ def refuse_value(event: Event) -> None:
     """Raise BadOutput for JSON that is no object and may be a piece of the answer: a list, or JSON inside a text."""
     match event.data:
         case [_, *_]:
-            raise BadOutput("The upstream sent an event that is not a JSON object.")
+            raise UpstreamBadOutput("The upstream sent an event that is not a JSON object.")
         case str() as text if text != DONE and _PIECE_OF_JSON.search(text):
-            raise BadOutput("The upstream sent an event that is not a JSON object.")
+            raise UpstreamBadOutput("The upstream sent an event that is not a JSON object.")
 
 
 def is_stream(body: bytes) -> bool:
@@ -286,7 +286,7 @@ def unframed(body: bytes) -> bytes:
         decoder = Decoder()
         try:
             events = decoder.feed(body) + decoder.flush()
-        except BadOutput:
+        except UpstreamBadOutput:
             events = decoder.flush()
         for event in events:
             if isinstance(event.data, dict):

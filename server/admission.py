@@ -11,14 +11,14 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
-from gateway.config_schema import Bounds
+from gateway.config_schema import CapacityConfig
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."
 _LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
 
-class Run:
+class InFlightRequest:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
     why: the failure it is being ended with.
@@ -33,7 +33,7 @@ class Run:
         self._bytes = 0
         self._turn = False
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "InFlightRequest":
         self._admission.runs.add(self)
         return self
 
@@ -121,25 +121,25 @@ class Admission:
     strain: what there is too much of now, "memory", "lag" or "".
     """
 
-    def __init__(self, bounds: Bounds, memory: int = 0) -> None:
+    def __init__(self, bounds: CapacityConfig, memory: int = 0) -> None:
         self.bounds, self.memory = bounds, memory
         self.strain = ""
         self._late = 0  # beats in a row
-        self.runs: set[Run] = set()
+        self.runs: set[InFlightRequest] = set()
         self.busy = 0
         self.bytes = 0
         self.refused = dict.fromkeys(("requests", "bytes", "memory", "lag"), 0)
-        self.waiting: deque[tuple[Run, asyncio.Future[None]]] = deque()
+        self.waiting: deque[tuple[InFlightRequest, asyncio.Future[None]]] = deque()
         self.empty: asyncio.Event | None = None  # set once the last has left, where somebody waits for that
         self.draining = False
 
-    def enter(self, total: float) -> Run:
+    def enter(self, total: float) -> InFlightRequest:
         """A request has come in and may take `total` seconds. Raises Overloaded while the process is under strain."""
         if self.strain and self.busy:
             raise self.full(self.strain)
         task = asyncio.current_task()
         assert task is not None
-        return Run(self, task, task.get_loop().time() + total)
+        return InFlightRequest(self, task, task.get_loop().time() + total)
 
     @property
     def ready(self) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion11, web
 
 from gateway.config import ANYONE, Caller, Settings
-from providers.errors import BadKey, BadRequest, Forbidden
+from providers.errors import AuthenticationError, BadRequest, PermissionDenied
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
@@ -33,7 +33,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_here(request: web.Request) -> bool:
+def is_local_program(request: web.Request) -> bool:
     """Whether the request comes straight from a program on this machine, not through a proxy and not from a web page."""
     headers = request.headers
     if is_proxied(request) or any(name in headers for name in _BETWEEN):
@@ -79,11 +79,13 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
         return _ANYONE
     caller = settings.keys.get(hashlib.sha256(_token(request).encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
-        raise BadKey("Invalid API key")
+        raise AuthenticationError("Invalid API key")
     if caller.disabled:
-        raise BadKey("This API key is disabled. Ask the operator of this server.", code="key_disabled")
+        raise AuthenticationError("This API key is disabled. Ask the operator of this server.", code="key_disabled")
     if caller.expires and time.time() >= caller.expires:
-        raise BadKey("This API key has expired. Ask the operator of this server for a new one.", code="key_expired")
+        raise AuthenticationError(
+            "This API key has expired. Ask the operator of this server for a new one.", code="key_expired"
+        )
     return caller
 
 
@@ -103,18 +105,18 @@ def _token(request: web.Request) -> str:
         raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
     if tokens:
         return tokens.pop()
-    raise BadKey(
+    raise AuthenticationError(
         "No API key was sent: send it as 'Authorization: Bearer KEY'."
         if not pairs
         else "The Authorization header holds no API key: send it as 'Authorization: Bearer KEY'."
     )
 
 
-def administrator(request: web.Request, settings: Settings) -> Caller:
+def require_admin(request: web.Request, settings: Settings) -> Caller:
     """The caller, who may see what everybody did. Raises as `authenticate` does, and Forbidden for other keys."""
     caller = authenticate(request, settings)
     if not caller.admin:
-        raise Forbidden("This needs a key with `admin: true`.", code="admin_only")
+        raise PermissionDenied("This needs a key with `admin: true`.", code="admin_only")
     return caller
 
 
@@ -125,12 +127,12 @@ def _check_host(request: web.Request, settings: Settings) -> None:
     if not settings.keys and is_loopback(host):
         if not is_proxied(request):
             return
-        raise Forbidden(
+        raise PermissionDenied(
             "This request came through a proxy (or in HTTP/1.0), and a server without keys serves this machine only; its "
             "operator can configure keys, or add the host name to server.allowed_hosts.",
             code="host_not_allowed",
         )
-    raise Forbidden(
+    raise PermissionDenied(
         "This server is not to be called by that host name; its operator can add it to server.allowed_hosts.",
         code="host_not_allowed",
     )
@@ -142,18 +144,18 @@ def _check_site(request: web.Request, settings: Settings) -> None:
         return
     # Our own page, under whatever name: that name has been checked.
     own = origin is not None and _authority(origin) == request.headers.get("Host", "").lower()
-    if own or (origin is not None and may_read(origin, settings)):
+    if own or (origin is not None and may_read_cors(origin, settings)):
         if request.method != "POST" or request.content_type == "application/json":
             return
-        raise Forbidden("A web page must send application/json.", code="origin_not_allowed")
-    raise Forbidden(
+        raise PermissionDenied("A web page must send application/json.", code="origin_not_allowed")
+    raise PermissionDenied(
         "Web pages of other sites may not use a server without keys; its operator can configure keys, or add the origin "
         "to server.cors_origins.",
         code="origin_not_allowed",
     )
 
 
-def may_read(origin: str, settings: Settings) -> bool:
+def may_read_cors(origin: str, settings: Settings) -> bool:
     """Whether a page of this origin may read answers: any listed one; `*` needs keys; without keys, this machine's own."""
     origins = settings.config.server.cors_origins
     if origin in origins or ("*" in origins and settings.keys):
@@ -180,7 +182,7 @@ def _name(host: str) -> str:
 def cors(request: web.Request, settings: Settings) -> dict[str, str]:
     """Return the headers that let a page of an allowed origin read this answer; Vary: Origin is not among them."""
     origin = request.headers.get("Origin")
-    if origin is None or not may_read(origin, settings):
+    if origin is None or not may_read_cors(origin, settings):
         return {}
     anyone = "*" in settings.config.server.cors_origins and settings.keys
     headers = {

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from gateway.config import Settings, load, server_of
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 
 from .auth import is_loopback
-from .outbound.pool import trust
+from .outbound.pool import ssl_context
 from .paths import ROOT
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -48,11 +48,11 @@ class Source:
         _refuse_open_file(self.path, settings)
         return settings
 
-    def server(self) -> Server:
+    def server(self) -> ServerConfig:
         """Return the section `server` alone, for commands that only call the running server: no key needs to be set."""
         return self._overridden(server_of(_text(self.path), self._environment(), self.path.name))
 
-    def _overridden(self, server: Server) -> Server:
+    def _overridden(self, server: ServerConfig) -> ServerConfig:
         return msgspec.structs.replace(server, **self.given)
 
     def _environment(self) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _refuse_missing_files(settings: Settings) -> None:
     """Raise Refused for a file or folder that the configuration names and that is not there."""
     try:
         for provider in settings.config.providers.values():
-            trust(provider.ca_file)
+            ssl_context(provider.ca_file)
     except OSError as error:
         raise Refused(str(error)) from None
     if (usage := settings.config.usage.path) and not Path(usage).parent.is_dir():

@@ -11,39 +11,41 @@ from providers.contract import Json
 from providers.errors import Failure
 
 from . import logs
-from .admission import Run
-from .ingress import LIVE, RECORD, RUN
+from .admission import InFlightRequest
+from .ingress import GENERATION, IN_FLIGHT, RECORD
 
 JSON: Final = {"Content-Type": "application/json"}
 
 
-def failure_of(error: BaseException, request: web.Request) -> Failure:
+def to_failure(error: BaseException, request: web.Request) -> Failure:
     """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
     if isinstance(error, Failure | asyncio.CancelledError):
-        run: Run = request[RUN]
+        run: InFlightRequest = request[IN_FLIGHT]
         return run.failure(error)
-    return fault(request[RECORD])
+    return internal_error(request[RECORD])
 
 
-def fault(record: logs.Record) -> Failure:
+def internal_error(record: logs.RequestRecord) -> Failure:
     """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
     logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
     return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
-def told(failure: Failure, request: web.Request) -> Json:
+def error_body(failure: Failure, request: web.Request) -> Json:
     """A failure as the client hears of it: an upstream's words may hold our key, or its own address."""
     body = failure.body()
-    scrub = request[LIVE].scrub
+    scrub = request[GENERATION].scrub
     body["error"] = {name: scrub(value) if isinstance(value, str) else value for name, value in body["error"].items()}
     return body
 
 
-def refusal(failure: Failure, request: web.Request) -> web.Response:
+def error_response(failure: Failure, request: web.Request) -> web.Response:
     """A failure as an HTTP answer."""
     headers = dict(failure.headers)
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.again is not None:
         headers["x-should-retry"] = "true" if failure.again else "false"
-    return web.Response(status=failure.status, body=codec.encode(told(failure, request)), headers={**JSON, **headers})
+    return web.Response(
+        status=failure.status, body=codec.encode(error_body(failure, request)), headers={**JSON, **headers}
+    )

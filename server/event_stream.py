@@ -9,15 +9,15 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 
 _COMMENT = b": keep-alive\n\n"
 
 
-class Line:
+class EventStream:
     """One event stream to one client. `response.headers` may be added to until it opens, with the first byte written."""
 
-    def __init__(self, request: web.Request, pulse: "Pulse") -> None:
+    def __init__(self, request: web.Request, pulse: "Heartbeat") -> None:
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
@@ -31,7 +31,7 @@ class Line:
         self.quiet_since = pulse.now()
         self.gap = 0.0  # seconds, the longest so far between two pieces
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "EventStream":
         self._pulse.lines.add(self)
         return self
 
@@ -67,22 +67,22 @@ class Line:
             await self.write(_COMMENT)
 
 
-class Pulse:
+class Heartbeat:
     """Looks at every open line a few times a second. Closed with the application.
 
     each: called with the time (of the loop) at every beat. late: seconds by which the last beat came too late, the
     server's own slowness; latest: the most there was. write: seconds after which a client that takes nothing is cut off.
     """
 
-    def __init__(self, settings: Server) -> None:
-        self.lines: set[Line] = set()
+    def __init__(self, settings: ServerConfig) -> None:
+        self.lines: set[EventStream] = set()
         self.each: list[Callable[[float], object]] = []
         self.late = self.latest = 0.0
         self.now = asyncio.get_running_loop().time
         self.set(settings)
         self._task = asyncio.create_task(self._beat())
 
-    def set(self, settings: Server) -> None:
+    def set(self, settings: ServerConfig) -> None:
         """Go by these settings from now on."""
         self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
         self.write = settings.timeouts.write

@@ -4,20 +4,20 @@ import random
 import time
 
 from dialects.chat import functions, request
-from gateway.reasoning_cache import Watcher
+from gateway.reasoning_cache import ReasoningCollector
 from providers import codec
 from providers.contract import Json
 
-from .logs import Record
+from .logs import RequestRecord
 
 
 class Frames:
     """Chunks of one stream → its SSE frames. The envelope (id, created, model) is ours, the same in every frame."""
 
-    def __init__(self, ask: request.Ask, envelope: Json, record: Record) -> None:
+    def __init__(self, ask: request.ClientRequest, envelope: Json, record: RequestRecord) -> None:
         self._legacy, self._envelope, self._entry = ask.legacy, envelope, record.entry
         self._usage = bool(ask.body.get("stream_options", {}).get("include_usage"))
-        self.watcher: Watcher | None = None  # keeps the thinking behind tool calls
+        self.watcher: ReasoningCollector | None = None  # keeps the thinking behind tool calls
         self.hides = False  # reasoning is not shown
 
     def of(self, batch: list[Json]) -> bytearray:
@@ -38,7 +38,7 @@ class Frames:
                 if emptied and all(emptied):
                     continue
             if self._legacy:
-                chunk = functions.chunk(chunk)
+                chunk = functions.chunk_with_function(chunk)
             chunk.update(self._envelope)
             codec.frame_into(data, chunk)
         return one_line(data)
@@ -60,7 +60,7 @@ def one_line(data: bytearray) -> bytearray:
     return data
 
 
-def envelope(kind: str, record: Record) -> Json:
+def envelope(kind: str, record: RequestRecord) -> Json:
     """What every answer of ours carries. The id is not the upstream's: it may change in mid-stream, and fallback exists."""
     ident = f"chatcmpl-{random.getrandbits(128):032x}"
     return {"id": ident, "object": kind, "created": int(time.time()), "model": record.model}

@@ -9,21 +9,21 @@ import random
 from dataclasses import dataclass, field
 
 from gateway.config import Settings
-from gateway.failover import Health
+from gateway.failover import CircuitBreakers
 from gateway.scrub import Scrubber
 
-from .outbound.image_fetcher import Fetcher
-from .outbound.pool import Upstreams
+from .outbound.image_fetcher import ImageFetcher
+from .outbound.pool import ConnectionPools
 
 
 @dataclass(eq=False, slots=True)
-class Live:
+class Generation:
     """One configuration and what was built for it. users: requests that began with it and have not ended."""
 
     settings: Settings
-    http: Upstreams
-    fetcher: Fetcher
-    health: Health
+    http: ConnectionPools
+    fetcher: ImageFetcher
+    health: CircuitBreakers
     scrub: Scrubber
     users: int = 0
 
@@ -32,42 +32,42 @@ class Live:
         await self.http.aclose()
 
 
-def make(settings: Settings, agent: str) -> Live:
+def build(settings: Settings, agent: str) -> Generation:
     """Build what a configuration needs. Raises OSError for a certificate file that cannot be used."""
     server = settings.config.server
-    return Live(
+    return Generation(
         settings,
-        Upstreams(settings.config.providers, server.timeouts, agent, settings.proxies),
-        Fetcher(enabled=server.fetch_images),
-        Health(server.cooldown, random.random),
+        ConnectionPools(settings.config.providers, server.timeouts, agent, settings.proxies),
+        ImageFetcher(enabled=server.fetch_images),
+        CircuitBreakers(server.cooldown, random.random),
         settings.scrubber(),
     )
 
 
 @dataclass(eq=False, slots=True)
-class Lives:
+class Generations:
     """now: the configuration at work; generation: 1 for the first. failed: reloads that changed nothing."""
 
-    now: Live
+    now: Generation
     generation: int = 1
     failed: int = 0
     error: str = ""  # why the last reload changed nothing
-    _retired: set[Live] = field(default_factory=set)
+    _retired: set[Generation] = field(default_factory=set)
     _closing: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    def enter(self) -> Live:
+    def enter(self) -> Generation:
         """The configuration for a request that begins."""
         live = self.now
         live.users += 1
         return live
 
-    def leave(self, live: Live) -> None:
+    def leave(self, live: Generation) -> None:
         """The request has ended."""
         live.users -= 1
         if not live.users and live is not self.now:
             self._close(live)
 
-    def swap(self, live: Live) -> None:
+    def swap(self, live: Generation) -> None:
         """From here on requests begin with this one."""
         old, self.now = self.now, live
         self.generation += 1
@@ -76,11 +76,11 @@ class Lives:
         if not old.users:
             self._close(old)
 
-    def discard(self, live: Live) -> None:
+    def discard(self, live: Generation) -> None:
         """This one is not to be used after all."""
         self._close(live)
 
-    def _close(self, live: Live) -> None:
+    def _close(self, live: Generation) -> None:
         self._retired.discard(live)
         task = asyncio.get_running_loop().create_task(live.aclose())
         self._closing.add(task)

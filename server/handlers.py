@@ -12,7 +12,7 @@ from gateway.routing import Target
 from providers.contract import Json
 
 from . import auth, inspector, page
-from .ingress import HOUSE, LIVE, identify
+from .ingress import GENERATION, STATE, authenticate_request
 from .prometheus import CONTENT_TYPE, exposition
 from .usage import reports
 from .whole_response import sent
@@ -22,18 +22,18 @@ BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us 
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now."""
-    caller = identify(request)
-    public = request[LIVE].settings.routes.public(caller.models)
+    caller = authenticate_request(request)
+    public = request[GENERATION].settings.routes.public(caller.models)
     data = [model_card(request, name, targets) for name, targets in public.items()]
     return web.json_response({"object": "list", "data": data})
 
 
 async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; the id may hold slashes."""
-    caller = identify(request)
+    caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
-    return web.json_response(model_card(request, name, request[LIVE].settings.routes.find(name, caller.models)))
+    return web.json_response(model_card(request, name, request[GENERATION].settings.routes.find(name, caller.models)))
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
@@ -45,26 +45,26 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "owned_by": targets[0].to.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
-        "status": "resting" if request[LIVE].health.rests(targets, time.monotonic()) else "up",
+        "status": "resting" if request[GENERATION].health.rests(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].to),
     }
 
 
 async def usage(request: web.Request) -> web.Response:
     """GET /v1/usage: what the caller has used; what all have, for an admin key."""
-    caller = identify(request)
-    return await sent(request, await reports.usage(request.app[HOUSE].books, caller, request.query))
+    caller = authenticate_request(request)
+    return await sent(request, await reports.usage(request.app[STATE].books, caller, request.query))
 
 
 async def subscription(request: web.Request) -> web.Response:
     """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
-    return web.json_response(reports.subscription(identify(request)))
+    return web.json_response(reports.subscription(authenticate_request(request)))
 
 
 async def billed(request: web.Request) -> web.Response:
     """GET /dashboard/billing/usage: what was spent of it."""
-    caller = identify(request)
-    return web.json_response(await reports.billed(request.app[HOUSE].books, caller, request.query))
+    caller = authenticate_request(request)
+    return web.json_response(await reports.billed(request.app[STATE].books, caller, request.query))
 
 
 async def preflight(request: web.Request) -> web.Response:
@@ -77,35 +77,35 @@ async def healthz(request: web.Request) -> web.Response:
 
     Programs on this machine also hear which process, for `reload`.
     """
-    body: Json = {"status": "ok", "version": request.app[HOUSE].version}
-    if trouble := request.app[HOUSE].books.trouble():
+    body: Json = {"status": "ok", "version": request.app[STATE].version}
+    if trouble := request.app[STATE].books.trouble():
         body["trouble"] = trouble
-    if auth.is_here(request):
-        lives = request.app[HOUSE].lives
+    if auth.is_local_program(request):
+        lives = request.app[STATE].lives
         body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
     return web.json_response(body)
 
 
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
-    ready = request.app[HOUSE].admission.ready
+    ready = request.app[STATE].admission.ready
     return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics, for programs on this machine and for callers with a key."""
-    if not auth.is_here(request):
-        auth.authenticate(request, request[LIVE].settings)
-    return web.Response(body=exposition(request.app[HOUSE]), headers={"Content-Type": CONTENT_TYPE})
+    if not auth.is_local_program(request):
+        auth.authenticate(request, request[GENERATION].settings)
+    return web.Response(body=exposition(request.app[STATE]), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
-    kept = app[HOUSE].books.store is not None
-    return app[page.SITE].home(request, bool(request[LIVE].settings.keys), kept, inspector.RECORDER in app)
+    kept = app[STATE].books.store is not None
+    return app[page.SITE].home(request, bool(request[GENERATION].settings.keys), kept, inspector.RECORDER in app)
 
 
 def admin(request: web.Request) -> None:
     """For what shows everybody's doings. Raises unless the caller is an administrator."""
-    auth.administrator(request, request[LIVE].settings)
+    auth.require_admin(request, request[GENERATION].settings)

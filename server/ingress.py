@@ -8,59 +8,59 @@ from typing import Any, Final, TypeVar
 from aiohttp import HttpVersion11, web
 
 from dialects import json_density, validation
-from dialects.chat.request import Ask
+from dialects.chat.request import ClientRequest
 from gateway.config import Caller
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 from gateway.estimates import Prompt, measure
 from gateway.restricted_fields import permitted
 from gateway.routing import Target
 from providers.contract import Json
-from providers.errors import BadRequest, TooLarge, TooSlow
+from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
 from . import auth, content_encoding, logs
-from .admission import Run
-from .state import House
+from .admission import InFlightRequest
+from .state import AppState
 from .worker import Worker
 
-HOUSE: Final = web.AppKey("HOUSE", House)  # of the application: what lives as long as the process
+STATE: Final = web.AppKey("HOUSE", AppState)  # of the application: what lives as long as the process
 # Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
 RECORD: Final = "record"
-LIVE: Final = "live"
-RUN: Final = "run"
+GENERATION: Final = "live"
+IN_FLIGHT: Final = "run"
 WORKER: Final = "worker"  # what works on its body, where that is large
 IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
 
 T = TypeVar("T")
 
 
-def identify(request: web.Request) -> Caller:
+def authenticate_request(request: web.Request) -> Caller:
     """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
-    caller = auth.authenticate(request, request[LIVE].settings)
-    record: logs.Record = request[RECORD]
+    caller = auth.authenticate(request, request[GENERATION].settings)
+    record: logs.RequestRecord = request[RECORD]
     record.key, record.limits = caller.name, caller.limits
     return caller
 
 
-def inside(request: web.Request) -> Run:
+def enter(request: web.Request) -> InFlightRequest:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
-    server: Server = request[LIVE].settings.config.server
-    run = request.app[HOUSE].admission.enter(server.timeouts.total)
-    request[RUN] = run
+    server: ServerConfig = request[GENERATION].settings.config.server
+    run = request.app[STATE].admission.enter(server.timeouts.total)
+    request[IN_FLIGHT] = run
     return run
 
 
-async def admitted(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
+async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises NoSuchModel, Overloaded and what Books.open does.
     """
-    record: logs.Record = request[RECORD]
+    record: logs.RequestRecord = request[RECORD]
     record.model = body["model"]
-    targets = request[LIVE].settings.routes.find(record.model, caller.models)
+    targets = request[GENERATION].settings.routes.find(record.model, caller.models)
     if caller.restricted:
         targets = permitted(body, targets)
-    await request[RUN].turn()
+    await request[IN_FLIGHT].turn()
     # What is opened here is closed by the door, whatever the end.
-    return await request.app[HOUSE].books.open(record, caller, body, prompt, targets)
+    return await request.app[STATE].books.open(record, caller, body, prompt, targets)
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -74,7 +74,7 @@ async def read_body(request: web.Request) -> bytes:
     body = await _received(request)
     if not encoding:
         return body
-    limit, run, packed = request[LIVE].settings.config.server.max_body, request[RUN], len(body)
+    limit, run, packed = request[GENERATION].settings.config.server.max_body, request[IN_FLIGHT], len(body)
 
     def check(size: int) -> None:
         if size > limit:
@@ -86,8 +86,8 @@ async def read_body(request: web.Request) -> bytes:
 
 async def _received(request: web.Request) -> bytes:
     """Return the body as it was sent. Raises as read_body does."""
-    server: Server = request[LIVE].settings.config.server
-    run: Run = request[RUN]
+    server: ServerConfig = request[GENERATION].settings.config.server
+    run: InFlightRequest = request[IN_FLIGHT]
     limit = server.max_body
     expected = request.content_length or 0
     if expected > limit:
@@ -103,7 +103,7 @@ async def _received(request: web.Request) -> bytes:
                 raise too_large(limit)
             run.hold(len(body))
             return body
-        await welcome(request)
+        await send_continue(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
                 size += len(piece)
@@ -112,7 +112,7 @@ async def _received(request: web.Request) -> bytes:
                 run.hold(size)
                 pieces.append(piece)
     except TimeoutError:
-        raise TooSlow(
+        raise RequestTimeout(
             f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
         ) from None
     except web.RequestPayloadError:
@@ -128,7 +128,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     """
     limits = request[RECORD].limits
     reserve = limits is not None and bool(limits.tpm or limits.budget)
-    run: Run = request[RUN]
+    run: InFlightRequest = request[IN_FLIGHT]
     size = len(data)
     commas = data.count(b",") if size > json_density.SMALL else 0
     if size <= json_density.LARGE and commas <= json_density.MANY:
@@ -140,7 +140,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
         value = parse(data)
         return value, measure(_body_of(value), size, reserve)
 
-    worker = request[WORKER] = request.app[HOUSE].worker
+    worker = request[WORKER] = request.app[STATE].worker
     async with worker as do:
         room = await do(partial(validation.room, data))
         run.hold(room // 2)
@@ -156,7 +156,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
 
 def _body_of(value: Any) -> Json:
     """The body of what a parser makes: a chat request knows more than its body."""
-    body: Json = value.body if isinstance(value, Ask) else value
+    body: Json = value.body if isinstance(value, ClientRequest) else value
     return body
 
 
@@ -166,16 +166,16 @@ def worker_of(request: web.Request) -> Worker | None:
     return worker
 
 
-async def expects(request: web.Request) -> None:
+async def handle_expect(request: web.Request) -> None:
     """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
 
 
-async def welcome(request: web.Request) -> None:
+async def send_continue(request: web.Request) -> None:
     """Tell a client that waits for it to send its body."""
     if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer has not begun
 
 
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The request body is larger than {limit} bytes (server.max_body).")
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.config_schema import Inspector
+from gateway.config_schema import InspectorConfig
 from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
-from .event_stream import Line, Pulse
+from .event_stream import EventStream, Heartbeat
 from .outbound.exchange import Exchange
-from .outbound.pool import Answer
+from .outbound.pool import UpstreamResponse
 from .whole_response import sent
 
 # Names of headers and query parameters that carry secrets; not x-ratelimit-limit-tokens.
@@ -45,7 +45,7 @@ _SCHEMES: Final = ("bearer", "basic", "token")
 class Recorder:
     """The exchanges kept, oldest first, and what they weigh together."""
 
-    def __init__(self, settings: Inspector) -> None:
+    def __init__(self, settings: InspectorConfig) -> None:
         self.settings = settings
         self.size = 0
         self.serial = 0
@@ -86,7 +86,7 @@ class Trace:
         self.headers = _masked(request.headers)
         self.secrets = _tokens(request.headers)
         self.body = b""
-        self.attempts: list[Attempt] = []
+        self.attempts: list[TracedCall] = []
         self.writes: list[tuple[float, bytes]] = []
         self.status = 0  # while it runs
         self.answer: Json = {}  # headers of the answer
@@ -115,12 +115,12 @@ class Trace:
         if data and self.charge(len(data) + _OVERHEAD):
             self.writes.append((self.now(), bytes(data)))
 
-    async def watch(self, exchange: Exchange, answer: Awaitable[Answer]) -> Answer:
+    async def watch(self, exchange: Exchange, answer: Awaitable[UpstreamResponse]) -> UpstreamResponse:
         """Make the call that `answer` stands for and see what comes of it. For Exchange.watch."""
-        attempt = Attempt(self, exchange)
+        attempt = TracedCall(self, exchange)
         self.attempts.append(attempt)
         try:
-            watched = _Watched(await answer, attempt)
+            watched = TracedResponse(await answer, attempt)
         except Failure as failure:
             attempt.failed(failure)
             raise
@@ -134,12 +134,12 @@ class Trace:
         if last is None or last.name != name or last.cause not in (None, failure):
             if not self.charge(_OVERHEAD):
                 return
-            last = Attempt(self, None, name)  # it was refused before any call
+            last = TracedCall(self, None, name)  # it was refused before any call
             self.attempts.append(last)
         last.failed(failure)
 
 
-class Attempt:
+class TracedCall:
     """One call to an upstream, or a target that was passed over without one."""
 
     def __init__(self, trace: Trace, exchange: Exchange | None, name: str = "") -> None:
@@ -176,10 +176,10 @@ class Attempt:
             self.reads.append((self.trace.now(), data))
 
 
-class _Watched:
+class TracedResponse:
     """An upstream's answer that is looked at while it is read."""
 
-    def __init__(self, answer: Answer, attempt: Attempt) -> None:
+    def __init__(self, answer: UpstreamResponse, attempt: TracedCall) -> None:
         self._answer, self._attempt = answer, attempt
         self.status, self.headers = answer.status, answer.headers
         attempt.status, attempt.answer = answer.status, _masked(answer.headers)
@@ -200,10 +200,10 @@ class _Watched:
         self._answer.finish()
 
 
-class WatchedLine(Line):
+class TracedEventStream(EventStream):
     """A line whose writes are kept, comments included."""
 
-    def __init__(self, request: web.Request, pulse: Pulse, trace: Trace) -> None:
+    def __init__(self, request: web.Request, pulse: Heartbeat, trace: Trace) -> None:
         super().__init__(request, pulse)
         self._trace = trace
 
@@ -222,7 +222,7 @@ def trace_of(request: web.Request) -> Trace | None:
     return trace
 
 
-def asked(request: web.Request, body: bytes) -> bytes:
+def record_body(request: web.Request, body: bytes) -> bytes:
     """The body, as it was given: seen, if anybody looks."""
     trace = trace_of(request)
     if trace is not None and trace.charge(len(body)):
@@ -230,13 +230,13 @@ def asked(request: web.Request, body: bytes) -> bytes:
     return body
 
 
-def line(request: web.Request, pulse: Pulse) -> Line:
+def event_stream(request: web.Request, pulse: Heartbeat) -> EventStream:
     """A line to this client, watched if anybody looks."""
     trace = trace_of(request)
-    return Line(request, pulse) if trace is None else WatchedLine(request, pulse, trace)
+    return EventStream(request, pulse) if trace is None else TracedEventStream(request, pulse, trace)
 
 
-def install(app: web.Application, settings: Inspector) -> list[Middleware]:
+def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]:
     """The middlewares to put around all others: none while the inspector is off."""
     if not settings.enabled:
         return []

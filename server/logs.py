@@ -34,7 +34,7 @@ _PAUSE: Final = 0.05  # seconds in which lines are collected
 
 
 @dataclass(slots=True)
-class Record:
+class RequestRecord:
     """What is known of one request; filled in as it goes."""
 
     id: str
@@ -77,7 +77,7 @@ class Log(logging.Handler):
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
         self._thread.start()
 
-    def request(self, record: Record, method: str, path: str, status: int, now: float) -> None:
+    def request(self, record: RequestRecord, method: str, path: str, status: int, now: float) -> None:
         """One line about a finished request. status: 499 when the client left; now: monotonic seconds.
 
         Of refusals to callers without a key, only so many a second: anyone can cause them.
@@ -90,7 +90,9 @@ class Log(logging.Handler):
         self._put(self._request_line(at, record, method, path[:_PATH], status, now))
 
     @staticmethod
-    def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:
+    def _request_line(
+        at: float, record: RequestRecord, method: str, path: str, status: int, now: float
+    ) -> dict[str, Any]:
         line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
         if record.key:
             line["key"] = record.key
@@ -167,7 +169,7 @@ class Log(logging.Handler):
         seconds = line.pop("at")
         stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
         if self._as_json:
-            return codec.text({"time": stamp, **line}) + "\n"
+            return codec.encode_text({"time": stamp, **line}) + "\n"
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"

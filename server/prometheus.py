@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.metrics import Histogram
 
 from .process import memory
-from .state import House
+from .state import AppState
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(house: House) -> bytes:
+def exposition(house: AppState) -> bytes:
     """All metrics of this process."""
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -29,7 +29,7 @@ def exposition(house: House) -> bytes:
 class _Collector:
     """What prometheus-client asks at each scrape."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: AppState) -> None:
         self._house = house
 
     def describe(self) -> list["Metric"]:

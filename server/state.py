@@ -4,16 +4,16 @@ import time
 from typing import Final
 
 from gateway.config import Settings
-from gateway.config_schema import Bounds
+from gateway.config_schema import CapacityConfig
 from gateway.metrics import Metrics
 
 from . import logs
 from .admission import Admission
-from .event_stream import Pulse
-from .generations import Live, Lives, make
-from .outbound.detached import Drains
+from .event_stream import Heartbeat
+from .generations import Generation, Generations, build
+from .outbound.detached import DetachedReads
 from .process import memory
-from .process.listener import Front
+from .process.listener import ProtocolFactory
 from .usage import ledger
 from .worker import Worker
 
@@ -28,27 +28,27 @@ _MATTERS: Final = {
 }
 
 
-class House:
+class AppState:
     """Built inside the running loop, with the first configuration. version: of this server.
 
     Raises OSError for a certificate file of the configuration that cannot be used.
     """
 
-    def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Books) -> None:
+    def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Ledger) -> None:
         server = settings.config.server
         self.log, self.version = log, version
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
-        self.lives = Lives(make(settings, self._agent))
+        self.lives = Generations(build(settings, self._agent))
         log.scrub = self.lives.now.scrub
         self.admission = Admission(server.at_once, _memory(server.at_once))
-        self.books, self.drains = ledger, Drains()
+        self.books, self.drains = ledger, DetachedReads()
         self.metrics = Metrics()
         self.worker = Worker()
-        self.pulse = Pulse(server)
+        self.pulse = Heartbeat(server)
         self.pulse.each.append(self._beat)
         self._release_at = 0.0
         self._quiet_until: dict[tuple[str, ...], float] = {}
-        self.front: Front | None = None
+        self.front: ProtocolFactory | None = None
         self.now = time.monotonic
 
     def _beat(self, now: float) -> None:
@@ -58,7 +58,7 @@ class House:
         resident = memory.resident() if admission.memory else 0
         if resident > admission.memory and now >= self._release_at:
             self._release_at = now + _RELEASE
-            memory.release()
+            memory.trim()
             resident = memory.resident()
         admission.feel(self.pulse.late, resident)
         if admission.strain and self._may_say("", admission.strain):
@@ -80,14 +80,14 @@ class House:
         bounds = settings.config.server.at_once
         most = _memory(bounds)
         await self.books.learn(settings)
-        live = make(settings, self._agent)
+        live = build(settings, self._agent)
         self.books.use(settings)
         self.lives.swap(live)
         self.log.scrub = live.scrub
         self.admission.bounds, self.admission.memory = bounds, most
         self.pulse.set(settings.config.server)
 
-    def ended(self, live: Live, record: logs.Record, status: int) -> None:
+    def ended(self, live: Generation, record: logs.RequestRecord, status: int) -> None:
         """A request has ended; it is settled now, or when its answer has been read on to its end."""
 
         def settle() -> None:
@@ -126,18 +126,18 @@ class House:
         self.worker.close()
 
 
-def _memory(bounds: Bounds) -> int:
+def _memory(bounds: CapacityConfig) -> int:
     """Bytes of memory from which on requests are refused; 0: no bound. Raises OSError where it could not be kept."""
     if bounds.memory and not memory.resident():
         raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
     return bounds.memory or memory.allowed()
 
 
-async def opened(settings: Settings, log: logs.Log, version: str) -> House:
+async def open_state(settings: Settings, log: logs.Log, version: str) -> AppState:
     """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
     opened_ledger = await ledger.begin(settings)
     try:
-        return House(settings, log, version, opened_ledger)
+        return AppState(settings, log, version, opened_ledger)
     except BaseException:
         await opened_ledger.aclose()
         raise

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .ingress import HOUSE
+from .ingress import STATE
 
 _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 
@@ -19,7 +19,7 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
     size = len(response.body) if isinstance(response.body, bytes) else 0
     if size <= _SHORT:
         return response
-    admission = request.app[HOUSE].admission
+    admission = request.app[STATE].admission
     admission.bytes += size
     try:
         await response.prepare(request)

@@ -9,15 +9,15 @@ from cuts import pieces
 
 from providers import gemini
 from providers.contract import Call, Translator, Upstream
-from providers.models import Model
+from providers.models import ModelFacts
 from providers.sse import Decoder
 
 STREAMS = Path(__file__).parent / "streams"
 UPSTREAM = Upstream("gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key")
 
 # Shaped like the rows of models.yaml.
-GEMINI_2 = Model(budget=True, reasoning="on", json_with_tools=False)
-GEMINI_3 = Model(
+GEMINI_2 = ModelFacts(budget=True, reasoning="on", json_with_tools=False)
+GEMINI_3 = ModelFacts(
     reasoning="always",
     efforts=("minimal", "low", "medium", "high"),
     call_ids=True,
@@ -29,14 +29,14 @@ GEMINI_3 = Model(
 )
 
 
-NOTHING_KNOWN = Model()
+NOTHING_KNOWN = ModelFacts()
 
 
-def to(facts: Model = NOTHING_KNOWN, **fields: Any) -> Upstream:
+def to(facts: ModelFacts = NOTHING_KNOWN, **fields: Any) -> Upstream:
     return replace(UPSTREAM, facts=facts, **fields)
 
 
-def asked(body: dict[str, Any] | None = None, facts: Model = NOTHING_KNOWN, **fields: Any) -> Call:
+def asked(body: dict[str, Any] | None = None, facts: ModelFacts = NOTHING_KNOWN, **fields: Any) -> Call:
     """The call for a request; ids of tool calls are id-1, id-2, …"""
     ids = count(1)
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **(body or {})}

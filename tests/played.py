@@ -4,17 +4,17 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec
 from providers.chunks import collect
-from providers.contract import Reply, Step, Upstream
+from providers.contract import CannedReply, ReplyStep, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from server.outbound.exchange import Exchange, chunks, whole
+from server.outbound.exchange import Exchange, fetch_whole, stream_batches
 
 PROTOCOLS: Final = ("openai", "anthropic", "gemini")
 BODY: Final = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
-LIMITS: Final = Server(max_event=4096, max_answer=16_384)
+LIMITS: Final = ServerConfig(max_event=4096, max_answer=16_384)
 NO_HTTP: Any = None  # what is played needs no connections
 
 
@@ -34,13 +34,13 @@ async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cu
     """An answer in these pieces, whole or streamed, of this content type; cut: the connection breaks behind it."""
     to = target(protocol)
     call = PROVIDERS[protocol].build_request({**BODY, "stream": streamed}, to)
-    steps = iter([Step(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
-    call = call._replace(reply=Reply(status, {"Content-Type": kind}, steps, cut))
+    steps = iter([ReplyStep(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
+    call = call._replace(reply=CannedReply(status, {"Content-Type": kind}, steps, cut))
     exchange = Exchange(to, call, 5.0)
     try:
         got = []
         if call.stream:
-            async for batch in chunks(exchange, NO_HTTP, LIMITS):
+            async for batch in stream_batches(exchange, NO_HTTP, LIMITS):
                 got += batch
             for chunk in got:
                 assert isinstance(chunk["choices"], list)
@@ -49,6 +49,6 @@ async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cu
                 assert frame.count(b"\n") == 2
             collect(got)
         else:
-            codec.encode(await whole(exchange, NO_HTTP, LIMITS))
+            codec.encode(await fetch_whole(exchange, NO_HTTP, LIMITS))
     except Failure as failure:
         assert 400 <= failure.status < 600 and codec.encode(failure.body())

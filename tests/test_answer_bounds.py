@@ -15,10 +15,10 @@ from providers.chunks import collect
 from providers.common.bounds import MAX_CALLS
 from providers.common.think_tags import ThinkTags
 from providers.contract import Call, Json, Translator, Upstream
-from providers.errors import BadOutput, Failure
+from providers.errors import Failure, UpstreamBadOutput
 from providers.gemini.request import State
 from providers.hosts import HOSTS
-from providers.openai.normalize import ToolCalls
+from providers.openai.normalize import ToolCallNumbering
 from providers.openai.responses.stream import BRIDGED
 from providers.sse import Event
 
@@ -112,7 +112,7 @@ def test_an_answer_ends_that_would_be_kept_without_end(name: str) -> None:
     of, first, nth = ENDLESS[name]
     stream = translator(of)
     stream.send(Event("", first))
-    with pytest.raises(BadOutput) as ended:
+    with pytest.raises(UpstreamBadOutput) as ended:
         for n in range(1, 200_000):
             stream.send(Event("", nth(n)))
     assert ended.value.code in ("upstream_bad_output", "upstream_too_large")
@@ -121,7 +121,7 @@ def test_an_answer_ends_that_would_be_kept_without_end(name: str) -> None:
 
 def test_an_index_is_a_whole_number() -> None:
     for index in ("0", 0.0, [], {}, True):
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translator(openai()).send(Event("", piece(index, content="x")))
     [chunk] = translator(openai()).send(Event("", piece(None, content="x")))
     assert chunk["choices"][0]["index"] == 0
@@ -144,10 +144,10 @@ def test_blanks_before_an_answer_are_not_held_for_ever() -> None:
 
 
 def test_as_many_calls_as_an_answer_may_have() -> None:
-    calls = ToolCalls()
+    calls = ToolCallNumbering()
     assert len(calls.fragments(list(map(function, range(MAX_CALLS))))) == MAX_CALLS
     assert len(calls.fragments([{"index": n, "function": {"arguments": "}"}} for n in range(MAX_CALLS)])) == MAX_CALLS
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         calls.fragments([function(MAX_CALLS)])
 
 
@@ -156,7 +156,7 @@ def test_too_many_calls_in_one_event_are_refused_at_once() -> None:
         translator(openai()).send(Event("", piece(tool_calls=[function(n) for n in range(20_000)])))
     message = {"role": "assistant", "tool_calls": [function(n) for n in range(MAX_CALLS + 1)]}
     whole = Call("", {}, {}, False)
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         PROVIDERS["openai"].translate(whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
 
 
@@ -185,7 +185,10 @@ def cpu(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize(
     "work",
-    [lambda n: collect(growing(n)), lambda n: [c.fragments([each]) for c in [ToolCalls()] for each in named(n)]],
+    [
+        lambda n: collect(growing(n)),
+        lambda n: [c.fragments([each]) for c in [ToolCallNumbering()] for each in named(n)],
+    ],
     ids=["collect", "one call"],
 )
 def test_eight_times_as_much_takes_about_eight_times_as_long(work: Callable[[int], object]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from providers import Upstream, anthropic
 from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
-from providers.models import Model
+from providers.models import ModelFacts
 from providers.sse import Event
 
 Json = dict[str, Any]
@@ -55,7 +55,7 @@ def result(id: str = "call_1", content: Any = "ok") -> Json:
     return {"type": "tool_result", "tool_use_id": id, "content": content}
 
 
-def to(model: Model, **options: Any) -> Upstream:
+def to(model: ModelFacts, **options: Any) -> Upstream:
     return Upstream("anthropic", "claude", "https://api.test", "key", facts=model, options=options)
 
 
@@ -66,17 +66,17 @@ class Case(NamedTuple):
     asked: Json
     expected: Json
     dropped: tuple[str, ...] = ()
-    model: Model = facts.HAIKU_4_5
+    model: ModelFacts = facts.HAIKU_4_5
 
 
-def history(id: str, messages: list[Json], expected: list[Json], model: Model = facts.HAIKU_4_5) -> Case:
+def history(id: str, messages: list[Json], expected: list[Json], model: ModelFacts = facts.HAIKU_4_5) -> Case:
     """A case about messages: whoever calls tools has f and g."""
     tools = {"tools": [F, G]} if any(message.get("tool_calls") for message in messages) else {}
     claude = {"tools": [CLAUDE_F, CLAUDE_G]} if tools else {}
     return Case(id, {"messages": messages, **tools}, {"messages": expected, **claude}, model=model)
 
 
-def params(id: str, asked: Json, expected: Json, model: Model, *dropped: str) -> Case:
+def params(id: str, asked: Json, expected: Json, model: ModelFacts, *dropped: str) -> Case:
     """A case about parameters: the conversation is one word."""
     return Case(id, {"messages": [HI], **asked}, {"messages": [user("x")], **expected}, dropped, model)
 
@@ -675,7 +675,7 @@ PARAMS = [
             "thinking": {"type": "adaptive", "display": "summarized"},
             "output_config": {"effort": "low"},
         },
-        model=Model(thinking=("adaptive",), efforts=("low",)),
+        model=ModelFacts(thinking=("adaptive",), efforts=("low",)),
     ),
     Case(
         "34 a forced call and prefill do not meet",

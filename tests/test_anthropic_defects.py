@@ -30,7 +30,7 @@ from test_anthropic_edge import (
 )
 from test_anthropic_edge import STOP as MESSAGE_STOP
 
-from gateway.reasoning_cache import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from providers import Call, anthropic
 from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
@@ -239,7 +239,7 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
 
 def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     """Two turns: what the second request sends upstream begins with the blocks of the first answer, unchanged."""
-    keeper, first = Keeper(), asked([HI], tools=[F], reasoning_effort="minimal")
+    keeper, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
     watcher = keeper.watcher()
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
     got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))

@@ -19,7 +19,7 @@ from scripted import FOREVER, Upstream, answer
 
 from dialects import json_density
 from dialects.validation import read_json
-from gateway.config_schema import Bounds
+from gateway.config_schema import CapacityConfig
 from providers.errors import BadRequest, Overloaded
 from server.admission import Admission
 from server.worker import Worker
@@ -171,7 +171,7 @@ def test_what_unfolds_beyond_the_bound_is_refused_beside_others(
 
 
 async def test_one_alone_may_hold_more_than_the_bound() -> None:
-    admission = Admission(Bounds(bytes=1024))
+    admission = Admission(CapacityConfig(bytes=1024))
     with admission.enter(5) as first, admission.enter(5) as second:
         first.hold(5000)
         with pytest.raises(Overloaded):

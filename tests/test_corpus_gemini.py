@@ -21,8 +21,8 @@ from gemini_reverse import Inexpressible, canonical, differs, openai_request
 from providers import gemini
 from providers.chunks import collect
 from providers.contract import Call, Upstream
-from providers.errors import BadOutput, Truncated
-from providers.models import Model
+from providers.errors import UpstreamBadOutput, UpstreamTruncated
+from providers.models import ModelFacts
 from providers.sse import Decoder
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
@@ -107,7 +107,7 @@ def compare(exchange: dict[str, Any], size: int | None) -> list[str]:
     theirs, mended = expected(body)
     notes = [text for text in (note, mended) if text]
     if any(f'"finishReason": "{reason}"' in body.decode() for reason in oracle.BROKEN):
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(body, size)
         return [*notes, "unreadable output by its finishReason: an error, as it must be"]
     chunks = translated(body, size)
@@ -143,7 +143,7 @@ def test_wire_stream(exchange: dict[str, Any], size: int | None) -> None:
 @pytest.mark.parametrize("exchange", [x for x in ANSWERED if x["fidelity"] != "wire"], ids=short)
 def test_reframed_stream(exchange: dict[str, Any]) -> None:
     if "partial_args" in exchange["features"]:  # Vertex's streamFunctionCallArguments, which we never ask for
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
         exceptions.append(f"{short(exchange)}: arguments in pieces, a Vertex option: refused")
         return
@@ -158,13 +158,13 @@ def test_whole_answer_as_one_event(exchange: dict[str, Any]) -> None:
     if not isinstance(data, dict) or not {"candidates", "promptFeedback"} & data.keys():
         pytest.skip("no answer of generateContent: " + ", ".join(data))
     if not data.get("candidates") and "blockReason" not in data["promptFeedback"]:
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
         exceptions.append(f"{short(exchange)}: neither candidates nor a reason to block: an error, as it must be")
         return
     reasons = {candidate.get("finishReason") for candidate in data.get("candidates", ())}
     if None in reasons:
-        with pytest.raises(Truncated):
+        with pytest.raises(UpstreamTruncated):
             translated(f"data: {json.dumps(data)}\r\n\r\n".encode(), None)
         exceptions.append(f"{short(exchange)}: no finishReason: truncated")
         return
@@ -199,8 +199,8 @@ def test_recorded_error(exchange: dict[str, Any]) -> None:
     seen["errors"] += 1
 
 
-MODEL_2 = Model(budget=True, reasoning="on", json_with_tools=True)
-MODEL_3 = Model(
+MODEL_2 = ModelFacts(budget=True, reasoning="on", json_with_tools=True)
+MODEL_3 = ModelFacts(
     reasoning="always", efforts=("minimal", "low", "medium", "high"), call_ids=True, signatures=True, penalties=False
 )
 REQUESTS = [x for x in STREAMS + WHOLES if x["request"] and isinstance(x["request"].get("body"), (dict, str))]

@@ -12,7 +12,7 @@ import yaml
 
 from gateway import config_schema
 from gateway.config import load
-from gateway.config_schema import Config, Key, Provider, Route, Section
+from gateway.config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, Section
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8")
@@ -224,7 +224,9 @@ def test_every_line_of_the_example_is_valid():
     settings = load(uncommented(), environment, FACTS)
     assert [caller.name for caller in settings.keys.values()] == ["laptop", "team"]
     assert {*settings.providers} >= {"openai", "echo", "mine"} and settings.off == {}
-    assert settings.config.models["my-model"] == Route(targets=("mine/my-model", "openai/gpt-5.4"), first_byte=600.0)
+    assert settings.config.models["my-model"] == RouteConfig(
+        targets=("mine/my-model", "openai/gpt-5.4"), first_byte=600.0
+    )
     assert settings.config.server == Config().server
-    assert {type(each) for each in settings.config.providers.values()} == {Provider}
-    assert {type(each) for each in settings.config.keys} == {Key}
+    assert {type(each) for each in settings.config.providers.values()} == {ProviderConfig}
+    assert {type(each) for each in settings.config.keys} == {KeyConfig}

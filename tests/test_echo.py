@@ -15,8 +15,8 @@ from dialects.chat.request import parse
 from providers import echo
 from providers.chunks import collect
 from providers.common import media
-from providers.contract import Call, Reply, Step, Upstream
-from providers.errors import BadRequest, Failure, NoSuchModel, Truncated
+from providers.contract import Call, CannedReply, ReplyStep, Upstream
+from providers.errors import BadRequest, Failure, ModelNotFound, UpstreamTruncated
 from providers.sse import Decoder, Event
 
 Json = dict[str, Any]
@@ -27,14 +27,14 @@ def body_of(text: Any = "Hello there, 世界!", **extra: Any) -> Json:
     return parse(json.dumps(body).encode()).body
 
 
-def reply_to(body: Json, model: str = "echo", **options: Any) -> tuple[Call, Reply]:
+def reply_to(body: Json, model: str = "echo", **options: Any) -> tuple[Call, CannedReply]:
     before = deepcopy(body)
     call = echo.build_request(body, Upstream("echo", model, options=options))
     assert body == before and call.reply is not None
     return call, call.reply
 
 
-def steps_of(body: Json, model: str = "echo", **options: Any) -> list[Step]:
+def steps_of(body: Json, model: str = "echo", **options: Any) -> list[ReplyStep]:
     return list(reply_to(body, model, **options)[1].steps)
 
 
@@ -395,7 +395,7 @@ def test_nothing_is_fetched():
     assert not echo.must_inline("https://example.com/a.png", Upstream("echo", "echo"))
 
 
-def waits(steps: list[Step]) -> list[float]:
+def waits(steps: list[ReplyStep]) -> list[float]:
     return [step.delay for step in steps]
 
 
@@ -435,7 +435,7 @@ def test_delays_of_a_whole_answer(model: str, expected: list[float]):
 def test_streams_that_break_off(model: str, cut: bool):
     _, reply = reply_to(SLOW, model)
     assert (reply.status, reply.cut) == (200, cut)
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         chunks_of(body_of("a b"), model)
     [_, word] = Decoder().feed(b"".join(step.data for step in reply.steps))
     assert word.data["choices"][0]["delta"] == {"content": "a"}
@@ -501,7 +501,7 @@ def test_statuses_that_do_not_exist(model: str):
     "model", ["echo-nope", "echoes", "gpt-4o", "", "echo-", "echo-slow-", "Echo", "echo-slow-1e9", "echo-" + "9" * 999]
 )
 def test_names_that_do_not_exist(model: str):
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         reply_to(body_of(), model)
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
     assert caught.value.message == (

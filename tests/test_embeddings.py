@@ -18,7 +18,7 @@ from scripted import answer as answered
 from dialects.embeddings import parse
 from providers import codec, embeddings
 from providers.contract import Json, Upstream
-from providers.errors import BadOutput, BadRequest, Failure, NoSuchModel, Throttled, Unsupported
+from providers.errors import BadRequest, Failure, ModelNotFound, RateLimitExceeded, Unsupported, UpstreamBadOutput
 from providers.hosts import HOSTS
 
 
@@ -212,21 +212,21 @@ def test_gemini_s_vectors_have_length_one() -> None:
 @pytest.mark.parametrize(
     ("host", "body", "kind"),
     [
-        ("vllm", [], BadOutput),
-        ("vllm", {}, BadOutput),
-        ("vllm", {"data": None}, BadOutput),
-        ("vllm", {"data": []}, BadOutput),
-        ("vllm", {"data": [{"embedding": FLOATS}] * 2}, BadOutput),
-        ("vllm", {"data": [{"index": 0}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": None}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": "!"}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": base64.b64encode(b"12345").decode()}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": ["a"]}], "encoding_format": "base64"}, BadOutput),
-        ("vllm", {"error": {"message": "slow", "code": "rate_limit_exceeded"}}, Throttled),
-        ("gemini", {}, BadOutput),
-        ("gemini", [], BadOutput),
-        ("gemini", {"embedding": {"values": None}}, BadOutput),
-        ("gemini", {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow"}}, Throttled),
+        ("vllm", [], UpstreamBadOutput),
+        ("vllm", {}, UpstreamBadOutput),
+        ("vllm", {"data": None}, UpstreamBadOutput),
+        ("vllm", {"data": []}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": FLOATS}] * 2}, UpstreamBadOutput),
+        ("vllm", {"data": [{"index": 0}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": None}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": "!"}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": base64.b64encode(b"12345").decode()}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": ["a"]}], "encoding_format": "base64"}, UpstreamBadOutput),
+        ("vllm", {"error": {"message": "slow", "code": "rate_limit_exceeded"}}, RateLimitExceeded),
+        ("gemini", {}, UpstreamBadOutput),
+        ("gemini", [], UpstreamBadOutput),
+        ("gemini", {"embedding": {"values": None}}, UpstreamBadOutput),
+        ("gemini", {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow"}}, RateLimitExceeded),
     ],
 )
 def test_an_answer_in_no_shape(host: str, body: Any, kind: type[Failure]) -> None:
@@ -260,7 +260,7 @@ def test_echo_is_deterministic_and_of_length_one() -> None:
 def test_echo_has_its_limits() -> None:
     with pytest.raises(BadRequest):
         echo(input="a", dimensions=4097)
-    with pytest.raises(NoSuchModel):
+    with pytest.raises(ModelNotFound):
         embeddings.calls({"model": "m", "input": "a"}, to("echo", "ecko"))
 
 
@@ -394,7 +394,7 @@ def test_a_vector_of_anything_but_finite_numbers_is_no_answer(vector: str, form:
     for host, answers in (("ollama", said), ("openai", said), ("gemini", google)):
         if host == "gemini" and vector == "[1e39]":
             continue  # which is made 1
-        with pytest.raises(BadOutput) as caught:
+        with pytest.raises(UpstreamBadOutput) as caught:
             embeddings.answer(body, to(host), answers)
         assert (caught.value.status, caught.value.code) == (502, "upstream_bad_output")
     assert embeddings.answer(body, to("gemini"), [{"embedding": {"values": [3, 4]}}])["data"][0]["embedding"]
@@ -402,7 +402,7 @@ def test_a_vector_of_anything_but_finite_numbers_is_no_answer(vector: str, form:
 
 def test_vectors_whose_length_cannot_be_told_are_none() -> None:
     body = parsed(model="m", input="a")
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         embeddings.answer(body, to("gemini"), [{"embedding": {"values": [1e200, 1.0]}}])
 
 

@@ -55,13 +55,13 @@ def test_the_table_is_the_tree():
 
 
 def made(kind: type[Failure]) -> Failure:
-    return kind() if kind is errors.Truncated else kind("Do this.", param="model")
+    return kind() if kind is errors.UpstreamTruncated else kind("Do this.", param="model")
 
 
 @pytest.mark.parametrize("kind", [Failure, *CLASSES.values()], ids=lambda kind: kind.__name__)
 def test_bodies_have_the_four_keys(kind: type[Failure]):
     failure = made(kind)
-    truncated = kind is errors.Truncated
+    truncated = kind is errors.UpstreamTruncated
     assert failure.body() == {
         "error": {
             "message": "The upstream closed the stream before completion." if truncated else "Do this.",
@@ -88,13 +88,13 @@ def test_an_own_code_wins_for_one_failure_only():
 @pytest.mark.parametrize(
     "kind, again",
     [
-        (errors.UpstreamRefusedKey, False),
+        (errors.UpstreamAuthError, False),
         (errors.QuotaExhausted, False),
-        (errors.Truncated, False),
-        (errors.BadOutput, False),
-        (errors.Throttled, None),
+        (errors.UpstreamTruncated, False),
+        (errors.UpstreamBadOutput, False),
+        (errors.RateLimitExceeded, None),
         (errors.Overloaded, None),
-        (errors.UpstreamFailed, None),
+        (errors.UpstreamError, None),
         (errors.UpstreamTimeout, None),
     ],
 )

@@ -20,8 +20,8 @@ from process import ROOT, Process, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 
 from gateway.config_schema import Timeouts
-from providers.errors import Failure, Truncated
-from server.outbound.pool import Pool
+from providers.errors import Failure, UpstreamTruncated
+from server.outbound.pool import ConnectionPool
 
 Scripted = Callable[..., str]
 
@@ -162,7 +162,7 @@ async def test_a_hanging_resolver_counts_as_connecting() -> None:
         async def close(self) -> None:
             pass
 
-    pool = Pool(Timeouts(connect=0.2), "test", 1, True, lambda: None, Hanging())
+    pool = ConnectionPool(Timeouts(connect=0.2), "test", 1, True, lambda: None, Hanging())
     with pytest.raises(Failure) as caught:
         await pool.post("https://slow.example/v1", {}, b"{}", 5)
     assert (caught.value.status, caught.value.code, pool.calls) == (504, "upstream_connect_timeout", 0)
@@ -324,12 +324,12 @@ def test_cut_in_mid_stream(server: Process, upstream: Upstream, scripted: Script
 async def test_what_had_arrived_before_a_reset_is_delivered(upstream: Upstream, scripted: Scripted) -> None:
     """S13: the reader is behind (its client is slow) when text and reset arrive."""
     name = scripted([*stream(START, end=False), *chunked(b"more", end=False), 0.05, ABORT])
-    pool = Pool(Timeouts(), "test", 1, True, lambda: None)
+    pool = ConnectionPool(Timeouts(), "test", 1, True, lambda: None)
     answer = await pool.post(f"{upstream.url}/models/{name}", {}, b"{}", 5)
     upstream.of(name)[0].wait_left()
     await asyncio.sleep(0.1)  # for the reset to be seen
     assert await answer.read() == START + b"more"
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         await answer.read()
     answer.close()
     assert pool.calls == 0

@@ -19,7 +19,7 @@ from played import PROTOCOLS, play, run, target
 from dialects.chat import request
 from providers import PROVIDERS, codec
 from providers.chunks import collect
-from providers.errors import BadOutput, Failure
+from providers.errors import Failure, UpstreamBadOutput
 
 EXAMPLES = int(os.environ.get("MODELSERVER_FUZZ", "150"))
 LOTS = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -192,7 +192,7 @@ def test_a_call_may_leave_its_kind_out() -> None:
     ]
     ask = request.parse(dumped({"model": "m", "messages": [*turns, {"role": "user", "content": "x"}]}))
     for protocol in ("anthropic", "gemini"):
-        text = codec.text(PROVIDERS[protocol].build_request(ask.body, target(protocol)).body)
+        text = codec.encode_text(PROVIDERS[protocol].build_request(ask.body, target(protocol)).body)
         assert '"name":"f"' in text and '"name":"g"' in text
 
 
@@ -211,5 +211,5 @@ def piece(delta: Any, **more: Any) -> dict[str, Any]:
 )
 def test_answers_that_were_found(pieces: list[dict[str, Any]]) -> None:
     """Pieces that do not fit together are the upstream's mistake: 502, not 500."""
-    with suppress(BadOutput):
+    with suppress(UpstreamBadOutput):
         collect(pieces)

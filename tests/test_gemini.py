@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers import codec, gemini
 from providers.chunks import collect
-from providers.errors import BadOutput, Failure, Throttled, Truncated
+from providers.errors import Failure, RateLimitExceeded, UpstreamBadOutput, UpstreamTruncated
 from providers.sse import DONE, Cut, Decoder, Event
 
 
@@ -159,11 +159,11 @@ def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> 
 
 
 FAILURES = {
-    "malformed-call-D70": ("malformed", [], BadOutput, "upstream_bad_output", None, books(12, 0, 12)),
+    "malformed-call-D70": ("malformed", [], UpstreamBadOutput, "upstream_bad_output", None, books(12, 0, 12)),
     "cut-D71": (
         "cut",
         [ROLE, chunk({"content": "half of an"}), chunk({"content": " answer"})],
-        Truncated,
+        UpstreamTruncated,
         "upstream_truncated",
         None,
         books(9, 4, 13),
@@ -171,7 +171,7 @@ FAILURES = {
     "error-event-D72": (
         "error",
         [ROLE, chunk({"content": "Then"})],
-        Throttled,
+        RateLimitExceeded,
         "rate_limit_exceeded",
         1.0,
         books(9, 1, 10),
@@ -205,7 +205,7 @@ def test_stream_fails(
 
 def test_one_of_two_candidates_is_cut_D71() -> None:
     data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         run(data, call=asked({"n": 2}))
 
 
@@ -224,7 +224,7 @@ def test_an_end_that_is_not_clean(finishes: list[Any], inside: bool, complete: b
     translator = gemini.translate(asked(), to())
     for finish in finishes:
         translator.send(Event("", candidate({"text": "x"}, finish=finish)))
-    with pytest.raises(StopIteration if complete else Truncated):
+    with pytest.raises(StopIteration if complete else UpstreamTruncated):
         translator.send(Event("", Cut(inside)))
         translator.send(None)
 
@@ -238,7 +238,7 @@ def test_an_answer_without_alt_sse_is_a_list() -> None:
 
 
 def test_nothing_before_the_end_is_truncated() -> None:
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         run(b"")
 
 
@@ -377,7 +377,7 @@ def test_continued_and_cut_is_truncated_D77() -> None:
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert translator.send(None) == []
     feed(translator, (STREAMS / "gemini_leg_2.sse").read_bytes().partition(b"\r\n\r\n")[0])
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         ended(translator)
 
 
@@ -437,7 +437,7 @@ def test_finish(reason: str, parts: list[Any], finish: str) -> None:
     ],
 )
 def test_unreadable_output_is_an_error_D70(reason: str) -> None:
-    with pytest.raises(BadOutput) as caught:
+    with pytest.raises(UpstreamBadOutput) as caught:
         answered(candidate(finish=reason))
     assert caught.value.body() == {
         "error": {
@@ -570,7 +570,7 @@ ODD = {
 
 @pytest.mark.parametrize("event", ODD.values(), ids=ODD)
 def test_events_of_unknown_shape(event: Any) -> None:
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         answered(event)
 
 

@@ -13,7 +13,7 @@ from cuts import SIZES, pieces
 from providers import codec, openai
 from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadOutput, Failure, Overloaded, Truncated
+from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
 
@@ -353,16 +353,16 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
     ("raw", "kind"),
     [
         (body(MESSAGE, "insufficient_system_resource"), Overloaded),
-        (body(MESSAGE, "load"), Truncated),
-        (b'{"choices": []}', BadOutput),
-        (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', BadOutput),
-        (b'{"choices": {"0": {"message": {"content": "a"}}}}', BadOutput),
+        (body(MESSAGE, "load"), UpstreamTruncated),
+        (b'{"choices": []}', UpstreamBadOutput),
+        (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', UpstreamBadOutput),
+        (b'{"choices": {"0": {"message": {"content": "a"}}}}', UpstreamBadOutput),
         (
             b'{"choices": [{"message": {"content": "a", "tool_calls": {"id": "c", "function": {"name": "f"}}}}]}',
-            BadOutput,
+            UpstreamBadOutput,
         ),
-        (body({"content": [{"type": "image", "data": "AA=="}]}), BadOutput),
-        (b"[]", BadOutput),
+        (body({"content": [{"type": "image", "data": "AA=="}]}), UpstreamBadOutput),
+        (b"[]", UpstreamBadOutput),
     ],
 )
 def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
@@ -378,7 +378,7 @@ def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
 )
 def test_a_stream_that_just_stops(raw: bytes, size: int | None) -> None:
     """92: how Ollama hides that it failed."""
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         read(raw, "ollama", size)
 
 
@@ -437,7 +437,7 @@ def test_a_streamed_picture_among_the_content_parts() -> None:
     ],
 )
 def test_a_stream_of_another_shape(event: Json) -> None:
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         read(sse(HELLO, event, part({}, "stop")) + DONE)
 
 

@@ -12,7 +12,7 @@ from scripted import answer, chunked, sse, stream
 
 from providers import anthropic, gemini, openai
 from providers.contract import Call, Json, Upstream
-from providers.errors import Failure, NoSuchModel
+from providers.errors import Failure, ModelNotFound
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
 
@@ -138,7 +138,7 @@ def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scri
     for body, status in ((wrapped(code="model_not_found"), 404), (wrapped(code="model_decommissioned"), 400),
                          (wrapped(code="DeploymentNotFound"), 404), (wrapped(code="model_not_found"), 400)):  # fmt: skip
         failure = openai.parse_error(status, json.dumps(body).encode())
-        assert isinstance(failure, NoSuchModel)
+        assert isinstance(failure, ModelNotFound)
         assert failure.elsewhere
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from dialects.chat import request
-from gateway.reasoning_cache import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.models import Models
+from providers.models import ModelTable
 
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 NAMES = {
     "openai": ("gpt-4o", "gpt-6-astra"),
     "deepseek": ("deepseek-v4-pro",),
@@ -136,7 +136,7 @@ ASKED = [(body, path) for body in BODIES for path in places(body)]
 
 @pytest.mark.parametrize("value", [None, 7, "text", [], {}, [None], [7]], ids=repr)
 def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember(FULL["messages"][2])
     reached = 0
     for body, path in ASKED:

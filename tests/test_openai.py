@@ -788,7 +788,7 @@ def test_whole_answers_that_fail(body: Any, expected: tuple[int, str, str | None
 
 
 def test_a_whole_answer_that_never_comes():
-    with pytest.raises(errors.Truncated):
+    with pytest.raises(errors.UpstreamTruncated):
         answer_to([None], call=WHOLE)
 
 

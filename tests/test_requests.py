@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dialects.chat import functions
 from dialects.chat.request import parse
-from providers.errors import BadRequest, NoSuchModel
+from providers.errors import BadRequest, ModelNotFound
 
 USER = {"role": "user", "content": "Hi"}
 ASK = {"model": "m", "messages": [USER]}
@@ -731,7 +731,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("said, finish, expected, end", ANSWERS.values(), ids=ANSWERS)
 def test_a_whole_answer_speaks_of_functions_again(said: Any, finish: str, expected: Any, end: str):
     answer = {"choices": [{"index": 0, "message": deepcopy(said), "finish_reason": finish}], "usage": {}}
-    assert functions.answer(answer) == {
+    assert functions.answer_with_function(answer) == {
         "choices": [{"index": 0, "message": expected, "finish_reason": end}],
         "usage": {},
     }
@@ -766,11 +766,11 @@ CHUNKS: dict[str, tuple[dict[str, Any], str | None, dict[str, Any], str | None]]
 @pytest.mark.parametrize("delta, finish, expected, end", CHUNKS.values(), ids=CHUNKS)
 def test_a_chunk_speaks_of_functions_again(delta: Any, finish: str | None, expected: Any, end: str | None):
     chunk = {"choices": [{"index": 0, "delta": deepcopy(delta), "finish_reason": finish}]}
-    assert functions.chunk(chunk) == {"choices": [{"index": 0, "delta": expected, "finish_reason": end}]}
+    assert functions.chunk_with_function(chunk) == {"choices": [{"index": 0, "delta": expected, "finish_reason": end}]}
 
 
 def test_a_chunk_without_choices_stays():
-    assert functions.chunk({"choices": [], "usage": {"total_tokens": 1}}) == {
+    assert functions.chunk_with_function({"choices": [], "usage": {"total_tokens": 1}}) == {
         "choices": [],
         "usage": {"total_tokens": 1},
     }
@@ -928,7 +928,7 @@ def test_a_name_that_is_too_long_is_no_models(name: str, shown: str | None) -> N
     if shown is None:
         assert parse(data).body["model"] == name
         return
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         parse(data)
     assert caught.value.body()["error"] == {
         "message": f"The model '{shown}…' does not exist: a name has at most 256 characters and 8 slashes; GET /v1/models "
@@ -970,6 +970,6 @@ def test_functions_are_answered_from_the_latest_call_of_their_name() -> None:
     names = ["f", "g", "f", "f", "g", "f"]
     calls = [{"role": "assistant", "content": None, "function_call": {"name": name}} for name in names]
     results = [{"role": "function", "name": name, "content": "1"} for name in names]
-    body, _ = functions.modernise({"messages": [*calls, *results]})
+    body, _ = functions.functions_to_tools({"messages": [*calls, *results]})
     ids = [message["tool_call_id"] for message in body["messages"][len(calls) :]]
     assert ids == [f"call_function_{i}" for i in (5, 4, 3, 2, 1, 0)]

@@ -12,7 +12,7 @@ from scripted import Upstream, answer
 
 from gateway.config_schema import Timeouts
 from providers.errors import Failure
-from server.outbound.pool import Pool
+from server.outbound.pool import ConnectionPool
 from server.outbound.resolver import Resolver
 
 FAILS = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -126,8 +126,8 @@ async def test_lookups_have_a_bound_and_so_have_names(names: Server) -> None:
 
 
 @asynccontextmanager
-async def pool(lookup: Callable[..., Any]) -> AsyncIterator[Pool]:
-    pool = Pool(Timeouts(connect=0.3), "test", 10, True, lambda: None, Resolver(4, keep=4, lookup=lookup))
+async def pool(lookup: Callable[..., Any]) -> AsyncIterator[ConnectionPool]:
+    pool = ConnectionPool(Timeouts(connect=0.3), "test", 10, True, lambda: None, Resolver(4, keep=4, lookup=lookup))
     yield pool
     await pool.aclose()
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.config import load
-from gateway.routing import Routes, Target, may_use, with_defaults
+from gateway.routing import ModelRouter, Target, may_use, with_defaults
 from providers.contract import Upstream
-from providers.errors import NoSuchModel
-from providers.models import Model, Models
+from providers.errors import ModelNotFound
+from providers.models import ModelFacts, ModelTable
 
 FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
 EVERYONE = ("*",)
@@ -36,7 +36,7 @@ models:
 """
 
 
-def routes(text: str = CONFIG) -> Routes:
+def routes(text: str = CONFIG) -> ModelRouter:
     return load(text, {}, FACTS).routes
 
 
@@ -90,7 +90,7 @@ MISSING: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("model, allowed, why", MISSING.values(), ids=MISSING)
 def test_missing(model: str, allowed: tuple[str, ...], why: str):
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         routes().find(model, allowed)
     assert caught.value.body()["error"] == {
         "message": f"The model '{model}' does not exist or you do not have access to it{why}",
@@ -101,7 +101,7 @@ def test_missing(model: str, allowed: tuple[str, ...], why: str):
 
 
 def test_a_name_of_megabytes_is_not_repeated():
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         routes().find("gpt-4o" * 100_000, EVERYONE)
     assert len(caught.value.message) < 400
 
@@ -129,7 +129,7 @@ def test_allowed_patterns_cover_wildcard_and_provider_names(allowed: tuple[str, 
         if may_use(name, allowed):
             assert served(name, allowed) == FOUND.get(name, ["mine/x"])
         else:
-            with pytest.raises(NoSuchModel):
+            with pytest.raises(ModelNotFound):
                 routes().find(name, allowed)
 
 
@@ -215,7 +215,7 @@ def test_a_target_knows_the_facts_of_its_model():
         "https://api.openai.com/v1",
     )
     [unknown] = routes().find("mine/unheard-of", EVERYONE)
-    assert unknown.to.facts == Model()
+    assert unknown.to.facts == ModelFacts()
 
 
 def test_the_users_facts_win():
@@ -249,35 +249,35 @@ def test_a_name_that_was_nearly_right(asked: str, says: str) -> None:
         'providers: {openai: {api_key: k}, anthropic: {api_key: "${ANTHROPIC_API_KEY}"}}\n'
         "models: {gpt-4o-mini: openai, gpt-4o: openai, gpt-4.1: openai, claude-3-opus: anthropic}\n"
     )
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         load(text, {}, "families: {}\nmodels: {}\n").routes.find(asked, ("*",))
     assert caught.value.message == f"The model '{asked}' does not exist or you do not have access to it; {says}"
 
 
 def test_a_guess_names_nothing_the_caller_may_not_use() -> None:
     text = "providers: {openai: {api_key: k}}\nmodels: {gpt-4o: openai, secret-4o: openai}\n"
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         load(text, {}, "families: {}\nmodels: {}\n").routes.find("secret4o", ("gpt-*",))
     assert "secret-4o" not in caught.value.message
 
 
-class Facts(Models):
+class Facts(ModelTable):
     """The table, which notes what is looked up."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
 
-    def of(self, model: str, provider: str = "") -> Model:
+    def of(self, model: str, provider: str = "") -> ModelFacts:
         self.asked.append(model)
         return super().of(model, provider)
 
 
 def test_a_model_that_may_not_be_used_is_not_looked_up() -> None:
     facts = Facts()
-    found = Routes({"gpt-*": "openai"}, {}, {"openai": Upstream("openai", "")}, {}, facts)
+    found = ModelRouter({"gpt-*": "openai"}, {}, {"openai": Upstream("openai", "")}, {}, facts)
     for name in ("gpt-4o", "openai/gpt-4o"):
-        with pytest.raises(NoSuchModel):
+        with pytest.raises(ModelNotFound):
             found.find(name, ("echo",))
     assert facts.asked == []
     found.find("gpt-4o", EVERYONE)

@@ -27,20 +27,20 @@ from dialects import embeddings as embeddings_in
 from dialects.chat import functions, request
 from gateway.config import load
 from gateway.estimates import measure
-from gateway.reasoning_cache import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from gateway.scrub import Scrubber
-from modelserver import in_header
+from modelserver import header_safe
 from providers import PROVIDERS, codec, embeddings
 from providers.chunks import collect
 from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.models import Model, Models
+from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
 from server.frames import one_line
 from server.inspector import _masked, _texts, _tokens
-from server.outbound.exchange import seconds
+from server.outbound.exchange import parse_retry_after
 
 TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
@@ -61,11 +61,11 @@ class Row(NamedTuple):
 # Where requests go: one target for each protocol, and hosts that want the most changes.
 TO = {
     "openai": Upstream("openai", "m", host=HOSTS["openai"]),
-    "responses": Upstream("openai", "m", host=HOSTS["openai"], facts=Model(chat=False)),
+    "responses": Upstream("openai", "m", host=HOSTS["openai"], facts=ModelFacts(chat=False)),
     "mistral": Upstream("mistral", "m", host=HOSTS["mistral"]),
     "vllm": Upstream("mine", "m", host=HOSTS["vllm"]),
     "deepseek": Upstream("deepseek", "m", host=HOSTS["deepseek"]),
-    "anthropic": Upstream("anthropic", "m", host=HOSTS["anthropic"], facts=Model(thinking=("adaptive",))),
+    "anthropic": Upstream("anthropic", "m", host=HOSTS["anthropic"], facts=ModelFacts(thinking=("adaptive",))),
     "gemini": Upstream("gemini", "m", host=HOSTS["gemini"]),
     "echo": Upstream("echo", "echo", host=HOSTS["echo"], options={"delay": 0.0}),
 }
@@ -411,9 +411,9 @@ ERRORS: dict[str, Make] = {
 }
 
 
-def kept(records: int, calls: int, text: str) -> Keeper:
+def kept(records: int, calls: int, text: str) -> ReasoningCache:
     """A keeper with some answers of some calls each, c0, c1 …"""
-    keeper = Keeper()
+    keeper = ReasoningCache()
     for k in range(records):
         made = [call(f"c{k * calls + i}") for i in range(calls)]
         keeper.remember({"tool_calls": made, "reasoning_content": text})
@@ -425,12 +425,12 @@ def naming(messages: int, calls: int, **more: Any) -> Json:
     return {"messages": [called(*(call(f"c{i}") for i in range(calls)), **more)] * messages}
 
 
-def restore(value: tuple[Keeper, Json]) -> int:
+def restore(value: tuple[ReasoningCache, Json]) -> int:
     return len(codec.encode(value[0].restore(value[1])))
 
 
 def watched(chunks: list[Json]) -> None:
-    watcher = Keeper().watcher()
+    watcher = ReasoningCache().watcher()
     for chunk in chunks:
         watcher.see(chunk)
     watcher.done()
@@ -461,7 +461,7 @@ def shown(value: tuple[list[bytes], list[str]]) -> None:
     _texts([(0.0, piece) for piece in pieces], list(_tokens(headers)))
 
 
-MODELS = Models.parse(FACTS)
+MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
 PACKED = b64encode(pack("<8f", *[0.5] * 8)).decode()
@@ -473,9 +473,9 @@ OTHERS: dict[str, Row] = {
     "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("*",))),
     "a model's name of slashes, not allowed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("a",))),
     "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.find(name, ("*",))),
-    "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: in_header(names[:200])),
+    "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: header_safe(names[:200])),
     **{
-        f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: seconds(text, 0.0))
+        f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: parse_retry_after(text, 0.0))
         for name, make in {
             "digits": lambda n: "1" * n,
             "blanks": lambda n: " " * n,
@@ -503,7 +503,9 @@ OTHERS: dict[str, Row] = {
     ),
     "think tags: blanks": Row(lambda n: [" "] * n, fed),
     "think tags: beginnings": Row(lambda n: ["<think>", *["</thin"] * n], fed),
-    "legacy: answers": Row(lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, functions.answer),
+    "legacy: answers": Row(
+        lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, functions.answer_with_function
+    ),
     "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), one_line),
     "the estimate of a prompt": Row(
         lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},

@@ -204,12 +204,12 @@ def test_bad(schema: Json) -> None:
 
 def test_rewriting_bounds_its_depth() -> None:
     with pytest.raises(BadRequest):
-        json_schema.rewritten(nested(json_schema.MAX_DEPTH + 1), lambda node: node, "p")
+        json_schema.rewrite(nested(json_schema.MAX_DEPTH + 1), lambda node: node, "p")
 
 
 def test_rewriting_copies() -> None:
     schema = holder(a={"type": "object", "properties": {"b": STR}})
-    assert json_schema.rewritten(schema, lambda node: {**node, "seen": True}, "p") == {
+    assert json_schema.rewrite(schema, lambda node: {**node, "seen": True}, "p") == {
         **holder(a={"type": "object", "properties": {"b": {**STR, "seen": True}}, "seen": True}),
         "seen": True,
     }

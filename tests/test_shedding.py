@@ -14,7 +14,7 @@ from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from gateway.config_schema import Bounds
+from gateway.config_schema import CapacityConfig
 from providers.errors import Overloaded
 from server.admission import Admission
 from server.process import memory
@@ -119,7 +119,7 @@ def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -
 
 
 async def test_one_at_a_time_is_always_let_in() -> None:
-    admission = Admission(Bounds(), memory=100)
+    admission = Admission(CapacityConfig(), memory=100)
     admission.feel(0.0, 101)
     assert admission.strain == "memory" and admission.ready
     with admission.enter(5) as first:
@@ -164,5 +164,5 @@ def test_what_is_resident() -> None:
     held = bytearray(200 * 2**20)  # more than the process may have kept of what it freed
     assert memory.resident() - before > 100 * 2**20 and len(held)
     del held
-    memory.release()
+    memory.trim()
     assert memory.resident() - before < 20 * 2**20

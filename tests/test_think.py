@@ -12,7 +12,7 @@ from providers import openai
 from providers.chunks import collect
 from providers.common.think_tags import ThinkTags, split
 from providers.contract import Call, Json, Upstream
-from providers.errors import Truncated
+from providers.errors import UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.sse import DONE, Decoder, Event
 
@@ -148,5 +148,5 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
 def test_a_stream_that_ends_while_thinking_is_truncated() -> None:
     translator = openai.translate(STREAM, VLLM)
     translator.send(Event("", content("<think>a")))
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         translator.send(None)

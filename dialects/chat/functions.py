@@ -31,7 +31,7 @@ def check_function_call(value: Any, param: str) -> None:
     )
 
 
-def modernise(body: Json) -> tuple[Json, bool]:
+def functions_to_tools(body: Json) -> tuple[Json, bool]:
     """A request with functions → the same with tools, and whether its answer must speak of functions.
 
     A `function` result is paired with the nearest earlier call of its name that has no answer yet.
@@ -86,7 +86,7 @@ def _messages(messages: list[Json]) -> list[Json]:
     return modern
 
 
-def answer(body: Json) -> Json:
+def answer_with_function(body: Json) -> Json:
     """A whole answer that speaks of tool calls → one that speaks of its first function call. Changes `body`."""
     for choice in body["choices"]:
         calls = choice["message"].pop("tool_calls", None)
@@ -96,7 +96,7 @@ def answer(body: Json) -> Json:
     return body
 
 
-def chunk(body: Json) -> Json:
+def chunk_with_function(body: Json) -> Json:
     """The same for a chunk. Fragments of other calls than the first become empty deltas."""
     for choice in body["choices"]:
         fragments = choice["delta"].pop("tool_calls", None)

@@ -13,13 +13,13 @@ from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest
 
-from ..validation import TYPES, number, of_type, one_of, read_request, unsupported, wrong_type
+from ..validation import TYPES, number, of_type, one_of, read_request, unsupported_value, wrong_type
 from . import functions
 
 _MAX_SCHEMAS: Final = 2**20  # bytes of tools and response_format together
 
 
-class Ask(NamedTuple):
+class ClientRequest(NamedTuple):
     """A valid request.
 
     legacy: it speaks of functions, and is to be answered so; calls: its messages hold tool calls; images: its messages
@@ -32,7 +32,7 @@ class Ask(NamedTuple):
     images: bool = False
 
 
-def parse(data: bytes) -> Ask:
+def parse(data: bytes) -> ClientRequest:
     """Request bytes → Ask. Raises BadRequest with OpenAI's param and code, and NoSuchModel for a name that is too long."""
     body = read_request(data, _CHECKS, "messages", "gpt-4o")
     for name, value in body.items():
@@ -46,12 +46,12 @@ def parse(data: bytes) -> Ask:
         _drop_nulls(body[name])
     speaks_legacy = False
     if calls or "functions" in body or "function_call" in body:
-        body, speaks_legacy = functions.modernise(body)
+        body, speaks_legacy = functions.functions_to_tools(body)
         _pair_tool_results(body["messages"])
     _reconcile(body)
     if len(data) > _MAX_SCHEMAS:
         _check_schemas(body)
-    return Ask(body, speaks_legacy, calls, images)
+    return ClientRequest(body, speaks_legacy, calls, images)
 
 
 def _stop(value: Any, param: str) -> None:
@@ -83,7 +83,7 @@ def _response_format(value: Any, param: str) -> None:
                 code="missing_required_parameter",
             )
         case {"type": kind}:
-            raise unsupported(kind, ("text", "json_object", "json_schema"), f"{param}.type")
+            raise unsupported_value(kind, ("text", "json_object", "json_schema"), f"{param}.type")
     raise wrong_type("an object with a 'type'", value, param)
 
 
@@ -136,7 +136,7 @@ def _tool_choice(value: Any, param: str) -> None:
         case {"type": str()}:
             return
         case str():
-            raise unsupported(value, ("none", "auto", "required"), param)
+            raise unsupported_value(value, ("none", "auto", "required"), param)
         case _:
             raise wrong_type("'none', 'auto', 'required' or an object", value, param)
 
@@ -176,7 +176,7 @@ def _messages(value: Any) -> tuple[bool, bool]:
         if role not in _ROLES:
             if role is not None and not isinstance(role, str):
                 raise wrong_type("a string", role, f"messages[{i}].role")
-            raise unsupported(role, _ROLES, f"messages[{i}].role")
+            raise unsupported_value(role, _ROLES, f"messages[{i}].role")
         content = message.get("content")
         if type(content) is list:
             images |= _parts(content, f"messages[{i}].content")
@@ -221,7 +221,7 @@ def _parts(parts: list[Any], path: str) -> bool:
         kind = part.get("type")
         payload, inner = _PARTS.get(kind, (None, None)) if isinstance(kind, str) else (None, None)
         if payload is None:
-            raise unsupported(kind, tuple(_PARTS), f"{path}[{j}]")
+            raise unsupported_value(kind, tuple(_PARTS), f"{path}[{j}]")
         images |= kind == "image_url"
         value = part.get(payload)
         if inner and isinstance(value, dict):
@@ -262,7 +262,7 @@ def _arguments_as_text(function: Any) -> None:
     """Replace arguments that a client sent as an object by their JSON text, which is all that providers know."""
     match function:
         case {"arguments": dict(arguments)}:
-            function["arguments"] = codec.text(arguments)
+            function["arguments"] = codec.encode_text(arguments)
 
 
 _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from ..contract import Call, Json, Translator, Upstream, no_continuation, prime
 from .errors import parse_error
-from .params import think
+from .params import thinking_for
 from .request import build_request
 from .stream import message_chunks
 
@@ -17,7 +17,7 @@ continuation = no_continuation
 
 def answer_limit(body: Json, to: Upstream) -> int | None:
     """See contract.Provider: Claude is always sent a limit, and what it thinks is part of that."""
-    return think(body, to.facts, to.reasoning, {}).max_tokens
+    return thinking_for(body, to.facts, to.reasoning, {}).max_tokens
 
 
 def translate(call: Call, to: Upstream) -> Translator:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import codec
 from ..common import media, output_order, tools
-from ..common.turns import merged
+from ..common.turns import merge_turns
 from ..contract import Json
 from ..errors import BadRequest, Unsupported
 
@@ -45,7 +45,7 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
         messages = [*messages[:leading], {**messages[leading], "role": "user"}]
     blocks = [block for i in range(leading) for block in _texts(messages[i], f"messages[{i}]")]
     blocks += map(_text, lines)
-    turns = list(merged(_turns(messages, leading, thinking), "content"))
+    turns = list(merge_turns(_turns(messages, leading, thinking), "content"))
     if not turns or turns[0]["role"] == "assistant":
         turns.insert(0, _user("(conversation start)"))
     if turns[-1]["role"] == "assistant":
@@ -195,7 +195,7 @@ def _arranged(entry: Json, piece: Any, ids: dict[str, str]) -> Json | None:
 
 
 def _call(call: Json) -> Json:
-    name = tools.name_of(call)
+    name = tools.tool_name(call)
     if "function" not in call or call.get("type") == "custom":
         return {"name": name, "input": {"input": call["custom"].get("input", "")}}
     given = arguments = call["function"].get("arguments") or "{}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..contract import Json
 from ..errors import BadRequest, Unsupported
-from ..models import Model
+from ..models import ModelFacts
 from .messages import thoughts
 
 # What another part of the translation, or the door, reads.
@@ -66,7 +66,7 @@ def refuse(body: Json) -> None:
             raise Unsupported(why, param=name)
 
 
-def others(body: Json, facts: Model, thinking: bool, dropped: dict[str, None]) -> Json:
+def remaining_params(body: Json, facts: ModelFacts, thinking: bool, dropped: dict[str, None]) -> Json:
     """The request's sampling, stop, metadata and tier fields. Adds to dropped what is left out or changed."""
     made = _sampling(body, facts, thinking, dropped)
     stop = body.get("stop") or []
@@ -93,7 +93,7 @@ def others(body: Json, facts: Model, thinking: bool, dropped: dict[str, None]) -
 _NOTHING: Any = object()
 
 
-def _sampling(body: Json, facts: Model, thinking: bool, dropped: dict[str, None]) -> Json:
+def _sampling(body: Json, facts: ModelFacts, thinking: bool, dropped: dict[str, None]) -> Json:
     asked = {name: value for name in ("temperature", "top_p") if (value := body.get(name)) is not None}
     # Even with adaptive thinking: "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode".
     if thinking or facts.sampling not in ("yes", "without_reasoning"):
@@ -112,7 +112,7 @@ def _sampling(body: Json, facts: Model, thinking: bool, dropped: dict[str, None]
     return {"temperature": asked["temperature"]}
 
 
-def think(body: Json, facts: Model, shown: bool, dropped: dict[str, None]) -> Thinking:
+def thinking_for(body: Json, facts: ModelFacts, shown: bool, dropped: dict[str, None]) -> Thinking:
     """max_tokens and reasoning_effort → how the model is to think. shown: the client gets to see it.
 
     Adds to dropped what is clamped or cannot be had.
@@ -144,7 +144,7 @@ def think(body: Json, facts: Model, shown: bool, dropped: dict[str, None]) -> Th
     return usual
 
 
-def tolerant(thinking: Thinking) -> Thinking:
+def tolerate_old_blocks(thinking: Thinking) -> Thinking:
     """Thinking that goes on without the blocks it brings back when something before them has changed.
 
     Some models refuse the request instead, and a gateway cannot promise an unchanged history: clients edit it, a forced
@@ -155,7 +155,7 @@ def tolerant(thinking: Thinking) -> Thinking:
     return thinking._replace(thinking={**(thinking.thinking or {"type": "adaptive"}), **binding})
 
 
-def _without(usual: Thinking, facts: Model, dropped: dict[str, None]) -> Thinking:
+def _without(usual: Thinking, facts: ModelFacts, dropped: dict[str, None]) -> Thinking:
     if "adaptive" not in facts.thinking:  # thinks only when told to
         return usual
     if "disabled" in facts.thinking:
@@ -167,7 +167,7 @@ def _without(usual: Thinking, facts: Model, dropped: dict[str, None]) -> Thinkin
     return usual._replace(effort=_effort("low", facts, {}))
 
 
-def _effort(wanted: str, facts: Model, dropped: dict[str, None]) -> str | None:
+def _effort(wanted: str, facts: ModelFacts, dropped: dict[str, None]) -> str | None:
     """The model's own level for an effort: the same, else the next stronger, else its strongest."""
     if wanted in facts.efforts:
         return wanted
@@ -177,7 +177,7 @@ def _effort(wanted: str, facts: Model, dropped: dict[str, None]) -> str | None:
 
 
 def _on_budget(
-    usual: Thinking, effort: str, visible: bool, messages: list[Json], facts: Model, dropped: dict[str, None]
+    usual: Thinking, effort: str, visible: bool, messages: list[Json], facts: ModelFacts, dropped: dict[str, None]
 ) -> Thinking:
     budget = _BUDGETS[effort]
     limit = usual.max_tokens

@@ -9,7 +9,7 @@ from ..common import tool_names
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from .messages import history
-from .params import others, refuse, think, tolerant
+from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
 from .stream import Way
 from .tools import toolbox, with_history
 
@@ -24,7 +24,7 @@ def build_request(body: Json, to: Upstream) -> Call:
     refuse(body)
     body, names = tool_names.renamed(body, _TOOL_NAME, _LONGEST_TOOL_NAME)
     dropped: dict[str, None] = {}
-    thinking = think(body, to.facts, to.reasoning, dropped)
+    thinking = thinking_for(body, to.facts, to.reasoning, dropped)
     try:
         box = toolbox(body, to, thinking_budget=thinking.budget, dropped=dropped)
     except RecursionError:
@@ -37,7 +37,7 @@ def build_request(body: Json, to: Upstream) -> Call:
         box = with_history(box)
     binding = to.facts.bound_thinking and past.thinking
     if binding:
-        thinking = tolerant(thinking)
+        thinking = tolerate_old_blocks(thinking)
     config = {"effort": thinking.effort, "format": box.format}
     optional = {
         "system": past.system,
@@ -51,7 +51,7 @@ def build_request(body: Json, to: Upstream) -> Call:
         "max_tokens": thinking.max_tokens,
         "messages": past.messages,
         **{name: value for name, value in optional.items() if value},
-        **others(body, to.facts, thinking.on, dropped),
+        **remaining_params(body, to.facts, thinking.on, dropped),
         "stream": True,
     }
     headers = _headers(to, _BINDING if binding else None)

@@ -109,7 +109,7 @@ def cleaned(schema: Json) -> Json:
             case _ if keyword not in _SILENT:
                 told[keyword] = value
     if told:
-        facts = ", ".join(f"{k}: {v if isinstance(v, str) else codec.text(v)}" for k, v in told.items())
+        facts = ", ".join(f"{k}: {v if isinstance(v, str) else codec.encode_text(v)}" for k, v in told.items())
         out["description"] = "\n\n".join(filter(None, (schema.get("description"), f"{{{facts}}}")))
     if schema.get("type") == "object" or "properties" in schema:
         out["additionalProperties"] = False

@@ -18,7 +18,7 @@ from ..common.finish_reasons import reason_of
 from ..common.tools import new_call_id
 from ..common.usage import count, usage
 from ..contract import Json, Translator
-from ..errors import BadOutput, Failure, Truncated
+from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..sse import refuse_value
 from .errors import to_failure
 
@@ -38,7 +38,7 @@ class Way(NamedTuple):
     names: Mapping[str, str] = MappingProxyType({})  # of tools that were renamed: the name sent → the client's
 
 
-class _Tool:
+class ToolUse:
     """A tool_use block: where its arguments go."""
 
     def __init__(self, kind: str, index: int, given: Json | None) -> None:
@@ -49,7 +49,7 @@ class _Tool:
         self.empty = True  # nothing has come, or a placeholder for what follows
 
 
-class Answer:
+class MessageState:
     """The state of one answer. Each method takes an event and gives the chunks it makes."""
 
     def __init__(self, way: Way, reasoning: bool) -> None:
@@ -70,7 +70,7 @@ class Answer:
         self.counted: Json = {}
         self.stop: str | None = None
         self.details: Json = {}
-        self.tools: dict[int, _Tool] = {}
+        self.tools: dict[int, ToolUse] = {}
         self.early: set[int] = set()  # blocks that arguments came for before they were opened
         self.thoughts: dict[int, tuple[Json, list[str]]] = {}  # block → (as it was opened, what was thought)
         self.cited: dict[int, list[Json]] = {}  # block of text → its sources
@@ -81,7 +81,7 @@ class Answer:
 
     def begin(self, event: Json) -> list[Json]:
         if self.opened:  # what a proxy does that tries again in the middle; the client has half of the first answer
-            raise BadOutput("The upstream began its answer a second time.")
+            raise UpstreamBadOutput("The upstream began its answer a second time.")
         self._count(event["message"].get("usage"))
         self.started = True
         return []
@@ -103,7 +103,9 @@ class Answer:
             case {"type": "tool_use"}:
                 id, name = block.get("id") or new_call_id(), block.get("name")
                 if not isinstance(id, str) or not isinstance(name, str) or not name:
-                    raise BadOutput("The upstream sent a tool call without a name, or with an id that is no text.")
+                    raise UpstreamBadOutput(
+                        "The upstream sent a tool call without a name, or with an id that is no text."
+                    )
                 self._place(at, {"type": "call", "id": id})
                 return self._call(at, id, name, block.get("input"))
             case {"type": "thinking" | "redacted_thinking"}:
@@ -189,9 +191,9 @@ class Answer:
     def finish(self) -> list[Json]:
         """The last chunks, at message_stop."""
         if not self.started:
-            raise BadOutput("The upstream ended an answer that it never began.")
+            raise UpstreamBadOutput("The upstream ended an answer that it never began.")
         if self.early - self.order.keys():
-            raise BadOutput("The upstream sent arguments of a tool call that it never began.")
+            raise UpstreamBadOutput("The upstream sent arguments of a tool call that it never began.")
         chunks = [piece for at in (*self.tools, *self.cited) for piece in self.close({"index": at})]
         if self.held and not self.answered:
             chunks.append(chunk({"content": "".join(self.held)}))
@@ -233,7 +235,7 @@ class Answer:
     def _reason(self) -> str:
         if self.stop == "tool_use" and not self.calls:
             if not self.answered:
-                raise BadOutput("The upstream stopped for a tool call that it did not send.")
+                raise UpstreamBadOutput("The upstream stopped for a tool call that it did not send.")
             return "stop"  # the tool that stood for response_format
         return reason_of(self.stop, self.calls > 0)
 
@@ -254,20 +256,20 @@ class Answer:
     def _call(self, at: int, id: str, name: str, given: Any) -> list[Json]:
         if name == self.way.json_tool:
             if not self.answered:  # a second answer would make the first one unreadable
-                self.tools[at] = _Tool("json", 0, given)
+                self.tools[at] = ToolUse("json", 0, given)
             self.answered = True
             return []
         if self.calls >= MAX_CALLS:
             raise too_many_calls()
         kind = "custom" if name in self.way.custom else "function"
         name = self.way.names.get(name, name)
-        self.tools[at] = tool = _Tool(kind, self.calls, given)
+        self.tools[at] = tool = ToolUse(kind, self.calls, given)
         self.calls += 1
         if kind == "custom":
             return [_custom(tool.index, {"name": name, "input": ""}, id=id, type="custom")]
         return [chunk(tool_call(tool.index, {"name": name, "arguments": ""}, id=id, type="function"))]
 
-    def _argue(self, tool: _Tool, piece: str) -> list[Json]:
+    def _argue(self, tool: ToolUse, piece: str) -> list[Json]:
         """A piece of a call's arguments. A placeholder is held back: `_settle` says `{}` where nothing follows."""
         if tool.empty:
             if say_nothing(piece):
@@ -282,23 +284,23 @@ class Answer:
         tool.pieces.append(piece)
         return []
 
-    def _settle(self, tool: _Tool) -> list[Json]:
+    def _settle(self, tool: ToolUse) -> list[Json]:
         """The end of a tool_use block. One without arguments may have sent no JSON at all: 15 of 103 recorded."""
         chunks: list[Json] = []
         if tool.empty:
             tool.empty = False
-            chunks = self._argue(tool, codec.text(tool.given))
+            chunks = self._argue(tool, codec.encode_text(tool.given))
         if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
             chunks.append(_custom(tool.index, {"input": text}))
         return chunks
 
 
-_HANDLERS: dict[str, Callable[[Answer, Json], list[Json]]] = {
-    "message_start": Answer.begin,
-    "content_block_start": Answer.open,
-    "content_block_delta": Answer.grow,
-    "content_block_stop": Answer.close,
-    "message_delta": Answer.note,
+_HANDLERS: dict[str, Callable[[MessageState, Json], list[Json]]] = {
+    "message_start": MessageState.begin,
+    "content_block_start": MessageState.open,
+    "content_block_delta": MessageState.grow,
+    "content_block_stop": MessageState.close,
+    "message_delta": MessageState.note,
 }
 
 
@@ -307,7 +309,7 @@ def message_chunks(way: Way, reasoning: bool) -> Translator:
 
     What it raises carries the usage counted so far: it was paid for.
     """
-    answer = Answer(way, reasoning)
+    answer = MessageState(way, reasoning)
     streaming = False  # text goes to the client at once: the role has been sent, and nothing is held back
     chunks: list[Json] = []
     try:
@@ -341,15 +343,17 @@ def message_chunks(way: Way, reasoning: bool) -> Translator:
                 if not answer.said:
                     chunks = answer.begun(chunks)
                 streaming = answer.said and answer.held is None and not answer.fresh
-        raise Truncated
+        raise UpstreamTruncated
     except (KeyError, TypeError, AttributeError) as bad:
-        raise _count_in(BadOutput("The upstream sent an event that its protocol does not know."), answer) from bad
+        raise _count_in(
+            UpstreamBadOutput("The upstream sent an event that its protocol does not know."), answer
+        ) from bad
     except Failure as failed:
         _count_in(failed, answer)
         raise
 
 
-def _count_in(failure: Failure, answer: Answer) -> Failure:
+def _count_in(failure: Failure, answer: MessageState) -> Failure:
     if answer.counted:
         failure.usage = answer.usage()
     return failure

@@ -18,7 +18,7 @@ _TEXT_INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "r
 _JSON_TOOL = "json_response"
 
 
-class Toolbox(NamedTuple):
+class ToolSettings(NamedTuple):
     """What of a request concerns tools and the form of the answer."""
 
     tools: list[Json]
@@ -29,20 +29,20 @@ class Toolbox(NamedTuple):
     json_tool: str | None = None  # the tool whose input is the answer
 
 
-def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[str, None]) -> Toolbox:
+def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[str, None]) -> ToolSettings:
     """The request's tools and form of answer. thinking_budget: the model thinks on a budget, so it cannot be forced.
 
     Adds to dropped what is emulated. Raises Unsupported and BadRequest with the tool's index.
     """
-    names, choice = tools.allowed(body.get("tool_choice"))
+    names, choice = tools.allowed_tools(body.get("tool_choice"))
     every = body.get("tools") or []
-    listed = [(n, tool) for n, tool in enumerate(every) if names is None or tools.name_of(tool) in names]
+    listed = [(n, tool) for n, tool in enumerate(every) if names is None or tools.tool_name(tool) in names]
     if every and not listed:
         raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
-    box = Toolbox(
+    box = ToolSettings(
         [_tool(tool, f"tools[{n}]") for n, tool in listed],
         None,
-        custom=frozenset(tools.name_of(tool) for _, tool in listed if tool.get("type") == "custom"),
+        custom=frozenset(tools.tool_name(tool) for _, tool in listed if tool.get("type") == "custom"),
     )
     box = _answer(_strict(box, listed, to, dropped), body.get("response_format"), to, dropped)
     box = _choose(box, choice, forcing=to.facts.forced_tools and not thinking_budget, dropped=dropped)
@@ -51,7 +51,7 @@ def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[st
     return _one_at_a_time(box) if body.get("parallel_tool_calls") is False else box
 
 
-def with_history(box: Toolbox) -> Toolbox:
+def with_history(box: ToolSettings) -> ToolSettings:
     """A conversation with tool calls in it is refused without tools: one that must not be called stands in."""
     return box if box.tools else box._replace(tools=[_NO_TOOL], choice={"type": "none"})
 
@@ -63,7 +63,7 @@ def _tool(tool: Json, at: str) -> Json:
         if (custom.get("format") or {}).get("type", "text") != "text":
             raise Unsupported("This model does not take grammars for custom tools.", param=f"{at}.custom.format")
         return {"name": custom["name"], **_described(custom), "input_schema": _TEXT_INPUT, **mark}
-    name, function = tools.name_of(tool), tool["function"]
+    name, function = tools.tool_name(tool), tool["function"]
     taken = schema.as_input(function.get("parameters"), f"{at}.function.parameters")
     if taken["type"] != "object":
         raise BadRequest("Parameters must be a schema of type object.", param=f"{at}.function.parameters.type")
@@ -76,7 +76,7 @@ def _described(thing: Json) -> Json:
     return {"description": thing["description"]} if thing.get("description") else {}
 
 
-def _strict(box: Toolbox, listed: list[tuple[int, Json]], to: Upstream, dropped: dict[str, None]) -> Toolbox:
+def _strict(box: ToolSettings, listed: list[tuple[int, Json]], to: Upstream, dropped: dict[str, None]) -> ToolSettings:
     """Strict tools where the model has them and the request stays within their limits; loose ones otherwise."""
     count = optional = unions = 0
     made: list[Json] = []
@@ -102,7 +102,7 @@ def _strict(box: Toolbox, listed: list[tuple[int, Json]], to: Upstream, dropped:
     return box._replace(tools=made)
 
 
-def _answer(box: Toolbox, wanted: Json | None, to: Upstream, dropped: dict[str, None]) -> Toolbox:
+def _answer(box: ToolSettings, wanted: Json | None, to: Upstream, dropped: dict[str, None]) -> ToolSettings:
     """response_format: by the model's own means, or as a tool whose input is the answer."""
     match wanted:
         case {"type": "json_object"}:
@@ -130,11 +130,11 @@ def _fits(form: Json) -> bool:
     )
 
 
-def _choose(box: Toolbox, choice: Any, *, forcing: bool, dropped: dict[str, None]) -> Toolbox:
+def _choose(box: ToolSettings, choice: Any, *, forcing: bool, dropped: dict[str, None]) -> ToolSettings:
     """tool_choice, the answering tool of response_format included."""
     theirs = [tool for tool in box.tools if tool["name"] != box.json_tool]
     if isinstance(choice, dict):
-        name = tools.name_of(choice)
+        name = tools.tool_name(choice)
         if all(tool["name"] != name for tool in theirs):
             raise BadRequest(f"tool_choice names {name!r}, which is not one of the tools.", param="tool_choice")
         # The client wants this call and no answer yet.
@@ -162,12 +162,12 @@ def _choose(box: Toolbox, choice: Any, *, forcing: bool, dropped: dict[str, None
     return box._replace(choice=_CHOICES["auto"], lines=(*box.lines, line))
 
 
-def _asked(box: Toolbox, name: str, left: list[Json]) -> Toolbox:
+def _asked(box: ToolSettings, name: str, left: list[Json]) -> ToolSettings:
     line = f"You must answer by calling the tool {name}."
     return box._replace(tools=left, choice=_CHOICES["auto"], lines=(*box.lines, line))
 
 
-def _one_at_a_time(box: Toolbox) -> Toolbox:
+def _one_at_a_time(box: ToolSettings) -> ToolSettings:
     if not box.tools or box.choice == _CHOICES["none"]:
         return box
     return box._replace(choice={**(box.choice or _CHOICES["auto"]), "disable_parallel_tool_use": True})

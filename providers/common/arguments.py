@@ -19,7 +19,7 @@ _UNREAD: Final = 64 * 1024  # characters that are kept before they are read unas
 
 def as_text(value: Any) -> str:
     """Arguments as JSON text; some hosts send the object itself, or null."""
-    return value if isinstance(value, str) else "" if value is None else codec.text(value)
+    return value if isinstance(value, str) else "" if value is None else codec.encode_text(value)
 
 
 def say_nothing(text: str) -> bool:

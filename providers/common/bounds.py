@@ -4,7 +4,7 @@ from typing import Final
 
 from .. import codec
 from ..contract import Json
-from ..errors import BadOutput
+from ..errors import UpstreamBadOutput
 
 MAX_CALLS: Final = 1024  # tool calls in one choice
 THING: Final = 256  # bytes that an entry of a table costs
@@ -14,9 +14,9 @@ _OVERHEAD: Final = 64  # bytes that a text costs beside its characters
 _ENVELOPE: Final = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 
-def too_many_calls() -> BadOutput:
+def too_many_calls() -> UpstreamBadOutput:
     """The failure of an answer with more tool calls than MAX_CALLS."""
-    return BadOutput(f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
+    return UpstreamBadOutput(f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
 
 
 class Kept:
@@ -31,7 +31,7 @@ class Kept:
         """Count one more text of `size` bytes (or characters), or one more thing. Raises BadOutput above the bound."""
         self._size += size + _OVERHEAD
         if self._size > _MOST_KEPT:
-            raise BadOutput(
+            raise UpstreamBadOutput(
                 f"The upstream's answer holds more than {_MOST_KEPT} bytes that can only be passed on at its end.",
                 code="upstream_too_large",
             )
@@ -55,7 +55,7 @@ class Extras:
                 self._size += size - self._sizes.get(name, 0)
                 self._sizes[name], self._fields[name] = size, value
         if self._size > _MOST_EXTRAS:
-            raise BadOutput(
+            raise UpstreamBadOutput(
                 f"The upstream sent more than {_MOST_EXTRAS} bytes of fields beside its answer.",
                 code="upstream_too_large",
             )

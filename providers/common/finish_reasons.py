@@ -10,17 +10,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
-from ..errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed
+from ..errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTruncated
 
 _LOGGER: Final = logging.getLogger("modelserver")
 
 
 def _failed(word: str) -> Failure:
-    return UpstreamFailed("The upstream failed while answering.")
+    return UpstreamError("The upstream failed while answering.")
 
 
 def _unreadable(word: str) -> Failure:
-    return BadOutput(f"The model's answer could not be read ({word}). Repeat the request.")
+    return UpstreamBadOutput(f"The model's answer could not be read ({word}). Repeat the request.")
 
 
 _REASONS: Final = {
@@ -57,8 +57,8 @@ _FAILURES: Final[dict[str, Callable[[str], Failure]]] = {
         "The upstream ran out of resources while answering. Try again later."
     ),
     # Ollama: the model came or went instead of answering.
-    "load": lambda _: Truncated(),
-    "unload": lambda _: Truncated(),
+    "load": lambda _: UpstreamTruncated(),
+    "unload": lambda _: UpstreamTruncated(),
 }
 _UNSAID: Final = frozenset({"", "null", "none", "other", "unknown", "unspecified", "finish_reason_unspecified"})
 

@@ -94,7 +94,7 @@ def recursive(root: Json) -> bool:
     return False
 
 
-def rewritten(schema: Json, rule: Callable[[Json], Json], param: str, depth: int = 0) -> Json:
+def rewrite(schema: Json, rule: Callable[[Json], Json], param: str, depth: int = 0) -> Json:
     """A copy of a schema in which every subschema is what `rule` makes of it, innermost first.
 
     rule gets a fresh dict that it may change. param: the request field, for the error. Raises BadRequest when the
@@ -102,7 +102,7 @@ def rewritten(schema: Json, rule: Callable[[Json], Json], param: str, depth: int
     """
     if depth > MAX_DEPTH:
         raise too_large(param)
-    return rule(_mapped(schema, lambda inner, _: rewritten(inner, rule, param, depth + 1)))
+    return rule(_mapped(schema, lambda inner, _: rewrite(inner, rule, param, depth + 1)))
 
 
 def _mapped(schema: Json, change: Callable[[Json, str | None], Json]) -> Json:
@@ -228,20 +228,20 @@ class _Inliner:
         return size
 
 
-def described(node: Json, keywords: Iterable[str]) -> Json:
+def move_to_description(node: Json, keywords: Iterable[str]) -> Json:
     """Move keywords that an upstream does not know into the schema's description, where the model reads them."""
     notes = []
     for keyword in keywords:
         if keyword in node:
             value = node.pop(keyword)
-            notes.append(f"{keyword}: {value if isinstance(value, str) else codec.text(value)}")
+            notes.append(f"{keyword}: {value if isinstance(value, str) else codec.encode_text(value)}")
     if notes:
         said = node.get("description")
         node["description"] = f"{said} ({', '.join(notes)})" if said else ", ".join(notes)
     return node
 
 
-def any_of(node: Json) -> Json:
+def one_of_to_any_of(node: Json) -> Json:
     """Say oneOf as anyOf: no upstream tells them apart."""
     if isinstance(choices := node.pop("oneOf", None), list):
         have = node.get("anyOf")
@@ -249,7 +249,7 @@ def any_of(node: Json) -> Json:
     return node
 
 
-def all_of(node: Json) -> Json:
+def merge_all_of(node: Json) -> Json:
     """Merge the branches of allOf into the schema that holds them; the schema's own keywords win.
 
     Changes the `properties` of the schema and its branches, which must be fresh, as `inline` makes them.

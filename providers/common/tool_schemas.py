@@ -38,7 +38,7 @@ def modern(schema: Json, param: str) -> Json:
     """
     if not any(map(_is_old, json_schema.walk(schema))):
         return schema
-    whole = json_schema.rewritten(schema, _modern, param)
+    whole = json_schema.rewrite(schema, _modern, param)
     if isinstance(whole.get("required"), bool):
         del whole["required"]
     return whole
@@ -141,7 +141,7 @@ def without_nulls(schema: Json, param: str) -> Json:
     """The schema without keywords that are null; the same object if none is. DeepSeek: 400 'null is not of type "array"'."""
     if not any(map(_has_null, json_schema.walk(schema))):
         return schema
-    return json_schema.rewritten(schema, _no_nulls, param)
+    return json_schema.rewrite(schema, _no_nulls, param)
 
 
 def _has_null(node: Json) -> bool:
@@ -158,7 +158,7 @@ def typed_unions(schema: Json, param: str) -> Json:
     Moonshot: 400 "not a valid moonshot flavored json schema, details: <At path 'root': when using anyOf, type should be
     defined in anyOf items instead of the parent schema>". param: the request field, for errors. Raises BadRequest.
     """
-    return json_schema.rewritten(schema, _typed, param) if any(map(_is_untyped, json_schema.walk(schema))) else schema
+    return json_schema.rewrite(schema, _typed, param) if any(map(_is_untyped, json_schema.walk(schema))) else schema
 
 
 def _is_untyped(node: Json) -> bool:
@@ -173,7 +173,7 @@ def _is_untyped(node: Json) -> bool:
 def _typed(node: Json) -> Json:
     if "$ref" in node:
         return {word: node[word] for word in ("$ref", *json_schema.DEFS) if word in node}
-    node = json_schema.any_of(node)
+    node = json_schema.one_of_to_any_of(node)
     if isinstance(branches := node.get("anyOf"), list) and (kind := node.pop("type", None)) is not None:
         own = ("type", "anyOf", "$ref")
         node["anyOf"] = [
@@ -311,7 +311,7 @@ class _Merge:
         different = list({id(one): one for one in ones}.values())
         if len(different) < 2:
             return different
-        texts = {codec.text(one): one for one in different}
+        texts = {codec.encode_text(one): one for one in different}
         self.spend(sum(map(len, texts)) // 100)
         return list(texts.values())
 
@@ -335,7 +335,7 @@ def _told(branch: Json) -> str:
 def _value(schema: Any) -> str:
     match schema:
         case {"const": value} | {"enum": [value]}:
-            return f" = {codec.text(value)[:100]}"
+            return f" = {codec.encode_text(value)[:100]}"
     return ""
 
 

@@ -13,7 +13,7 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-def name_of(tool: Json) -> str:
+def tool_name(tool: Json) -> str:
     """The name of a function or custom tool, of a tool call or of a named choice: they share one shape.
 
     Raises Unsupported for a tool of another kind, which only its own host knows.
@@ -29,11 +29,11 @@ def name_of(tool: Json) -> str:
     raise Unsupported("This model takes functions and custom tools only.", param="tools")
 
 
-def allowed(choice: Any) -> tuple[frozenset[str] | None, Any]:
+def allowed_tools(choice: Any) -> tuple[frozenset[str] | None, Any]:
     """tool_choice → (the names `allowed_tools` leaves, or None for all; the choice that remains: auto, required …)."""
     match choice:
         case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*tools]}}:
-            return frozenset(map(name_of, tools)), mode
+            return frozenset(map(tool_name, tools)), mode
     return None, choice
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from ..contract import Json
 
 
-def merged(turns: Iterable[Json], content: str) -> Iterator[Json]:
+def merge_turns(turns: Iterable[Json], content: str) -> Iterator[Json]:
     """Join neighbouring turns of the same role; content: the key of their list of parts. Turns without parts vanish.
 
     The turns are the caller's own fresh dicts; their lists are extended in place.

@@ -16,20 +16,20 @@ from typing import Any, Final
 from .. import codec
 from ..common import media
 from ..common.tools import new_call_id
-from ..contract import Call, Json, Reply, Step, Upstream
+from ..contract import Call, CannedReply, Json, ReplyStep, Upstream
 from ..errors import (
-    BadKey,
+    AuthenticationError,
     BadRequest,
     Conflict,
     Failure,
-    Forbidden,
-    NoSuchModel,
+    ModelNotFound,
     Overloaded,
+    PermissionDenied,
     QuotaExhausted,
-    Throttled,
-    TooLarge,
-    TooSlow,
-    UpstreamFailed,
+    RateLimitExceeded,
+    RequestTimeout,
+    RequestTooLarge,
+    UpstreamError,
     UpstreamTimeout,
 )
 from . import schema_sample
@@ -44,16 +44,16 @@ _PIECE: Final = 2**16  # characters of a text whose words are counted at once
 # What the client gets to see for echo-<status>: here the failure is the answer, not something behind it.
 _FAILURES: Final[dict[int, type[Failure]]] = {
     400: BadRequest,
-    401: BadKey,
+    401: AuthenticationError,
     402: QuotaExhausted,
-    403: Forbidden,
-    404: NoSuchModel,
-    408: TooSlow,
+    403: PermissionDenied,
+    404: ModelNotFound,
+    408: RequestTimeout,
     409: Conflict,
-    413: TooLarge,
-    429: Throttled,
+    413: RequestTooLarge,
+    429: RateLimitExceeded,
     500: Failure,
-    502: UpstreamFailed,
+    502: UpstreamError,
     503: Overloaded,
     504: UpstreamTimeout,
     529: Overloaded,
@@ -61,7 +61,7 @@ _FAILURES: Final[dict[int, type[Failure]]] = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """How a magic model misbehaves. seconds: taken from the name's last part, `echo-slow-3`."""
 
     first: Callable[[float], float] = lambda seconds: 0.0  # delay before the first word
@@ -73,16 +73,16 @@ class Scene:
     seconds: float = 0.0  # the default
 
 
-SCENES: Final[dict[str, Scene]] = {
-    "echo": Scene(),
-    "echo-slow": Scene(first=lambda s: s, between=lambda s: s / 10, seconds=5.0),
-    "echo-silent": Scene(first=lambda s: NEVER),
-    "echo-stall": Scene(stops_halfway="stall"),
-    "echo-cut": Scene(stops_halfway="cut"),
-    "echo-end": Scene(stops_halfway="end"),
-    "echo-error": Scene(stops_halfway="error"),
-    "echo-length": Scene(finish="length"),
-    "echo-filter": Scene(finish="content_filter"),
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "echo": Scenario(),
+    "echo-slow": Scenario(first=lambda s: s, between=lambda s: s / 10, seconds=5.0),
+    "echo-silent": Scenario(first=lambda s: NEVER),
+    "echo-stall": Scenario(stops_halfway="stall"),
+    "echo-cut": Scenario(stops_halfway="cut"),
+    "echo-end": Scenario(stops_halfway="end"),
+    "echo-error": Scenario(stops_halfway="error"),
+    "echo-length": Scenario(finish="length"),
+    "echo-filter": Scenario(finish="content_filter"),
 }
 _NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d{1,6}(?:\.\d{1,3})?))?", re.ASCII)
 _ASKS = re.compile(
@@ -99,42 +99,42 @@ def build_request(body: Json, to: Upstream) -> Call:
         return Call("echo:", {}, body, streamed, reply=reply)
     pace = scene.between(seconds)
     delay = float(to.options.get("delay", DELAY)) if pace is None else pace
-    answer = _Answer(body, scene)
+    answer = EchoAnswer(body, scene)
     steps = answer.streamed(delay) if streamed else answer.whole(delay)
-    first = Step(scene.first(seconds), b"")
+    first = ReplyStep(scene.first(seconds), b"")
     kind = "text/event-stream" if streamed else "application/json"
     cut = scene.stops_halfway == "cut"
-    return Call("echo:", {}, body, streamed, reply=Reply(200, {"Content-Type": kind}, _after(first, steps), cut))
+    return Call("echo:", {}, body, streamed, reply=CannedReply(200, {"Content-Type": kind}, _after(first, steps), cut))
 
 
-def play(model: str, data: bytes) -> Reply:
+def simulate(model: str, data: bytes) -> CannedReply:
     """An answer of another kind, in one piece, as this model plays it. Raises NoSuchModel, BadRequest."""
     scene, seconds, reply = _scene(model)
     if reply is not None:
         return reply
     halfway = len(data) // 2 if scene.stops_halfway else len(data)
-    steps = [Step(scene.first(seconds), b""), Step(0.0, data[:halfway])]
+    steps = [ReplyStep(scene.first(seconds), b""), ReplyStep(0.0, data[:halfway])]
     if scene.stops_halfway == "stall":
-        steps.append(Step(NEVER, b""))
-    return Reply(200, {"Content-Type": "application/json"}, steps, scene.stops_halfway == "cut")
+        steps.append(ReplyStep(NEVER, b""))
+    return CannedReply(200, {"Content-Type": "application/json"}, steps, scene.stops_halfway == "cut")
 
 
-def _scene(model: str) -> tuple[Scene, float, Reply | None]:
+def _scene(model: str) -> tuple[Scenario, float, CannedReply | None]:
     """What a model's name asks for: its scene and the seconds of it, or the failure that is all it answers."""
     name = _NAME.fullmatch(model)
     if name and name[1] == "echo" and name[2]:
-        return SCENES["echo"], 0.0, _failing(int(float(name[2])))
-    if not name or name[1] not in SCENES:
-        raise NoSuchModel(
-            f"The model {model[:200]!r} does not exist. The built-in models are {', '.join(SCENES)} and echo-<status>, "
+        return SCENARIOS["echo"], 0.0, _failing(int(float(name[2])))
+    if not name or name[1] not in SCENARIOS:
+        raise ModelNotFound(
+            f"The model {model[:200]!r} does not exist. The built-in models are {', '.join(SCENARIOS)} and echo-<status>, "
             "such as echo-429.",
             param="model",
         )
-    scene = SCENES[name[1]]
+    scene = SCENARIOS[name[1]]
     return scene, float(name[2]) if name[2] else scene.seconds, None
 
 
-def _after(first: Step, steps: Iterator[Step]) -> Iterator[Step]:
+def _after(first: ReplyStep, steps: Iterator[ReplyStep]) -> Iterator[ReplyStep]:
     yield first
     yield from steps
 
@@ -145,20 +145,20 @@ def parse_error(status: int, body: bytes) -> Failure:
     return _FAILURES[status](wrong["message"])
 
 
-def _failing(status: int) -> Reply:
+def _failing(status: int) -> CannedReply:
     if status not in _FAILURES:
         raise BadRequest(
             f"echo-{status} does not exist: the statuses are {', '.join(map(str, _FAILURES))}.", param="model"
         )
     body = {"error": {"message": f"This is the error that echo-{status} always answers with."}}
     headers = {"Content-Type": "application/json"} | ({"Retry-After": "1"} if status in (429, 503) else {})
-    return Reply(status, headers, [Step(0.0, codec.encode(body))])
+    return CannedReply(status, headers, [ReplyStep(0.0, codec.encode(body))])
 
 
-class _Answer:
+class EchoAnswer:
     """One answer of echo: its words or its tool calls, its finish, its usage."""
 
-    def __init__(self, body: Json, scene: Scene) -> None:
+    def __init__(self, body: Json, scene: Scenario) -> None:
         self.scene = scene
         self.calls = _calls(body)
         self.choices = range(int(body.get("n", 1)))
@@ -169,13 +169,13 @@ class _Answer:
         self.text, words, cut = _within(text, limit, len(self.choices))
         self.finish = "tool_calls" if self.calls else "length" if cut else scene.finish
         for call in self.calls:
-            _check_size(len(codec.text(call)) * len(self.choices), 0)
+            _check_size(len(codec.encode_text(call)) * len(self.choices), 0)
         effort = body.get("reasoning_effort", "none")
         self.thoughts = _WORDS.findall(f"I was asked to think with {effort} effort, and will repeat what was said.")
         if effort == "none":
             self.thoughts = []
         prompt = sum(count_words(_said(message)) for message in body["messages"])
-        completion = words + len(self.thoughts) + sum(len(codec.text(call)) // 4 for call in self.calls)
+        completion = words + len(self.thoughts) + sum(len(codec.encode_text(call)) // 4 for call in self.calls)
         self.usage = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -199,21 +199,21 @@ class _Answer:
             pieces = re.findall(r".{1,12}", call[kind][field], re.DOTALL)
             yield from ({"tool_calls": [{"index": k, kind: {field: piece}}]} for piece in pieces)
 
-    def streamed(self, delay: float) -> Iterator[Step]:
+    def streamed(self, delay: float) -> Iterator[ReplyStep]:
         """As an event stream, a step for each delta."""
         wait = 0.0
         for delta in self.deltas():
-            yield Step(wait, self._event(delta, None))
+            yield ReplyStep(wait, self._event(delta, None))
             wait = delay
         match self.scene.stops_halfway:
             case "error":
                 wrong = {"message": "This is the error that echo-error always stops with.", "type": "server_error"}
-                yield Step(delay, b"data: " + codec.encode({"error": wrong}) + b"\n\n")
+                yield ReplyStep(delay, b"data: " + codec.encode({"error": wrong}) + b"\n\n")
             case "stall":
-                yield Step(NEVER, b"")
+                yield ReplyStep(NEVER, b"")
             case "":
-                yield Step(delay, self._event({}, self.finish))
-                yield Step(
+                yield ReplyStep(delay, self._event({}, self.finish))
+                yield ReplyStep(
                     0.0, b"data: " + codec.encode({"choices": [], "usage": self.usage}) + b"\n\ndata: [DONE]\n\n"
                 )
 
@@ -221,7 +221,7 @@ class _Answer:
         choices = [{"index": i, "delta": delta, "logprobs": None, "finish_reason": finish} for i in self.choices]
         return b"data: " + codec.encode({"object": "chat.completion.chunk", "choices": choices}) + b"\n\n"
 
-    def whole(self, delay: float) -> Iterator[Step]:
+    def whole(self, delay: float) -> Iterator[ReplyStep]:
         """As one JSON body, after the time that the stream would have taken."""
         message: Json = {"role": "assistant", "content": None if self.calls else self.text, "refusal": None}
         if self.calls:
@@ -240,13 +240,13 @@ class _Answer:
         )
         match self.scene.stops_halfway:
             case "stall":
-                yield Step(NEVER, b"")
+                yield ReplyStep(NEVER, b"")
             case "error":
-                yield Step(0.0, b'{"error":{"message":"This is the error that echo-error always stops with."}}')
+                yield ReplyStep(0.0, b'{"error":{"message":"This is the error that echo-error always stops with."}}')
             case "cut" | "end":
-                yield Step(delay * self.pieces, body[: len(body) // 2])
+                yield ReplyStep(delay * self.pieces, body[: len(body) // 2])
             case _:
-                yield Step(delay * self.pieces, body)
+                yield ReplyStep(delay * self.pieces, body)
 
 
 def _words(text: str) -> Iterator[str]:
@@ -293,10 +293,10 @@ def _text(body: Json) -> str:
     said = next((_said(message) for message in reversed(body["messages"]) if message["role"] == "user"), "")
     match body.get("response_format"):
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return codec.text(schema_sample.instance(schema, "response_format.json_schema.schema"))
+            return codec.encode_text(schema_sample.sample(schema, "response_format.json_schema.schema"))
         case {"type": "json_object"}:
             _check_size(len(said), 0)
-            return codec.text({"echo": said})
+            return codec.encode_text({"echo": said})
     return said or "(empty message)"
 
 
@@ -359,7 +359,9 @@ def _call(tool: Json) -> Json:
     if tool["type"] == "custom":
         return {"id": new_call_id(), "type": "custom", "custom": {"name": tool["custom"]["name"], "input": "echo"}}
     function = tool["function"]
-    arguments = codec.text(schema_sample.instance({"type": "object", **(function.get("parameters") or {})}, "tools"))
+    arguments = codec.encode_text(
+        schema_sample.sample({"type": "object", **(function.get("parameters") or {})}, "tools")
+    )
     return {"id": new_call_id(), "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from .. import codec
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
-from .chat import count_words, play
+from .chat import count_words, simulate
 
 _SIZE: Final = 1536  # dimensions, as text-embedding-3-small has
 _MOST: Final = 4096
@@ -36,7 +36,7 @@ def calls(body: Json, to: Upstream) -> list[Call]:
     data = [{"object": "embedding", "index": i, "embedding": vector(each, size)} for i, each in enumerate(inputs)]
     tokens = sum(count_words(each) if isinstance(each, str) else len(each) for each in inputs)
     answer = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
-    return [Call("echo:", {}, body, False, reply=play(to.model, codec.encode(answer)))]
+    return [Call("echo:", {}, body, False, reply=simulate(to.model, codec.encode(answer)))]
 
 
 def vector(given: Any, size: int) -> list[float]:

@@ -29,7 +29,7 @@ _FORMATS: Final = {
 }
 
 
-class _Work:
+class SampleBudget:
     """The whole schema, for `$ref`, and how many values and bytes may still be made of it."""
 
     __slots__ = ("bytes", "most_bytes", "most_values", "root", "values")
@@ -57,14 +57,14 @@ class _Work:
         return depth >= _DEPTH or self.values < self.most_values // 2 or self.bytes < self.most_bytes // 2
 
 
-def instance(schema: Any, param: str) -> Any:
+def sample(schema: Any, param: str) -> Any:
     """The smallest instance of `schema` that shows its shape: every property, one item per list, the first alternative.
 
     Beyond a depth of 12, or half of what is allowed, only what is required is filled in. param: the request field that
     holds the schema. Raises BadRequest for what is not a JSON schema, or asks for too much.
     """
     try:
-        return _instance(schema, _Work(schema), 0)
+        return _instance(schema, SampleBudget(schema), 0)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRequest(
             f"Invalid value for '{param}': echo cannot make an instance of this JSON schema: {error}."[:300],
@@ -73,7 +73,7 @@ def instance(schema: Any, param: str) -> Any:
         ) from error
 
 
-def _instance(schema: Any, work: _Work, depth: int) -> Any:
+def _instance(schema: Any, work: SampleBudget, depth: int) -> Any:
     work.spend(8, values=1)
     if not isinstance(schema, dict):
         return "echo" if schema is True else None
@@ -109,7 +109,7 @@ def _type(schema: Json) -> str:
     return str(kind)
 
 
-def _find(ref: str, work: _Work) -> Any:
+def _find(ref: str, work: SampleBudget) -> Any:
     """The schema a local reference (`#`, `#/$defs/x`) points to; an unknown one allows everything."""
     work.spend(len(ref))
     found: Any = work.root
@@ -125,7 +125,7 @@ def _find(ref: str, work: _Work) -> Any:
     return found
 
 
-def _joined(schema: Json, parts: list[Any], work: _Work) -> Json:
+def _joined(schema: Json, parts: list[Any], work: SampleBudget) -> Json:
     joined: Json = {key: value for key, value in schema.items() if key != "allOf"}
     properties: Json = {}
     required: list[Any] = []
@@ -144,7 +144,7 @@ def _joined(schema: Json, parts: list[Any], work: _Work) -> Json:
     return joined
 
 
-def _object(schema: Json, work: _Work, depth: int) -> Json:
+def _object(schema: Json, work: SampleBudget, depth: int) -> Json:
     properties = schema.get("properties") or {}
     names = schema.get("required") or ()
     work.spend(len(properties) + len(names))
@@ -157,7 +157,7 @@ def _object(schema: Json, work: _Work, depth: int) -> Json:
     return {name: _instance(properties.get(name, others), work, depth + 1) for name in wanted}
 
 
-def _array(schema: Json, work: _Work, depth: int) -> list[Any]:
+def _array(schema: Json, work: SampleBudget, depth: int) -> list[Any]:
     prefix, items = schema.get("prefixItems") or [], schema.get("items", True)
     count = max(schema.get("minItems", 0), len(prefix) or (0 if work.shallow(depth) else 1))
     if items is False:
@@ -167,7 +167,7 @@ def _array(schema: Json, work: _Work, depth: int) -> list[Any]:
     return [_instance(prefix[i] if i < len(prefix) else items, work, depth + 1) for i in range(count)]
 
 
-def _number(schema: Json, work: _Work, depth: int) -> float:
+def _number(schema: Json, work: SampleBudget, depth: int) -> float:
     whole = _type(schema) == "integer"
     step = schema.get("multipleOf") or (1 if whole else 0)
     lows = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
@@ -191,14 +191,14 @@ def _fits(value: float, schema: Json, whole: bool) -> bool:
     )
 
 
-def _string(schema: Json, work: _Work, depth: int) -> str:
+def _string(schema: Json, work: SampleBudget, depth: int) -> str:
     text = _FORMATS.get(str(schema.get("format")), "echo")
     least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
     work.spend(least)
     return text.ljust(least, "o")[: int(most) if most is not None else None]
 
 
-_MAKERS: Final[dict[str, Callable[[Json, _Work, int], Any]]] = {
+_MAKERS: Final[dict[str, Callable[[Json, SampleBudget, int], Any]]] = {
     "object": _object,
     "array": _array,
     "string": _string,

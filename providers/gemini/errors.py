@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .. import codec
 from ..contract import Json
-from ..errors import Failure, UpstreamFailed, from_upstream
+from ..errors import Failure, UpstreamError, from_upstream
 
 # google.rpc.Code by name, for errors inside a stream that carry no usable number. FAILED_PRECONDITION is how Gemini
 # refuses a region or an account without billing: under 400, but no other request would fare better.
@@ -59,7 +59,7 @@ def parse_error(status: int, body: bytes) -> Failure:
     except (ValueError, RecursionError):
         text = body[:300].decode(errors="replace").strip()
         if status in (400, 422) and (not text or text[:1] == "<"):
-            return UpstreamFailed(_FAILED)
+            return UpstreamError(_FAILED)
         return _failure(status, text, ())
     return failure(status, data)
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from .. import codec
 from ..common import media, tools
-from ..common.turns import merged
+from ..common.turns import merge_turns
 from ..contract import Json, Upstream
 from ..errors import BadRequest, Unsupported
-from ..models import Model
+from ..models import ModelFacts
 
 # base64 of "skip_thought_signature_validator": what Google documents for calls whose signature is lost.
 LOST_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -32,7 +32,7 @@ def must_inline(url: str, to: Upstream) -> bool:
     return url[:4].lower() == "http" and not _is_googles(url)
 
 
-def contents(messages: list[Json], facts: Model, names: Mapping[str, str]) -> tuple[Json | None, list[Json]]:
+def contents(messages: list[Json], facts: ModelFacts, names: Mapping[str, str]) -> tuple[Json | None, list[Json]]:
     """OpenAI messages → (systemInstruction or None, contents). names: the client's tool names → the upstream's.
 
     Raises BadRequest or Unsupported, with the part at fault as param.
@@ -40,7 +40,7 @@ def contents(messages: list[Json], facts: Model, names: Mapping[str, str]) -> tu
     numbered = list(enumerate(messages))
     lead = next((i for i, message in numbered if message["role"] not in _SYSTEM), len(messages) - 1)
     system = _GAP.join(filter(None, (_text(message.get("content"), _GAP) for message in messages[:lead])))
-    turns = list(merged(_turns(numbered[lead:], facts, names), "parts"))
+    turns = list(merge_turns(_turns(numbered[lead:], facts, names), "parts"))
     if not turns or turns[0]["role"] == "model":
         turns.insert(0, _said("(conversation start)"))
     if turns[-1]["role"] == "model":
@@ -48,7 +48,7 @@ def contents(messages: list[Json], facts: Model, names: Mapping[str, str]) -> tu
     return {"parts": [{"text": system}]} if system else None, turns
 
 
-def _turns(messages: list[tuple[int, Json]], facts: Model, names: Mapping[str, str]) -> Iterator[Json]:
+def _turns(messages: list[tuple[int, Json]], facts: ModelFacts, names: Mapping[str, str]) -> Iterator[Json]:
     called: dict[str, tuple[int, str]] = {}  # tool call id → its place, its upstream name (Gemini answers by name)
     places = count()
     alone = len(messages) == 1
@@ -56,7 +56,7 @@ def _turns(messages: list[tuple[int, Json]], facts: Model, names: Mapping[str, s
         if is_model:
             for _, message in run:
                 for call in message.get("tool_calls") or ():
-                    called[call["id"]] = next(places), names[tools.name_of(call)]
+                    called[call["id"]] = next(places), names[tools.tool_name(call)]
                 yield {"role": "model", "parts": _model_parts(message, facts, names)}
             continue
         results, said = [], []
@@ -98,7 +98,7 @@ def _apart(content: Any) -> str:
     return "".join(pieces)
 
 
-def _result(name: str, message: Json, facts: Model) -> Json:
+def _result(name: str, message: Json, facts: ModelFacts) -> Json:
     text = _apart(message.get("content"))
     answer: Json = {"name": name, "response": _object(text, "output")}
     return {"functionResponse": {"id": message["tool_call_id"], **answer} if facts.call_ids else answer}
@@ -113,14 +113,14 @@ def _object(text: str, key: str) -> Json:
     return value if isinstance(value, dict) else {key: text}
 
 
-def _model_parts(message: Json, facts: Model, names: Mapping[str, str]) -> list[Json]:
+def _model_parts(message: Json, facts: ModelFacts, names: Mapping[str, str]) -> list[Json]:
     content = message.get("content")
     texts = [_text([part]) for part in content] if isinstance(content, list) else [content or message.get("refusal")]
     parts: list[Json] = [{"text": text} for text in texts if text]
     if parts and (signature := _signature(message)):
         parts[-1]["thoughtSignature"] = signature
     for place, call in enumerate(message.get("tool_calls") or ()):
-        function: Json = {"name": names[tools.name_of(call)], "args": _arguments(call)}
+        function: Json = {"name": names[tools.tool_name(call)], "args": _arguments(call)}
         part: Json = {"functionCall": {"id": call["id"], **function} if facts.call_ids else function}
         if signature := _signature(call) or (LOST_SIGNATURE if facts.signatures and place == 0 else None):
             part["thoughtSignature"] = signature

@@ -14,7 +14,7 @@ from ..common.json_schema import Room
 from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
-from ..models import Model
+from ..models import ModelFacts
 from . import schema
 from .messages import contents
 
@@ -23,7 +23,7 @@ _TOOL_NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"  # google-genai, Function
 _LONGEST_TOOL_NAME: Final = 100
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 # OpenAI's name → Gemini's, and whether the model takes it.
-_TUNING: Final[dict[str, tuple[str, Callable[[Model], bool]]]] = {
+_TUNING: Final[dict[str, tuple[str, Callable[[ModelFacts], bool]]]] = {
     "temperature": ("temperature", lambda facts: _samples(facts)),
     "top_p": ("topP", lambda facts: _samples(facts)),
     "presence_penalty": ("presencePenalty", lambda facts: facts.penalties),
@@ -60,15 +60,15 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
     """
-    only, choice = tools.allowed(body.get("tool_choice"))
+    only, choice = tools.allowed_tools(body.get("tool_choice"))
     everything = enumerate(body.get("tools") or ())
-    offered = {i: tool for i, tool in everything if only is None or tools.name_of(tool) in only}
+    offered = {i: tool for i, tool in everything if only is None or tools.tool_name(tool) in only}
     if body.get("tools") and not offered:
         raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
     if offered and not to.facts.tools:
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
-    names = _renamed(tools.name_of(tool) for tool in (*offered.values(), *history))
+    names = _renamed(tools.tool_name(tool) for tool in (*offered.values(), *history))
     room = Room(body.get("tools"), body.get("response_format"))
     config, dropped = _generation(body, to, bool(offered), room)
     system, turns = contents(body["messages"], to.facts, names)
@@ -90,7 +90,7 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
         dropped=tuple(dropped),
         state=State(
             names={theirs: ours for ours, theirs in names.items()},
-            custom=frozenset(tools.name_of(tool) for tool in offered.values() if tool["type"] == "custom"),
+            custom=frozenset(tools.tool_name(tool) for tool in offered.values() if tool["type"] == "custom"),
             limit=config.get("maxOutputTokens"),
             new_id=new_id,
         ),
@@ -130,11 +130,11 @@ def _asks_nothing(name: str, value: Any) -> bool:
     return value is None or (name in _SILENT and value == _SILENT[name]) or not _NAME.fullmatch(name)
 
 
-def _samples(facts: Model) -> bool:
+def _samples(facts: ModelFacts) -> bool:
     return facts.sampling in ("yes", "without_reasoning")
 
 
-def _choices(body: Json, facts: Model) -> Json:
+def _choices(body: Json, facts: ModelFacts) -> Json:
     """n, logprobs and what else changes the shape of the answer: given or refused, never ignored."""
     config: Json = {}
     if (n := body.get("n", 1)) > facts.candidates:
@@ -160,7 +160,7 @@ def _modalities(body: Json) -> Json:
     return {"responseModalities": [kind.upper() for kind in wanted]} if "image" in wanted else {}
 
 
-def _format(wanted: Json | None, facts: Model, with_tools: bool, room: Room) -> Json:
+def _format(wanted: Json | None, facts: ModelFacts, with_tools: bool, room: Room) -> Json:
     kind = wanted["type"] if wanted else "text"
     if wanted is None or kind == "text":
         return {}
@@ -226,7 +226,7 @@ def _tool_config(offered: Collection[Json], choice: Any, names: Mapping[str, str
     strict = all(tool.get("function", {}).get("strict") for tool in offered)
     match choice:
         case dict():
-            name = tools.name_of(choice)
+            name = tools.tool_name(choice)
             config: Json = {"mode": "ANY", "allowedFunctionNames": [names.get(name, name)]}
         case None | "auto" if strict:
             config = {"mode": "VALIDATED"}

@@ -30,7 +30,7 @@ def clean(schema: Json, param: str, room: json_schema.Room) -> Json:
 
     param: the request field, for errors. room: of all schemas of the request. Raises BadRequest as schemas.inline does.
     """
-    return json_schema.rewritten(json_schema.inline(schema, param, room, json_schema.all_of), _fit, param)
+    return json_schema.rewrite(json_schema.inline(schema, param, room, json_schema.merge_all_of), _fit, param)
 
 
 def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
@@ -45,7 +45,7 @@ def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
     if found and whole.get("additionalProperties") in (None, False):
         if patterns:
             whole["names match"] = " or ".join(patterns)
-            json_schema.described(whole, ["names match"])
+            json_schema.move_to_description(whole, ["names match"])
         whole["additionalProperties"] = True if True in found else found[0] if len(found) == 1 else {"anyOf": found}
     cleaned = clean(whole, param, room)
     holds = cleaned.get("additionalProperties", False) is not False or not cleaned.keys().isdisjoint(_HOLDING)
@@ -53,7 +53,7 @@ def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
 
 
 def _fit(node: Json) -> Json:
-    node = json_schema.any_of(node)
+    node = json_schema.one_of_to_any_of(node)
     if "$ref" in node:
         return {"$ref": node["$ref"]}
     if "const" in node:
@@ -62,7 +62,7 @@ def _fit(node: Json) -> Json:
         node["prefixItems"] = node.pop("items")
     if not isinstance(node.get("items"), dict):
         node.pop("items", None)
-    json_schema.described(node, _NOTED if node.get("type") in ("integer", "number") else ("format", *_NOTED))
+    json_schema.move_to_description(node, _NOTED if node.get("type") in ("integer", "number") else ("format", *_NOTED))
     _type(node)
     _properties(node)
     node = _enum(node)
@@ -112,7 +112,7 @@ def _enum(node: Json) -> Json:
         one: Json = {"enum": plain, "type": kinds[0] if kinds else _TYPES[type(plain[0])]}
         said = {"description": node["description"]} if "description" in node else {}
         return {"anyOf": [one, {"type": "null"}], **said}
-    return json_schema.described(node, ["enum"])
+    return json_schema.move_to_description(node, ["enum"])
 
 
 def _is_plain(value: Any) -> bool:

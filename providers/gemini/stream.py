@@ -15,7 +15,7 @@ from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.finish_reasons import failure_of, reason_of
 from ..common.usage import count, usage
 from ..contract import Call, Json, Translator, Upstream, prime
-from ..errors import BadOutput, Failure, Truncated
+from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..sse import Cut, Event, refuse_value
 from .errors import failure
 from .request import State
@@ -28,7 +28,7 @@ _COUNTS: Final = (
 
 
 @dataclass(slots=True)
-class _Answer:
+class CandidateState:
     """One candidate on its way through."""
 
     index: int
@@ -64,7 +64,7 @@ def continuation(call: Call) -> Call | None:
 
 def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
     """candidates: how many answers were asked for."""
-    answers: dict[int, _Answer] = {}
+    answers: dict[int, CandidateState] = {}
     legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
     chunks: list[Json] = []
     try:
@@ -81,20 +81,20 @@ def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
                     chunks += _read(data, answers, legs, state, reasoning, candidates)
                 made += len(chunks)
             if not heard and not answers:
-                raise Truncated
+                raise UpstreamTruncated
             # A leg that added nothing would be followed by others like it, each with a bill.
             state.token = _token_to_go_on(state, answers, legs) if made else None
             if state.token is None:
                 return _end(answers, legs)
             chunks = []
     except (AttributeError, LookupError, TypeError) as odd:
-        raise _paid(BadOutput("The upstream sent an event of an unknown shape."), legs) from odd
+        raise _paid(UpstreamBadOutput("The upstream sent an event of an unknown shape."), legs) from odd
     except Failure as failed:
         _paid(failed, legs)
         raise
 
 
-def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
+def _objects(event: Event, answers: dict[int, CandidateState]) -> list[Any]:
     """The objects in an event: one, or a list of them, as errors come from some endpoints and answers without alt=sse."""
     match event.data:
         case dict() as data:
@@ -102,7 +102,7 @@ def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
         case list() as several:
             return several
         case Cut(inside) if inside or any(answer.repeats for answer in answers.values()):
-            raise Truncated  # what finishReason said before is no longer true
+            raise UpstreamTruncated  # what finishReason said before is no longer true
     if event.name == "error":
         raise failure(None, {"error": event.data})
     refuse_value(event)  # [DONE] is not Gemini's, but a proxy's on the way
@@ -110,7 +110,7 @@ def _objects(event: Event, answers: dict[int, _Answer]) -> list[Any]:
 
 
 def _read(
-    data: Any, answers: dict[int, _Answer], legs: list[Json], state: State, reasoning: bool, candidates: int
+    data: Any, answers: dict[int, CandidateState], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
     """The chunks that one object makes."""
     if data.get("error") is not None:
@@ -144,22 +144,22 @@ def _read(
     return chunks
 
 
-def _opened(index: Any, answers: dict[int, _Answer], candidates: int) -> _Answer:
+def _opened(index: Any, answers: dict[int, CandidateState], candidates: int) -> CandidateState:
     """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
     if type(index) is not int or not 0 <= index < candidates:
-        raise BadOutput("The upstream sent an answer that was not asked for.")
-    answer = answers[index] = _Answer(index)
+        raise UpstreamBadOutput("The upstream sent an answer that was not asked for.")
+    answer = answers[index] = CandidateState(index)
     return answer
 
 
-def _begin(answer: _Answer, first: Json | None, chunks: list[Json]) -> None:
+def _begin(answer: CandidateState, first: Json | None, chunks: list[Json]) -> None:
     """Add the chunk that opens an answer, before its first delta. None: it says nothing."""
     if not answer.begun:
         answer.begun = True
         chunks.append(opening(first, answer.index))
 
 
-def _delta(part: Json, answer: _Answer, state: State, reasoning: bool) -> Json | None:
+def _delta(part: Json, answer: CandidateState, state: State, reasoning: bool) -> Json | None:
     """What a part that is more than plain text adds to the message; parts of Google's own tools add nothing."""
     match part:
         case {"functionCall": call} | {"function_call": call} if call is not None:
@@ -190,19 +190,19 @@ def _tool_call(call: Json, signature: str | None, index: int, state: State) -> J
     """A call comes whole. (Vertex can send its arguments in pieces, when asked to: not by us.)"""
     name, args = call.get("name"), call.get("args") or {}
     if not name or call.get("willContinue") or "partialArgs" in call:
-        raise BadOutput("The upstream sent a tool call without its name or arguments.")
+        raise UpstreamBadOutput("The upstream sent a tool call without its name or arguments.")
     name = state.names.get(name, name)
     first: Json = {"id": call.get("id") or state.new_id(), "type": "function"}
     if signature:
         first["extra_content"] = {"google": {"thought_signature": signature}}
     if name not in state.custom:
-        return tool_call(index, {"name": name, "arguments": codec.text(args)}, **first)
+        return tool_call(index, {"name": name, "arguments": codec.encode_text(args)}, **first)
     text = args.get("input")
-    custom = {"name": name, "input": text if isinstance(text, str) else codec.text(args)}
+    custom = {"name": name, "input": text if isinstance(text, str) else codec.encode_text(args)}
     return {"tool_calls": [{"index": index, **first, "type": "custom", "custom": custom}]}
 
 
-def _told(candidate: Json, answer: _Answer, chunks: list[Json]) -> None:
+def _told(candidate: Json, answer: CandidateState, chunks: list[Json]) -> None:
     """What a candidate says besides its parts."""
     if finish := candidate.get("finishReason"):
         if broken := failure_of(finish):
@@ -230,20 +230,20 @@ def _token(chosen: Json) -> Json:
     return {"token": text, "logprob": chosen.get("logProbability", 0.0), "bytes": list(text.encode(errors="replace"))}
 
 
-def _token_to_go_on(state: State, answers: dict[int, _Answer], legs: list[Json]) -> str | None:
+def _token_to_go_on(state: State, answers: dict[int, CandidateState], legs: list[Json]) -> str | None:
     """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
     match list(answers.values()):
-        case [_Answer(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
+        case [CandidateState(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
             spent = sum(_spent(books)[1] for books in legs)
             return token if state.limit is None or spent < state.limit else None
     return None
 
 
-def _end(answers: dict[int, _Answer], legs: list[Json]) -> list[Json]:
+def _end(answers: dict[int, CandidateState], legs: list[Json]) -> list[Json]:
     if not answers:
-        raise BadOutput("The upstream's answer holds neither text nor a reason for having none.")
+        raise UpstreamBadOutput("The upstream's answer holds neither text nor a reason for having none.")
     if any(answer.finish is None for answer in answers.values()):
-        raise Truncated
+        raise UpstreamTruncated
     chunks: list[Json] = []
     for index in sorted(answers):
         _begin(answers[index], None, chunks)
@@ -258,7 +258,7 @@ def _paid(failed: Failure, legs: list[Json]) -> Failure:
     return failed
 
 
-def _finish(answer: _Answer) -> Json:
+def _finish(answer: CandidateState) -> Json:
     """The last chunk of a choice. Gemini has no word for "now run these tools": it stops."""
     default = "stop" if answer.spoke or answer.calls else "content_filter"  # OTHER, and what Google adds tomorrow
     reason = reason_of(answer.finish, answer.calls > 0, default=default)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..common.usage import count
 from ..common.vectors import of_length_one
 from ..contract import Call, Json, Upstream
-from ..errors import BadOutput
+from ..errors import UpstreamBadOutput
 from ..hosts import endpoint, key_header
 from .errors import refuse_errors
 from .request import drop
@@ -34,7 +34,7 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     """Vectors in the order of their indexes, and the prompt's tokens (0 where the host does not count)."""
     [body] = answers
     if not isinstance(body, dict):
-        raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
+        raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     refuse_errors("", body)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
     told = usage if isinstance(usage := body.get("usage"), dict) else {}

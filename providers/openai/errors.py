@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .. import codec
 from ..contract import Json
-from ..errors import NO_MODEL, TOO_LONG, Failure, UpstreamFailed, from_upstream
+from ..errors import NO_MODEL, TOO_LONG, Failure, UpstreamError, from_upstream
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
@@ -74,7 +74,7 @@ def refuse_errors(name: str, data: Json) -> None:
 def in_band(wrong: Any) -> Failure:
     """An error found inside a 200 answer (an object, or a text) → Failure."""
     if not isinstance(wrong, dict):
-        return UpstreamFailed(str(wrong)[:300] or "The upstream failed while answering.")
+        return UpstreamError(str(wrong)[:300] or "The upstream failed while answering.")
     code, kind = wrong.get("code"), wrong.get("type")
     status = next(
         (
@@ -143,7 +143,7 @@ def _words(wrong: Json) -> str:
     match wrong.get("metadata"):  # OpenRouter only wraps what the host behind it said
         case {"raw": str(raw)} if message == "Provider returned error":
             message = _inner(raw)
-    message = message if isinstance(message, str) else codec.text(message)[:300]
+    message = message if isinstance(message, str) else codec.encode_text(message)[:300]
     return _ACCOUNT.sub("…", message)
 
 

@@ -77,7 +77,7 @@ def _empty(message: Json, host: Host, index: int) -> Json:
     """
     if not all(message.values()):
         nothing = frozenset(name for name, value in message.items() if value in _NOTHING and name not in _SAY)
-        message = without(message, nothing) if nothing else message
+        message = omit(message, nothing) if nothing else message
     content = message.get("content")
     if type(content) is list and not (content and all(map(_holds, content))):
         left = [part for part in content if _holds(part)]
@@ -110,7 +110,7 @@ def _role(message: Json, host: Host, index: int) -> Json:
 
 def _strip(message: Json, host: Host, index: int) -> Json:
     if not host.strip.isdisjoint(message):
-        message = without(message, host.strip)
+        message = omit(message, host.strip)
     if type(message.get("content")) is not str or "tool_calls" in message:
         for name in "content", "tool_calls":
             if isinstance(items := message.get(name), list):
@@ -125,14 +125,14 @@ def stripped(value: Json, names: frozenset[str]) -> Json:
 
     The same object where there is nothing to leave out.
     """
-    out = value if names.isdisjoint(value) else without(value, names)
+    out = value if names.isdisjoint(value) else omit(value, names)
     for name, inner in out.items():
         if type(inner) is dict and not names.isdisjoint(inner):
-            out = out | {name: without(inner, names)}
+            out = out | {name: omit(inner, names)}
     return out
 
 
-def without(value: Json, names: frozenset[str]) -> Json:
+def omit(value: Json, names: frozenset[str]) -> Json:
     return {name: item for name, item in value.items() if name not in names}
 
 
@@ -140,7 +140,7 @@ def _reasoning(message: Json, host: Host, index: int) -> Json:
     """Reasoning goes back under the name the host gave it; this server calls it reasoning_content."""
     if "reasoning_content" not in message or host.reasoning_key == "reasoning_content":
         return message
-    return {host.reasoning_key: message["reasoning_content"]} | without(message, frozenset({"reasoning_content"}))
+    return {host.reasoning_key: message["reasoning_content"]} | omit(message, frozenset({"reasoning_content"}))
 
 
 def _reasoning_back(message: Json, host: Host, index: int) -> Json:
@@ -157,9 +157,9 @@ def _reasoning_back(message: Json, host: Host, index: int) -> Json:
 
 def _ids(message: Json, host: Host, index: int) -> Json:
     if calls := message.get("tool_calls"):
-        return message | {"tool_calls": [call | {"id": nine(call["id"])} for call in calls]}
+        return message | {"tool_calls": [call | {"id": mistral_id(call["id"])} for call in calls]}
     if isinstance(ident := message.get("tool_call_id"), str):
-        return message | {"tool_call_id": nine(ident)}
+        return message | {"tool_call_id": mistral_id(ident)}
     return message
 
 
@@ -182,7 +182,7 @@ def shortened(call_id: str, most: int) -> str:
     return f"call_{digest}"[:SHORTENED]
 
 
-def nine(call_id: str) -> str:
+def mistral_id(call_id: str) -> str:
     """A tool call id as Mistral takes it: nine letters or digits, always the same nine for one id."""
     if _NINE.fullmatch(call_id):
         return call_id
@@ -246,7 +246,7 @@ def json_schema_in_words(out: Json) -> None:
     """response_format json_schema → json_object, the schema in the system message: most models keep to it."""
     schema = out["response_format"].get("json_schema") or {}
     words = "Answer with one JSON object and nothing else. It must fit this JSON schema:\n"
-    words += codec.text(schema.get("schema", {}))
+    words += codec.encode_text(schema.get("schema", {}))
     if said := schema.get("description"):
         words += f"\nIt is: {said}"
     messages = out["messages"]

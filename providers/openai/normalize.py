@@ -9,7 +9,7 @@ from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.think_tags import split
 from ..common.tools import new_call_id
 from ..contract import Json
-from ..errors import BadOutput
+from ..errors import UpstreamBadOutput
 
 # What OpenAI's own chunks hold. Anything else is looked at: it may be an error, junk, or something worth keeping.
 KNOWN_CHUNK: Final = frozenset(
@@ -19,7 +19,7 @@ KNOWN_CHUNK: Final = frozenset(
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
 
 
-def tidy(data: Json) -> Any:
+def drop_private_fields(data: Json) -> Any:
     """Remove what clients should not see from a chunk or an answer. Return the usage that Groq puts in x_groq, if any."""
     for name in _JUNK:
         data.pop(name, None)
@@ -32,10 +32,10 @@ def tidy(data: Json) -> Any:
 
 def whole_message(message: Json, think_tags: bool) -> Json:
     """The message of a whole answer in canonical form. think_tags: reasoning may be in its content, in tags."""
-    message = reasoning({"role": "assistant", **message})
+    message = unify_reasoning({"role": "assistant", **message})
     message["role"] = "assistant"
     if think_tags and isinstance(text := message.get("content"), str) and text:
-        said(message, *split(text))
+        set_text(message, *split(text))
     calls = [_whole_call(call) for call in message.pop("tool_calls", None) or ()]
     if len(calls) > MAX_CALLS:
         raise too_many_calls()
@@ -60,7 +60,7 @@ def _whole_call(call: Json) -> Json:
     return call
 
 
-def reasoning(delta: Json) -> Json:
+def unify_reasoning(delta: Json) -> Json:
     """Bring reasoning text to `reasoning_content` and content to a text, whatever form the host gave them.
 
     Mistral streams `content` as a list of text and thinking parts; OpenRouter, Groq and Ollama say `reasoning`.
@@ -70,7 +70,7 @@ def reasoning(delta: Json) -> Json:
         delta["reasoning_content"] = thought
     content = delta.get("content")
     if type(content) is dict:  # Cloudflare: the object that a JSON schema asked for
-        delta["content"] = codec.text(content)
+        delta["content"] = codec.encode_text(content)
     elif type(content) is list:
         texts, thoughts = _split(content)
         refused = "".join(part["refusal"] for part in content if _kind(part) == "refusal")
@@ -87,7 +87,7 @@ def reasoning(delta: Json) -> Json:
     return delta
 
 
-def said(delta: Json, thought: str, content: str) -> None:
+def set_text(delta: Json, thought: str, content: str) -> None:
     """Put a text that was split into its two parts back: `content` changes, `thought` is added to the reasoning."""
     delta.pop("content", None)
     if content:
@@ -122,7 +122,7 @@ def _image(part: Json) -> Json:
     match part:
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
             return {"type": "image_url", "image_url": {"url": url}}
-    raise BadOutput("The upstream sent an image in a form that cannot be passed on.")
+    raise UpstreamBadOutput("The upstream sent an image in a form that cannot be passed on.")
 
 
 class _ToolCall:
@@ -140,7 +140,7 @@ class _ToolCall:
         self.again = False  # it was complete when its beginning came again: arguments that follow are another call's
 
 
-class ToolCalls:
+class ToolCallNumbering:
     """Numbers one choice's tool calls 0, 1, 2 in order of appearance, however the host numbered them.
 
     Hosts leave out `index`, give every call index 0, leave out ids, give several calls one id, or repeat id and name on

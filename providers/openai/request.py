@@ -13,10 +13,10 @@ from ..common.tool_names import renamed
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import Host, endpoint, key_header
-from ..models import Model
-from .messages import edit_messages, json_schema_in_words, stripped, without
+from ..models import ModelFacts
+from .messages import edit_messages, json_schema_in_words, omit, stripped
 
-_UNKNOWN: Final = Model()
+_UNKNOWN: Final = ModelFacts()
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
@@ -48,7 +48,7 @@ def build_request(body: Json, to: Upstream) -> Call:
     Raises Unsupported, BadRequest.
     """
     body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
-    edited, dropped = edit(body, to)
+    edited, dropped = build(body, to)
     url = endpoint(to.host, to.base_url, to.model)
     return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
 
@@ -69,7 +69,7 @@ def needs_responses(body: Json, to: Upstream) -> bool:
     return facts.chat_tools == "no" or body.get("reasoning_effort") not in (None, "none")
 
 
-def edit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
+def build(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     """A validated chat request → the body for `to`, and the parameters that were dropped, clamped or emulated.
 
     The body names the upstream's model and, where the host takes it, asks for usage. Raises Unsupported for parameters
@@ -119,7 +119,7 @@ def drop(out: Json, names: Iterable[str], changed: list[str]) -> None:
     changed.extend(name for name in names if name in out and _asks(name, out.pop(name)))
 
 
-def _limit(out: Json, host: Host, facts: Model) -> None:
+def _limit(out: Json, host: Host, facts: ModelFacts) -> None:
     """The limit of the answer under the name the model takes; a host that renames it has the last word."""
     if facts.max_tokens == "both" or "max_completion_tokens" in host.rename:
         return
@@ -176,7 +176,7 @@ def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
     return True
 
 
-def thinks_unasked(out: Json, facts: Model) -> bool:
+def thinks_unasked(out: Json, facts: ModelFacts) -> bool:
     """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit."""
     if "thinking" not in out and "enable_thinking" not in out:
         return facts.reasoning in ("on", "always")
@@ -188,7 +188,7 @@ def thinks_unasked(out: Json, facts: Model) -> bool:
     return facts.reasoning in ("on", "always")
 
 
-def snapped(effort: str, facts: Model) -> str:
+def snapped(effort: str, facts: ModelFacts) -> str:
     """The nearest effort that the model takes: the next stronger one, else its strongest."""
     if not facts.efforts or effort in facts.efforts or effort not in _EFFORTS:
         return effort
@@ -205,7 +205,7 @@ def _put(out: Json, path: tuple[str, ...], value: Any) -> None:
         out[path[-1]] = value
 
 
-def model_rules(out: Json, facts: Model, thinks: bool, changed: list[str]) -> None:
+def model_rules(out: Json, facts: ModelFacts, thinks: bool, changed: list[str]) -> None:
     """What the model refuses on any host."""
     if facts.sampling in ("no", "ignored") or (facts.sampling == "without_reasoning" and thinks):
         refuse(out, _LOGPROBS, "this model while it reasons" if thinks else "this model")
@@ -287,7 +287,7 @@ def _tool(tool: Json, host: Host, param: str) -> Json:
         tool = stripped(tool, host.strip)
     if not isinstance(function := tool.get("function"), dict):
         return tool
-    fit = function if host.strict_tools or "strict" not in function else without(function, _STRICT)
+    fit = function if host.strict_tools or "strict" not in function else omit(function, _STRICT)
     fit = fitted_schema(fit, host, param)
     return tool if fit is function else tool | {"function": fit}
 

@@ -17,10 +17,10 @@ from ..common.think_tags import ThinkTags
 from ..common.tool_names import given_back
 from ..common.usage import usage_of
 from ..contract import Call, Json, Translator, Upstream, prime
-from ..errors import BadOutput, Truncated
+from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
-from .normalize import KNOWN_CHUNK, ToolCalls, reasoning, said, tidy, whole_message
+from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
 
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
@@ -37,21 +37,21 @@ def _in_shape(translator: Translator) -> Translator:
     try:
         return (yield from translator)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise BadOutput("The upstream's answer does not have the shape of a chat completion.") from error
+        raise UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.") from error
 
 
 def _whole(to: Upstream) -> Translator:
     event = yield []
     if event is None:
-        raise Truncated
+        raise UpstreamTruncated
     body = event.data
     if not isinstance(body, dict):
-        raise BadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
+        raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     refuse_errors(event.name, body)
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        raise BadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage = tidy(body)
+        raise UpstreamBadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
+    usage = drop_private_fields(body)
     usage = body.get("usage") or usage
     for index, choice in enumerate(choices):
         if type(choice.get("index")) is not int:
@@ -76,7 +76,7 @@ def _legacy(choice: Json) -> Json:
     return {} if text is None else {"content": text}
 
 
-class _Choice:
+class ChoiceState:
     """What one choice of a stream has said so far."""
 
     __slots__ = ("end", "old", "settled", "spoke", "tags", "tools", "usage")
@@ -84,7 +84,7 @@ class _Choice:
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
         self.spoke = False  # a delta said anything
-        self.tools = ToolCalls()
+        self.tools = ToolCallNumbering()
         self.old = False  # it came with a function_call
         self.tags = ThinkTags() if think_tags else None
         self.settled = not think_tags  # content is content
@@ -94,21 +94,21 @@ class _Choice:
         """Move what is in think tags to reasoning_content."""
         if self.tags is None or type(text := delta.get("content")) is not str or not text:
             return
-        said(delta, *self.tags.feed(text))
+        set_text(delta, *self.tags.feed(text))
         self.settled = self.tags.settled
 
     def rest(self) -> Json:
         """The delta of what was held back as the possible start of a tag."""
         delta: Json = {}
         if self.tags is not None:
-            said(delta, *self.tags.end())
+            set_text(delta, *self.tags.end())
         return delta
 
 
 def _chunks(to: Upstream, n: int) -> Translator:
     """n: how many choices were asked for."""
     think_tags = to.host.think_tags
-    seen: dict[int, _Choice] = {}
+    seen: dict[int, ChoiceState] = {}
     usage: Any = None
     extras, waiting = (
         Extras(),
@@ -131,7 +131,7 @@ def _chunks(to: Upstream, n: int) -> Translator:
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
             refuse_errors(event.name, data)
-            usage = tidy(data) or usage
+            usage = drop_private_fields(data) or usage
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
@@ -165,11 +165,11 @@ def _index(choice: Json, position: int, n: int) -> int:
     if type(index) is not int:
         raise TypeError("index of a choice")
     if not 0 <= index < n:
-        raise BadOutput("The upstream sent a choice that was not asked for.")
+        raise UpstreamBadOutput("The upstream sent a choice that was not asked for.")
     return index
 
 
-def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
+def _is_plain(choice: Json, seen: dict[int, ChoiceState]) -> bool:
     """Whether this is `{"content": "…"}` in the middle of a stream: nine chunks of ten, and nothing to do."""
     try:
         delta = choice["delta"]
@@ -185,7 +185,7 @@ def _is_plain(choice: Json, seen: dict[int, _Choice]) -> bool:
         return False
 
 
-def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think_tags: bool) -> Json | None:
+def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], think_tags: bool) -> Json | None:
     """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
     index = choice.get("index")
     if type(index) is not int or not 0 <= index < n:
@@ -196,7 +196,7 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     state = seen.get(index)
     first = state is None
     if state is None:
-        state = seen[index] = _Choice(think_tags)
+        state = seen[index] = ChoiceState(think_tags)
     finish = choice.get("finish_reason")
     delta: Json = choice.get("delta") or {}
     if "delta" not in choice:
@@ -204,7 +204,7 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, _Choice], think
     elif message and finish and not state.spoke and not _speaks(delta):
         delta = message
     state.spoke = state.spoke or _speaks(delta)
-    delta = reasoning(delta)
+    delta = unify_reasoning(delta)
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
@@ -233,15 +233,15 @@ def _speaks(delta: Json) -> bool:
     return any(value for name, value in delta.items() if name not in ("role", "usage"))
 
 
-def _end(seen: dict[int, _Choice], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
+def _end(seen: dict[int, ChoiceState], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
     """The last chunks: arguments for calls that had none, one finish for each choice, usage.
 
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
     if not seen and said_done:
-        raise BadOutput("The upstream ended its stream without an answer.")
+        raise UpstreamBadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
-        raise Truncated
+        raise UpstreamTruncated
     last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]

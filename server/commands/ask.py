@@ -14,14 +14,14 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from aiohttp_sse_client.client import EventSource
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 
 
-class Refused(Exception):
+class RequestFailed(Exception):
     """The server answered with an error. The message is the error's own."""
 
 
-class AskOnce:
+class SingleRequestSession:
     """A session for EventSource whose second request raises, and whose error answers keep their body."""
 
     def __init__(self, session: ClientSession) -> None:
@@ -35,7 +35,7 @@ class AskOnce:
         self._asked = True
         response = await self._session.request(method, url, **options)
         if response.status != 200:
-            raise Refused(f"HTTP {response.status}: {_message(await response.text())}")
+            raise RequestFailed(f"HTTP {response.status}: {_message(await response.text())}")
         return response
 
 
@@ -46,7 +46,7 @@ async def events(session: ClientSession, url: str, body: Any, key: str = "") -> 
         url,
         option={"method": "POST"},
         reconnection_time=timedelta(0),  # it sleeps, five seconds and more, before it would ask again
-        session=AskOnce(session),
+        session=SingleRequestSession(session),
         max_connect_retry=0,
         json=body,
         headers=headers,
@@ -71,18 +71,18 @@ async def chunks(session: ClientSession, url: str, body: Any, key: str = "") -> 
                 return
             chunk = json.loads(data)
             if "error" in chunk:
-                raise Refused(chunk["error"]["message"])
+                raise RequestFailed(chunk["error"]["message"])
             yield chunk
-    raise Refused("The stream broke off.")
+    raise RequestFailed("The stream broke off.")
 
 
-def address(server: Server) -> str:
+def address(server: ServerConfig) -> str:
     """Where a program on this machine reaches the server of a configuration."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
-async def ask(server: Server, question: str, model: str, key: str) -> int:
+async def ask(server: ServerConfig, question: str, model: str, key: str) -> int:
     """Print the running server's answer as it comes; returns the exit code."""
     url = f"{address(server)}/v1/chat/completions"
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
@@ -95,7 +95,7 @@ async def ask(server: Server, question: str, model: str, key: str) -> int:
                     said |= bool(text)
                     sys.stdout.write(text)
                     sys.stdout.flush()
-        except Refused as error:
+        except RequestFailed as error:
             if said:
                 print(flush=True)
             print(error, file=sys.stderr)

@@ -16,7 +16,7 @@ from gateway.config import ConfigError, Settings
 
 from .. import logs
 from ..config_file import Refused, Source
-from ..ingress import HOUSE
+from ..ingress import STATE
 from ..process import memory
 from ..process.lifecycle import run, serve
 from ..process.listener import listen
@@ -97,8 +97,8 @@ def _serve(build: Build, source: Source, version: str) -> int:
     server = settings.config.server
     sock = listen(server.host, server.port)
     log = logs.start(server.log, sys.stdout)
-    memory.calm_collector()
-    memory.keep_freed()
+    memory.tune_gc()
+    memory.tune_malloc()
     memory.take_short_turns()
     app = build(settings, log)
 
@@ -111,7 +111,7 @@ def _serve(build: Build, source: Source, version: str) -> int:
         print(banner(settings, version, port), flush=True)
         _warn(settings)
 
-    run(serve(app, lambda: app[HOUSE], sock, load, source.path, ready), _loop(), log)
+    run(serve(app, lambda: app[STATE], sock, load, source.path, ready), _loop(), log)
     return 0
 
 

@@ -17,8 +17,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from gateway.config import Settings
 from providers.contract import Upstream
 
-from ..outbound.pool import Proxy, trust
-from .ask import Refused, address, chunks
+from ..outbound.pool import Proxy, ssl_context
+from .ask import RequestFailed, address, chunks
 
 _PATIENCE: Final = 120.0  # seconds for an answer
 _QUESTION: Final = "Say hello in one word."
@@ -70,7 +70,7 @@ async def _dial(to: Upstream, ca_file: str, patience: float, proxy: str) -> Find
     place = f"{host}:{port} through the proxy" if proxy else f"{host}:{port}"
     began = time.monotonic()
     try:
-        tls = trust(ca_file) if url.scheme == "https" else None
+        tls = ssl_context(ca_file) if url.scheme == "https" else None
         async with asyncio.timeout(patience):
             if proxy:
                 writer = await _tunnel(Proxy.of(proxy), host, port, tls)
@@ -141,7 +141,7 @@ async def _answer(session: ClientSession, base: str, model: str, key: str) -> Fi
     try:
         async for _ in chunks(session, f"{base}/v1/chat/completions", body, key):
             first = first or time.monotonic() - began
-    except (Refused, ClientError, OSError) as error:
+    except (RequestFailed, ClientError, OSError) as error:
         return Finding("FAIL", model, str(error) or type(error).__name__)
     took = time.monotonic() - began
     return Finding("ok", model, f"answered: the first chunk after {first:.2f} s, all of it after {took:.2f} s")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import ClientSession, ClientTimeout
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 
 from .ask import address
 
@@ -20,7 +20,7 @@ _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
 
 
-async def reload(server: Server) -> int:
+async def reload(server: ServerConfig) -> int:
     """Reload the running server at this address; returns the exit code.
 
     Raises OSError or ClientError when none is there, PermissionError when it belongs to someone else.

@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 from providers.contract import Json
 from providers.errors import Failure
 
-from ..logs import Record
+from ..logs import RequestRecord
 
 T = TypeVar("T")
 
 
-class Drains:
+class DetachedReads:
     """The answers being drained. Closed before the connections upstream are."""
 
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's record
 
-    async def outlive(self, answer: Coroutine[Any, Any, T], record: Record) -> T:
+    async def outlive(self, answer: Coroutine[Any, Any, T], record: RequestRecord) -> T:
         """Wait for an answer (`upstream.whole` or `opening`) that goes on when the client leaves meanwhile."""
         task = asyncio.ensure_future(answer)
         try:
@@ -33,7 +33,7 @@ class Drains:
                 self.start(self._finish(task, record), record)
             raise
 
-    async def _finish(self, task: "asyncio.Task[Any]", record: Record) -> None:
+    async def _finish(self, task: "asyncio.Task[Any]", record: RequestRecord) -> None:
         try:
             found = await task
         finally:
@@ -49,13 +49,13 @@ class Drains:
         finally:
             await rest.aclose()
 
-    def start(self, work: Coroutine[Any, Any, None], record: Record) -> None:
+    def start(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
         """Do this after the request has ended, and settle the request then."""
         task = asyncio.get_running_loop().create_task(self._bounded(work, record))
         self._tasks[id(record)] = task
         task.add_done_callback(lambda _: self._tasks.pop(id(record)))
 
-    def after(self, record: Record, settle: Callable[[], None]) -> None:
+    def after(self, record: RequestRecord, settle: Callable[[], None]) -> None:
         """Settle a request that has ended: now, or when its answer has come to its end too."""
         task = self._tasks.get(id(record))
         if task is None:
@@ -63,7 +63,7 @@ class Drains:
         else:
             task.add_done_callback(lambda _: settle())
 
-    async def _bounded(self, work: Coroutine[Any, Any, None], record: Record) -> None:
+    async def _bounded(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
         entry = record.entry
         try:
             with suppress(TimeoutError):
@@ -81,15 +81,15 @@ class Drains:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Kept:
+class DetachableStream:
     """The chunks of a stream; closed before its end, it is drained."""
 
-    def __init__(self, chunks: AsyncGenerator[list[Json], None], drains: Drains, record: Record) -> None:
+    def __init__(self, chunks: AsyncGenerator[list[Json], None], drains: DetachedReads, record: RequestRecord) -> None:
         self._chunks, self._drains, self._record = chunks, drains, record
         self._next: asyncio.Task[list[Json] | None] | None = None
         self._ended = False
 
-    def __aiter__(self) -> "Kept":
+    def __aiter__(self) -> "DetachableStream":
         return self
 
     async def __anext__(self) -> list[Json]:
@@ -125,7 +125,7 @@ class Kept:
             await self._chunks.aclose()
 
 
-def note(record: Record, batch: list[Json]) -> None:
+def note(record: RequestRecord, batch: list[Json]) -> None:
     """Count what nobody is shown."""
     for chunk in batch:
         record.entry.saw(chunk)

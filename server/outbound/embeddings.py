@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 from providers import embeddings
 from providers.contract import Call, Json, Upstream
 
-from .exchange import Exchange, answered, beginning, read_json
-from .pool import Upstreams
+from .exchange import Exchange, beginning, read_json, send_request
+from .pool import ConnectionPools
 
 
 def prepared(body: Json, to: Upstream) -> Call:
@@ -16,7 +16,7 @@ def prepared(body: Json, to: Upstream) -> Call:
     return first._replace(state=(body, more))
 
 
-async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+async def once(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
     """The whole answer, of all calls. Raises Failure."""
     body, more = exchange.call.state
     answers = [await _made(exchange, http, limits)]
@@ -26,8 +26,8 @@ async def once(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
     return embeddings.answer(body, exchange.to, answers)
 
 
-async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Any:
-    answer = await answered(exchange, http, limits)
+async def _made(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Any:
+    answer = await send_request(exchange, http, limits)
     try:
         patience, limit = exchange.first_byte, limits.max_answer
         start = await beginning(answer, await answer.read(patience), patience, limit)

@@ -12,14 +12,14 @@ from math import ceil
 from time import monotonic, time
 from typing import Any, Final, NamedTuple
 
-from gateway.config_schema import Server
+from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec
 from providers.chunks import collect, says_something
 from providers.contract import Call, Json, Translator, Upstream
-from providers.errors import BadOutput, Failure, UpstreamFailed, sane_wait
+from providers.errors import Failure, UpstreamBadOutput, UpstreamError, sane_wait
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
-from .pool import PIECE, Answer, Played, Upstreams, read_all
+from .pool import PIECE, ConnectionPools, SimulatedResponse, UpstreamResponse, read_all
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
@@ -49,19 +49,21 @@ class Exchange:
     added: str = ""  # the limit of the answer that this server has added: Target.added
     said: bool = False
     held: list[Json] = field(default_factory=list)
-    watch: "Callable[[Exchange, Awaitable[Answer]], Awaitable[Answer]] | None" = None  # the inspector, if it is on
+    watch: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
+        None  # the inspector, if it is on
+    )
     body: bytes = b""
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
 
 
-async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
     call = exchange.call
     if call.reply is None or exchange.watch is not None:
         encode = partial(codec.encode, call.body)
         exchange.body = encode() if exchange.away is None else await exchange.away(encode)
     try:
-        making = _made(exchange, http, limits)
+        making = _dispatch(exchange, http, limits)
         answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
     finally:
         exchange.body = b""
@@ -74,20 +76,20 @@ async def answered(exchange: Exchange, http: Upstreams, limits: Server) -> Answe
         answer.close()
 
 
-async def _made(exchange: Exchange, http: Upstreams, limits: Server) -> Answer:
+async def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
     call = exchange.call
     if call.reply is not None:
-        return Played(call.reply, limits.timeouts, exchange.first_byte)
+        return SimulatedResponse(call.reply, limits.timeouts, exchange.first_byte)
     pool = http.of(exchange.to.name)
     return await pool.post(call.url, call.headers, exchange.body, exchange.first_byte)
 
 
-async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
+async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
     """Make a call and return its answer as a chat.completion, put together where the upstream streams it. Raises Failure."""
     begun = await _begin(exchange, http, limits)
     if begun.is_stream:
         held = exchange.held
-        async with aclosing(chunks(exchange, http, limits, limits.max_answer, begun)) as batches:
+        async with aclosing(stream_batches(exchange, http, limits, limits.max_answer, begun)) as batches:
             async for batch in batches:
                 held += batch
     else:
@@ -102,14 +104,14 @@ async def whole(exchange: Exchange, http: Upstreams, limits: Server) -> Json:
 class _Begun(NamedTuple):
     """An answer of which the first bytes have been read."""
 
-    answer: Answer
+    answer: UpstreamResponse
     data: bytes
     is_stream: bool
 
 
-async def _begin(exchange: Exchange, http: Upstreams, limits: Server) -> _Begun:
+async def _begin(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> _Begun:
     """Make the call and read the beginning of its answer, which the caller closes. Raises Failure."""
-    answer = await answered(exchange, http, limits)
+    answer = await send_request(exchange, http, limits)
     try:
         data = await answer.read(exchange.first_byte)
         if data[:1] not in _AT_ONCE:
@@ -120,18 +122,18 @@ async def _begin(exchange: Exchange, http: Upstreams, limits: Server) -> _Begun:
         raise
 
 
-async def _document(begun: _Begun, exchange: Exchange, limits: Server) -> list[Json]:
+async def _document(begun: _Begun, exchange: Exchange, limits: ServerConfig) -> list[Json]:
     """Read an answer that is one JSON document, close it, and return the chunks it makes. Raises Failure."""
     try:
         value = await read_json(begun.answer, limits.max_answer, begun.data)
     finally:
         begun.answer.close()
     to = exchange.to
-    return _last(PROVIDERS[to.host.protocol].translate(exchange.call, to), value, exchange)
+    return _translate_whole(PROVIDERS[to.host.protocol].translate(exchange.call, to), value, exchange)
 
 
-async def chunks(
-    exchange: Exchange, http: Upstreams, limits: Server, most: int = 0, begun: _Begun | None = None
+async def stream_batches(
+    exchange: Exchange, http: ConnectionPools, limits: ServerConfig, most: int = 0, begun: _Begun | None = None
 ) -> AsyncGenerator[list[Json], None]:
     """Make a call; yield OpenAI chunks, one batch for each read. A whole answer is one batch: a chat.completion where none
     was to be streamed, else the chunks it makes.
@@ -161,7 +163,7 @@ async def chunks(
             try:
                 try:
                     events = feed(data) if data else decoder.flush()
-                except BadOutput:
+                except UpstreamBadOutput:
                     for event in decoder.flush():  # those before the one that cannot be read
                         batch += send(event)
                     raise
@@ -172,7 +174,7 @@ async def chunks(
                     # It did not return: the answer is to be continued by another call.
                     answer.close()
                     exchange.call = provider.continuation(exchange.call) or exchange.call
-                    answer = await answered(exchange, http, limits)
+                    answer = await send_request(exchange, http, limits)
                     decoder, read, lost = Decoder(limits.max_event), answer.read, None
                     feed = decoder.feed
             except StopIteration as end:
@@ -218,7 +220,7 @@ def _failed(error: Exception, exchange: Exchange) -> Failure:
     if isinstance(error, Failure):
         return error
     LOGGER.warning("an answer of %s does not have the shape of its protocol", exchange.to.name, exc_info=error)
-    return BadOutput("The upstream's answer does not have the shape of its protocol.")
+    return UpstreamBadOutput("The upstream's answer does not have the shape of its protocol.")
 
 
 def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None, cut: bool) -> list[Json]:
@@ -237,7 +239,7 @@ def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None
         raise
 
 
-async def beginning(answer: Answer, piece: bytes, patience: float, limit: int) -> bytes:
+async def beginning(answer: UpstreamResponse, piece: bytes, patience: float, limit: int) -> bytes:
     """Read a body up to and with the first piece that holds more than blanks, and leave these, and a BOM, out.
 
     piece: what has been read; patience: seconds of silence; limit: bytes of blanks.
@@ -263,15 +265,15 @@ def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
     if is_stream(start):
         return True
     if asked and (start[:1] == b"<" or kind.startswith("text/html")):
-        raise BadOutput("The upstream answered with a web page.", code="upstream_protocol")
+        raise UpstreamBadOutput("The upstream answered with a web page.", code="upstream_protocol")
     return asked and not kind.startswith("application/json")
 
 
-def _too_much(limit: int, when: str = "") -> BadOutput:
-    return BadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")
+def _too_much(limit: int, when: str = "") -> UpstreamBadOutput:
+    return UpstreamBadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")
 
 
-async def read_json(answer: Answer, limit: int, start: bytes = b"") -> Any:
+async def read_json(answer: UpstreamResponse, limit: int, start: bytes = b"") -> Any:
     """The rest of a body that is one JSON document. An object that is whole counts, however the connection ended.
 
     start: what was read of it. Raises Failure.
@@ -280,13 +282,13 @@ async def read_json(answer: Answer, limit: int, start: bytes = b"") -> Any:
     try:
         value = codec.decode(body)
     except ValueError:
-        raise failure or BadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
+        raise failure or UpstreamBadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
     if failure is not None and not isinstance(value, dict | list):
         raise failure
     return value
 
 
-def _last(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
+def _translate_whole(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
     """What an answer that came in one piece makes. Raises Failure."""
     batch: list[Json] = []
     try:
@@ -301,11 +303,11 @@ def _last(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
     return batch
 
 
-async def _failure(answer: Answer, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
+async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
     """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do."""
     if answer.status < 400:
         # A redirect is never followed: aiohttp would carry body and key to the other host.
-        return UpstreamFailed(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
+        return UpstreamError(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
     pieces: list[bytes] = []
     size = 0
     due = monotonic() + patience
@@ -316,11 +318,11 @@ async def _failure(answer: Answer, error: Callable[[int, bytes], Failure], patie
     failure = error(answer.status, unframed(b"".join(pieces)[:_ERROR_BODY]))
     failure.upstream = answer.status
     if failure.retry_after is None:
-        failure.retry_after = seconds(answer.headers.get("Retry-After"), time())
+        failure.retry_after = parse_retry_after(answer.headers.get("Retry-After"), time())
     return failure
 
 
-def seconds(header: str | None, now: float) -> float | None:
+def parse_retry_after(header: str | None, now: float) -> float | None:
     """A Retry-After header (seconds, or an HTTP date) → seconds from `now` (a Unix time); None where it says neither."""
     if not header:
         return None
@@ -332,6 +334,6 @@ def seconds(header: str | None, now: float) -> float | None:
         return None
 
 
-def _request_id(answer: Answer) -> str:
+def _request_id(answer: UpstreamResponse) -> str:
     value = answer.headers.get("x-request-id") or answer.headers.get("request-id") or ""
     return value if len(value) <= 128 and value.isascii() and value.isprintable() else ""

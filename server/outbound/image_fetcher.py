@@ -95,7 +95,7 @@ def open_socket(info: AddrInfo) -> socket.socket:
     return socket.socket(info[0], info[1], info[2])
 
 
-class Fetcher:
+class ImageFetcher:
     """Downloads images; one for the server. Close it in the end (it is an async context manager).
 
     allow: which addresses may be dialled, and ports: on which ports; resolver, tls and open_socket: where the tests
@@ -131,7 +131,7 @@ class Fetcher:
         self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # alive while someone waits
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Fetcher":
+    async def __aenter__(self) -> "ImageFetcher":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -262,7 +262,7 @@ class Fetcher:
 async def inline(
     body: Json,
     wants: Callable[[str], bool],
-    fetcher: Fetcher,
+    fetcher: ImageFetcher,
     *,
     key: str = "",
     have: dict[str, str] | None = None,
@@ -313,7 +313,7 @@ def _few(have: int, missing: Mapping[str, str]) -> None:
 async def _download_all(
     missing: Mapping[str, str],
     times: Mapping[str, int],
-    fetcher: Fetcher,
+    fetcher: ImageFetcher,
     key: str,
     have: dict[str, str],
     hold: Callable[[int], object],

@@ -26,9 +26,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from gateway.config_schema import Provider, Timeouts
-from providers.contract import Reply
-from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed, UpstreamTimeout
+from gateway.config_schema import ProviderConfig, Timeouts
+from providers.contract import CannedReply
+from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTimeout, UpstreamTruncated
 
 from .resolver import Resolver
 
@@ -40,7 +40,7 @@ NO_PROXIES: Mapping[str, str] = {}
 _CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
 
-class Answer(Protocol):
+class UpstreamResponse(Protocol):
     """What came back: status, headers, and the body as it arrives."""
 
     status: int
@@ -60,7 +60,7 @@ class Answer(Protocol):
         """Give the connection back after a complete answer. What ends the body may still be on its way."""
 
 
-class Dial(NamedTuple):
+class RequestTemplate(NamedTuple):
     """Where an upstream is: what the connector needs, and the head of a request without its headers."""
 
     request: ClientRequest
@@ -82,7 +82,7 @@ class Proxy(NamedTuple):
         return cls(url.with_user(None), {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"})
 
 
-class _Handler(ResponseHandler):
+class ResponseProtocol(ResponseHandler):
     """aiohttp's protocol, with three changes. begun: called once, with the first bytes of a head.
 
     aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever. And its
@@ -155,7 +155,7 @@ class _Timer:
             self._end(TimeoutError())
 
 
-class Pool:
+class ConnectionPool:
     """One provider's connections: its own, so that a provider that hangs takes nothing from another.
 
     limit: calls at once; tls: what certificates are trusted; stale: called when a pooled connection had to be replaced;
@@ -184,9 +184,9 @@ class Pool:
             keepalive_timeout=15,
             ssl=tls,
         )
-        self._connector._factory = partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+        self._connector._factory = partial(ResponseProtocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
-        self._dials: dict[str, Dial] = {}
+        self._dials: dict[str, RequestTemplate] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.calls = 0  # under way
 
@@ -196,7 +196,7 @@ class Pool:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await self._connector.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "PooledResponse":
         """Send one POST of JSON and wait for the answer's head. first_byte: seconds for the head and the first piece.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
@@ -215,7 +215,7 @@ class Pool:
             self.calls -= 1
             raise
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "Response":
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "PooledResponse":
         dial = self._dials.get(url) or self._dial(url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
@@ -224,7 +224,7 @@ class Pool:
             try:
                 connection = await self._connector.connect(dial.request, [], self._connect)
             except Exception as error:
-                raise _unreachable(error) from error
+                raise _connect_failure(error) from error
             protocol = connection.protocol
             assert protocol is not None and protocol.transport is not None
             reused = getattr(protocol, "_modelserver_used", False)
@@ -258,9 +258,9 @@ class Pool:
                     self._stale()
                     continue
                 if isinstance(error, Exception):
-                    raise _broken(error, first_byte) from error
+                    raise _failure_before_body(error, first_byte) from error
                 raise
-            return Response(self, connection, protocol, message, payload, first_byte, timer)
+            return PooledResponse(self, connection, protocol, message, payload, first_byte, timer)
 
     def give_back(self, connection: Connection) -> None:
         """The answer on this connection was read to its end, or the connection is closed."""
@@ -278,7 +278,7 @@ class Pool:
     def between_bytes(self) -> float:
         return self._timeouts.between_bytes
 
-    def _dial(self, url: str) -> Dial:
+    def _dial(self, url: str) -> RequestTemplate:
         where, proxy = URL(url, encoded=True), self._proxy
         request = ClientRequest(
             "POST",
@@ -293,7 +293,7 @@ class Pool:
         if proxy and where.scheme == "http":  # no tunnel: the proxy reads this request
             path = f"http://{host}{path}"
             extra = "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()])
-        dial = Dial(
+        dial = RequestTemplate(
             request,
             f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
@@ -305,11 +305,15 @@ class Pool:
         return dial
 
 
-class Upstreams:
+class ConnectionPools:
     """The pools of all providers of one configuration. Lives as long as the configuration does."""
 
     def __init__(
-        self, providers: Mapping[str, Provider], timeouts: Timeouts, agent: str, proxies: Mapping[str, str] = NO_PROXIES
+        self,
+        providers: Mapping[str, ProviderConfig],
+        timeouts: Timeouts,
+        agent: str,
+        proxies: Mapping[str, str] = NO_PROXIES,
     ) -> None:
         """proxies: provider → the address of its proxy.
 
@@ -321,11 +325,13 @@ class Upstreams:
             self.stale += 1
 
         self._pools = {
-            name: Pool(timeouts, agent, each.concurrency, trust(each.ca_file), stale, proxy=proxies.get(name, ""))
+            name: ConnectionPool(
+                timeouts, agent, each.concurrency, ssl_context(each.ca_file), stale, proxy=proxies.get(name, "")
+            )
             for name, each in providers.items()
         }
 
-    def of(self, provider: str) -> Pool:
+    def of(self, provider: str) -> ConnectionPool:
         return self._pools[provider]
 
     def calls(self) -> dict[str, int]:
@@ -337,7 +343,7 @@ class Upstreams:
             await pool.aclose()
 
 
-def trust(ca_file: str) -> ssl.SSLContext | bool:
+def ssl_context(ca_file: str) -> ssl.SSLContext | bool:
     """What `ssl=` takes. True: the certificates the system trusts. Verification cannot be turned off. Raises OSError."""
     if not ca_file:
         return True
@@ -347,12 +353,12 @@ def trust(ca_file: str) -> ssl.SSLContext | bool:
         raise OSError(f"ca_file {ca_file}: {error.strerror or 'holds no certificates'}") from None
 
 
-class Response:
+class PooledResponse:
     """An answer on a connection of the pool. read_whole and chunks both end with close()."""
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         connection: Connection,
         protocol: ResponseHandler,
         message: RawResponseMessage,
@@ -378,8 +384,8 @@ class Response:
                 data = await payload.read(PIECE)
         except Exception as error:
             if self._begun:
-                raise _silent_or_cut(error, self._patience) from error
-            raise _broken(error, self._patience) from error  # a head is not yet an answer
+                raise _failure_in_body(error, self._patience) from error
+            raise _failure_before_body(error, self._patience) from error  # a head is not yet an answer
         timer.due = inf  # from here on the upstream waits for us
         if data:
             self._begun = True
@@ -437,7 +443,7 @@ def _buffered(payload: StreamReader) -> bytes:
     raise error
 
 
-def _unreachable(error: Exception) -> Failure:
+def _connect_failure(error: Exception) -> Failure:
     """Why no connection came about, without naming hosts or addresses. The request was surely not accepted."""
     failure: Failure
     match error:
@@ -446,24 +452,24 @@ def _unreachable(error: Exception) -> Failure:
                 "The upstream did not accept a connection in time.", code="upstream_connect_timeout"
             )
         case client_exceptions.ClientConnectorDNSError():
-            failure = UpstreamFailed("The upstream's host name could not be resolved.", code="upstream_dns")
+            failure = UpstreamError("The upstream's host name could not be resolved.", code="upstream_dns")
         case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
-            failure = UpstreamFailed("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
+            failure = UpstreamError("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
         case client_exceptions.ClientHttpProxyError():
-            failure = UpstreamFailed(
+            failure = UpstreamError(
                 f"The proxy before the upstream refused the connection (HTTP status {error.status}). Tell the operator of "
                 "this server.",
                 code="upstream_connect",
             )
         case client_exceptions.ClientProxyConnectionError():
-            failure = UpstreamFailed("The proxy before the upstream cannot be reached.", code="upstream_connect")
+            failure = UpstreamError("The proxy before the upstream cannot be reached.", code="upstream_connect")
         case _:
-            failure = UpstreamFailed("The upstream cannot be reached.", code="upstream_connect")
+            failure = UpstreamError("The upstream cannot be reached.", code="upstream_connect")
     failure.unsent = True
     return failure
 
 
-def _broken(error: Exception, patience: float) -> Failure:
+def _failure_before_body(error: Exception, patience: float) -> Failure:
     """What a failure before the first byte of an answer means. The work may be under way, and paid."""
     failure: Failure
     match error:
@@ -472,25 +478,25 @@ def _broken(error: Exception, patience: float) -> Failure:
                 f"The upstream did not answer within {patience:g} s.", code="upstream_first_byte_timeout"
             )
         case HttpProcessingError():
-            failure = UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
+            failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
         case client_exceptions.ClientPayloadError():
-            failure = Truncated()
+            failure = UpstreamTruncated()
         case _:
-            failure = UpstreamFailed("The upstream closed the connection without an answer.")
+            failure = UpstreamError("The upstream closed the connection without an answer.")
     failure.again = False
     return failure
 
 
-def _silent_or_cut(error: Exception, patience: float) -> Failure:
+def _failure_in_body(error: Exception, patience: float) -> Failure:
     """What a failure in the middle of an answer means."""
     failure: Failure
     match error:
         case TimeoutError():
             failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
         case HttpProcessingError():
-            failure = UpstreamFailed("The upstream's answer is not valid HTTP.", code="upstream_protocol")
+            failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
         case _:
-            failure = Truncated()
+            failure = UpstreamTruncated()
     failure.again = False
     return failure
 
@@ -506,7 +512,7 @@ def _watch_over(transport: asyncio.BaseTransport) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def read_all(answer: Answer, limit: int, start: bytes = b"") -> tuple[bytes, Failure | None]:
+async def read_all(answer: UpstreamResponse, limit: int, start: bytes = b"") -> tuple[bytes, Failure | None]:
     """Read the rest of a body. Returns `start`, which was read before, with what came, and what kept the rest from coming.
 
     More than `limit` bytes are not read.
@@ -520,12 +526,12 @@ async def read_all(answer: Answer, limit: int, start: bytes = b"") -> tuple[byte
         return b"".join(pieces), failure
     if size <= limit:
         return b"".join(pieces), None
-    return b"".join(pieces)[:limit], BadOutput(
+    return b"".join(pieces)[:limit], UpstreamBadOutput(
         f"The upstream's answer is larger than {limit} bytes.", code="upstream_too_large"
     )
 
 
-async def read_whole(answer: Answer, limit: int) -> bytes:
+async def read_document(answer: UpstreamResponse, limit: int) -> bytes:
     """The rest of an answer's body. Raises Failure when it breaks off or is longer than `limit` bytes."""
     body, failure = await read_all(answer, limit)
     if failure is not None:
@@ -533,10 +539,10 @@ async def read_whole(answer: Answer, limit: int) -> bytes:
     return body
 
 
-class Played:
+class SimulatedResponse:
     """An answer that is made here (contract.Reply), played with its delays as if it came over a socket."""
 
-    def __init__(self, reply: Reply, timeouts: Timeouts, first_byte: float) -> None:
+    def __init__(self, reply: CannedReply, timeouts: Timeouts, first_byte: float) -> None:
         self.status, self.headers = reply.status, reply.headers
         self._steps, self._cut, self._timeouts = iter(reply.steps), reply.cut, timeouts
         self._patience, self._begun = first_byte, False
@@ -552,12 +558,12 @@ class Played:
             if step.delay:
                 await asyncio.sleep(min(step.delay, self._patience))
                 if step.delay > self._patience:
-                    raise (_silent_or_cut if self._begun else _broken)(TimeoutError(), self._patience)
+                    raise (_failure_in_body if self._begun else _failure_before_body)(TimeoutError(), self._patience)
             if step.data:
                 pieces.append(step.data)
                 self._begun = True
         if not pieces and self._cut:
-            raise Truncated
+            raise UpstreamTruncated
         return b"".join(pieces)
 
     def finish(self) -> None:

@@ -21,8 +21,8 @@ from providers.errors import Overloaded
 
 from .. import logs
 from ..admission import Admission
-from ..event_stream import Pulse
-from ..generations import Lives
+from ..event_stream import Heartbeat
+from ..generations import Generations
 from . import listener, systemd
 
 LOGGER: Final = logging.getLogger("modelserver")
@@ -33,16 +33,16 @@ _GOODBYE: Final = 2.0  # seconds for error events to be sent
 class Rooms(Protocol):
     """What the life of the server needs of the application."""
 
-    lives: Lives
+    lives: Generations
     admission: Admission
-    pulse: Pulse
-    front: listener.Front | None
+    pulse: Heartbeat
+    front: listener.ProtocolFactory | None
 
     async def use(self, settings: Settings) -> None:
         """Build what the settings need and go by them from now on. Raises OSError; then nothing has changed."""
 
 
-class Stop:
+class ShutdownSignals:
     """Hears SIGTERM and SIGINT: `asked` at the first, `now` at the second."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ async def serve(
     path: where it stands; ready: told the port when requests are answered.
     """
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(listener.calm())
+    loop.set_exception_handler(listener.throttled_exception_handler())
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -81,12 +81,12 @@ async def serve(
         assert runner.server is not None
         house = rooms()
         most = listener.connections(house.lives.now.settings.config.server.at_once.connections)
-        house.front = listener.Front(runner.server, most)
+        house.front = listener.ProtocolFactory(runner.server, most)
         door = await loop.create_server(house.front, sock=sock, backlog=listener.BACKLOG)
-        stop, reload = Stop(), Reload(house, load)
+        stop, reload = ShutdownSignals(), Reloader(house, load)
         _on_signals(loop, stop, reload)
         _keep_watchdog(house.pulse)
-        house.pulse.each.append(Watch(path, house, reload))
+        house.pulse.each.append(FileWatcher(path, house, reload))
         house.pulse.each.append(listener.Unread(runner.server, lambda: house.pulse.write))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
@@ -96,7 +96,7 @@ async def serve(
         await runner.cleanup()
 
 
-def _on_signals(loop: asyncio.AbstractEventLoop, stop: Stop, reload: "Reload") -> None:
+def _on_signals(loop: asyncio.AbstractEventLoop, stop: ShutdownSignals, reload: "Reloader") -> None:
     try:
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGINT, stop)
@@ -105,7 +105,7 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop: Stop, reload: "Reload") -
         return
 
 
-def _keep_watchdog(pulse: Pulse) -> None:
+def _keep_watchdog(pulse: Heartbeat) -> None:
     """Tell systemd that the loop turns, as often as it asked for."""
     period = systemd.watchdog()
     if period is None:
@@ -163,7 +163,7 @@ async def _first(*waits: Awaitable[object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Reload:
+class Reloader:
     """Reads the configuration again when called: once more afterwards, if called in the meantime."""
 
     def __init__(self, house: Rooms, load: Callable[[], Settings]) -> None:
@@ -217,7 +217,7 @@ class Reload:
             LOGGER.warning("server.at_once.connections has changed: that needs a restart")
 
 
-class Watch:
+class FileWatcher:
     """Called a few times a second; calls `reload` once the file at `path` has changed, and has stopped changing."""
 
     def __init__(self, path: Path, house: Rooms, reload: Callable[[], None]) -> None:

@@ -91,7 +91,7 @@ def connections(wanted: int) -> int:
     return max(4, min(wanted, (soft - _OWN_FILES) // 2))
 
 
-class Refuse(asyncio.Protocol):
+class RejectingProtocol(asyncio.Protocol):
     """One connection too many: told so, and closed once the client has read it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,7 +104,7 @@ class Refuse(asyncio.Protocol):
         """What is asked does not matter."""
 
 
-class Handler(RequestHandler):
+class ClientProtocol(RequestHandler):
     """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
     For Unread: taken is how many bytes the client had taken when it last looked, taken_at when that changed (loop time);
@@ -131,7 +131,7 @@ class Handler(RequestHandler):
         return better if isinstance(response, web.Response) else response
 
 
-class Front:
+class ProtocolFactory:
     """Makes the protocol of each new connection: aiohttp's, or a refusal.
 
     refused: how many of these there were; replaced: idle connections that were closed for a new one.
@@ -150,8 +150,8 @@ class Front:
     def __call__(self) -> asyncio.BaseProtocol:
         if self.open >= self._most and not self._make_room():
             self.refused += 1
-            return Refuse()
-        return Handler(self._server, loop=self._loop, **self._server._kwargs)
+            return RejectingProtocol()
+        return ClientProtocol(self._server, loop=self._loop, **self._server._kwargs)
 
     def _make_room(self) -> bool:
         """Close the oldest idle connection; returns whether there was one."""
@@ -176,7 +176,7 @@ class Unread:
     def __call__(self, now: float) -> None:
         patience = self._patience()
         for handler, transport in list(self._server._connections.items()):
-            assert isinstance(handler, Handler)
+            assert isinstance(handler, ClientProtocol)
             left = transport.get_write_buffer_size()
             if left == 0:
                 handler.taken_at = 0.0
@@ -205,7 +205,9 @@ def is_idle(handler: RequestHandler) -> bool:
     return handler._current_request is None and not handler._messages
 
 
-def calm(now: Callable[[], float] = time.monotonic) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+def throttled_exception_handler(
+    now: Callable[[], float] = time.monotonic,
+) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
     """An exception handler for the loop that says each thing once a second, however often it happens."""
     said: dict[str, float] = {}
 

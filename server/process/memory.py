@@ -51,7 +51,7 @@ def _number(file: Path) -> int:
     return value if value < _UNLIMITED else 0
 
 
-def calm_collector() -> None:
+def tune_gc() -> None:
     """Keep the cycle collector from walking what start-up made, again and again: a tenth of the time of a small request.
 
     Requests leave almost no cycles; what they leave is still collected, less often.
@@ -69,7 +69,7 @@ def take_short_turns() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def keep_freed() -> None:
+def tune_malloc() -> None:
     """Let the C library keep up to 64 MiB that was freed, instead of giving it back and faulting it in again.
 
     A request with a 5 MB image then costs a third less. Only glibc has these settings (mallopt(3)); elsewhere nothing
@@ -80,7 +80,7 @@ def keep_freed() -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
-def release() -> None:
+def trim() -> None:
     """Give back what is not in use: cycles to the C library, its free pages to the system (malloc_trim(3), glibc only)."""
     gc.collect()
     if trim := _libc("malloc_trim"):

@@ -15,19 +15,19 @@ from typing import Final, NamedTuple
 
 from gateway import pricing, reservations
 from gateway.config import Caller, Settings
-from gateway.config_schema import Usage as UsageSettings
+from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import Prompt
 from gateway.limits import Limits, Reservation, Spent, headers, since
-from gateway.pricing import NOTHING, Usage
+from gateway.pricing import NO_USAGE, TokenUsage
 from gateway.routing import Target
 from providers.chunks import says_something
 from providers.contract import Json, Upstream
-from providers.errors import Failure, Forbidden, Overloaded
+from providers.errors import Failure, Overloaded, PermissionDenied
 
-from ..logs import Record
+from ..logs import RequestRecord
 from ..outbound.exchange import Exchange
-from .limiter import Limiter, Local
-from .store import Row, Store
+from .limiter import Limiter, LocalLimiter
+from .store import UsageRow, UsageStore
 
 _PAID: Final = frozenset(  # failures of an upstream that may have worked, and charge, for nothing
     {
@@ -52,10 +52,10 @@ class Opened(NamedTuple):
     prompt: int  # tokens, estimated
     to: Upstream  # the target that is asked first
 
-    def row(self) -> Row:
+    def row(self) -> UsageRow:
         """The row while the request runs: its prompt is booked, in case this process dies."""
-        cost = pricing.cost(Usage(self.prompt), self.to)
-        return Row(
+        cost = pricing.cost(TokenUsage(self.prompt), self.to)
+        return UsageRow(
             self.id,
             int(self.at * 1000),
             self.request,
@@ -76,7 +76,7 @@ class Opened(NamedTuple):
         )
 
 
-class Entry:
+class UsageMeter:
     """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted.
 
     Used on the event loop alone: the store gets values. day: on which it began, for budgets; id: of its row.
@@ -88,20 +88,20 @@ class Entry:
     reservation: Reservation | None = None
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
-    told: Usage | None = None  # the same of a whole answer, checked
+    told: TokenUsage | None = None  # the same of a whole answer, checked
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
-    lost: tuple[tuple[Usage, Upstream], ...] = ()  # what failed attempts have cost
+    lost: tuple[tuple[TokenUsage, Upstream], ...] = ()  # what failed attempts have cost
     estimated = False
     broken = False  # the answer failed after it had begun
     # At the end
     status: int | None = None
-    used = NOTHING
+    used = NO_USAGE
     cost: int | None = 0
     milliseconds: int | None = None
 
-    def __init__(self, record: Record, prompt: Prompt, to: Upstream, at: float) -> None:
+    def __init__(self, record: RequestRecord, prompt: Prompt, to: Upstream, at: float) -> None:
         """to: the target that is asked first; at: Unix time."""
         self.record, self.prompt, self._to, self.at = record, prompt, to, at
 
@@ -147,13 +147,13 @@ class Entry:
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
             told = self._until_broken(self.usage) if self.broken else self.told or self._told(self.usage)
-            if told is None or (told == NOTHING and (record.first or status == 499 or record.code in _ENDED_BY_US)):
+            if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._guess()
             self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
         for each, to in self.lost:
             more = pricing.cost(each, to)
             self.cost = None if self.cost is None or more is None else self.cost + more
-            self.used = Usage(*map(sum, zip(self.used, each, strict=True)))
+            self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
             record.upstream = _name(self.exchange.to)
         self.status = status
@@ -167,11 +167,11 @@ class Entry:
             self.id, self.at, record.id, record.key, record.model, record.stream, self.prompt.tokens(self._to), self._to
         )
 
-    def row(self) -> Row:
+    def row(self) -> UsageRow:
         """The row of a request that has been settled."""
         record, used = self.record, self.used
         code = record.code or ("client_closed" if self.status == 499 else "")
-        return Row(
+        return UsageRow(
             self.id,
             int(self.at * 1000),
             record.id,
@@ -191,19 +191,19 @@ class Entry:
             self.milliseconds,
         )
 
-    def _told(self, usage: Json | None) -> Usage | None:
+    def _told(self, usage: Json | None) -> TokenUsage | None:
         """Return what the upstream says was used; None, with a note for the log, where that cannot be."""
         assert self.exchange is not None
-        told, to = pricing.usage_of(usage), self.exchange.to
+        told, to = pricing.parse_usage(usage), self.exchange.to
         if pricing.believable(told, self.prompt, to):
             return told
         self.record.doubted = to.name, told.prompt, told.completion
         return None
 
-    def _until_broken(self, usage: Json | None) -> Usage:
+    def _until_broken(self, usage: Json | None) -> TokenUsage:
         """Return what an answer that broke off has used. What it told until then may count no more than its first token."""
         told, guess = self._told(usage), self._guess()
-        if told is None or told == NOTHING:
+        if told is None or told == NO_USAGE:
             return guess
         return told._replace(completion=max(told.completion, guess.completion))
 
@@ -214,14 +214,14 @@ class Entry:
             return self.tier
         return self.prompt.tier
 
-    def _guess(self) -> Usage:
+    def _guess(self) -> TokenUsage:
         """The prompt, and what came of the answer, shown to the client or not."""
         assert self.exchange is not None
         self.estimated = True
         for chunk in self.exchange.held:
             self.saw(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
-        return Usage(self.prompt.tokens(self._to), pricing.streamed_estimate(sent, deltas))
+        return TokenUsage(self.prompt.tokens(self._to), pricing.streamed_estimate(sent, deltas))
 
 
 def _text(value: object) -> int:
@@ -248,19 +248,19 @@ def _name(to: Upstream) -> str:
     return f"{to.name}/{to.model}"
 
 
-async def begin(settings: Settings) -> "Books":
+async def begin(settings: Settings) -> "Ledger":
     """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
     usage = settings.config.usage
-    store = Store(usage.path, usage.retention_days) if usage.path else None
-    books = Books(usage, store)
+    store = UsageStore(usage.path, usage.retention_days) if usage.path else None
+    books = Ledger(usage, store)
     try:
         await books.learn(settings)
         limits = limits_of(settings)
-        books.limiter = local = Local(limits, books.spent)
+        books.limiter = local = LocalLimiter(limits, books.spent)
         if settings.state.url:
-            from .redis_limiter import Shared
+            from .redis_limiter import RedisLimiter
 
-            books.limiter = shared = Shared(settings.state, local)
+            books.limiter = shared = RedisLimiter(settings.state, local)
             await shared.begin(limits)
     except BaseException:
         if store is not None:
@@ -274,12 +274,12 @@ def limits_of(settings: Settings) -> dict[str, Limits]:
     return {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
 
 
-class Books:
+class Ledger:
     """Opens and closes entries. store: None where no rows are kept; spent: what each key has spent, limited or not."""
 
     limiter: Limiter
 
-    def __init__(self, settings: UsageSettings, store: Store | None) -> None:
+    def __init__(self, settings: UsageSettings, store: UsageStore | None) -> None:
         self.store, self.spent = store, Spent()
         self._settings = settings
         self._known: set[str] = set()  # the kinds of periods whose sums have been read
@@ -305,7 +305,7 @@ class Books:
         self._known.update(periods)
 
     async def open(
-        self, record: Record, caller: Caller, body: Json, prompt: Prompt, targets: list[Target]
+        self, record: RequestRecord, caller: Caller, body: Json, prompt: Prompt, targets: list[Target]
     ) -> list[Target]:
         """Let a request in and open its row; returns the targets it may use.
 
@@ -316,15 +316,15 @@ class Books:
         if store is not None and store.failing and self._settings.fail_closed:
             raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
         if not caller.unpriced:
-            targets = [target for target in targets if pricing.priced(body, target.to)]
+            targets = [target for target in targets if pricing.has_price(body, target.to)]
             if not targets:
-                raise Forbidden(
+                raise PermissionDenied(
                     "The price of this model is unknown, and this key has a budget. The operator of this server can give "
                     "the price (facts), or let the key use such models (unpriced: true).",
                     param="model",
                     code="model_not_priced",
                 )
-        entry = Entry(record, prompt, targets[0].to, time.time())
+        entry = UsageMeter(record, prompt, targets[0].to, time.time())
         entry.day = self.spent.roll(entry.at)
         if caller.limits is not None:
             targets, tokens, cost = self._most(caller.limits, body, prompt, targets)
@@ -348,17 +348,17 @@ class Books:
             cost = max(cost, reservations.most_costly(used, target.to, prompt.tier))
         return bound, tokens, cost
 
-    def close(self, record: Record, status: int) -> None:
+    def close(self, record: RequestRecord, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
         entry = record.entry
-        assert isinstance(entry, Entry)
+        assert isinstance(entry, UsageMeter)
         try:
             entry.settle(status)
         finally:  # whatever happens, a reservation is given back
             used = entry.used
             tokens = used.prompt + used.completion
             self.limiter.settle(record.key, entry.day, entry.reservation, tokens, entry.cost or 0)
-        if used is not NOTHING:
+        if used is not NO_USAGE:
             record.prompt, record.completion = used.prompt, used.completion
             record.cost = entry.cost / 10**6 if entry.cost is not None else None
         if self.store is not None:
@@ -380,7 +380,7 @@ class Books:
         if self.store is not None:
             self.store.close()
 
-    def headers(self, record: Record) -> dict[str, str]:
+    def headers(self, record: RequestRecord) -> dict[str, str]:
         """The x-ratelimit-* headers for the caller of a request."""
         if record.limits is None:
             return {}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from gateway.limits import Account, Limits, Reservation, Spent, Standing
+from gateway.limits import LimitCounters, Limits, Remaining, Reservation, Spent
 
 _NONE: Final = Limits()
 
@@ -21,7 +21,7 @@ class Limiter(Protocol):
         Called for every request, whether its key has limits or not: a reload may give it some.
         """
 
-    def standing(self, name: str) -> Standing | None:
+    def standing(self, name: str) -> Remaining | None:
         """How much of the key's limits is left, as far as it is known here."""
 
     async def spent(self, name: str) -> int:
@@ -37,12 +37,12 @@ class Limiter(Protocol):
         """Nothing more is asked."""
 
 
-class Local:
+class LocalLimiter:
     """Limits counted in this process. spending: what keys have spent, from the books and since."""
 
     def __init__(self, limits: Mapping[str, Limits], spending: Spent) -> None:
         self.spending = spending
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, LimitCounters] = {}
         self.use(limits)
 
     def use(self, limits: Mapping[str, Limits]) -> None:
@@ -50,7 +50,7 @@ class Local:
             account.limits = limits.get(name, _NONE)
         for name, each in limits.items():
             if name not in self._accounts:
-                self._accounts[name] = Account(each, name, self.spending)
+                self._accounts[name] = LimitCounters(each, name, self.spending)
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
@@ -64,7 +64,7 @@ class Local:
         if account is not None:
             account.used(tokens, time.monotonic())
 
-    def standing(self, name: str) -> Standing | None:
+    def standing(self, name: str) -> Remaining | None:
         return self._accounts[name].standing(time.monotonic())
 
     async def spent(self, name: str) -> int:

@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from gateway.config_schema import State
-from gateway.limits import Limits, Period, Reservation, Standing, over_budget, period_of, refusal
+from gateway.config_schema import SharedStateConfig
+from gateway.limits import Limits, Period, Remaining, Reservation, budget_error, limit_error, period_of
 from providers.errors import Overloaded
 
 from .. import logs
 from . import redis_scripts
-from .limiter import Local
+from .limiter import LocalLimiter
 
 LEASE: Final = 60  # seconds
 _TIMEOUT: Final = 1.0  # seconds for Redis to answer
@@ -32,7 +32,7 @@ _WAITING: Final = 20_000  # settlements kept while Redis is gone
 _TTL: Final = {"day": 3 * 86_400, "month": 40 * 86_400, "total": 0}  # seconds that a period's sum is kept; 0: for ever
 
 
-class _Command(NamedTuple):
+class ScriptCall(NamedTuple):
     """A script with its keys and arguments.
 
     answer: who waits for what it returns; none: it is done some time. spent: key, kind of period and day of what it returns.
@@ -49,15 +49,15 @@ class Unreachable(Exception):
     """Redis does not answer."""
 
 
-class Shared:
+class RedisLimiter:
     """See the module. local: the same limits in this process, for the time when Redis is gone, and what it knows spent."""
 
-    def __init__(self, state: State, local: Local) -> None:
+    def __init__(self, state: SharedStateConfig, local: LocalLimiter) -> None:
         self._state, self._local = state, local
-        self._queue: deque[_Command] = deque()
+        self._queue: deque[ScriptCall] = deque()
         self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, Remaining] = {}
         self._gone = ""
         self._quiet_until = 0.0
         self._redis = _client(state.url)
@@ -83,7 +83,7 @@ class Shared:
                 period = period_of(each.period, day)
                 arguments = known, _TTL[each.period]
                 self._put(
-                    _Command(redis_scripts.RAISE, self._keys(name, period), arguments, spent=(name, each.period, day))
+                    ScriptCall(redis_scripts.RAISE, self._keys(name, period), arguments, spent=(name, each.period, day))
                 )
 
     # Limiter
@@ -91,7 +91,7 @@ class Shared:
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         wall = time.time()
         if limits.tpm and tokens > limits.tpm:
-            raise refusal(limits, "tpm", 0, tokens)
+            raise limit_error(limits, "tpm", 0, tokens)
         day = self._local.spending.roll(wall)
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
         if self._gone:
@@ -100,7 +100,7 @@ class Shared:
         known = self._local.spending.of(name, limits.period)
         arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE, day)
         answer = asyncio.get_running_loop().create_future()
-        self._put(_Command(redis_scripts.RESERVE, self._keys(name, period, reservation.id), arguments, answer))
+        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period, reservation.id), arguments, answer))
         self._running[name].add(reservation.id)
         try:
             verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
@@ -116,13 +116,13 @@ class Shared:
             raise
         if limits.budget:
             self._learn(name, limits.period, day, spent)
-        self._standings[name] = Standing(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
+        self._standings[name] = Remaining(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
         if verdict == "ok":
             return reservation
         self._running[name].discard(reservation.id)
         if verdict == "budget":
-            raise over_budget(limits, spent, held, cost, wall)
-        raise refusal(limits, verdict, wait)
+            raise budget_error(limits, spent, held, cost, wall)
+        raise limit_error(limits, verdict, wait)
 
     async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
         if self._state.when_gone == "closed":
@@ -162,7 +162,7 @@ class Shared:
         cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
         arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known
         self._put(
-            _Command(redis_scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day))
+            ScriptCall(redis_scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day))
         )
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
@@ -170,7 +170,7 @@ class Shared:
         spending = self._local.spending
         spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
-    def standing(self, name: str) -> Standing | None:
+    def standing(self, name: str) -> Remaining | None:
         return self._local.standing(name) if self._gone else self._standings.get(name)
 
     def use(self, limits: Mapping[str, Limits]) -> None:
@@ -197,7 +197,7 @@ class Shared:
         """Book what has ended, if Redis takes it."""
         if not self._gone:
             last = asyncio.get_running_loop().create_future()
-            self._put(_Command(redis_scripts.RENEW, self._keys(""), (LEASE,), last))
+            self._put(ScriptCall(redis_scripts.RENEW, self._keys(""), (LEASE,), last))
             with suppress(TimeoutError, Unreachable):
                 await asyncio.wait_for(last, _TIMEOUT)
         for task in self._tasks:
@@ -213,7 +213,7 @@ class Shared:
         parts = "requests", "tokens", "running", "held", f"spent:{period}", f"done:{id}"
         return tuple(f"{base}:{part}" for part in parts)
 
-    def _put(self, command: _Command) -> None:
+    def _put(self, command: ScriptCall) -> None:
         self._queue.append(command)
         if len(self._queue) > _WAITING:
             self._queue.popleft()
@@ -240,7 +240,7 @@ class Shared:
                         if command.spent and answer >= 0:
                             self._learn(*command.spent, answer)
 
-    def _keep(self, commands: list[_Command]) -> None:
+    def _keep(self, commands: list[ScriptCall]) -> None:
         """Redis is gone: who asks is told, what is to be booked is kept. It may have been; it counts once all the same."""
         self._queue.clear()
         for command in commands:
@@ -250,7 +250,7 @@ class Shared:
                 command.answer.set_exception(Unreachable())
         self._wake.set()
 
-    async def _send(self, commands: list[_Command]) -> list[Any]:
+    async def _send(self, commands: list[ScriptCall]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.eval(command.script, len(command.keys), *command.keys, *command.arguments)
@@ -281,7 +281,7 @@ class Shared:
             await asyncio.sleep(LEASE / 3)
             for name, ids in self._running.items():
                 if ids and not self._gone:
-                    self._put(_Command(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
+                    self._put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
 
 
 def _begins(old: Limits, new: Limits) -> bool:

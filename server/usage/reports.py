@@ -20,9 +20,9 @@ from gateway.config import Caller
 from gateway.limits import period_at
 from providers import codec
 from providers.contract import Json
-from providers.errors import BadRequest, Forbidden, NotFound, Overloaded
+from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied
 
-from .ledger import Books
+from .ledger import Ledger
 
 T = TypeVar("T")
 Table = tuple[list[str], list[tuple[Any, ...]]]  # names of the columns, rows
@@ -39,7 +39,7 @@ _MOST: Final = 1000  # rows of each table of sums
 _FLAGS: Final = ("stream", "estimated")
 
 
-async def usage(books: Books, caller: Caller, query: Mapping[str, str]) -> web.Response:
+async def usage(books: Ledger, caller: Caller, query: Mapping[str, str]) -> web.Response:
     """GET /v1/usage. query: days, limit (of the latest requests), key (admin), format (json, csv), by (for CSV).
 
     Raises BadRequest, Forbidden for another's key, NotFound where no books are kept, Overloaded when they cannot be read.
@@ -63,7 +63,7 @@ async def usage(books: Books, caller: Caller, query: Mapping[str, str]) -> web.R
                 body[name] = [dict(zip(columns, row, strict=True)) for row in rows]
             for row in body["requests"]:
                 row |= {flag: bool(row[flag]) for flag in _FLAGS}
-            return web.json_response(body, dumps=codec.text)
+            return web.json_response(body, dumps=codec.encode_text)
     raise BadRequest("'format' must be json or csv.", param="format")
 
 
@@ -73,7 +73,7 @@ def _whose(caller: Caller, query: Mapping[str, str]) -> str | None:
     if caller.admin:
         return wanted
     if wanted not in (None, caller.name):
-        raise Forbidden("This key may only see its own usage. Keys with `admin: true` see all.", param="key")
+        raise PermissionDenied("This key may only see its own usage. Keys with `admin: true` see all.", param="key")
     return caller.name
 
 
@@ -111,7 +111,7 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
 
 
-async def _limits(books: Books, caller: Caller) -> Json:
+async def _limits(books: Ledger, caller: Caller) -> Json:
     """The caller's limits and how far its budget is spent."""
     limits = caller.limits
     assert limits is not None
@@ -140,7 +140,7 @@ def subscription(caller: Caller) -> Json:
     }
 
 
-async def billed(books: Books, caller: Caller, query: Mapping[str, str]) -> Json:
+async def billed(books: Ledger, caller: Caller, query: Mapping[str, str]) -> Json:
     """GET /dashboard/billing/usage: what was spent, in cents.
 
     Clients show the difference to the limit as a balance. With a budget it is therefore what the running period has cost,
@@ -155,7 +155,7 @@ async def billed(books: Books, caller: Caller, query: Mapping[str, str]) -> Json
     return {"object": "list", "total_usage": micro / 10_000}
 
 
-async def _read(books: Books, query: Callable[[sqlite3.Connection], T]) -> T:
+async def _read(books: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
     if books.store is None:
         raise NotFound("This server keeps no usage: its operator can give usage.path a file.", code="usage_off")
     try:

@@ -43,7 +43,7 @@ _SWEPT: Final = 2000  # rows deleted in one transaction
 _TOLD: Final = 600.0  # seconds for which /healthz tells that the file had to be put right
 
 
-class Row(NamedTuple):
+class UsageRow(NamedTuple):
     """One request. Tokens of an open row are its prompt's estimate, its cost what that costs. Times are milliseconds."""
 
     id: int
@@ -80,7 +80,7 @@ class Opened(Protocol):
     def id(self) -> int:
         """As in its row."""
 
-    def row(self) -> Row:
+    def row(self) -> UsageRow:
         """Its row, without a status."""
 
 
@@ -93,14 +93,14 @@ class Question(NamedTuple):
 
 Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as tables.SUMS
 
-_INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 (constants)
+_INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
     f"INSERT INTO days VALUES (?, ?, ?, {', '.join('?' * len(migrations.SUMS))}) ON CONFLICT DO UPDATE SET "  # noqa: S608
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in migrations.SUMS)
 )
 
 
-class Store:
+class UsageStore:
     """The file at `path`. Raises OSError when it cannot be used.
 
     failing: the last try to write failed; failures, dropped: how often, and rows that memory had no room for.
@@ -113,8 +113,8 @@ class Store:
         self._unreadable = ""  # why the last reading failed
         self._happened = ("", 0.0)  # what had to be put right, and when (monotonic)
         self._retention = retention_days
-        self._queue: deque[Row | Opened | Question] = deque()
-        self._rows: dict[int, Row | Opened] = {}  # taken from the queue, not yet written
+        self._queue: deque[UsageRow | Opened | Question] = deque()
+        self._rows: dict[int, UsageRow | Opened] = {}  # taken from the queue, not yet written
         self._days: Sums = {}
         self._trying: Sums = {}  # sums of a transaction that has failed
         self._names: dict[str, dict[str, set[str]]] = {}  # day → key → models that have sums of their own
@@ -143,7 +143,7 @@ class Store:
         self._next += 1
         return self._next
 
-    def put(self, row: "Row | Opened") -> None:
+    def put(self, row: "UsageRow | Opened") -> None:
         """Write a request's row, soon: when it has begun, and again, once, when it has ended."""
         self._queue.append(row)
         if not self._wake.is_set():
@@ -282,18 +282,18 @@ class Store:
     def _again(self, row: Any) -> None:
         """Book a request again that only a file knew which is gone. row: as in its table, its id counted from 0."""
         number, *values = row
-        self._keep(Row(self._run * migrations.RUN + number, *values))
+        self._keep(UsageRow(self._run * migrations.RUN + number, *values))
 
-    def _keep(self, row: Row | Opened) -> None:
+    def _keep(self, row: UsageRow | Opened) -> None:
         """Put a row into the batch; one that has ended is added to the sums, even where memory has no room for rows."""
         self._rows[row.id] = row
-        if isinstance(row, Row):
+        if isinstance(row, UsageRow):
             self._sum(row)
         if len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
             self.dropped += 1
 
-    def _sum(self, row: Row) -> None:
+    def _sum(self, row: UsageRow) -> None:
         """Add a request that has ended to the sums of its day."""
         day = _day(row.at // 86_400_000)
         sums = self._days.setdefault((day, row.key, self._name(day, row)), [0] * len(migrations.SUMS))
@@ -301,7 +301,7 @@ class Store:
         amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed
         sums[:] = map(add, sums, amounts)
 
-    def _name(self, day: str, row: Row) -> str:
+    def _name(self, day: str, row: UsageRow) -> str:
         """The model under which a request is summed up: so many different ones for each day and key, then OTHER."""
         names = self._names.setdefault(day, {}).setdefault(row.key, set())
         while len(self._names) > _DAYS:
@@ -340,7 +340,7 @@ class Store:
     def _write(self) -> None:
         """One transaction with all there is; on failure it stays for the next."""
         connection = self._file.connection
-        rows: list[Row] = [each if isinstance(each, Row) else each.row() for each in self._rows.values()]
+        rows: list[UsageRow] = [each if isinstance(each, UsageRow) else each.row() for each in self._rows.values()]
         if shift := (self._file.run - self._run) * migrations.RUN:  # another file, where our ids may be another's
             rows = [row._replace(id=row.id + shift) for row in rows]
         try:

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ...common import output_order, tool_names
-from ...common.tools import name_of
+from ...common.tools import tool_name
 from ...contract import Call, Json, Upstream
 from ...errors import Unsupported
 from ...hosts import endpoint, key_header
-from ..messages import shortened, without
+from ..messages import omit, shortened
 from ..request import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
 
 
@@ -111,12 +111,12 @@ def _tool(tool: Json, to: Upstream, at: str) -> Json:
     match tool:
         case {"type": "function", "function": function}:
             function = {name: value for name, value in function.items() if value is not None}
-            function = fitted_schema(without(function, to.host.strip), to.host, f"{at}.function.parameters")
+            function = fitted_schema(omit(function, to.host.strip), to.host, f"{at}.function.parameters")
             flat = {"type": "function", "parameters": {"type": "object", "properties": {}}, **function}
             # Strict is the default there, and refuses most schemas; on chat completions it is not.
             return flat | {"strict": bool(function.get("strict"))}
         case {"type": "custom", "custom": custom}:
-            custom = without(custom, to.host.strip)
+            custom = omit(custom, to.host.strip)
             match custom.get("format"):
                 case {"type": "grammar", "grammar": grammar}:
                     custom = custom | {"format": {"type": "grammar", **grammar}}
@@ -134,7 +134,7 @@ def _choice(choice: Any) -> Any:
 
 
 def _named(tool: Json) -> Json:
-    return {"type": tool["type"], "name": name_of(tool)} if tool["type"] in ("function", "custom") else tool
+    return {"type": tool["type"], "name": tool_name(tool)} if tool["type"] in ("function", "custom") else tool
 
 
 # Messages
@@ -240,5 +240,5 @@ def _part(part: Json, param: str) -> Json:
         case {"type": "image_url", "image_url": str(url)}:
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         case {"type": "file", "file": file}:
-            return {"type": "input_file", **without(file, _MARKS)}
+            return {"type": "input_file", **omit(file, _MARKS)}
     raise Unsupported(f"This model does not take content parts of the type '{part['type']}'.", param=f"{param}.type")

@@ -22,7 +22,7 @@ from ...common.finish_reasons import reason_of
 from ...common.tool_names import given_back
 from ...common.usage import count, usage
 from ...contract import Call, Json, Translator, Upstream, prime
-from ...errors import BadOutput, Truncated, UpstreamFailed
+from ...errors import UpstreamBadOutput, UpstreamError, UpstreamTruncated
 from ...sse import refuse_value
 from ..errors import in_band
 from .request import BRIDGED, Bridged, build_request
@@ -43,11 +43,11 @@ def translate(call: Call, to: Upstream) -> Translator:
     """The translator of a call's answer, primed. Raises Truncated, BadOutput, and what the upstream says went wrong."""
     names = call.state.names if isinstance(call.state, Bridged) else None
     form = (call.body.get("text") or {}).get("format") or {}
-    translator = _translate(_Answer(form.get("type", "text") != "text", bool(call.body.get("tools"))))
+    translator = _translate(ResponseState(form.get("type", "text") != "text", bool(call.body.get("tools"))))
     return prime(given_back(prime(translator), names) if names else translator)
 
 
-def _translate(answer: "_Answer") -> Translator:
+def _translate(answer: "ResponseState") -> Translator:
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
@@ -78,11 +78,11 @@ def _translate(answer: "_Answer") -> Translator:
                 case None if "output" in data:  # a whole answer
                     return answer.begun(answer.end(data))
         except (AttributeError, LookupError, TypeError) as odd:
-            raise BadOutput("The upstream sent an event of an unknown shape.") from odd
-    raise Truncated
+            raise UpstreamBadOutput("The upstream sent an event of an unknown shape.") from odd
+    raise UpstreamTruncated
 
 
-class _Answer:
+class ResponseState:
     """The state of one answer. Each method gives the chunks that it makes."""
 
     def __init__(self, json: bool, tools: bool) -> None:
@@ -127,7 +127,7 @@ class _Answer:
         """Whether a text came as deltas. Raises BadOutput when they do not add up to it. Hosts may leave it empty."""
         heard = self.heard.get((at, kind, part))
         if heard is not None and text and heard != (len(data := _bytes(text)), crc32(data)):
-            raise BadOutput("The upstream's pieces do not add up to its answer: some were lost.")
+            raise UpstreamBadOutput("The upstream's pieces do not add up to its answer: some were lost.")
         return heard is not None
 
     def tell(self, kind: str, data: Json) -> list[Json]:
@@ -321,7 +321,7 @@ class _Answer:
                 finish = reason_of(details.get("reason"), default="length")
             case _:
                 wrong = response.get("error")
-                failed = in_band(wrong) if wrong else UpstreamFailed("The upstream did not complete its answer.")
+                failed = in_band(wrong) if wrong else UpstreamError("The upstream did not complete its answer.")
                 failed.usage = books
                 raise failed
         chunks: list[Json] = []
@@ -331,7 +331,7 @@ class _Answer:
         if response["status"] == "completed" and any(
             at not in self.calls and self.places.get(ident) not in self.calls for at, ident in self.unopened.items()
         ):
-            raise BadOutput("The upstream sent arguments of a tool call that it did not send.")
+            raise UpstreamBadOutput("The upstream sent arguments of a tool call that it did not send.")
         if self.held:
             chunks.append(chunk({"content": "".join(self.held)}))
         if self.kinds and finish == "stop":  # some had come only now
