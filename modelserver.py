@@ -130,7 +130,7 @@ async def respond_stream(
                     if data := frames.of(batch):
                         await line.write(data)
             if frames.watcher is not None:
-                frames.watcher.done()
+                frames.watcher.commit()
             await line.write(DONE, end=True)
         except ConnectionError:
             raise
@@ -144,7 +144,7 @@ async def respond_stream(
             codec.frame_into(data, error_body(failure, request))
             await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
         finally:
-            record.gap = line.gap
+            record.gap = line.longest_gap
     return line.response
 
 
@@ -178,7 +178,7 @@ async def first_that_answers(
                 )
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = entry.exchange = Exchange(
-                target.to, call, first_byte, added=target.added, watch=trace.watch if trace else None
+                target.to, call, first_byte, added=target.added, observer=trace.watch if trace else None
             )
             if worker := worker_of(request):
                 exchange.away = worker.run
@@ -207,12 +207,12 @@ async def first_that_answers(
 
 async def prepare_call(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
-    provider = PROVIDERS[target.to.host.protocol]
+    provider = PROVIDERS[target.upstream.host.protocol]
     body = await fill_in(request, ask, target)
     worker = worker_of(request)
     if worker is None:
-        return provider.build_request(body, target.to)
-    return await worker.run(partial(provider.build_request, body, target.to))
+        return provider.build_request(body, target.upstream)
+    return await worker.run(partial(provider.build_request, body, target.upstream))
 
 
 async def fill_in(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Json:
@@ -221,7 +221,7 @@ async def fill_in(request: web.Request, ask: chat_request.ClientRequest, target:
     That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
     would not fetch. Raises BadRequest for an image that cannot be had.
     """
-    to = target.to
+    to = target.upstream
     body = with_defaults(ask.body, target)
     if ask.calls:
         body = request.app[KEEPER].restore(body, cache_scope(request, to))
@@ -253,7 +253,7 @@ async def open_stream(
     the answer does not count: upstreams do open a stream and then say "overloaded".
     """
     rest = outbound.stream_batches(exchange, http, limits)
-    held = exchange.held
+    held = exchange.held_back
     try:
         async for batch in rest:
             held += batch
@@ -262,7 +262,7 @@ async def open_stream(
     except BaseException:
         await rest.aclose()
         raise
-    exchange.held = []
+    exchange.held_back = []
     return held, rest
 
 
@@ -299,7 +299,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
         targets = await admit(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
-            worker, work = worker_of(request), partial(vectors.prepared, body, target.to)
+            worker, work = worker_of(request), partial(vectors.prepared, body, target.upstream)
             return work() if worker is None else await worker.run(work)
 
         exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
@@ -369,7 +369,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
     rooms = request.app[STATE]
     record = request[RECORD] = logs.RequestRecord(ident, time.monotonic())
-    live = request[GENERATION] = rooms.lives.enter()
+    live = request[GENERATION] = rooms.lives.acquire()
     status = 499  # the client left, unless something better is known
     try:
         response = await handler(request)
@@ -388,7 +388,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         status, record.code = 500, "internal_error"
         return error_response(internal_error(record), request)
     finally:
-        rooms.ended(live, record, status)
+        rooms.finish_request(live, record, status)
         rooms.log.request(record, request.method, request.path, status, time.monotonic())
 
 

@@ -78,7 +78,7 @@ class CircuitBreakers:
         self._retries = min(_RETRIES, self._retries + 0.1)
         return AttemptPlan(self, self._shared(targets), deadline)
 
-    def open(self, at: float) -> dict[str, int]:
+    def open_circuits(self, at: float) -> dict[str, int]:
         """Provider → targets that rest now."""
         resting: dict[str, int] = {}
         for (name, _), circuit in self._circuits.items():
@@ -86,7 +86,7 @@ class CircuitBreakers:
                 resting[name] = resting.get(name, 0) + 1
         return resting
 
-    def rests(self, targets: Sequence[Target], at: float) -> bool:
+    def all_unavailable(self, targets: Sequence[Target], at: float) -> bool:
         """Whether a request for these targets would be refused now without any of them being asked.
 
         A target whose rest is over counts as up: the next request tries it. So does one whose key is benched, for it is
@@ -94,7 +94,7 @@ class CircuitBreakers:
         """
         if not self._circuits and not self._resting:
             return False
-        return all(self._left_alone(target.to, at) for target in targets)
+        return all(self._left_alone(target.upstream, at) for target in targets)
 
     def _left_alone(self, to: Upstream, at: float) -> bool:
         """Whether `blocked` would refuse this target, whichever of its keys is used."""
@@ -109,17 +109,17 @@ class CircuitBreakers:
             return targets
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
-    def keyed(self, target: Target, at: float) -> list[Target]:
+    def with_each_key(self, target: Target, at: float) -> list[Target]:
         """The target with each of its keys, benched ones last."""
-        to = target.to
+        to = target.upstream
         if not to.api_keys:
             return [target]
         first = int(self._chance() * len(to.api_keys))
         keys = [*to.api_keys[first:], *to.api_keys[:first]]
         keys.sort(key=lambda key: self._benched.get((to.name, "", key), 0.0) > at)
-        return [replace(target, to=replace(to, api_key=key)) for key in keys]
+        return [replace(target, upstream=replace(to, api_key=key)) for key in keys]
 
-    def blocked(self, to: Upstream, at: float) -> Failure | None:
+    def try_admit(self, to: Upstream, at: float) -> Failure | None:
         """Why this target must not be asked now; None lets it be asked, and is the one trial of a target that rested."""
         if self._resting and (until := self._resting.get((to.name, to.model, to.api_key), 0.0)) > at:
             return RateLimitExceeded(
@@ -153,7 +153,7 @@ class CircuitBreakers:
                 pass  # our own bound says nothing of the upstream
             case UpstreamError() | UpstreamTimeout() | Overloaded():
                 self._trip(_bounded(self._circuits).setdefault((to.name, to.model), _Breaker()), at)
-            case _ if failure.upstream:
+            case _ if failure.upstream_status:
                 self.answered(to)
 
     def answered(self, to: Upstream) -> None:
@@ -173,7 +173,7 @@ class CircuitBreakers:
     def _rest(self, circuit: _Breaker) -> float:
         return float(self._rules.rest * min(2 ** max(0, circuit.rests - 1), 12))
 
-    def may_retry(self) -> bool:
+    def take_retry(self) -> bool:
         """Whether one more retry is within a tenth of the traffic; takes it."""
         if self._retries < 1:
             return False
@@ -218,7 +218,7 @@ class AttemptPlan:
         if self.made and at >= self._deadline:
             return None
         while (target := self._candidate(at)) is not None:
-            blocked = self._health.blocked(target.to, at)
+            blocked = self._health.try_admit(target.upstream, at)
             if blocked is None:
                 return self._attempt(target, 0.0)
             if not self.made:
@@ -227,7 +227,7 @@ class AttemptPlan:
         if again is None or self.retried:
             return None
         wait = (self.last.retry_after or 0.0) + self._health.jitter()
-        if at + wait >= self._deadline or not self._health.may_retry():
+        if at + wait >= self._deadline or not self._health.take_retry():
             return None
         self.retried = True
         return self._attempt(again, wait)
@@ -235,9 +235,9 @@ class AttemptPlan:
     def _candidate(self, at: float) -> Target | None:
         if not self._keys:
             target = next(self._targets, None)
-            if target is None or not target.to.api_keys:
+            if target is None or not target.upstream.api_keys:
                 return target
-            self._keys = self._health.keyed(target, at)
+            self._keys = self._health.with_each_key(target, at)
         return self._keys.pop(0)
 
     def _attempt(self, target: Target, wait: float) -> Attempt:
@@ -248,8 +248,8 @@ class AttemptPlan:
     def failed(self, failure: Failure, at: float) -> None:
         """The attempt failed. Raises the failure when no other target can help."""
         assert self._tried is not None
-        self._health.failed(self._tried.to, failure, at)
-        if not failure.elsewhere:
+        self._health.failed(self._tried.upstream, failure, at)
+        if not failure.try_next:
             try:
                 raise failure
             finally:
@@ -257,20 +257,20 @@ class AttemptPlan:
         self._last = failure
         if not isinstance(failure, RateLimitExceeded | UpstreamAuthError | QuotaExhausted):
             self._keys.clear()  # another key would not help
-        self._again = self._tried if self._tried.to.base_url and _repeatable(failure) else None
+        self._again = self._tried if self._tried.upstream.base_url and _repeatable(failure) else None
 
     def answered(self) -> None:
         """The attempt succeeded."""
         assert self._tried is not None
-        self._health.answered(self._tried.to)
+        self._health.answered(self._tried.upstream)
 
 
 def _repeatable(failure: Failure) -> bool:
     """Whether the same target may be asked again: it surely did no work, and a wait is short or not asked for."""
     if (failure.retry_after or 0.0) > SHORT or isinstance(failure, QuotaExhausted):
         return False
-    if failure.unsent:
+    if failure.not_sent:
         return failure.code == "upstream_connect"  # a name, a certificate or a silence will be the same in a moment
-    if failure.upstream == 429:
+    if failure.upstream_status == 429:
         return failure.retry_after is not None  # too fast already: only when told when
-    return failure.upstream in (502, 503, 529)
+    return failure.upstream_status in (502, 503, 529)

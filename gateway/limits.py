@@ -214,7 +214,7 @@ class LimitCounters:
             self._tokens.sum(at)
             self._tokens.add(tokens, at)
 
-    def standing(self, at: float) -> Remaining:
+    def remaining(self, at: float) -> Remaining:
         """What the next request may use."""
         requests, tokens = self._requests.sum(at), self._tokens.sum(at) + self.reserved_tokens
         return Remaining(

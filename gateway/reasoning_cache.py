@@ -62,7 +62,7 @@ class ReasoningCache:
         """Keep what a whole assistant message carries."""
         watcher = self.watcher(scope)
         watcher.see({"choices": [{"index": 0, "delta": message}]})
-        watcher.done()
+        watcher.commit()
 
     def restore(self, body: Json, scope: str = "") -> Json:
         """The chat request with what its assistant messages lost; the same object when there is nothing to add.
@@ -189,7 +189,7 @@ class ReasoningCollector:
                     if (part := call.get(name)) and isinstance(part, kind) and name not in known:
                         known[name] = part
 
-    def done(self) -> None:
+    def commit(self) -> None:
         """The answer is complete. One that was cut short need not be kept: nobody can go on from it."""
         fields: Json = dict(self._lists)
         if self._reasoning:

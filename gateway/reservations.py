@@ -36,7 +36,7 @@ def reserved(
     body: Json, said: Prompt, target: Target, settings: UsageSettings, limits: Limits
 ) -> tuple[Target, TokenUsage]:
     """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
-    to = target.to
+    to = target.upstream
     prompt = max(1, min(said.most, to.facts.context or said.most))
     if "messages" not in body:  # embeddings are no tokens
         return target, TokenUsage(prompt)

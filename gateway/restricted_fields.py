@@ -87,10 +87,10 @@ def permitted(body: Json, targets: list[Target]) -> list[Target]:
 
 def _refused(body: Json, asked: Iterable[str], target: Target) -> str | None:
     """Return the first field that this target must not be sent."""
-    host = target.to.host
+    host = target.upstream.host
     for name in asked:
         if name not in host.allow:
             return name
-    if _TIER in body and _TIER not in host.allow and times_the_price(body[_TIER], target.to) is None:
+    if _TIER in body and _TIER not in host.allow and times_the_price(body[_TIER], target.upstream) is None:
         return _TIER
     return None

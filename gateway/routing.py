@@ -29,7 +29,7 @@ class Target:
     first_byte: seconds the upstream may think, None: what the timeouts say.
     """
 
-    to: Upstream
+    upstream: Upstream
     defaults: Mapping[str, Any]
     weight: float = 0.0
     first_byte: float | None = None
@@ -60,7 +60,7 @@ class ModelRouter:
             else:
                 self._exact[public] = self._targets(public, route, "")
 
-    def find(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
+    def resolve(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
         """The targets of a public model, in the order to try them.
 
         allowed: patterns of the caller's models. Raises NoSuchModel for a model that does not exist, that the caller
@@ -138,7 +138,7 @@ class ModelRouter:
             targets.append(Target(to, _accepted(defaults, facts), weight, route.first_byte))
         return targets
 
-    def label(self, model: str) -> str:
+    def metric_label(self, model: str) -> str:
         """The name of a public model in metrics, always one that the configuration holds: clients invent names."""
         if model in self._exact:
             return model
@@ -165,7 +165,7 @@ def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed:
         return target.first_byte
     if not streamed:
         return timeouts.total
-    facts = target.to.facts
+    facts = target.upstream.facts
     thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
     return timeouts.first_byte_reasoning if thinks else timeouts.first_byte
 

@@ -48,10 +48,10 @@ class Failure(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = "internal_error"
-    elsewhere: ClassVar[bool] = False  # whether another target may succeed where this one failed
-    again: bool | None = None
-    unsent: bool = False
-    upstream: int = 0
+    try_next: ClassVar[bool] = False  # whether another target may succeed where this one failed
+    should_retry: bool | None = None
+    not_sent: bool = False
+    upstream_status: int = 0
     headers: Mapping[str, str] = {}
     usage: dict[str, Any] | None = None
 
@@ -75,7 +75,7 @@ class BadRequest(Failure):
 
 
 class Unsupported(BadRequest):
-    code, elsewhere = "unsupported_value", True
+    code, try_next = "unsupported_value", True
 
 
 class ContextLengthExceeded(BadRequest):
@@ -95,7 +95,7 @@ class NotFound(Failure):
 
 
 class ModelNotFound(NotFound):
-    code, elsewhere = "model_not_found", True
+    code, try_next = "model_not_found", True
 
 
 class MethodNotAllowed(Failure):
@@ -103,11 +103,11 @@ class MethodNotAllowed(Failure):
 
 
 class RequestTimeout(Failure):
-    status, type, code, elsewhere = 408, "invalid_request_error", "request_timeout", True
+    status, type, code, try_next = 408, "invalid_request_error", "request_timeout", True
 
 
 class Conflict(Failure):
-    status, type, code, elsewhere = 409, "invalid_request_error", "conflict", True
+    status, type, code, try_next = 409, "invalid_request_error", "conflict", True
 
 
 class RequestTooLarge(Failure):
@@ -119,44 +119,44 @@ class UnsupportedEncoding(Failure):
 
 
 class RateLimitExceeded(Failure):
-    status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
+    status, type, code, try_next = 429, "rate_limit_error", "rate_limit_exceeded", True
 
 
 class BudgetExceeded(RateLimitExceeded):
     """A limit of this server's own that a few seconds will not lift: SDKs are not to try again."""
 
-    code, elsewhere, again = "budget_exceeded", False, False
+    code, try_next, should_retry = "budget_exceeded", False, False
 
 
 class UpstreamError(Failure):
-    status, code, elsewhere = 502, "upstream_error", True
+    status, code, try_next = 502, "upstream_error", True
 
 
 class UpstreamTruncated(UpstreamError):
-    code, again = "upstream_truncated", False
+    code, should_retry = "upstream_truncated", False
 
     def __init__(self, message: str = "The upstream closed the stream before completion.") -> None:
         super().__init__(message)
 
 
 class UpstreamBadOutput(UpstreamError):
-    code, again = "upstream_bad_output", False
+    code, should_retry = "upstream_bad_output", False
 
 
 class UpstreamAuthError(UpstreamError):
-    code, again = "upstream_auth_error", False
+    code, should_retry = "upstream_auth_error", False
 
 
 class Overloaded(Failure):
-    status, code, elsewhere = 503, "overloaded", True
+    status, code, try_next = 503, "overloaded", True
 
 
 class QuotaExhausted(Overloaded):
-    code, again = "upstream_quota_exhausted", False
+    code, should_retry = "upstream_quota_exhausted", False
 
 
 class UpstreamTimeout(Failure):
-    status, code, elsewhere = 504, "upstream_timeout", True
+    status, code, try_next = 504, "upstream_timeout", True
 
 
 # Codes by which providers say "no money left", under whatever status (openai-python 3.54.0, Anthropic errors page).

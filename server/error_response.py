@@ -21,7 +21,7 @@ def to_failure(error: BaseException, request: web.Request) -> Failure:
     """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
     if isinstance(error, Failure | asyncio.CancelledError):
         run: InFlightRequest = request[IN_FLIGHT]
-        return run.failure(error)
+        return run.to_failure(error)
     return internal_error(request[RECORD])
 
 
@@ -44,8 +44,8 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
     headers = dict(failure.headers)
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
-    if failure.again is not None:
-        headers["x-should-retry"] = "true" if failure.again else "false"
+    if failure.should_retry is not None:
+        headers["x-should-retry"] = "true" if failure.should_retry else "false"
     return web.Response(
         status=failure.status, body=codec.encode(error_body(failure, request)), headers={**JSON, **headers}
     )

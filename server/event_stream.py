@@ -29,7 +29,7 @@ class EventStream:
         self._pulse = pulse
         self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
         self.quiet_since = pulse.now()
-        self.gap = 0.0  # seconds, the longest so far between two pieces
+        self.longest_gap = 0.0  # seconds, the longest so far between two pieces
 
     def __enter__(self) -> "EventStream":
         self._pulse.lines.add(self)
@@ -52,15 +52,15 @@ class EventStream:
             now = self._pulse.now()
             if not self.response.prepared:
                 await self.response.prepare(self._request)
-            elif now - self.quiet_since > self.gap:
-                self.gap = now - self.quiet_since
+            elif now - self.quiet_since > self.longest_gap:
+                self.longest_gap = now - self.quiet_since
             if end:
                 await self.response.write_eof(bytes(data))
             else:
                 await self.response.write(data)
             self.quiet_since = self._pulse.now()
 
-    async def comment(self) -> None:
+    async def send_keepalive(self) -> None:
         """Tell proxies that the line is alive, unless something else is just being written."""
         transport = self._request.transport
         if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
@@ -76,13 +76,13 @@ class Heartbeat:
 
     def __init__(self, settings: ServerConfig) -> None:
         self.lines: set[EventStream] = set()
-        self.each: list[Callable[[float], object]] = []
-        self.late = self.latest = 0.0
+        self.callbacks: list[Callable[[float], object]] = []
+        self.lag = self.max_lag = 0.0
         self.now = asyncio.get_running_loop().time
-        self.set(settings)
+        self.apply(settings)
         self._task = asyncio.create_task(self._beat())
 
-    def set(self, settings: ServerConfig) -> None:
+    def apply(self, settings: ServerConfig) -> None:
         """Go by these settings from now on."""
         self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
         self.write = settings.timeouts.write
@@ -93,14 +93,14 @@ class Heartbeat:
             due = self.now() + self._period
             await asyncio.sleep(self._period)
             now = self.now()
-            self.late = max(0.0, now - due)
-            self.latest = max(self.latest, self.late)
-            for call in self.each:
+            self.lag = max(0.0, now - due)
+            self.max_lag = max(self.max_lag, self.lag)
+            for call in self.callbacks:
                 call(now)
             for line in list(self.lines):
                 if now - line.quiet_since >= (self._every if line.open else self._after):
                     with suppress(ConnectionError, RuntimeError):  # the line's own handler is about to hear it too
-                        await line.comment()
+                        await line.send_keepalive()
 
     async def aclose(self) -> None:
         self._task.cancel()

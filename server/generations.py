@@ -25,7 +25,7 @@ class Generation:
     fetcher: ImageFetcher
     health: CircuitBreakers
     scrub: Scrubber
-    users: int = 0
+    in_flight: int = 0
 
     async def aclose(self) -> None:
         await self.fetcher.close()
@@ -55,16 +55,16 @@ class Generations:
     _retired: set[Generation] = field(default_factory=set)
     _closing: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    def enter(self) -> Generation:
+    def acquire(self) -> Generation:
         """The configuration for a request that begins."""
         live = self.now
-        live.users += 1
+        live.in_flight += 1
         return live
 
-    def leave(self, live: Generation) -> None:
+    def release(self, live: Generation) -> None:
         """The request has ended."""
-        live.users -= 1
-        if not live.users and live is not self.now:
+        live.in_flight -= 1
+        if not live.in_flight and live is not self.now:
             self._close(live)
 
     def swap(self, live: Generation) -> None:
@@ -73,7 +73,7 @@ class Generations:
         self.generation += 1
         self.error = ""
         self._retired.add(old)
-        if not old.users:
+        if not old.in_flight:
             self._close(old)
 
     def discard(self, live: Generation) -> None:

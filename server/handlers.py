@@ -42,11 +42,11 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "id": name,
         "object": "model",
         "created": BORN,
-        "owned_by": targets[0].to.name,
+        "owned_by": targets[0].upstream.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
         "status": "resting" if request[GENERATION].health.rests(targets, time.monotonic()) else "up",
-        **model_objects.described(targets[0].to),
+        **model_objects.described(targets[0].upstream),
     }
 
 
@@ -78,7 +78,7 @@ async def healthz(request: web.Request) -> web.Response:
     Programs on this machine also hear which process, for `reload`.
     """
     body: Json = {"status": "ok", "version": request.app[STATE].version}
-    if trouble := request.app[STATE].books.trouble():
+    if trouble := request.app[STATE].books.problems():
         body["trouble"] = trouble
     if auth.is_local_program(request):
         lives = request.app[STATE].lives

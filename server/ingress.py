@@ -60,7 +60,7 @@ async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt
         targets = permitted(body, targets)
     await request[IN_FLIGHT].turn()
     # What is opened here is closed by the door, whatever the end.
-    return await request.app[STATE].books.open(record, caller, body, prompt, targets)
+    return await request.app[STATE].books.reserve(record, caller, body, prompt, targets)
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -92,7 +92,7 @@ async def _received(request: web.Request) -> bytes:
     expected = request.content_length or 0
     if expected > limit:
         raise too_large(limit)
-    run.hold(expected)
+    run.hold_bytes(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
@@ -101,7 +101,7 @@ async def _received(request: web.Request) -> bytes:
             body = content.read_nowait()
             if len(body) > limit:
                 raise too_large(limit)
-            run.hold(len(body))
+            run.hold_bytes(len(body))
             return body
         await send_continue(request)
         async with asyncio.timeout(server.timeouts.request_body):
@@ -109,7 +109,7 @@ async def _received(request: web.Request) -> bytes:
                 size += len(piece)
                 if size > limit:
                     raise too_large(limit)
-                run.hold(size)
+                run.hold_bytes(size)
                 pieces.append(piece)
     except TimeoutError:
         raise RequestTimeout(
@@ -132,7 +132,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     size = len(data)
     commas = data.count(b",") if size > json_density.SMALL else 0
     if size <= json_density.LARGE and commas <= json_density.MANY:
-        run.hold(json_density.room(size, commas))
+        run.hold_bytes(json_density.room(size, commas))
         value = parse(data)
         return value, measure(_body_of(value), size, reserve)
 
@@ -143,7 +143,7 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     worker = request[WORKER] = request.app[STATE].worker
     async with worker as do:
         room = await do(partial(validation.room, data))
-        run.hold(room // 2)
+        run.hold_bytes(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
         value, prompt = await do(work)
         # More values than that are not weighed: the walk would take longer than all the rest.

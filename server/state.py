@@ -45,26 +45,26 @@ class AppState:
         self.metrics = Metrics()
         self.worker = Worker()
         self.pulse = Heartbeat(server)
-        self.pulse.each.append(self._beat)
+        self.pulse.callbacks.append(self._beat)
         self._release_at = 0.0
         self._quiet_until: dict[tuple[str, ...], float] = {}
-        self.front: ProtocolFactory | None = None
+        self.listener: ProtocolFactory | None = None
         self.now = time.monotonic
 
     def _beat(self, now: float) -> None:
         """now: loop time."""
         admission = self.admission
-        admission.check(now)
+        admission.cancel_overdue(now)
         resident = memory.resident() if admission.memory else 0
         if resident > admission.memory and now >= self._release_at:
             self._release_at = now + _RELEASE
             memory.trim()
             resident = memory.resident()
-        admission.feel(self.pulse.late, resident)
-        if admission.strain and self._may_say("", admission.strain):
+        admission.observe(self.pulse.lag, resident)
+        if admission.overload and self._may_say("", admission.overload):
             logs.LOGGER.warning(
                 "too much %s: no new request is let in beside those being answered (%d MiB resident, %.1f s late)",
-                admission.strain, memory.resident() >> 20, self.pulse.late,
+                admission.overload, memory.resident() >> 20, self.pulse.lag,
             )  # fmt: skip
 
     def _may_say(self, *what: str) -> bool:
@@ -81,25 +81,25 @@ class AppState:
         most = _memory(bounds)
         await self.books.learn(settings)
         live = build(settings, self._agent)
-        self.books.use(settings)
+        self.books.apply(settings)
         self.lives.swap(live)
         self.log.scrub = live.scrub
         self.admission.bounds, self.admission.memory = bounds, most
-        self.pulse.set(settings.config.server)
+        self.pulse.apply(settings.config.server)
 
-    def ended(self, live: Generation, record: logs.RequestRecord, status: int) -> None:
+    def finish_request(self, live: Generation, record: logs.RequestRecord, status: int) -> None:
         """A request has ended; it is settled now, or when its answer has been read on to its end."""
 
         def settle() -> None:
             try:
                 if record.entry is not None:
-                    self.books.close(record, status)
+                    self.books.settle(record, status)
                 if record.model:
-                    self.metrics.seen(record, live.settings.routes.label(record.model), status)
+                    self.metrics.seen(record, live.settings.routes.metric_label(record.model), status)
             except Exception:
                 logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
             finally:
-                self.lives.leave(live)
+                self.lives.release(live)
             if record.tried:
                 self._warn(record.tried)
             if record.doubted is not None and self._may_say(record.doubted[0], "usage"):

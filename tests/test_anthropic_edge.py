@@ -454,7 +454,7 @@ def test_52_an_error_after_text(size: int) -> None:
 def test_53_54_a_stream_cut_short(more: list[Json], size: int) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, *more), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
-    assert (type(failure), failure.status, failure.again) == (UpstreamTruncated, 502, False)
+    assert (type(failure), failure.status, failure.should_retry) == (UpstreamTruncated, 502, False)
     assert failure.body() == {
         "error": {
             "message": "The upstream closed the stream before completion.",
@@ -677,9 +677,9 @@ def test_56_57_http_errors(status: int, body: bytes, kind: type[Failure], expect
 
 def test_56_what_sdks_are_told() -> None:
     refused = anthropic.parse_error(401, error("authentication_error", "invalid x-api-key"))
-    assert (refused.status, refused.again, refused.code) == (502, False, "upstream_auth_error")
+    assert (refused.status, refused.should_retry, refused.code) == (502, False, "upstream_auth_error")
     throttled = anthropic.parse_error(429, error("rate_limit_error", "x"))
-    assert (throttled.status, throttled.retry_after, throttled.elsewhere) == (429, None, True)
+    assert (throttled.status, throttled.retry_after, throttled.try_next) == (429, None, True)
     throttled.retry_after = 39
     assert (anthropic.parse_error(529, b"").status, anthropic.parse_error(413, b"").status) == (503, 413)
 

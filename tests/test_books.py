@@ -48,7 +48,7 @@ def test_what_the_upstream_counted() -> None:
 
 def test_a_failed_attempt_that_was_paid_for_is_added_at_its_own_price() -> None:
     one = entry(DEAR)
-    one.failed(failure(UpstreamTruncated, USAGE))
+    one.attempt_failed(failure(UpstreamTruncated, USAGE))
     one.exchange = Exchange(CHEAP, CALL, 1.0)
     one.usage = USAGE
     one.settle(200)
@@ -67,9 +67,9 @@ def test_a_failed_attempt_that_was_paid_for_is_added_at_its_own_price() -> None:
 def test_failures_before_anything_was_sent(error: Failure, used: TokenUsage) -> None:
     one = entry(CHEAP)
     assert one.exchange is not None
-    one.exchange.held = [delta("Hello ", role="assistant"), delta("you")]
-    one.failed(error)
-    one.failed(error)  # there is no one left who could fail
+    one.exchange.held_back = [delta("Hello ", role="assistant"), delta("you")]
+    one.attempt_failed(error)
+    one.attempt_failed(error)  # there is no one left who could fail
     one.settle(502)
     assert (one.used, one.cost, one.estimated) == (used, used.prompt + 2 * used.completion, used != TokenUsage())
 
@@ -85,8 +85,8 @@ def test_failures_before_anything_was_sent(error: Failure, used: TokenUsage) -> 
 def test_failures_before_anything_was_said(error: Failure, used: TokenUsage) -> None:
     one = entry(CHEAP)
     assert one.exchange is not None
-    one.exchange.held = [delta("", role="assistant")]
-    one.failed(error)
+    one.exchange.held_back = [delta("", role="assistant")]
+    one.attempt_failed(error)
     one.settle(502)
     assert (one.used, one.cost) == (used, used.prompt)
 
@@ -96,8 +96,8 @@ def test_what_was_told_at_the_start_of_a_broken_answer_is_not_all_there_was() ->
     one = entry(CHEAP)
     one.record.first = 1.0
     for _ in range(50):
-        one.saw(delta("word "))
-    one.broke(failure(UpstreamTruncated, {"prompt_tokens": 90, "completion_tokens": 1, "total_tokens": 91}))
+        one.count_chunk(delta("word "))
+    one.stream_failed(failure(UpstreamTruncated, {"prompt_tokens": 90, "completion_tokens": 1, "total_tokens": 91}))
     one.settle(200)
     assert (one.used, one.estimated) == (TokenUsage(90, 50), True)
 
@@ -105,7 +105,7 @@ def test_what_was_told_at_the_start_of_a_broken_answer_is_not_all_there_was() ->
 @pytest.mark.parametrize("tier", [["priority"], [[]], {"a": 1}, [None], 5, True])
 def test_a_tier_of_any_type_is_settled(tier: Any) -> None:
     one = entry(CHEAP)
-    one.took({"usage": USAGE, "service_tier": tier, "choices": []})
+    one.count_answer({"usage": USAGE, "service_tier": tier, "choices": []})
     one.settle(200)
     assert (one.used, one.cost) == (TokenUsage(100, 10), 120)
 
@@ -115,8 +115,8 @@ def test_an_answer_that_breaks_off_is_what_was_counted_or_else_what_was_streamed
         one = entry(CHEAP)
         one.record.first = 1.0
         for text in ("Hello ", "", "you ", "there"):
-            one.saw(delta(text))
-        one.broke(failure(UpstreamTruncated, told))
+            one.count_chunk(delta(text))
+        one.stream_failed(failure(UpstreamTruncated, told))
         one.settle(200)
         assert (one.used, one.estimated) == (used, True)
 
@@ -133,7 +133,7 @@ def test_a_client_that_leaves_pays_for_the_prompt_and_a_fault_of_ours_costs_noth
 
 def test_an_unknown_price_makes_the_sum_unknown() -> None:
     one = entry(UNKNOWN)
-    one.failed(failure(UpstreamTruncated, USAGE))
+    one.attempt_failed(failure(UpstreamTruncated, USAGE))
     one.exchange, one.usage = Exchange(CHEAP, CALL, 1.0), USAGE
     one.settle(200)
     assert one.cost is None
@@ -143,7 +143,9 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
     one = entry(CHEAP)
     one.record.first = 1.0
     message = {"role": "assistant", "content": "字" * 40, "tool_calls": [{"function": {"arguments": "x" * 40}}]}
-    one.took({"choices": [{"index": 0, "message": message}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
+    one.count_answer(
+        {"choices": [{"index": 0, "message": message}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    )
     one.settle(200)
     assert (one.used, one.estimated) == (TokenUsage(100, 40), True)  # (40 × 3 + 40) / 4
 
@@ -158,9 +160,9 @@ def test_text_at_any_depth_is_counted_without_an_end_to_the_stack() -> None:
     deep: Any = "x" * 4
     for _ in range(40):
         deep = [{"a": deep}] if _ % 2 else deep
-    one.saw(delta("Hello", deep=deep))
+    one.count_chunk(delta("Hello", deep=deep))
     assert one.sent == 9
     for _ in range(100_000):
         deep = [deep]
-    one.saw(delta("Hello", deep=deep))
+    one.count_chunk(delta("Hello", deep=deep))
     assert one.sent == 14  # nobody's answer is nested like that

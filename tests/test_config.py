@@ -393,7 +393,7 @@ facts: {my-model: {context: 8192}}
     assert settings.off == {"off": "OFF", "a.b": "DOTTED"}
     assert settings.providers["echo"].options == {"delay": 0.5}
     words = [1, True, None, "1", "12:30", 1.10, "0x10"]  # an upstream's own parameter, as YAML reads it
-    [target] = settings.routes.find("b", ("*",))
+    [target] = settings.routes.resolve("b", ("*",))
     assert target.defaults == {"temperature": 1, "words": words, "logit_bias": {"50256": -100}}
     assert settings.config.defaults == {"temperature": 0.7, "stop": ["a"], "logit_bias": {"50256": -100}, "user": None}
     assert settings.config.strict_params is True
@@ -408,7 +408,7 @@ def test_texts_stay_texts(word: str):
         f"providers: {{echo: {{}}}}\nmodels: {{{word}: echo, x: echo/{word}}}\nserver: {{allowed_hosts: ['{word}']}}"
     )
     assert list(settings.config.models) == [word, "x"]
-    assert settings.routes.find("x", ("*",))[0].to.model == word
+    assert settings.routes.resolve("x", ("*",))[0].upstream.model == word
     assert settings.config.server.allowed_hosts == (word,)
 
 

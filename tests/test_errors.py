@@ -47,7 +47,7 @@ def test_the_table_is_the_tree():
             "status": kind.status,
             "type": kind.type,
             "code": kind.code,
-            "elsewhere": kind.elsewhere,
+            "elsewhere": kind.try_next,
         }
         for name, kind in CLASSES.items()
     }
@@ -99,7 +99,7 @@ def test_an_own_code_wins_for_one_failure_only():
     ],
 )
 def test_what_sdks_are_told_about_a_retry(kind: type[Failure], again: bool | None):
-    assert made(kind).again is again
+    assert made(kind).should_retry is again
 
 
 KEY = "The upstream refused this server's credentials. Tell the operator of this server."

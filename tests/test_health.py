@@ -44,7 +44,7 @@ def health(chance: float = 0.0) -> CircuitBreakers:
 
 
 def answered_with(failure: Failure, status: int = 0, unsent: bool = False) -> Failure:
-    failure.upstream, failure.unsent = status, unsent
+    failure.upstream_status, failure.not_sent = status, unsent
     return failure
 
 
@@ -58,7 +58,7 @@ def play(
         attempt = attempts.next(now)
         if attempt is None:
             return asked
-        asked.append((attempt.target.to.name, attempt.wait))
+        asked.append((attempt.target.upstream.name, attempt.wait))
         if failure is None:
             attempts.answered()
             return asked
@@ -157,7 +157,7 @@ def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     play(ill, [A], None)  # not in a row
     for _ in range(3):
         play(ill, [A], bad)
-    assert ill.open(100) == {"a": 1} and ill.open(110.5) == {}
+    assert ill.open_circuits(100) == {"a": 1} and ill.open_circuits(110.5) == {}
     attempts = ill.attempts([A], 1e9)
     assert attempts.next(101) is None
     assert (attempts.last.status, attempts.last.code, attempts.last.retry_after) == (503, "provider_unavailable", 9.0)
@@ -167,11 +167,11 @@ def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     assert trial.next(111) == Attempt(A)
     assert late.next(111) == Attempt(B)  # one trial at a time
     trial.failed(bad, 112)
-    assert ill.open(131.9) == {"a": 1} and ill.open(132.1) == {}  # twice as long
+    assert ill.open_circuits(131.9) == {"a": 1} and ill.open_circuits(132.1) == {}  # twice as long
     trial = ill.attempts([A], 1e9)
     assert trial.next(133) == Attempt(A)
     trial.answered()
-    assert ill.open(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
+    assert ill.open_circuits(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
 
 
 def refused_at_once(health: CircuitBreakers, targets: list[Target], now: float) -> bool:
@@ -185,7 +185,7 @@ def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None
 
     def look(now: float) -> None:
         models = [[A], [A, B], [PAIR], [PAIR, A]]
-        rests = [ill.rests(targets, now) for targets in models]
+        rests = [ill.all_unavailable(targets, now) for targets in models]
         assert rests == [refused_at_once(ill, targets, now) for targets in models]
         said.append([n for n, resting in enumerate(rests) if resting])
 
@@ -199,12 +199,12 @@ def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None
     play(ill, [PAIR], RateLimitExceeded("x", retry_after=3), now=102)  # which is the other key
     look(104)
     look(105.5)
-    ill.failed(replace(PAIR.to, api_key="one"), UpstreamAuthError("x"), 106)  # benched: still asked
+    ill.failed(replace(PAIR.upstream, api_key="one"), UpstreamAuthError("x"), 106)  # benched: still asked
     look(106)
     look(110.5)
     assert ill.attempts([A], 1e9).next(111)  # the trial: meanwhile others are refused
     look(112)
-    ill.answered(A.to)
+    ill.answered(A.upstream)
     look(112)
     assert said == [[], [], [], [], [0], [0], [0, 2, 3], [0], [0], [], [0], []]
 
@@ -226,7 +226,7 @@ def test_the_rest_grows_to_twelve_times_at_most() -> None:
     for _ in range(7):
         now += 1000
         play(ill, [A], UpstreamTruncated(), now=now)
-        blocked = ill.blocked(A.to, now)
+        blocked = ill.try_admit(A.upstream, now)
         assert blocked and blocked.retry_after
         rests.append(blocked.retry_after)
     assert rests == [20, 40, 80, 120, 120, 120, 120]
@@ -239,7 +239,7 @@ def test_those_under_way_when_it_was_opened_do_not_lengthen_the_rest() -> None:
         each.next(100)
     for n, each in enumerate(running):
         each.failed(UpstreamTruncated(), 100 + n)
-    blocked = ill.blocked(A.to, 108)
+    blocked = ill.try_admit(A.upstream, 108)
     assert blocked and blocked.retry_after == 4  # since the third
 
 
@@ -258,16 +258,16 @@ def test_those_under_way_when_it_was_opened_do_not_lengthen_the_rest() -> None:
 def test_what_does_not_make_a_target_ill(failure: Failure) -> None:
     ill = health()
     for _ in range(9):
-        ill.failed(A.to, failure, 100)
-    assert ill.open(100) == {} and ill.blocked(A.to, 100) is None
+        ill.failed(A.upstream, failure, 100)
+    assert ill.open_circuits(100) == {} and ill.try_admit(A.upstream, 100) is None
 
 
 def test_a_client_of_echo_does_not_make_it_rest() -> None:
-    echo = replace(A, to=replace(A.to, base_url=""))
+    echo = replace(A, upstream=replace(A.upstream, base_url=""))
     ill = health()
     for _ in range(9):
         assert play(ill, [echo], BUSY) == [("a", 0)]
-    assert ill.open(100) == {}
+    assert ill.open_circuits(100) == {}
 
 
 def test_a_refused_key_is_benched_and_comes_last() -> None:
@@ -277,13 +277,13 @@ def test_a_refused_key_is_benched_and_comes_last() -> None:
     for failure in (UpstreamAuthError("x"), None):
         attempt = attempts.next(100)
         assert attempt
-        keys.append(attempt.target.to.api_key)
+        keys.append(attempt.target.upstream.api_key)
         if failure:
             attempts.failed(failure, 100)
     assert keys == ["one", "two"]
-    assert [each.to.api_key for each in ill.keyed(PAIR, 399)] == ["two", "one"]
-    assert [each.to.api_key for each in ill.keyed(PAIR, 401)] == ["one", "two"]
-    assert ill.keyed(A, 100) == [A]
+    assert [each.upstream.api_key for each in ill.with_each_key(PAIR, 399)] == ["two", "one"]
+    assert [each.upstream.api_key for each in ill.with_each_key(PAIR, 401)] == ["one", "two"]
+    assert ill.with_each_key(A, 100) == [A]
 
 
 def test_the_only_key_is_asked_though_it_was_refused() -> None:
@@ -293,8 +293,8 @@ def test_the_only_key_is_asked_though_it_was_refused() -> None:
 
 
 def test_keys_share_the_load() -> None:
-    assert [each.to.api_key for each in health(0.0).keyed(PAIR, 0)] == ["one", "two"]
-    assert [each.to.api_key for each in health(0.9).keyed(PAIR, 0)] == ["two", "one"]
+    assert [each.upstream.api_key for each in health(0.0).with_each_key(PAIR, 0)] == ["one", "two"]
+    assert [each.upstream.api_key for each in health(0.9).with_each_key(PAIR, 0)] == ["two", "one"]
 
 
 def test_another_key_does_not_help_where_the_target_fails() -> None:
@@ -312,11 +312,11 @@ def test_a_throttled_key_rests_for_its_time_for_that_model() -> None:
     attempts = ill.attempts([A], 1e9)
     assert attempts.next(110) is None
     assert (attempts.last.status, attempts.last.retry_after) == (429, 20)
-    assert ill.blocked(replace(A.to, model="other"), 110) is None
-    assert ill.blocked(replace(A.to, api_key="other"), 110) is None
-    assert ill.blocked(A.to, 130.1) is None
+    assert ill.try_admit(replace(A.upstream, model="other"), 110) is None
+    assert ill.try_admit(replace(A.upstream, api_key="other"), 110) is None
+    assert ill.try_admit(A.upstream, 130.1) is None
     play(ill, [A], RateLimitExceeded("x", retry_after=86_400), now=200)
-    assert ill.blocked(A.to, 259) and not ill.blocked(A.to, 261)  # no upstream silences us for a day
+    assert ill.try_admit(A.upstream, 259) and not ill.try_admit(A.upstream, 261)  # no upstream silences us for a day
 
 
 def test_weights_share_the_load() -> None:
@@ -328,7 +328,7 @@ def test_weights_share_the_load() -> None:
     for _ in range(4000):
         attempt = shared.attempts([target("a", 3), target("b", 1)], 1e9).next(0)
         assert attempt
-        first[attempt.target.to.name] += 1
+        first[attempt.target.upstream.name] += 1
     assert 0.72 < first["a"] / 4000 < 0.78
     order = shared.attempts([target("a", 3), target("b", 1)], 1e9)
     assert len(list(order._targets)) == 2  # the other one stays as a fallback
@@ -337,8 +337,8 @@ def test_weights_share_the_load() -> None:
 def test_invented_models_do_not_fill_the_memory() -> None:
     ill = health()
     for n in range(3000):
-        ill.failed(replace(A.to, model=f"m{n}"), UpstreamTruncated(), 100)
-        ill.failed(replace(A.to, model=f"m{n}"), RateLimitExceeded("x", retry_after=9), 100)
+        ill.failed(replace(A.upstream, model=f"m{n}"), UpstreamTruncated(), 100)
+        ill.failed(replace(A.upstream, model=f"m{n}"), RateLimitExceeded("x", retry_after=9), 100)
     assert len(ill._circuits) <= 1024 and len(ill._resting) <= 1024
 
 

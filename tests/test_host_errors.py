@@ -139,7 +139,7 @@ def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scri
                          (wrapped(code="DeploymentNotFound"), 404), (wrapped(code="model_not_found"), 400)):  # fmt: skip
         failure = openai.parse_error(status, json.dumps(body).encode())
         assert isinstance(failure, ModelNotFound)
-        assert failure.elsewhere
+        assert failure.try_next
 
 
 # How each host says that a prompt is too long: the words, and more of the error where that is all there is.

@@ -47,7 +47,7 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
     ):
         watcher.see(piece)
     assert len(keeper) == 0, "nothing is kept of an answer that is not complete"
-    watcher.done()
+    watcher.commit()
     body = asked(call(arguments='{ "city": "北京" }'))
     before = copy.deepcopy(body)
     restored = keeper.restore(body)

@@ -43,17 +43,19 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(tokens=st.integers(0, 60), cost=st.integers(0, 60))
     def come(self, tokens: int, cost: int) -> None:
-        before = self.account.standing(self.now)
+        before = self.account.remaining(self.now)
         try:
             reservation = self.account.reserve(tokens, cost, self.now, self.wall)
         except Failure as failure:
             assert isinstance(failure, RateLimitExceeded)
             limits = self.limits
             ever = not (limits.tpm and tokens > limits.tpm) and not (limits.budget and cost > limits.budget)
-            ever = ever and (limits.period != "total" or failure.code != "budget_exceeded" or failure.again is None)
+            ever = ever and (
+                limits.period != "total" or failure.code != "budget_exceeded" or failure.should_retry is None
+            )
             # A time is named where waiting helps, and nowhere else. (What is looked at first is said first.)
             assert (failure.retry_after is not None and failure.retry_after > 0) or not ever
-            assert self.account.standing(self.now) == before  # a refusal takes nothing
+            assert self.account.remaining(self.now) == before  # a refusal takes nothing
             return
         self.running.append(reservation)
         self.sent.append(self.now)
@@ -101,7 +103,7 @@ class Interleavings(RuleBasedStateMachine):
             self.account.settle(reservation, 0, 0, self.now)
         account = self.account
         assert (account.running, account.reserved_tokens, account.reserved_cost) == (0, 0, 0)
-        standing = account.standing(self.now + 61)
+        standing = account.remaining(self.now + 61)
         assert standing[::2] == (self.limits.rpm, self.limits.tpm)
         assert standing[1::2] == (0, 0)
 
@@ -162,7 +164,7 @@ def test_a_spent_budget_says_when_it_resets(period: str, wait: float | None, wor
     with pytest.raises(BudgetExceeded) as caught:
         account.reserve(1, 5, 1.0, NOON)
     assert (caught.value.status, caught.value.type, caught.value.code) == (429, "rate_limit_error", "budget_exceeded")
-    assert (caught.value.retry_after, caught.value.again) == (wait, False)
+    assert (caught.value.retry_after, caught.value.should_retry) == (wait, False)
     assert words in caught.value.message
 
 
@@ -178,7 +180,7 @@ def test_a_request_larger_than_the_limit_is_told_so_and_no_time_to_wait(limits: 
     with pytest.raises(BudgetExceeded) as caught:
         LimitCounters(limits).reserve(11, 11, 0.0, NOON)
     assert words in caught.value.message
-    assert (caught.value.retry_after, caught.value.again) == (None, False)
+    assert (caught.value.retry_after, caught.value.should_retry) == (None, False)
 
 
 def test_what_was_used_beyond_the_estimate_is_booked_and_waited_for() -> None:
@@ -228,7 +230,7 @@ def test_what_ends_twice_is_given_back_and_counted_once() -> None:
     for _ in range(2):
         account.settle(first, 5, 4, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (1, 20, 20, 4)
-    assert account.standing(0.0).tokens == 100 - 20 - 5
+    assert account.remaining(0.0).tokens == 100 - 20 - 5
     account.settle(second, 0, 0, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (0, 0, 0, 4)
 
@@ -272,7 +274,7 @@ def test_headers_name_the_limits_there_are() -> None:
     account = LimitCounters(Limits(rpm=10, tpm=100))
     account.settle(account.reserve(40, 0, 1000.5, NOON), 25, 0, 1001.5)
     account.reserve(30, 0, 1002.0, NOON)
-    assert headers(account.limits, account.standing(1003.0)) == {
+    assert headers(account.limits, account.remaining(1003.0)) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "8",
         "x-ratelimit-reset-requests": "60s",
@@ -280,7 +282,7 @@ def test_headers_name_the_limits_there_are() -> None:
         "x-ratelimit-remaining-tokens": "45",
         "x-ratelimit-reset-tokens": "59s",
     }
-    assert headers(Limits(concurrency=1), LimitCounters(Limits(concurrency=1)).standing(0.0)) == {}
+    assert headers(Limits(concurrency=1), LimitCounters(Limits(concurrency=1)).remaining(0.0)) == {}
 
 
 @pytest.mark.parametrize(

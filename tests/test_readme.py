@@ -114,7 +114,7 @@ def test_with_everything_set_every_model_is_served() -> None:
     assert set(PAGE) <= public.keys()
     assert 40 <= len(listed) <= 60
     for name, found in public.items():
-        assert [(target.to.name, target.to.model) for target in found] == targets(name)
+        assert [(target.upstream.name, target.upstream.model) for target in found] == targets(name)
 
 
 @pytest.mark.parametrize("public", [name for name in EXAMPLE["models"] if "echo" not in name])

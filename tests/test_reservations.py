@@ -94,7 +94,7 @@ def test_a_request_without_a_limit_is_given_one(host: str, model: str, more: Jso
     target, used = reserved(asked, measure(asked, 400, True), Target(to(host, model), {}), CAPPED, NO_LIMIT)
     assert (target.added, used) == (added, TokenUsage(100, tokens))
     # and the upstream is sent it, whatever it is called there
-    call = PROVIDERS[HOSTS[host].protocol].build_request(with_defaults({**ASK, **more}, target), target.to)
+    call = PROVIDERS[HOSTS[host].protocol].build_request(with_defaults({**ASK, **more}, target), target.upstream)
     body = {**call.body, **call.body.get("generationConfig", {})}
     sent = [body[name] for name in ("max_tokens", "max_completion_tokens", "maxOutputTokens") if name in body]
     assert sent == [tokens // more.get("n", 1)]

@@ -607,7 +607,7 @@ def test_reasoning_returns_with_the_tool_results() -> None:
     watcher = keeper.watcher("s")
     for each in CHUNKS:
         watcher.see(each)
-    watcher.done()
+    watcher.commit()
     calls = collect(CHUNKS)["choices"][0]["message"]["tool_calls"]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
     body = {"model": "m", "messages": [HI, {"role": "assistant", "tool_calls": calls}, *results], "tools": [TOOL]}

@@ -433,7 +433,7 @@ def watched(chunks: list[Json]) -> None:
     watcher = ReasoningCache().watcher()
     for chunk in chunks:
         watcher.see(chunk)
-    watcher.done()
+    watcher.commit()
 
 
 def fed(pieces: list[str]) -> None:
@@ -470,9 +470,11 @@ OTHERS: dict[str, Row] = {
     "a model's name of slashes, looked up": Row(lambda n: "a/" * n, lambda name: MODELS.of(name)),
     "a model's name of colons, looked up": Row(lambda n: "a:b" * n, lambda name: MODELS.of(name)),
     "a model's name of dates, looked up": Row(lambda n: "-2024" * n, lambda name: MODELS.of(name)),
-    "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("*",))),
-    "a model's name of slashes, not allowed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("a",))),
-    "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.find(name, ("*",))),
+    "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.resolve(name, ("*",))),
+    "a model's name of slashes, not allowed": Row(
+        lambda n: "up/" + "a/" * n, lambda name: ROUTES.resolve(name, ("a",))
+    ),
+    "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.resolve(name, ("*",))),
     "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: header_safe(names[:200])),
     **{
         f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: parse_retry_after(text, 0.0))

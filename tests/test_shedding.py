@@ -120,10 +120,10 @@ def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -
 
 async def test_one_at_a_time_is_always_let_in() -> None:
     admission = Admission(CapacityConfig(), memory=100)
-    admission.feel(0.0, 101)
-    assert admission.strain == "memory" and admission.ready
+    admission.observe(0.0, 101)
+    assert admission.overload == "memory" and admission.ready
     with admission.enter(5) as first:
-        await first.turn()
+        await first.acquire()
         assert not admission.ready
         with pytest.raises(Overloaded):
             admission.enter(5)

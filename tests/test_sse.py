@@ -262,7 +262,7 @@ def test_the_third_line_of_markup_ends_the_stream():
     assert decoder.feed(b"data: <html>\n\ndata: <body>\n\n") == []
     with pytest.raises(UpstreamBadOutput, match="not JSON") as caught:
         decoder.feed(b"data: <p>\n\n")
-    assert (caught.value.status, caught.value.code, caught.value.again) == (502, "upstream_bad_output", False)
+    assert (caught.value.status, caught.value.code, caught.value.should_retry) == (502, "upstream_bad_output", False)
 
 
 UNREADABLE = {

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 def put(store: UsageStore, count: int, **entry: Any) -> None:
     for _ in range(count):
-        store.put(Entry(store.number(), **entry).end())
+        store.enqueue(Entry(store.next_id(), **entry).end())
 
 
 def query(path: Path, sql: str) -> list[Any]:
@@ -50,15 +50,15 @@ SUMS = "SELECT sum(requests), sum(prompt), sum(completion), sum(cost) FROM days"
 def test_a_row_opens_and_settles_and_is_summed_once(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
     store = UsageStore(str(path), 90)
-    slow, fast = Entry(store.number()), Entry(store.number())
-    store.put(slow)
-    store.put(fast)
-    store.put(fast.end())
+    slow, fast = Entry(store.next_id()), Entry(store.next_id())
+    store.enqueue(slow)
+    store.enqueue(fast)
+    store.enqueue(fast.end())
     store.flush()
     assert store.waiting == 0  # nothing stays in memory
     assert query(path, "SELECT id, status FROM requests") == [(slow.id, None), (fast.id, 200)]
     assert query(path, SUMS) == [(1, 7, 5, 3)]
-    store.put(slow.end())
+    store.enqueue(slow.end())
     store.close()
     assert query(path, "SELECT status FROM requests") == [(200,), (200,)]
     assert query(path, SUMS) == [(2, 14, 10, 6)]
@@ -162,8 +162,8 @@ def test_errors_are_summed(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
     store = UsageStore(str(path), 90)
     for status, code in ENDS:
-        store.put(Entry(store.number()).end(status, code))
-    store.put(Entry(store.number()))  # open: nobody knows yet
+        store.enqueue(Entry(store.next_id()).end(status, code))
+    store.enqueue(Entry(store.next_id()))  # open: nobody knows yet
     store.flush()
     assert query(path, "SELECT requests, errors FROM days") == [(len(ENDS), WRONG)]
     store.close()
@@ -219,7 +219,7 @@ def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path
         assert store.spent([""]).result() == [{"k": 945}]
         store.close()
     store = UsageStore(str(path), 36_500)
-    store.put(Entry(store.number(), at=1_795_392_000).end(503, "overloaded"))
+    store.enqueue(Entry(store.next_id(), at=1_795_392_000).end(503, "overloaded"))
     store.close()
     assert query(path, "SELECT requests, errors FROM days WHERE model = 'm'") == [(40, 0), (11, WRONG + 2)]
 
@@ -290,7 +290,7 @@ def test_models_that_clients_invent_do_not_grow_the_sums_for_ever(
     store = UsageStore(str(path), 90)
     for at in (1_764_000_000, 1_764_100_000):
         for n in (0, 1, 2, 3, 4, 0):
-            store.put(Entry(store.number(), at, f"m{n}").end())
+            store.enqueue(Entry(store.next_id(), at, f"m{n}").end())
     store.close()
     sums = "SELECT day, model, requests, cost FROM days ORDER BY day, model"
     day = [("m0", 2, 6), ("m1", 1, 3), ("m2", 1, 3), ("other", 2, 6)]
@@ -381,8 +381,8 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
             store = UsageStore(str(path), 90)
         else:
             other.close()
-    late = Entry(store.number())
-    store.put(late)
+    late = Entry(store.next_id())
+    store.enqueue(late)
     put(store, 2)
     store.flush()
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copied")) as target:
@@ -392,7 +392,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     (tmp_path / "copied").replace(path)
     store.flush()
     assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
-    store.put(late.end())
+    store.enqueue(late.end())
     store.flush()
     assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]
     assert query(path, "SELECT count(*) FROM requests WHERE status IS NULL") == [(0,)]

@@ -141,7 +141,7 @@ class MessageState:
         self.length += len(text)
         return [chunk({"content": text})]
 
-    def grow(self, event: Json) -> list[Json]:
+    def on_block_delta(self, event: Json) -> list[Json]:
         at = event["index"]
         match event["delta"]:
             case {"type": "text_delta", "text": text}:
@@ -151,7 +151,7 @@ class MessageState:
                     self.kept.add()
                     self.early.add(at)
                 tool = self.tools.get(at)
-                return self._argue(tool, piece) if tool and piece else []
+                return self.add_arguments(tool, piece) if tool and piece else []
             case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
                 self.kept.add(len(text))
                 self.thoughts[at][1].append(text)
@@ -172,7 +172,7 @@ class MessageState:
         tool = self.tools.pop(at, None)
         return self._settle(tool) if tool else []
 
-    def note(self, event: Json) -> list[Json]:
+    def on_message_delta(self, event: Json) -> list[Json]:
         delta = event["delta"]
         self.stop = delta.get("stop_reason") or self.stop
         self.details = delta.get("stop_details") or self.details
@@ -185,7 +185,7 @@ class MessageState:
         for at, block in enumerate(message["content"]):
             chunks += self.open({"index": at, "content_block": block})
             chunks += self.close({"index": at})
-        self.note({"delta": message})
+        self.on_message_delta({"delta": message})
         return chunks + self.finish()
 
     def finish(self) -> list[Json]:
@@ -269,7 +269,7 @@ class MessageState:
             return [_custom(tool.index, {"name": name, "input": ""}, id=id, type="custom")]
         return [chunk(tool_call(tool.index, {"name": name, "arguments": ""}, id=id, type="function"))]
 
-    def _argue(self, tool: ToolUse, piece: str) -> list[Json]:
+    def add_arguments(self, tool: ToolUse, piece: str) -> list[Json]:
         """A piece of a call's arguments. A placeholder is held back: `_settle` says `{}` where nothing follows."""
         if tool.empty:
             if say_nothing(piece):
@@ -289,7 +289,7 @@ class MessageState:
         chunks: list[Json] = []
         if tool.empty:
             tool.empty = False
-            chunks = self._argue(tool, codec.encode_text(tool.given))
+            chunks = self.add_arguments(tool, codec.encode_text(tool.given))
         if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
             chunks.append(_custom(tool.index, {"input": text}))
         return chunks
@@ -298,9 +298,9 @@ class MessageState:
 _HANDLERS: dict[str, Callable[[MessageState, Json], list[Json]]] = {
     "message_start": MessageState.begin,
     "content_block_start": MessageState.open,
-    "content_block_delta": MessageState.grow,
+    "content_block_delta": MessageState.on_block_delta,
     "content_block_stop": MessageState.close,
-    "message_delta": MessageState.note,
+    "message_delta": MessageState.on_message_delta,
 }
 
 

@@ -48,8 +48,8 @@ class Exchange:
     request_id: str = ""
     added: str = ""  # the limit of the answer that this server has added: Target.added
     said: bool = False
-    held: list[Json] = field(default_factory=list)
-    watch: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
+    held_back: list[Json] = field(default_factory=list)
+    observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
         None  # the inspector, if it is on
     )
     body: bytes = b""
@@ -59,12 +59,12 @@ class Exchange:
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
     call = exchange.call
-    if call.reply is None or exchange.watch is not None:
+    if call.reply is None or exchange.observer is not None:
         encode = partial(codec.encode, call.body)
         exchange.body = encode() if exchange.away is None else await exchange.away(encode)
     try:
         making = _dispatch(exchange, http, limits)
-        answer = await (making if exchange.watch is None else exchange.watch(exchange, making))
+        answer = await (making if exchange.observer is None else exchange.observer(exchange, making))
     finally:
         exchange.body = b""
     exchange.request_id = _request_id(answer)
@@ -88,13 +88,13 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
     """Make a call and return its answer as a chat.completion, put together where the upstream streams it. Raises Failure."""
     begun = await _begin(exchange, http, limits)
     if begun.is_stream:
-        held = exchange.held
+        held = exchange.held_back
         async with aclosing(stream_batches(exchange, http, limits, limits.max_answer, begun)) as batches:
             async for batch in batches:
                 held += batch
     else:
         held = await _document(begun, exchange, limits)
-    exchange.held = []
+    exchange.held_back = []
     match held:
         case [{"choices": [{"message": _}, *_]} as completion]:  # it was not streamed
             return completion
@@ -188,7 +188,7 @@ async def stream_batches(
                 if exchange.said and batch:
                     yield batch
                 else:
-                    exchange.held += batch
+                    exchange.held_back += batch
                 raise _failed(error, exchange) from None
             if room:
                 since += len(data)
@@ -196,7 +196,7 @@ async def stream_batches(
                     room -= since
                     since = 0
                     if room <= 0:
-                        exchange.held += batch
+                        exchange.held_back += batch
                         raise _too_much(bound, "" if most else " before it says anything")
                     if not exchange.said and any(map(says_something, batch)):
                         exchange.said, patience = True, limits.timeouts.between_bytes
@@ -316,7 +316,7 @@ async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failu
             pieces.append(piece)
             size += len(piece)
     failure = error(answer.status, unframed(b"".join(pieces)[:_ERROR_BODY]))
-    failure.upstream = answer.status
+    failure.upstream_status = answer.status
     if failure.retry_after is None:
         failure.retry_after = parse_retry_after(answer.headers.get("Retry-After"), time())
     return failure

@@ -262,7 +262,7 @@ class ConnectionPool:
                 raise
             return PooledResponse(self, connection, protocol, message, payload, first_byte, timer)
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """The answer on this connection was read to its end, or the connection is closed."""
         self.calls -= 1
         connection.release()
@@ -401,7 +401,7 @@ class PooledResponse:
         if not (self._ended or self._payload.is_eof()):
             self._protocol.abort()  # not close(): that would first send what is still buffered
             self._connection.close()
-        self._pool.give_back(self._connection)
+        self._pool.release(self._connection)
 
     def finish(self) -> None:
         if self._closed or self._ended or self._payload.is_eof():
@@ -465,7 +465,7 @@ def _connect_failure(error: Exception) -> Failure:
             failure = UpstreamError("The proxy before the upstream cannot be reached.", code="upstream_connect")
         case _:
             failure = UpstreamError("The upstream cannot be reached.", code="upstream_connect")
-    failure.unsent = True
+    failure.not_sent = True
     return failure
 
 
@@ -483,7 +483,7 @@ def _failure_before_body(error: Exception, patience: float) -> Failure:
             failure = UpstreamTruncated()
         case _:
             failure = UpstreamError("The upstream closed the connection without an answer.")
-    failure.again = False
+    failure.should_retry = False
     return failure
 
 
@@ -497,7 +497,7 @@ def _failure_in_body(error: Exception, patience: float) -> Failure:
             failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
         case _:
             failure = UpstreamTruncated()
-    failure.again = False
+    failure.should_retry = False
     return failure
 
 

@@ -36,7 +36,7 @@ class Rooms(Protocol):
     lives: Generations
     admission: Admission
     pulse: Heartbeat
-    front: listener.ProtocolFactory | None
+    listener: listener.ProtocolFactory | None
 
     async def use(self, settings: Settings) -> None:
         """Build what the settings need and go by them from now on. Raises OSError; then nothing has changed."""
@@ -81,13 +81,13 @@ async def serve(
         assert runner.server is not None
         house = rooms()
         most = listener.connections(house.lives.now.settings.config.server.at_once.connections)
-        house.front = listener.ProtocolFactory(runner.server, most)
-        door = await loop.create_server(house.front, sock=sock, backlog=listener.BACKLOG)
+        house.listener = listener.ProtocolFactory(runner.server, most)
+        door = await loop.create_server(house.listener, sock=sock, backlog=listener.BACKLOG)
         stop, reload = ShutdownSignals(), Reloader(house, load)
         _on_signals(loop, stop, reload)
         _keep_watchdog(house.pulse)
-        house.pulse.each.append(FileWatcher(path, house, reload))
-        house.pulse.each.append(listener.Unread(runner.server, lambda: house.pulse.write))
+        house.pulse.callbacks.append(FileWatcher(path, house, reload))
+        house.pulse.callbacks.append(listener.Unread(runner.server, lambda: house.pulse.write))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
         await stop.asked.wait()
@@ -118,7 +118,7 @@ def _keep_watchdog(pulse: Heartbeat) -> None:
             told = now
             systemd.notify("WATCHDOG=1")
 
-    pulse.each.append(tell)
+    pulse.callbacks.append(tell)
 
 
 async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asyncio.Event) -> None:
@@ -132,11 +132,11 @@ async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asy
     door.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
     _close_idle(server)
-    await _first(admission.emptied(patience), now.wait())
+    await _first(admission.wait_empty(patience), now.wait())
     failure = Overloaded("This server is shutting down. Try again.", code="server_shutting_down")
-    failure.again = False  # the work was begun, and may have been paid for
+    failure.should_retry = False  # the work was begun, and may have been paid for
     ended = admission.stop(failure)
-    await admission.emptied(_GOODBYE)
+    await admission.wait_empty(_GOODBYE)
     LOGGER.info("stopped: %d requests finished, %d were ended", max(0, started - ended), ended)
 
 

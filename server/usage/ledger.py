@@ -92,7 +92,7 @@ class UsageMeter:
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
-    lost: tuple[tuple[TokenUsage, Upstream], ...] = ()  # what failed attempts have cost
+    failed_attempts: tuple[tuple[TokenUsage, Upstream], ...] = ()  # what failed attempts have cost
     estimated = False
     broken = False  # the answer failed after it had begun
     # At the end
@@ -105,7 +105,7 @@ class UsageMeter:
         """to: the target that is asked first; at: Unix time."""
         self.record, self.prompt, self._to, self.at = record, prompt, to, at
 
-    def saw(self, chunk: Json) -> None:
+    def count_chunk(self, chunk: Json) -> None:
         """Count the text of a chunk."""
         for choice in chunk["choices"]:
             delta = choice.get("delta") or choice.get("message") or _NO_DELTA
@@ -118,26 +118,26 @@ class UsageMeter:
                 self.sent += size
                 self.deltas += 1
 
-    def took(self, answer: Json) -> None:
+    def count_answer(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
         self.usage = usage = answer.get("usage")
         self.tier = answer.get("service_tier")
         self.told = self._told(usage)
         if "choices" in answer and not (self.told and self.told.completion):
-            self.saw(answer)
+            self.count_chunk(answer)
 
-    def broke(self, error: Exception) -> None:
+    def stream_failed(self, error: Exception) -> None:
         """The answer failed after it had begun."""
         if self.exchange is not None:
             self.usage = getattr(error, "usage", None) or self.usage
             self.estimated = self.broken = True
 
-    def failed(self, failure: Failure) -> None:
+    def attempt_failed(self, failure: Failure) -> None:
         """The upstream asked last has failed, before anything was sent; another one may be asked."""
         if self.exchange is None:
             return
-        if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held)):
-            self.lost = (*self.lost, (self._until_broken(failure.usage), self.exchange.to))
+        if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
+            self.failed_attempts = (*self.failed_attempts, (self._until_broken(failure.usage), self.exchange.to))
         self.exchange = None
 
     def settle(self, status: int) -> None:
@@ -148,9 +148,9 @@ class UsageMeter:
             # An answer that began, or that the client did not wait for, has been worked on.
             told = self._until_broken(self.usage) if self.broken else self.told or self._told(self.usage)
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
-                told = self._guess()
+                told = self._estimate()
             self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
-        for each, to in self.lost:
+        for each, to in self.failed_attempts:
             more = pricing.cost(each, to)
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
@@ -202,7 +202,7 @@ class UsageMeter:
 
     def _until_broken(self, usage: Json | None) -> TokenUsage:
         """Return what an answer that broke off has used. What it told until then may count no more than its first token."""
-        told, guess = self._told(usage), self._guess()
+        told, guess = self._told(usage), self._estimate()
         if told is None or told == NO_USAGE:
             return guess
         return told._replace(completion=max(told.completion, guess.completion))
@@ -214,12 +214,12 @@ class UsageMeter:
             return self.tier
         return self.prompt.tier
 
-    def _guess(self) -> TokenUsage:
+    def _estimate(self) -> TokenUsage:
         """The prompt, and what came of the answer, shown to the client or not."""
         assert self.exchange is not None
         self.estimated = True
-        for chunk in self.exchange.held:
-            self.saw(chunk)
+        for chunk in self.exchange.held_back:
+            self.count_chunk(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
         return TokenUsage(self.prompt.tokens(self._to), pricing.streamed_estimate(sent, deltas))
 
@@ -304,7 +304,7 @@ class Ledger:
             self.spent.learn(period, day, before[period], sums)
         self._known.update(periods)
 
-    async def open(
+    async def reserve(
         self, record: RequestRecord, caller: Caller, body: Json, prompt: Prompt, targets: list[Target]
     ) -> list[Target]:
         """Let a request in and open its row; returns the targets it may use.
@@ -316,7 +316,7 @@ class Ledger:
         if store is not None and store.failing and self._settings.fail_closed:
             raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
         if not caller.unpriced:
-            targets = [target for target in targets if pricing.has_price(body, target.to)]
+            targets = [target for target in targets if pricing.has_price(body, target.upstream)]
             if not targets:
                 raise PermissionDenied(
                     "The price of this model is unknown, and this key has a budget. The operator of this server can give "
@@ -324,18 +324,20 @@ class Ledger:
                     param="model",
                     code="model_not_priced",
                 )
-        entry = UsageMeter(record, prompt, targets[0].to, time.time())
+        entry = UsageMeter(record, prompt, targets[0].upstream, time.time())
         entry.day = self.spent.roll(entry.at)
         if caller.limits is not None:
-            targets, tokens, cost = self._most(caller.limits, body, prompt, targets)
+            targets, tokens, cost = self._worst_case(caller.limits, body, prompt, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         record.entry = entry
         if store is not None:
-            entry.id = store.number()
-            store.put(entry.opened())
+            entry.id = store.next_id()
+            store.enqueue(entry.opened())
         return targets
 
-    def _most(self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]) -> tuple[list[Target], int, int]:
+    def _worst_case(
+        self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
+    ) -> tuple[list[Target], int, int]:
         """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
         if not (limits.tpm or limits.budget):
             return targets, 0, 0
@@ -345,10 +347,10 @@ class Ledger:
             target, used = reservations.reserved(body, prompt, target, self._settings, limits)
             bound.append(target)
             tokens = max(tokens, used.prompt + used.completion)
-            cost = max(cost, reservations.most_costly(used, target.to, prompt.tier))
+            cost = max(cost, reservations.most_costly(used, target.upstream, prompt.tier))
         return bound, tokens, cost
 
-    def close(self, record: RequestRecord, status: int) -> None:
+    def settle(self, record: RequestRecord, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
         entry = record.entry
         assert isinstance(entry, UsageMeter)
@@ -362,16 +364,16 @@ class Ledger:
             record.prompt, record.completion = used.prompt, used.completion
             record.cost = entry.cost / 10**6 if entry.cost is not None else None
         if self.store is not None:
-            self.store.put(entry.row())
+            self.store.enqueue(entry.row())
 
-    def use(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Go by the limits and rules of these settings from now on, after `learn`; the file, its retention and Redis stay."""
-        self.limiter.use(limits_of(settings))
+        self.limiter.apply(limits_of(settings))
         self._settings = settings.config.usage
 
-    def trouble(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What does not work as it should, in a few words each."""
-        health = self.limiter.health()
+        health = self.limiter.problem()
         return [*([health] if health else []), *(self.store.trouble() if self.store is not None else [])]
 
     async def aclose(self) -> None:
@@ -384,5 +386,5 @@ class Ledger:
         """The x-ratelimit-* headers for the caller of a request."""
         if record.limits is None:
             return {}
-        standing = self.limiter.standing(record.key)
+        standing = self.limiter.remaining(record.key)
         return headers(record.limits, standing) if standing is not None else {}

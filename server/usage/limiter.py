@@ -21,16 +21,16 @@ class Limiter(Protocol):
         Called for every request, whether its key has limits or not: a reload may give it some.
         """
 
-    def standing(self, name: str) -> Remaining | None:
+    def remaining(self, name: str) -> Remaining | None:
         """How much of the key's limits is left, as far as it is known here."""
 
     async def spent(self, name: str) -> int:
         """Micro-USD of the key's budget that are spent in the running period."""
 
-    def use(self, limits: Mapping[str, Limits]) -> None:
+    def apply(self, limits: Mapping[str, Limits]) -> None:
         """Go by these limits from now on; what keys have used stays. What their periods have cost must be known."""
 
-    def health(self) -> str:
+    def problem(self) -> str:
         """What is wrong, in a few words; "" when nothing is."""
 
     async def aclose(self) -> None:
@@ -43,9 +43,9 @@ class LocalLimiter:
     def __init__(self, limits: Mapping[str, Limits], spending: Spent) -> None:
         self.spending = spending
         self._accounts: dict[str, LimitCounters] = {}
-        self.use(limits)
+        self.apply(limits)
 
-    def use(self, limits: Mapping[str, Limits]) -> None:
+    def apply(self, limits: Mapping[str, Limits]) -> None:
         for name, account in self._accounts.items():  # they stay: requests may still run, a minute is not over
             account.limits = limits.get(name, _NONE)
         for name, each in limits.items():
@@ -64,14 +64,14 @@ class LocalLimiter:
         if account is not None:
             account.used(tokens, time.monotonic())
 
-    def standing(self, name: str) -> Remaining | None:
-        return self._accounts[name].standing(time.monotonic())
+    def remaining(self, name: str) -> Remaining | None:
+        return self._accounts[name].remaining(time.monotonic())
 
     async def spent(self, name: str) -> int:
         self.spending.roll(time.time())
         return self._accounts[name].spent
 
-    def health(self) -> str:
+    def problem(self) -> str:
         return ""
 
     async def aclose(self) -> None:

@@ -170,12 +170,12 @@ class RedisLimiter:
         spending = self._local.spending
         spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
-    def standing(self, name: str) -> Remaining | None:
-        return self._local.standing(name) if self._gone else self._standings.get(name)
+    def remaining(self, name: str) -> Remaining | None:
+        return self._local.remaining(name) if self._gone else self._standings.get(name)
 
-    def use(self, limits: Mapping[str, Limits]) -> None:
+    def apply(self, limits: Mapping[str, Limits]) -> None:
         old = {name: self._local.limits(name) for name in limits}
-        self._local.use(limits)
+        self._local.apply(limits)
         self._begin_budgets({name: each for name, each in limits.items() if _begins(old[name], each)})
 
     async def spent(self, name: str) -> int:
@@ -187,7 +187,7 @@ class RedisLimiter:
                 return int(found) if found is not None else known
         return known
 
-    def health(self) -> str:
+    def problem(self) -> str:
         if not self._gone:
             return ""
         closed = self._state.when_gone == "closed"
@@ -273,7 +273,7 @@ class RedisLimiter:
         self._gone = type(error).__name__
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + 60
-            logs.LOGGER.warning("%s (%s)", self.health(), self._gone)
+            logs.LOGGER.warning("%s (%s)", self.problem(), self._gone)
 
     async def _renew(self) -> None:
         """Keep the leases of what runs."""

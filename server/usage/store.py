@@ -138,12 +138,12 @@ class UsageStore:
 
     # What the event loop calls
 
-    def number(self) -> int:
+    def next_id(self) -> int:
         """The id of a new row."""
         self._next += 1
         return self._next
 
-    def put(self, row: "UsageRow | Opened") -> None:
+    def enqueue(self, row: "UsageRow | Opened") -> None:
         """Write a request's row, soon: when it has begun, and again, once, when it has ended."""
         self._queue.append(row)
         if not self._wake.is_set():
@@ -230,16 +230,16 @@ class UsageStore:
                 time.sleep(BATCH if not self.failing else PAUSE)
             self._wake.clear()
             last = self._stopping  # read after clear(): what is set from now on wakes the next round
-            question = self._take()
+            question = self._drain_queue()
             self._work(look=last or question is not None)
             while question is not None:
                 self._reply(question)
-                question = self._take()
+                question = self._drain_queue()
                 self._work()
             if last:
                 return
             if not self.failing and time.monotonic() - self._swept >= _SWEEP:
-                self._sweep()
+                self._delete_expired()
 
     def _work(self, look: bool = False) -> None:
         """Put the file right if it is time to look at it, and write what there is."""
@@ -268,7 +268,7 @@ class UsageStore:
     def _is_asked(self) -> bool:
         return bool(self._queue) and isinstance(self._queue[-1], Question)
 
-    def _take(self) -> Question | None:
+    def _drain_queue(self) -> Question | None:
         """Move the queue's rows to the batch, up to a question, which is returned."""
         question = None
         for _ in range(len(self._queue)):
@@ -375,7 +375,7 @@ class UsageStore:
                 self.path, error, self.waiting, self.dropped,
             )  # fmt: skip
 
-    def _sweep(self) -> None:
+    def _delete_expired(self) -> None:
         """Delete rows that are too old, a few at a time: others may want to write. Ids grow with time."""
         self._swept = time.monotonic()
         before = int((time.time() - self._retention * 86_400) * 1000)
