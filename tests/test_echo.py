@@ -16,6 +16,7 @@ from providers import echo
 from providers.chunks import collect
 from providers.common import media
 from providers.contract import Call, CannedReply, ReplyStep, Upstream
+from providers.echo import chat as echo_chat
 from providers.errors import BadRequest, Failure, ModelNotFound, UpstreamTruncated
 from providers.sse import Decoder, Event
 
@@ -406,8 +407,8 @@ DELAYS: dict[str, tuple[str, Json, list[float]]] = {
     "echo-slow": ("echo-slow", {}, [5.0, 0.0, 0.5, 0.5, 0.5, 0.0]),
     "echo-slow-3": ("echo-slow-3", {"delay": 1}, [3.0, 0.0, 0.3, 0.3, 0.3, 0.0]),
     "echo-slow-0.5": ("echo-slow-0.5", {}, [0.5, 0.0, 0.05, 0.05, 0.05, 0.0]),
-    "echo-silent": ("echo-silent", {}, [echo.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
-    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, echo.NEVER]),
+    "echo-silent": ("echo-silent", {}, [echo_chat.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
+    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, echo_chat.NEVER]),
     "echo-cut": ("echo-cut", {}, [0.0, 0.0, 0.02]),
     "echo-error": ("echo-error", {}, [0.0, 0.0, 0.02, 0.02]),
 }
@@ -421,8 +422,8 @@ def test_delays(model: str, options: Json, expected: list[float]):
 WHOLE_DELAYS = [
     ("echo", [0.0, 0.04]),
     ("echo-slow-2", [2.0, 0.4]),
-    ("echo-silent", [echo.NEVER, 0.04]),
-    ("echo-stall", [0.0, echo.NEVER]),
+    ("echo-silent", [echo_chat.NEVER, 0.04]),
+    ("echo-stall", [0.0, echo_chat.NEVER]),
 ]
 
 
@@ -511,10 +512,10 @@ def test_names_that_do_not_exist(model: str):
 
 
 def test_every_scene_is_documented_here():
-    assert set(echo.SCENES) == {
+    assert set(echo_chat.SCENES) == {
         "echo", "echo-slow", "echo-silent", "echo-stall", "echo-cut", "echo-end", "echo-error", "echo-length", "echo-filter",
     }  # fmt: skip
-    assert set(echo._FAILURES) == set(STATUSES)
+    assert set(echo_chat._FAILURES) == set(STATUSES)
 
 
 def test_the_answer_to_the_same_question_is_the_same():
@@ -592,4 +593,4 @@ def test_an_answer_has_a_bound():
     "text", ["", " ", "a", "a ", " a", "a\n b\t", "你 好", "ab " * 50_000, "a" * 200_000, " " * 70_000]
 )
 def test_words_are_counted_as_they_are_said(text: str):
-    assert echo.count_words(text) == len(echo._WORDS.findall(text))
+    assert echo_chat.count_words(text) == len(echo_chat._WORDS.findall(text))

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from providers.common import json_schema
 from providers.errors import BadRequest
-from providers.gemini import schema
+from providers.gemini import schema as gemini_schema
 from providers.gemini.schema import KEYWORDS
 
 Json = dict[str, Any]
 
 
 def clean(schema: Json, param: str) -> Json:
-    return schema.clean(schema, param, json_schema.Room(schema))
+    return gemini_schema.clean(schema, param, json_schema.Room(schema))
 
 
 def holder(**properties: Any) -> Json:
@@ -259,7 +259,7 @@ def test_the_schemas_of_a_request_share_their_room() -> None:
     room = json_schema.Room(tools)
     with pytest.raises(BadRequest) as caught:
         for i, tool in enumerate(tools):
-            schema.clean(tool, f"tools[{i}].function.parameters", room)
+            gemini_schema.clean(tool, f"tools[{i}].function.parameters", room)
     assert (caught.value.param, caught.value.code) == ("tools[2].function.parameters", "invalid_schema")
 
 
