@@ -37,7 +37,6 @@ from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from server import auth, handlers, state, inspector, logs, page
 from server.outbound import exchange as outbound
-from server.outbound import embeddings as vectors
 from server.whole_response import sent
 from server.outbound.detached import DetachableStream
 from server.ingress import (
@@ -299,10 +298,11 @@ async def create_embeddings(request: web.Request) -> web.Response:
         targets = await admit(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
-            worker, work = worker_of(request), partial(vectors.prepared, body, target.upstream)
-            return work() if worker is None else await worker.run(work)
+            build = partial(PROVIDERS[target.upstream.host.protocol].build_embeddings, body, target.upstream)
+            worker = worker_of(request)
+            return build() if worker is None else await worker.run(build)
 
-        exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
+        exchange, answer = await first_that_answers(request, body, targets, prepare, outbound.fetch_whole)
         record.upstream = target_name(exchange.to)
         record.first = time.monotonic()
         record.entry.took(answer)

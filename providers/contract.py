@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
-from .errors import Failure
+from .errors import Failure, Unsupported
 from .hosts import Host
 from .models import ModelFacts
 from .sse import Event
@@ -16,11 +16,11 @@ from .sse import Event
 Json = dict[str, Any]
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")  # of an answer
 
-# The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks each one makes.
-# It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
-# unless the answer was complete (or is to be continued: Provider.continuation). It yields nothing before the first
-# event and ignores events it does not know. id, created and model are the door's: what a chunk says of them is replaced.
-Translator = Generator[list[Json], Event | None, list[Json]]
+# The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks that each one makes.
+# It returns its last chunks at the upstream's terminal event. None means that the upstream closed: it then returns its last
+# chunks, raises UpstreamTruncated, or yields the Call that goes on with the answer, whose events it is sent next. It ignores
+# events it does not know. id, created and model of a chunk are the dialect's: what is said of them here is replaced.
+Translator = Generator["list[Json] | Call", Event | None, list[Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,11 @@ class Call(NamedTuple):
     url: str
     headers: Mapping[str, str]
     body: Json
-    stream: bool  # an event stream is asked for; otherwise the translator is sent one event, the whole body
+    stream: bool  # an event stream is asked for
+    # This call, and whether its answer is an event stream (else it is one event, the whole body) → a new translator of its
+    # answer, ready for the first event.
+    read: "Callable[[Call, bool], Translator]"
     dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
-    state: Any = None  # what the way back must know of the way there (renamed tools …)
     reply: CannedReply | None = None
 
 
@@ -99,16 +101,15 @@ class Provider(Protocol):
         """
 
     @property
-    def translate(self) -> Callable[[Call, Upstream], Translator]:
-        """The translator of this call's answer, primed: ready for its first event."""
-
-    @property
     def parse_error(self) -> Callable[[int, bytes], Failure]:
         """Upstream HTTP failure (status, body as received) → ours."""
 
     @property
-    def continuation(self) -> Callable[[Call], Call | None]:
-        """The call that goes on with an answer, for a translator that yields at the end of input instead of returning."""
+    def build_embeddings(self) -> Callable[[Json, Upstream], Call]:
+        """OpenAI embeddings request (validated by dialects.embeddings) → upstream call. Never mutates the request.
+
+        Raises Unsupported, ModelNotFound, BadRequest.
+        """
 
     @property
     def must_inline(self) -> Callable[[str, Upstream], bool]:
@@ -129,9 +130,9 @@ def named_limit(body: Json, to: Upstream) -> int | None:
     return None
 
 
-def no_continuation(call: Call) -> Call | None:
-    """For protocols whose answers are never continued by another call."""
-    return None
+def no_embeddings(body: Json, to: Upstream) -> Call:
+    """Raise Unsupported: for protocols without embeddings."""
+    raise Unsupported("This model's provider has no embeddings.", param="model")
 
 
 def prime(translator: Translator) -> Translator:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuts import pieces
+from translators import translator_of
 
 from providers import gemini
 from providers.contract import Call, Translator, Upstream
@@ -68,5 +69,5 @@ def run(data: bytes | str, size: int | None = None, call: Call | None = None, **
     """All chunks of a stream: bytes, or the name of one under streams/."""
     if isinstance(data, str):
         data = (STREAMS / f"gemini_{data}.sse").read_bytes()
-    translator = gemini.translate(call or asked(), to(**fields))
+    translator = translator_of("gemini", call or asked(), to(**fields))
     return [*feed(translator, data, size), *ended(translator)]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from test_anthropic_edge import CALL as CLAUDE
 from test_anthropic_edge import TO, grown, opened, start
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import PROVIDERS
 from providers.chunks import collect
 from providers.common.bounds import MAX_CALLS
 from providers.common.think_tags import ThinkTags
@@ -19,19 +19,18 @@ from providers.errors import Failure, UpstreamBadOutput
 from providers.gemini.request import State
 from providers.hosts import HOSTS
 from providers.openai.normalize import ToolCallNumbering
-from providers.openai.responses.stream import BRIDGED
 from providers.sse import Event
 
 BIG, LINE = "x" * 50_000, "x" * 1000
 FIRST = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}]}
-GEMINI = Call("", {}, {}, True, (), State({}, frozenset(), None, lambda: "id"))
+GEMINI = made_call({}, True, State({}, frozenset(), None, lambda: "id"))
 
 
 def openai(n: int | None = None) -> tuple[str, Call, Upstream]:
-    return "openai", Call("", {}, {} if n is None else {"n": n}, True), Upstream("up", "m")
+    return "openai", made_call({} if n is None else {"n": n}, True), Upstream("up", "m")
 
 
-ANTHROPIC, RESPONSES = ("anthropic", CLAUDE, TO), ("openai", Call("", {}, {}, True, (), BRIDGED), Upstream("up", "m"))
+ANTHROPIC, RESPONSES = ("anthropic", CLAUDE, TO), ("openai", made_call({}, True, ON_RESPONSES), Upstream("up", "m"))
 GOOGLE = ("gemini", GEMINI, Upstream("gemini", "m", host=HOSTS["gemini"]))
 
 
@@ -104,7 +103,7 @@ ENDLESS: dict[str, tuple[tuple[str, Call, Upstream], Json, Callable[[int], Json]
 
 def translator(of: tuple[str, Call, Upstream]) -> Translator:
     protocol, call, to = of
-    return PROVIDERS[protocol].translate(call, to)
+    return translator_of(protocol, call, to)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
@@ -155,9 +154,9 @@ def test_too_many_calls_in_one_event_are_refused_at_once() -> None:
     with pytest.raises(Failure):
         translator(openai()).send(Event("", piece(tool_calls=[function(n) for n in range(20_000)])))
     message = {"role": "assistant", "tool_calls": [function(n) for n in range(MAX_CALLS + 1)]}
-    whole = Call("", {}, {}, False)
+    whole = made_call({}, False)
     with pytest.raises(UpstreamBadOutput):
-        PROVIDERS["openai"].translate(whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
+        translator_of("openai", whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
 
 
 def growing(calls: int) -> Iterator[Json]:

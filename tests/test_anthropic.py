@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import claude_facts as facts
 import claude_requests
 import pytest
+from translators import translator_of
 
 from providers import Upstream, anthropic
 from providers.chunks import collect
@@ -842,7 +843,7 @@ def test_refused(asked: Json, kind: type[BadRequest], param: str, code: str | No
 
 def test_36_the_answering_tool_becomes_the_content() -> None:
     made = anthropic.build_request({"model": "m", "messages": [HI], **form(RECURSIVE)}, to(facts.HAIKU_4_5))
-    translator = anthropic.translate(made, to(facts.HAIKU_4_5))
+    translator = translator_of("anthropic", made, to(facts.HAIKU_4_5))
     chunks: list[Json] = []
     use = {"type": "tool_use", "id": "toolu_1", "name": "json_response", "input": {}}
     for data in (

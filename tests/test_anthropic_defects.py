@@ -444,7 +444,7 @@ def test_P2_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: 
     assert ("output_config" in made.body) is native
     assert ("tools" in made.body) is not native
     assert made.dropped == (() if native else ("response_format",))
-    assert made.state.json_tool == (None if native else "json_response")
+    assert made.read.keywords["way"].json_tool == (None if native else "json_response")
 
 
 def test_P2_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
@@ -462,12 +462,12 @@ def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
     deep = {"$ref": "#"}
     mine = {"type": "function", "function": {"name": "json_response"}}
     free = sent([HI], tools=[mine], **form(deep))
-    assert (free.body["tool_choice"], free.state.json_tool) == ({"type": "any"}, "json_response_2")
+    assert (free.body["tool_choice"], free.read.keywords["way"].json_tool) == ({"type": "any"}, "json_response_2")
     closed_ = sent([HI], tools=[F], tool_choice="none", **form(deep))
     assert closed_.body["tool_choice"] == {"type": "tool", "name": "json_response"}
     must = sent([HI], tools=[F, G], tool_choice="required", **form(deep))
     assert (must.body["tools"], must.body["tool_choice"]) == ([CLAUDE_F, CLAUDE_G], {"type": "any"})
-    assert must.state.json_tool is None
+    assert must.read.keywords["way"].json_tool is None
     soft = sent([HI], facts.OPUS_5_5, tools=[F], **form(deep))
     assert soft.body["tool_choice"] == {"type": "auto"}
     assert soft.body["system"] == "When you have what you need, you must answer by calling the tool json_response."

@@ -7,8 +7,9 @@ import claude_facts as facts
 import oracles
 import pytest
 import replay
+from translators import made_call, translator_of
 
-from providers import Call, Upstream, anthropic
+from providers import Upstream, anthropic
 from providers.anthropic.stream import Way
 from providers.chunks import collect
 from providers.errors import (
@@ -32,7 +33,7 @@ from providers.sse import Event
 
 Json = dict[str, Any]
 TO = Upstream("anthropic", "claude", "https://api.test", "key", facts=facts.HAIKU_4_5)
-CALL = Call("", {}, {}, True, (), Way())
+CALL = made_call({}, True, Way())
 
 
 def piece(delta: Json, finish: str | None = None) -> Json:
@@ -369,7 +370,7 @@ def test_whole_answers(raw: bytes, message: Json, finish: str, counted: Json) ->
 
 
 def test_custom_tools_get_their_text_back() -> None:
-    custom = Call("", {}, {}, True, (), Way(custom=frozenset({"sh"})))
+    custom = made_call({}, True, Way(custom=frozenset({"sh"})))
     raw = sse(
         start(input_tokens=1),
         opened(0, type="tool_use", id="toolu_1", name="sh", input={}),
@@ -393,7 +394,7 @@ def test_custom_tools_get_their_text_back() -> None:
     ]
 
 
-JSON_WAY = Call("", {}, {}, True, (), Way(json_tool="json_response"))
+JSON_WAY = made_call({}, True, Way(json_tool="json_response"))
 
 
 @pytest.mark.parametrize(
@@ -693,7 +694,7 @@ def test_a_message_that_came_in_one_piece() -> None:
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 3, "output_tokens": 4},
     }
-    translator = anthropic.translate(CALL, TO)
+    translator = translator_of("anthropic", CALL, TO)
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", message))
     assert end.value.value == [
@@ -703,13 +704,13 @@ def test_a_message_that_came_in_one_piece() -> None:
 
 @pytest.mark.parametrize("wrong", [{"message": "x", "type": "overloaded_error"}, "x"])
 def test_an_error_without_a_type(wrong: Any) -> None:
-    translator = anthropic.translate(CALL, TO)
+    translator = translator_of("anthropic", CALL, TO)
     with pytest.raises(Overloaded if isinstance(wrong, dict) else UpstreamError):
         translator.send(Event("", {"error": wrong}))
 
 
 @pytest.mark.parametrize("data", ['{"a":1}', [{"a": 1}]])
 def test_json_that_may_be_a_piece_of_the_answer(data: Any) -> None:
-    translator = anthropic.translate(CALL, TO)
+    translator = translator_of("anthropic", CALL, TO)
     with pytest.raises(UpstreamBadOutput):
         translator.send(Event("", data))

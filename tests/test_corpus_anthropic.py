@@ -15,8 +15,9 @@ import claude_requests
 import oracles
 import pytest
 import replay
+from translators import made_call
 
-from providers import Call, Upstream, anthropic
+from providers import Upstream, anthropic
 from providers.anthropic.stream import Way
 from providers.chunks import collect
 from providers.errors import Failure
@@ -26,7 +27,7 @@ FILE = CORPUS / "anthropic-messages.jsonl.gz"
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"no recordings at {CORPUS}")
 
 TO = Upstream("anthropic", "claude-test", "https://api.test")
-CALL = Call("", {}, {}, True, (), Way())
+CALL = made_call({}, True, Way())
 
 
 def exchanges() -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import gemini_oracle as oracle
 import pytest
 from cuts import pieces
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
+from translators import translator_of
 
 from providers import gemini
 from providers.chunks import collect
@@ -59,7 +60,7 @@ def short(exchange: dict[str, Any]) -> str:
 
 
 def translated(body: bytes, size: int | None, call: Call = CALL) -> list[dict[str, Any]]:
-    decoder, translator = Decoder(), gemini.translate(call, UPSTREAM)
+    decoder, translator = Decoder(), translator_of("gemini", call, UPSTREAM)
     chunks: list[dict[str, Any]] = []
     for piece in pieces(body, size):
         for event in decoder.feed(piece):

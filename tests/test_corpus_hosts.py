@@ -11,13 +11,13 @@ import pytest
 import responses_oracle
 from corpus import Exchange, short
 from cuts import SIZES, pieces
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import codec, openai
+from providers import codec
 from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.openai.responses import stream
 from providers.sse import Decoder, Event
 
 pytestmark = [corpus.needed, pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")]
@@ -106,7 +106,7 @@ def excused(theirs: chat_oracle.Said, reason: str | None) -> chat_oracle.Said:
 
 def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -> list[Json]:
     """The chunks, or the one whole answer, that we make of a recorded body. Raises Failure."""
-    translator, made = openai.translate(call, to), list[Json]()
+    translator, made = translator_of("openai", call, to), list[Json]()
     body = corpus.body_of(exchange)
     try:
         if not exchange["response"]["stream"]:
@@ -153,11 +153,11 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
     for size in sizes(exchange):
         if wrong or short(exchange) in UNSEEN:
             with pytest.raises(Failure) as failed:
-                translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
+                translated(exchange, made_call(asked(exchange), streamed), to, size)
             assert (failed.value.status, failed.value.code) == UNSEEN.get(short(exchange), (400, failed.value.code))
             assert wrong in ("", failed.value.message)
             continue
-        made = translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
+        made = translated(exchange, made_call(asked(exchange), streamed), to, size)
         ours = chat_oracle.said(made)
         expected = excused(theirs, EXCEPTIONS.get(short(exchange)))
         assert chat_oracle.same_ids(ours, expected) == expected
@@ -170,7 +170,7 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
 def test_a_response(name: str, exchange: Exchange) -> None:
     streamed = exchange["response"]["stream"]
     response, wrong = responses_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
-    call, to = Call("", {}, {}, True, state=stream.BRIDGED), Upstream("x", "m")
+    call, to = made_call({}, True, ON_RESPONSES), Upstream("x", "m")
     for size in sizes(exchange):
         if wrong:
             with pytest.raises(Failure):
@@ -194,6 +194,6 @@ def test_every_exception_is_one() -> None:
         if short(exchange) in EXCEPTIONS:
             host = HOSTS[FILES[name]]
             streamed = exchange["response"]["stream"]
-            made = translated(exchange, Call("", {}, asked(exchange), streamed), Upstream("x", "m", host=host), None)
+            made = translated(exchange, made_call(asked(exchange), streamed), Upstream("x", "m", host=host), None)
             objects, _ = chat_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
             assert chat_oracle.said(made) != chat_oracle.said(objects, host.think_tags)

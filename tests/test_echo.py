@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from translators import translator_of
 
 from dialects.chat.request import parse
 from providers import echo
@@ -42,7 +43,7 @@ def steps_of(body: Json, model: str = "echo", **options: Any) -> list[ReplyStep]
 def chunks_of(body: Json, model: str = "echo") -> list[Json]:
     """The chunks of echo's streamed answer, through the decoder and the translator."""
     call, reply = reply_to({**body, "stream": True}, model)
-    decoder, translator = Decoder(), echo.translate(call, Upstream("echo", model))
+    decoder, translator = Decoder(), translator_of("openai", call, Upstream("echo", model))
     chunks: list[Json] = []
     try:
         for event in [*decoder.feed(b"".join(step.data for step in reply.steps)), *decoder.flush(), None]:
@@ -55,7 +56,7 @@ def chunks_of(body: Json, model: str = "echo") -> list[Json]:
 def whole_of(body: Json, model: str = "echo") -> Json:
     """Echo's answer as one body."""
     call, reply = reply_to(body, model)
-    translator = echo.translate(call, Upstream("echo", model))
+    translator = translator_of("openai", call, Upstream("echo", model))
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", json.loads(b"".join(step.data for step in reply.steps))))
     [answer] = end.value.value

@@ -458,7 +458,7 @@ def test_names_gemini_refuses_are_mapped_there_and_back() -> None:
         model(call_part("_7_day_2", {}), call_part("_9lives", {})),
         {"role": "user", "parts": [result_part("_7_day_2", {"output": ""}), result_part("_9lives", {"output": ""})]},
     ]
-    assert [call.state.names[name] for name in sent] == odd
+    assert [call.read.keywords["state"].names[name] for name in sent] == odd
 
 
 LIMITED = ModelFacts(max_output=100, sampling="ignored", penalties=False)

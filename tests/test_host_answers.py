@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from chat_oracle import check
 from cuts import SIZES, pieces
+from translators import made_call, translator_of
 
-from providers import codec, openai
+from providers import codec
 from providers.chunks import collect
-from providers.contract import Call, Json, Upstream
+from providers.contract import Json, Upstream
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
@@ -24,7 +25,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json]:
     """The chunks of a stream."""
     decoder, chunks = Decoder(), list[Json]()
-    translator = openai.translate(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host]))
+    translator = translator_of("openai", made_call({}, True), Upstream(host, "m", host=HOSTS[host]))
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -39,7 +40,7 @@ def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json
 
 def whole(raw: bytes, host: str = "openai") -> Json:
     """A whole answer."""
-    translator = openai.translate(Call("", {}, {}, False), Upstream(host, "m", host=HOSTS[host]))
+    translator = translator_of("openai", made_call({}, False), Upstream(host, "m", host=HOSTS[host]))
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", codec.decode(raw)))
     [body] = end.value.value
@@ -366,7 +367,7 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
     ],
 )
 def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
-    translator = openai.translate(Call("", {}, {}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
+    translator = translator_of("openai", made_call({}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
     with pytest.raises(kind):
         translator.send(Event("", codec.decode(raw)))
 

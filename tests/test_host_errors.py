@@ -9,9 +9,10 @@ import pytest
 from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, chunked, sse, stream
+from translators import made_call, translator_of
 
 from providers import anthropic, gemini, openai
-from providers.contract import Call, Json, Upstream
+from providers.contract import Json, Upstream
 from providers.errors import Failure, ModelNotFound
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
@@ -192,7 +193,7 @@ def test_a_prompt_that_is_too_long(host: str, status: int, body: Any) -> None:
     assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages")
     if "error" in body and isinstance(body["error"], dict):  # the same in a stream
         with pytest.raises(Failure) as failed:
-            openai.translate(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
+            translator_of("openai", made_call({}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
         assert (failed.value.code, failed.value.message) == ("context_length_exceeded", failure.message)
 
 
@@ -281,7 +282,7 @@ def test_an_error_inside_a_stream(
         return  # [DONE] after an empty delta is an end
     raw = b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + wrong + done
     to = Upstream(host, "m", host=HOSTS[host])
-    decoder, translator = Decoder(), openai.translate(Call("", {}, {}, True), to)
+    decoder, translator = Decoder(), translator_of("openai", made_call({}, True), to)
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
         for at in range(0, len(raw), size or len(raw)):

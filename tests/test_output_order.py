@@ -13,9 +13,10 @@ from test_anthropic_edge import sse as claude_sse
 from test_responses import BOOKS, CREATED, TOOL, added, chunk, done, event, frames, read, response
 from test_responses import asked as asked_openai
 from test_responses import to as to_openai
+from translators import translator_of
 
 from gateway.reasoning_cache import ReasoningCache
-from providers import anthropic, openai
+from providers import anthropic
 from providers.chunks import collect
 from providers.sse import Decoder
 
@@ -190,7 +191,7 @@ def in_json(*events: Json, tools: bool = True) -> Json:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     body = {"model": "m", "messages": [HI], "response_format": form} | ({"tools": [TOOL]} if tools else {})
     translator, chunks = (
-        openai.translate(asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
+        translator_of("openai", asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
         list[Json](),
     )
     with pytest.raises(StopIteration) as end:

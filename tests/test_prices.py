@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import replay
 from oracles import Json
+from translators import translator_of
 
 from gateway.estimates import measure
 from gateway.pricing import NO_USAGE, TokenUsage, believable, cost, has_price, parse_usage, streamed_estimate
@@ -74,7 +75,7 @@ def test_recorded_answers_cost_what_the_price_list_says(
         raw = (replay.STREAMS / f"{answer}.sse").read_bytes()
         told = [chunk["usage"] for chunk in replay.chunks(protocol, raw, call=call, to=target) if "usage" in chunk]
     else:
-        translator = protocol.translate(protocol.build_request(ASK, target)._replace(stream=False), target)
+        translator = translator_of(protocol, protocol.build_request(ASK, target)._replace(stream=False), target)
         told = []
         try:
             translator.send(Event("", msgspec.json.decode(answer)))

@@ -10,8 +10,8 @@ from process import Process
 
 from gateway.config import Settings, load
 from gateway.routing import ModelRouter
-from providers import embeddings
-from providers.contract import Json
+from providers import PROVIDERS
+from providers.contract import Json, no_embeddings
 from providers.hosts import HOSTS, Host
 from providers.models import ModelFacts, ModelTable
 
@@ -126,7 +126,9 @@ def test_every_model_ends_at_a_living_one(public: str) -> None:
     facts = MODELS.of(model, provider)
     assert facts.shutdown is None or facts.shutdown > today[1]
     if public in EMBEDDINGS:
-        assert HOSTS[provider].protocol in embeddings.EMBEDDERS
+        assert HOSTS[provider].protocol in {
+            name for name, each in PROVIDERS.items() if each.build_embeddings is not no_embeddings
+        }
     else:
         assert facts != ModelFacts(), f"{provider}/{model} is not in models.yaml"
         assert facts.price or HOSTS[provider].free, f"{provider}/{model} has no price, so nobody sells it"

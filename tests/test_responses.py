@@ -12,6 +12,7 @@ from openai import BadRequestError, OpenAI
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, stream
+from translators import translator_of
 
 from gateway.reasoning_cache import ReasoningCache
 from providers import openai
@@ -361,7 +362,7 @@ def frames(*events: Json) -> bytes:
 
 def read(raw: bytes, size: int | None = None) -> list[Json]:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]})
-    decoder, translator, chunks = Decoder(), openai.translate(call, to()), []
+    decoder, translator, chunks = Decoder(), translator_of("openai", call, to()), []
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -502,7 +503,7 @@ def test_a_stream(size: int | None) -> None:
 
 
 def whole(body: Json) -> list[Json]:
-    translator = openai.translate(asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
+    translator = translator_of("openai", asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", body))
     value: list[Json] = end.value.value

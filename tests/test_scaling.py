@@ -19,9 +19,11 @@ from pathlib import Path
 from struct import pack
 from typing import Any, NamedTuple
 
+import embedded
 import pytest
 import shapes
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
+from translators import translator_of
 
 from dialects import embeddings as embeddings_in
 from dialects.chat import functions, request
@@ -30,7 +32,7 @@ from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
 from gateway.scrub import Scrubber
 from modelserver import header_safe
-from providers import PROVIDERS, codec, embeddings
+from providers import PROVIDERS, codec
 from providers.chunks import collect
 from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
@@ -101,7 +103,7 @@ def answered(target: str, events: list[Any], stream: bool = True) -> None:
     to = TO[target]
     provider = PROVIDERS[to.host.protocol]
     call = provider.build_request({"model": "m", "messages": [HI], "stream": stream}, to)
-    translator = provider.translate(call, to)
+    translator = translator_of(provider, call, to)
     chunks: list[Json] = []
     try:
         for event in events:
@@ -443,9 +445,9 @@ def fed(pieces: list[str]) -> None:
     tags.end()
 
 
-def embedded(protocol: str) -> Callable[[bytes], object]:
+def embeds(protocol: str) -> Callable[[bytes], object]:
     to = TO[protocol]
-    return lambda data: [codec.encode(each.body) for each in embeddings.calls(embeddings_in.parse(data), to)]
+    return lambda data: [codec.encode(each.body) for each in embedded.calls(embeddings_in.parse(data), to)]
 
 
 def vectors(n: int, one: Any, form: str) -> tuple[Json, list[Any]]:
@@ -516,13 +518,13 @@ OTHERS: dict[str, Row] = {
     "inspector: many reads": Row(lambda n: ([b"x"] * n, ["secret-word"]), shown),
     "inspector: many secrets": Row(lambda n: ([b"x" * 100 * n], [f"secret-{i}" for i in range(n)]), shown),
     "embeddings: many answers": Row(
-        lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
     "embeddings: many answers, unpacked": Row(
-        lambda n: vectors(n, PACKED, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, PACKED, "float"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
     "embeddings: many answers, packed": Row(
-        lambda n: vectors(n, [0.5] * 8, "base64"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, [0.5] * 8, "base64"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
 }
 

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import embedded
 import pytest
 from books import at_once, rows, settings, usage
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import PROVIDERS, embeddings
+from providers import PROVIDERS
 from providers.common.usage import MOST, count, usage_of
 from providers.contract import Call, Json, Upstream
 from providers.hosts import HOSTS
-from providers.openai.responses.request import BRIDGED
 from providers.sse import DONE, Event
 
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -118,7 +119,7 @@ def to(host: str) -> Upstream:
 def told_by(host: str, events: list[Any], call: Call | None = None) -> Any:
     """The usage that a provider makes of a stream of these events."""
     target, protocol = to(host), PROVIDERS[HOSTS[host].protocol]
-    translator = protocol.translate(call or protocol.build_request(ASK, target), target)
+    translator = translator_of(protocol, call or protocol.build_request(ASK, target), target)
     chunks: list[Json] = []
     try:
         for event in events:
@@ -182,7 +183,7 @@ def numbers(value: Any) -> Iterator[Any]:
 def test_no_protocol_passes_on_what_is_no_number_of_tokens(protocol: Any, bad: Any) -> None:
     call = None
     if protocol is responses:
-        call = Call("", {}, {}, True, state=BRIDGED)
+        call = made_call({}, True, ON_RESPONSES)
     host = "openai" if protocol is responses else protocol.__name__
     told = told_by(host, protocol(bad), call)
     assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
@@ -198,7 +199,7 @@ def test_embeddings_too(bad: Any) -> None:
     openai_like = {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": bad}}
     google = {"embedding": {"values": [1.0]}, "usageMetadata": {"promptTokenCount": bad}}
     for host, said in (("openai", openai_like), ("gemini", google)):
-        assert embeddings.answer(body, to(host), [said])["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+        assert embedded.answer(body, to(host), [said])["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 # The real process

@@ -5,12 +5,14 @@ Rules: the upstream is always asked to stream; what only tunes an answer is drop
 misread is refused; what a model takes is data (Upstream.facts).
 """
 
+from functools import partial
+
 from ..common import tool_names
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from .messages import history
 from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
-from .stream import Way
+from .stream import Way, translate
 from .tools import toolbox, with_history
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
@@ -55,7 +57,8 @@ def build_request(body: Json, to: Upstream) -> Call:
         "stream": True,
     }
     headers = _headers(to, _BINDING if binding else None)
-    return Call(_url(to), headers, upstream, True, tuple(dropped), Way(box.custom, box.json_tool, names))
+    read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
+    return Call(_url(to), headers, upstream, True, read, tuple(dropped))
 
 
 def _url(to: Upstream) -> str:

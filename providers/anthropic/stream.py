@@ -17,7 +17,7 @@ from ..common.bounds import MAX_CALLS, Kept, too_many_calls
 from ..common.finish_reasons import reason_of
 from ..common.tools import new_call_id
 from ..common.usage import count, usage
-from ..contract import Json, Translator
+from ..contract import Call, Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..sse import refuse_value
 from .errors import to_failure
@@ -31,7 +31,7 @@ _COUNTED = (
 
 
 class Way(NamedTuple):
-    """What the way back must know of the way there (Call.state)."""
+    """What the answer's translator must know of the request."""
 
     custom: frozenset[str] = frozenset()  # names of custom tools, which were sent as functions of one text
     json_tool: str | None = None  # the tool whose input is the answer: response_format where it had to be emulated
@@ -304,7 +304,12 @@ _HANDLERS: dict[str, Callable[[MessageState, Json], list[Json]]] = {
 }
 
 
-def message_chunks(way: Way, reasoning: bool) -> Translator:
+def translate(call: Call, streamed: bool, way: Way, reasoning: bool) -> Translator:
+    """Return the primed translator of a call's answer, which may be whole in any case: the message is one event."""
+    return prime(_translate(way, reasoning))
+
+
+def _translate(way: Way, reasoning: bool) -> Translator:
     """The translator of one answer (see contract.Translator).
 
     What it raises carries the usage counted so far: it was paid for.

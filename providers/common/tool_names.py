@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from ..contract import Json, Translator
+from ..contract import Call, Json, Translator
 
 _UNFIT: Final = "[^A-Za-z0-9_-]"  # replaced by _
 _FIRSTS: Final = ("", "_", "f_")  # put before a name that may not begin as it does
@@ -70,14 +70,15 @@ def fitted(wanted: Iterable[str], pattern: str, most: int, unfit: str = _UNFIT) 
 
 def given_back(translator: Translator, names: Mapping[str, str]) -> Translator:
     """The translator of an answer, with the client's names in its tool calls."""
-    chunks: list[Json] = []
+    chunks: list[Json] | Call = []
     while True:
         event = yield chunks
         try:
             chunks = translator.send(event)
         except StopIteration as end:
             return _with_clients_names(end.value, names)
-        chunks = _with_clients_names(chunks, names)
+        if not isinstance(chunks, Call):
+            chunks = _with_clients_names(chunks, names)
 
 
 def _with_clients_names(chunks: list[Json], names: Mapping[str, str]) -> list[Json]:

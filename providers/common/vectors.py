@@ -1,13 +1,81 @@
-"""Vectors of embeddings: lists of floats, or base64 of little-endian 32 bit floats. Either is made of the other."""
+"""Embeddings: the calls of a request as one, and vectors as floats or as base64 of little-endian 32 bit floats.
+
+https://platform.openai.com/docs/api-reference/embeddings. openai-python asks for base64 by default; either form is made of
+the other. A request may need several calls, one after the other; each answer comes whole.
+"""
 
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import isfinite, sqrt
+from typing import Any
 
 import msgspec
 
+from ..contract import Call, CannedReply, Json, Translator, prime
+from ..errors import UpstreamBadOutput
+from ..sse import DONE
+from .usage import MOST
+
 Vector = list[float] | str  # floats, or base64
+
+
+# The upstream's answers → vectors in the order of the inputs, and the prompt's tokens.
+ReadVectors = Callable[[list[Any]], tuple[Iterable[Vector], int]]
+
+
+def embeddings_call(
+    url: str,
+    headers: Mapping[str, str],
+    bodies: list[Json],
+    vectors: ReadVectors,
+    request: Json,
+    dropped: tuple[str, ...] = (),
+    reply: CannedReply | None = None,
+) -> Call:
+    """Return the call for the first of `bodies`, at least one; its translator goes on with the others.
+
+    request: the client's, for which it returns OpenAI's answer, without the model's name, as the only chunk.
+    """
+    read = partial(_translate, more=bodies[1:], vectors=vectors, request=request)
+    return Call(url, headers, bodies[0], False, read, dropped, reply)
+
+
+def _translate(call: Call, streamed: bool, more: list[Json], vectors: ReadVectors, request: Json) -> Translator:
+    return prime(_all_answers(call, more, vectors, request))
+
+
+def _all_answers(call: Call, more: list[Json], vectors: ReadVectors, request: Json) -> Translator:
+    answers: list[Any] = []
+    made: list[Json] | Call = []
+    for following in (*more, None):
+        value: Any = None
+        while (event := (yield made)) is not None:
+            made = []
+            value = value if event.data == DONE else event.data
+        answers.append(value)
+        made = [] if following is None else call._replace(body=following)
+    return [_answer(answers, vectors, request)]
+
+
+def _answer(answers: list[Any], read: ReadVectors, request: Json) -> Json:
+    wanted = count_inputs(request["input"])
+    form = packed if request.get("encoding_format") == "base64" else listed
+    try:
+        vectors, tokens = read(answers)
+        data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+        raise UpstreamBadOutput("The upstream's answer does not have the shape of embeddings.") from error
+    if len(data) != wanted:
+        raise UpstreamBadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    tokens = min(tokens, MOST)
+    return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+def count_inputs(given: Any) -> int:
+    """Return how many inputs there are: a text is one, and so is one array of tokens."""
+    return len(given) if isinstance(given, list) and not isinstance(given[0], int) else 1
 
 
 def packed(vector: Vector) -> str:

@@ -4,14 +4,13 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Upstream, named_limit, no_continuation
-from ..openai import translate
+from ..contract import Upstream, named_limit
 from .chat import build_request, parse_error
+from .embeddings import build_embeddings
 
-__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
+__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "options", "parse_error"]
 
 answer_limit = named_limit
-continuation = no_continuation
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 
 

@@ -10,6 +10,7 @@ The answer is played as if it came over a socket (contract.Reply), through the s
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from ..errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from ..openai.stream import translate
 from . import schema_sample
 
 NEVER: Final = 10.0**9  # seconds: longer than any timeout
@@ -94,9 +96,10 @@ _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 def build_request(body: Json, to: Upstream) -> Call:
     """A call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one."""
     streamed = body.get("stream") is True
+    read = partial(translate, to=to)
     scene, seconds, reply = _scene(to.model)
     if reply is not None:
-        return Call("echo:", {}, body, streamed, reply=reply)
+        return Call("echo:", {}, body, streamed, read, reply=reply)
     pace = scene.between(seconds)
     delay = float(to.options.get("delay", DELAY)) if pace is None else pace
     answer = EchoAnswer(body, scene)
@@ -104,7 +107,9 @@ def build_request(body: Json, to: Upstream) -> Call:
     first = ReplyStep(scene.first(seconds), b"")
     kind = "text/event-stream" if streamed else "application/json"
     cut = scene.stops_halfway == "cut"
-    return Call("echo:", {}, body, streamed, reply=CannedReply(200, {"Content-Type": kind}, _after(first, steps), cut))
+    return Call(
+        "echo:", {}, body, streamed, read, reply=CannedReply(200, {"Content-Type": kind}, _after(first, steps), cut)
+    )
 
 
 def simulate(model: str, data: bytes) -> CannedReply:

@@ -5,12 +5,15 @@ Texts that differ have vectors that have nothing to do with each other. The name
 
 import hashlib
 import struct
+from functools import partial
 from math import sqrt
 from typing import Any, Final
 
 from .. import codec
+from ..common.vectors import embeddings_call
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
+from ..openai.embeddings import read
 from .chat import count_words, simulate
 
 _SIZE: Final = 1536  # dimensions, as text-embedding-3-small has
@@ -18,8 +21,8 @@ _MOST: Final = 4096
 _NUMBERS: Final = 2**20  # in one answer
 
 
-def calls(body: Json, to: Upstream) -> list[Call]:
-    """A call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one, BadRequest."""
+def build_embeddings(body: Json, to: Upstream) -> Call:
+    """Return a call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one, BadRequest."""
     given, size = body["input"], body.get("dimensions", _SIZE)
     if size > _MOST:
         raise BadRequest(
@@ -36,7 +39,8 @@ def calls(body: Json, to: Upstream) -> list[Call]:
     data = [{"object": "embedding", "index": i, "embedding": vector(each, size)} for i, each in enumerate(inputs)]
     tokens = sum(count_words(each) if isinstance(each, str) else len(each) for each in inputs)
     answer = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
-    return [Call("echo:", {}, body, False, reply=simulate(to.model, codec.encode(answer)))]
+    reply = simulate(to.model, codec.encode(answer))
+    return embeddings_call("echo:", {}, [body], partial(read, to=to), body, reply=reply)
 
 
 def vector(given: Any, size: int) -> list[float]:

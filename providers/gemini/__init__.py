@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 from ..contract import named_limit
+from .embeddings import build_embeddings
 from .errors import parse_error
 from .messages import must_inline
 from .request import build_request
-from .stream import continuation, translate
 
-__all__ = ["answer_limit", "build_request", "continuation", "must_inline", "options", "parse_error", "translate"]
+__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "options", "parse_error"]
 
 answer_limit = named_limit
 options: Final = {"safety_settings": list[dict[str, Any]]}  # as Gemini's safetySettings

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..common.usage import count
-from ..common.vectors import of_length_one
+from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
 from ..errors import Unsupported
 from ..hosts import endpoint, key_header
@@ -18,26 +18,23 @@ _BATCH: Final = 100  # requests in one batch
 _READ: Final = frozenset({"model", "input", "dimensions", "encoding_format"})  # any other parameter is named as dropped
 
 
-def calls(body: Json, to: Upstream) -> list[Call]:
-    """The calls for all inputs. Raises Unsupported for tokens: they are another model's words."""
+def build_embeddings(body: Json, to: Upstream) -> Call:
+    """Return the call for all inputs. Raises Unsupported for tokens: they are another model's words."""
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     if not isinstance(texts[0], str):
         raise Unsupported("This model takes texts, not arrays of tokens.", param="input")
     size = {"outputDimensionality": body["dimensions"]} if "dimensions" in body else {}
     asked = [{"model": f"models/{to.model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
-    if len(asked) == 1:
-        return [_call("embedContent", asked[0], body, to)]
-    batches = (asked[i : i + _BATCH] for i in range(0, len(asked), _BATCH))
-    return [_call("batchEmbedContents", {"requests": batch}, body, to) for batch in batches]
-
-
-def _call(operation: str, sent: Json, body: Json, to: Upstream) -> Call:
+    operation, bodies = "embedContent", asked
+    if len(asked) > 1:
+        operation = "batchEmbedContents"
+        bodies = [{"requests": asked[i : i + _BATCH]} for i in range(0, len(asked), _BATCH)]
     url = endpoint(to.host, to.base_url, to.model, operation)
     dropped = tuple(name for name, value in body.items() if name not in _READ and value is not None)
-    return Call(url, key_header(to.host, to.api_key), sent, False, dropped)
+    return embeddings_call(url, key_header(to.host, to.api_key), bodies, read, body, dropped)
 
 
-def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
+def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
     """Vectors of length 1, and the prompt's tokens (0 from models that do not count them)."""
     for each in answers:
         if "error" in each:

@@ -5,7 +5,7 @@ What differs between Gemini models is read from `to.facts`; nothing here knows a
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,8 +15,10 @@ from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..models import ModelFacts
-from . import schema
 from .messages import contents
+from .schema import clean
+from .schema import parameters as tool_parameters
+from .stream import State, translate
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")  # of a parameter, in a header
 _TOOL_NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"  # google-genai, FunctionDeclaration.name
@@ -42,17 +44,6 @@ _READ: Final = frozenset(
 )
 # What Gemini has no word for, with the values that ask for nothing: anything else is named as dropped.
 _SILENT: Final[dict[str, Any]] = {"parallel_tool_calls": True, "store": False, "logit_bias": {}, "metadata": {}}
-
-
-@dataclass(slots=True)
-class State:
-    """What the way back must know of the way there; `token` is what it learns for the next leg of a long answer."""
-
-    names: Mapping[str, str]  # upstream tool name → the client's
-    custom: frozenset[str]  # the client's custom tools: their input is text
-    limit: int | None  # tokens the client wants at most
-    new_id: Callable[[], str]
-    token: str | None = None
 
 
 def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
@@ -82,18 +73,19 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
         "generationConfig": config,
         "serviceTier": tier if (tier := body.get("service_tier")) in ("flex", "priority") else None,
     }
+    state = State(
+        names={theirs: ours for ours, theirs in names.items()},
+        custom=frozenset(tools.tool_name(tool) for tool in offered.values() if tool["type"] == "custom"),
+        limit=config.get("maxOutputTokens"),
+        new_id=new_id,
+    )
     return Call(
         url=f"{to.base_url.rstrip('/')}/models/{quote(to.model, safe='')}:streamGenerateContent?alt=sse",
         headers={"x-goog-api-key": to.api_key},
         body={name: value for name, value in upstream.items() if value},
         stream=True,
+        read=partial(translate, state=state, reasoning=to.reasoning),
         dropped=tuple(dropped),
-        state=State(
-            names={theirs: ours for ours, theirs in names.items()},
-            custom=frozenset(tools.tool_name(tool) for tool in offered.values() if tool["type"] == "custom"),
-            limit=config.get("maxOutputTokens"),
-            new_id=new_id,
-        ),
     )
 
 
@@ -172,7 +164,7 @@ def _format(wanted: Json | None, facts: ModelFacts, with_tools: bool, room: Room
             raise Unsupported("This model does not take a JSON schema.", param="response_format")
         if schema := wanted["json_schema"].get("schema"):
             param = "response_format.json_schema.schema"
-            config["responseJsonSchema"] = schema.clean(schema, param, room)
+            config["responseJsonSchema"] = clean(schema, param, room)
     return config
 
 
@@ -206,7 +198,7 @@ def _declared(tool: Json, i: int, names: Mapping[str, str], room: Room) -> Json:
     if description := function.get("description"):
         declared["description"] = description
     at = f"tools[{i}].function.parameters"
-    if (parameters := function.get("parameters")) and (fitted := schema.parameters(parameters, at, room)):
+    if (parameters := function.get("parameters")) and (fitted := tool_parameters(parameters, at, room)):
         declared["parametersJsonSchema"] = fitted
     return declared
 

@@ -5,26 +5,34 @@ What arrives is a delta of parts, but the usage is cumulative and corrected unti
 closing; the answer is complete when every candidate has told its finishReason (some models repeat it in each event).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import codec
 from ..chunks import chunk, opening, tool_call, usage_chunk
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.finish_reasons import failure_of, reason_of
 from ..common.usage import count, usage
-from ..contract import Call, Json, Translator, Upstream, prime
+from ..contract import Call, Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..sse import Cut, Event, refuse_value
 from .errors import failure
-from .request import State
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
 _COUNTS: Final = (
     *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
     *("cachedContentTokenCount", "totalTokenCount"),
 )
+
+
+class State(NamedTuple):
+    """What the answer's translator must know of the request."""
+
+    names: Mapping[str, str]  # upstream tool name → the client's
+    custom: frozenset[str]  # the client's custom tools: their input is text
+    limit: int | None  # tokens the client wants at most
+    new_id: Callable[[], str]
 
 
 @dataclass(slots=True)
@@ -42,51 +50,44 @@ class CandidateState:
     signature: Any = None  # of its text: the last one holds for the whole
 
 
-def translate(call: Call, to: Upstream) -> Translator:
-    """The translator of a call's answer, primed.
+def translate(call: Call, streamed: bool, state: State, reasoning: bool) -> Translator:
+    """Return the primed translator of a call's answer.
 
-    Where an answer stops at the upstream's limit for one request, the translator does not return at the end of input
-    but yields: it can go on with the events of `continuation(call)`. Sent None once more instead, it ends as `length`.
-    Raises Truncated, BadOutput, and what `error` makes of an error inside the stream.
+    Where an answer stops at the upstream's limit for one request, it yields the same call with the token that the answer
+    brought (google-genai 3.4.0, GenerateContentConfig.automatic_continuation), and goes on with the events of that. Sent
+    None at once instead, it ends as `length`. Raises UpstreamTruncated, UpstreamBadOutput, and what parse_error makes of an
+    error inside the stream.
     """
     candidates = (call.body.get("generationConfig") or {}).get("candidateCount") or 1
-    return prime(_translate(call.state, to.reasoning, candidates))
+    return prime(_translate(call, state, reasoning, candidates))
 
 
-def continuation(call: Call) -> Call | None:
-    """The call that goes on where the answer of this one was cut, or None. Ask when the stream has ended.
-
-    The same request again with the token it brought: google-genai 3.4.0, GenerateContentConfig.automatic_continuation.
-    """
-    state: State = call.state
-    return None if state.token is None else call._replace(body={**call.body, "continuationToken": state.token})
-
-
-def _translate(state: State, reasoning: bool, candidates: int) -> Translator:
+def _translate(call: Call, state: State, reasoning: bool, candidates: int) -> Translator:
     """candidates: how many answers were asked for."""
     answers: dict[int, CandidateState] = {}
     legs: list[Json] = []  # usage of each request that made this answer; within one, the last word counts
-    chunks: list[Json] = []
+    chunks: list[Json] | Call = []
     try:
         while True:
             heard, made = False, 0
             legs.append({})
             while (event := (yield chunks)) is not None:
                 if not heard:
-                    heard, state.token = True, None
+                    heard = True
                     for answer in answers.values():
                         answer.finish = None
-                chunks = []
+                batch: list[Json] = []
                 for data in _objects(event, answers):
-                    chunks += _read(data, answers, legs, state, reasoning, candidates)
-                made += len(chunks)
+                    batch += _read(data, answers, legs, state, reasoning, candidates)
+                chunks = batch
+                made += len(batch)
             if not heard and not answers:
                 raise UpstreamTruncated
             # A leg that added nothing would be followed by others like it, each with a bill.
-            state.token = _token_to_go_on(state, answers, legs) if made else None
-            if state.token is None:
+            token = _token_to_go_on(state, answers, legs) if made else None
+            if token is None:
                 return _end(answers, legs)
-            chunks = []
+            chunks = call._replace(body={**call.body, "continuationToken": token})
     except (AttributeError, LookupError, TypeError) as odd:
         raise _paid(UpstreamBadOutput("The upstream sent an event of an unknown shape."), legs) from odd
     except Failure as failed:

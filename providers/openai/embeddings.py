@@ -3,10 +3,11 @@
 import struct
 from base64 import b64decode
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from ..common.usage import count
-from ..common.vectors import of_length_one
+from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
 from ..errors import UpstreamBadOutput
 from ..hosts import endpoint, key_header
@@ -16,8 +17,8 @@ from .request import drop
 _PASS: Final = frozenset({"model", "input", "dimensions"})
 
 
-def calls(body: Json, to: Upstream) -> list[Call]:
-    """One call, as this host takes it. Vectors are asked for as floats where it is not sure to know base64."""
+def build_embeddings(body: Json, to: Upstream) -> Call:
+    """Return the call as this host takes it. Vectors are asked for as floats where it is not sure to know base64."""
     host, changed = to.host, list[str]()
     out = body | {"model": to.model}
     drop(out, [name for name in host.drop if name not in _PASS], changed)
@@ -27,7 +28,7 @@ def calls(body: Json, to: Upstream) -> list[Call]:
         if name in out:
             out[there] = out.pop(name)
     url = endpoint(host, to.base_url, to.model, "embeddings")
-    return [Call(url, key_header(host, to.api_key), out, False, tuple(changed))]
+    return embeddings_call(url, key_header(host, to.api_key), [out], partial(read, to=to), body, tuple(changed))
 
 
 def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:

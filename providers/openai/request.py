@@ -6,6 +6,7 @@ which sampling parameters and tool choices it takes, so efforts come first.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from ..common import tool_schemas
@@ -14,6 +15,7 @@ from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import Host, endpoint, key_header
 from ..models import ModelFacts
+from . import stream
 from .messages import edit_messages, json_schema_in_words, omit, stripped
 
 _UNKNOWN: Final = ModelFacts()
@@ -50,7 +52,8 @@ def build_request(body: Json, to: Upstream) -> Call:
     body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
     edited, dropped = build(body, to)
     url = endpoint(to.host, to.base_url, to.model)
-    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, dropped, names or None)
+    read = partial(stream.translate, to=to, names=names)
+    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, read, dropped)
 
 
 def needs_responses(body: Json, to: Upstream) -> bool:

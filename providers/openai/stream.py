@@ -8,6 +8,7 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 - an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ..chunks import tool_call, usage_chunk
@@ -22,14 +23,17 @@ from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
 from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
 
+_NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
 
-def translate(call: Call, to: Upstream) -> Translator:
-    """Return the primed translator of a streamed answer, or of a whole one (one event: the body)."""
-    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if call.stream else _whole(to))
-    return prime(given_back(prime(translator), call.state) if call.state else translator)
+def translate(call: Call, streamed: bool, to: Upstream, names: Mapping[str, str] = _NO_NAMES) -> Translator:
+    """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
+    name sent → the client's.
+    """
+    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if streamed else _whole(to))
+    return prime(given_back(prime(translator), names) if names else translator)
 
 
 def _in_shape(translator: Translator) -> Translator:

@@ -85,7 +85,7 @@ async def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerCon
 
 
 async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
-    """Make a call and return its answer as a chat.completion, put together where the upstream streams it. Raises Failure."""
+    """Make a call and return its answer as one object, put together where the upstream streams it. Raises Failure."""
     begun = await _begin(exchange, http, limits)
     if begun.is_stream:
         held = exchange.held_back
@@ -93,11 +93,11 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
             async for batch in batches:
                 held += batch
     else:
-        held = await _document(begun, exchange, limits)
+        held = await _document(begun, exchange, http, limits)
     exchange.held_back = []
     match held:
-        case [{"choices": [{"message": _}, *_]} as completion]:  # it was not streamed
-            return completion
+        case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
+            return answer
     return collect(held)
 
 
@@ -122,14 +122,23 @@ async def _begin(exchange: Exchange, http: ConnectionPools, limits: ServerConfig
         raise
 
 
-async def _document(begun: _Begun, exchange: Exchange, limits: ServerConfig) -> list[Json]:
-    """Read an answer that is one JSON document, close it, and return the chunks it makes. Raises Failure."""
-    try:
-        value = await read_json(begun.answer, limits.max_answer, begun.data)
-    finally:
-        begun.answer.close()
-    to = exchange.to
-    return _translate_whole(PROVIDERS[to.host.protocol].translate(exchange.call, to), value, exchange)
+async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> list[Json]:
+    """Read an answer that is one JSON document, and those of the calls that go on with it. Return the chunks they make.
+
+    Closes the answers. Raises Failure.
+    """
+    translator = exchange.call.read(exchange.call, exchange.call.stream)
+    batch: list[Json] = []
+    while True:
+        try:
+            value = await read_json(begun.answer, limits.max_answer, begun.data)
+        finally:
+            begun.answer.close()
+        following = _translate_whole(translator, value, exchange, batch)
+        if following is None:
+            return batch
+        exchange.call = following
+        begun = await _begin(exchange, http, limits)
 
 
 async def stream_batches(
@@ -147,12 +156,11 @@ async def stream_batches(
     """
     begun = begun or await _begin(exchange, http, limits)
     if not begun.is_stream:
-        yield await _document(begun, exchange, limits)
+        yield await _document(begun, exchange, http, limits)
         return
     answer, data, _ = begun
     try:
-        provider, call, to = PROVIDERS[exchange.to.host.protocol], exchange.call, exchange.to
-        send = provider.translate(call if call.stream else call._replace(stream=True), to).send
+        send: Callable[[Event | None], Any] = exchange.call.read(exchange.call, True).send
         decoder, read = Decoder(limits.max_event), answer.read
         feed, patience = decoder.feed, max(exchange.first_byte, limits.timeouts.between_bytes)
         bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more
@@ -170,10 +178,8 @@ async def stream_batches(
                 for event in events:
                     batch += send(event)
                 if not data:
-                    batch += _at_the_end(send, lost, decoder.cut)
-                    # It did not return: the answer is to be continued by another call.
+                    exchange.call = _at_the_end(send, lost, decoder.cut, batch)  # it goes on with another call
                     answer.close()
-                    exchange.call = provider.continuation(exchange.call) or exchange.call
                     answer = await send_request(exchange, http, limits)
                     decoder, read, lost = Decoder(limits.max_event), answer.read, None
                     feed = decoder.feed
@@ -223,20 +229,22 @@ def _failed(error: Exception, exchange: Exchange) -> Failure:
     return UpstreamBadOutput("The upstream's answer does not have the shape of its protocol.")
 
 
-def _at_the_end(send: Callable[[Event | None], list[Json]], lost: Failure | None, cut: bool) -> list[Json]:
+def _at_the_end(send: Callable[[Event | None], Any], lost: Failure | None, cut: bool, batch: list[Json]) -> Call:
     """Tell a translator that no more comes; how the connection ended decides only when the answer is not complete.
 
-    lost: why the connection gave no more; cut: whether it ended inside an event. Raises StopIteration with the last chunks.
+    lost: why the connection gave no more; cut: whether it ended inside an event. Adds chunks to `batch`. Returns the call
+    that goes on with the answer. Raises StopIteration with the last chunks.
     """
-    batch: list[Json] = []
     try:
         if lost is not None or cut:
             batch += send(Event("", Cut(cut)))
-        return batch + send(None)
+        following = send(None)
     except Failure:
         if lost is not None:
             raise lost from None
         raise
+    assert isinstance(following, Call)
+    return following
 
 
 async def beginning(answer: UpstreamResponse, piece: bytes, patience: float, limit: int) -> bytes:
@@ -288,19 +296,23 @@ async def read_json(answer: UpstreamResponse, limit: int, start: bytes = b"") ->
     return value
 
 
-def _translate_whole(translator: Translator, value: Any, exchange: Exchange) -> list[Json]:
-    """What an answer that came in one piece makes. Raises Failure."""
-    batch: list[Json] = []
+def _translate_whole(translator: Translator, value: Any, exchange: Exchange, batch: list[Json]) -> Call | None:
+    """Add the chunks that an answer in one piece makes to `batch`. Return the call that goes on with it, if one does.
+
+    Raises Failure.
+    """
     try:
-        batch += translator.send(Event("", value))
-        batch += translator.send(Event("", DONE))  # JSON that is whole is an answer that is whole
-        batch += translator.send(None)
+        for event in (Event("", value), Event("", DONE)):  # JSON that is whole is an answer that is whole
+            batch += translator.send(event)  # type: ignore[arg-type]
+        following = translator.send(None)
+        assert isinstance(following, Call)
+        return following
     except StopIteration as end:
         batch += end.value
     except _MISSHAPEN as error:
         raise _failed(error, exchange) from None
     exchange.said = True
-    return batch
+    return None
 
 
 async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float) -> Failure:

@@ -5,9 +5,9 @@ stay the whole conversation. What Responses cannot do is dropped where it only t
 misread. Fields that are in neither API's documentation pass, as they do on chat completions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Final
 
 from ...common import output_order, tool_names
 from ...common.tools import tool_name
@@ -16,15 +16,7 @@ from ...errors import Unsupported
 from ...hosts import endpoint, key_header
 from ..messages import omit, shortened
 from ..request import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
-
-
-class Bridged(NamedTuple):
-    """Call.state of a call to /v1/responses. names: of tools that were renamed, the name sent → the client's."""
-
-    names: Mapping[str, str] = MappingProxyType({})
-
-
-BRIDGED: Final = Bridged()
+from . import stream
 
 _REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
@@ -61,7 +53,8 @@ def build_request(body: Json, to: Upstream) -> Call:
         "include": ["reasoning.encrypted_content"],
     }
     url = endpoint(to.host, to.base_url, to.model, "responses")
-    return Call(url, key_header(to.host, to.api_key), out, True, tuple(changed), Bridged(names) if names else BRIDGED)
+    read = partial(stream.translate, names=names)
+    return Call(url, key_header(to.host, to.api_key), out, True, read, tuple(changed))
 
 
 def _reasoning(out: Json, to: Upstream, changed: list[str]) -> bool:

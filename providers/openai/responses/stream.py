@@ -10,6 +10,7 @@ An answer may hold several messages: remarks between tool calls (phase commentar
 texts of their own, with a blank line between them; where JSON was asked for, the final answer is the content.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
 
@@ -21,13 +22,10 @@ from ...common.bounds import MAX_CALLS, Kept, too_many_calls
 from ...common.finish_reasons import reason_of
 from ...common.tool_names import given_back
 from ...common.usage import count, usage
-from ...contract import Call, Json, Translator, Upstream, prime
+from ...contract import Call, Json, Translator, prime
 from ...errors import UpstreamBadOutput, UpstreamError, UpstreamTruncated
 from ...sse import refuse_value
 from ..errors import in_band
-from .request import BRIDGED, Bridged, build_request
-
-__all__ = ["BRIDGED", "Bridged", "build_request", "translate"]
 
 # Item type → tool call type, the field that grows, and its name in a chat completion.
 _CALLS: Final = {
@@ -37,11 +35,15 @@ _CALLS: Final = {
 
 _OFFSETS: Final = ("start_index", "end_index")
 _NOWHERE: Final = {"start": 0}
+_NO_NAMES: Final[Mapping[str, str]] = {}
 
 
-def translate(call: Call, to: Upstream) -> Translator:
-    """The translator of a call's answer, primed. Raises Truncated, BadOutput, and what the upstream says went wrong."""
-    names = call.state.names if isinstance(call.state, Bridged) else None
+def translate(call: Call, streamed: bool, names: Mapping[str, str] = _NO_NAMES) -> Translator:
+    """Return the primed translator of a call's answer, which may be whole in any case: the response is one event.
+
+    names: of tools that were renamed, the name sent → the client's. The translator raises UpstreamTruncated,
+    UpstreamBadOutput, and what the upstream says went wrong.
+    """
     form = (call.body.get("text") or {}).get("format") or {}
     translator = _translate(ResponseState(form.get("type", "text") != "text", bool(call.body.get("tools"))))
     return prime(given_back(prime(translator), names) if names else translator)
