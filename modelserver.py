@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""ModelServer: one OpenAI-compatible door to many model providers.
+"""ModelServer: one OpenAI-compatible server in front of many model providers.
 
 A request crosses this file once, top to bottom:
 
-    bytes → authenticate → parse → routes → provider.request → upstream → translator → frames → bytes
+    bytes → authenticate → Dialect.parse → admit → Provider.build_request → upstream → translator → renderer → bytes
 
-Everything else that touches a socket, a file or a clock is in server/, policy is in gateway/, wire formats are in
-providers/; imports point inward: modelserver → server → gateway → providers.
+Everything else that touches a socket, a file or a clock is in server/, policy is in gateway/, what clients speak is in
+dialects/, what upstreams speak is in providers/. Imports point one way: modelserver → server → gateway → dialects → providers.
 """
 
 import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
 import random
-import re
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
@@ -24,127 +23,123 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects import embeddings
-from dialects.chat import functions
-from dialects.chat import request as chat_request
+from dialects import chat, embeddings
+from dialects.contract import ClientRequest, Dialect, Envelope, end_of
 from gateway.config import Settings
-from gateway.route_hints import nearest
+from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
-from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec
-from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
-from server import auth, handlers, state, inspector, logs, page
+from providers.contract import Batch, Call, Json, Upstream
+from providers.errors import BadRequest, Failure
+from server import handlers, inspector, logs, page, state
+from server.error_response import JSON, error_event, to_failure
+from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, worker_of
+from server.logs import RECORD
+from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound import exchange as outbound
-from server.whole_response import sent
 from server.outbound.detached import DetachableStream
-from server.ingress import (
-    STATE,
-    IMAGES,
-    GENERATION,
-    RECORD,
-    IN_FLIGHT,
-    admit,
-    handle_expect,
-    authenticate_request,
-    enter,
-    parsed,
-    read_body,
-    worker_of,
-)
-from server.outbound.image_fetcher import inline
-from server.frames import Frames, envelope, hide
-from server.outbound.pool import ConnectionPools
-from server.process.listener import HEADERS
-from server.error_response import JSON, to_failure, internal_error, error_response, error_body
 from server.outbound.exchange import Exchange
+from server.outbound.image_fetcher import inline
+from server.outbound.pool import ConnectionPools
+from server.state import GENERATION, IMAGES, IN_FLIGHT, METER, STATE
+from server.whole_response import sent
 
 VERSION: Final = "0.1.0"
 
-KEEPER = web.AppKey("KEEPER", ReasoningCache)
+REASONING = web.AppKey("REASONING", ReasoningCache)
 
-_ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
-DONE: Final = b"data: [DONE]\n\n"
 _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
-async def chat(request: web.Request) -> web.StreamResponse:
-    """POST /v1/chat/completions, streamed or whole."""
-    record: logs.RequestRecord = request[RECORD]
-    caller = authenticate_request(request)
-    with enter(request):
-        data = inspector.record_body(request, await read_body(request))
-        ask, prompt = await parsed(request, data, chat_request.parse)
-        del data  # an answer may take long
-        record.stream = ask.body.get("stream") is True
-        targets = await admit(request, caller, ask.body, prompt)
-        return await (respond_stream if record.stream else respond_whole)(request, ask, targets)
+def complete(dialect: Dialect) -> Handler:
+    """Return the handler of a client API: a POST that is answered by a model, streamed or whole."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        caller = authenticate_request(request)
+        with enter(request):
+            data = inspector.record_body(request, await read_body(request))
+            asked, prompt = await parse_body(request, data, dialect)
+            del data  # an answer may take long
+            request[RECORD].stream = asked.stream
+            targets = await admit(request, caller, asked.body, prompt)
+            respond = respond_stream if asked.stream else respond_whole
+            return await respond(request, dialect, asked, targets)
+
+    return handler
 
 
 async def respond_whole(
-    request: web.Request, ask: chat_request.ClientRequest, targets: list[Target]
+    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
-    """The answer as one JSON body; what was streamed upstream is put together."""
-    record: logs.RequestRecord = request[RECORD]
-    exchange, body = await first_that_answers(
-        request, ask.body, targets, partial(prepare_call, request, ask), outbound.fetch_whole
-    )
-    record.upstream = target_name(exchange.to)
-    record.first = time.monotonic()
-    if "tools" in ask.body and body["choices"]:
-        request.app[KEEPER].remember(body["choices"][0]["message"], cache_scope(request, exchange.to))
-    if not exchange.to.reasoning:
-        for choice in body["choices"]:
-            hide(choice["message"])
-    if ask.legacy:
-        body = functions.answer_with_function(body)
-    body |= envelope("chat.completion", record)
-    record.entry.took(body)
-    return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **answer_headers(exchange)}))
+    """Answer with one JSON body; what was streamed upstream is put together."""
+    prepare = partial(prepare_call, request, dialect, asked)
+    exchange, answer = await first_that_answers(request, asked.body, targets, prepare, outbound.fetch_whole)
+    began(request, exchange)
+    to = exchange.to
+    if "tools" in asked.body and answer["choices"]:
+        request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
+    request[METER].count_answer(answer)
+    body = dialect.completion(asked, answer, envelope(request), to.reasoning)
+    headers = {**JSON, **answer_headers(exchange, dialect)}
+    return await sent(request, web.Response(body=codec.encode(body), headers=headers))
 
 
 async def respond_stream(
-    request: web.Request, ask: chat_request.ClientRequest, targets: list[Target]
+    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
-    """The answer as server-sent events, one write for each read from the upstream."""
-    record: logs.RequestRecord = request[RECORD]
-    frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.event_stream(request, request.app[STATE].pulse) as line:
+    """Answer with server-sent events, one write for each read from the upstream."""
+    app_state, meter = request.app[STATE], request[METER]
+    with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
-            prepare = partial(prepare_call, request, ask)
-            exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, open_stream)
-            record.upstream = target_name(exchange.to)
-            record.first = time.monotonic()
-            line.response.headers.update(answer_headers(exchange))
-            frames.hides = not exchange.to.reasoning
-            if "tools" in ask.body:
-                frames.watcher = request.app[KEEPER].watcher(cache_scope(request, exchange.to))
-            drained = DetachableStream(rest, request.app[STATE].drains, record) if exchange.to.drain else None
-            async with aclosing(drained or rest) as chunks:
-                if data := frames.of(batch):
-                    await line.write(data)
-                async for batch in chunks:
-                    if data := frames.of(batch):
+            prepare = partial(prepare_call, request, dialect, asked)
+            exchange, (batch, rest) = await first_that_answers(request, asked.body, targets, prepare, open_stream)
+            began(request, exchange)
+            to = exchange.to
+            line.response.headers.update(answer_headers(exchange, dialect))
+            renderer = dialect.render(asked, envelope(request), to.reasoning)
+            render = renderer.send
+            collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
+            detachable = DetachableStream(rest, app_state.detached, meter) if to.drain else None
+            async with aclosing(detachable or rest) as batches:
+                while True:
+                    meter.count_chunks(batch.chunks)
+                    if collector is not None:
+                        collector.see(batch.chunks)
+                    if data := render(batch):
                         await line.write(data)
-            if frames.watcher is not None:
-                frames.watcher.commit()
-            await line.write(DONE, end=True)
+                    try:
+                        batch = await anext(batches)
+                    except StopAsyncIteration:
+                        break
+            if collector is not None:
+                collector.commit()
+            await line.write(end_of(renderer), end=True)
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             failure = to_failure(error, request)
-            record.entry.broke(failure)
+            meter.stream_failed(failure)
             if not line.open:
                 raise failure from None
-            record.code = failure.code or failure.type
-            data = bytearray()
-            codec.frame_into(data, error_body(failure, request))
-            await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
+            request[RECORD].code = failure.code or failure.type
+            await line.write(error_event(failure, request, dialect), end=True)
         finally:
-            record.gap = line.longest_gap
+            request[RECORD].gap = line.longest_gap
     return line.response
+
+
+def began(request: web.Request, exchange: Exchange) -> None:
+    """Note in the record who answers, and since when."""
+    record = request[RECORD]
+    record.upstream = target_name(exchange.to)
+    record.first = time.monotonic()
+
+
+def envelope(request: web.Request) -> Envelope:
+    """Return what the answer to this request says of itself."""
+    return Envelope(f"{random.getrandbits(128):032x}", int(time.time()), request[RECORD].model)
 
 
 async def first_that_answers(
@@ -158,9 +153,9 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, drains = request[GENERATION], request[RECORD], request.app[STATE].drains
-    entry, trace = record.entry, inspector.trace_of(request)
-    server: ServerConfig = live.settings.config.server
+    live, record, detached = request[GENERATION], request[RECORD], request.app[STATE].detached
+    meter, trace = request[METER], inspector.trace_of(request)
+    server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
@@ -176,22 +171,22 @@ async def first_that_answers(
                     code="unsupported_parameter",
                 )
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
-            exchange = entry.exchange = Exchange(
-                target.to, call, first_byte, added=target.added, observer=trace.watch if trace else None
+            exchange = meter.exchange = Exchange(
+                target.upstream, call, first_byte, added=target.added, observer=trace.watch if trace else None
             )
             if worker := worker_of(request):
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                got = await (drains.outlive(work, record) if target.to.drain else work)
+                got = await (detached.outlive(work, meter) if target.upstream.drain else work)
             finally:
                 record.waited += time.monotonic() - asked
         except Failure as failure:
-            entry.failed(failure)
-            record.tried.append((target_name(target.to), failure.code or failure.type))
+            meter.attempt_failed(failure)
+            record.tried.append((target_name(target.upstream), failure.code or failure.type))
             if trace is not None:
-                trace.failed(target_name(target.to), failure)
+                trace.failed(target_name(target.upstream), failure)
             attempts.failed(failure, time.monotonic())
         else:
             attempts.answered()
@@ -204,36 +199,39 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-async def prepare_call(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Call:
-    """The call that asks this target. Raises Unsupported, BadRequest."""
-    provider = PROVIDERS[target.upstream.host.protocol]
-    body = await fill_in(request, ask, target)
+async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequest, target: Target) -> Call:
+    """Return the call that asks this target: natively where it speaks the client's own API. Raises Unsupported, BadRequest."""
+    upstream = target.upstream
+    provider = PROVIDERS[upstream.host.protocol]
+    native = provider.native.get(dialect.operation) if asked.raw is not None else None
+    if native is not None:
+        build = partial(native, asked.raw, asked.headers, upstream)
+    else:
+        build = partial(provider.build_request, await fill_in(request, asked, target), upstream)
     worker = worker_of(request)
-    if worker is None:
-        return provider.build_request(body, target.upstream)
-    return await worker.run(partial(provider.build_request, body, target.upstream))
+    return build() if worker is None else await worker.run(build)
 
 
-async def fill_in(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Json:
-    """The request with what this target needs and the client did not send.
+async def fill_in(request: web.Request, asked: ClientRequest, target: Target) -> Json:
+    """Return the request with what this target needs and the client did not send.
 
     That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
     would not fetch. Raises BadRequest for an image that cannot be had.
     """
-    to = target.upstream
-    body = with_defaults(ask.body, target)
-    if ask.calls:
-        body = request.app[KEEPER].restore(body, cache_scope(request, to))
-    if ask.images:
-        fetches = PROVIDERS[to.host.protocol].must_inline
+    upstream = target.upstream
+    body = with_defaults(asked.body, target)
+    if asked.tool_calls:
+        body = request.app[REASONING].restore(body, cache_scope(request, upstream))
+    if asked.images:
+        must_inline = PROVIDERS[upstream.host.protocol].must_inline
         run = request[IN_FLIGHT]
         body = await inline(
             body,
-            lambda url: fetches(url, to),
+            lambda url: must_inline(url, upstream),
             request[GENERATION].fetcher,
             key=request[RECORD].key,
             have=request.setdefault(IMAGES, {}),
-            hold=lambda size: run.hold(run.held + 2 * size),
+            hold=lambda size: run.hold_bytes(run.held + 2 * size),
         )
     return body
 
@@ -244,36 +242,38 @@ def cache_scope(request: web.Request, to: Upstream) -> str:
 
 
 async def open_stream(
-    exchange: Exchange, http: ConnectionPools, limits: ServerConfig
-) -> tuple[list[Json], AsyncGenerator[list[Json], None]]:
-    """The chunks up to, and with, the first that says something, and the rest, to be closed by the caller.
+    exchange: Exchange, pools: ConnectionPools, config: ServerConfig
+) -> tuple[Batch, AsyncGenerator[Batch, None]]:
+    """Return what an answer gives up to, and with, the first words, and the rest, which the caller closes. Raises Failure.
 
-    The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
-    the answer does not count: upstreams do open a stream and then say "overloaded".
+    The first words are the point of no return: until then a failure moves on to the next target. What only opens the answer
+    does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = outbound.stream_batches(exchange, http, limits)
-    held = exchange.held_back
+    rest = outbound.stream_batches(exchange, pools, config)
+    held, raw = exchange.held_back, b""
     try:
         async for batch in rest:
-            held += batch
+            held += batch.chunks
+            raw += batch.raw
             if exchange.said:
                 break
     except BaseException:
         await rest.aclose()
         raise
     exchange.held_back = []
-    return held, rest
+    return Batch(held, raw), rest
 
 
 def target_name(to: Upstream) -> str:
     return f"{to.name}/{to.model}"
 
 
-def answer_headers(exchange: Exchange) -> dict[str, str]:
-    """What an answer tells about itself beside its body."""
+def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
+    """Return what an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
+        dropped = ",".join(dialect.parameters.get(name, name) for name in exchange.call.dropped)
+        headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
@@ -289,12 +289,12 @@ def header_safe(name: str) -> str:
 
 async def create_embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
-    record: logs.RequestRecord = request[RECORD]
     caller = authenticate_request(request)
     with enter(request):
         data = inspector.record_body(request, await read_body(request))
-        body, prompt = await parsed(request, data, embeddings.parse)
+        asked, prompt = await parse_body(request, data, embeddings)
         del data
+        body = asked.body
         targets = await admit(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
@@ -303,32 +303,11 @@ async def create_embeddings(request: web.Request) -> web.Response:
             return build() if worker is None else await worker.run(build)
 
         exchange, answer = await first_that_answers(request, body, targets, prepare, outbound.fetch_whole)
-        record.upstream = target_name(exchange.to)
-        record.first = time.monotonic()
-        record.entry.took(answer)
-        answer["model"] = record.model
-        return await sent(
-            request, web.Response(body=codec.encode(answer), headers={**JSON, **answer_headers(exchange)})
-        )
-
-
-async def not_found(request: web.Request) -> web.Response:
-    """Any path that is not served."""
-    known = [method for method in ("GET", "POST") if await is_served(request, method)]
-    if known:
-        raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
-    known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
-    near = nearest(request.path, known_paths)
-    raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
-        code="unknown_url",
-    )
-
-
-async def is_served(request: web.Request, method: str) -> bool:
-    """Whether this path is served with another method."""
-    match = await request.app.router.resolve(request.clone(method=method))
-    return match.handler is not not_found
+        began(request, exchange)
+        request[METER].count_answer(answer)
+        answer["model"] = request[RECORD].model
+        headers = {**JSON, **answer_headers(exchange, chat)}
+        return await sent(request, web.Response(body=codec.encode(answer), headers=headers))
 
 
 # The only handlers that answer without a key.
@@ -337,6 +316,7 @@ PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, h
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
+    chat_handler = complete(chat)
     table = [
         web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
@@ -348,7 +328,7 @@ def routes() -> list[web.RouteDef]:
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
-                web.post(f"{prefix}/chat/completions{end}", chat),
+                web.post(f"{prefix}/chat/completions{end}", chat_handler),
                 web.post(f"{prefix}/embeddings{end}", create_embeddings),
                 web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
@@ -362,68 +342,18 @@ def routes() -> list[web.RouteDef]:
     return table
 
 
-@web.middleware
-async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
-    asked = request.headers.get("x-request-id", "")
-    ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    rooms = request.app[STATE]
-    record = request[RECORD] = logs.RequestRecord(ident, time.monotonic())
-    live = request[GENERATION] = rooms.lives.acquire()
-    status = 499  # the client left, unless something better is known
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    except Failure as failure:
-        status, record.code = failure.status, failure.code or failure.type
-        return error_response(failure, request)
-    except ConnectionError:  # the client left while something was being sent to it
-        return web.Response(status=status)  # which nobody hears
-    except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
-        refused = NotFound("The target of this request is not a path.", code="unknown_url")
-        status, record.code = refused.status, "unknown_url"
-        return error_response(refused, request)
-    except Exception:
-        status, record.code = 500, "internal_error"
-        return error_response(internal_error(record), request)
-    finally:
-        rooms.finish_request(live, record, status)
-        rooms.log.request(record, request.method, request.path, status, time.monotonic())
-
-
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every answer."""
-    if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
-        return
-    headers = response.headers
-    headers["x-request-id"] = request[RECORD].id
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
-    if request[RECORD].limits is not None:
-        headers.update(request.app[STATE].books.headers(request[RECORD]))
-    if "Origin" in request.headers:
-        headers.update(auth.cors(request, request[GENERATION].settings))
-        headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
-    # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request.app[STATE].admission.draining or "Transfer-Encoding" in request.headers:
-        response.force_close()
-        headers["Connection"] = "close"  # which aiohttp has decided by now
-
-
 def create_app(settings: Settings, log: logs.Log) -> web.Application:
     """The application, with its first configuration."""
 
-    async def furnish(app: web.Application) -> AsyncIterator[None]:
+    async def lifespan(app: web.Application) -> AsyncIterator[None]:
         app[STATE] = await state.open_state(settings, log, VERSION)
         yield
         await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit
-    app[KEEPER], app[page.SITE] = ReasoningCache(), page.Site(VERSION)
+    app[REASONING], app[page.SITE] = ReasoningCache(), page.Site(VERSION)
     app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
-    app.cleanup_ctx.append(furnish)
+    app.cleanup_ctx.append(lifespan)
     app.on_response_prepare.append(add_headers)
     app.add_routes(routes())
     return app

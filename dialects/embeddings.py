@@ -3,26 +3,28 @@
 https://platform.openai.com/docs/api-reference/embeddings/create. Fields it does not know are left alone.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.contract import Json
 from providers.errors import BadRequest
 
+from .contract import NO_HEADERS, ClientRequest
 from .validation import Check, number, of_type, one_of, read_request, wrong_type
 
+headers: Final[frozenset[str]] = frozenset()
 _MOST: Final = 2048  # inputs in one request
 _MOST_TOKENS: Final = 8192  # in one input; an upstream may take fewer
 
 
-def parse(data: bytes) -> Json:
-    """Request bytes → body. Raises BadRequest with OpenAI's param and code."""
+def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest:
+    """Return the request that these bytes hold. Raises BadRequest with OpenAI's param and code."""
     body = read_request(data, _CHECKS, "input", "text-embedding-3-small")
     for name, value in body.items():
         if check := _CHECKS.get(name):
             check(value, name)
     if "dimensions" in body:
         body["dimensions"] = int(body["dimensions"])
-    return body
+    return ClientRequest(body)
 
 
 def _input(value: Any, param: str) -> None:

@@ -61,7 +61,7 @@ class ReasoningCache:
     def remember(self, message: Json, scope: str = "") -> None:
         """Keep what a whole assistant message carries."""
         watcher = self.watcher(scope)
-        watcher.see({"choices": [{"index": 0, "delta": message}]})
+        watcher.see([{"choices": [{"index": 0, "delta": message}]}])
         watcher.commit()
 
     def restore(self, body: Json, scope: str = "") -> Json:
@@ -163,7 +163,12 @@ class ReasoningCollector:
         self._reasoning: list[str] = []
         self._size = 0
 
-    def see(self, chunk: Json) -> None:
+    def see(self, chunks: list[Json]) -> None:
+        """Take what is to be kept of these chunks."""
+        for chunk in chunks:
+            self._see(chunk)
+
+    def _see(self, chunk: Json) -> None:
         """Take what is to be kept of one chunk. What does not have the type it should have is ignored."""
         choices = chunk["choices"]
         if not choices:

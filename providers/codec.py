@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 _decode = msgspec.json.Decoder().decode
-_encoder = msgspec.json.Encoder()
+encoder: Final = msgspec.json.Encoder()
 _UNLIKELY: Final = -9999.0
 
 
@@ -43,7 +43,7 @@ document: Final = json.JSONDecoder(object_hook=_mended).raw_decode
 def encode(value: Any) -> bytes:
     """Value → JSON bytes (UTF-8; lone surrogates stay the escapes they came as)."""
     try:
-        return _encoder.encode(value)
+        return encoder.encode(value)
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
 
@@ -51,15 +51,3 @@ def encode(value: Any) -> bytes:
 def encode_text(value: Any) -> str:
     """Value → JSON text, compact, non-ASCII kept: the form of `function.arguments`."""
     return encode(value).decode()
-
-
-def frame_into(buffer: bytearray, value: Any) -> None:
-    """Append one SSE event, `data: {json}\\n\\n`, to `buffer`: one line, LF only, as OpenAI sends it."""
-    start = len(buffer)
-    buffer += b"data: "
-    try:
-        _encoder.encode_into(value, buffer, -1)
-    except UnicodeEncodeError:
-        del buffer[start:]
-        buffer += b"data: " + encode(value)
-    buffer += b"\n\n"

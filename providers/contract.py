@@ -49,6 +49,13 @@ class Upstream:
         return "max_tokens" if older and self.facts.max_tokens != "max_completion_tokens" else "max_completion_tokens"
 
 
+class Batch(NamedTuple):
+    """What one read from an upstream gave."""
+
+    chunks: list[Json]  # in the hub's form
+    raw: bytes = b""  # of a native call, the same events as the upstream sent them
+
+
 class ReplyStep(NamedTuple):
     """A piece of an answer that is made here: wait, then these bytes arrive."""
 
@@ -76,7 +83,12 @@ class Call(NamedTuple):
     # answer, ready for the first event.
     read: "Callable[[Call, bool], Translator]"
     dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
+    native: bool = False  # its answer is in the form of the client's own API
     reply: CannedReply | None = None
+
+
+# Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively.
+Native = Mapping[str, Callable[[Any, Mapping[str, str], Upstream], Call]]
 
 
 class Provider(Protocol):
@@ -85,6 +97,12 @@ class Provider(Protocol):
     @property
     def options(self) -> Mapping[str, Any]:
         """The settings a provider of config.yaml may have under `options`, each with its type."""
+
+    @property
+    def native(self) -> Native:
+        """How requests of client APIs that this protocol speaks itself are passed on. Each raises Unsupported for what this
+        target cannot be sent so.
+        """
 
     @property
     def build_request(self) -> Callable[[Json, Upstream], Call]:

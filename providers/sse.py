@@ -31,6 +31,18 @@ _PIECE_OF_JSON: Final = re.compile(r'["{}]')
 _FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?i:data|event|error|id|retry)?:")
 
 
+def append_event(buffer: bytearray, value: Any) -> None:
+    """Append one event, `data: {json}` and a blank line, to `buffer`: on one line, with LF only, as OpenAI sends it."""
+    start = len(buffer)
+    buffer += b"data: "
+    try:
+        codec.encoder.encode_into(value, buffer, -1)
+    except UnicodeEncodeError:
+        del buffer[start:]
+        buffer += b"data: " + codec.encode(value)
+    buffer += b"\n\n"
+
+
 class Event(msgspec.Struct, frozen=True):
     """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`).
 

@@ -1,18 +1,20 @@
 """Failures on their way to the client: which one it is, in whose words, and never with a secret in it."""
 
 import asyncio
+from copy import copy
 from math import ceil
 from typing import Final
 
 from aiohttp import web
 
+from dialects import Dialect, dialect_of
+from gateway.record import RequestRecord
 from providers import codec
-from providers.contract import Json
 from providers.errors import Failure
 
 from . import logs
-from .admission import InFlightRequest
-from .ingress import GENERATION, IN_FLIGHT, RECORD
+from .logs import RECORD
+from .state import GENERATION, IN_FLIGHT
 
 JSON: Final = {"Content-Type": "application/json"}
 
@@ -20,32 +22,37 @@ JSON: Final = {"Content-Type": "application/json"}
 def to_failure(error: BaseException, request: web.Request) -> Failure:
     """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
     if isinstance(error, Failure | asyncio.CancelledError):
-        run: InFlightRequest = request[IN_FLIGHT]
-        return run.to_failure(error)
+        return request[IN_FLIGHT].to_failure(error)
     return internal_error(request[RECORD])
 
 
-def internal_error(record: logs.RequestRecord) -> Failure:
+def internal_error(record: RequestRecord) -> Failure:
     """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
     logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
     return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
-def error_body(failure: Failure, request: web.Request) -> Json:
-    """A failure as the client hears of it: an upstream's words may hold our key, or its own address."""
-    body = failure.body()
-    scrub = request[GENERATION].scrub
-    body["error"] = {name: scrub(value) if isinstance(value, str) else value for name, value in body["error"].items()}
-    return body
-
-
 def error_response(failure: Failure, request: web.Request) -> web.Response:
-    """A failure as an HTTP answer."""
+    """Return a failure as an HTTP answer, in the form of the API that the path belongs to."""
     headers = dict(failure.headers)
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.should_retry is not None:
         headers["x-should-retry"] = "true" if failure.should_retry else "false"
-    return web.Response(
-        status=failure.status, body=codec.encode(error_body(failure, request)), headers={**JSON, **headers}
-    )
+    body = dialect_of(request.path).error_body(_scrubbed(failure, request), request[RECORD].id)
+    return web.Response(status=failure.status, body=codec.encode(body), headers={**JSON, **headers})
+
+
+def error_event(failure: Failure, request: web.Request, dialect: Dialect) -> bytes:
+    """Return what ends a stream that has failed."""
+    return dialect.error_event(_scrubbed(failure, request), request[RECORD].id)
+
+
+def _scrubbed(failure: Failure, request: web.Request) -> Failure:
+    """Return the failure without secrets: an upstream's words may hold our key, or its own address."""
+    scrub = request[GENERATION].scrub
+    shown = copy(failure)
+    shown.message = scrub(failure.message)
+    shown.param = scrub(failure.param) if failure.param else failure.param
+    shown.code = scrub(failure.code) if failure.code else failure.code
+    return shown

@@ -11,13 +11,11 @@ from aiohttp import web
 
 from gateway.config_schema import ServerConfig
 
-_COMMENT = b": keep-alive\n\n"
-
 
 class EventStream:
     """One event stream to one client. `response.headers` may be added to until it opens, with the first byte written."""
 
-    def __init__(self, request: web.Request, pulse: "Heartbeat") -> None:
+    def __init__(self, request: web.Request, pulse: "Heartbeat", keep_alive: bytes) -> None:
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
@@ -27,6 +25,7 @@ class EventStream:
         )
         self._request = request
         self._pulse = pulse
+        self._keep_alive = keep_alive
         self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
         self.quiet_since = pulse.now()
         self.longest_gap = 0.0  # seconds, the longest so far between two pieces
@@ -64,7 +63,7 @@ class EventStream:
         """Tell proxies that the line is alive, unless something else is just being written."""
         transport = self._request.transport
         if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
-            await self.write(_COMMENT)
+            await self.write(self._keep_alive)
 
 
 class Heartbeat:

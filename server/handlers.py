@@ -12,8 +12,9 @@ from gateway.routing import Target
 from providers.contract import Json
 
 from . import auth, inspector, page
-from .ingress import GENERATION, STATE, authenticate_request
+from .ingress import authenticate_request
 from .prometheus import CONTENT_TYPE, exposition
+from .state import GENERATION, STATE
 from .usage import reports
 from .whole_response import sent
 
@@ -33,7 +34,9 @@ async def model(request: web.Request) -> web.Response:
     caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
-    return web.json_response(model_card(request, name, request[GENERATION].settings.routes.find(name, caller.models)))
+    return web.json_response(
+        model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models))
+    )
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
@@ -45,7 +48,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "owned_by": targets[0].upstream.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
-        "status": "resting" if request[GENERATION].health.rests(targets, time.monotonic()) else "up",
+        "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].upstream),
     }
 
@@ -53,7 +56,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
 async def usage(request: web.Request) -> web.Response:
     """GET /v1/usage: what the caller has used; what all have, for an admin key."""
     caller = authenticate_request(request)
-    return await sent(request, await reports.usage(request.app[STATE].books, caller, request.query))
+    return await sent(request, await reports.usage(request.app[STATE].ledger, caller, request.query))
 
 
 async def subscription(request: web.Request) -> web.Response:
@@ -64,7 +67,7 @@ async def subscription(request: web.Request) -> web.Response:
 async def billed(request: web.Request) -> web.Response:
     """GET /dashboard/billing/usage: what was spent of it."""
     caller = authenticate_request(request)
-    return web.json_response(await reports.billed(request.app[STATE].books, caller, request.query))
+    return web.json_response(await reports.billed(request.app[STATE].ledger, caller, request.query))
 
 
 async def preflight(request: web.Request) -> web.Response:
@@ -78,10 +81,10 @@ async def healthz(request: web.Request) -> web.Response:
     Programs on this machine also hear which process, for `reload`.
     """
     body: Json = {"status": "ok", "version": request.app[STATE].version}
-    if trouble := request.app[STATE].books.problems():
+    if trouble := request.app[STATE].ledger.problems():
         body["trouble"] = trouble
     if auth.is_local_program(request):
-        lives = request.app[STATE].lives
+        lives = request.app[STATE].generations
         body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
     return web.json_response(body)
 
@@ -102,7 +105,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
-    kept = app[STATE].books.store is not None
+    kept = app[STATE].ledger.store is not None
     return app[page.SITE].home(request, bool(request[GENERATION].settings.keys), kept, inspector.RECORDER in app)
 
 

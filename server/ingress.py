@@ -1,49 +1,37 @@
 """The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
 
 from aiohttp import HttpVersion11, web
 
 from dialects import json_density, validation
-from dialects.chat.request import ClientRequest
+from dialects.contract import ClientRequest, Parser
 from gateway.config import Caller
-from gateway.config_schema import ServerConfig
 from gateway.estimates import Prompt, measure
 from gateway.restricted_fields import permitted
 from gateway.routing import Target
 from providers.contract import Json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
-from . import auth, content_encoding, logs
+from . import auth, content_encoding
 from .admission import InFlightRequest
-from .state import AppState
+from .logs import RECORD
+from .state import GENERATION, IN_FLIGHT, METER, STATE, WORKER
 from .worker import Worker
-
-STATE: Final = web.AppKey("HOUSE", AppState)  # of the application: what lives as long as the process
-# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
-RECORD: Final = "record"
-GENERATION: Final = "live"
-IN_FLIGHT: Final = "run"
-WORKER: Final = "worker"  # what works on its body, where that is large
-IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
-
-T = TypeVar("T")
 
 
 def authenticate_request(request: web.Request) -> Caller:
     """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
     caller = auth.authenticate(request, request[GENERATION].settings)
-    record: logs.RequestRecord = request[RECORD]
+    record = request[RECORD]
     record.key, record.limits = caller.name, caller.limits
     return caller
 
 
 def enter(request: web.Request) -> InFlightRequest:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
-    server: ServerConfig = request[GENERATION].settings.config.server
+    server = request[GENERATION].settings.config.server
     run = request.app[STATE].admission.enter(server.timeouts.total)
     request[IN_FLIGHT] = run
     return run
@@ -53,14 +41,15 @@ async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises NoSuchModel, Overloaded and what Books.open does.
     """
-    record: logs.RequestRecord = request[RECORD]
+    record = request[RECORD]
     record.model = body["model"]
-    targets = request[GENERATION].settings.routes.find(record.model, caller.models)
+    targets = request[GENERATION].settings.routes.resolve(record.model, caller.models)
     if caller.restricted:
         targets = permitted(body, targets)
-    await request[IN_FLIGHT].turn()
-    # What is opened here is closed by the door, whatever the end.
-    return await request.app[STATE].books.reserve(record, caller, body, prompt, targets)
+    await request[IN_FLIGHT].acquire()
+    # finish_request settles the meter, whatever the end.
+    request[METER], targets = await request.app[STATE].ledger.reserve(record, caller, body, prompt, targets)
+    return targets
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -79,15 +68,15 @@ async def read_body(request: web.Request) -> bytes:
     def check(size: int) -> None:
         if size > limit:
             raise too_large(limit)
-        run.hold(packed + size)
+        run.hold_bytes(packed + size)
 
     return await content_encoding.unpacked(body, encoding, check)
 
 
 async def _received(request: web.Request) -> bytes:
     """Return the body as it was sent. Raises as read_body does."""
-    server: ServerConfig = request[GENERATION].settings.config.server
-    run: InFlightRequest = request[IN_FLIGHT]
+    server = request[GENERATION].settings.config.server
+    run = request[IN_FLIGHT]
     limit = server.max_body
     expected = request.content_length or 0
     if expected > limit:
@@ -120,50 +109,43 @@ async def _received(request: web.Request) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T]) -> tuple[T, Prompt]:
-    """Return what `parse` makes of a body, and what it says (estimates.Prompt).
+async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tuple[ClientRequest, Prompt]:
+    """Return the request that a body holds, and how much it says (estimates.Prompt).
 
-    A large body is worked on outside of the event loop. What it takes in memory is counted (Run.hold). Raises what
-    `parse` does, and Overloaded.
+    Works on a large body outside of the event loop. Counts what it takes in memory (InFlightRequest.hold_bytes). Raises
+    what Parser.parse does, and Overloaded.
     """
     limits = request[RECORD].limits
     reserve = limits is not None and bool(limits.tpm or limits.budget)
-    run: InFlightRequest = request[IN_FLIGHT]
+    headers = {name: request.headers[name] for name in dialect.headers if name in request.headers}
+    run = request[IN_FLIGHT]
     size = len(data)
     commas = data.count(b",") if size > json_density.SMALL else 0
     if size <= json_density.LARGE and commas <= json_density.MANY:
         run.hold_bytes(json_density.room(size, commas))
-        value = parse(data)
-        return value, measure(_body_of(value), size, reserve)
+        asked = dialect.parse(data, headers)
+        return asked, measure(asked.body, size, reserve)
 
-    def work() -> tuple[T, Prompt]:
-        value = parse(data)
-        return value, measure(_body_of(value), size, reserve)
+    def work() -> tuple[ClientRequest, Prompt]:
+        asked = dialect.parse(data, headers)
+        return asked, measure(asked.body, size, reserve)
 
     worker = request[WORKER] = request.app[STATE].worker
     async with worker as do:
         room = await do(partial(validation.room, data))
         run.hold_bytes(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        value, prompt = await do(work)
+        asked, prompt = await do(work)
         # More values than that are not weighed: the walk would take longer than all the rest.
         if room <= json_density.room(size, json_density.MANY):
-            run.keep(
-                await do(partial(json_density.weight, _body_of(value))) + size
-            )  # itself, and the copy that goes upstream
-    return value, prompt
-
-
-def _body_of(value: Any) -> Json:
-    """The body of what a parser makes: a chat request knows more than its body."""
-    body: Json = value.body if isinstance(value, ClientRequest) else value
-    return body
+            # The request itself, and the copy that goes upstream.
+            run.keep(await do(partial(json_density.weight, asked.body)) + size)
+    return asked, prompt
 
 
 def worker_of(request: web.Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    worker: Worker | None = request.get(WORKER)
-    return worker
+    return request.get(WORKER)
 
 
 async def handle_expect(request: web.Request) -> None:

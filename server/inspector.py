@@ -26,6 +26,7 @@ from providers.contract import Json
 from providers.errors import Failure, NotFound
 
 from .event_stream import EventStream, Heartbeat
+from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import UpstreamResponse
 from .whole_response import sent
@@ -203,8 +204,8 @@ class TracedResponse:
 class TracedEventStream(EventStream):
     """A line whose writes are kept, comments included."""
 
-    def __init__(self, request: web.Request, pulse: Heartbeat, trace: Trace) -> None:
-        super().__init__(request, pulse)
+    def __init__(self, request: web.Request, pulse: Heartbeat, keep_alive: bytes, trace: Trace) -> None:
+        super().__init__(request, pulse, keep_alive)
         self._trace = trace
 
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
@@ -213,13 +214,12 @@ class TracedEventStream(EventStream):
 
 
 RECORDER: Final = web.AppKey("RECORDER", Recorder)
-_TRACE: Final = "trace"
+_TRACE: Final = web.RequestKey("trace", Trace)
 
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    trace: Trace | None = request.get(_TRACE)
-    return trace
+    return request.get(_TRACE)
 
 
 def record_body(request: web.Request, body: bytes) -> bytes:
@@ -230,10 +230,12 @@ def record_body(request: web.Request, body: bytes) -> bytes:
     return body
 
 
-def event_stream(request: web.Request, pulse: Heartbeat) -> EventStream:
+def event_stream(request: web.Request, pulse: Heartbeat, keep_alive: bytes) -> EventStream:
     """A line to this client, watched if anybody looks."""
     trace = trace_of(request)
-    return EventStream(request, pulse) if trace is None else TracedEventStream(request, pulse, trace)
+    if trace is None:
+        return EventStream(request, pulse, keep_alive)
+    return TracedEventStream(request, pulse, keep_alive, trace)
 
 
 def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]:
@@ -256,7 +258,7 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
             return response
         finally:
             trace.took = trace.now()
-            record = request.get("record")
+            record = request.get(RECORD)
             if record is not None:
                 trace.facts = {
                     name: getattr(record, name, None)

@@ -52,14 +52,14 @@ class _Collector:
             yield _counter(name, help_, (), {(): value})
         for name, help_, value in self._levels():
             yield _gauge(name, help_, (), {(): value})
-        live = self._house.lives.now
+        live = self._house.generations.now
         yield _gauge("upstream_calls", "Calls under way", ("upstream",), _single(live.http.calls()))
         resting = dict.fromkeys(live.settings.providers, 0) | live.health.open_circuits(self._house.now())
         yield _gauge("targets_resting", "Targets left alone after failures", ("upstream",), _single(resting))
 
     def _counts(self) -> list[tuple[str, str, float]]:
         house = self._house
-        metrics, lives, front, store = house.metrics, house.lives, house.listener, house.books.store
+        metrics, lives, front, store = house.metrics, house.generations, house.listener, house.ledger.store
         return [
             ("retries", "Second calls of the same target", metrics.retries),
             ("fallbacks", "Answers by another target than the first", metrics.fallbacks),
@@ -78,7 +78,7 @@ class _Collector:
 
     def _levels(self) -> list[tuple[str, str, float]]:
         house = self._house
-        admission, pulse, front, store = house.admission, house.pulse, house.listener, house.books.store
+        admission, pulse, front, store = house.admission, house.heartbeat, house.listener, house.ledger.store
         return [
             ("in_flight", "Requests being answered", admission.busy),
             ("waiting", "Requests waiting for their turn", len(admission.waiting)),
@@ -89,7 +89,7 @@ class _Collector:
             ),
             ("connections", "Open connections of clients", front.open if front else 0),
             ("ready", "Whether new requests are welcome", int(admission.ready)),
-            ("config_generation", "How many configurations there have been", house.lives.generation),
+            ("config_generation", "How many configurations there have been", house.generations.generation),
             ("loop_lag_seconds", "How late the event loop last was", pulse.lag),
             ("loop_lag_max_seconds", "The latest the event loop ever was", pulse.max_lag),
             ("resident_bytes", "Resident memory", memory.resident()),

@@ -3,12 +3,15 @@
 import time
 from typing import Final
 
+from aiohttp import web
+
 from gateway.config import Settings
 from gateway.config_schema import CapacityConfig
 from gateway.metrics import Metrics
+from gateway.record import RequestRecord
 
 from . import logs
-from .admission import Admission
+from .admission import Admission, InFlightRequest
 from .event_stream import Heartbeat
 from .generations import Generation, Generations, build
 from .outbound.detached import DetachedReads
@@ -38,14 +41,14 @@ class AppState:
         server = settings.config.server
         self.log, self.version = log, version
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
-        self.lives = Generations(build(settings, self._agent))
-        log.scrub = self.lives.now.scrub
+        self.generations = Generations(build(settings, self._agent))
+        log.scrub = self.generations.now.scrub
         self.admission = Admission(server.at_once, _memory(server.at_once))
-        self.books, self.drains = ledger, DetachedReads()
+        self.ledger, self.detached = ledger, DetachedReads()
         self.metrics = Metrics()
         self.worker = Worker()
-        self.pulse = Heartbeat(server)
-        self.pulse.callbacks.append(self._beat)
+        self.heartbeat = Heartbeat(server)
+        self.heartbeat.callbacks.append(self._beat)
         self._release_at = 0.0
         self._quiet_until: dict[tuple[str, ...], float] = {}
         self.listener: ProtocolFactory | None = None
@@ -60,11 +63,11 @@ class AppState:
             self._release_at = now + _RELEASE
             memory.trim()
             resident = memory.resident()
-        admission.observe(self.pulse.lag, resident)
+        admission.observe(self.heartbeat.lag, resident)
         if admission.overload and self._may_say("", admission.overload):
             logs.LOGGER.warning(
                 "too much %s: no new request is let in beside those being answered (%d MiB resident, %.1f s late)",
-                admission.overload, memory.resident() >> 20, self.pulse.lag,
+                admission.overload, memory.resident() >> 20, self.heartbeat.lag,
             )  # fmt: skip
 
     def _may_say(self, *what: str) -> bool:
@@ -79,27 +82,29 @@ class AppState:
         """Read what the budgets of these settings have cost, then go by them. Raises OSError; then nothing has changed."""
         bounds = settings.config.server.at_once
         most = _memory(bounds)
-        await self.books.learn(settings)
+        await self.ledger.learn(settings)
         live = build(settings, self._agent)
-        self.books.apply(settings)
-        self.lives.swap(live)
+        self.ledger.apply(settings)
+        self.generations.swap(live)
         self.log.scrub = live.scrub
         self.admission.bounds, self.admission.memory = bounds, most
-        self.pulse.apply(settings.config.server)
+        self.heartbeat.apply(settings.config.server)
 
-    def finish_request(self, live: Generation, record: logs.RequestRecord, status: int) -> None:
-        """A request has ended; it is settled now, or when its answer has been read on to its end."""
+    def finish_request(
+        self, live: Generation, record: RequestRecord, meter: ledger.UsageMeter | None, status: int
+    ) -> None:
+        """Settle a request that has ended: now, or when its answer has been read on to its end. meter: None, not admitted."""
 
         def settle() -> None:
             try:
-                if record.entry is not None:
-                    self.books.settle(record, status)
+                if meter is not None:
+                    self.ledger.settle(meter, status)
                 if record.model:
                     self.metrics.seen(record, live.settings.routes.metric_label(record.model), status)
             except Exception:
                 logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
             finally:
-                self.lives.release(live)
+                self.generations.release(live)
             if record.tried:
                 self._warn(record.tried)
             if record.doubted is not None and self._may_say(record.doubted[0], "usage"):
@@ -109,7 +114,7 @@ class AppState:
                     *record.doubted,
                 )
 
-        self.drains.after(record, settle)
+        self.detached.after(meter, settle)
 
     def _warn(self, tried: list[tuple[str, str]]) -> None:
         """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""
@@ -119,10 +124,10 @@ class AppState:
                 logs.LOGGER.warning("provider %s %s (%s)", provider, _MATTERS[code], code)
 
     async def aclose(self) -> None:
-        await self.drains.aclose()
-        await self.pulse.aclose()
-        await self.lives.aclose()
-        await self.books.aclose()
+        await self.detached.aclose()
+        await self.heartbeat.aclose()
+        await self.generations.aclose()
+        await self.ledger.aclose()
         self.worker.close()
 
 
@@ -131,6 +136,16 @@ def _memory(bounds: CapacityConfig) -> int:
     if bounds.memory and not memory.resident():
         raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
     return bounds.memory or memory.allowed()
+
+
+STATE: Final = web.AppKey("STATE", AppState)  # of the application
+# Of a request: the configuration it began with, its place among those in flight, its usage once it has been admitted,
+# what works on its body where that is large, and the images downloaded for it.
+GENERATION: Final = web.RequestKey("generation", Generation)
+IN_FLIGHT: Final = web.RequestKey("in_flight", InFlightRequest)
+METER: Final = web.RequestKey("meter", ledger.UsageMeter)
+WORKER: Final = web.RequestKey("worker", Worker)
+IMAGES: Final = web.RequestKey("images", dict[str, str])
 
 
 async def open_state(settings: Settings, log: logs.Log, version: str) -> AppState:

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .ingress import STATE
+from .state import STATE
 
 _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 

@@ -6,34 +6,25 @@ on the way out (dialects/chat/functions.py). Fields it does not know are left al
 """
 
 import difflib
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest
 
+from ..contract import NO_HEADERS, ClientRequest
 from ..validation import TYPES, number, of_type, one_of, read_request, unsupported_value, wrong_type
 from . import functions
 
 _MAX_SCHEMAS: Final = 2**20  # bytes of tools and response_format together
 
 
-class ClientRequest(NamedTuple):
-    """A valid request.
+def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest:
+    """Return the request that these bytes hold. Its `answer`: whether it speaks of functions, as in 2023.
 
-    legacy: it speaks of functions, and is to be answered so; calls: its messages hold tool calls; images: its messages
-    hold images.
+    Raises BadRequest with OpenAI's param and code, and ModelNotFound for a name that is too long.
     """
-
-    body: Json
-    legacy: bool = False
-    calls: bool = False
-    images: bool = False
-
-
-def parse(data: bytes) -> ClientRequest:
-    """Request bytes → Ask. Raises BadRequest with OpenAI's param and code, and NoSuchModel for a name that is too long."""
     body = read_request(data, _CHECKS, "messages", "gpt-4o")
     for name, value in body.items():
         check = _CHECKS.get(name)
@@ -51,7 +42,8 @@ def parse(data: bytes) -> ClientRequest:
     _reconcile(body)
     if len(data) > _MAX_SCHEMAS:
         _check_schemas(body)
-    return ClientRequest(body, speaks_legacy, calls, images)
+    stream = body.get("stream") is True
+    return ClientRequest(body, stream=stream, tool_calls=calls, images=images, answer=speaks_legacy)
 
 
 def _stop(value: Any, param: str) -> None:

@@ -4,13 +4,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Json, Upstream, no_embeddings
+from ..contract import Json, Native, Upstream, no_embeddings
 from .errors import parse_error
 from .params import thinking_for
 from .request import build_request
 
-__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "options", "parse_error"]
+__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
 
+native: Final[Native] = {}
 build_embeddings = no_embeddings
 
 

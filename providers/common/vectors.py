@@ -39,7 +39,7 @@ def embeddings_call(
     request: the client's, for which it returns OpenAI's answer, without the model's name, as the only chunk.
     """
     read = partial(_translate, more=bodies[1:], vectors=vectors, request=request)
-    return Call(url, headers, bodies[0], False, read, dropped, reply)
+    return Call(url, headers, bodies[0], False, read, dropped, reply=reply)
 
 
 def _translate(call: Call, streamed: bool, more: list[Json], vectors: ReadVectors, request: Json) -> Translator:

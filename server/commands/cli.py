@@ -16,7 +16,6 @@ from gateway.config import ConfigError, Settings
 
 from .. import logs
 from ..config_file import Refused, Source
-from ..ingress import STATE
 from ..process import memory
 from ..process.lifecycle import run, serve
 from ..process.listener import listen
@@ -111,7 +110,7 @@ def _serve(build: Build, source: Source, version: str) -> int:
         print(banner(settings, version, port), flush=True)
         _warn(settings)
 
-    run(serve(app, lambda: app[STATE], sock, load, source.path, ready), _loop(), log)
+    run(serve(app, sock, load, source.path, ready), _loop(), log)
     return 0
 
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from providers.contract import Json
+from providers.contract import Batch
 from providers.errors import Failure
 
-from ..logs import RequestRecord
+from ..usage.ledger import UsageMeter
 
 T = TypeVar("T")
 
@@ -21,56 +21,56 @@ class DetachedReads:
     """The answers being drained. Closed before the connections upstream are."""
 
     def __init__(self) -> None:
-        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's record
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's meter
 
-    async def outlive(self, answer: Coroutine[Any, Any, T], record: RequestRecord) -> T:
+    async def outlive(self, answer: Coroutine[Any, Any, T], meter: UsageMeter) -> T:
         """Wait for an answer (`upstream.whole` or `opening`) that goes on when the client leaves meanwhile."""
         task = asyncio.ensure_future(answer)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
-                self.start(self._finish(task, record), record)
+                self.start(self._finish(task, meter), meter)
             raise
 
-    async def _finish(self, task: "asyncio.Task[Any]", record: RequestRecord) -> None:
+    async def _finish(self, task: "asyncio.Task[Any]", meter: UsageMeter) -> None:
         try:
             found = await task
         finally:
             task.cancel()
         if isinstance(found, dict):
-            record.entry.took(found)
+            meter.count_answer(found)
             return
         batch, rest = found
-        note(record, batch)
+        note(meter, batch)
         try:
             async for batch in rest:
-                note(record, batch)
+                note(meter, batch)
         finally:
             await rest.aclose()
 
-    def start(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
+    def start(self, work: Coroutine[Any, Any, None], meter: UsageMeter) -> None:
         """Do this after the request has ended, and settle the request then."""
-        task = asyncio.get_running_loop().create_task(self._bounded(work, record))
-        self._tasks[id(record)] = task
-        task.add_done_callback(lambda _: self._tasks.pop(id(record)))
+        task = asyncio.get_running_loop().create_task(self._bounded(work, meter))
+        self._tasks[id(meter)] = task
+        task.add_done_callback(lambda _: self._tasks.pop(id(meter)))
 
-    def after(self, record: RequestRecord, settle: Callable[[], None]) -> None:
+    def after(self, meter: UsageMeter | None, settle: Callable[[], None]) -> None:
         """Settle a request that has ended: now, or when its answer has come to its end too."""
-        task = self._tasks.get(id(record))
+        task = self._tasks.get(id(meter))
         if task is None:
             settle()
         else:
             task.add_done_callback(lambda _: settle())
 
-    async def _bounded(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
-        entry = record.entry
+    async def _bounded(self, work: Coroutine[Any, Any, None], meter: UsageMeter) -> None:
+        assert meter.exchange is not None
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(entry.exchange.to.drain):
+                async with asyncio.timeout(meter.exchange.to.drain):
                     await work
         except Failure as failure:
-            entry.broke(failure)
+            meter.stream_failed(failure)
 
     async def aclose(self) -> None:
         """Give up what is not yet at its end; it is settled by what is known."""
@@ -84,15 +84,15 @@ class DetachedReads:
 class DetachableStream:
     """The chunks of a stream; closed before its end, it is drained."""
 
-    def __init__(self, chunks: AsyncGenerator[list[Json], None], drains: DetachedReads, record: RequestRecord) -> None:
-        self._chunks, self._drains, self._record = chunks, drains, record
-        self._next: asyncio.Task[list[Json] | None] | None = None
+    def __init__(self, chunks: AsyncGenerator[Batch, None], drains: DetachedReads, meter: UsageMeter) -> None:
+        self._chunks, self._drains, self._meter = chunks, drains, meter
+        self._next: asyncio.Task[Batch | None] | None = None
         self._ended = False
 
     def __aiter__(self) -> "DetachableStream":
         return self
 
-    async def __anext__(self) -> list[Json]:
+    async def __anext__(self) -> Batch:
         self._next = asyncio.ensure_future(self._read())
         batch = await asyncio.shield(self._next)
         self._next = None
@@ -100,7 +100,7 @@ class DetachableStream:
             raise StopAsyncIteration
         return batch
 
-    async def _read(self) -> list[Json] | None:
+    async def _read(self) -> Batch | None:
         try:
             batch = await anext(self._chunks, None)
         except BaseException:
@@ -114,20 +114,18 @@ class DetachableStream:
         if self._ended and self._next is None:
             await self._chunks.aclose()
         else:
-            self._drains.start(self._drain(), self._record)
+            self._drains.start(self._drain(), self._meter)
 
     async def _drain(self) -> None:
         try:
             while self._next is not None or not self._ended:
                 reading, self._next = self._next, None
-                note(self._record, await (reading or self._read()) or [])
+                note(self._meter, await (reading or self._read()))
         finally:
             await self._chunks.aclose()
 
 
-def note(record: RequestRecord, batch: list[Json]) -> None:
+def note(meter: UsageMeter, batch: Batch | None) -> None:
     """Count what nobody is shown."""
-    for chunk in batch:
-        record.entry.saw(chunk)
-        if "usage" in chunk:
-            record.entry.usage, record.entry.tier = chunk["usage"], chunk.get("service_tier")
+    if batch is not None:
+        meter.count_chunks(batch.chunks)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec
 from providers.chunks import collect, says_something
-from providers.contract import Call, Json, Translator, Upstream
+from providers.contract import Batch, Call, Json, Translator, Upstream
 from providers.errors import Failure, UpstreamBadOutput, UpstreamError, sane_wait
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
@@ -91,7 +91,7 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
         held = exchange.held_back
         async with aclosing(stream_batches(exchange, http, limits, limits.max_answer, begun)) as batches:
             async for batch in batches:
-                held += batch
+                held += batch.chunks
     else:
         held = await _document(begun, exchange, http, limits)
     exchange.held_back = []
@@ -143,8 +143,8 @@ async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, li
 
 async def stream_batches(
     exchange: Exchange, http: ConnectionPools, limits: ServerConfig, most: int = 0, begun: _Begun | None = None
-) -> AsyncGenerator[list[Json], None]:
-    """Make a call; yield OpenAI chunks, one batch for each read. A whole answer is one batch: a chat.completion where none
+) -> AsyncGenerator[Batch, None]:
+    """Make a call; yield what it answers, one batch for each read. A whole answer is one batch: a chat.completion where none
     was to be streamed, else the chunks it makes.
 
     most: bytes that all reads together may have; 0: only what comes before the first word has a bound. Sets exchange.said
@@ -156,7 +156,7 @@ async def stream_batches(
     """
     begun = begun or await _begin(exchange, http, limits)
     if not begun.is_stream:
-        yield await _document(begun, exchange, http, limits)
+        yield Batch(await _document(begun, exchange, http, limits))
         return
     answer, data, _ = begun
     try:
@@ -188,11 +188,11 @@ async def stream_batches(
                 answer.finish()
                 if batch:
                     exchange.said = True
-                    yield batch
+                    yield Batch(batch)
                 return
             except (Failure, *_MISSHAPEN) as error:
                 if exchange.said and batch:
-                    yield batch
+                    yield Batch(batch)
                 else:
                     exchange.held_back += batch
                 raise _failed(error, exchange) from None
@@ -210,7 +210,7 @@ async def stream_batches(
                 elif decoder.empty:
                     since = 0  # comments, which are not kept
             if batch:
-                yield batch
+                yield Batch(batch)
             if len(data) >= PIECE:
                 await asyncio.sleep(0)  # more is waiting, and so are others
             try:

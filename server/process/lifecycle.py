@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from aiohttp import web
 
@@ -20,26 +20,13 @@ from gateway.config import ConfigError, Settings
 from providers.errors import Overloaded
 
 from .. import logs
-from ..admission import Admission
 from ..event_stream import Heartbeat
-from ..generations import Generations
+from ..state import STATE, AppState
 from . import listener, systemd
 
 LOGGER: Final = logging.getLogger("modelserver")
 _GRACE: Final = 0.25  # seconds for requests on connections that were accepted just before the end
 _GOODBYE: Final = 2.0  # seconds for error events to be sent
-
-
-class Rooms(Protocol):
-    """What the life of the server needs of the application."""
-
-    lives: Generations
-    admission: Admission
-    pulse: Heartbeat
-    listener: listener.ProtocolFactory | None
-
-    async def use(self, settings: Settings) -> None:
-        """Build what the settings need and go by them from now on. Raises OSError; then nothing has changed."""
 
 
 class ShutdownSignals:
@@ -54,7 +41,6 @@ class ShutdownSignals:
 
 async def serve(
     app: web.Application,
-    rooms: Callable[[], Rooms],
     sock: socket.socket,
     load: Callable[[], Settings],
     path: Path,
@@ -62,7 +48,7 @@ async def serve(
 ) -> None:
     """Serve until a signal ends it.
 
-    rooms: of the application, once it has started; load: reads the configuration again (ConfigError, OSError);
+    load: reads the configuration again (ConfigError, OSError);
     path: where it stands; ready: told the port when requests are answered.
     """
     loop = asyncio.get_running_loop()
@@ -79,19 +65,19 @@ async def serve(
     await runner.setup()
     try:
         assert runner.server is not None
-        house = rooms()
-        most = listener.connections(house.lives.now.settings.config.server.at_once.connections)
-        house.listener = listener.ProtocolFactory(runner.server, most)
-        door = await loop.create_server(house.listener, sock=sock, backlog=listener.BACKLOG)
-        stop, reload = ShutdownSignals(), Reloader(house, load)
+        state = app[STATE]
+        most = listener.connections(state.generations.now.settings.config.server.at_once.connections)
+        state.listener = listener.ProtocolFactory(runner.server, most)
+        door = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
+        stop, reload = ShutdownSignals(), Reloader(state, load)
         _on_signals(loop, stop, reload)
-        _keep_watchdog(house.pulse)
-        house.pulse.callbacks.append(FileWatcher(path, house, reload))
-        house.pulse.callbacks.append(listener.Unread(runner.server, lambda: house.pulse.write))
+        _keep_watchdog(state.heartbeat)
+        state.heartbeat.callbacks.append(FileWatcher(path, state, reload))
+        state.heartbeat.callbacks.append(listener.Unread(runner.server, lambda: state.heartbeat.write))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
         await stop.asked.wait()
-        await drain(house, runner.server, door, stop.now)
+        await drain(state, runner.server, door, stop.now)
     finally:
         await runner.cleanup()
 
@@ -121,9 +107,9 @@ def _keep_watchdog(pulse: Heartbeat) -> None:
     pulse.callbacks.append(tell)
 
 
-async def drain(house: Rooms, server: web.Server, door: asyncio.Server, now: asyncio.Event) -> None:
+async def drain(state: AppState, server: web.Server, door: asyncio.Server, now: asyncio.Event) -> None:
     """Let running answers finish, then end the rest. now: do not wait."""
-    admission, patience = house.admission, house.lives.now.settings.config.server.drain
+    admission, patience = state.admission, state.generations.now.settings.config.server.drain
     admission.draining = True
     systemd.notify("STOPPING=1")
     started = len(admission.runs)
@@ -166,8 +152,8 @@ async def _first(*waits: Awaitable[object]) -> None:
 class Reloader:
     """Reads the configuration again when called: once more afterwards, if called in the meantime."""
 
-    def __init__(self, house: Rooms, load: Callable[[], Settings]) -> None:
-        self._house, self._load = house, load
+    def __init__(self, state: AppState, load: Callable[[], Settings]) -> None:
+        self._state, self._load = state, load
         self._again = False
         self._task: asyncio.Task[None] | None = None
 
@@ -187,11 +173,11 @@ class Reloader:
             self._task = None
 
     async def _once(self) -> None:
-        lives = self._house.lives
+        lives = self._state.generations
         old = lives.now.settings.config
         try:
             settings = await asyncio.to_thread(self._load)
-            await self._house.use(settings)
+            await self._state.use(settings)
         except (ConfigError, OSError) as error:
             lives.failed += 1
             lives.error = str(error)
@@ -220,12 +206,12 @@ class Reloader:
 class FileWatcher:
     """Called a few times a second; calls `reload` once the file at `path` has changed, and has stopped changing."""
 
-    def __init__(self, path: Path, house: Rooms, reload: Callable[[], None]) -> None:
-        self._path, self._house, self._reload = path, house, reload
+    def __init__(self, path: Path, state: AppState, reload: Callable[[], None]) -> None:
+        self._path, self._state, self._reload = path, state, reload
         self._loaded = self._last = self._look()
 
     def __call__(self, now: float) -> None:
-        if not self._house.lives.now.settings.config.server.watch:
+        if not self._state.generations.now.settings.config.server.watch:
             return
         seen, before = self._look(), self._last
         self._last = seen

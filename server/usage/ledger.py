@@ -19,12 +19,12 @@ from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import Prompt
 from gateway.limits import Limits, Reservation, Spent, headers, since
 from gateway.pricing import NO_USAGE, TokenUsage
+from gateway.record import RequestRecord
 from gateway.routing import Target
 from providers.chunks import says_something
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Overloaded, PermissionDenied
 
-from ..logs import RequestRecord
 from ..outbound.exchange import Exchange
 from .limiter import Limiter, LocalLimiter
 from .store import UsageRow, UsageStore
@@ -105,6 +105,13 @@ class UsageMeter:
         """to: the target that is asked first; at: Unix time."""
         self.record, self.prompt, self._to, self.at = record, prompt, to, at
 
+    def count_chunks(self, chunks: list[Json]) -> None:
+        """Count the texts of chunks, and note the usage that they tell."""
+        for chunk in chunks:
+            self.count_chunk(chunk)
+            if "usage" in chunk:
+                self.usage, self.tier = chunk["usage"], chunk.get("service_tier")
+
     def count_chunk(self, chunk: Json) -> None:
         """Count the text of a chunk."""
         for choice in chunk["choices"]:
@@ -157,8 +164,7 @@ class UsageMeter:
         if self.exchange is not None and not record.upstream:
             record.upstream = _name(self.exchange.to)
         self.status = status
-        # Record and entry know each other: what they hold until the collector comes by must not be whole conversations.
-        self.exchange, record.entry = None, None
+        self.exchange = None  # it holds the request and its answer
 
     def opened(self) -> Opened:
         """What is known at the beginning."""
@@ -306,10 +312,10 @@ class Ledger:
 
     async def reserve(
         self, record: RequestRecord, caller: Caller, body: Json, prompt: Prompt, targets: list[Target]
-    ) -> list[Target]:
-        """Let a request in and open its row; returns the targets it may use.
+    ) -> tuple[UsageMeter, list[Target]]:
+        """Reserve what a request may use and open its row. Return its meter, and the targets it may use.
 
-        Sets record.entry. Raises Throttled when a limit is reached, Forbidden when the key may only use models whose price
+        Raises Throttled when a limit is reached, Forbidden when the key may only use models whose price
         is known, Overloaded when the books cannot be kept and are to be (fail_closed).
         """
         store = self.store
@@ -329,11 +335,10 @@ class Ledger:
         if caller.limits is not None:
             targets, tokens, cost = self._worst_case(caller.limits, body, prompt, targets)
             entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
-        record.entry = entry
         if store is not None:
             entry.id = store.next_id()
             store.enqueue(entry.opened())
-        return targets
+        return entry, targets
 
     def _worst_case(
         self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
@@ -350,10 +355,9 @@ class Ledger:
             cost = max(cost, reservations.most_costly(used, target.upstream, prompt.tier))
         return bound, tokens, cost
 
-    def settle(self, record: RequestRecord, status: int) -> None:
+    def settle(self, entry: UsageMeter, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
-        entry = record.entry
-        assert isinstance(entry, UsageMeter)
+        record = entry.record
         try:
             entry.settle(status)
         finally:  # whatever happens, a reservation is given back
