@@ -10,6 +10,7 @@ from providers.chunks import collect
 from providers.contract import CannedReply, ReplyStep, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
+from providers.sse import append_event
 from server.outbound.exchange import Exchange, fetch_whole, stream_batches
 
 PROTOCOLS: Final = ("openai", "anthropic", "gemini")
@@ -41,11 +42,11 @@ async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cu
         got = []
         if call.stream:
             async for batch in stream_batches(exchange, NO_HTTP, LIMITS):
-                got += batch
+                got += batch.chunks
             for chunk in got:
                 assert isinstance(chunk["choices"], list)
                 frame = bytearray()
-                codec.frame_into(frame, chunk)
+                append_event(frame, chunk)
                 assert frame.count(b"\n") == 2
             collect(got)
         else:

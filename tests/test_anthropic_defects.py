@@ -244,7 +244,7 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
     got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))
     for chunk in got:
-        watcher.see(chunk)
+        watcher.see([chunk])
     watcher.commit()
     message = collect(got)["choices"][0]["message"]
     kept = {name: message[name] for name in ("role", "content", "tool_calls")}  # all that most clients keep

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from translators import made_call
 
 from gateway.estimates import Prompt
 from gateway.pricing import TokenUsage
-from providers.contract import Call, Upstream
+from gateway.record import RequestRecord
+from providers.contract import Upstream
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTimeout, UpstreamTruncated
 from providers.models import ModelFacts, Price
-from server.logs import RequestRecord
 from server.outbound.exchange import Exchange
 from server.usage.ledger import UsageMeter
 from server.usage.store import UsageRow
@@ -17,7 +18,7 @@ from server.usage.store import UsageRow
 CHEAP = Upstream("cheap", "m", facts=ModelFacts(price=Price(input=1, output=2)))
 DEAR = Upstream("dear", "m", facts=ModelFacts(price=Price(input=10, output=20)))
 UNKNOWN = Upstream("unknown", "m")
-CALL = Call("https://x", {}, {}, True)
+CALL = made_call()
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 

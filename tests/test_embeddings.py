@@ -28,7 +28,7 @@ def to(host: str, model: str = "e", **more: Any) -> Upstream:
 
 
 def parsed(**body: Any) -> Json:
-    return parse(json.dumps(body).encode())
+    return parse(json.dumps(body).encode()).body
 
 
 # What is refused

@@ -746,8 +746,8 @@ def test_no_timer_reads_the_wall_clock() -> None:
         for function in wall_clocks(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert uses == {
+        ("modelserver.py", "envelope"),
         ("server/auth.py", "authenticate"),
-        ("server/frames.py", "envelope"),
         ("server/inspector.py", "__init__"),
         ("server/logs.py", "request"),
         ("server/outbound/exchange.py", "_failure"),

@@ -10,6 +10,7 @@ import pytest
 from gateway.config_schema import Cooldown
 from gateway.failover import Attempt, CircuitBreakers
 from gateway.metrics import Histogram, Metrics
+from gateway.record import RequestRecord
 from gateway.routing import Target
 from gateway.scrub import Scrubber
 from providers.contract import Upstream
@@ -26,7 +27,6 @@ from providers.errors import (
     UpstreamTimeout,
     UpstreamTruncated,
 )
-from server.logs import RequestRecord
 
 RULES = Cooldown(failures=3, rest=10.0, benched=300.0)
 

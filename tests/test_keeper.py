@@ -45,7 +45,7 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
         chunk({}, "tool_calls"),
         {"choices": [], "usage": {}},
     ):
-        watcher.see(piece)
+        watcher.see([piece])
     assert len(keeper) == 0, "nothing is kept of an answer that is not complete"
     watcher.commit()
     body = asked(call(arguments='{ "city": "北京" }'))
@@ -148,7 +148,7 @@ def test_reasoning_larger_than_the_keeper_is_not_gathered() -> None:
     keeper = ReasoningCache(limit=1000)
     watcher = keeper.watcher()
     for _ in range(100):
-        watcher.see(chunk({"reasoning_content": "x" * 100}))
+        watcher.see([chunk({"reasoning_content": "x" * 100})])
     assert sum(map(len, watcher._reasoning)) <= 1000
 
 

@@ -18,7 +18,8 @@ from conftest import KEYS, LAPTOP, PHONE
 from process import PATIENCE, Process, config, run
 from scripted import ABORT, Script, Upstream, answer, chunked, sse, stream
 
-from server.logs import Log, RequestRecord
+from gateway.record import RequestRecord
+from server.logs import Log
 
 SAID = "magpie-in-a-prompt"
 TOLD = "magpie-in-an-answer"

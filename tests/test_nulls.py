@@ -142,7 +142,7 @@ def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> 
     for body, path in ASKED:
         try:
             ask = request.parse(json.dumps(put(body, path, value)).encode())
-            whole = keeper.restore(ask.body) if ask.calls else ask.body
+            whole = keeper.restore(ask.body) if ask.tool_calls else ask.body
         except Failure:
             continue
         for to in TARGETS:

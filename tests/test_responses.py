@@ -607,7 +607,7 @@ def test_reasoning_returns_with_the_tool_results() -> None:
     keeper = ReasoningCache()
     watcher = keeper.watcher("s")
     for each in CHUNKS:
-        watcher.see(each)
+        watcher.see([each])
     watcher.commit()
     calls = collect(CHUNKS)["choices"][0]["message"]["tool_calls"]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]

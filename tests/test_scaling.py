@@ -27,6 +27,7 @@ from translators import translator_of
 
 from dialects import embeddings as embeddings_in
 from dialects.chat import functions, request
+from dialects.chat.stream import escape_line_ends
 from gateway.config import load
 from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
@@ -40,7 +41,6 @@ from providers.errors import Failure
 from providers.hosts import HOSTS
 from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
-from server.frames import one_line
 from server.inspector import _masked, _texts, _tokens
 from server.outbound.exchange import parse_retry_after
 
@@ -434,7 +434,7 @@ def restore(value: tuple[ReasoningCache, Json]) -> int:
 def watched(chunks: list[Json]) -> None:
     watcher = ReasoningCache().watcher()
     for chunk in chunks:
-        watcher.see(chunk)
+        watcher.see([chunk])
     watcher.commit()
 
 
@@ -447,7 +447,7 @@ def fed(pieces: list[str]) -> None:
 
 def embeds(protocol: str) -> Callable[[bytes], object]:
     to = TO[protocol]
-    return lambda data: [codec.encode(each.body) for each in embedded.calls(embeddings_in.parse(data), to)]
+    return lambda data: [codec.encode(each.body) for each in embedded.calls(embeddings_in.parse(data).body, to)]
 
 
 def vectors(n: int, one: Any, form: str) -> tuple[Json, list[Any]]:
@@ -510,7 +510,7 @@ OTHERS: dict[str, Row] = {
     "legacy: answers": Row(
         lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, functions.answer_with_function
     ),
-    "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), one_line),
+    "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), escape_line_ends),
     "the estimate of a prompt": Row(
         lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
         lambda body: measure(body, 10**6, True),

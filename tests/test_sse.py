@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers import codec
 from providers.errors import UpstreamBadOutput
-from providers.sse import DONE, MAX_EVENT, Decoder, Event, unframed
+from providers.sse import DONE, MAX_EVENT, Decoder, Event, append_event, unframed
 
 CUTS = [1, 2, 3, 7, 64, 10**9]
 
@@ -174,7 +174,7 @@ json_values = st.recursive(
 def test_what_is_framed_is_read_again(values: list[Any], size: int):
     buffer = bytearray()
     for value in values:
-        codec.frame_into(buffer, value)
+        append_event(buffer, value)
     assert b"\r" not in buffer and buffer.count(b"\n") == 2 * len(values)
     assert decode(pieces(bytes(buffer), size)) == [event(value) for value in values]
 
@@ -190,7 +190,7 @@ def test_what_is_framed_is_read_again(values: list[Any], size: int):
 )
 def test_frames(value: Any, frame: bytes):
     buffer = bytearray(b"before ")
-    codec.frame_into(buffer, value)
+    append_event(buffer, value)
     assert bytes(buffer) == b"before " + frame
 
 

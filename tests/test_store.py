@@ -411,7 +411,7 @@ store, end = Store(sys.argv[1], 90), time.monotonic() + 2.5
 print("open", flush=True)
 while time.monotonic() < end:
     at = int(time.time() * 1000)
-    store.put(Row(store.number(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
+    store.enqueue(UsageRow(store.next_id(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
     time.sleep(0.01)
 store.close()
 print(store.number() % 2**40 - 1)
