@@ -39,12 +39,12 @@ from server import auth, handlers, state, inspector, logs, page
 from server.outbound import exchange as outbound
 from server.outbound import embeddings as vectors
 from server.whole_response import sent
-from server.outbound.detached import DetachableStream
 from server.ingress import (
     STATE,
     IMAGES,
     GENERATION,
     RECORD,
+    ROOMS,
     IN_FLIGHT,
     admit,
     handle_expect,
@@ -103,7 +103,9 @@ async def respond_whole(
         body = functions.answer_with_function(body)
     body |= envelope("chat.completion", record)
     record.entry.took(body)
-    return await sent(request, web.Response(body=codec.encode(body), headers={**JSON, **answer_headers(exchange)}))
+    data = await exchange.on_answer(partial(codec.encode, body))
+    del body
+    return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange)}))
 
 
 async def respond_stream(
@@ -112,7 +114,7 @@ async def respond_stream(
     """The answer as server-sent events, one write for each read from the upstream."""
     record: logs.RequestRecord = request[RECORD]
     frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.event_stream(request, request.app[STATE].pulse) as line:
+    with inspector.event_stream(request, request[ROOMS].pulse) as line:
         try:
             prepare = partial(prepare_call, request, ask)
             exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, open_stream)
@@ -122,8 +124,7 @@ async def respond_stream(
             frames.hides = not exchange.to.reasoning
             if "tools" in ask.body:
                 frames.watcher = request.app[KEEPER].watcher(cache_scope(request, exchange.to))
-            drained = DetachableStream(rest, request.app[STATE].drains, record) if exchange.to.drain else None
-            async with aclosing(drained or rest) as chunks:
+            async with aclosing(rest) as chunks:
                 if data := frames.of(batch):
                     await line.write(data)
                 async for batch in chunks:
@@ -159,12 +160,15 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, drains = request[GENERATION], request[RECORD], request.app[STATE].drains
+    live, record, rooms, worker = request[GENERATION], request[RECORD], request[ROOMS], worker_of(request)
     entry, trace = record.entry, inspector.trace_of(request)
     server: ServerConfig = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
+        if entry.lost and not await rooms.books.extend(record, body, target):
+            record.tried.append((target_name(target.to), "beyond_limits"))
+            continue
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
@@ -178,14 +182,19 @@ async def first_that_answers(
                 )
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = entry.exchange = Exchange(
-                target.to, call, first_byte, added=target.added, observer=trace.watch if trace else None
+                target.to,
+                call,
+                first_byte,
+                added=target.added,
+                observer=trace.watch if trace else None,
+                worker=rooms.worker,
             )
-            if worker := worker_of(request):
+            if worker is not None:
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                got = await (drains.outlive(work, record) if target.to.drain else work)
+                got = await (rooms.drains.outlive(work, record, request[IN_FLIGHT]) if target.to.drain else work)
             finally:
                 record.waited += time.monotonic() - asked
         except Failure as failure:
@@ -208,21 +217,21 @@ async def first_that_answers(
 async def prepare_call(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Call:
     """The call that asks this target. Raises Unsupported, BadRequest."""
     provider = PROVIDERS[target.upstream.host.protocol]
-    body = await fill_in(request, ask, target)
+    body = with_defaults(ask.body, target)
+    if ask.calls or ask.images:
+        body = await fill_in(request, ask, body, target.upstream)
     worker = worker_of(request)
     if worker is None:
         return provider.build_request(body, target.upstream)
     return await worker.run(partial(provider.build_request, body, target.upstream))
 
 
-async def fill_in(request: web.Request, ask: chat_request.ClientRequest, target: Target) -> Json:
+async def fill_in(request: web.Request, ask: chat_request.ClientRequest, body: Json, to: Upstream) -> Json:
     """The request with what this target needs and the client did not send.
 
-    That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
-    would not fetch. Raises BadRequest for an image that cannot be had.
+    That is the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not fetch.
+    Raises BadRequest for an image that cannot be had.
     """
-    to = target.upstream
-    body = with_defaults(ask.body, target)
     if ask.calls:
         body = request.app[KEEPER].restore(body, cache_scope(request, to))
     if ask.images:
@@ -307,20 +316,20 @@ async def create_embeddings(request: web.Request) -> web.Response:
         record.first = time.monotonic()
         record.entry.took(answer)
         answer["model"] = record.model
-        return await sent(
-            request, web.Response(body=codec.encode(answer), headers={**JSON, **answer_headers(exchange)})
-        )
+        data = await exchange.on_answer(partial(codec.encode, answer))
+        del answer
+        return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange)}))
 
 
 async def not_found(request: web.Request) -> web.Response:
     """Any path that is not served."""
-    known = [method for method in ("GET", "POST") if await is_served(request, method)]
-    if known:
-        raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    if known := [method for method in ("GET", "POST", "DELETE") if await is_served(request, method)]:
+        failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+        failure.headers = {"Allow": ", ".join([*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"])}
+        raise failure
     known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
-    near = nearest(request.path, known_paths)
     raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
+        f"Unknown request URL: {request.method} {request.path[:200]}. {nearest(request.path, known_paths)}",
         code="unknown_url",
     )
 
@@ -367,7 +376,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    rooms = request.app[STATE]
+    rooms = request[ROOMS] = request.app[STATE]
     record = request[RECORD] = logs.RequestRecord(ident, time.monotonic())
     live = request[GENERATION] = rooms.lives.acquire()
     status = 499  # the client left, unless something better is known
@@ -394,20 +403,22 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer."""
-    if RECORD not in request:  # the door was not reached: aiohttp's 417, where no route is
+    try:
+        record, rooms = request[RECORD], request[ROOMS]
+    except KeyError:  # the door was not reached: aiohttp's 417, where no route is
         return
     headers = response.headers
-    headers["x-request-id"] = request[RECORD].id
+    headers["x-request-id"] = record.id
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
-    if request[RECORD].limits is not None:
-        headers.update(request.app[STATE].books.headers(request[RECORD]))
+    if record.limits is not None:
+        headers.update(rooms.books.headers(record))
     if "Origin" in request.headers:
         headers.update(auth.cors(request, request[GENERATION].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request.app[STATE].admission.draining or "Transfer-Encoding" in request.headers:
+    if rooms.admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
 

@@ -20,7 +20,15 @@ _LIMITS: Final = ("max_completion_tokens", "max_tokens")  # of an answer
 # It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
 # unless the answer was complete (or is to be continued: Provider.continuation). It yields nothing before the first
 # event and ignores events it does not know. id, created and model are the door's: what a chunk says of them is replaced.
+# A list of class Ended says that the upstream has told why its answer ended.
 Translator = Generator[list[Json], Event | None, list[Json]]
+
+
+class Ended(list[Json]):
+    """The chunks of an event after which the answer is complete: only usage and the end of the stream may follow.
+
+    A translator that is sent None after it yielded this returns its last chunks.
+    """
 
 
 @dataclass(frozen=True, slots=True)

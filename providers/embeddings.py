@@ -9,11 +9,14 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from . import codec
 from .common.usage import MOST
 from .common.vectors import Vector, listed, packed
 from .contract import Call, Json, Upstream
 from .echo import embeddings as echo
-from .errors import Unsupported, UpstreamBadOutput
+from .errors import Failure, Unsupported, UpstreamBadOutput
 from .gemini import embeddings as gemini
 from .openai import embeddings as openai
 
@@ -42,10 +45,16 @@ def calls(body: Json, to: Upstream) -> list[Call]:
     return embedder.calls(body, to)
 
 
-def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
-    """The answers of those calls → OpenAI's, without the model's name. Raises Failure."""
+def answer(body: Json, to: Upstream, answers: list[Any], large: bool = False) -> Json:
+    """The answers of those calls → OpenAI's, without the model's name. Raises Failure.
+
+    large: each vector is encoded alone, because one long step would keep other threads waiting.
+    """
     wanted = count(body["input"])
-    form = packed if body.get("encoding_format") == "base64" else listed
+    form: Callable[[Vector], Any] = packed if body.get("encoding_format") == "base64" else listed
+    if large:
+        made = form
+        form = lambda vector: msgspec.Raw(codec.encode(made(vector)))  # noqa: E731
     try:
         vectors, tokens = EMBEDDERS[to.host.protocol].read(answers, to)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
@@ -53,8 +62,20 @@ def answer(body: Json, to: Upstream, answers: list[Any]) -> Json:
         raise UpstreamBadOutput("The upstream's answer does not have the shape of embeddings.") from error
     if len(data) != wanted:
         raise UpstreamBadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    return {"object": "list", "data": data, "usage": _usage(tokens)}
+
+
+def usage_of(to: Upstream, answers: list[Any]) -> Json:
+    """Return the usage of some of the calls, counted or not, where the others failed."""
+    try:
+        return _usage(EMBEDDERS[to.host.protocol].read(answers, to)[1])
+    except (AttributeError, LookupError, TypeError, ValueError, Failure):
+        return _usage(0)
+
+
+def _usage(tokens: int) -> Json:
     tokens = min(tokens, MOST)
-    return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def count(given: Any) -> int:

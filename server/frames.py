@@ -26,7 +26,7 @@ class Frames:
         for chunk in batch:
             self._entry.saw(chunk)
             if "usage" in chunk:
-                self._entry.usage, self._entry.tier = chunk["usage"], chunk.get("service_tier")
+                self._entry.tells(chunk)
                 if not self._usage:
                     continue
             elif self._usage:

@@ -14,6 +14,7 @@ from gateway.config_schema import ServerConfig
 from gateway.estimates import Prompt, measure
 from gateway.restricted_fields import permitted
 from gateway.routing import Target
+from providers import density
 from providers.contract import Json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
@@ -23,11 +24,11 @@ from .state import AppState
 from .worker import Worker
 
 STATE: Final = web.AppKey("HOUSE", AppState)  # of the application: what lives as long as the process
-# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others.
+# Of a request: what the log will say, the configuration it began with (live.Live), its place among the others, the house.
 RECORD: Final = "record"
 GENERATION: Final = "live"
 IN_FLIGHT: Final = "run"
-WORKER: Final = "worker"  # what works on its body, where that is large
+ROOMS: Final = "rooms"
 IMAGES: Final = "images"  # those downloaded for it (fetch.inline)
 
 T = TypeVar("T")
@@ -44,8 +45,8 @@ def authenticate_request(request: web.Request) -> Caller:
 def enter(request: web.Request) -> InFlightRequest:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
     server: ServerConfig = request[GENERATION].settings.config.server
-    run = request.app[STATE].admission.enter(server.timeouts.total)
-    request[IN_FLIGHT] = run
+    rooms: AppState = request[ROOMS]
+    run = request[IN_FLIGHT] = rooms.admission.enter(server.timeouts.total)
     return run
 
 
@@ -59,8 +60,9 @@ async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt
     if caller.restricted:
         targets = permitted(body, targets)
     await request[IN_FLIGHT].turn()
+    rooms: AppState = request[ROOMS]
     # What is opened here is closed by the door, whatever the end.
-    return await request.app[STATE].books.reserve(record, caller, body, prompt, targets)
+    return await rooms.books.reserve(record, caller, body, prompt, targets)
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -89,20 +91,19 @@ async def _received(request: web.Request) -> bytes:
     server: ServerConfig = request[GENERATION].settings.config.server
     run: InFlightRequest = request[IN_FLIGHT]
     limit = server.max_body
-    expected = request.content_length or 0
-    if expected > limit:
-        raise too_large(limit)
-    run.hold_bytes(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
     try:
-        if content.is_eof():  # a small body came together with its head: no timer is needed
+        if content.is_eof():  # a small body came together with its head: no timer is needed, and `parsed` counts it
             body = content.read_nowait()
             if len(body) > limit:
                 raise too_large(limit)
-            run.hold_bytes(len(body))
             return body
+        expected = request.content_length or 0
+        if expected > limit:
+            raise too_large(limit)
+        run.hold_bytes(expected)
         await send_continue(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
@@ -130,27 +131,31 @@ async def parsed(request: web.Request, data: bytes, parse: Callable[[bytes], T])
     reserve = limits is not None and bool(limits.tpm or limits.budget)
     run: InFlightRequest = request[IN_FLIGHT]
     size = len(data)
-    commas = data.count(b",") if size > json_density.SMALL else 0
-    if size <= json_density.LARGE and commas <= json_density.MANY:
+    commas = data.count(b",") if size > density.SMALL else 0
+    if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         value = parse(data)
         return value, measure(_body_of(value), size, reserve)
 
-    def work() -> tuple[T, Prompt]:
+    def work(values: int) -> tuple[T, Prompt, int]:
         value = parse(data)
-        return value, measure(_body_of(value), size, reserve)
+        body = _body_of(value)
+        return value, measure(body, size, reserve), validation.count_inside(body, values)
 
-    worker = request[WORKER] = request.app[STATE].worker
+    worker = run.worker = request[ROOMS].worker
     async with worker as do:
-        room = await do(partial(validation.room, data))
+        values = await do(partial(validation.count, data))
+        room = json_density.room(size, values)
         run.hold_bytes(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        value, prompt = await do(work)
+        value, prompt, inside = await do(partial(work, values))
+        unfolded = json_density.room(0, inside)  # what a provider makes of the JSON in its strings
         # More values than that are not weighed: the walk would take longer than all the rest.
-        if room <= json_density.room(size, json_density.MANY):
-            run.keep(
+        if values <= density.MANY:
+            room = (
                 await do(partial(json_density.weight, _body_of(value))) + size
             )  # itself, and the copy that goes upstream
+        run.keep(room + unfolded)
     return value, prompt
 
 
@@ -162,8 +167,8 @@ def _body_of(value: Any) -> Json:
 
 def worker_of(request: web.Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    worker: Worker | None = request.get(WORKER)
-    return worker
+    run: InFlightRequest = request[IN_FLIGHT]
+    return run.worker
 
 
 async def handle_expect(request: web.Request) -> None:

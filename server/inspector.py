@@ -26,8 +26,10 @@ from providers.contract import Json
 from providers.errors import Failure, NotFound
 
 from .event_stream import EventStream, Heartbeat
+from .ingress import ROOMS
 from .outbound.exchange import Exchange
 from .outbound.pool import UpstreamResponse
+from .state import AppState
 from .whole_response import sent
 
 # Names of headers and query parameters that carry secrets; not x-ratelimit-limit-tokens.
@@ -218,7 +220,8 @@ _TRACE: Final = "trace"
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    trace: Trace | None = request.get(_TRACE)
+    rooms: AppState = request[ROOMS]
+    trace: Trace | None = request[_TRACE] if rooms.inspects else None
     return trace
 
 

@@ -37,6 +37,7 @@ class AppState:
     def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Ledger) -> None:
         server = settings.config.server
         self.log, self.version = log, version
+        self.inspects = settings.config.inspector.enabled  # until the process ends
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
         self.lives = Generations(build(settings, self._agent))
         log.scrub = self.lives.now.scrub

@@ -5,7 +5,8 @@ from typing import Final
 
 from aiohttp import web
 
-from .ingress import STATE
+from .ingress import ROOMS
+from .state import AppState
 
 _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 
@@ -16,10 +17,12 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
     Its bytes count in server.at_once.bytes until then. A short answer is left to aiohttp, which sends it when it is
     returned. A client that takes nothing is cut off by listener.Unread.
     """
-    size = len(response.body) if isinstance(response.body, bytes) else 0
+    body = response.body
+    size = len(body) if isinstance(body, bytes) else 0
     if size <= _SHORT:
         return response
-    admission = request.app[STATE].admission
+    rooms: AppState = request[ROOMS]
+    admission = rooms.admission
     admission.bytes += size
     try:
         await response.prepare(request)

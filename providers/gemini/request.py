@@ -53,6 +53,7 @@ class State:
     limit: int | None  # tokens the client wants at most
     new_id: Callable[[], str]
     token: str | None = None
+    told: bool = False  # a candidate has told why it ended
 
 
 def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:

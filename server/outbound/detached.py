@@ -1,17 +1,20 @@
 """Answers that are read on after their client has left, to learn what they cost (`on_disconnect: drain`).
 
-Reading happens in tasks of its own, which the end of the client's request does not touch; each has the provider's time to
-come to an end, then the call is cancelled like any other. The request is settled when its answer has ended.
+`Drains.outlive` wraps the exchange with an upstream; nothing else knows of it. Reading happens in tasks of its own, which
+the end of the client's request does not touch. Each has the provider's time to come to an end, and no more than the request
+has, then the call is cancelled like any other. The request is settled when its answer has ended, and until then it keeps
+its place among the others (Run.drain): its turn, the bytes of its body, and what its key has reserved.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from providers.contract import Json
 from providers.errors import Failure
 
+from ..admission import InFlightRequest
 from ..logs import RequestRecord
 
 T = TypeVar("T")
@@ -23,19 +26,29 @@ class DetachedReads:
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's record
 
-    async def outlive(self, answer: Coroutine[Any, Any, T], record: RequestRecord) -> T:
-        """Wait for an answer (`upstream.whole` or `opening`) that goes on when the client leaves meanwhile."""
+    async def outlive(self, answer: Coroutine[Any, Any, T], record: RequestRecord, run: InFlightRequest) -> T:
+        """Wait for an answer (`upstream.whole` or `opening`), and read it on when the client leaves.
+
+        What `opening` has left to read goes on in the same way, when it is closed before its end.
+        """
         task = asyncio.ensure_future(answer)
         try:
-            return await asyncio.shield(task)
+            found = await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
-                self.start(self._finish(task, record), record)
+                self.start(self._finish(task, record), record, run)
             raise
+        match found:
+            case (batch, rest):
+                return cast(T, (batch, _Kept(rest, self, record, run)))
+        return found
 
     async def _finish(self, task: "asyncio.Task[Any]", record: RequestRecord) -> None:
         try:
             found = await task
+        except Failure as failure:
+            record.entry.failed(failure)
+            return
         finally:
             task.cancel()
         if isinstance(found, dict):
@@ -49,10 +62,11 @@ class DetachedReads:
         finally:
             await rest.aclose()
 
-    def start(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
-        """Do this after the request has ended, and settle the request then."""
-        task = asyncio.get_running_loop().create_task(self._bounded(work, record))
-        self._tasks[id(record)] = task
+    def start(self, work: Coroutine[Any, Any, None], record: RequestRecord, run: InFlightRequest) -> None:
+        """Do this after the request has ended, which is settled, and gives its place to others, when that is done."""
+        loop = asyncio.get_running_loop()
+        until = min(loop.time() + record.entry.exchange.to.drain, run.deadline)
+        task = self._tasks[id(record)] = run.drain = loop.create_task(self._bounded(work, record, until))
         task.add_done_callback(lambda _: self._tasks.pop(id(record)))
 
     def after(self, record: RequestRecord, settle: Callable[[], None]) -> None:
@@ -63,14 +77,14 @@ class DetachedReads:
         else:
             task.add_done_callback(lambda _: settle())
 
-    async def _bounded(self, work: Coroutine[Any, Any, None], record: RequestRecord) -> None:
-        entry = record.entry
+    async def _bounded(self, work: Coroutine[Any, Any, None], record: RequestRecord, until: float) -> None:
+        """until: loop time."""
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(entry.exchange.to.drain):
+                async with asyncio.timeout_at(until):
                     await work
         except Failure as failure:
-            entry.broke(failure)
+            record.entry.broke(failure)
 
     async def aclose(self) -> None:
         """Give up what is not yet at its end; it is settled by what is known."""
@@ -81,15 +95,21 @@ class DetachedReads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class DetachableStream:
-    """The chunks of a stream; closed before its end, it is drained."""
+class _Kept:
+    """The chunks of a stream, used like the generator that makes them; closed before its end, it is drained."""
 
-    def __init__(self, chunks: AsyncGenerator[list[Json], None], drains: DetachedReads, record: RequestRecord) -> None:
-        self._chunks, self._drains, self._record = chunks, drains, record
+    def __init__(
+        self,
+        chunks: AsyncGenerator[list[Json], None],
+        drains: DetachedReads,
+        record: RequestRecord,
+        run: InFlightRequest,
+    ) -> None:
+        self._chunks, self._drains, self._record, self._run = chunks, drains, record, run
         self._next: asyncio.Task[list[Json] | None] | None = None
         self._ended = False
 
-    def __aiter__(self) -> "DetachableStream":
+    def __aiter__(self) -> "_Kept":
         return self
 
     async def __anext__(self) -> list[Json]:
@@ -114,7 +134,7 @@ class DetachableStream:
         if self._ended and self._next is None:
             await self._chunks.aclose()
         else:
-            self._drains.start(self._drain(), self._record)
+            self._drains.start(self._drain(), self._record, self._run)
 
     async def _drain(self) -> None:
         try:
@@ -130,4 +150,4 @@ def note(record: RequestRecord, batch: list[Json]) -> None:
     for chunk in batch:
         record.entry.saw(chunk)
         if "usage" in chunk:
-            record.entry.usage, record.entry.tier = chunk["usage"], chunk.get("service_tier")
+            record.entry.tells(chunk)
