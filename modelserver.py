@@ -38,11 +38,10 @@ from server.ingress import admit, authenticate_request, enter, handle_expect, pa
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound import exchange as outbound
-from server.outbound.detached import DetachableStream
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
-from server.state import GENERATION, IMAGES, IN_FLIGHT, METER, STATE
+from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
 
 VERSION: Final = "0.1.0"
@@ -81,16 +80,17 @@ async def respond_whole(
     if "tools" in asked.body and answer["choices"]:
         request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
     request[METER].count_answer(answer)
-    body = dialect.completion(asked, answer, envelope(request), to.reasoning)
-    headers = {**JSON, **answer_headers(exchange, dialect)}
-    return await sent(request, web.Response(body=codec.encode(body), headers=headers))
+    answer = dialect.completion(asked, answer, envelope(request), to.reasoning)
+    data = await exchange.on_answer(partial(codec.encode, answer))
+    del answer
+    return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
 
 
 async def respond_stream(
     request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream."""
-    app_state, meter = request.app[STATE], request[METER]
+    app_state, meter = request[APP_STATE], request[METER]
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
             prepare = partial(prepare_call, request, dialect, asked)
@@ -101,8 +101,7 @@ async def respond_stream(
             renderer = dialect.render(asked, envelope(request), to.reasoning)
             render = renderer.send
             collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
-            detachable = DetachableStream(rest, app_state.detached, meter) if to.drain else None
-            async with aclosing(detachable or rest) as batches:
+            async with aclosing(rest) as batches:
                 while True:
                     meter.count_chunks(batch.chunks)
                     if collector is not None:
@@ -153,12 +152,15 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, detached = request[GENERATION], request[RECORD], request.app[STATE].detached
-    meter, trace = request[METER], inspector.trace_of(request)
+    live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
+    meter, worker, trace = request[METER], worker_of(request), inspector.trace_of(request)
     server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
+        if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
+            record.tried.append((target_name(target.upstream), "beyond_limits"))
+            continue
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
@@ -172,14 +174,20 @@ async def first_that_answers(
                 )
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = meter.exchange = Exchange(
-                target.upstream, call, first_byte, added=target.added, observer=trace.watch if trace else None
+                target.upstream,
+                call,
+                first_byte,
+                added=target.added,
+                observer=trace.watch if trace else None,
+                worker=app_state.worker,
             )
-            if worker := worker_of(request):
+            if worker is not None:
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                got = await (detached.outlive(work, meter) if target.upstream.drain else work)
+                outlives = target.upstream.drain
+                got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - asked
         except Failure as failure:
@@ -207,19 +215,20 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
     else:
-        build = partial(provider.build_request, await fill_in(request, asked, target), upstream)
+        body = with_defaults(asked.body, target)
+        if asked.tool_calls or asked.images:
+            body = await fill_in(request, asked, body, upstream)
+        build = partial(provider.build_request, body, upstream)
     worker = worker_of(request)
     return build() if worker is None else await worker.run(build)
 
 
-async def fill_in(request: web.Request, asked: ClientRequest, target: Target) -> Json:
+async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
     """Return the request with what this target needs and the client did not send.
 
-    That is the configured defaults, the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider
-    would not fetch. Raises BadRequest for an image that cannot be had.
+    That is the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not fetch.
+    Raises BadRequest for an image that cannot be had.
     """
-    upstream = target.upstream
-    body = with_defaults(asked.body, target)
     if asked.tool_calls:
         body = request.app[REASONING].restore(body, cache_scope(request, upstream))
     if asked.images:
@@ -306,8 +315,9 @@ async def create_embeddings(request: web.Request) -> web.Response:
         began(request, exchange)
         request[METER].count_answer(answer)
         answer["model"] = request[RECORD].model
-        headers = {**JSON, **answer_headers(exchange, chat)}
-        return await sent(request, web.Response(body=codec.encode(answer), headers=headers))
+        data = await exchange.on_answer(partial(codec.encode, answer))
+        del answer
+        return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, chat)}))
 
 
 # The only handlers that answer without a key.

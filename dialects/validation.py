@@ -2,18 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
 import msgspec
 
+from providers import density
 from providers.contract import Json
 from providers.errors import BadRequest, ModelNotFound
 
-from . import json_density
-
 MAX_MODEL: Final = 256  # characters of a model's name
+_RESULTS: Final = ("tool", "function")  # roles of messages that may hold JSON
 _SLASHES: Final = 8  # in a model's name
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _MAX_PARAM: Final = 200  # characters of a path that is named in an error
@@ -23,7 +23,7 @@ Check = Callable[[Any, str], None]
 
 def read_json(data: bytes) -> Any:
     """The value of a request's body. Raises BadRequest that says where it is wrong, or that it holds too many values."""
-    if len(data) > json_density.MOST and json_density.values(data, json_density.MOST) > json_density.MOST:
+    if len(data) > density.MOST and density.values(data, density.MOST) > density.MOST:
         raise _too_many_values()
     try:
         return _decode(data)
@@ -40,17 +40,44 @@ def read_json(data: bytes) -> Any:
         ) from None
 
 
-def room(data: bytes) -> int:
-    """Return the bytes of memory that parsing a request's body takes. Raises BadRequest when it holds too many values."""
-    values = json_density.values(data, min(json_density.MOST, len(data) // 128))
-    if values > json_density.MOST:
+def count(data: bytes) -> int:
+    """Return how many values a request's body holds, roughly. Raises BadRequest when it holds too many."""
+    values = density.values(data, min(density.MOST, len(data) // 128))
+    if values > density.MOST:
         raise _too_many_values()
-    return json_density.room(len(data), values)
+    return values
+
+
+def count_inside(body: Json, values: int) -> int:
+    """Return how many values the strings of a chat request hold that some protocols parse: arguments and results of tools.
+
+    values: those of the body itself. Raises BadRequest when there are too many of both together.
+    """
+    found = 0
+    for text in _texts_of_json(body.get("messages") or []):
+        found += density.values(text.encode("utf-8", "surrogatepass"), 0)
+        if values + found > density.MOST:
+            raise _too_many_values()
+    return found
+
+
+def _texts_of_json(messages: list[Json]) -> Iterator[str]:
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            arguments = call.get("function", {}).get("arguments")
+            if isinstance(arguments, str):
+                yield arguments
+        if message.get("role") in _RESULTS:
+            content = message.get("content")
+            if isinstance(content, list):  # its parts are put together
+                content = "".join([part.get("text") or part.get("refusal") or "" for part in content])
+            if content and content.lstrip()[:1] == "{":
+                yield content
 
 
 def _too_many_values() -> BadRequest:
     return BadRequest(
-        f"The request body holds more than {json_density.MOST:,} JSON values. Send fewer of them, in more requests.",
+        f"The request body holds more than {density.MOST:,} JSON values. Send fewer of them, in more requests.",
         code="too_many_values",
     )
 

@@ -21,12 +21,13 @@ from providers.hosts import HOSTS, Host, endpoint, key_header
 from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
 
+from .addresses import wrong_host
 from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
 from .limits import Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
 from .routing import ModelRouter, route_of
 from .scrub import Scrubber
-from .secret_checks import SHORTEST, wrong_digest, wrong_key
+from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
 from .yaml_reader import ConfigError, YamlReader, guess, lines_of
 
 __all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
@@ -106,6 +107,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     _check_models(config, reader)
     _check_defaults(config.defaults, "defaults", reader)
     state = _state(config, reader)
+    _check_host(config, reader)
     if config.server.at_once.bytes < config.server.max_body:
         reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
@@ -125,10 +127,23 @@ def server_of(text: str, environment: Mapping[str, str], source: str = "config.y
     config = reader.read(Config)
     for path, variable in reader.unset.items():
         reader.note(path, f"the environment variable {variable} is not set")
+    if config is not None:
+        _check_host(config, reader)
     wrong = [problem for problem in reader.problems if problem.path.partition(".")[0] in ("", "server")]
     if config is None or wrong:
         raise ConfigError(source, wrong or reader.problems)
     return config.server
+
+
+def key_names(text: str) -> list[str]:
+    """Return the names of the client keys that a configuration holds, as far as it can be read."""
+    config = YamlReader(text, {}).read(Config)
+    return [key.name for key in config.keys] if config else []
+
+
+def _check_host(config: Config, reader: YamlReader) -> None:
+    if "server.host" not in reader.unset and (wrong := wrong_host(config.server.host)):
+        reader.note("server.host", wrong)
 
 
 def _holds_keys(config: Config, reader: YamlReader) -> bool:
@@ -149,11 +164,14 @@ def _keys(config: Config, reader: YamlReader) -> dict[str, Caller]:
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
         names.add(key.name)
+        if wrong := wrong_name(key.name):
+            reader.note(f"{path}.name", wrong)
         if {f"{path}.key", f"{path}.sha256"} & reader.unset.keys():
             continue  # noted with all unset variables
         digest = _digest(key)
         if not digest:
-            reader.note(path, "give either 'key' or 'sha256'")
+            if key.key or key.sha256 or not reader.wrong(path):
+                reader.note(path, "give either 'key' or 'sha256'")
         elif wrong := wrong_key(key.key) if key.key else wrong_digest(digest):
             reader.note(f"{path}.{'key' if key.key else 'sha256'}", wrong)
         elif digest in keys:
@@ -227,7 +245,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
         if unset:
             off[name] = " and ".join(unset)
             continue
-        if not api_keys and row.key_variable:
+        if not api_keys and row.key_variable and not reader.wrong(path):
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
         _check_options(given.options, row.protocol, f"{path}.options", reader)
         base_url = (given.base_url or row.base_url).rstrip("/")

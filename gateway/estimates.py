@@ -45,7 +45,8 @@ class Prompt(NamedTuple):
     """What a request says, measured once for all its targets, without the request itself.
 
     likely: the tokens of its prompt, for the books; most: those to reserve, 0 where nothing is; bound: more than these are
-    taken for a mistake of the upstream's, or a lie; answers: how many it asks for; tier: the service tier it names, if any.
+    taken for a mistake of the upstream's, or a lie; answers: how many it asks for; tier: the service tier it names, if any;
+    hour: whether it may ask the upstream to cache its prompt for an hour (only known where tokens are reserved).
     """
 
     likely: int
@@ -53,6 +54,7 @@ class Prompt(NamedTuple):
     bound: int
     answers: int
     tier: Any
+    hour: bool = False
 
     def tokens(self, to: Upstream) -> int:
         """Return the tokens the prompt is likely to have, bounded by what the model reads."""
@@ -64,12 +66,14 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
     listed = has_parts(body)
     looked = size > _LONG or listed
     likely = most = size // 4
+    hour = False
     if looked or reserve:
         texts, around = _read(body)
         text = "".join(texts)
         if looked:
             likely = (around + _bytes(text)) // 4
         if reserve:
+            hour = "1h" in texts  # {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
             step = 1 + size // _LOOKED if size > _LOOKED else 1
             tokens = -(-(around + _weight(text[::step]) * step) // 4)
             most = tokens if looked else max(tokens, most)
@@ -80,7 +84,7 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
         "tools" in body and any(each.get("type") != "function" for each in body["tools"])
     ):
         bound += _SEARCHED
-    return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"))
+    return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"), hour)
 
 
 def has_parts(body: Json) -> bool:

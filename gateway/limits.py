@@ -17,6 +17,8 @@ from typing import Final, Literal, NamedTuple
 
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
+from .words import counted
+
 Period = Literal["day", "month", "total"]
 Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 
@@ -82,6 +84,8 @@ class SlidingWindow:
     def wait(self, room: int, at: float) -> int:
         """Whole seconds until the sum is at most `room`; 0 when it is."""
         over = self.sum(at) - room
+        if over <= 0:
+            return 0
         wait = 0
         for second, amount in self._slots:
             if over <= 0:
@@ -89,6 +93,11 @@ class SlidingWindow:
             over -= amount
             wait = ceil(second + WINDOW + 1 - at)
         return wait
+
+    def standing(self, at: float) -> tuple[int, int]:
+        """The sum, and whole seconds until it is 0. at: as of sum()."""
+        sum = self.sum(at)
+        return sum, ceil(self._slots[-1][0] + WINDOW + 1 - at) if sum else 0
 
 
 class Spent:
@@ -167,7 +176,10 @@ class LimitCounters:
     @property
     def reserved_cost(self) -> int:
         """Micro-USD that running requests hold of the budget's running period."""
-        period, running = self.limits.period, period_of(self.limits.period, self._spent.day)
+        last = self._spent.day
+        if self._reserved.keys() <= {last}:  # nearly always
+            return self._reserved.get(last, 0)
+        period, running = self.limits.period, period_of(self.limits.period, last)
         return sum(cost for day, cost in self._reserved.items() if period_of(period, day) == running)
 
     def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
@@ -186,7 +198,7 @@ class LimitCounters:
                 raise limit_error(limits, "tpm", 0, tokens)
             if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
                 raise limit_error(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
-        if limits.budget and self.spent + self.reserved_cost + cost > limits.budget:
+        if limits.budget and cost and self.spent + self.reserved_cost + cost > limits.budget:
             raise budget_error(limits, self.spent, self.reserved_cost, cost, wall)
         if limits.rpm:
             self._requests.add(1, at)
@@ -195,6 +207,27 @@ class LimitCounters:
         if cost:
             self._reserved[day] = self._reserved.get(day, 0) + cost
         return Reservation(tokens, cost, day)
+
+    def extend(self, reservation: Reservation, tokens: int, cost: int, at: float, wall: float) -> bool:
+        """Raise what a running request holds to these totals; return False, and change nothing, where a limit is in the way.
+
+        What a period has cost that has ended since the request began is no longer known: its budget covers no more.
+        """
+        limits, day = self.limits, self._spent.roll(wall)
+        tokens, cost = max(0, tokens - reservation.tokens), max(0, cost - reservation.cost)
+        if limits.tpm and tokens and self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
+            return False
+        if limits.budget and cost:
+            if period_of(limits.period, reservation.day) != period_of(limits.period, day):
+                return False
+            if self.spent + self.reserved_cost + cost > limits.budget:
+                return False
+        reservation.tokens += tokens
+        self.reserved_tokens += tokens
+        if cost:
+            reservation.cost += cost
+            self._reserved[reservation.day] = self._reserved.get(reservation.day, 0) + cost
+        return True
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
         """Give back what a request has reserved, and count what it has used. A second call for it does nothing."""
@@ -216,12 +249,14 @@ class LimitCounters:
 
     def remaining(self, at: float) -> Remaining:
         """What the next request may use."""
-        requests, tokens = self._requests.sum(at), self._tokens.sum(at) + self.reserved_tokens
+        requests, requests_reset = self._requests.standing(at)
+        tokens, tokens_reset = self._tokens.standing(at)
+        reserved = self.reserved_tokens
         return Remaining(
             max(0, self.limits.rpm - requests),
-            self._requests.wait(0, at),
-            max(0, self.limits.tpm - tokens),
-            self._tokens.wait(0, at) or (1 if self.reserved_tokens else 0),
+            requests_reset,
+            max(0, self.limits.tpm - tokens - reserved),
+            tokens_reset or (1 if reserved else 0),
         )
 
 
@@ -254,17 +289,19 @@ def limit_error(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Fail
     """
     match what:
         case "concurrency":
-            words = f"This key may have {limits.concurrency} requests at once; wait until one of them has ended."
+            words = (
+                f"This key may have {counted(limits.concurrency, 'request')} at once; wait until one of them has ended."
+            )
         case "rpm":
-            words = f"Rate limit reached: this key may send {limits.rpm} requests per minute. Try again in {wait} s."
+            words = f"Rate limit reached: this key may send {counted(limits.rpm, 'request')} per minute. Try again in {wait} s."
         case _ if tokens:
             return BudgetExceeded(
-                f"Request too large: it may use {tokens} tokens, and this key may use {limits.tpm} per minute. Send a "
+                f"Request too large: it may use {counted(tokens, 'token')}, and this key may use {limits.tpm} per minute. Send a "
                 "shorter prompt, or a smaller max_tokens.",
                 code="rate_limit_exceeded",
             )
         case _:
-            words = f"Rate limit reached: this key may use {limits.tpm} tokens per minute. Try again in {wait} s."
+            words = f"Rate limit reached: this key may use {counted(limits.tpm, 'token')} per minute. Try again in {wait} s."
     return RateLimitExceeded(words, retry_after=wait)
 
 

@@ -21,13 +21,17 @@ _ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
 class TokenUsage(NamedTuple):
-    """Tokens. cached and written (to the upstream's cache) are part of prompt; reasoning is part of completion."""
+    """Tokens. cached and written (to the upstream's cache) are part of prompt; reasoning is part of completion.
+
+    hour: of those written, the ones that are cached for an hour.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     written: int = 0
     reasoning: int = 0
+    hour: int = 0
 
 
 NO_USAGE: Final = TokenUsage()
@@ -46,6 +50,7 @@ def parse_usage(body: Json | None) -> TokenUsage:
         before.get("cached_tokens", 0),
         before.get("cache_write_tokens", 0),
         after.get("reasoning_tokens", 0),
+        before.get("cache_write_1h_tokens", 0),
     )
 
 
@@ -67,7 +72,8 @@ def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
     long = facts.long_context
     rates = facts.price.rates if long is None or used.prompt <= long.above else _long(long, facts.price)
     sum = 0
-    for tokens, rate in zip((used.prompt - used.cached - used.written, *used[1:4]), rates, strict=True):
+    fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
+    for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
         if tokens:
             if rate is None:
                 return None
@@ -75,6 +81,8 @@ def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
     if tier is None:
         return -(-sum // _SCALE)
     times = times_the_price(tier, to)
+    if times == 1:
+        return -(-sum // _SCALE)
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 
@@ -90,7 +98,7 @@ def times_the_price(tier: Any, to: Upstream) -> float | None:
 @lru_cache(1024)
 def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
     """Return Price.rates of a long context: what it leaves out is as in the base price."""
-    names = "input", "output", "cache_read", "cache_write"
+    names = "input", "output", "cache_read", "cache_write", "cache_write_1h"
     values = {
         name: next((v for v in (getattr(long, name), getattr(base, name)) if v is not None), None) for name in names
     }

@@ -51,26 +51,29 @@ def reserved(
     natural = min(sent or longest, longest)
     tier = asked.get("service_tier")
     if "max_tokens" in asked or "max_completion_tokens" in asked:
-        answer = natural if sent else _covered(prompt, natural, answers, tier, to, limits)
+        answer = natural if sent else _covered(prompt, natural, answers, tier, said.hour, to, limits)
         return target, TokenUsage(prompt, answer * answers)
     wanted = min(natural, settings.reserve_tokens + _thinking(asked, to)) if settings.cap_output else natural
-    answer = _covered(prompt, wanted, answers, tier, to, limits)
+    answer = _covered(prompt, wanted, answers, tier, said.hour, to, limits)
     if settings.cap_output and answer < (sent or answer + 1):
         name = to.limit_name
         held = limit_of(asked | {name: answer}, to)
         if held is None:  # this host takes no limit
-            return target, TokenUsage(prompt, _covered(prompt, natural, answers, tier, to, limits) * answers)
+            return target, TokenUsage(prompt, _covered(prompt, natural, answers, tier, said.hour, to, limits) * answers)
         answer = held
         defaults = {**target.defaults, name: answer}
         target = Target(to, defaults, target.weight, target.first_byte, f"{name}={answer}")
     return target, TokenUsage(prompt, answer * answers)
 
 
-def most_costly(used: TokenUsage, to: Upstream, tier: Any = None) -> int:
-    """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown."""
+def most_costly(used: TokenUsage, to: Upstream, tier: Any = None, hour: bool = False) -> int:
+    """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown.
+
+    hour: whether it may have its prompt cached for an hour, which costs more yet.
+    """
     most = cost(used, to, tier) or 0
     if to.facts.price is not None and to.facts.price.cache_write is not None:
-        most = max(most, cost(used._replace(written=used.prompt), to, tier) or 0)
+        most = max(most, cost(used._replace(written=used.prompt, hour=hour and used.prompt), to, tier) or 0)
     return most
 
 
@@ -90,12 +93,12 @@ def _thinking(asked: Json, to: Upstream) -> int:
     return _THINKING.get(effort, 0) if isinstance(effort, str) else 0
 
 
-def _covered(prompt: int, answer: int, answers: int, tier: Any, to: Upstream, limits: Limits) -> int:
+def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, to: Upstream, limits: Limits) -> int:
     """Return the longest answer, up to `answer` tokens, that an unused tpm and an unused budget cover."""
     if limits.tpm:
         answer = min(answer, (limits.tpm - prompt) // answers)
     if limits.budget and answer > 0:
-        base, all = (most_costly(TokenUsage(prompt, n), to, tier) for n in (0, answer * answers))
+        base, all = (most_costly(TokenUsage(prompt, n), to, tier, hour) for n in (0, answer * answers))
         if all > limits.budget:
             answer = answer * (limits.budget - base) // (all - base) if all > base else 0
     return max(answer, _LEAST)

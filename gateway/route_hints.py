@@ -7,11 +7,15 @@ from typing import Final
 
 _CHAT: Final = "POST /v1/chat/completions, which takes every model in OpenAI's format"
 _MODELS: Final = "GET /v1/models"
+_ALL: Final = (
+    "This server has POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models, GET /v1/usage and the page at /."
+)
 # The first that matches the beginning of a path, without /v1 in front.
 _NEAREST: Final = (
     (r"/v1/", "the same path with /v1 once: the client's base URL ends in /v1 already"),
     (r"/.*/chat/completions/?$", "POST /v1/chat/completions: the client's base URL should end in /v1"),
-    (r"/(?:chat|completions|responses|messages|complete|api/chat|api/generate|engines|threads|assistants)\b", _CHAT),
+    (r"/.*/embeddings/?$", "POST /v1/embeddings: the client's base URL should end in /v1"),
+    (r"/(?:chat|completions|responses|messages|complete|api/chat|api/generate|engines)\b", _CHAT),
     (r"/.*:(?:streamG|g)enerateContent", _CHAT),
     (r"/.*:(?:batchE|e)mbedContents?|/api/embed", "POST /v1/embeddings"),
     (r"/api/(?:tags|show|ps|version)|/v1beta/models|/openai/models", _MODELS),
@@ -19,11 +23,11 @@ _NEAREST: Final = (
 
 
 def nearest(path: str, served: Iterable[str]) -> str:
-    """Return a sentence that names what is served nearest to a path, "" when nothing is near. served: known paths."""
+    """Return a sentence that names what is served nearest to a path, or what there is. served: known paths."""
     path = path[:200]
     short = path.removeprefix("/v1") if path.startswith("/v1/") else path
     for pattern, ours in _NEAREST:
         if re.match(pattern, short):
             return f"The nearest here is {ours}."
-    close = difflib.get_close_matches(path[:60], sorted(served), 1, 0.7)
-    return f"Did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(path[:60], sorted(served), 1, 0.8)
+    return f"Did you mean {close[0]}?" if close else _ALL

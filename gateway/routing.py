@@ -96,7 +96,9 @@ class ModelRouter:
         if not close:
             return ""
         lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))
-        return f"did you mean '{close}'?" + (f" (its provider is off: set {lacking})" if lacking else "")
+        return f"did you mean '{close}'?" + (
+            f" (its provider is off: set {lacking} and restart the server)" if lacking else ""
+        )
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
         """The models a caller can use now, with their targets; patterns are not listed."""
@@ -181,7 +183,7 @@ def _provider(target: str) -> str:
 
 def may_use(model: str, allowed: tuple[str, ...]) -> bool:
     """Whether one of the patterns covers this public name."""
-    return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in allowed)
+    return "*" in allowed or any(fnmatchcase(model, pattern) for pattern in allowed)
 
 
 def _accepted(defaults: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:

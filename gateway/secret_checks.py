@@ -1,6 +1,6 @@
-"""What is wrong with a key as it stands in config.yaml: empty, in quotes, a variable that was not filled in, or too short.
+"""What is wrong with a key or its name as it stands in config.yaml: empty, in quotes, a variable that was not filled in.
 
-Each function takes the text of a key or of a digest and returns the message for the operator, "" when nothing is wrong.
+Each function takes a text of the configuration and returns the message for the operator, "" when nothing is wrong.
 No message holds the text.
 """
 
@@ -8,6 +8,7 @@ import hashlib
 import re
 from typing import Final
 
+LONGEST_NAME: Final = 100
 SHORTEST: Final = 16  # characters; a shorter client key can be guessed
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -16,6 +17,15 @@ _UNFILLED = re.compile(r"\$\w+|.*\$\{.*|%\w+%")
 _QUOTED = re.compile("([\"'`]).*\\1", re.DOTALL)
 _NOTHING: Final = ("", " ", "\n", "\r\n", " \n", '""', "''", '""\n', "''\n")
 _NAMES: Final = ("KEY", "API_KEY", "MODELSERVER_KEY", "NAME", "TOKEN")
+
+
+def wrong_name(name: str) -> str:
+    """Check the name of a client key, which the log, the usage file and the page show."""
+    if not name.strip() or name != name.strip():
+        return "a key's name may not be empty, or begin or end with a space"
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        return f"a key's name may have at most {LONGEST_NAME} characters, and no line ends or control characters"
+    return ""
 
 
 def _sha256(text: str) -> str:

@@ -18,6 +18,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from .config_schema import ByteBudget, FieldsOf, Memory, Section, Size
+from .yaml_mistakes import COLON, COMMENT, explained, hint, line_of, lines_in
 
 T = TypeVar("T")
 
@@ -28,6 +29,11 @@ _SIZES: Final = (Size, ByteBudget, Memory)
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULL: Final = "tag:yaml.org,2002:null"
 _NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+# Attribute of a YAML event → the message for a file that uses it.
+_REFUSED: Final = {
+    "anchor": "YAML anchors and aliases are not allowed: write it out; a text that begins with & or * must be in quotes",
+    "tag": "YAML tags are not allowed: a text that begins with ! must be in quotes",
+}
 _BAD: Final[Any] = object()  # stands for a value whose mistake is already noted
 
 
@@ -73,6 +79,7 @@ class YamlReader:
         self._lines: dict[str, int] = {}
         self._kept: dict[str, list[int]] = {}  # path of a list → where the file has the items that could be read
         self._environment = environment
+        self._text = lines_in(text)
         self._root = self._compose(text)
 
     def read(self, kind: type[T]) -> T | None:
@@ -85,6 +92,10 @@ class YamlReader:
     def note(self, path: str, message: str) -> None:
         """Add a mistake found later; its line is that of `path`, or of the nearest parent that the file has."""
         self._note(self._line_of(path), path, message)
+
+    def wrong(self, path: str) -> bool:
+        """Whether a mistake has been noted at this path or below it."""
+        return any(problem.path == path or problem.path.startswith(f"{path}.") for problem in self.problems)
 
     def warn(self, path: str, message: str) -> None:
         """Add a warning, with a line as `note` finds it."""
@@ -106,21 +117,23 @@ class YamlReader:
     def _compose(self, text: str) -> yaml.Node | None:
         try:
             for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-                if getattr(event, "anchor", None) is not None:
-                    self._note(_line(event.start_mark), "", "YAML anchors and aliases are not allowed: write it out")
-                    return None
+                for what, reason in _REFUSED.items():
+                    if getattr(event, what, None) is not None:
+                        self._note(line_of(event.start_mark), "", reason)
+                        return None
             return yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
-            self._note(*_explained(error, text))
+            line, message = explained(error, text)
+            self._note(line, "", f"not valid YAML: {message}")
         except ReaderError as error:
             line = text.encode()[: error.position].count(b"\n") + 1
-            self._note(line, "", f"not valid YAML: {error.reason}")
+            self._note(line, "", "not valid YAML: the line holds a control character, such as NUL or ESC: remove it")
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self._note(1, "", f"not valid YAML: {' '.join(str(error).split())}")
         return None
 
     def _value(self, node: yaml.Node, kind: Any, path: str) -> Any:
-        line = _line(node.start_mark)
+        line = line_of(node.start_mark)
         self._lines.setdefault(path, line)
         origin = get_origin(kind)
         if kind is Any:
@@ -144,11 +157,13 @@ class YamlReader:
         """Key, value and line of a mapping's entries; keys are texts, and none comes twice."""
         if not isinstance(node, yaml.MappingNode):
             if node.tag != _NULL:  # an empty section is an empty mapping
-                self._note(_line(node.start_mark), path, "expected a mapping (key: value)")
+                listed = isinstance(node, yaml.SequenceNode)
+                more = "; leave out the dash or the [ ] around it" if listed else hint(node.value)
+                self._note(line_of(node.start_mark), path, f"expected a mapping (key: value){more}")
             return
         seen: dict[str, int] = {}
         for key, value in node.value:
-            line = _line(key.start_mark)
+            line = line_of(key.start_mark)
             if not isinstance(key, yaml.ScalarNode):
                 self._note(line, path, "keys must be plain texts")
             elif key.value in seen:
@@ -166,15 +181,16 @@ class YamlReader:
             if name not in fields:
                 # `api_key:sk-…` without a space is a key to YAML: what stands behind the colon may be a secret.
                 name, colon, _ = name.partition(":")
-                hint = "; write a space after the colon" if colon else guess(name, fields)
-                known = hint or f"; known are {', '.join(fields)}"
-                self._note(line, _join(path, name), f"unknown key{known}")
+                more = f"; {COLON}" if colon else guess(name, fields) or f"; known are {', '.join(fields)}"
+                if name.strip() != name:
+                    more = "; a blank that is no plain space stands beside it: remove it"
+                self._note(line, _join(path, name.strip()), f"unknown key{more}")
                 continue
             self._lines[where] = line
             values[name] = self._value(value, fields[name].type, where)
         for field in fields.values():
-            if field.required and field.name not in values:
-                self._note(_line(node.start_mark), path, f"the key '{field.name}' is missing")
+            if field.required and field.name not in values and len(self.problems) == before:
+                self._note(line_of(node.start_mark), path, f"the key '{field.name}' is missing")
         if len(self.problems) > before:
             # What is right stays, so that later checks can find more mistakes in the same go.
             values = {name: value for name, value in values.items() if value is not _BAD}
@@ -207,9 +223,9 @@ class YamlReader:
 
     def _list(self, node: yaml.Node, kind: Any, path: str, length: int | None = None) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            return self._note(_line(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
+            return self._note(line_of(node.start_mark), path, "expected a list ([a, b] or lines with '- ')")
         if length is not None and len(node.value) != length:
-            return self._note(_line(node.start_mark), path, f"expected a list of {length}")
+            return self._note(line_of(node.start_mark), path, f"expected a list of {length}")
         values = [(i, self._value(each, kind, f"{path}[{i}]")) for i, each in enumerate(node.value)]
         self._kept[path] = [i for i, value in values if value is not _BAD]
         return tuple(value for _, value in values if value is not _BAD)
@@ -222,14 +238,17 @@ class YamlReader:
             mapped = origin is dict or (isinstance(kind, type) and issubclass(kind, Section))
             if isinstance(node, yaml.SequenceNode) == listed and isinstance(node, yaml.MappingNode) == mapped:
                 return self._value(node, kind, path)
-        return self._note(_line(node.start_mark), path, "has the wrong form; see the example config.yaml")
+        return self._note(line_of(node.start_mark), path, "has the wrong form; see the example config.yaml")
 
     def _scalar(self, node: yaml.Node, kind: Any, path: str, line: int) -> Any:
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         words = get_args(base) if get_origin(base) is Literal else ()
         expected = " or ".join(words) if words else "a size such as 32MiB" if kind in _SIZES else _NAMES[base]
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _NULL and not node.style):
-            return self._note(line, path, f"expected {expected}")
+            more = f"; {COMMENT}" if re.match(r"\s*#", self._behind(node)) else ""
+            return self._note(line, path, f"expected {expected}{more}")
+        if not node.style and re.match(r"\s+#\S", self._behind(node)):
+            self.warn(path, COMMENT)
         text = self._expand(node.value, path)
         if words:
             return text if text in words else self._note(line, path, f"expected {expected}{guess(text, words)}")
@@ -241,6 +260,11 @@ class YamlReader:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             return self._note(line, path, str(error).replace("`", "'"))
+
+    def _behind(self, node: yaml.Node) -> str:
+        """Return what stands behind a value in its last line."""
+        mark = node.end_mark
+        return self._text[mark.line][mark.column :] if mark.line < len(self._text) else ""
 
     def _expand(self, text: str, path: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -271,44 +295,10 @@ class YamlReader:
             return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
 
 
-def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
-    """Line, path and message for what a YAML parser stumbled over; the usual mistakes are named as such."""
-    line = _line(error.problem_mark or error.context_mark)
-    lines = text.splitlines()
-    if error.context and "quoted scalar" in error.context:
-        return _line(error.context_mark), "", "not valid YAML: the quote that begins in this line is not closed"
-    if quote := _long_quote(text):
-        return (
-            quote[0],
-            "",
-            f"not valid YAML: the quote that begins here ends in line {quote[1]}; is one missing before?",
-        )
-    if line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]:
-        return line, "", "not valid YAML: the line is indented with a tab; YAML takes spaces only"
-    return line, "", f"not valid YAML: {error.problem or error.context}"
-
-
-def _long_quote(text: str) -> tuple[int, int] | None:
-    """The lines of the last quoted text before the mistake that spans several, if one does."""
-    found = None
-    try:
-        for token in yaml.scan(text, Loader=yaml.CSafeLoader):
-            if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"'):
-                first, last = _line(token.start_mark), _line(token.end_mark)
-                found = (first, last) if last > first else found
-    except yaml.YAMLError:
-        pass
-    return found
-
-
 @cache
 def _field_types(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def _line(mark: Any) -> int:
-    return mark.line + 1 if mark else 1
 
 
 def _join(path: str, name: str) -> str:

@@ -1,11 +1,12 @@
 """Chat completion chunks: how they are made, and how a stream of them becomes the whole answer."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from .contract import Json
 from .errors import UpstreamBadOutput
 
+EARLY: Final = "usage_early"
 # Deltas of these fields are pieces of one text; every other string is a value of its own.
 _TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "transcript", "data"})
 
@@ -40,9 +41,13 @@ def says_something(piece: Json) -> bool:
     return False
 
 
-def usage_chunk(usage: Json) -> Json:
-    """The last chunk of a stream: the books. The door forwards it only to clients that asked."""
-    return {"choices": [], "usage": usage}
+def usage_chunk(usage: Json, early: bool = False) -> Json:
+    """Return the last chunk of a stream, which is sent to clients that asked for it.
+
+    early: more of the answer came after the upstream had counted, so that the usage is less than was used. The chunk, and
+    what `collect` makes of it, says so in EARLY, which is for the books alone and is removed there.
+    """
+    return {"choices": [], "usage": usage, EARLY: True} if early else {"choices": [], "usage": usage}
 
 
 def collect(chunks: Iterable[Json]) -> Json:

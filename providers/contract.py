@@ -20,7 +20,15 @@ _LIMITS: Final = ("max_completion_tokens", "max_tokens")  # of an answer
 # It returns its last chunks at the upstream's terminal event. None means that the upstream closed: it then returns its last
 # chunks, raises UpstreamTruncated, or yields the Call that goes on with the answer, whose events it is sent next. It ignores
 # events it does not know. id, created and model of a chunk are the dialect's: what is said of them here is replaced.
+# A list of class Ended says that the upstream has told why its answer ended.
 Translator = Generator["list[Json] | Call", Event | None, list[Json]]
+
+
+class Ended(list[Json]):
+    """The chunks of an event after which the answer is complete: only usage and the end of the stream may follow.
+
+    A translator that is sent None after it yielded this returns its last chunks.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ class UpstreamTimeout(Failure):
 
 
 # Codes by which providers say "no money left", under whatever status (openai-python 3.54.0, Anthropic errors page).
-_NO_MONEY = frozenset(
+NO_MONEY = frozenset(
     {
         "insufficient_quota",
         "billing_hard_limit_reached",
@@ -170,7 +170,19 @@ _NO_MONEY = frozenset(
         "organization_usage_limit_exceeded",
         "billing_error",
         "insufficient_balance",
+        "exceeded_current_quota_error",  # Moonshot
+        "arrearage",  # DashScope, as the next
+        "allocationquota.freetieronly",
+        *("1113", "1304", "1308", "1309", "1310"),  # Z.ai
+        "30001",  # SiliconFlow
     }
+)
+# … and in words, in lower case.
+_NO_MONEY = re.compile(
+    r"credit balance is too low|insufficient (?:account )?(?:balance|credits?|funds|quota)"
+    r"|balance (?:is )?(?:insufficient|not enough)|used all available credits"
+    r"|(?:reached|exceeded) (?:its|your|the) monthly (?:spending limit|included credits)"
+    r"|(?:doesn't|does not) have any credits|account .{0,40}in arrears|余额不足|欠费"
 )
 # Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
 NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
@@ -182,11 +194,12 @@ TOO_LONG = frozenset(
         "exceed_context_size_error",
         "model_context_window_exceeded",
         "context_window_exceeded",
+        "tokens_limit_reached",  # GitHub Models
         "1261",
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
-_TOO_LONG = re.compile(
+TOO_LONG_WORDS = re.compile(
     "|".join(
         (
             r"prompt is too long",  # Claude, Vertex AI, Fireworks
@@ -212,11 +225,18 @@ _TOO_LONG = re.compile(
             r"context length is only \d+",  # vLLM
             r"exceeded (?:max )?context length",  # Ollama
             r"context window exceeds limit",  # MiniMax
+            r"exceeded (?:this|the) model'?s? context window",  # Cloudflare
+            r"`?inputs`? must have less than \d+ tokens",  # Hugging Face
+            r"prompt length .{0,30}exceeds? (?:the )?max(?:imum)? (?:input|prompt) length",  # TensorRT-LLM
+            r"total number of tokens in the prompt cannot exceed",  # Cohere
+            r"(?:prompt|input) (?:tokens )?too long",
+            r"(?:上下文|输入|提示词?)(?:文本|内容)?(?:长度|token)?.{0,6}(?:超过|超出|超长|过长)",
         )
     )
 )
 # 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
 _TOO_LONG_STATUS = frozenset({400, 413, 422, 500})
+_NO_MONEY_STATUS = frozenset({400, 401, 403, 412, 429, 500})
 _BY_STATUS: dict[int, type[Failure]] = {
     403: PermissionDenied,
     404: ModelNotFound,
@@ -254,15 +274,15 @@ def from_upstream(
     # It goes into the log and the usage rows: a text there might be the prompt's.
     code = code if code and _CODE.fullmatch(code) else None
     low = message.lower()
-    if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
-        return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
-    if status == 402 or code in _NO_MONEY or "credit balance is too low" in low:
+    if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and _NO_MONEY.search(low)):
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
+    if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
+        return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
     if status in (400, 404) and code in NO_MODEL:
         return ModelNotFound(message, param=param or "model")
-    if status in _TOO_LONG_STATUS and (code in TOO_LONG or _TOO_LONG.search(low)):
+    if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
         return ContextLengthExceeded(message, param=param or "messages")
     if status in (400, 422):
         return BadRequest(message, param=param, code=code)

@@ -9,8 +9,10 @@ litellm 1.109.1 (MIT), which record what hosts answered.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
+
+NAMED: Final = ("system", "developer", "user", "assistant", "tool")  # roles whose messages may have a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,20 @@ class Host:
     tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
     tool_id_length: int = 0  # characters that a tool call's id may have; 0: any number
     tool_names: str = ""  # pattern of the names it takes, others are renamed and given back; "": any
+    bare_tools: bool = True  # takes functions without parameters; otherwise they get an object without properties
     # takes any schema as a tool's parameters; otherwise type and properties are added, and unions at the top merged
     any_parameters: bool = True
     typed_unions: bool = True  # takes type beside anyOf, and keywords beside $ref; otherwise they are moved
 
     # Messages
     roles: Mapping[str, str] = field(default_factory=dict)  # role → its name there
-    merge_system: bool = False  # takes one system message: those at the start are joined
+    merge_system: bool = False  # takes one system message: those at the start are joined, later ones become the user's
+    alternate: bool = False  # user and assistant must take turns, the user first: neighbours of one role are joined
+    after_results: bool = True  # takes a user's message after a tool's result; otherwise a short answer comes between
+    named: tuple[str, ...] = NAMED  # roles whose messages may have a name; of others it is left out
     join_text: bool = False  # a content of text parts only is joined to a string
-    null_content: bool = True  # takes content null; otherwise ""
+    null_content: bool = True  # takes content null beside tool calls; otherwise ""
+    empty_text: bool = True  # takes messages that hold no text; otherwise words stand for it
     # fields it refuses in messages, their parts and tool calls, in tools, and in the objects these hold
     strip: frozenset[str] = frozenset()
     reasoning_key: str = ""  # what an assistant message's reasoning_content is called there; "": as it came
@@ -147,6 +154,7 @@ HOSTS: dict[str, Host] = {
         tool_id_length=40,
         tool_names=_NAMES,
         any_parameters=False,
+        roles=_SYSTEM,  # "Invalid value: 'developer'": its role is newer than this api-version
     ),
     "azure_v1": Host(
         key_variable="AZURE_OPENAI_API_KEY",
@@ -194,6 +202,7 @@ HOSTS: dict[str, Host] = {
         strip=_ANSWERED,
         think_tags=True,  # the default of some models
         tool_names=_NAMES,
+        join_text=True,  # "'messages.0.content' : value must be a string"
     ),
     # docs.mistral.ai/api
     "mistral": Host(
@@ -211,6 +220,11 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         strip=_ANSWERED,
         tool_names=_NAMES,
+        join_text=True,  # of tools' results: "Input should be a valid string"
+        merge_system=True,
+        after_results=False,
+        named=("tool",),  # "messages.1.user.name: Extra inputs are not permitted"
+        bare_tools=False,
     ),
     # openrouter.ai/docs/api-reference/parameters
     "openrouter": Host(
@@ -247,6 +261,11 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        named=("user",),  # "Only messages of role 'user' can have a name."
+        join_text=True,
+        null_content=False,  # "Each message must have at least one content element."
+        empty_text=False,
+        bare_tools=False,
     ),
     # platform.moonshot.ai/docs/guide/migrating-from-openai-to-kimi
     "moonshot": Host(
@@ -272,6 +291,7 @@ HOSTS: dict[str, Host] = {
         typed_unions=False,
         join_text=True,  # its models without vision take no lists
         strip=_ALL_BUT_REASONING,
+        empty_text=False,  # "the message at position 1 with role 'assistant' must not be empty"
     ),
     # docs.z.ai/api-reference/llm/chat-completion (open.bigmodel.cn/api/paas/v4 in China)
     "zhipu": Host(
@@ -290,6 +310,7 @@ HOSTS: dict[str, Host] = {
         tool_names=_NAMES,
         join_text=True,
         strip=_ALL_BUT_REASONING - {"cache_control"},
+        bare_tools=False,
     ),
     # help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope (dashscope.aliyuncs.com in China)
     "dashscope": Host(
@@ -340,6 +361,7 @@ HOSTS: dict[str, Host] = {
         think_tags=True,
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,
     ),
     # deepinfra.com/docs/advanced/openai_api, /function_calling
     "deepinfra": Host(
@@ -355,6 +377,7 @@ HOSTS: dict[str, Host] = {
         think_tags=True,
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,  # it takes a tool's result as a string only
     ),
     # inference-docs.cerebras.ai/api-reference/chat-completions
     "cerebras": Host(
@@ -383,6 +406,11 @@ HOSTS: dict[str, Host] = {
         embed_int8=True,
         think_tags=True,
         tool_names=_NAMES,
+        named=(),  # "ChatMessage.__init__() got an unexpected keyword argument 'name'"
+        merge_system=True,
+        alternate=True,
+        join_text=True,
+        empty_text=False,
     ),
     # huggingface.co/docs/inference-providers: routes to many of the hosts above
     "huggingface": Host(
@@ -415,6 +443,7 @@ HOSTS: dict[str, Host] = {
         inline_images=True,
         images=("image/png", "image/jpeg", "image/webp"),
         think_tags=True,
+        merge_system=True,  # "system message must be at the beginning", with some models
     ),
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     "vllm": Host(
@@ -427,6 +456,8 @@ HOSTS: dict[str, Host] = {
         merge_system=True,  # some chat templates refuse a second one
         reasoning_key="reasoning",
         think_tags=True,
+        alternate=True,  # as some other templates demand
+        join_text=True,
     ),
     # github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     "llamacpp": Host(
@@ -442,6 +473,8 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         inline_images=True,
         think_tags=True,
+        alternate=True,
+        join_text=True,
     ),
     # lmstudio.ai/docs/developer/openai-compat
     "lmstudio": Host(
@@ -458,6 +491,8 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         inline_images=True,
         think_tags=True,
+        alternate=True,
+        empty_text=False,
     ),
     # Other protocols: one row each, read by their own modules
     "anthropic": Host(

@@ -34,16 +34,18 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def rates(self) -> tuple[int | None, ...]:
-        """What a token of a fresh prompt, an answer, a cached and a newly cached prompt costs, in millionths of a micro-USD.
+        """What a token of a fresh prompt, an answer, and a prompt that was cached, is newly cached, or is for an hour, costs.
 
-        Where nothing is known of the cache, what is in it costs what is fresh.
+        In millionths of a micro-USD. Where nothing is known of the cache, what is in it costs what is fresh.
         """
         fresh = self.input
+        write = fresh if self.cache_write is None else self.cache_write
         dollars = (
             fresh,
             self.output,
             fresh if self.cache_read is None else self.cache_read,
-            fresh if self.cache_write is None else self.cache_write,
+            write,
+            write if self.cache_write_1h is None else self.cache_write_1h,
         )
         return tuple(None if value is None else round(value * _SCALE) for value in dollars)
 

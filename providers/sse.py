@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import codec
+from . import codec, density
 from .errors import UpstreamBadOutput
 
 DONE: Final = "[DONE]"
@@ -65,11 +65,14 @@ class Cut(msgspec.Struct, frozen=True):
 class Decoder:
     """Incremental event-stream parser. limit: bytes an event may have.
 
-    Raises BadOutput for an event over the limit, one that begins like JSON and is none, and the third line of markup.
+    Raises BadOutput for an event over the limit or too dense (density.check), one that begins like JSON and is none, and
+    the third line of markup.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._limit = limit
+        self._unchecked = min(limit, density.ANSWER)  # bytes of an event that cannot be too large or too dense
+        self._kept: density.Sum | None = None  # of the events, since keep
         self._pending: list[bytes] = []  # pieces of the unfinished line
         self._size = 0  # bytes of the unfinished line and of the unfinished event's data
         self._after_cr = False  # the last read ended in CR: an LF that follows is the same line end
@@ -111,9 +114,12 @@ class Decoder:
             self._pending.append(data)
             data = b"".join(self._pending)
             self._pending.clear()
+        if self._first:
+            self._first = False
+            data = data.removeprefix(b"\xef\xbb\xbf")
         events: list[Event] = []
         try:
-            if self._first or self._data or self._name:
+            if self._data or self._name:
                 self._lines(data.split(b"\n"), events)
             else:
                 self._blocks(data, events)
@@ -148,9 +154,6 @@ class Decoder:
         self._lines(rest.split(b"\n"), events)
 
     def _lines(self, lines: list[bytes], events: list[Event]) -> None:
-        if self._first:
-            self._first = False
-            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         rest = lines.pop()
         for line in lines:
             if line[:6] == b"data: ":
@@ -200,12 +203,25 @@ class Decoder:
         self._names.clear()
 
     def _event(self, name: str, data: bytes, events: list[Event]) -> None:
-        if len(data) > self._limit:
-            raise self._too_large()
+        if len(data) > self._unchecked:
+            self._check(data)
         try:
             events.append(Event(name, codec.decode(data)))
         except ValueError:
             self._several(name, data.decode("utf-8", errors="replace"), events)
+
+    def keep(self) -> None:
+        """Bound what the events from now on take in memory together: they are kept until the answer ends."""
+        if self._kept is None:
+            self._kept = density.Sum()
+            self._unchecked = -1
+
+    def _check(self, data: bytes) -> None:
+        if len(data) > self._limit:
+            raise self._too_large()
+        density.check(data)
+        if self._kept is not None:
+            self._kept.add(data)
 
     def _several(self, name: str, text: str, events: list[Event]) -> None:
         """Add the events of data that is not one JSON document: several documents, the mark of the end, words, or nothing.

@@ -14,6 +14,8 @@ from types import TracebackType
 from gateway.config_schema import CapacityConfig
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
+from .worker import Worker
+
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."
 _LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
@@ -21,15 +23,18 @@ _LATE = 2  # beats in a row: one alone may be a large request, or a machine that
 class InFlightRequest:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
-    why: the failure it is being ended with.
+    why: the failure it is being ended with. worker: what works on its body, where that is large. drain: the task that reads
+    its answer on when its client has left; until that is done it keeps its turn and its bytes.
     """
 
-    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "why")
+    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "drain", "why", "worker")
 
     def __init__(self, admission: "Admission", task: "asyncio.Task[object]", deadline: float) -> None:
         self._admission, self._task = admission, task
         self.deadline = deadline  # loop time
         self.why: Failure | None = None
+        self.worker: Worker | None = None
+        self.drain: asyncio.Task[None] | None = None
         self._bytes = 0
         self._turn = False
 
@@ -39,14 +44,21 @@ class InFlightRequest:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         admission = self._admission
-        admission.bytes -= self._bytes
-        if self._turn:
-            admission.release()
         admission.runs.discard(self)
         if admission.empty is not None and not admission.runs:
             admission.empty.set()
+        if self.drain is None:
+            self._give_back()
+        else:
+            self.drain.add_done_callback(lambda _: self._give_back())
         if self.why is not None and isinstance(error, asyncio.CancelledError):
             raise self.to_failure(error) from None
+
+    def _give_back(self) -> None:
+        """Give the turn and the bytes to others."""
+        self._admission.bytes -= self._bytes
+        if self._turn:
+            self._admission.release()
 
     @property
     def held(self) -> int:
@@ -64,7 +76,8 @@ class InFlightRequest:
         admission = self._admission
         if admission.bytes + more > admission.bounds.bytes and admission.bytes > self._bytes:
             raise admission.rejection("bytes")
-        self.keep(size)
+        admission.bytes += more
+        self._bytes = size
 
     def keep(self, size: int) -> None:
         """Count `size` bytes from now on, whatever there is."""
@@ -114,8 +127,8 @@ class InFlightRequest:
 
 
 class Admission:
-    """runs: all requests inside; busy: those being answered; bytes: of memory for their bodies, and for answers that
-    clients have yet to take.
+    """runs: all requests inside; busy: those being answered, or drained; bytes: of memory for their bodies, and for answers
+    that clients have yet to take.
 
     refused: so far, by what there was too much of; memory: bytes from which on it is too much, 0: no bound;
     strain: what there is too much of now, "memory", "lag" or "".

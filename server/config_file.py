@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import Settings, load, server_of
+from gateway.config import Settings, key_names, load, server_of
 from gateway.config_schema import ServerConfig
 
 from .auth import is_loopback
@@ -42,7 +42,8 @@ class Source:
             usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
             config = msgspec.structs.replace(config, usage=usage)
         config = msgspec.structs.replace(config, server=self._overridden(config.server))
-        settings = replace(settings, config=config)
+        warnings = _exported(self.env_file) if self.env_file else []
+        settings = replace(settings, config=config, warnings=(*settings.warnings, *warnings))
         for refuse in (_refuse_nothing, _refuse_open_door, _refuse_missing_files):
             refuse(settings)
         _refuse_open_file(self.path, settings)
@@ -59,15 +60,35 @@ class Source:
         """What ${NAME} may stand for: the environment, the unit's credentials under systemd (LoadCredential=), env_file."""
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
-        credentials = {file.name: file.read_text(encoding="utf-8").strip() for file in files}
+        credentials = {file.name: _text(file).strip() for file in files}
         return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
 
 
-def _text(path: Path) -> str:
+def words_of_error(error: Exception) -> str:
+    """Return an exception's message; for a file, its path and what the system says of it, without the number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def names_of_keys(path: Path) -> list[str]:
+    """Return the names of the client keys in a configuration, none where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise OSError(f"{path} is not UTF-8 text") from None
+        return key_names(_text(path))
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str:
+    """Return what a file of UTF-8 text holds, without a byte order mark. Raises Refused for other encodings."""
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 4:
+        raise Refused(f"{path} is UTF-16 or UTF-32 text: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{path} is not UTF-8 text (line {line}): save it as UTF-8") from None
 
 
 def _variables(path: Path) -> dict[str, str]:
@@ -79,10 +100,18 @@ def _variables(path: Path) -> dict[str, str]:
             continue
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not _NAME.fullmatch(name):
-            raise Refused(f"{path}:{number}: expected NAME=value")
+            raise Refused(f"{path}:{number}: expected NAME=value, with a name of letters, digits and _")
         quoted = _QUOTED.fullmatch(value)
+        if value[:1] in ("'", '"') and not quoted:
+            raise Refused(f"{path}:{number}: the quote around the value is not closed")
         found[name] = quoted[2] if quoted else value
     return found
+
+
+def _exported(path: Path) -> list[str]:
+    """Return a warning for each line of a file of variables that a shell reads and systemd ignores."""
+    lines = [number for number, line in enumerate(_text(path).splitlines(), 1) if line.lstrip().startswith("export ")]
+    return [f"{path}:{number}: warning: systemd ignores lines with `export`: leave the word out" for number in lines]
 
 
 def _state_folder(path: Path) -> Path:

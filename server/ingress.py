@@ -11,13 +11,14 @@ from gateway.config import Caller
 from gateway.estimates import Prompt, measure
 from gateway.restricted_fields import permitted
 from gateway.routing import Target
+from providers import density
 from providers.contract import Json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
 from . import auth, content_encoding
 from .admission import InFlightRequest
 from .logs import RECORD
-from .state import GENERATION, IN_FLIGHT, METER, STATE, WORKER
+from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
 from .worker import Worker
 
 
@@ -32,8 +33,7 @@ def authenticate_request(request: web.Request) -> Caller:
 def enter(request: web.Request) -> InFlightRequest:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
     server = request[GENERATION].settings.config.server
-    run = request.app[STATE].admission.enter(server.timeouts.total)
-    request[IN_FLIGHT] = run
+    run = request[IN_FLIGHT] = request[APP_STATE].admission.enter(server.timeouts.total)
     return run
 
 
@@ -48,7 +48,7 @@ async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt
         targets = permitted(body, targets)
     await request[IN_FLIGHT].acquire()
     # finish_request settles the meter, whatever the end.
-    request[METER], targets = await request.app[STATE].ledger.reserve(record, caller, body, prompt, targets)
+    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, body, prompt, targets)
     return targets
 
 
@@ -78,20 +78,19 @@ async def _received(request: web.Request) -> bytes:
     server = request[GENERATION].settings.config.server
     run = request[IN_FLIGHT]
     limit = server.max_body
-    expected = request.content_length or 0
-    if expected > limit:
-        raise too_large(limit)
-    run.hold_bytes(expected)
     content = request.content
     pieces: list[bytes] = []
     size = 0
     try:
-        if content.is_eof():  # a small body came together with its head: no timer is needed
+        if content.is_eof():  # a small body came together with its head: no timer is needed, and `parsed` counts it
             body = content.read_nowait()
             if len(body) > limit:
                 raise too_large(limit)
-            run.hold_bytes(len(body))
             return body
+        expected = request.content_length or 0
+        if expected > limit:
+            raise too_large(limit)
+        run.hold_bytes(expected)
         await send_continue(request)
         async with asyncio.timeout(server.timeouts.request_body):
             while piece := await content.readany():
@@ -120,32 +119,35 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     headers = {name: request.headers[name] for name in dialect.headers if name in request.headers}
     run = request[IN_FLIGHT]
     size = len(data)
-    commas = data.count(b",") if size > json_density.SMALL else 0
-    if size <= json_density.LARGE and commas <= json_density.MANY:
+    commas = data.count(b",") if size > density.SMALL else 0
+    if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         asked = dialect.parse(data, headers)
         return asked, measure(asked.body, size, reserve)
 
-    def work() -> tuple[ClientRequest, Prompt]:
+    def work(values: int) -> tuple[ClientRequest, Prompt, int]:
         asked = dialect.parse(data, headers)
-        return asked, measure(asked.body, size, reserve)
+        return asked, measure(asked.body, size, reserve), validation.count_inside(asked.body, values)
 
-    worker = request[WORKER] = request.app[STATE].worker
+    worker = run.worker = request[APP_STATE].worker
     async with worker as do:
-        room = await do(partial(validation.room, data))
+        values = await do(partial(validation.count, data))
+        room = json_density.room(size, values)
         run.hold_bytes(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        asked, prompt = await do(work)
+        asked, prompt, inside = await do(partial(work, values))
+        unfolded = json_density.room(0, inside)  # what a provider makes of the JSON in its strings
         # More values than that are not weighed: the walk would take longer than all the rest.
-        if room <= json_density.room(size, json_density.MANY):
+        if values <= density.MANY:
             # The request itself, and the copy that goes upstream.
-            run.keep(await do(partial(json_density.weight, asked.body)) + size)
+            room = await do(partial(json_density.weight, asked.body)) + size
+        run.keep(room + unfolded)
     return asked, prompt
 
 
 def worker_of(request: web.Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    return request.get(WORKER)
+    return request[IN_FLIGHT].worker
 
 
 async def handle_expect(request: web.Request) -> None:

@@ -29,6 +29,7 @@ from .event_stream import EventStream, Heartbeat
 from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import UpstreamResponse
+from .state import APP_STATE
 from .whole_response import sent
 
 # Names of headers and query parameters that carry secrets; not x-ratelimit-limit-tokens.
@@ -219,7 +220,7 @@ _TRACE: Final = web.RequestKey("trace", Trace)
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    return request.get(_TRACE)
+    return request[_TRACE] if request[APP_STATE].inspects else None
 
 
 def record_body(request: web.Request, body: bytes) -> bytes:

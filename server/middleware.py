@@ -15,7 +15,7 @@ from . import auth
 from .error_response import error_response, internal_error
 from .logs import RECORD
 from .process.listener import HEADERS
-from .state import GENERATION, METER, STATE
+from .state import APP_STATE, GENERATION, METER, STATE
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -25,7 +25,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     """Answer failures in the client's own form. Settles the request and writes its log line, whatever the end."""
     asked = request.headers.get("x-request-id", "")
     ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    state = request.app[STATE]
+    state = request[APP_STATE] = request.app[STATE]
     record = request[RECORD] = RequestRecord(ident, time.monotonic())
     generation = request[GENERATION] = state.generations.acquire()
     status = 499  # the client left, unless something better is known
@@ -62,25 +62,25 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if record.limits is not None:
-        headers.update(request.app[STATE].ledger.headers(record))
+        headers.update(request[APP_STATE].ledger.headers(record))
     if "Origin" in request.headers:
         headers.update(auth.cors(request, request[GENERATION].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request.app[STATE].admission.draining or "Transfer-Encoding" in request.headers:
+    if request[APP_STATE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
 
 
 async def not_found(request: web.Request) -> web.Response:
     """Raise NotFound for any path that is not served, MethodNotAllowed where another method is."""
-    known = [method for method in ("GET", "POST") if await is_served(request, method)]
-    if known:
-        raise MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+    if known := [method for method in ("GET", "POST", "DELETE") if await is_served(request, method)]:
+        failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+        failure.headers = {"Allow": ", ".join([*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"])}
+        raise failure
     known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
-    near = nearest(request.path, known_paths)
     raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. {near or 'The page at / shows what there is.'}",
+        f"Unknown request URL: {request.method} {request.path[:200]}. {nearest(request.path, known_paths)}",
         code="unknown_url",
     )
 

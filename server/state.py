@@ -40,6 +40,7 @@ class AppState:
     def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Ledger) -> None:
         server = settings.config.server
         self.log, self.version = log, version
+        self.inspects = settings.config.inspector.enabled  # until the process ends
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
         self.generations = Generations(build(settings, self._agent))
         log.scrub = self.generations.now.scrub
@@ -139,12 +140,12 @@ def _memory(bounds: CapacityConfig) -> int:
 
 
 STATE: Final = web.AppKey("STATE", AppState)  # of the application
-# Of a request: the configuration it began with, its place among those in flight, its usage once it has been admitted,
-# what works on its body where that is large, and the images downloaded for it.
+# Of a request: the same, the configuration it began with, its place among those in flight, its usage once it has been
+# admitted, and the images downloaded for it.
+APP_STATE: Final = web.RequestKey("app_state", AppState)
 GENERATION: Final = web.RequestKey("generation", Generation)
 IN_FLIGHT: Final = web.RequestKey("in_flight", InFlightRequest)
 METER: Final = web.RequestKey("meter", ledger.UsageMeter)
-WORKER: Final = web.RequestKey("worker", Worker)
 IMAGES: Final = web.RequestKey("images", dict[str, str])
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .state import STATE
+from .state import APP_STATE
 
 _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 
@@ -16,10 +16,11 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
     Its bytes count in server.at_once.bytes until then. A short answer is left to aiohttp, which sends it when it is
     returned. A client that takes nothing is cut off by listener.Unread.
     """
-    size = len(response.body) if isinstance(response.body, bytes) else 0
+    body = response.body
+    size = len(body) if isinstance(body, bytes) else 0
     if size <= _SHORT:
         return response
-    admission = request.app[STATE].admission
+    admission = request[APP_STATE].admission
     admission.bytes += size
     try:
         await response.prepare(request)

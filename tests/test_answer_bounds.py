@@ -16,7 +16,7 @@ from providers.common.bounds import MAX_CALLS
 from providers.common.think_tags import ThinkTags
 from providers.contract import Call, Json, Translator, Upstream
 from providers.errors import Failure, UpstreamBadOutput
-from providers.gemini.request import State
+from providers.gemini.stream import State
 from providers.hosts import HOSTS
 from providers.openai.normalize import ToolCallNumbering
 from providers.sse import Event

@@ -507,7 +507,7 @@ PARAMS = [
         form(RECURSIVE, description="a list"),
         {
             "tools": [
-                {"name": "json_response", "description": "a list", "input_schema": {**RECURSIVE, "type": "object"}}
+                {"name": "json_response", "description": "a list", "input_schema": {**NODE, "$defs": {"Node": NODE}}}
             ],
             "tool_choice": {"type": "tool", "name": "json_response"},
         },
@@ -523,7 +523,7 @@ PARAMS = [
                 {
                     "name": "json_response",
                     "description": "Give the answer by calling this tool.",
-                    "input_schema": {**RECURSIVE, "type": "object"},
+                    "input_schema": {**NODE, "$defs": {"Node": NODE}},
                 }
             ],
             "tool_choice": {"type": "auto"},
@@ -723,7 +723,7 @@ PARAMS = [
                 {"type": "function", "function": {"name": "f", "parameters": {**RECURSIVE}, "strict": True}},
             ]
         },
-        {"tools": [CLAUDE_G, {"name": "f", "input_schema": {**RECURSIVE, "type": "object"}}]},
+        {"tools": [CLAUDE_G, {"name": "f", "input_schema": {**NODE, "$defs": {"Node": NODE}}}]},
         facts.HAIKU_4_5,
         "tools[1].function.strict",
     ),

@@ -161,7 +161,7 @@ def test_T11_two_calls_of_one_id_are_refused() -> None:
         ({"type": "object", "properties": None, "required": None}, {"type": "object", "properties": {}}),
         ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
         ({"type": ["object", "null"], "properties": {}}, {"type": "object", "properties": {}}),
-        ({"$ref": "#/$defs/A", "$defs": {"A": {}}}, {"$ref": "#/$defs/A", "$defs": {"A": {}}, "type": "object"}),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {}}}, {"$defs": {"A": {}}, "type": "object", "properties": {}}),
     ],
 )
 def test_T13_schemas_with_holes_are_mended(parameters: Any, expected: Json) -> None:

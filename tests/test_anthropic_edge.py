@@ -451,8 +451,17 @@ def test_52_an_error_after_text(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", oracles.CUTS)
-@pytest.mark.parametrize("more", [[], [closed(0), ended("end_turn", output_tokens=9)]], ids=["53", "54"])
-def test_53_54_a_stream_cut_short(more: list[Json], size: int) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [closed(0)],
+        [closed(0), ended(None, output_tokens=9)],
+        [closed(0), ended("end_turn", output_tokens=9), opened(1, type="text")],
+    ],
+    ids=["in a text", "after a text", "no reason was told", "another block began"],
+)
+def test_53_a_stream_cut_short(more: list[Json], size: int) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, *more), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
     assert (type(failure), failure.status, failure.should_retry) == (UpstreamTruncated, 502, False)
@@ -464,7 +473,15 @@ def test_53_54_a_stream_cut_short(more: list[Json], size: int) -> None:
             "code": "upstream_truncated",
         }
     }
-    assert failure.usage == usage(20, 9 if more else 1)
+    assert failure.usage == usage(20, 9 if len(more) > 1 else 1)
+
+
+@pytest.mark.parametrize("size", oracles.CUTS)
+def test_54_a_stream_that_ends_after_its_stop_reason(size: int) -> None:
+    raw = sse(*TWO_PIECES, closed(0), ended("end_turn", output_tokens=9))
+    assert list(replay.chunks(anthropic, raw, size, call=CALL, to=TO)) == [
+        ROLE, piece({"content": "你"}), piece({"content": "好"}), piece({}, "stop"), books(20, 9)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from dialects import json_density
 from dialects.validation import read_json
 from gateway.config_schema import CapacityConfig
+from providers import density
 from providers.errors import BadRequest, Overloaded
 from server.admission import Admission
 from server.worker import Worker
@@ -50,15 +50,15 @@ def post(server: Process, body: bytes, path: str = "chat/completions") -> httpx.
 
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 64, 2**18])
 def test_values_are_counted_outside_of_strings(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_density, "_WINDOW", window)
+    monkeypatch.setattr(density, "_WINDOW", window)
     text = '{"a,{[\\",\\\\": ["\\\\\\",", "世,界", {}], "b\\\\": "[{,", "": [1, 2, "\\\\"]}'
     json.loads(text)
-    assert json_density.values(text.encode(), 0) == 10
-    assert json_density.values(text.encode(), 100) == sum(map(text.count, "{[,"))
+    assert density.values(text.encode(), 0) == 10
+    assert density.values(text.encode(), 100) == sum(map(text.count, "{[,"))
 
 
 def test_text_may_be_as_dense_as_it_likes() -> None:
-    numbers = "1,[2],{3}" * json_density.MOST
+    numbers = "1,[2],{3}" * density.MOST
     value = read_json(json.dumps({"messages": [{"role": "user", "content": numbers}]}).encode())
     assert value["messages"][0]["content"] == numbers
 
@@ -66,12 +66,12 @@ def test_text_may_be_as_dense_as_it_likes() -> None:
 @pytest.mark.parametrize("item", ["{}", "[]", "0", '""', '{"a":"b"}', '{"role":"user","content":"hello hello"}'])
 def test_too_many_values_are_refused_before_they_are_parsed(item: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read_json(with_array(item, json_density.MOST + 1)[:-1])  # not even JSON
+        read_json(with_array(item, density.MOST + 1)[:-1])  # not even JSON
     assert (refused.value.code, refused.value.message) == (
         "too_many_values",
         "The request body holds more than 500,000 JSON values. Send fewer of them, in more requests.",
     )
-    assert len(read_json(with_array("0", json_density.MOST - 10))["x"]) == json_density.MOST - 10
+    assert len(read_json(with_array("0", density.MOST - 10))["x"]) == density.MOST - 10
 
 
 @linux

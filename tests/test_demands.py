@@ -246,10 +246,11 @@ def test_a_null_is_an_absent_key(hosts: Process, http: httpx.Client, upstream: S
     user = {"role": "user", "content": "go", "tool_call_id": None, "tool_calls": None, "name": None}
     tool = function("f", description=None, parameters=None, strict=None)
     asked = {"messages": [*TURNS, user], "tools": [tool], "tool_choice": None, "prompt_cache_key": "k"}
-    for host, model in ("mistral", "mistral-large-4"), ("openai", "gpt-4o"):
+    demanded = {"parameters": {"type": "object", "properties": {}}}
+    for host, model, parameters in ("mistral", "mistral-large-4", demanded), ("openai", "gpt-4o", {}):
         body, found = sent(hosts, http, upstream, host, model, asked)
         assert body["messages"][-1] == {"role": "user", "content": "go"}
-        assert body["tools"] == [function("f")]
+        assert body["tools"] == [function("f", **parameters)]
         assert body["prompt_cache_key"] == "k"
         assert "x-modelserver-dropped" not in found.headers
 
@@ -376,6 +377,46 @@ def test_a_list_of_no_calls_is_no_list(hosts: Process, http: httpx.Client, upstr
     turns = [HISTORY[0], {"role": "assistant", "content": "a", "tool_calls": []}, HISTORY[0]]
     body, _ = sent(hosts, http, upstream, "openai", "gpt-4o", {"messages": turns})
     assert body["messages"] == [HISTORY[0], {"role": "assistant", "content": "a"}, HISTORY[0]]
+
+
+def test_a_conversation_with_holes_is_answered_by_all(client: OpenAI, upstream: Scripted) -> None:
+    """Refusals, empty turns, calls without type or arguments, PHP's empty objects, a schema without a name."""
+    history: list[Any] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "user", "content": "please"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "abcdefgh1", "function": {"name": "f"}}]},
+        {"role": "tool", "tool_call_id": "abcdefgh1", "content": "x"},
+    ]
+    tool: Any = function("f", parameters={"type": "object", "properties": []})
+    form: Any = {
+        "type": "json_schema",
+        "json_schema": {"schema": {"type": "object", "properties": {"a": {"type": "array"}}}},
+    }
+    asked: Json = {"messages": history, "tools": [tool], "response_format": form, "stop": []}
+    mended = [
+        history[0],
+        {"role": "assistant", "content": "No."},
+        history[2],
+        {"role": "assistant", "content": None, "tool_calls": [call("f", "abcdefgh1")]},
+        history[5],
+    ]
+    array = {"type": "object", "properties": {"a": {"type": "array", "items": {}}}}
+    tidy = function("f", parameters={"type": "object", "properties": {}})
+    for model in "groq/x", "mistral/mistral-large-4":
+        name = model.partition("/")[2]
+        upstream.script(name, whole("f"))
+        client.chat.completions.create(model=model, **asked)
+        body = upstream.of(name)[-1].json
+        assert (body["messages"], body["tools"]) == (mended, [tidy])
+        assert body["response_format"] == {"type": "json_schema", "json_schema": {"name": "answer", "schema": array}}
+        assert "stop" not in body
+    for model, script in ("anthropic/claude-haiku-4-5", claude("f")), ("gemini/gemini-3.8-flash", gemini("f")):
+        name = model.partition("/")[2]
+        upstream.script(name, script)
+        client.chat.completions.create(model=model, **asked)
+        assert "No." in json.dumps(upstream.of(name)[-1].json)
 
 
 def test_a_tool_without_parameters_is_an_object_without_properties(

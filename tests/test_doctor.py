@@ -32,7 +32,7 @@ def test_all_is_well(server: Process, upstream: Upstream) -> None:
     done = run("doctor", "--port", str(server.port), text=text)
     found = lines(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert found["1 providers"] == ("off", "groq (GROQ_API_KEY)")
+    assert found["1 provider"] == ("off", "groq (GROQ_API_KEY)")
     assert found["echo"][0] == "ok" and found["echo"][1].startswith("answered: ")
     assert found["up"][0] == "ok" and f"127.0.0.1:{upstream.port}: a connection without TLS in " in found["up"][1]
     assert found["server"][0] == "ok" and f"{server.root}: version " in found["server"][1]
@@ -96,7 +96,9 @@ def test_a_model_is_asked(
 
 def test_a_server_with_keys(keyed: Process) -> None:
     stranger = run("doctor", "--port", str(keyed.port), text=config())
-    assert stranger.returncode == 1 and "HTTP 401: No API key was sent" in stranger.stdout
+    assert (
+        stranger.returncode == 1 and "HTTP 401: this server wants a client key: give it with -k KEY" in stranger.stdout
+    )
     friend = run("doctor", "--port", str(keyed.port), "-k", LAPTOP, text=config())
     assert friend.returncode == 0 and LAPTOP not in friend.stdout
 
@@ -106,5 +108,5 @@ def test_a_reload_that_failed_is_told(upstream: Upstream) -> None:
         server.config.write_text("server: [", encoding="utf-8")
         assert run("reload", "--port", str(server.port), text=config()).returncode == 2
         done = run("doctor", "--port", str(server.port), text=config())
-        assert done.returncode == 1 and "the last reload changed nothing: config.yaml:2: not valid YAML" in done.stdout
+        assert done.returncode == 1 and "the last reload changed nothing: config.yaml:1: not valid YAML" in done.stdout
         server.kill()

@@ -1,15 +1,16 @@
 """`on_disconnect: drain`: the answer is read on when its client has left, and its true usage is booked."""
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from asking import until
-from books import counted, piece, rows, settings
+from books import at_once, counted, piece, rows, settings, statuses
 from process import Process
-from scripted import FOREVER, Script, Upstream, sse, stream
+from scripted import FOREVER, Script, Upstream, answer, sse, stream
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100}}
 HEAD = stream(sse(piece("Hello "), done=False), end=False)
@@ -73,3 +74,44 @@ def test_an_upstream_that_fails_while_it_is_drained_is_booked_by_what_it_sent(
         leave(server, name, stream=True)
         [row] = until(lambda: rows(tmp_path, "status IS NOT NULL"))
         assert (row["completion"], row["estimated"]) == (1, 1)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("bounds", ["requests: 1, waiting: 0", "bytes: 512KiB"])
+def test_an_answer_that_is_drained_keeps_its_place_and_its_bytes(
+    upstream: Upstream, tmp_path: Path, bounds: str, streamed: bool
+) -> None:
+    go = threading.Event()
+    name = upstream.script(f"place-{tmp_path.name}", [*HEAD, go, *REST], counted(1, 1))
+    text = settings(upstream, tmp_path, ["rpm: 100"], server=f"max_body: 512KiB\nat_once: {{{bounds}}}")
+    body = [{"role": "user", "content": "word " * 50_000}]
+    with Process(text.replace("  up: {", "  up: {on_disconnect: drain, ")) as server:
+        leave(server, name, stream=streamed, messages=body)
+        server.logged(status=499)
+        for _ in range(3):
+            [(status, headers, got)] = at_once(1, [server], f"up/{name}", messages=body)
+            assert (status, got["error"]["code"], headers["Retry-After"]) == (503, "overloaded", "1")
+        go.set()
+        [row] = until(lambda: rows(tmp_path, "status = 499"))
+        assert (row["prompt"], row["completion"], row["estimated"]) == (70, 30, 0)
+        assert statuses(at_once(1, [server], f"up/{name}", messages=body)) == {200: 1}
+
+
+def test_the_time_of_a_request_ends_its_draining(upstream: Upstream, tmp_path: Path) -> None:
+    name = upstream.script(f"total-{tmp_path.name}", [*HEAD, FOREVER])
+    text = settings(upstream, tmp_path, ["rpm: 100"], server="timeouts: {total: 1.5}")
+    with Process(text.replace("  up: {", "  up: {on_disconnect: drain, ")) as server:
+        leave(server, name, stream=True)
+        upstream.of(name)[0].wait_left()
+        [row] = until(lambda: rows(tmp_path, "status = 499"))
+        assert (row["completion"], row["estimated"]) == (1, 1)
+
+
+def test_an_upstream_that_refuses_a_request_whose_client_has_left_is_not_paid(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    name = upstream.script(f"refused-{tmp_path.name}", [1.0, *answer({"error": {"message": "no"}}, 500)])
+    with Process(drained(upstream, tmp_path)) as server:
+        leave(server, name, stream=True)
+        [row] = until(lambda: rows(tmp_path, "status IS NOT NULL"))
+        assert (row["status"], row["prompt"], row["completion"], row["estimated"]) == (499, 0, 0, 0)

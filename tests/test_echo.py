@@ -513,7 +513,7 @@ def test_names_that_do_not_exist(model: str):
 
 
 def test_every_scene_is_documented_here():
-    assert set(echo_chat.SCENES) == {
+    assert set(echo_chat.SCENARIOS) == {
         "echo", "echo-slow", "echo-silent", "echo-stall", "echo-cut", "echo-end", "echo-error", "echo-length", "echo-filter",
     }  # fmt: skip
     assert set(echo_chat._FAILURES) == set(STATUSES)

@@ -753,6 +753,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         ("server/outbound/exchange.py", "_failure"),
         ("server/usage/ledger.py", "learn"),
         ("server/usage/ledger.py", "reserve"),
+        ("server/usage/limiter.py", "extend"),
         ("server/usage/limiter.py", "reserve"),
         ("server/usage/limiter.py", "spent"),
         ("server/usage/redis_limiter.py", "_begin_budgets"),

@@ -352,7 +352,12 @@ CASES: list[Case] = [
         "mistral",
         "mistral-large-4",
         {"seed": 7, "max_completion_tokens": 9, "tools": [tool()], "tool_choice": "required", "user": "u"},
-        {"random_seed": 7, "max_tokens": 9, "tools": [tool()], "tool_choice": "any"},
+        {
+            "random_seed": 7,
+            "max_tokens": 9,
+            "tools": [tool(parameters={"type": "object", "properties": {}})],
+            "tool_choice": "any",
+        },
         ("user",),
     ),
     (
@@ -376,7 +381,7 @@ CASES: list[Case] = [
         },
         {
             "messages": [
-                {"role": "system", "content": [{"type": "text", "text": "S"}]},
+                {"role": "system", "content": "S"},
                 {"role": "assistant", "content": "a"},
                 user(),
             ]
@@ -511,7 +516,7 @@ CASES: list[Case] = [
     ),
     (
         "a tool without a type is a function",
-        "mistral",
+        "groq",
         "x",
         {"tools": [{"function": {"name": "f"}}]},
         {"tools": [{"function": {"name": "f"}}]},
@@ -554,7 +559,12 @@ CASES: list[Case] = [
                 {"role": "system", "content": "c"},
             ]
         },
-        {"messages": [{"role": "system", "content": "a\n\nb"}, user(), {"role": "system", "content": "c"}]},
+        {
+            "messages": [
+                {"role": "system", "content": "a\n\nb"},
+                user(f"{user()['content']}\n\n<system>\nc\n</system>"),
+            ]
+        },
         (),
     ),
     (
@@ -635,7 +645,7 @@ CASES: list[Case] = [
             },
             (),
         )
-        for host in ("openai", "groq", "openrouter", "vllm")
+        for host in ("openai", "groq", "openrouter", "together")
     ),
     (
         "Kimi wants reasoning back as well, while it thinks",

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,31 @@ async def test_patience_starts_anew_with_each_read(upstream: Upstream) -> None:
         assert await caller.whole("steady") == b"xxxxxx"
         upstream.script("steady", [0.2, *answer(b"x")])
         assert await caller.whole("steady") == b"x"
+
+
+async def test_a_body_that_paused_the_parser_is_read_to_its_end(upstream: Upstream) -> None:
+    """aiohttp's parser, once paused by so many unread chunks, stops again in the next read, and has to be told to go on."""
+    small, many = b"1\r\nx\r\n", 2**14
+    more, last = threading.Event(), threading.Event()
+    upstream.script("paused", [CHUNKED + small * many, more, small, last, b"5\r\nhello\r\n0\r\n\r\n"])
+
+    async def arrived(response: PooledResponse, size: int) -> None:
+        while response._payload.total_bytes < size:
+            await asyncio.sleep(0.01)
+
+    async with Caller(upstream, between_bytes=2.0) as caller:
+        for _ in range(2):  # and the connection serves the next request
+            more.clear()
+            last.clear()
+            response = await caller.post("paused")
+            await arrived(response, many)
+            more.set()
+            await arrived(response, many + 1)
+            assert await response.read() == b"x" * (many + 1)
+            last.set()
+            assert (await response.read(), await response.read()) == (b"hello", b"")
+            response.close()
+    assert len({request.connection for request in upstream.of("paused")}) == 1
 
 
 async def test_redirects_are_not_followed(upstream: Upstream, http: httpx.Client, server: Process) -> None:

@@ -448,7 +448,11 @@ def test_what_an_upstream_calls_a_code_is_logged_only_if_it_is_one(upstream: Ups
         ("POST", "/v1/chat/completion", "POST /v1/chat/completions, which takes"),
         ("GET", "/v1/model", "Did you mean /v1/models?"),
         ("GET", "/helthz", "Did you mean /healthz?"),
-        ("POST", "/v1/images/generations", "The page at / shows what there is."),
+        (
+            "POST",
+            "/v1/images/generations",
+            "This server has POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models, ",
+        ),
     ],
 )
 def test_a_path_of_another_api_is_told_the_nearest_here(

@@ -76,7 +76,7 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
             dial(server)
         assert [(each.text, each.done, each.error) for each in crowd.got()] == [("Once upon", True, None)] * 20
         assert server.ended() == 0
-        assert "20 requests finished, 0 were ended" in server.out
+        assert "20 requests finished, 0 ended early" in server.out
 
 
 def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: Scripted) -> None:
@@ -92,7 +92,7 @@ def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: 
         for each in wholes.got():
             assert (each.status, each.code, each.headers["x-should-retry"]) == (503, "server_shutting_down", "false")
         assert server.ended() == 0 and time.monotonic() - began < 4
-        assert "0 requests finished, 10 were ended" in server.out
+        assert "0 requests finished, 10 ended early" in server.out
     for name in (streamed, silent):
         for request in upstream.of(name):
             request.wait_left()

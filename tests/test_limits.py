@@ -61,6 +61,16 @@ class Interleavings(RuleBasedStateMachine):
         self.sent.append(self.now)
 
     @precondition(lambda self: self.running)
+    @rule(data=st.data(), tokens=st.integers(0, 60), cost=st.integers(0, 60))
+    def need_more(self, data: st.DataObject, tokens: int, cost: int) -> None:
+        reservation = data.draw(st.sampled_from(self.running))
+        before = reservation.tokens, reservation.cost
+        wanted = max(tokens, before[0]), max(cost, before[1])
+        enough = self.account.extend(reservation, tokens, cost, self.now, self.wall)
+        assert (reservation.tokens, reservation.cost) == (wanted if enough else before)
+        assert enough or wanted != before  # what is held already is never refused
+
+    @precondition(lambda self: self.running)
     @rule(data=st.data(), share=st.floats(0, 1))
     def end(self, data: st.DataObject, share: float) -> None:
         """share: how much of its estimate the request used; 0 is what a cancelled one used."""

@@ -156,3 +156,57 @@ def test_embeddings_are_limited_and_booked_like_chats(upstream: Upstream, tmp_pa
         assert usage(server)["limits"]["budget"]["spent_usd"] == pytest.approx(0.04)
         [row] = rows(tmp_path)
         assert (row["prompt"], row["completion"], row["cost"], row["estimated"]) == (40, 0, 40_000, 0)
+
+
+def test_the_batches_of_embeddings_that_were_answered_before_one_failed_are_booked(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    vectors = {"embeddings": [{"values": [1.0, 0.0]}] * 100, "usageMetadata": {"promptTokenCount": 300}}
+    fails = answer({"error": {"message": "no", "code": 500}}, 500)
+    upstream.script("priced-batches", answer(vectors), fails)
+    told = {"prompt_tokens": 450, "total_tokens": 450}
+    data = [{"object": "embedding", "index": i, "embedding": [1.0]} for i in range(150)]
+    upstream.script("priced-whole", answer({"data": data, "usage": told}))
+    text = settings(upstream, tmp_path, ["budget_usd: 9"], models="both: [gemini/priced-batches, up/priced-whole]")
+    gemini = f'  gemini: {{base_url: "{upstream.url}/v1beta", api_key: AIza-canary}}\n'
+    with Process(text.replace("models:\n", gemini + "models:\n", 1)) as server:
+        auth = {"Authorization": "Bearer sk-canary-0"}
+        got = httpx.post(f"{server.url}/embeddings", json={"model": "both", "input": ["word"] * 150}, headers=auth)
+        assert (got.status_code, got.headers["x-modelserver-upstream"]) == (200, "up/priced-whole")
+        usage(server)
+        [row] = rows(tmp_path)
+        assert (row["prompt"], row["completion"], row["cost"]) == (750, 0, 750_000)
+
+
+def test_a_prompt_that_is_cached_for_an_hour_is_reserved_and_booked_at_its_price(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    told = {"input_tokens": 10, "cache_creation_input_tokens": 100, "output_tokens": 1}
+    told |= {"cache_creation": {"ephemeral_5m_input_tokens": 40, "ephemeral_1h_input_tokens": 60}}
+    text = [{"type": "text", "text": "Yes."}]
+    upstream.script(
+        "hour",
+        answer({"type": "message", "role": "assistant", "content": text, "stop_reason": "end_turn", "usage": told}),
+    )
+    config = settings(upstream, tmp_path, ["budget_usd: 0.000001", "budget_usd: 100"])
+    price = "hour: {price: {input: 800, output: 100, cache_write: 1000, cache_write_1h: 1600}}"
+    claude = f'  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}\n'
+    config = config.replace("facts:\n", f"facts:\n  {price}\n").replace("models:\n", claude + "models:\n", 1)
+    with Process(config) as server:
+        costs = []
+        for ttl in ("5m", "1h"):
+            part = {"type": "text", "text": "word " * 1000, "cache_control": {"type": "ephemeral", "ttl": ttl}}
+            ask = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 10}
+            [(status, _, body)] = at_once(1, [server], "claude/hour", **ask)
+            assert (status, body["error"]["code"]) == (429, "budget_exceeded")
+            found = re.search(r"may cost \$([\d.]+)", body["error"]["message"])
+            assert found
+            costs.append(float(found[1]) - 0.001)  # without the answer's ten tokens
+            [(status, _, body)] = at_once(1, [server], "claude/hour", key="sk-canary-1", **ask)
+            assert status == 200
+            assert body["usage"]["prompt_tokens_details"] == {
+                "cached_tokens": 0, "cache_write_tokens": 100, "cache_write_1h_tokens": 60,
+            }  # fmt: skip
+        assert costs[1] == pytest.approx(costs[0] * 1.6)
+        usage(server)
+        assert [row["cost"] for row in rows(tmp_path)] == [10 * 800 + 40 * 1000 + 60 * 1600 + 100] * 2

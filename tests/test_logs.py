@@ -266,6 +266,6 @@ def test_lines_on_a_terminal() -> None:
     assert re.search(
         rf"(?m)^{time_of_day} \x1b\[33m404\x1b\[0m nobody-x{{33}} model_not_found \d+ms request=id-nobody-x$", said
     ), said
-    assert "a second signal (Ctrl-C) ends them at once" in said
+    assert "a second signal (Ctrl-C) does not wait" in said
     assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in said.splitlines() if " info: " not in line) < 120
     assert "\x1b" not in on_a_terminal(config(), ask_of, NO_COLOR="1")

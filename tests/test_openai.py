@@ -135,11 +135,11 @@ EXPECTED: dict[str, list[Json]] = {
     ],
     "tools_all_index_0": [
         say({"role": "assistant", "content": None}),
-        called(opens(0, "call_a", "weather", "{")),
-        called(goes_on(0, "}")),
+        called(opens(0, "call_a", "weather", "")),
         called(opens(1, "call_b", "time", '{"zone"')),
         called(goes_on(1, ':"UTC"}')),
         say({"content": ""}),
+        called(goes_on(0, "{}")),
         say({}, "tool_calls"),
     ],
     "tools_without_ids": [
@@ -472,7 +472,8 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     "two fragments of one call in one chunk": (
         frames(c({"tool_calls": [opens(0, "a", "f", "{"), {"index": 0, "function": {"arguments": "}"}}]}), c({}, "stop")),
         [
-            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "{"), goes_on(0, "}")]}),
+            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "")]}),
+            called(goes_on(0, "{}")),
             say({}, "tool_calls"),
         ],
     ),
@@ -490,8 +491,8 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
         frames(c({"tool_calls": [opens(0, "a", "f", "{")]}),
                c({"tool_calls": [{"index": 0, "id": "b", "function": {"arguments": "}"}}]}), c({}, "stop")),
         [
-            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "{")]}),
-            called(goes_on(0, "}")),
+            say({"role": "assistant", "tool_calls": [opens(0, "a", "f", "")]}),
+            called(goes_on(0, "{}")),
             say({}, "tool_calls"),
         ],
     ),
@@ -514,7 +515,7 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     ),
     "usage of wrong types": (
         frames(HI, {**c({}, "stop"), "usage": {"prompt_tokens": None, "completion_tokens": "2", "total_tokens": -1}}),
-        [SAID, say({}, "stop"), books(0, 0)],
+        [SAID, say({}, "stop"), books(0, 2)],
     ),
     "usage null, no usage": (frames({**HI, "usage": None}, c({}, "stop")), [SAID, say({}, "stop")]),
     "choices null": (frames({"choices": None}, HI, c({}, "stop")), [SAID, say({}, "stop")]),

@@ -4,7 +4,9 @@ Tokens arrive as they are made, a client that leaves is noticed, a smuggled requ
 its proxy is not installed; Debian has all three.
 """
 
+import contextlib
 import itertools
+import json
 import re
 import shutil
 import socket
@@ -12,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,13 +69,16 @@ def behind(upstream: Upstream) -> Iterator[Process]:
 
 
 @contextmanager
-def proxied(name: str, behind: Process, folder: Path) -> Iterator[int]:
-    """The port of a proxy with the shipped configuration, TLS aside."""
+def proxied(name: str, behind: Process, folder: Path, changes: Mapping[str, str] | None = None) -> Iterator[int]:
+    """The port of a proxy with the shipped configuration, TLS aside, and with `changes` made in its text."""
     make, file = PROXIES[name]
     if not shutil.which(name):
         pytest.skip(f"{name} is not installed")
     port = free_port()
     text = (ROOT / "ops" / file).read_text(encoding="utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{behind.port}")
+    for old, new in (changes or {}).items():
+        assert old in text
+        text = text.replace(old, new)
     with subprocess.Popen(make(text, port, folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as proxy:
         for _ in range(100):
             try:
@@ -331,10 +336,60 @@ class Gone(NamedTuple):
     port: int
 
 
-def test_nginx_own_errors_have_our_shape(tmp_path: Path) -> None:
-    with proxied("nginx", cast(Process, Gone(free_port())), tmp_path) as port:
-        for body, status, code in ((b"{}", 502, "upstream_error"), (bytes(2**25 + 1), 413, "request_too_large")):
-            got = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=body, timeout=20, trust_env=False)
-            assert (got.status_code, got.headers["content-type"]) == (status, "application/json"), got.text
+GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+# name → (what is sent to a proxy behind which nobody listens, the code of its answer, which of the proxies answer so)
+OWN = {
+    "nobody there": (GET % b"/v1/models", "upstream_error", tuple(PROXIES)),
+    "a path that is kept": (GET % b"/metrics", "unknown_url", tuple(PROXIES)),
+    "not HTTP": (b"GET / HTTP/1.1\r\nHost: localhost\r\nNo colon\r\n\r\n", "invalid_http", ("nginx",)),
+}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_proxies_own_errors_have_our_shape(name: str, tmp_path: Path) -> None:
+    status = {"upstream_error": (502, 503), "unknown_url": (404,), "invalid_http": (400,)}
+    with proxied(name, cast(Process, Gone(free_port())), tmp_path) as port:
+        for what, (sent, code, proxies) in OWN.items():
+            if name not in proxies:
+                continue
+            with dial(port) as client:
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(sent)
+                head, _, body = heard(client, 5).partition(b"\r\n\r\n")
+            assert int(head.split()[1]) in status[code], (what, head)
+            assert b"\r\ncontent-type: application/json\r\n" in head.lower() + b"\r\n", (what, head)
+            wrong = json.loads(body)["error"]
+            assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == code, what
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_an_answer_that_is_late_has_our_shape(name: str, tmp_path: Path) -> None:
+    """The proxy's patience, which is two minutes in the files, is shortened to a second."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        behind = cast(Process, Gone(silent.getsockname()[1]))
+        with proxied(name, behind, tmp_path, {"120s": "1s"}) as port:
+            got = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=b"{}", timeout=20, trust_env=False)
+    wrong = got.json()["error"]
+    assert (got.status_code, got.headers["content-type"]) == (504, "application/json")
+    assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == "upstream_timeout"
+
+
+@pytest.mark.parametrize(("name", "limit"), [("nginx", ("32m;", "1k;")), ("caddy", ("32MiB", "1KiB"))])
+def test_a_body_too_large_for_the_proxy(name: str, limit: tuple[str, str], behind: Process, tmp_path: Path) -> None:
+    """HAProxy has no such limit: ModelServer's own does."""
+    with proxied(name, behind, tmp_path, dict([limit])) as port:
+        for content in (bytes(2000), iter([bytes(1000), bytes(1000)])):
+            got = httpx.post(
+                f"http://127.0.0.1:{port}/v1/chat/completions", content=content, timeout=20, trust_env=False
+            )
             wrong = got.json()["error"]
-            assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == code
+            assert (got.status_code, got.headers["content-type"]) == (413, "application/json")
+            assert wrong.keys() == {"message", "type", "param", "code"} and wrong["code"] == "request_too_large"
+
+
+def test_what_the_server_answers_passes_as_it_is(front: int) -> None:
+    """Its errors are not the proxy's: the message says more."""
+    for method, path, code in (("GET", "/v1/nothing", "unknown_url"), ("POST", "/v1/chat/completions", "invalid_json")):
+        got = httpx.request(method, f"http://127.0.0.1:{front}{path}", content=b"{", timeout=20, trust_env=False)
+        wrong = got.json()["error"]
+        assert wrong["code"] == code and len(wrong["message"]) > 40 and got.headers["x-request-id"]

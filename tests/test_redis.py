@@ -1,5 +1,6 @@
 """Limits shared by several processes, against a real redis-server that the tests start."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,12 @@ from process import run as command
 from scripted import Upstream
 from test_limits_process import LIMITED, crowd
 from test_store_process import trouble
+
+from gateway.config_schema import SharedStateConfig
+from gateway.limits import Limits, Spent
+from providers.errors import Overloaded
+from server.usage.limiter import LocalLimiter
+from server.usage.redis_limiter import RedisLimiter
 
 KEYS = ["k0", "k1", "k2", "k3"]
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -135,3 +142,22 @@ def test_limits_that_cannot_be_kept_are_an_error_at_the_start(tmp_path: Path, up
     ended = command(text=settings(upstream, tmp_path, ["rpm: 5"], f"state: redis://127.0.0.1:{port}\n"))
     assert ended.returncode == 1
     assert "Redis (state) cannot be reached, and limits could not be enforced" in ended.stderr
+
+
+def test_a_request_whose_question_is_dropped_from_a_full_queue_is_refused() -> None:
+    """And does not wait for ever: while Redis hangs, more comes together than is kept."""
+
+    async def run() -> None:
+        limits = {"k": Limits(tpm=100)}
+        limiter = RedisLimiter(
+            SharedStateConfig(url="redis://127.0.0.1:1/0"), LocalLimiter(limits, Spent())
+        )  # which nobody has begun
+        asked = asyncio.ensure_future(limiter.reserve("k", limits["k"], 1, 0))
+        await asyncio.sleep(0)
+        for _ in range(20_000):
+            limiter.settle("k", "2026-11-28", None, 1, 0)
+        with pytest.raises(Overloaded):
+            async with asyncio.timeout(5):
+                await asked
+
+    asyncio.run(run())

@@ -440,8 +440,13 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str | None, str | None, str]]] = {
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": ["f"]}]},
         type_error("messages[1].tool_calls[0]", "an object", "a string"),
     ),
-    "a tool call without id": (
-        {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}]},
+    "a tool call with an odd id": (
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "content": None, "tool_calls": [{"id": 7, "function": {"name": "f"}}]},
+            ]
+        },
         (
             "messages[1].tool_calls[0]",
             "invalid_value",
@@ -548,7 +553,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "nothing more": {},
     "the limits from below": {
         "temperature": 0, "top_p": 0, "presence_penalty": -2, "frequency_penalty": -2.0, "n": 1, "max_tokens": 1,
-        "logprobs": True, "top_logprobs": 0, "seed": -(2**63), "stop": [],
+        "logprobs": True, "top_logprobs": 0, "seed": -(2**63),
     },
     "the limits from above": {
         "temperature": 2, "top_p": 1.0, "presence_penalty": 2, "frequency_penalty": 2.0, "n": 128, "logprobs": True,
@@ -699,7 +704,7 @@ def test_functions_in_the_history_become_tool_calls():
         USER,
         {"role": "assistant", "content": None, "name": "bot", "tool_calls": call("call_function_1", '{"a":1}')},
         {"role": "tool", "tool_call_id": "call_function_1", "content": "one"},
-        {"role": "assistant", "content": "Hm.", "tool_calls": call("call_function_3", "")},
+        {"role": "assistant", "content": "Hm.", "tool_calls": call("call_function_3", "{}")},
         {"role": "tool", "tool_call_id": "call_function_3", "content": ""},
         {"role": "assistant", "content": "Done.", "function_call": None},
     ]

@@ -26,6 +26,7 @@ from shapes import HI, LARGEST_HASH, Json, Make, call, called
 from translators import translator_of
 
 from dialects import embeddings as embeddings_in
+from dialects import validation
 from dialects.chat import functions, request
 from dialects.chat.stream import escape_line_ends
 from gateway.config import load
@@ -33,8 +34,9 @@ from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
 from gateway.scrub import Scrubber
 from modelserver import header_safe
-from providers import PROVIDERS, codec
+from providers import PROVIDERS, codec, density
 from providers.chunks import collect
+from providers.common.arguments import Arguments
 from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
 from providers.errors import Failure
@@ -463,6 +465,12 @@ def shown(value: tuple[list[bytes], list[str]]) -> None:
     _texts([(0.0, piece) for piece in pieces], list(_tokens(headers)))
 
 
+def summed(pieces: list[bytes]) -> None:
+    held = density.Sum()
+    for piece in pieces:
+        held.add(piece)
+
+
 MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
@@ -517,6 +525,36 @@ OTHERS: dict[str, Row] = {
     ),
     "inspector: many reads": Row(lambda n: ([b"x"] * n, ["secret-word"]), shown),
     "inspector: many secrets": Row(lambda n: ([b"x" * 100 * n], [f"secret-{i}" for i in range(n)]), shown),
+    **{
+        f"density: {name}": Row(lambda n, text=text: text * 64 * n, density.check)
+        for name, text in {
+            "objects": b"{},",
+            "strings": b'"ab",',
+            "numbers": b"0.1,",
+            "backslashes": b"\\",
+            "quotes": b'"',
+            "escaped quotes": b'\\"',
+        }.items()
+    },
+    "density: many events": Row(lambda n: [b'"ab",[]' * 8] * n, summed),
+    "density: JSON inside of many strings": Row(
+        lambda n: {"messages": [called(call("c", arguments='{"a":[1]}')), {"role": "tool", "content": "{}"}] * n},
+        lambda body: validation.count_inside(body, 0),
+    ),
+    "density: JSON inside of a result of many parts": Row(
+        lambda n: {"messages": [{"role": "tool", "content": [{"type": "text", "text": '{"'}] * n}]},
+        lambda body: validation.count_inside(body, 0),
+    ),
+    **{
+        f"arguments in one piece: {text!r}": Row(
+            lambda n, text=text: text * 16 * n, lambda text: Arguments().add(text) or Arguments().rest()
+        )
+        for text in ("{", '"', "\\", '{"a":1}', "[[]],", " ")
+    },
+    "embeddings: many large answers": Row(
+        lambda n: vectors(n, [0.5] * 8, "float"),
+        lambda value: codec.encode(embedded.answer(value[0], TO["openai"], value[1])),
+    ),
     "embeddings: many answers": Row(
         lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),

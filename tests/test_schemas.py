@@ -29,7 +29,7 @@ CLEANED: dict[str, tuple[Json, Json]] = {
     "const-D60": ({"const": "a", "title": "T", "$schema": "…"}, {"enum": ["a"], "type": "string"}),
     "const-number": ({"const": 3}, {"enum": [3], "type": "integer"}),
     "const-boolean": ({"const": True}, {"type": "boolean", "description": "enum: [true]"}),
-    "const-null": ({"const": None, "description": "D"}, {"description": "D (enum: [null])"}),
+    "const-null": ({"const": None, "description": "D"}, {"type": "null", "description": "D"}),
     "property-named-like-a-keyword": (
         holder(title=STR, const={"type": "integer", "title": "gone"}, pattern=STR),
         holder(title=STR, const={"type": "integer"}, pattern=STR),
@@ -75,13 +75,42 @@ CLEANED: dict[str, tuple[Json, Json]] = {
     "enum-is-no-list": ({"type": "string", "enum": "a"}, {"type": "string"}),
     "tuple": (
         {"type": "array", "items": [STR, {"type": "integer"}], "additionalItems": False, "uniqueItems": True},
-        {"type": "array", "prefixItems": [STR, {"type": "integer"}], "description": "uniqueItems: true"},
+        {"type": "array", "prefixItems": [STR, {"type": "integer"}], "items": {}, "description": "uniqueItems: true"},
     ),
-    "items-boolean": ({"type": "array", "items": True}, {"type": "array"}),
+    "items-boolean": ({"type": "array", "items": True}, {"type": "array", "items": {}}),
+    "items-missing": ({"type": ["array", "null"]}, {"type": ["array", "null"], "items": {}}),
+    "formats-of-numbers": (
+        holder(a={"type": "integer", "format": "uint32"}, b={"type": "number", "format": "decimal"}),
+        holder(
+            a={"type": "integer", "description": "format: uint32"},
+            b={"type": "number", "description": "format: decimal"},
+        ),
+    ),
+    "enum-of-numbers-as-texts": (
+        {"type": "string", "enum": [1, "a", 2.5]},
+        {"type": "string", "enum": ["1", "a", "2.5"]},
+    ),
+    "enum-of-two-types": (
+        {"enum": [1, "a", None]},
+        {"anyOf": [{"enum": [1], "type": "integer"}, {"enum": ["a"], "type": "string"}, {"type": "null"}]},
+    ),
+    "enum-of-numbers": ({"enum": [1, 2.5]}, {"enum": [1, 2.5], "type": "number"}),
+    "enum-of-another-type": ({"type": "integer", "enum": ["1"]}, {"type": "integer", "description": 'enum: ["1"]'}),
+    "enum-with-an-empty-text": (
+        {"type": "string", "enum": ["", "a"]},
+        {"type": "string", "description": 'enum: ["","a"]'},
+    ),
+    "enum-of-nothing": ({"type": "string", "enum": []}, {"type": "string"}),
+    "nulls": (
+        {"type": "string", "description": None, "default": None, "enum": None, "title": None},
+        {"type": "string"},
+    ),
+    "branches-that-are-no-schemas": ({"anyOf": [STR, None, True]}, {"anyOf": [STR, {}]}),
     "boolean-properties": (holder(a=True, b=False), holder(a={})),
     "required-without-property": ({**holder(a=STR), "required": ["a", "b"]}, {**holder(a=STR), "required": ["a"]}),
     "required-alone": ({"type": "object", "required": ["a"]}, {"type": "object"}),
     "required-is-no-list": ({**holder(a=STR), "required": True}, holder(a=STR)),
+    "required-is-a-name": ({**holder(a=STR), "required": "a"}, {**holder(a=STR), "required": ["a"]}),
     "properties-are-none": ({"properties": 1, "required": [None]}, {"type": "object"}),
     "any-of-is-none": ({"anyOf": None, "oneOf": [STR]}, {"anyOf": [STR]}),
     "empty-properties": ({"type": "object", "properties": {}}, {"type": "object"}),
@@ -155,7 +184,7 @@ CLEANED: dict[str, tuple[Json, Json]] = {
             "additionalProperties": False,
             "properties": {
                 "n": {"type": "integer", "description": "exclusiveMinimum: 0"},
-                "who": {"enum": ["me", "you"], "type": "string", "description": "default: null"},
+                "who": {"enum": ["me", "you"], "type": "string"},
             },
             "required": ["n"],
         },

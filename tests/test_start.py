@@ -118,7 +118,7 @@ def test_a_broken_configuration(command: tuple[str, ...]) -> None:
     ("text", "says"),
     [
         ("server: {port: 70000}", "70000|65535"),
-        ("server: [", "config.yaml:2: not valid YAML"),
+        ("server: [", "config.yaml:1: not valid YAML"),
         (
             "server:\n\tport: 1\n",
             "config.yaml:2: not valid YAML: the line is indented with a tab; YAML takes spaces only",
@@ -189,11 +189,14 @@ def test_check_and_doctor_read_an_env_file(tmp_path: Path) -> None:
     ).replace('"${NO}"', "a")
     assert "ONE is not set" in run("check", text=text).stderr
     got = run("check", "--env-file", str(path), text=text)
-    assert (got.returncode, got.stderr) == (0, "") and "Providers: echo, openai. Callers: 1 keys." in got.stdout
+    assert (got.returncode, got.stderr) == (0, "") and "Providers: echo, openai. Callers: 1 key." in got.stdout
     assert "openai" in run("doctor", "--env-file", str(path), "--port", "1", text=text).stdout
     path.write_text("ONE=1\nnonsense\n", encoding="utf-8")
     got = run("check", "--env-file", str(path), text=text)
-    assert (got.returncode, got.stderr) == (2, f"modelserver: {path}:2: expected NAME=value\n")
+    assert (got.returncode, got.stderr) == (
+        2,
+        f"modelserver: {path}:2: expected NAME=value, with a name of letters, digits and _\n",
+    )
     assert run("check", "--env-file", "/nowhere/env", text=text).stderr.startswith("modelserver: ")
 
 
@@ -281,12 +284,15 @@ def test_a_configuration_that_cannot_be_read(arguments: tuple[str, ...], says: s
         assert got.returncode == 1 and says in got.stderr and "Traceback" not in got.stderr and got.stdout == ""
 
 
+IN_USE = "the port is in use: stop what uses it (another ModelServer?), or choose another with --port or server.port"
+
+
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         got = run("--port", str(port), text=config())
         assert (got.returncode, got.stdout) == (1, "")
-        assert got.stderr == f"modelserver: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        assert got.stderr == f"modelserver: cannot listen on 127.0.0.1:{port}: {IN_USE}\n"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])  # noqa: S104
@@ -399,7 +405,10 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     nobody = run("ask", "Hello?", "--port", str(port), text=config())
     assert nobody.returncode == 1 and "modelserver: " in nobody.stderr and "Traceback" not in nobody.stderr
     stranger = run("ask", "Hello?", "--port", str(keyed.port), text=config())
-    missing = "HTTP 401: No API key was sent: send it as 'Authorization: Bearer KEY'.\n"
+    missing = (
+        "HTTP 401: this server wants a client key: give it with -k KEY (-k - reads it from standard input), or set "
+        "$MODELSERVER_KEY\n"
+    )
     assert (stranger.returncode, stranger.stderr) == (1, missing)
     friend = run("ask", "Hello?", "--port", str(keyed.port), text=config(), env={"MODELSERVER_KEY": LAPTOP})
     assert (friend.returncode, friend.stdout, friend.stderr) == (0, "Hello?\n", "")

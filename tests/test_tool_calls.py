@@ -10,13 +10,17 @@ import replay
 from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, start
 from test_anthropic_edge import STOP as MESSAGE_STOP
 from test_anthropic_edge import sse as claude_sse
+from test_gemini import asked, candidate
+from test_gemini import to as gemini_to
 from test_host_answers import DONE, body, part, read, sse, whole
 from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
+from translators import translator_of
 
 from providers import anthropic
 from providers.chunks import collect
 from providers.common.arguments import Arguments
+from providers.sse import Event
 
 Json = dict[str, Any]
 X, Y = '{"x":1}', '{"y":"}{\\"\\\\"}'
@@ -122,6 +126,24 @@ FORMS: dict[str, tuple[list[Any], list[tuple[str, str, str]]]] = {
         f"placeholder {held!r}, and nothing follows": ([fragment("f", held, index=0, id="a")], [("a", "f", "{}")])
         for held in ("{}", {}, "null", [], "", None)
     },
+    # … in pieces
+    **{
+        f"placeholder in pieces {held}, then {more}": (
+            [fragment("f", held[0], index=0, id="a"), *(fragment(None, piece, index=0) for piece in (*held[1:], *more))],
+            [("a", "f", arguments)],
+        )
+        for held in (["{", "}"], ["", "{", "\n", "}"], ["nu", "ll"], ["[", "]"], ["{", "}", "{", "}"], ["{}", "{", "}"],
+                     ['"', '"'], list(" { } "))
+        for more, arguments in (([X], X), (['{"x"', ":1}"], X), (list(X), X), ([], "{}"))
+    },
+    **{
+        f"placeholder glued to the beginning of the real ones {pieces}": (
+            [fragment("f", "", index=0, id="a"), *(fragment(None, piece, index=0) for piece in pieces)],
+            [("a", "f", X)],
+        )
+        for pieces in (['{}{"x"', ":1}"], ["{", '}{"x":', "1}"], ['null{"x"', ":1}"])
+    },
+    "arguments that are cut short after their first sign": ([fragment("f", "{", index=0, id="a")], [("a", "f", "{")]),
     "a placeholder in its own fragment": (
         [fragment("f", "", index=0, id="a"), fragment(None, "{}", index=0), fragment(None, X, index=0)],
         [("a", "f", X)],
@@ -211,7 +233,7 @@ def test_a_custom_tools_input_is_text_and_no_placeholder() -> None:
         (['{"a": "\\', '\\"', "}"], True),
         (['{"a": "\\', '"}'], False),
         (['{"a": [', "1]"], False),
-        (["{", "}"], True),
+        (["{", "}"], False),  # a placeholder, so far
         ([], False),
     ],
 )
@@ -231,21 +253,105 @@ def claude(events: Iterable[Json]) -> Json:
     return message
 
 
-@pytest.mark.parametrize("held", ["{}", "null", " "])
-@pytest.mark.parametrize(("more", "arguments"), [(['{"x"', ":1}"], X), ([], "{}")])
-def test_claude_holds_a_placeholder_back(held: str, more: list[str], arguments: str) -> None:
-    grows = [grown(0, type="input_json_delta", partial_json=piece) for piece in (held, *more)]
+HELD = [["{}"], ["null"], [" "], [""], ["{", "}"], ["{", "}", "{}"], ["nu", "ll"]]
+MORE = [(['{"x"', ":1}"], X), (["{", '"x":1}'], X), ([], "{}")]
+
+
+@pytest.mark.parametrize("held", HELD)
+@pytest.mark.parametrize(("more", "arguments"), MORE)
+def test_claude_holds_a_placeholder_back(held: list[str], more: list[str], arguments: str) -> None:
+    grows = [grown(0, type="input_json_delta", partial_json=piece) for piece in (*held, *more)]
     message = claude([opened(0, type="tool_use", id="a", name="f", input={}), *grows, closed(0)])
     assert message["tool_calls"] == [{"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}]
 
 
-@pytest.mark.parametrize("held", ["{}", "null", ""])
-@pytest.mark.parametrize(("more", "arguments"), [(['{"x"', ":1}"], X), ([], "{}")])
-def test_responses_hold_a_placeholder_back(held: str, more: list[str], arguments: str) -> None:
+@pytest.mark.parametrize("held", HELD)
+@pytest.mark.parametrize(("more", "arguments"), MORE)
+@pytest.mark.parametrize("glued", [False, True])
+def test_responses_hold_a_placeholder_back(glued: bool, held: list[str], more: list[str], arguments: str) -> None:
     call = {"id": "fc", "type": "function_call", "call_id": "a", "name": "f", "arguments": ""}
-    grows = [event("function_call_arguments.delta", output_index=0, delta=piece) for piece in (held, *more)]
-    ends = done(0, call | {"arguments": "".join(more) or held}), event("completed", response=response())
+    grows = [event("function_call_arguments.delta", output_index=0, delta=piece) for piece in (*held, *more)]
+    said = "".join([*held, *more] if glued else more or held)
+    ends = done(0, call | {"arguments": said}), event("completed", response=response())
     raw = frames(CREATED, added(0, call), *grows, *ends)
     message = collect(read_responses(raw))["choices"][0]["message"]
     assert message["tool_calls"] == [{"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}]
     assert json.loads(arguments) is not None
+
+
+# Two calls of one id, in the protocols whose calls come whole. The client must be able to answer each.
+def ids_of(calls: list[Json]) -> list[tuple[str, str]]:
+    assert len({call["id"] for call in calls}) == len(calls), "ids are unique"
+    return [(call["id"] if call["id"] == "a" else "NEW", call["function"]["name"]) for call in calls]
+
+
+def test_one_id_twice_in_a_whole_answer() -> None:
+    calls = [{"id": "a", "type": "function", "function": {"name": name, "arguments": X}} for name in "fgh"]
+    message = whole(body({"content": None, "tool_calls": calls}))["choices"][0]["message"]
+    assert ids_of(message["tool_calls"]) == [("a", "f"), ("NEW", "g"), ("NEW", "h")]
+
+
+def test_one_id_twice_from_claude() -> None:
+    events: list[Json] = []
+    for at, name in enumerate("fg"):
+        events += [opened(2 * at, type="thinking", thinking="", signature="s"), closed(2 * at)]
+        events += [opened(2 * at + 1, type="tool_use", id="a", name=name, input={"x": 1}), closed(2 * at + 1)]
+    message = claude(events)
+    assert ids_of(message["tool_calls"]) == [("a", "f"), ("NEW", "g")]
+    order = [entry["id"] for entry in message["output_order"] if entry["type"] == "call"]
+    assert order == [call["id"] for call in message["tool_calls"]]
+
+
+def test_one_id_twice_from_responses() -> None:
+    items = [
+        item
+        for name in "fg"
+        for item in (
+            {"id": f"rs_{name}", "type": "reasoning", "summary": []},
+            {"id": f"fc_{name}", "type": "function_call", "call_id": "a", "name": name, "arguments": X},
+        )
+    ]
+    for streamed in (True, False):
+        events = (
+            [each for at, item in enumerate(items) for each in (added(at, item), done(at, item))] if streamed else []
+        )
+        raw = frames(CREATED, *events, event("completed", response=response(output=items)))
+        message = collect(read_responses(raw))["choices"][0]["message"]
+        assert ids_of(message["tool_calls"]) == [("a", "f"), ("NEW", "g")]
+        order = [entry["id"] for entry in message["output_order"] if entry["type"] == "call"]
+        assert order == [call["id"] for call in message["tool_calls"]]
+
+
+def test_one_id_twice_from_gemini() -> None:
+    calls = [{"functionCall": {"id": "a", "name": name, "args": {"x": 1}}} for name in "fg"]
+    translating = translator_of("gemini", asked(), gemini_to())
+    chunks = [chunk for call in calls for chunk in translating.send(Event("", candidate(call)))]
+    translating.send(Event("", candidate(finish="STOP")))
+    with pytest.raises(StopIteration) as end:
+        translating.send(None)
+    message = collect([*chunks, *end.value.value])["choices"][0]["message"]
+    assert ids_of(message["tool_calls"]) == [("a", "f"), ("NEW", "g")]
+
+
+def test_one_id_and_one_index_of_two_candidates() -> None:
+    """What has no index, or another's, is told apart by its place; what was not asked for is no answer."""
+    ask = asked()
+    ask = ask._replace(body={**ask.body, "generationConfig": {"candidateCount": 2}})
+    translating = translator_of("gemini", ask, gemini_to())
+    parts = [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in "ab"]
+    chunks = translating.send(Event("", {"candidates": parts}))
+    with pytest.raises(StopIteration) as end:
+        translating.send(None)
+    found = collect([*chunks, *end.value.value])["choices"]
+    assert [(choice["index"], choice["message"]["content"]) for choice in found] == [(0, "a"), (1, "b")]
+
+
+def test_a_custom_tools_input_from_responses_is_no_placeholder_either() -> None:
+    call = {"id": "fc", "type": "custom_tool_call", "call_id": "a", "name": "sh", "input": ""}
+    for pieces in (["{}", '{"x":1}'], [" ", "ls"], ["{", "}"]):
+        grows = [event("custom_tool_call_input.delta", output_index=0, delta=piece) for piece in pieces]
+        ends = [event("custom_tool_call_input.done", output_index=0, input="".join(pieces)),
+                done(0, call | {"input": "".join(pieces)}), event("completed", response=response())]  # fmt: skip
+        for deltas in (grows, []):
+            message = collect(read_responses(frames(CREATED, added(0, call), *deltas, *ends)))["choices"][0]["message"]
+            assert message["tool_calls"][0]["custom"] == {"name": "sh", "input": "".join(pieces)}

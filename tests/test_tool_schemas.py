@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 
 from providers.anthropic.schema import as_input
-from providers.common.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_nulls, without_top_unions
+from providers.common.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_top_unions
 from providers.errors import BadRequest
 
 Json = dict[str, Any]
@@ -64,12 +64,6 @@ OLD: dict[str, tuple[Json, Json]] = {
         holder(a={"items": STR}),
     ),
     "divisibleBy (draft 3)": (holder(a={"divisibleBy": 2}), holder(a={"multipleOf": 2})),
-    "nulls": (
-        holder(
-            a={"type": "object", "properties": None, "description": None}, b={"const": None, "default": None}, c=None
-        ),
-        holder(a={"type": "object"}, b={"const": None, "default": None}, c={}),
-    ),
     "properties that are called like keywords": (
         {"properties": {"id": STR, "exclusiveMinimum": BOOL, "dependencies": INT, "required": BOOL, "$schema": STR}},
         {"properties": {"id": STR, "exclusiveMinimum": BOOL, "dependencies": INT, "required": BOOL, "$schema": STR}},
@@ -288,23 +282,21 @@ def test_a_plain_object() -> None:
     assert plain_object(same, "p") is same
     assert plain_object({}, "p") == {"type": "object", "properties": {}}
     assert plain_object({"type": "object"}, "p") == {"type": "object", "properties": {}}
-    assert plain_object({"type": None, "properties": {"a": STR}}, "p") == holder(a=STR)
+    assert plain_object({"properties": {"a": STR}}, "p") == holder(a=STR)
+    assert plain_object({"type": "string"}, "p") == {"type": "string"}
+    defs = {"A": holder(a=STR), "B": {"$ref": "#/$defs/A"}}
+    assert plain_object({"$ref": "#/$defs/B", "$defs": defs}, "p") == holder(a=STR) | {"$defs": defs}
+    assert plain_object(holder(a=STR) | {"not": {"required": ["b"]}, "description": "D"}, "p") == holder(a=STR) | {
+        "description": 'D (not: {"required":["b"]})'
+    }
     assert plain_object({"type": "object", "$ref": "#/$defs/A"}, "p") == {"type": "object", "$ref": "#/$defs/A"}
-
-
-def test_nulls_in_a_schema() -> None:
-    schema = holder(a={"type": "array", "items": STR, "required": None}, b={"default": None})
-    assert without_nulls(schema, "p") == holder(a={"type": "array", "items": STR}, b={"default": None})
-    assert without_nulls(holder(b={"default": None}), "p") == holder(b={"default": None})
-    same = holder(a=STR)
-    assert without_nulls(same, "p") is same
 
 
 def test_an_input_schema() -> None:
     assert as_input(None, "p") == {"type": "object", "properties": {}}
     assert as_input({"type": ["object", "null"]}, "p") == {"type": "object", "properties": {}}
     assert as_input({"$ref": "#/$defs/A", "$defs": {}}, "p") == {"$ref": "#/$defs/A", "$defs": {}, "type": "object"}
-    assert as_input({"anyOf": [STR, {"type": "null"}]}, "p") == {"type": "string", "properties": {}}
+    assert as_input({"anyOf": [STR, {"type": "null"}]}, "p") == {"type": "string"}
     old = holder(ttl={"type": "integer", "minimum": 0, "exclusiveMinimum": True})
     assert as_input({"$schema": "http://json-schema.org/draft-04/schema#", **old}, "p") == holder(
         ttl={"type": "integer", "exclusiveMinimum": 0}

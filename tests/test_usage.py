@@ -26,7 +26,11 @@ INF, NAN = float("inf"), float("nan")
 @pytest.mark.parametrize(
     ("value", "tokens"),
     [(0, 0), (7, 7), (7.0, 7), (MOST, MOST), (MOST + 1, MOST), (10**30, MOST), (1e300, MOST)]
-    + [(each, 0) for each in (-1, -(10**18), True, False, None, "9", 7.5, INF, -INF, NAN, [], {})],
+    + [
+        (each, 0)
+        for each in (-1, -(10**18), True, False, None, "-9", "9.0", "٩", "9" * 11, "", 7.5, INF, -INF, NAN, [], {})
+    ]
+    + [("9", 9), ("0012", 12), ("9999999999", MOST)],
 )
 def test_a_number_of_tokens_is_an_integer_within_bounds(value: Any, tokens: int) -> None:
     assert count(value) == tokens
@@ -38,7 +42,7 @@ CANONICAL: list[tuple[Any, Json]] = [
     ("9", {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
     (
         {"prompt_tokens": 5, "completion_tokens": True, "total_tokens": 99},
-        {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 94, "total_tokens": 99},
     ),
     (
         {"prompt_tokens": 10**18, "completion_tokens": NAN, "prompt_tokens_details": {"cached_tokens": -1}},
@@ -53,7 +57,8 @@ CANONICAL: list[tuple[Any, Json]] = [
                 "reasoning_tokens": 4,
                 "audio_tokens": 1.0,
                 "rejected_prediction_tokens": None,
-            }
+            },
+            "total_tokens": 8,
         },
         {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
         | {"prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 0, "audio_tokens": 5, "new": "x"}}
@@ -82,7 +87,8 @@ CANONICAL: list[tuple[Any, Json]] = [
         | {"completion_tokens_details": {"reasoning_tokens": 94}},
     ),
     (  # DeepSeek
-        {"prompt_tokens": 5, "completion_tokens": 1, "prompt_cache_hit_tokens": 10**9, "prompt_tokens_details": None},
+        {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+        | {"prompt_cache_hit_tokens": 10**9, "prompt_tokens_details": None},
         {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6, "prompt_cache_hit_tokens": 10**9}
         | {"prompt_tokens_details": {"cached_tokens": 5}},
     ),
@@ -97,7 +103,7 @@ CANONICAL: list[tuple[Any, Json]] = [
         }
         | {"deep": {"a": [1, NAN, {"b": -INF, "c": None}], "d": True}, "citation_tokens": "9"},
         {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": 0.5}
-        | {"deep": {"a": [1, {"c": None}], "d": True}, "citation_tokens": 0},
+        | {"deep": {"a": [1, {"c": None}], "d": True}, "citation_tokens": 9},
     ),
     (
         {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": "x", "completion_tokens_details": [7]},
@@ -195,11 +201,229 @@ def test_no_protocol_passes_on_what_is_no_number_of_tokens(protocol: Any, bad: A
 @pytest.mark.parametrize("bad", BAD, ids=repr)
 def test_embeddings_too(bad: Any) -> None:
     body: Json = {"model": "m", "input": "a"}
-    tokens = MOST if bad in (10**30, 1e300) else 0
+    tokens = 9 if bad == "9" else MOST if bad in (10**30, 1e300) else 0
     openai_like = {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": bad}}
     google = {"embedding": {"values": [1.0]}, "usageMetadata": {"promptTokenCount": bad}}
     for host, said in (("openai", openai_like), ("gemini", google)):
         assert embedded.answer(body, to(host), [said])["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+# What a host tells → prompt, completion, cached, written, reasoning
+IN_OTHER_WORDS: dict[str, tuple[Json, tuple[int, int, int, int, int]]] = {
+    "no completion": ({"prompt_tokens": 5, "total_tokens": 7}, (5, 2, 0, 0, 0)),
+    "no prompt": ({"completion_tokens": 2, "total_tokens": 7}, (5, 2, 0, 0, 0)),
+    "null and zero": ({"prompt_tokens": None, "completion_tokens": 2, "total_tokens": 7}, (5, 2, 0, 0, 0)),
+    "no completion, the prompt's total": ({"prompt_tokens": 5, "total_tokens": 5}, (5, 0, 0, 0, 0)),
+    "texts": ({"prompt_tokens": "5", "completion_tokens": "2", "total_tokens": "7"}, (5, 2, 0, 0, 0)),
+    "Claude": (
+        {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 4},
+        (99, 2, 90, 4, 0),
+    ),
+    "Claude, with the naive total": (
+        {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "cache_read_input_tokens": 90},
+        (95, 2, 90, 0, 0),
+    ),
+    "Claude, with its own total": (
+        {"input_tokens": 100, "output_tokens": 2, "total_tokens": 192, "cache_read_input_tokens": 90},
+        (190, 2, 90, 0, 0),
+    ),
+    "Claude under OpenAI's names": (
+        {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cache_read_input_tokens": 90},
+        (95, 2, 90, 0, 0),
+    ),
+    "the same, as a part": (
+        {"prompt_tokens": 99, "completion_tokens": 2, "total_tokens": 101}
+        | {"cache_read_input_tokens": 90, "cache_creation_input_tokens": 4},
+        (99, 2, 90, 4, 0),
+    ),
+    "Claude thinks": (
+        {"input_tokens": 5, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 6}},
+        (5, 9, 0, 0, 6),
+    ),
+    "Bedrock": (
+        {"inputTokens": 5, "outputTokens": 2, "totalTokens": 97, "cacheReadInputTokens": 90},
+        (95, 2, 90, 0, 0),
+    ),
+    "DashScope writes": (
+        {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+        | {"prompt_tokens_details": {"cached_tokens": 3, "cache_creation_input_tokens": 4, "cache_type": "ephemeral"}},
+        (9, 2, 3, 4, 0),
+    ),
+    "DeepSeek": (
+        {"completion_tokens": 2, "prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 1},
+        (5, 2, 4, 0, 0),
+    ),
+    "Gemini": (
+        {"promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 7, "totalTokenCount": 14}
+        | {"cachedContentTokenCount": 3},
+        (5, 9, 3, 0, 7),
+    ),
+    "Gemini, without a total": (
+        {"promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 1, "toolUsePromptTokenCount": 3},
+        (8, 3, 0, 0, 1),
+    ),
+    "Gemini, thoughts inside": (
+        {"promptTokenCount": 5, "candidatesTokenCount": 9, "thoughtsTokenCount": 7, "totalTokenCount": 14},
+        (5, 9, 0, 0, 7),
+    ),
+    "Google for OpenAI's clients: thoughts in the total only": (
+        {"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100},
+        (66, 34, 0, 0, 0),
+    ),
+    "xAI without a total": (
+        {"prompt_tokens": 32, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 94}},
+        (32, 103, 0, 0, 94),
+    ),
+    "OpenRouter: reasoning is an estimate": (
+        {"prompt_tokens": 15, "completion_tokens": 220, "total_tokens": 235}
+        | {"completion_tokens_details": {"reasoning_tokens": 238}},
+        (15, 220, 0, 0, 220),
+    ),
+    "xAI: more cached than there was": (
+        {
+            "prompt_tokens": 7,
+            "completion_tokens": 1,
+            "total_tokens": 8,
+            "prompt_tokens_details": {"cached_tokens": 163},
+        },
+        (7, 1, 7, 0, 0),
+    ),
+    "a total that is too small": ({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 3}, (5, 2, 0, 0, 0)),
+    "only a total": ({"total_tokens": 7}, (0, 0, 0, 0, 0)),
+}
+
+
+def numbers_of(told: Json) -> tuple[int, int, int, int, int]:
+    before, after = told.get("prompt_tokens_details", {}), told.get("completion_tokens_details", {})
+    assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
+    cached, written = before.get("cached_tokens", 0), before.get("cache_write_tokens", 0)
+    return told["prompt_tokens"], told["completion_tokens"], cached, written, after.get("reasoning_tokens", 0)
+
+
+@pytest.mark.parametrize("name", IN_OTHER_WORDS)
+def test_usage_in_other_words(name: str) -> None:
+    told, expected = IN_OTHER_WORDS[name]
+    assert numbers_of(usage_of(told)) == expected
+    bridged = made_call({}, True, ON_RESPONSES)
+    message = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    done = {"status": "completed", "output": [message], "usage": told}
+    events: dict[str, tuple[str, list[Any], Call | None]] = {
+        "openai": ("vllm", [SAID, {"choices": [], "usage": told}, DONE], None),
+        "responses": ("openai", [{"type": "response.completed", "response": done}], bridged),
+        "gemini": ("gemini", [{"candidates": [CANDIDATE], "usageMetadata": told}], None),
+    }
+    for host, each, call in events.values():
+        assert numbers_of(told_by(host, each, call)) == expected
+
+
+SAID: Json = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}
+CANDIDATE: Json = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+REAL: Json = {
+    "prompt_tokens": 5,
+    "completion_tokens": 2,
+    "total_tokens": 7,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
+ZERO: Json = {
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "total_tokens": 0,
+    "prompt_tokens_details": {"cached_tokens": 0},
+}
+# The usage objects of one stream → the last word
+SERIES: list[tuple[list[Any], tuple[int, int, int, int, int]]] = [
+    ([REAL, ZERO], (5, 2, 4, 0, 0)),
+    ([ZERO, REAL, ZERO], (5, 2, 4, 0, 0)),
+    ([REAL, None, {}, "x", [7]], (5, 2, 4, 0, 0)),
+    ([REAL, dict.fromkeys(REAL)], (5, 2, 4, 0, 0)),
+    ([{"prompt_tokens": 5, "completion_tokens": n, "total_tokens": 5 + n} for n in range(4)], (5, 3, 0, 0, 0)),
+    ([REAL, {"completion_tokens": 9}], (5, 9, 4, 0, 0)),
+    ([REAL, {"prompt_tokens": 0, "completion_tokens": 9, "total_tokens": 9}], (5, 9, 4, 0, 0)),
+    ([{"prompt_tokens": 5, "total_tokens": 5}, {"completion_tokens": 9}], (5, 9, 0, 0, 0)),
+    ([{"prompt_tokens": 5}, {"completion_tokens": 9}, {"total_tokens": 14}], (5, 9, 0, 0, 0)),
+    ([{"input_tokens": 5, "cache_read_input_tokens": 90, "output_tokens": 1}, {"output_tokens": 9}], (95, 9, 90, 0, 0)),
+    ([{"promptTokenCount": 5, "totalTokenCount": 5}, {"candidatesTokenCount": 2, "thoughtsTokenCount": 3}], (5, 5, 0, 0, 3)),
+    ([{"promptTokenCount": 5}, {"candidatesTokenCount": 2, "totalTokenCount": 7}, {"thoughtsTokenCount": 0}],
+     (5, 2, 0, 0, 0)),
+    ([{"promptTokenCount": 5, "candidatesTokenCount": 9, "totalTokenCount": 14},  # Gemini corrects itself
+      {"promptTokenCount": 5, "thoughtsTokenCount": 3, "totalTokenCount": 8}], (5, 3, 0, 0, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("series", "expected"), SERIES)
+@pytest.mark.parametrize("host", ["openai", "gemini"])
+def test_a_later_usage_does_not_erase_what_was_counted(
+    host: str, series: list[Any], expected: tuple[int, int, int, int, int]
+) -> None:
+    series = json.loads(json.dumps(series))
+    if host == "openai":
+        events: list[Any] = [SAID, *({"choices": [], "usage": told} for told in series), DONE]
+    else:
+        events = [{"candidates": [CANDIDATE]}, *({"usageMetadata": told} for told in series)]
+    assert numbers_of(told_by(host, json.loads(json.dumps(events)))) == expected
+
+
+CLAUDES: list[tuple[Json, Json, tuple[int, int, int, int, int]]] = [
+    ({"input_tokens": 5, "output_tokens": 1}, {"output_tokens": 9}, (5, 9, 0, 0, 0)),
+    ({"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 1},
+     {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, (8, 9, 3, 0, 0)),
+    ({"input_tokens": 0, "output_tokens": 0}, {"input_tokens": 5, "output_tokens": 9}, (5, 9, 0, 0, 0)),
+    ({"input_tokens": "5", "output_tokens": 1}, {"input_tokens": "x", "output_tokens": "9"}, (5, 9, 0, 0, 0)),
+    ({"input_tokens": 5, "output_tokens": 4}, {"input_tokens": None, "output_tokens": 0}, (5, 4, 0, 0, 0)),
+    ({"prompt_tokens": 5, "completion_tokens": 1}, {"completion_tokens": 9}, (5, 9, 0, 0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "last", "expected"), CLAUDES)
+def test_claude_counts_up(first: Json, last: Json, expected: tuple[int, int, int, int, int]) -> None:
+    events = [
+        {"type": "message_start", "message": {"usage": first}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": last},
+        {"type": "message_stop"},
+    ]
+    assert numbers_of(told_by("anthropic", events)) == expected
+
+
+def places(told: Json, field: str) -> dict[str, Json]:
+    """Where hosts put the usage of an answer; field: delta, or message of a whole one."""
+    said: Json = {"content": "a"}
+    choice: Json = {"index": 0, field: said, "finish_reason": "stop"}
+    return {
+        "choice": {"choices": [choice | {"usage": told}]},
+        "message or delta": {"choices": [choice | {field: said | {"usage": told}}]},
+        "message": {"choices": [choice], "message": {"usage": told}},
+        "x_groq": {"choices": [choice], "x_groq": {"usage": told}},
+        "metadata": {"choices": [choice], "metadata": {"usage": told, "kept": 1}},
+        "usageMetadata": {"choices": [choice], "usageMetadata": told},
+        "beside zeros": {"choices": [choice | {"usage": told}], "usage": ZERO},
+    }
+
+
+@pytest.mark.parametrize("host", [name for name, host in HOSTS.items() if host.protocol == "openai"])
+@pytest.mark.parametrize("place", places({}, ""))
+def test_wherever_a_host_puts_it(host: str, place: str) -> None:
+    event = json.loads(json.dumps(places(REAL, "delta")[place]))
+    target = to(host)
+    assert numbers_of(told_by(host, [event, DONE], made_call({}, True))) == (5, 2, 4, 0, 0)
+    body = json.loads(json.dumps(places(REAL, "message")[place]))
+    with pytest.raises(StopIteration) as end:
+        translator_of("openai", made_call({}, False), target).send(Event("", body))
+    [whole] = end.value.value
+    assert numbers_of(whole["usage"]) == (5, 2, 4, 0, 0)
+    assert json.dumps(whole).count("prompt_tokens") == 2  # and its details: it stands nowhere else
+    assert "metadata" not in place or whole.get("metadata") in (None, {"kept": 1})
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [({"total_tokens": 3}, 3), ({"input_tokens": 3}, 3), ({"prompt_tokens": "3"}, 3),
+     ({"prompt_tokens": 3, "total_tokens": 9}, 3)],
+)  # fmt: skip
+def test_usage_of_embeddings_in_other_words(told: Json, tokens: int) -> None:
+    said = {"data": [{"index": 0, "embedding": [0.5]}], "usage": told}
+    made = embedded.answer({"model": "m", "input": "a"}, to("openai"), [said])
+    assert made["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 # The real process

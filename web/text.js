@@ -396,7 +396,7 @@ export const SECTIONS = [
         ["400", "`invalid_request_error`", "`unsupported_value`, `unsupported_parameter`", ["模型不接受它，或你的密钥不得发送它：去掉，或换一个模型", "the model does not take it, or your key may not send it: leave it out, or use another model"]],
         ["400", "`invalid_request_error`", "`invalid_json`, `invalid_schema`, `invalid_http`, `conflicting_keys`", ["改正请求：JSON、schema、HTTP，或只发送一个密钥", "correct the request: its JSON, its schema, its HTTP, or send one key only"]],
         ["400", "`invalid_request_error`", "`invalid_image_url`, `invalid_image_format`, `invalid_base64`, `image_too_large`, `failed_to_download_image`", ["换一张图片，或以 `data:` URL 发送", "send another image, or send it as a `data:` URL"]],
-        ["400", "`invalid_request_error`", "`too_many_values`", ["减少一个请求中的对象、数组和数字：最多 500,000 个", "send fewer objects, arrays and numbers in one request: it may hold 500,000"]],
+        ["400", "`invalid_request_error`", "`too_many_values`", ["减少一个请求中的对象、数组和数字：最多 500,000 个，工具参数和工具结果的 JSON 中的也计入", "send fewer objects, arrays and numbers in one request: it may hold 500,000, those in the JSON of tool arguments and results included"]],
         ["400", "`invalid_request_error`", "`context_length_exceeded`", ["缩短提示词", "send a shorter prompt"]],
         ["401", "`authentication_error`", "`authentication_error`, `key_expired`, `key_disabled`", ["检查密钥", "check your key"]],
         ["403", "`invalid_request_error`", "`permission_denied`, `admin_only`, `model_not_priced`, `origin_not_allowed`, `host_not_allowed`", ["联系管理员", "ask the operator"]],

@@ -6,8 +6,8 @@ on the way out (dialects/chat/functions.py). Fields it does not know are left al
 """
 
 import difflib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NoReturn
 
 from providers import codec
 from providers.contract import Json
@@ -64,6 +64,9 @@ def _response_format(value: Any, param: str) -> None:
     match value:
         case {"type": "text" | "json_object"} | {"type": "json_schema", "json_schema": {"schema": dict() | None}}:
             return
+        case {"type": "json_schema", "json_schema": {"schema": []} as named}:
+            named["schema"] = {}  # PHP's empty object
+            return
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             raise wrong_type("an object", schema, f"{param}.json_schema.schema")
         case {"type": "json_schema", "json_schema": dict()}:
@@ -107,7 +110,9 @@ def _named(value: Any, param: str) -> None:
             f"Missing required parameter: '{param}.name'.", param=f"{param}.name", code="missing_required_parameter"
         )
     parameters = value.get("parameters")
-    if parameters is not None and not isinstance(parameters, dict):
+    if parameters == []:
+        value["parameters"] = {}  # PHP's empty object
+    elif parameters is not None and not isinstance(parameters, dict):
         raise wrong_type("an object", parameters, f"{param}.parameters")
 
 
@@ -178,15 +183,12 @@ def _messages(value: Any) -> tuple[bool, bool]:
             _calls(message["tool_calls"], f"messages[{i}].tool_calls")
         if role == "assistant":
             calls |= bool(message.get("tool_calls")) or "function_call" in message
-            _arguments_as_text(message.get("function_call"))
+            if isinstance(old := message.get("function_call"), dict):
+                _texts_inside({"function": old})
         elif role in ("tool", "function"):
             calls = True
-            if role == "tool" and not isinstance(message.get("tool_call_id"), str):
-                raise BadRequest(
-                    f"Missing required parameter: 'messages[{i}].tool_call_id'.",
-                    param=f"messages[{i}].tool_call_id",
-                    code="missing_required_parameter",
-                )
+            if role == "tool" and not isinstance(message.setdefault("tool_call_id", ""), str):
+                raise wrong_type("a string", message["tool_call_id"], f"messages[{i}].tool_call_id")
     return calls, images
 
 
@@ -233,13 +235,17 @@ def _parts(parts: list[Any], path: str) -> bool:
 
 
 def _calls(calls: Any, path: str) -> None:
+    """Check tool calls, and give each what clients leave out and strict hosts demand. Changes them in place."""
     if not isinstance(calls, list):
         raise wrong_type("an array of objects", calls, path)
     for k, call in enumerate(calls):
+        if type(call) is dict and None in call.values():
+            _drop_nulls(call)
         match call:
-            case {"id": str(), "function": {"name": str()}} | {"id": str(), "custom": {"name": str()}}:
+            case {"function": {"name": str()}} | {"custom": {"name": str()}} if isinstance(call.get("id", ""), str):
                 _drop_nulls(call)
-                _arguments_as_text(call.get("function"))
+                _texts_inside(call)
+                call.setdefault("type", "function" if "function" in call else "custom")
             case dict():
                 raise BadRequest(
                     f"Invalid value for '{path}[{k}]': a tool call needs an 'id' and a 'function' with a 'name'.",
@@ -250,11 +256,15 @@ def _calls(calls: Any, path: str) -> None:
                 raise wrong_type("an object", call, f"{path}[{k}]")
 
 
-def _arguments_as_text(function: Any) -> None:
-    """Replace arguments that a client sent as an object by their JSON text, which is all that providers know."""
-    match function:
-        case {"arguments": dict(arguments)}:
-            function["arguments"] = codec.encode_text(arguments)
+def _texts_inside(call: Json) -> None:
+    """Replace a call's arguments or input that are no text by their JSON text, which is all that providers know.
+
+    What is missing or empty becomes no arguments. vLLM: 400 for arguments that are no JSON; DeepSeek: 400 "missing field
+    `arguments`". Changes `call` in place.
+    """
+    for kind, inner, nothing in ("function", "arguments", "{}"), ("custom", "input", ""):
+        if isinstance(held := call.get(kind), dict) and (type(text := held.get(inner)) is not str or not text):
+            held[inner] = nothing if text is None or text == "" else codec.encode_text(text)
 
 
 _CHECKS: Final[dict[str, Callable[[Any, str], None]]] = {
@@ -321,30 +331,54 @@ _WHOLE: Final = frozenset({"n", "top_logprobs", "max_tokens", "max_completion_to
 
 
 def _pair_tool_results(messages: list[Json]) -> None:
-    """Every tool call is answered right after it, and nothing is answered that was not called."""
+    """Check that every tool call is answered right after it, and that nothing is answered that was not called.
+
+    Calls without an id get one, and the results that name no call that is known answer them in their order: some servers
+    make no ids. Changes `messages` in place.
+    """
     waiting: dict[str, None] = {}
     known: set[str] = set()
+    unnamed: Iterator[str] = iter(())  # the ids given here to calls of the turn that had none
     for i, message in enumerate(messages):
         role = message["role"]
         if role == "tool":
             ident = message["tool_call_id"]
             if ident not in known:
-                raise BadRequest(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
-                    f"'tool_calls'. There is no call with the id '{ident[:100]}'.",
-                    param=f"messages[{i}].role",
-                )
+                ident = message["tool_call_id"] = next(unnamed, "") or _no_call(ident, i)
             waiting.pop(ident, None)
             continue
         if waiting:
             raise _unanswered(waiting, i)
         if role == "assistant" and (calls := message.get("tool_calls")):
+            unnamed = iter([_identify(call, f"call_{i}_{k}") for k, call in enumerate(calls) if not call.get("id")])
             waiting = dict.fromkeys(call["id"] for call in calls)
             known = set(waiting)
         elif role in ("user", "assistant"):
             known = set()
+            unnamed = iter(())
     if waiting:
         raise _unanswered(waiting, len(messages) - 1)
+
+
+def _identify(call: Json, ident: str) -> str:
+    """Give a call its id, in place. Return the id."""
+    call["id"] = ident
+    return ident
+
+
+def _no_call(ident: str, i: int) -> NoReturn:
+    """Raise the error for a tool's result that answers no call."""
+    if not ident:
+        raise BadRequest(
+            f"Missing required parameter: 'messages[{i}].tool_call_id'.",
+            param=f"messages[{i}].tool_call_id",
+            code="missing_required_parameter",
+        )
+    raise BadRequest(
+        "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'. "
+        f"There is no call with the id '{ident[:100]}'.",
+        param=f"messages[{i}].role",
+    )
 
 
 def _unanswered(waiting: dict[str, None], i: int) -> BadRequest:
@@ -388,6 +422,17 @@ def _check_schemas(body: Json) -> None:
         )
 
 
+def _no_empty_stops(body: Json) -> None:
+    """Leave out texts to stop at that are empty, and `stop` where none is left: OpenAI refuses both. Changes `body`."""
+    stops = body["stop"]
+    if not stops:
+        del body["stop"]
+    elif type(stops) is list and "" in stops:
+        body["stop"] = [text for text in stops if text]
+        if not body["stop"]:
+            del body["stop"]
+
+
 def _reconcile(body: Json) -> None:
     """Check and normalise parameters that depend on each other. Changes `body` in place."""
     if "stream_options" in body and body.get("stream") is not True:
@@ -400,6 +445,8 @@ def _reconcile(body: Json) -> None:
         body.pop("max_tokens", None)
     if body.get("tools") == []:
         del body["tools"]
+    if "stop" in body:
+        _no_empty_stops(body)
     if "tools" not in body and body.get("tool_choice") not in (None, "none", "auto"):
         raise BadRequest(
             "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice", code="invalid_value"

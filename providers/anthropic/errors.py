@@ -4,6 +4,9 @@ import re
 from typing import Any
 
 from .. import codec
+from ..common.error_codes import sharp_code, status_of
+from ..common.error_shapes import opened, told_instead
+from ..contract import Json
 from ..errors import Failure, from_upstream
 
 # Error types of the API as HTTP statuses: in a stream there is no other. https://platform.claude.com/docs/en/api/errors
@@ -66,8 +69,12 @@ def parse_error(status: int, body: bytes) -> Failure:
 
 def to_failure(data: Any, status: int | None = None) -> Failure:
     """Error data, in any of the shapes gateways in between make of it → ours. status: None in a stream."""
-    kind, message, code = _read(data)
-    status = status if status is not None and status >= 400 else _STATUS.get(kind, 500)
+    wrong = _read(data)
+    kind, message = str(wrong.get("type")), str(wrong.get("message") or "")
+    details = wrong.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    code = code if isinstance(code, str) else sharp_code(wrong)
+    status = status if status is not None and status >= 400 else _STATUS.get(kind) or status_of(wrong)
     if "usage limits" in message.lower():  # "You have reached your specified API usage limits": the operator's own cap
         code = "billing_error"
     words = _WORDS.get(status)
@@ -80,18 +87,13 @@ def to_failure(data: Any, status: int | None = None) -> Failure:
     return from_upstream(status, words or "The upstream failed. Try again later.", code=code, param=param)
 
 
-def _read(data: Any) -> tuple[str, str, str | None]:
-    """Type, message and code."""
+def _read(data: Any) -> Json:
+    """Return what went wrong as one object, with type and message."""
     if isinstance(data, list):
         data = data[0] if data else None
-    match data:
-        case {"error": dict(inner)}:
-            details = inner.get("details")
-            code = details.get("error_code") if isinstance(details, dict) else None
-            return str(inner.get("type")), str(inner.get("message") or ""), code if isinstance(code, str) else None
-        case {"error": str(message)} | {"detail": str(message)} | {"message": str(message)} | str(message):
-            return "", message, None
-    return "", "", None
+    if isinstance(data, dict):
+        return told_instead(data, sure=False) or {}
+    return opened(data) if isinstance(data, str) else {}
 
 
 def _scrubbed(message: str) -> str:

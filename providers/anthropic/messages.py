@@ -172,12 +172,10 @@ def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> l
     if message.get("audio"):
         raise Unsupported("This model does not take audio.", param=f"{at}.audio")
     blocks = thoughts(message) if thinking else []
+    refusal = [_text(said)] if isinstance(said := message.get("refusal"), str) and said.strip() else []
     if blocks and (pieces := output_order.arranged(message, blocks)) is not None:
-        return [block for entry, piece in pieces if (block := _arranged(entry, piece, ids))]
-    text = _parts(message, at)
-    if not text and (refusal := message.get("refusal") or "").strip():
-        text = [_text(refusal)]
-    blocks += text
+        return [block for entry, piece in pieces if (block := _arranged(entry, piece, ids))] + refusal
+    blocks += _parts(message, at) + refusal
     for call in message.get("tool_calls") or ():
         blocks.append({"type": "tool_use", "id": ids[call["id"]], **_call(call)} | _cache(call))
     return blocks

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import codec
 from ..common import json_schema, tool_schemas
+from ..common.tidy_schemas import tidied
 from ..contract import Json
 
 MAX_OPTIONAL = 10  # in response_format: from about 11 the grammar may be refused as too complex
@@ -126,4 +127,4 @@ def as_input(schema: Any, param: str) -> Json:
     Claude: 400 "JSON schema is invalid. It must match JSON Schema draft 2020-12", and 400 "input_schema does not support
     oneOf, allOf, or anyOf at the top level". param: the request field, for errors. Raises BadRequest.
     """
-    return tool_schemas.plain_object(tool_schemas.modern(schema or {}, param), param)
+    return tool_schemas.plain_object(tool_schemas.modern(tidied(schema or {}, param), param), param)

@@ -5,20 +5,25 @@ each opened, grown and closed; of these the client gets text, tool calls and, wh
 tools, and everything that is new, pass by.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .. import codec
+import msgspec
+
+from .. import codec, density
 from ..chunks import after_opening, chunk, tool_call, usage_chunk
 from ..common import output_order
-from ..common.arguments import say_nothing
+from ..common.arguments import Beginning, as_text
 from ..common.bounds import MAX_CALLS, Kept, too_many_calls
+from ..common.error_shapes import told_instead
 from ..common.finish_reasons import reason_of
-from ..common.tools import new_call_id
-from ..common.usage import count, usage
-from ..contract import Call, Json, Translator, prime
+from ..common.typed import text as text_of
+from ..common.usage import count, total_of
+from ..contract import Call, Ended, Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
+from ..openai.normalize import CallIds
 from ..sse import refuse_value
 from .errors import to_failure
 
@@ -26,7 +31,7 @@ _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
 _COUNTED = (
     *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("output_tokens_details", "iterations"),
+    *("prompt_tokens", "completion_tokens", "cache_creation", "output_tokens_details", "iterations"),
 )
 
 
@@ -47,6 +52,7 @@ class ToolUse:
         self.given = given or {}  # arguments that came whole with the block
         self.pieces: list[str] = []  # of a custom tool's input, which can only be read at its end
         self.empty = True  # nothing has come, or a placeholder for what follows
+        self.beginning = Beginning()
 
 
 class MessageState:
@@ -67,8 +73,11 @@ class MessageState:
         self.fresh = False  # a text block was opened of which only blanks have come
         self.last = ""  # type of the block that was opened last
         self.calls = 0
+        self.ids = CallIds()
         self.counted: Json = {}
+        self.final = False  # its output tokens were counted after all that was said
         self.stop: str | None = None
+        self.told = False  # why the message ended, and no block was opened since
         self.details: Json = {}
         self.tools: dict[int, ToolUse] = {}
         self.early: set[int] = set()  # blocks that arguments came for before they were opened
@@ -88,7 +97,7 @@ class MessageState:
 
     def open(self, event: Json) -> list[Json]:
         at, block = event["index"], event["content_block"]
-        self.opened = True
+        self.opened, self.told, self.final = True, False, False
         last, self.last = self.last, block.get("type")
         match block:
             case {"type": "text"}:
@@ -101,16 +110,15 @@ class MessageState:
                 self.apart = self.spoken and last != "text"
                 return self.text(at, block.get("text"))
             case {"type": "tool_use"}:
-                id, name = block.get("id") or new_call_id(), block.get("name")
-                if not isinstance(id, str) or not isinstance(name, str) or not name:
-                    raise UpstreamBadOutput(
-                        "The upstream sent a tool call without a name, or with an id that is no text."
-                    )
+                name = text_of(block.get("name"))
+                if not name:
+                    raise UpstreamBadOutput("The upstream sent a tool call without a name.")
+                id = "" if name == self.way.json_tool else self.ids.own(block.get("id"))
                 self._place(at, {"type": "call", "id": id})
                 return self._call(at, id, name, block.get("input"))
             case {"type": "thinking" | "redacted_thinking"}:
                 self._place(at, {"type": "thinking"})
-                self.kept.add(len(codec.encode(block)))
+                self.kept.add_json(block)
                 self.thoughts[at] = block, []
                 return self._think(at, block.get("thinking"))
         self._place(at, {"type": "other"})
@@ -121,13 +129,15 @@ class MessageState:
         self.order[at] = entry
 
     def _cite(self, at: int, citation: Json) -> None:
-        self.kept.add(len(codec.encode(citation)))
+        self.kept.add_json(citation)
         self.cited[at].append(citation)
 
     def text(self, at: int, text: str | None) -> list[Json]:
         """A piece of a text block, with a blank line where it begins a text of its own and does not say so itself."""
         if not text:
             return []
+        if type(text) is not str:
+            raise TypeError("a text that is none")
         if self.fresh and not text.isspace():
             if self.apart and not text[0].isspace():
                 text = _GAP + text
@@ -143,6 +153,7 @@ class MessageState:
 
     def on_block_delta(self, event: Json) -> list[Json]:
         at = event["index"]
+        self.final = False
         match event["delta"]:
             case {"type": "text_delta", "text": text}:
                 return self.text(at, text)
@@ -151,7 +162,7 @@ class MessageState:
                     self.kept.add()
                     self.early.add(at)
                 tool = self.tools.get(at)
-                return self.add_arguments(tool, piece) if tool and piece else []
+                return self.add_arguments(tool, as_text(piece)) if tool and piece else []
             case {"type": "thinking_delta", "thinking": text} if at in self.thoughts:
                 self.kept.add(len(text))
                 self.thoughts[at][1].append(text)
@@ -175,8 +186,10 @@ class MessageState:
     def on_message_delta(self, event: Json) -> list[Json]:
         delta = event["delta"]
         self.stop = delta.get("stop_reason") or self.stop
+        self.told = self.started and self.stop is not None
         self.details = delta.get("stop_details") or self.details
-        self._count(event.get("usage"))
+        self._count(told := event.get("usage"))
+        self.final = self.final or (isinstance(told, dict) and told.get("output_tokens") is not None)
         return []
 
     def whole(self, message: Json) -> list[Json]:
@@ -185,11 +198,11 @@ class MessageState:
         for at, block in enumerate(message["content"]):
             chunks += self.open({"index": at, "content_block": block})
             chunks += self.close({"index": at})
-        self.on_message_delta({"delta": message})
+        self.on_message_delta({"delta": message, "usage": message.get("usage")})
         return chunks + self.finish()
 
     def finish(self) -> list[Json]:
-        """The last chunks, at message_stop."""
+        """The last chunks, at message_stop or where a stream ends after the stop_reason."""
         if not self.started:
             raise UpstreamBadOutput("The upstream ended an answer that it never began.")
         if self.early - self.order.keys():
@@ -204,8 +217,8 @@ class MessageState:
         if self.annotations:
             last["annotations"] = self.annotations
         if self.stop == "refusal":
-            last["refusal"] = self.details.get("explanation") or "The model declined to answer."
-        return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage())]
+            last["refusal"] = text_of(self.details.get("explanation")) or "The model declined to answer."
+        return [*chunks, chunk(last, self._reason()), usage_chunk(self.usage(), early=not self.final)]
 
     def usage(self) -> Json:
         """OpenAI's usage object of what the upstream has counted so far. Claude counts cached input apart."""
@@ -215,15 +228,15 @@ class MessageState:
         # After a compaction the top level counts the last turn only; the books need them all.
         if not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
-        cached, written = _sum(rows, "cache_read_input_tokens"), _sum(rows, "cache_creation_input_tokens")
-        details = self.counted.get("output_tokens_details")
-        return usage(
-            _sum(rows, "input_tokens") + cached + written,
-            _sum(rows, "output_tokens"),
-            cached=cached,
-            written=written,
-            reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
-        )
+        told, details = total_of(rows), self.counted.get("output_tokens_details")
+        kinds_of_writing = [kinds for row in rows if isinstance(kinds := row.get("cache_creation"), dict)]
+        if hour := sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing):
+            before = told["prompt_tokens_details"]
+            before["cache_write_1h_tokens"] = min(hour, before["cache_write_tokens"])
+        if turns and isinstance(details, dict):
+            thought = min(count(details.get("thinking_tokens")), told["completion_tokens"])
+            told["completion_tokens_details"] = {"reasoning_tokens": thought}
+        return told
 
     def begun(self, chunks: list[Json]) -> list[Json]:
         """The chunks, after the one that opens the answer if they are its first."""
@@ -240,14 +253,18 @@ class MessageState:
         return reason_of(self.stop, self.calls > 0)
 
     def _count(self, counted: Any) -> None:
-        # Counts are cumulative, and what a later event leaves out or null still holds.
+        # Counts are cumulative, and what a later event leaves out, or has as null or 0, still holds.
         if isinstance(counted, dict):
-            self.counted |= {name: value for name in _COUNTED if (value := counted.get(name)) is not None}
+            self.counted |= {
+                name: value for name in _COUNTED if isinstance(value := counted.get(name), dict | list) or count(value)
+            }
 
     def _think(self, at: int, text: str | None) -> list[Json]:
         """A piece of thinking, with a blank line before that of another block."""
         if not text or not self.reasoning:
             return []
+        if type(text) is not str:
+            raise TypeError("thinking that is no text")
         if self.thinking is not None and self.thinking != at:
             text = _GAP + text
         self.thinking = at
@@ -272,7 +289,8 @@ class MessageState:
     def add_arguments(self, tool: ToolUse, piece: str) -> list[Json]:
         """A piece of a call's arguments. A placeholder is held back: `_settle` says `{}` where nothing follows."""
         if tool.empty:
-            if say_nothing(piece):
+            piece = tool.beginning.add(piece)
+            if not piece:
                 return []
             tool.empty = False
         if tool.kind == "function":
@@ -289,7 +307,7 @@ class MessageState:
         chunks: list[Json] = []
         if tool.empty:
             tool.empty = False
-            chunks = self.add_arguments(tool, codec.encode_text(tool.given))
+            chunks = self.add_arguments(tool, tool.beginning.held or as_text(tool.given))
         if tool.kind == "custom" and (text := _input("".join(tool.pieces))):
             chunks.append(_custom(tool.index, {"input": text}))
         return chunks
@@ -324,7 +342,7 @@ def _translate(way: Way, reasoning: bool) -> Translator:
                 if event.name == "error":
                     raise to_failure(data)
                 refuse_value(event)
-                chunks = []
+                chunks = Ended() if answer.told else []
                 continue
             kind = data.get("type")
             # Nearly every event is a piece of text: the short way first.
@@ -332,13 +350,14 @@ def _translate(way: Way, reasoning: bool) -> Translator:
                 kind == "content_block_delta"
                 and streaming
                 and (delta := data["delta"]).get("type") == "text_delta"
-                and (text := delta["text"])
+                and type(text := delta["text"]) is str
+                and text
             ):
                 answer.length += len(text)
                 chunks = [chunk({"content": text})]
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
-            elif kind == "error" or event.name == "error" or (kind is None and "error" in data):
+            elif kind == "error" or event.name == "error" or (kind is None and ("error" in data or told_instead(data))):
                 raise to_failure(data)
             elif kind == "message":
                 return answer.begun(answer.whole(data))
@@ -347,7 +366,11 @@ def _translate(way: Way, reasoning: bool) -> Translator:
                 chunks = handler(answer, data) if handler else []
                 if not answer.said:
                     chunks = answer.begun(chunks)
-                streaming = answer.said and answer.held is None and not answer.fresh
+                streaming = answer.said and answer.held is None and not (answer.fresh or answer.final)
+                if answer.told:
+                    chunks = Ended(chunks)
+        if answer.told:
+            return answer.begun(answer.finish())
         raise UpstreamTruncated
     except (KeyError, TypeError, AttributeError) as bad:
         raise _count_in(
@@ -364,10 +387,6 @@ def _count_in(failure: Failure, answer: MessageState) -> Failure:
     return failure
 
 
-def _sum(rows: Iterable[Json], name: str) -> int:
-    return sum(count(row.get(name)) for row in rows)
-
-
 def _thought(block: Json, pieces: list[str]) -> Json:
     if pieces:
         block["thinking"] = block.get("thinking", "") + "".join(pieces)
@@ -376,7 +395,8 @@ def _thought(block: Json, pieces: list[str]) -> Json:
 
 def _annotation(citation: Json, start: int, end: int) -> Json:
     """A web source of the text block that spans start to end of the content, in characters."""
-    source = {"url": citation["url"], "title": citation.get("title") or citation["url"]}
+    url = text_of(citation["url"]) or ""
+    source = {"url": url, "title": text_of(citation.get("title")) or url}
     return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
 
 
@@ -384,12 +404,22 @@ def _custom(index: int, custom: Json, **first: str) -> Json:
     return chunk({"tool_calls": [{"index": index, **first, "custom": custom}]})
 
 
+class _Called(msgspec.Struct):
+    """The arguments that stand for a custom tool's text. Whatever else they hold is read, but never made."""
+
+    input: str
+
+
+_called = msgspec.json.Decoder(_Called).decode
+
+
 def _input(arguments: str) -> str:
     """The text a custom tool was called with; where it was cut short, what there is of it."""
-    try:
-        match codec.decode(arguments.encode()):
-            case {"input": str(text)}:
-                return text
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        return _called(arguments).input
+    if not density.is_dense(arguments):  # what only lenient readers take
+        with suppress(ValueError):
+            match codec.decode(arguments.encode()):
+                case {"input": str(text)}:
+                    return text
     return arguments

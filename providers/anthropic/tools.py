@@ -8,6 +8,7 @@ for them.
 from typing import Any, NamedTuple
 
 from ..common import tools
+from ..common.tidy_schemas import tidied
 from ..contract import Json, Upstream
 from ..errors import BadRequest, Unsupported
 from . import schema as schema
@@ -109,7 +110,7 @@ def _answer(box: ToolSettings, wanted: Json | None, to: Upstream, dropped: dict[
             dropped["response_format"] = None
             return box._replace(lines=("Reply with one JSON object only.",))
         case {"type": "json_schema", "json_schema": dict(named)}:
-            form = named.get("schema") or {"type": "object"}
+            form = tidied(named.get("schema") or {"type": "object"}, "response_format.json_schema.schema")
         case _:
             return box
     if to.facts.json_schema and _fits(form):

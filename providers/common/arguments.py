@@ -8,9 +8,11 @@ with it; it is found out only when that is asked.
 import re
 from typing import Any, Final
 
-from .. import codec
+from .. import codec, density
 
-_MARKS: Final = re.compile(r'["\\{}\[\]]')
+# Placeholders at the start of a text that goes on with the real arguments.
+_PLACEHOLDERS: Final = re.compile(r'(?:\s*+(?:\{\s*+\}|\[\s*+\]|null|""))++(?=\s*+[{"])')
+_MAYBE: Final = frozenset({"{", "[", "n", "nu", "nul"})  # the beginning of a placeholder, or of the arguments
 _INK: Final = re.compile(r"\S")
 _NOTHING: Final = frozenset({"", "{}", "null", "[]", '""'})  # what is sent where there are no arguments, or not yet
 _BEGINS: Final = ("{", "[", "n")  # how a placeholder or the same once more begins
@@ -27,11 +29,20 @@ def say_nothing(text: str) -> bool:
     return len(text) < 16 and "".join(text.split()) in _NOTHING
 
 
+def without_placeholders(text: str) -> str:
+    """Return arguments without the placeholders and blanks that stand before them."""
+    begin = _PLACEHOLDERS.match(text)
+    return (text if begin is None else text[begin.end() :]).lstrip()
+
+
 def real_one(text: str) -> str:
     """The one document in arguments that hold several: placeholders, the same once more, an object encoded twice.
 
-    Text that is no JSON, or holds several different documents, stays as it is.
+    Text that is no JSON, or holds several different documents, stays as it is; so does text of very many values, which
+    would take much more memory than its own.
     """
+    if density.is_dense(text):
+        return text
     found: list[str] = []
     at = 0
     while (begin := _INK.search(text, at)) is not None:
@@ -56,13 +67,36 @@ def _is_object(text: str) -> bool:
         return False
 
 
+class Beginning:
+    """The beginning of one call's arguments: placeholders are removed. What may become one is held back."""
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def add(self, piece: str) -> str:
+        """Add a piece. Return what of the arguments has come with it; from then on no piece needs to be added."""
+        text, self.held = without_placeholders(self.held + piece), ""
+        if say_nothing(text):
+            return ""
+        if len(text) < 16 and "".join(text.split()) in _MAYBE:
+            self.held = text
+            return ""
+        return text
+
+
 class Arguments:
     """What has come of one call's arguments. The text is kept as long as it is short, to know it when it comes again."""
 
-    __slots__ = ("_again", "_depth", "_escaped", "_held", "_pieces", "_quoted", "_said", "_size", "_unread", "given")
+    __slots__ = (
+        *("_again", "_beginning", "_depth", "_escaped", "_held", "_pieces", "_quoted", "_said", "_size", "_unread"),
+        "given",
+    )
 
     def __init__(self) -> None:
         self.given = False  # whether there are any, placeholders apart
+        self._beginning = Beginning()
         self._held: list[str] | None = None  # a JSON text, not passed on yet: it may hold the object
         self._said: list[str] | None = []  # what was read, while short
         self._size = 0  # characters in that
@@ -75,7 +109,8 @@ class Arguments:
     def add(self, piece: str) -> str:
         """Add a piece. Return what of it the client is to get: a placeholder or a repetition is held back."""
         if not self.given:
-            if say_nothing(piece):
+            piece = self._beginning.add(piece)
+            if not piece:
                 return ""
             self.given = True
             begin = piece.strip()
@@ -98,7 +133,7 @@ class Arguments:
 
     def rest(self) -> str:
         """What the client must get at the end: `{}` where there were none, not an empty text, and what is held back."""
-        return "".join(self._held or ()) if self.given else "{}"
+        return "".join(self._held or ()) if self.given else self._beginning.held or "{}"
 
     def _decoded(self, held: list[str], piece: str) -> str:
         """Hold a piece of a JSON text back. Return the object in it, or the text as it is, once it is whole or too long."""
@@ -153,16 +188,15 @@ class Arguments:
             self._size += len(text)
             if self._size > _UNREAD:
                 self._said = None
-        skip = 0 if self._escaped else -1  # where the character after a backslash stands
-        for mark in _MARKS.finditer(text):
-            at = mark.start()
-            if at == skip:
-                continue
-            char = text[at]
-            if char == "\\":
-                skip = at + 1
-            elif char == '"':
-                self._quoted = not self._quoted
-            elif not self._quoted:
-                self._depth += 1 if char in "{[" else -1
-        self._escaped = skip == len(text)
+        for at in range(0, len(text), _UNREAD):
+            self._follow(text[at : at + _UNREAD])
+
+    def _follow(self, text: str) -> None:
+        """Note where in the JSON a piece ends: how deep, and whether inside a string or an escape."""
+        text = (text[1:] if self._escaped else text).replace("\\\\", "")
+        self._escaped = text.endswith("\\")
+        parts = text.replace('\\"', "").split('"')
+        structure = "".join(parts[self._quoted :: 2])
+        count = structure.count
+        self._depth += count("{") + count("[") - count("}") - count("]")
+        self._quoted ^= len(parts) % 2 == 0

@@ -1,8 +1,8 @@
 """What an upstream may make a translator keep: each answer's share of memory has a bound that the upstream cannot move."""
 
-from typing import Final
+from typing import Any, Final
 
-from .. import codec
+from .. import codec, density
 from ..contract import Json
 from ..errors import UpstreamBadOutput
 
@@ -35,6 +35,11 @@ class Kept:
                 f"The upstream's answer holds more than {_MOST_KEPT} bytes that can only be passed on at its end.",
                 code="upstream_too_large",
             )
+
+    def add_json(self, value: Any) -> None:
+        """Count a JSON value: its bytes, or a share of the memory it takes where it is dense. Raises as add does."""
+        data = codec.encode(value)
+        self.add(max(len(data), density.memory(data) // density.TIMES))
 
 
 class Extras:

@@ -75,17 +75,23 @@ def reason_of(word: Any, called: bool = False, old: bool = False, default: str =
     called: whether the answer holds tool calls, which some words leave unsaid; old: whether it holds a function_call of old.
     Raises the failure that a word stands for, and TypeError for what cannot be a word.
     """
-    if isinstance(word, dict | list):
-        raise TypeError("a finish_reason that is no word")
+    try:
+        reason = _REASONS.get(word) or _translated(word, default)
+    except TypeError:  # it has no hash
+        raise TypeError("a finish_reason that is no word") from None
+    if called and reason in ("stop", "function_call"):
+        return "tool_calls"
+    return "stop" if reason == "function_call" and not old else reason
+
+
+def _translated(word: Any, default: str) -> str:
+    """The same for a word that is not written as in the table."""
     plain = _plain(word)
     if plain in _FAILURES:
         raise _FAILURES[plain](word.strip())
     if plain not in _REASONS and word is not None and plain not in _UNSAID:
         _note(str(word)[:64])
-    reason = _REASONS.get(plain, default)
-    if called and reason in ("stop", "function_call"):
-        return "tool_calls"
-    return "stop" if reason == "function_call" and not old else reason
+    return _REASONS.get(plain, default)
 
 
 def _plain(word: Any) -> str:

@@ -100,8 +100,10 @@ def _names(body: Json) -> list[str]:
     """The names of all tools that a request offers, chooses or has called."""
     tools = list(body["tools"]) if body.get("tools") else []
     for message in body["messages"]:
-        if calls := message.get("tool_calls"):
-            tools += calls
+        if "tool_calls" in message:
+            tools += message["tool_calls"] or ()
+    if not tools:  # a choice among none says nothing
+        return []
     if type(choice := body.get("tool_choice")) is dict:
         tools += choice["allowed_tools"]["tools"] if choice.get("type") == "allowed_tools" else (choice,)
     holders = [tool.get("function") or tool.get("custom") for tool in tools]

@@ -15,12 +15,12 @@ from . import json_schema
 
 UNIONS: Final = ("anyOf", "oneOf", "allOf")
 _UNIONS: Final = frozenset(UNIONS)
+_NOT_AT_THE_TOP: Final = frozenset({"enum", "const", "not"})
 _MAYBE_OLD: Final = frozenset(
     {"$schema", "$id", "id", "additionalItems", "dependencies", "divisibleBy", "items", "properties", "required"}
     | {"exclusiveMinimum", "exclusiveMaximum"}
 )
 _OLD: Final = frozenset({"$schema", "id", "additionalItems", "dependencies", "divisibleBy"})
-_VALUES: Final = ("const", "default")  # keywords whose value may be null
 _BOUNDS: Final = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 _ANCHOR: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 _LONGEST_NOTE: Final = 2000  # characters
@@ -33,7 +33,7 @@ _ADDED: Final = 4096  # bytes that references may add to any schema: a request m
 def modern(schema: Json, param: str) -> Json:
     """The schema in the words of draft 2020-12, without $schema; the same object where it holds nothing older.
 
-    A keyword that is null is left out, as if it were absent. param: the request field, for errors. Raises BadRequest for
+    The schema is tidy (tidy_schemas.py). param: the request field, for errors. Raises BadRequest for
     a schema that needs rewriting and is nested too deeply.
     """
     if not any(map(_is_old, json_schema.walk(schema))):
@@ -45,8 +45,6 @@ def modern(schema: Json, param: str) -> Json:
 
 
 def _is_old(node: Json) -> bool:
-    if _has_null(node):
-        return True
     if _MAYBE_OLD.isdisjoint(node):  # nearly all: keep it cheap
         return False
     return (
@@ -55,14 +53,12 @@ def _is_old(node: Json) -> bool:
         or type(node.get("required")) is bool
         or type(node.get("exclusiveMinimum")) is bool
         or type(node.get("exclusiveMaximum")) is bool
-        or (type(properties := node.get("properties")) is dict and None in properties.values())
         or (type(name := node.get("$id")) is str and not name.endswith("#") and "#" in name)
     )
 
 
 def _modern(node: Json) -> Json:
     """One schema, whose children are modern already, but for a `required` of draft 3, which belongs to their parent."""
-    node = _no_nulls(node)
     node.pop("$schema", None)
     _name(node)
     for bound, exclusive in _BOUNDS:
@@ -109,7 +105,6 @@ def _dependencies(node: Json) -> None:
 def _required(node: Json) -> None:
     """`required: true` inside a property (draft 3) → the property's name in the list of the object that holds it."""
     if isinstance(properties := node.get("properties"), dict):
-        properties = node["properties"] = {name: {} if one is None else one for name, one in properties.items()}
         wanted = [name for name, one in properties.items() if isinstance(one, dict) and one.get("required") is True]
         if wanted:
             have = names if isinstance(names := node.get("required"), list) else []
@@ -128,28 +123,32 @@ def plain_object(schema: Json, param: str) -> Json:
 
     The same object where it is one. OpenAI and DeepSeek: 400 "schema must be a JSON Schema of 'type: "object"', got 'type:
     null'", 400 "In context=(), object schema missing properties", 400 "schema must have type 'object' and not have
-    'oneOf'/'anyOf'/'allOf'/… at the top level". param: the request field, for errors. Raises BadRequest.
+    'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level". param: the request field, for errors. Raises BadRequest.
     """
-    out = without_top_unions(schema, param)
+    out = without_top_unions(without_top_reference(schema), param)
     kind = out.get("type")
     if kind is None or (isinstance(kind, list) and "object" in kind):
         out = out | {"type": "object"}
-    return out if "properties" in out or "$ref" in out else out | {"properties": {}}
+    if out["type"] == "object" and "properties" not in out and "$ref" not in out:
+        out = out | {"properties": {}}
+    return (
+        out if _NOT_AT_THE_TOP.isdisjoint(out) else json_schema.move_to_description(dict(out), ("enum", "const", "not"))
+    )
 
 
-def without_nulls(schema: Json, param: str) -> Json:
-    """The schema without keywords that are null; the same object if none is. DeepSeek: 400 'null is not of type "array"'."""
-    if not any(map(_has_null, json_schema.walk(schema))):
-        return schema
-    return json_schema.rewrite(schema, _no_nulls, param)
+def without_top_reference(schema: Json) -> Json:
+    """The schema with what its reference points to in its place; the same object where there is no reference at the top.
 
-
-def _has_null(node: Json) -> bool:
-    return None in node.values() and any(value is None and word not in _VALUES for word, value in node.items())
-
-
-def _no_nulls(node: Json) -> Json:
-    return {word: value for word, value in node.items() if value is not None or word in _VALUES}
+    Definitions stay where they are. A reference into itself, or to nowhere, stays: it is the upstream's to refuse.
+    """
+    out, seen = schema, {id(schema)}
+    while isinstance(ref := out.get("$ref"), str):
+        target = json_schema.resolve(schema, ref)
+        if target is None or id(target) in seen:
+            break
+        seen.add(id(target))
+        out = {**target, **{word: value for word, value in out.items() if word != "$ref"}}
+    return out
 
 
 def typed_unions(schema: Json, param: str) -> Json:

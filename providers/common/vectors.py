@@ -9,16 +9,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import isfinite, sqrt
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from .. import codec
 from ..contract import Call, CannedReply, Json, Translator, prime
-from ..errors import UpstreamBadOutput
+from ..errors import Failure, UpstreamBadOutput
 from ..sse import DONE
 from .usage import MOST
 
 Vector = list[float] | str  # floats, or base64
+_MANY: Final = 64  # vectors: of more, each is encoded alone, because one long step would keep other threads waiting
 
 
 # The upstream's answers → vectors in the order of the inputs, and the prompt's tokens.
@@ -47,21 +49,30 @@ def _translate(call: Call, streamed: bool, more: list[Json], vectors: ReadVector
 
 
 def _all_answers(call: Call, more: list[Json], vectors: ReadVectors, request: Json) -> Translator:
+    """Take the answers of all calls. A failure of a later one knows what those before it have used."""
     answers: list[Any] = []
     made: list[Json] | Call = []
-    for following in (*more, None):
-        value: Any = None
-        while (event := (yield made)) is not None:
-            made = []
-            value = value if event.data == DONE else event.data
-        answers.append(value)
-        made = [] if following is None else call._replace(body=following)
+    try:
+        for following in (*more, None):
+            value: Any = None
+            while (event := (yield made)) is not None:
+                made = []
+                value = value if event.data == DONE else event.data
+            answers.append(value)
+            made = [] if following is None else call._replace(body=following)
+    except Failure as failure:
+        if answers:
+            failure.usage = _usage_of(answers, vectors)
+        raise
     return [_answer(answers, vectors, request)]
 
 
 def _answer(answers: list[Any], read: ReadVectors, request: Json) -> Json:
     wanted = count_inputs(request["input"])
-    form = packed if request.get("encoding_format") == "base64" else listed
+    form: Callable[[Vector], Any] = packed if request.get("encoding_format") == "base64" else listed
+    if wanted > _MANY:
+        made = form
+        form = lambda vector: msgspec.Raw(codec.encode(made(vector)))  # noqa: E731
     try:
         vectors, tokens = read(answers)
         data = [{"object": "embedding", "index": i, "embedding": form(vector)} for i, vector in enumerate(vectors)]
@@ -69,8 +80,20 @@ def _answer(answers: list[Any], read: ReadVectors, request: Json) -> Json:
         raise UpstreamBadOutput("The upstream's answer does not have the shape of embeddings.") from error
     if len(data) != wanted:
         raise UpstreamBadOutput(f"The upstream answered {len(data)} embeddings for {wanted} inputs.")
+    return {"object": "list", "data": data, "usage": _usage(tokens)}
+
+
+def _usage_of(answers: list[Any], read: ReadVectors) -> Json:
+    """Return the usage of some of the calls, counted or not."""
+    try:
+        return _usage(read(answers)[1])
+    except (AttributeError, LookupError, TypeError, ValueError, Failure):
+        return _usage(0)
+
+
+def _usage(tokens: int) -> Json:
     tokens = min(tokens, MOST)
-    return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def count_inputs(given: Any) -> int:

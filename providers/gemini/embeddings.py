@@ -7,6 +7,7 @@ is not of length 1, as OpenAI's always are, and is made so: clients compare by d
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from ..common.error_shapes import told_instead
 from ..common.usage import count
 from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
@@ -37,7 +38,7 @@ def build_embeddings(body: Json, to: Upstream) -> Call:
 def read(answers: list[Any]) -> tuple[Iterable[Any], int]:
     """Vectors of length 1, and the prompt's tokens (0 from models that do not count them)."""
     for each in answers:
-        if "error" in each:
+        if "error" in each or ("embedding" not in each and "embeddings" not in each and told_instead(each, sure=False)):
             raise failure(None, each)
     told = (usage if isinstance(usage := each.get("usageMetadata"), dict) else {} for each in answers)
     return _vectors(answers), sum(count(each.get("promptTokenCount")) for each in told)

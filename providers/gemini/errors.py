@@ -11,6 +11,8 @@ from math import ceil
 from typing import Any, Final
 
 from .. import codec
+from ..common.error_codes import sharp_code, status_of
+from ..common.error_shapes import told_instead
 from ..contract import Json
 from ..errors import Failure, UpstreamError, from_upstream
 
@@ -68,26 +70,22 @@ def failure(status: int | None, data: Any) -> Failure:
     """A decoded error → ours. status: of the HTTP answer, or None inside a stream, where the error brings its own."""
     while isinstance(data, list) and data:
         data = data[0]
-    found: Json = {}
-    match data:
-        case {"error": dict(found)}:
-            pass
-        case {"error": str(text)} | {"detail": str(text)} | {"message": str(text)}:
-            found = {"message": text}
-    name, code = found.get("status"), found.get("code")
+    found: Json = (told_instead(data, sure=False) or {}) if isinstance(data, dict) else {}
+    name = found.get("status")
     if status is None or name == "FAILED_PRECONDITION":
         status = _STATUS.get(name, 0) if isinstance(name, str) else 0
-        status = status or (code if isinstance(code, int) and 400 <= code < 600 else 500)
+        status = status or status_of(found)
     details = found.get("details")
     message = found.get("message")
     return _failure(
         status,
         message if isinstance(message, str) else "",
         [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else (),
+        sharp_code(found),
     )
 
 
-def _failure(status: int, message: str, details: Any) -> Failure:
+def _failure(status: int, message: str, details: Any, code: str | None = None) -> Failure:
     retry_after: float | None = None
     for detail in details:
         match detail:
@@ -98,10 +96,10 @@ def _failure(status: int, message: str, details: Any) -> Failure:
             case {"retryDelay": str(delay)}:
                 retry_after = _seconds(delay)
     if status not in (400, 422):
-        return from_upstream(status, _WORDS.get(status, _FAILED), retry_after=retry_after)
+        return from_upstream(status, _WORDS.get(status, _FAILED), code=code, retry_after=retry_after)
     # "models/gemini-2.5-flash-image" is the upstream's name for what the client calls something else.
     message = re.sub(r"\bmodels/[\w.-]+", "this model", message).strip()[:2000]
-    return from_upstream(status, message or "The upstream refused the request as invalid.")
+    return from_upstream(status, message or "The upstream refused the request as invalid.", code=code)
 
 
 def _seconds(duration: str) -> float | None:

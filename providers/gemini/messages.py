@@ -115,7 +115,9 @@ def _object(text: str, key: str) -> Json:
 
 def _model_parts(message: Json, facts: ModelFacts, names: Mapping[str, str]) -> list[Json]:
     content = message.get("content")
-    texts = [_text([part]) for part in content] if isinstance(content, list) else [content or message.get("refusal")]
+    texts = [_text([part]) for part in content] if isinstance(content, list) else [content]
+    if isinstance(refusal := message.get("refusal"), str):
+        texts.append(refusal)
     parts: list[Json] = [{"text": text} for text in texts if text]
     if parts and (signature := _signature(message)):
         parts[-1]["thoughtSignature"] = signature

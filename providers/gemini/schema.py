@@ -6,8 +6,11 @@ optional properties); pydantic-ai GoogleJsonSchemaTransformer (const, title, str
 
 from typing import Any, Final
 
+from .. import codec
 from ..common import json_schema
+from ..common.tidy_schemas import tidied
 from ..contract import Json
+from ..errors import BadRequest
 
 KEYWORDS: Final = frozenset(
     {
@@ -22,6 +25,10 @@ _NOTED = (
     "default",
 )
 _HOLDING: Final = ("properties", "anyOf", "$ref")  # keywords by which a cleaned schema lets an object hold something
+_FORMATS: Final = {
+    "integer": ("int32", "int64"),
+    "number": ("float", "double"),
+}  # others are refused, or only described
 _TYPES: Final[dict[type, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -30,7 +37,9 @@ def clean(schema: Json, param: str, room: json_schema.Room) -> Json:
 
     param: the request field, for errors. room: of all schemas of the request. Raises BadRequest as schemas.inline does.
     """
-    return json_schema.rewrite(json_schema.inline(schema, param, room, json_schema.merge_all_of), _fit, param)
+    return json_schema.rewrite(
+        json_schema.inline(tidied(schema, param), param, room, json_schema.merge_all_of), _fit, param
+    )
 
 
 def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
@@ -38,7 +47,7 @@ def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
 
     Of all ways to allow properties without a name of their own, Gemini knows additionalProperties. Raises as clean does.
     """
-    whole = dict(schema)
+    whole = dict(tidied(schema, param))
     patterns, rest = whole.pop("patternProperties", None), whole.pop("unevaluatedProperties", None)
     patterns = patterns if isinstance(patterns, dict) else {}
     found = [one for one in (*patterns.values(), rest) if isinstance(one, dict) or one is True]
@@ -48,8 +57,11 @@ def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
             json_schema.move_to_description(whole, ["names match"])
         whole["additionalProperties"] = True if True in found else found[0] if len(found) == 1 else {"anyOf": found}
     cleaned = clean(whole, param, room)
+    kind = cleaned.get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        raise BadRequest("Parameters must be a schema of type object.", param=f"{param}.type")
     holds = cleaned.get("additionalProperties", False) is not False or not cleaned.keys().isdisjoint(_HOLDING)
-    return {"type": "object", **cleaned} if holds else None
+    return {**cleaned, "type": "object"} if holds else None
 
 
 def _fit(node: Json) -> Json:
@@ -62,7 +74,13 @@ def _fit(node: Json) -> Json:
         node["prefixItems"] = node.pop("items")
     if not isinstance(node.get("items"), dict):
         node.pop("items", None)
-    json_schema.move_to_description(node, _NOTED if node.get("type") in ("integer", "number") else ("format", *_NOTED))
+        if "array" in (kind if isinstance(kind := node.get("type"), list) else [kind]):
+            node["items"] = {}
+    if node.get("default", 0) is None:
+        del node["default"]
+    json_schema.move_to_description(
+        node, _NOTED if node.get("format") in _FORMATS.get(str(node.get("type")), ()) else ("format", *_NOTED)
+    )
     _type(node)
     _properties(node)
     node = _enum(node)
@@ -99,21 +117,39 @@ def _properties(node: Json) -> None:
 
 
 def _enum(node: Json) -> Json:
-    """Gemini's enum holds strings and numbers. null becomes a choice beside it; anything else is only described."""
-    if not isinstance(values := node.get("enum"), list):
+    """Gemini's enum holds texts and numbers, of one type. null, and another type, become choices beside it.
+
+    Texts that are empty, booleans and objects are only described: "enum[0]: cannot be empty".
+    """
+    values = node.get("enum")
+    if not isinstance(values, list) or not values:
         node.pop("enum", None)
         return node
-    plain = [value for value in values if _is_plain(value)]
-    if plain == values and plain:
-        return node
-    if plain and len(plain) + values.count(None) == len(values):
-        kind = node.pop("type", None)
-        kinds = [k for k in (kind if isinstance(kind, list) else [kind]) if k not in (None, "null")]
-        one: Json = {"enum": plain, "type": kinds[0] if kinds else _TYPES[type(plain[0])]}
-        said = {"description": node["description"]} if "description" in node else {}
-        return {"anyOf": [one, {"type": "null"}], **said}
-    return json_schema.move_to_description(node, ["enum"])
+    types = kind if isinstance(kind := node.get("type"), list) else [kind]
+    declared = [kind for kind in types if kind not in (None, "null")]
+    if declared == ["string"]:
+        values = node["enum"] = [codec.encode_text(value) if _is_number(value) else value for value in values]
+    kinds: dict[str, list[Any]] = {}
+    for value in values:
+        if value is not None:
+            kinds.setdefault(_kind(value), []).append(value)
+    if "integer" in kinds and ("number" in kinds or declared == ["number"]):
+        kinds["number"] = [value for value in values if _is_number(value)]
+        del kinds["integer"]
+    if "" in kinds or (declared and not all(kind in declared for kind in kinds)):
+        return json_schema.move_to_description(node, ["enum"])
+    if len(kinds) == 1 and None not in values:
+        return {**node, "type": node.get("type") or next(iter(kinds))}
+    choices: list[Json] = [{"enum": some, "type": kind} for kind, some in kinds.items()]
+    choices += [{"type": "null"}] * (None in values)
+    said = {"description": node["description"]} if "description" in node else {}
+    return (choices[0] if len(choices) == 1 else {"anyOf": choices}) | said
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    """The type of a value that Gemini's enum may hold, "" of others."""
+    return _TYPES[type(value)] if _is_number(value) or (isinstance(value, str) and value) else ""

@@ -7,32 +7,38 @@ closing; the answer is complete when every candidate has told its finishReason (
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .. import codec
 from ..chunks import chunk, opening, tool_call, usage_chunk
+from ..common.arguments import as_text
 from ..common.bounds import MAX_CALLS, too_many_calls
+from ..common.error_shapes import told_instead
 from ..common.finish_reasons import failure_of, reason_of
-from ..common.usage import count, usage
-from ..contract import Call, Json, Translator, prime
+from ..common.typed import text as text_of
+from ..common.usage import merged, total_of
+from ..contract import Call, Ended, Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
+from ..openai.normalize import CallIds
 from ..sse import Cut, Event, refuse_value
 from .errors import failure
 
 _LEGS: Final = 32  # requests that may make one answer, each with a bill: an upstream must not go on for ever
-_COUNTS: Final = (
-    *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
-    *("cachedContentTokenCount", "totalTokenCount"),
-)
 
 
-class State(NamedTuple):
-    """What the answer's translator must know of the request."""
+class _Early(dict[str, Any]):
+    """The usageMetadata of a request after which more of the answer came without any."""
+
+
+@dataclass(slots=True)
+class State:
+    """What the answer's translator must know of the request, and what it has seen."""
 
     names: Mapping[str, str]  # upstream tool name → the client's
     custom: frozenset[str]  # the client's custom tools: their input is text
     limit: int | None  # tokens the client wants at most
     new_id: Callable[[], str]
+    told: bool = False  # a candidate has told why it ended
 
 
 @dataclass(slots=True)
@@ -40,6 +46,7 @@ class CandidateState:
     """One candidate on its way through."""
 
     index: int
+    ids: CallIds
     begun: bool = False  # the client has got its role
     spoke: bool = False
     calls: int = 0
@@ -73,14 +80,16 @@ def _translate(call: Call, state: State, reasoning: bool, candidates: int) -> Tr
             legs.append({})
             while (event := (yield chunks)) is not None:
                 if not heard:
-                    heard = True
+                    heard, state.told = True, False
                     for answer in answers.values():
                         answer.finish = None
                 batch: list[Json] = []
                 for data in _objects(event, answers):
                     batch += _read(data, answers, legs, state, reasoning, candidates)
-                chunks = batch
                 made += len(batch)
+                chunks = batch
+                if state.told and len(answers) >= candidates and not any(map(_may_go_on, answers.values())):
+                    chunks = Ended(batch)
             if not heard and not answers:
                 raise UpstreamTruncated
             # A leg that added nothing would be followed by others like it, each with a bill.
@@ -93,6 +102,13 @@ def _translate(call: Call, state: State, reasoning: bool, candidates: int) -> Tr
     except Failure as failed:
         _paid(failed, legs)
         raise
+
+
+def _may_go_on(answer: CandidateState) -> bool:
+    """Whether an answer is not known to be complete: some models repeat STOP in each event, beside thoughts too."""
+    return (
+        answer.finish is None or answer.repeats or (answer.finish == "STOP" and not answer.spoke and answer.calls == 0)
+    )
 
 
 def _objects(event: Event, answers: dict[int, CandidateState]) -> list[Any]:
@@ -114,14 +130,18 @@ def _read(
     data: Any, answers: dict[int, CandidateState], legs: list[Json], state: State, reasoning: bool, candidates: int
 ) -> list[Json]:
     """The chunks that one object makes."""
-    if data.get("error") is not None:
+    if data.get("error") is not None or ("candidates" not in data and told_instead(data)):
         raise failure(None, data)
     chunks: list[Json] = []
-    if isinstance(books := data.get("usageMetadata"), dict):
-        legs[-1] = books
-    for candidate in data.get("candidates") or ():
+    counts = isinstance(books := data.get("usageMetadata"), dict)
+    if counts:
+        legs[-1] = merged(legs[-1], books)
+    told: list[Json] = data.get("candidates") or []
+    if 1 < len(told) <= candidates:
+        _number(told)
+    for candidate in told:
         index = candidate.get("index") or 0
-        answer = answers.get(index) or _opened(index, answers, candidates)
+        answer = answers.get(index) or _opened(index, answers, candidates, state)
         answer.repeats = answer.repeats or (answer.finish is not None and "content" in candidate)
         parts = (candidate.get("content") or {}).get("parts")
         if parts is not None and type(parts) is not list:
@@ -136,20 +156,29 @@ def _read(
             elif delta := _delta(part, answer, state, reasoning):
                 _begin(answer, delta, chunks)
                 chunks.append(chunk(delta, None, index))
-        _told(candidate, answer, chunks)
+        _told(candidate, answer, chunks, state)
     if (feedback := data.get("promptFeedback")) is not None and (blocked := feedback.get("blockReason")):
-        answer = answers.get(0) or _opened(0, answers, candidates)
-        answer.finish = "SAFETY"
+        answer = answers.get(0) or _opened(0, answers, candidates, state)
+        answer.finish, state.told = "SAFETY", True
         _begin(answer, None, chunks)
         chunks.append(chunk({"refusal": f"Prompt blocked: {blocked}"}))
+    if chunks and not counts:
+        legs[-1] = _Early(legs[-1])
     return chunks
 
 
-def _opened(index: Any, answers: dict[int, CandidateState], candidates: int) -> CandidateState:
+def _number(several: list[Json]) -> None:
+    """Set the indexes of candidates that came together, in place, where one is there twice. 0 may be left out."""
+    if len({candidate.get("index") or 0 for candidate in several}) < len(several):
+        for place, candidate in enumerate(several):
+            candidate["index"] = place
+
+
+def _opened(index: Any, answers: dict[int, CandidateState], candidates: int, state: State) -> CandidateState:
     """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
     if type(index) is not int or not 0 <= index < candidates:
         raise UpstreamBadOutput("The upstream sent an answer that was not asked for.")
-    answer = answers[index] = CandidateState(index)
+    answer = answers[index] = CandidateState(index, CallIds(state.new_id))
     return answer
 
 
@@ -169,7 +198,7 @@ def _delta(part: Json, answer: CandidateState, state: State, reasoning: bool) ->
                 raise too_many_calls()
             said = _delta({name: part.get(name) for name in ("thought", "text")}, answer, state, reasoning)
             signature = part.get("thoughtSignature") or part.get("thought_signature")
-            return {**(said or {}), **_tool_call(call, signature, answer.calls - 1, state)}
+            return {**(said or {}), **_tool_call(call, signature, answer, state)}
         case {"thought": True}:
             text = part.get("text")
             return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
@@ -177,6 +206,8 @@ def _delta(part: Json, answer: CandidateState, state: State, reasoning: bool) ->
             answer.signature = part.get("thoughtSignature") or answer.signature
             answer.spoke = answer.spoke or text != ""
             return {"content": text} if text else None
+        case {"text": int() | float() as number}:
+            return _delta({**part, "text": codec.encode_text(number)}, answer, state, reasoning)
         case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
             answer.spoke = True
             answer.images += 1
@@ -187,28 +218,28 @@ def _delta(part: Json, answer: CandidateState, state: State, reasoning: bool) ->
     raise TypeError
 
 
-def _tool_call(call: Json, signature: str | None, index: int, state: State) -> Json:
+def _tool_call(call: Json, signature: str | None, answer: CandidateState, state: State) -> Json:
     """A call comes whole. (Vertex can send its arguments in pieces, when asked to: not by us.)"""
-    name, args = call.get("name"), call.get("args") or {}
+    index, name, args = answer.calls - 1, text_of(call.get("name")), call.get("args") or {}
     if not name or call.get("willContinue") or "partialArgs" in call:
         raise UpstreamBadOutput("The upstream sent a tool call without its name or arguments.")
     name = state.names.get(name, name)
-    first: Json = {"id": call.get("id") or state.new_id(), "type": "function"}
+    first: Json = {"id": answer.ids.own(call.get("id")), "type": "function"}
     if signature:
         first["extra_content"] = {"google": {"thought_signature": signature}}
     if name not in state.custom:
-        return tool_call(index, {"name": name, "arguments": codec.encode_text(args)}, **first)
+        return tool_call(index, {"name": name, "arguments": as_text(args)}, **first)
     text = args.get("input")
     custom = {"name": name, "input": text if isinstance(text, str) else codec.encode_text(args)}
     return {"tool_calls": [{"index": index, **first, "type": "custom", "custom": custom}]}
 
 
-def _told(candidate: Json, answer: CandidateState, chunks: list[Json]) -> None:
+def _told(candidate: Json, answer: CandidateState, chunks: list[Json], state: State) -> None:
     """What a candidate says besides its parts."""
     if finish := candidate.get("finishReason"):
         if broken := failure_of(finish):
             raise broken
-        answer.finish = finish
+        answer.finish, state.told = finish, True
     if token := candidate.get("continuationToken"):
         answer.token = token
     if result := candidate.get("logprobsResult"):
@@ -235,8 +266,8 @@ def _token_to_go_on(state: State, answers: dict[int, CandidateState], legs: list
     """The token by which another request can continue an answer that was cut, if it was and the client wants more."""
     match list(answers.values()):
         case [CandidateState(finish="CONTINUATION", token=str(token))] if len(legs) < _LEGS:
-            spent = sum(_spent(books)[1] for books in legs)
-            return token if state.limit is None or spent < state.limit else None
+            written = total_of(legs)["completion_tokens"]
+            return token if state.limit is None or written < state.limit else None
     return None
 
 
@@ -249,13 +280,14 @@ def _end(answers: dict[int, CandidateState], legs: list[Json]) -> list[Json]:
     for index in sorted(answers):
         _begin(answers[index], None, chunks)
     chunks += (_finish(answers[index]) for index in sorted(answers))
-    return [*chunks, usage_chunk(_usage(legs))] if any(legs) else chunks
+    early = any(isinstance(books, _Early) for books in legs)
+    return [*chunks, usage_chunk(total_of(legs), early)] if any(legs) else chunks
 
 
 def _paid(failed: Failure, legs: list[Json]) -> Failure:
     """A failure that knows the tokens spent before it."""
     if any(legs):
-        failed.usage = _usage(legs)
+        failed.usage = total_of(legs)
     return failed
 
 
@@ -265,18 +297,3 @@ def _finish(answer: CandidateState) -> Json:
     reason = reason_of(answer.finish, answer.calls > 0, default=default)
     signed: Json = {"extra_content": {"google": {"thought_signature": answer.signature}}} if answer.signature else {}
     return chunk(signed, reason, answer.index)
-
-
-def _usage(legs: list[Json]) -> Json:
-    prompt, completion, cached, reasoning = (sum(column) for column in zip(*map(_spent, legs), strict=True))
-    return usage(prompt, completion, cached=cached, reasoning=reasoning)
-
-
-def _spent(books: Json) -> tuple[int, int, int, int]:
-    """usageMetadata → tokens of prompt, completion, cached prompt, reasoning.
-
-    candidatesTokenCount excludes thoughts, unless the sum says that it already has them.
-    """
-    prompt, output, thoughts, tool_use, cached, total = (count(books.get(name)) for name in _COUNTS)
-    prompt += tool_use
-    return prompt, output if prompt + output == total else output + thoughts, cached, thoughts

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
-from ..common.usage import count
+from ..common.error_shapes import told_instead
+from ..common.usage import count, usage_of
 from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
 from ..errors import UpstreamBadOutput
 from ..hosts import endpoint, key_header
-from .errors import refuse_errors
+from .errors import in_band, refuse_errors
 from .request import drop
 
 _PASS: Final = frozenset({"model", "input", "dimensions"})
@@ -36,13 +37,19 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
     [body] = answers
     if not isinstance(body, dict):
         raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    refuse_errors("", body)
+    refuse_errors("", body, bool(body.get("data")))
+    if not body.get("data") and (wrong := told_instead(body, sure=False)):
+        raise in_band(wrong)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
-    told = usage if isinstance(usage := body.get("usage"), dict) else {}
     vectors = (each["embedding"] for each in data)
     if to.host.embed_int8:
         vectors = (_from_int8(vector) for vector in vectors)
-    return vectors, count(told.get("prompt_tokens"))
+    return vectors, _tokens(body.get("usage"))
+
+
+def _tokens(told: Any) -> int:
+    """Return the prompt's tokens: of embeddings, some hosts tell only the total."""
+    return int(usage_of(told)["prompt_tokens"]) or (count(told.get("total_tokens")) if isinstance(told, dict) else 0)
 
 
 def _from_int8(vector: str) -> list[float]:

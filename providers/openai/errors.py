@@ -4,50 +4,16 @@ https://platform.openai.com/docs/guides/error-codes; openai 3.54.0, types/respon
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from .. import codec
+from ..common.error_codes import STATUS_OF_KIND, kinds_of, sharp_code, status_of
+from ..common.error_shapes import opened, told_instead, told_of, wait_of
 from ..contract import Json
-from ..errors import NO_MODEL, TOO_LONG, Failure, UpstreamError, from_upstream
+from ..errors import NO_MONEY, TOO_LONG, Failure, UpstreamError, from_upstream
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
-# In-band errors have no HTTP status: the type or code they carry stands for one.
-_STATUS: Final = {
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "content_filter": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "tokens": 429,
-    "requests": 429,
-    "insufficient_quota": 429,
-    "slow_down": 503,
-    "server_is_overloaded": 503,
-    "overloaded_error": 503,
-    "service_unavailable_error": 503,
-    "service_unavailable": 503,
-    "timeout": 504,
-    "server_error": 500,
-    "api_error": 500,  # of /v1/responses: what is wrong with the request, found too late for a status
-    **dict.fromkeys(
-        (
-            *("invalid_prompt", "bio_policy", "misalignment_policy_violation", "data_residency_mismatch"),
-            *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
-            *("image_too_large", "image_too_small", "image_parse_error", "image_content_policy_violation"),
-            *("invalid_image_mode", "image_file_too_large", "unsupported_image_media_type", "empty_image_file"),
-            *("failed_to_download_image", "image_file_not_found"),
-        ),
-        400,
-    ),
-}
 # Parameters of /v1/responses → what the client called them.
 _PARAMS: Final = {
     "input": "messages",
@@ -60,41 +26,33 @@ _PARAMS: Final = {
 }
 
 
-def refuse_errors(name: str, data: Json) -> None:
-    """Raise what the upstream says went wrong, in whatever shape: {"error": …}, event: error, x_groq, object: error."""
-    wrong = data.get("error")
-    if not wrong and isinstance(groq := data.get("x_groq"), dict):
-        wrong = groq.get("error")
-    if not wrong and (name == "error" or data.get("object") == "error"):
-        wrong = data
+def refuse_errors(name: str, data: Json, answers: bool = True) -> None:
+    """Raise what the upstream says went wrong, in whatever shape (wrongs.py), or by the name of its event.
+
+    answers: whether `data` holds a piece of an answer. One that does is no error because it says `"msg": "ok"` beside it.
+    """
+    wrong: Json | None
+    if name == "error":
+        wrong = told_instead(data, sure=False) or data
+    elif answers:
+        wrong = told_of(data) or (data if data.get("object") == "error" else None)
+    else:
+        wrong = told_instead(data)
     if wrong:
         raise in_band(wrong)
 
 
 def in_band(wrong: Any) -> Failure:
     """An error found inside a 200 answer (an object, or a text) → Failure."""
-    if not isinstance(wrong, dict):
-        return UpstreamError(str(wrong)[:300] or "The upstream failed while answering.")
-    code, kind = wrong.get("code"), wrong.get("type")
-    status = next(
-        (
-            value
-            for value in (
-                wrong.get("status_code"),
-                wrong.get("status"),
-                code,
-                _STATUS.get(str(code)),
-                _STATUS.get(str(kind)),
-            )
-            if isinstance(value, int) and 400 <= value < 600
-        ),
-        500,
-    )
-    return _named(status, wrong)
+    wrong = opened(wrong)
+    if not any(wrong.values()):
+        return UpstreamError("The upstream failed while answering.")
+    return _named(status_of(wrong), wrong)
 
 
 def parse_error(status: int, body: bytes) -> Failure:
     """An HTTP error answer → Failure. Its body may be an object, a one-element array, text or HTML."""
+    wrong: Any
     try:
         wrong = codec.decode(body)
     except ValueError:
@@ -103,38 +61,29 @@ def parse_error(status: int, body: bytes) -> Failure:
     if isinstance(wrong, list) and wrong:
         wrong = wrong[0]
     if isinstance(wrong, dict):
-        wrong = wrong.get("error") or wrong.get("detail") or wrong
-    match wrong:
-        case [{"loc": [*place], "msg": str(text)}, *_]:  # FastAPI, which Mistral and vLLM are built with
-            wrong = {"message": text, "param": ".".join(str(step) for step in place if step != "body")}
-    if isinstance(wrong, dict):
-        return _named(status, wrong)
-    words = _ACCOUNT.sub("…", str(wrong)[:300]) if wrong else f"The upstream answered with HTTP status {status}."
-    return from_upstream(status, words)
+        wrong = told_instead(wrong, sure=False) or wrong
+    else:
+        wrong = opened(wrong if isinstance(wrong, str) else None)
+        wrong["message"] = str(wrong.get("message") or "")[:300]
+    return _named(status, wrong)
 
 
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
-    if not isinstance(code, str) or (code.isdigit() and code not in TOO_LONG):  # a number is the status once more
+    code = str(code) if type(code) in (int, str) else None
+    if code and code.isdigit() and code not in TOO_LONG and code not in NO_MONEY:  # a number is the status once more
         code = None
-    for kind in _kinds(wrong):
-        if kind in NO_MODEL or kind in TOO_LONG:
-            code = kind
+    code = sharp_code(wrong) or code
+    if status in (400, 500):  # some hosts have one status for all that goes wrong
+        named = (STATUS_OF_KIND.get(kind.lower()) for kind in (code or "", *kinds_of(wrong)))
+        status = next((known for known in named if known in (401, 402, 429)), status)
     return from_upstream(
         status,
         _words(wrong) or f"The upstream answered with HTTP status {status}.",
         code=code,
         param=_PARAMS.get(param, param) if isinstance(param, str) else None,
+        retry_after=wait_of(wrong),
     )
-
-
-def _kinds(wrong: Json) -> Iterator[str]:
-    """What an error calls itself besides its code: its type, and what OpenRouter says of the host behind it."""
-    metadata = wrong.get("metadata")
-    more = metadata if isinstance(metadata, dict) else {}
-    for kind in wrong.get("type"), more.get("error_type"), more.get("provider_code"):
-        if isinstance(kind, str):
-            yield kind
 
 
 def _words(wrong: Json) -> str:

@@ -8,45 +8,49 @@ from .. import codec
 from ..common.media import data_uri, is_data_uri
 from ..contract import Json
 from ..errors import BadRequest
-from ..hosts import Host
+from ..hosts import NAMED, Host
+from .turns import EMPTY, SYSTEM_GAP, gap, in_order, text_of
 
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
 SHORTENED: Final = 37  # characters of an id that was too long
-_SYSTEM_GAP: Final = "\n\n"
+_UNFIT_IN_NAMES: Final = re.compile(r"[\s<|\\/>]")
+_LONGEST_NAME: Final = 64  # characters
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Step(Protocol):
-    """One edit of one message, which is messages[index]. Returns the message itself where there is nothing to do."""
+    """One edit of one message, which is messages[index]. Returns the message itself where there is nothing to do.
+
+    The last step returns {} for a message that is to be left out.
+    """
 
     def __call__(self, message: Json, host: Host, index: int) -> Json: ...
 
 
 def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> list[Json]:
     """The messages as `host` takes them; reasoning_back: whether those with tool calls must bring reasoning back."""
-    steps = _steps(host, reasoning_back)
-    edited = [
-        message
-        if len(message) == 2 and type(message.get("content")) is str and message["role"] not in host.roles
-        else _edited(message, steps, host, index)
-        for index, message in enumerate(messages)
-    ]
-    return _one_system(edited) if host.merge_system else edited
-
-
-def _edited(message: Json, steps: list[Step], host: Host, index: int) -> Json:
-    """Apply the steps to a message that is more than a role and a text: to those there is nothing to do."""
-    for step in steps:
-        message = step(message, host, index)
-    return message
+    edited = messages
+    steps: list[Step] = []
+    for index, message in enumerate(messages):
+        text = message.get("content")
+        if len(message) == 2 and type(text) is str and text and message["role"] not in host.roles:
+            continue  # to a role and a text there is nothing to do
+        if edited is messages:
+            edited, steps = messages.copy(), _steps(host, reasoning_back)
+        for step in steps:
+            message = step(message, host, index)
+        edited[index] = message
+    return in_order(edited, host)
 
 
 def _steps(host: Host, reasoning_back: bool) -> list[Step]:
-    steps: list[Step] = [_empty]
+    steps: list[Step] = [_empty, _fit_name if host.openai_rules else _refusal_as_text]
     if host.strip:
         steps.append(_strip)
     if host.roles:
         steps.append(_role)
+    if host.named is not NAMED:
+        steps.append(_no_name)
     if host.reasoning_key:
         steps.append(_reasoning)
     if reasoning_back:
@@ -57,10 +61,9 @@ def _steps(host: Host, reasoning_back: bool) -> list[Step]:
         steps.append(_short_ids)
     if host.join_text:
         steps.append(_joined)
-    if not host.null_content:
-        steps.append(_no_null)
     if host.images:
         steps.append(_images)
+    steps.append(_content)
     return steps
 
 
@@ -90,7 +93,51 @@ def _empty(message: Json, host: Host, index: int) -> Json:
 
 def _holds(part: Json) -> bool:
     """Whether a content part is more than an empty text."""
-    return part.get("type") != "text" or part.get("text") != ""
+    return (kind := part.get("type")) not in ("text", "refusal") or part.get(kind) != ""
+
+
+def _refusal_as_text(message: Json, host: Host, index: int) -> Json:
+    """Say what the assistant refused in its content: hosts other than OpenAI know neither the field nor the part."""
+    content = message.get("content")
+    if type(content) is list and any(part.get("type") == "refusal" for part in content):
+        content = [_text_part(part) if part.get("type") == "refusal" else part for part in content]
+        message = message | {"content": content}
+    if message["role"] != "assistant" or not isinstance(refusal := message.get("refusal"), str):
+        return message
+    more: Any = [*content, {"type": "text", "text": refusal}] if isinstance(content, list) else refusal
+    if isinstance(content, str) and content:
+        more = f"{content}\n{refusal}"
+    return omit(message, _REFUSAL) | {"content": more}
+
+
+_REFUSAL: Final = frozenset({"refusal"})
+
+
+def _text_part(part: Json) -> Json:
+    return omit(part, _REFUSAL) | {"type": "text", "text": part.get("refusal") or ""}
+
+
+def _no_name(message: Json, host: Host, index: int) -> Json:
+    """Leave out a name where the host knows none for that role; edit() reports it."""
+    return omit(message, _NAME) if "name" in message and message["role"] not in host.named else message
+
+
+_NAME: Final = frozenset({"name"})
+
+
+def _fit_name(message: Json, host: Host, index: int) -> Json:
+    """Give a speaker a name that OpenAI takes, distinct as it was.
+
+    OpenAI: 400 "Invalid 'messages[0].name': string does not match pattern. Expected a string that matches the pattern
+    '^[^\\s<|\\\\/>]+$'."
+    """
+    if not isinstance(name := message.get("name"), str):
+        return message
+    fit = _UNFIT_IN_NAMES.sub("_", name)
+    if fit == name and len(name) <= _LONGEST_NAME:
+        return message
+    digest = sha1(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:6]
+    return message | {"name": f"{fit[: _LONGEST_NAME - 7]}_{digest}"}
 
 
 def _argues(call: Json) -> bool:
@@ -196,15 +243,40 @@ def mistral_id(call_id: str) -> str:
 
 def _joined(message: Json, host: Host, index: int) -> Json:
     parts = message.get("content")
-    if not isinstance(parts, list) or any(part.get("type") not in ("text", "refusal") for part in parts):
+    if not isinstance(parts, list) or any(part.get("type") != "text" for part in parts):
         return message
-    return message | {
-        "content": _gap(message["role"]).join(part.get("text") or part.get("refusal") or "" for part in parts)
-    }
+    return message | {"content": gap(message["role"]).join(part.get("text") or "" for part in parts)}
 
 
-def _no_null(message: Json, host: Host, index: int) -> Json:
-    return message | {"content": ""} if message.get("content") is None else message
+# Fields of a message beside which it says nothing, where it has no content.
+_ABOUT: Final = frozenset({"role", "content", "name", "refusal"})
+_REASONED: Final = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
+
+
+def _content(message: Json, host: Host, index: int) -> Json:
+    """Give a message without content what the host takes in its place, or return {}: it is left out.
+
+    An assistant or system message that says nothing is left out, as for Claude, Gemini and /v1/responses. OpenAI: 400
+    "Invalid value for 'content': expected a string, got null."; Mistral: 400 "Assistant message must have either content
+    or tool_calls, but not none."; xAI: 400 "Each message must have at least one content element."; DeepSeek: 422 "missing
+    field `content`".
+    """
+    if content := message.get("content"):
+        return message
+    role = message["role"]
+    if message.get("tool_calls"):
+        there = content if host.null_content else content or ""
+        return message if "content" in message and there is content else message | {"content": there}
+    if role == "assistant":
+        if host.openai_rules and (message.get("refusal") or message.get("audio")):
+            return message
+        if message.keys() <= (_ABOUT if host.empty_text else _ABOUT | _REASONED):
+            return {}
+    elif role in ("system", "developer"):
+        return {}
+    elif not host.empty_text:
+        return message | {"content": EMPTY}
+    return message | {"content": ""} if content is None else message
 
 
 def _images(message: Json, host: Host, index: int) -> Json:
@@ -221,27 +293,6 @@ def _images(message: Json, host: Host, index: int) -> Json:
     return message
 
 
-def _one_system(messages: list[Json]) -> list[Json]:
-    """The system messages at the start as one; chat templates of open models refuse a second."""
-    count = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    if count < 2:
-        return messages
-    text = _SYSTEM_GAP.join(_text(message.get("content")) for message in messages[:count])
-    return [messages[0] | {"content": text}, *messages[count:]]
-
-
-def _text(content: Any) -> str:
-    """The text of a system message."""
-    if isinstance(content, list):
-        return _SYSTEM_GAP.join(part.get("text", "") for part in content)
-    return content or ""
-
-
-def _gap(role: str) -> str:
-    """What stands between the parts of a message: system texts are joined alike, whether they were parts or messages."""
-    return _SYSTEM_GAP if role in ("system", "developer") else "\n"
-
-
 def json_schema_in_words(out: Json) -> None:
     """response_format json_schema → json_object, the schema in the system message: most models keep to it."""
     schema = out["response_format"].get("json_schema") or {}
@@ -252,7 +303,7 @@ def json_schema_in_words(out: Json) -> None:
     messages = out["messages"]
     first = messages[0]
     if first["role"] == "system":
-        first = first | {"content": f"{_text(first.get('content'))}\n\n{words}"}
+        first = first | {"content": f"{text_of(first.get('content'))}{SYSTEM_GAP}{words}"}
         out["messages"] = [first, *messages[1:]]
     else:
         out["messages"] = [{"role": "system", "content": words}, *messages]

@@ -1,6 +1,6 @@
 """The pieces of OpenAI-shaped answers, made canonical whatever host sent them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from .. import codec
@@ -8,6 +8,8 @@ from ..common.arguments import Arguments, as_text, real_one, say_nothing
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.think_tags import split
 from ..common.tools import new_call_id
+from ..common.typed import DELTA, TEXTS, text, thinking, typed
+from ..common.usage import merged
 from ..contract import Json
 from ..errors import UpstreamBadOutput
 
@@ -15,19 +17,49 @@ from ..errors import UpstreamBadOutput
 KNOWN_CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage"}
 )
+_PLACES_OF_USAGE: Final = ("x_groq", "metadata", "message")
+_NAMES_OF_USAGE: Final = ("usageMetadata", "usage_metadata", "token_usage")  # Gemini behind a relay; LangChain
+_USAGE_ELSEWHERE: Final = frozenset({*_PLACES_OF_USAGE, *_NAMES_OF_USAGE})
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
 
 
+class CallIds:
+    """The ids of one choice's tool calls: the upstream's, but for those that are missing or another call has already."""
+
+    __slots__ = ("_new", "_taken")
+
+    def __init__(self, new: Callable[[], str] = new_call_id) -> None:
+        self._new, self._taken = new, set[str]()
+
+    def own(self, ident: Any) -> str:
+        """Return the id for a call that the upstream gave this one, and note it as taken."""
+        own = text(ident)
+        if not own or own in self._taken:
+            own = self._new()
+        self._taken.add(own)
+        return own
+
+
 def drop_private_fields(data: Json) -> Any:
-    """Remove what clients should not see from a chunk or an answer. Return the usage that Groq puts in x_groq, if any."""
+    """Remove what clients should not see from a chunk or an answer. Return the usage that stands in another place than
+    OpenAI's, if any.
+    """
     for name in _JUNK:
         data.pop(name, None)
-    if not isinstance(groq := data.pop("x_groq", None), dict):
-        return None
-    if rest := {name: value for name, value in groq.items() if name not in ("usage", "error")}:
-        data["x_groq"] = rest
-    return groq.get("usage")
+    told: Any = None
+    if _USAGE_ELSEWHERE.isdisjoint(data):
+        return told
+    for place in _PLACES_OF_USAGE:
+        if isinstance(there := data.get(place), dict):
+            told = merged(told, there.get("usage"))
+            if rest := {name: value for name, value in there.items() if name not in ("usage", "error")}:
+                data[place] = rest
+            else:
+                del data[place]
+    for name in _NAMES_OF_USAGE:
+        told = merged(told, data.pop(name, None))
+    return told
 
 
 def whole_message(message: Json, think_tags: bool) -> Json:
@@ -36,11 +68,12 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     message["role"] = "assistant"
     if think_tags and isinstance(text := message.get("content"), str) and text:
         set_text(message, *split(text))
-    calls = [_whole_call(call) for call in message.pop("tool_calls", None) or ()]
+    ids = CallIds()
+    calls = [_whole_call(call, ids) for call in message.pop("tool_calls", None) or ()]
     if len(calls) > MAX_CALLS:
         raise too_many_calls()
-    if not message.get("function_call"):
-        message.pop("function_call", None)
+    if called := message.pop("function_call", None):
+        message["function_call"] = {**called, "arguments": as_text(called.get("arguments"))}
     if calls:
         message["tool_calls"] = calls
     message.setdefault("content", None)
@@ -50,31 +83,40 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     return message
 
 
-def _whole_call(call: Json) -> Json:
+def _kind(call: Json) -> str:
+    return "custom" if call.get("type") == "custom" or "custom" in call else "function"
+
+
+def _whole_call(call: Json, ids: CallIds) -> Json:
+    kind = _kind(call)
     call = {key: value for key, value in call.items() if key != "index"}
-    call["id"] = call.get("id") or new_call_id()
-    call["type"] = call.get("type") or "function"
-    if isinstance(function := call.get("function"), dict):
-        text = real_one(as_text(function.get("arguments")))
-        call["function"] = {**function, "arguments": "{}" if say_nothing(text) else text}
+    call["id"], call["type"] = ids.own(call.get("id")), kind
+    function = dict(call.get(kind) or {})
+    if (name := text(function.pop("name", None))) is not None:
+        function = {"name": name, **function}
+    if kind == "custom":
+        call[kind] = function | {"input": as_text(function.get("input"))}
+        return call
+    arguments = real_one(as_text(function.get("arguments")))
+    call[kind] = function | {"arguments": "{}" if say_nothing(arguments) else arguments}
     return call
 
 
 def unify_reasoning(delta: Json) -> Json:
-    """Bring reasoning text to `reasoning_content` and content to a text, whatever form the host gave them.
+    """Bring reasoning text to `reasoning_content`, content to a text and all else to its type, in place.
 
     Mistral streams `content` as a list of text and thinking parts; OpenRouter, Groq and Ollama say `reasoning`.
     """
     thought = delta.pop("reasoning", None) if "reasoning" in delta else None
-    if isinstance(thought, str) and not delta.get("reasoning_content"):
+    if thought is not None and not delta.get("reasoning_content") and (thought := thinking(thought)) is not None:
         delta["reasoning_content"] = thought
     content = delta.get("content")
     if type(content) is dict:  # Cloudflare: the object that a JSON schema asked for
         delta["content"] = codec.encode_text(content)
     elif type(content) is list:
         texts, thoughts = _split(content)
-        refused = "".join(part["refusal"] for part in content if _kind(part) == "refusal")
-        images = [_image(part) for part in content if "image" in _kind(part)]
+        refused = "".join(part["refusal"] for part in content if _part_type(part) == "refusal")
+        images = [_image(part) for part in content if "image" in _part_type(part)]
         delta["content"] = texts
         if thoughts:
             delta["reasoning_content"] = (delta.get("reasoning_content") or "") + thoughts
@@ -84,6 +126,10 @@ def unify_reasoning(delta: Json) -> Json:
             delta["images"] = [*(delta.get("images") or ()), *images]
         if not texts and (thoughts or refused or images):
             del delta["content"]
+    for name, value in delta.items():
+        if value is not None and name in DELTA and (type(value) is not str or name not in TEXTS):
+            typed(delta, DELTA)
+            break
     return delta
 
 
@@ -106,14 +152,14 @@ def _split(parts: Iterable[Any]) -> tuple[str, str]:
                 texts.append(part)
             case {"type": "thinking", "thinking": list(inner)}:
                 thoughts.append(_split(inner)[0])
-            case {"type": "thinking", "thinking": str(text)}:
-                thoughts.append(text)
-            case {"text": str(text)}:
-                texts.append(text)
+            case {"type": "thinking", "thinking": str(thought)}:
+                thoughts.append(thought)
+            case {"text": str(said)}:
+                texts.append(said)
     return "".join(texts), "".join(thoughts)
 
 
-def _kind(part: Any) -> str:
+def _part_type(part: Any) -> str:
     return str(part.get("type")) if isinstance(part, dict) else ""
 
 
@@ -185,11 +231,11 @@ class ToolCallNumbering:
         return None
 
     def _fragment(self, call: Json) -> Json | None:
-        kind = "custom" if call.get("type") == "custom" or "custom" in call else "function"
-        text = "input" if kind == "custom" else "arguments"
+        kind = _kind(call)
+        field = "input" if kind == "custom" else "arguments"
         body = dict(call.get(kind) or {})
-        name, piece = body.pop("name", None) or None, as_text(body.pop(text, None))
-        ident, index = call.get("id") or None, call.get("index")
+        name, piece = text(body.pop("name", None)) or None, as_text(body.pop(field, None))
+        ident, index = text(call.get("id")) or None, call.get("index")
         known = self._found(ident, index)
         new = known is None or self._begins(known, ident, index, name, piece)
         if known is None or new:
@@ -210,7 +256,7 @@ class ToolCallNumbering:
         if kind == "function":
             piece = known.arguments.add(piece)
         if piece or "name" in body or new:
-            body[text] = piece
+            body[field] = piece
         if body:
             fragment[kind] = body
         return fragment if len(fragment) > 1 else None

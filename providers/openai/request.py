@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any, Final
 
 from ..common import tool_schemas
-from ..common.tool_names import renamed
+from ..common.tidy_schemas import tidied
+from ..common.tool_names import fitted, renamed
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
-from ..hosts import Host, endpoint, key_header
+from ..hosts import NAMED, Host, endpoint, key_header
 from ..models import ModelFacts
 from . import stream
 from .messages import edit_messages, json_schema_in_words, omit, stripped
@@ -24,6 +25,8 @@ _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penal
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
 _STRICT: Final = frozenset({"strict"})
+_NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
+_SCHEMA_NAME: Final = "answer"  # of a schema for the answer that has none
 TOOL_NAME_LENGTH: Final = 64  # characters of a tool's name that had to change
 # Values that ask for what happens anyway: a host that does not know the parameter loses nothing.
 _DEFAULTS: Final[Json] = {
@@ -99,11 +102,37 @@ def build(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     if host.expose and to.reasoning and facts.reasoning != "no" and "include_reasoning" not in out:
         out |= {name: value for name, value in host.expose.items() if name not in out}
     _stream_options(out, host)
+    if host.named is not NAMED and any(_loses_name(message, host) for message in out["messages"]):
+        changed.append("messages.name")
     out["messages"] = edit_messages(out["messages"], host, thinks and (host.reasoning_back or facts.reasoning_back))
-    if not host.json_schema and (out.get("response_format") or {}).get("type") == "json_schema":
-        json_schema_in_words(out)
-        changed.append("response_format")
+    if "response_format" in out:
+        fit_format(out, host)
+        if not host.json_schema and (out["response_format"] or {}).get("type") == "json_schema":
+            json_schema_in_words(out)
+            changed.append("response_format")
     return out, tuple(changed)
+
+
+def fit_format(out: Json, host: Host) -> None:
+    """Give a JSON schema for the answer a name that the host takes, and tidy it; no answer repeats the name."""
+    match out.get("response_format"):
+        case {"type": "json_schema", "json_schema": dict(named), **more}:
+            fit: Json = named | {"name": _schema_name(named.get("name"), host)}
+            if isinstance(schema := named.get("schema"), dict):
+                fit["schema"] = tidied(schema, "response_format.json_schema.schema")
+            out["response_format"] = {"type": "json_schema", **more, "json_schema": fit}
+
+
+def _schema_name(name: Any, host: Host) -> str:
+    """OpenAI: 400 "Missing required parameter: 'response_format.json_schema.name'", or the same complaints as of a tool's."""
+    if not isinstance(name, str) or not name:
+        return _SCHEMA_NAME
+    return fitted([name], host.tool_names, TOOL_NAME_LENGTH)[name] if host.tool_names else name
+
+
+def _loses_name(message: Json, host: Host) -> bool:
+    """Whether a speaker's name is left out. A tool's result is known by its id."""
+    return bool(message.get("name")) and (role := message["role"]) != "tool" and role not in host.named
 
 
 def _asks(name: str, value: Any) -> bool:
@@ -297,11 +326,12 @@ def _tool(tool: Json, host: Host, param: str) -> Json:
 
 def fitted_schema(function: Json, host: Host, param: str) -> Json:
     """A function with parameters that the host takes; the same object where there is nothing to change."""
-    schema = parameters = function.get("parameters")
-    if not isinstance(schema, dict):
-        return function
+    parameters = function.get("parameters")
+    if not isinstance(parameters, dict):
+        return function if host.bare_tools or parameters is not None else function | {"parameters": _NO_PARAMETERS}
+    schema = tool_schemas.without_top_reference(tidied(parameters, param))
     if not host.any_parameters:
-        schema = tool_schemas.plain_object(tool_schemas.without_nulls(schema, param), param)
+        schema = tool_schemas.plain_object(schema, param)
     if not host.typed_unions:
         schema = tool_schemas.typed_unions(schema, param)
     return function if schema is parameters else function | {"parameters": schema}

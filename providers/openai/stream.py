@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from ..chunks import tool_call, usage_chunk
 from ..common.bounds import Extras
+from ..common.error_shapes import SIGNS, told_instead
 from ..common.finish_reasons import reason_of
 from ..common.think_tags import ThinkTags
 from ..common.tool_names import given_back
-from ..common.usage import usage_of
-from ..contract import Call, Json, Translator, Upstream, prime
+from ..common.typed import ANSWER, logprobs, typed
+from ..common.usage import merged, usage_of
+from ..contract import Call, Ended, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
@@ -51,27 +53,46 @@ def _whole(to: Upstream) -> Translator:
     body = event.data
     if not isinstance(body, dict):
         raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    refuse_errors(event.name, body)
     choices = body.get("choices")
+    refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        if not choices and (wrong := told_instead(body, sure=False)):
+            raise in_band(wrong)
         raise UpstreamBadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage = drop_private_fields(body)
-    usage = body.get("usage") or usage
-    for index, choice in enumerate(choices):
-        if type(choice.get("index")) is not int:
-            choice["index"] = index
-        choice.setdefault("logprobs", None)
-        usage = choice.pop("usage", None) or usage
+    usage = merged(drop_private_fields(body), body.get("usage"))
+    number(choices)
+    typed(body, ANSWER)
+    for choice in choices:
+        choice["logprobs"] = logprobs(choice.get("logprobs"))
+        usage = merged(usage, choice.pop("usage", None))
         choice.pop("native_finish_reason", None)
         refuse_errors("", choice)
         message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
-        usage = message.pop("usage", None) or usage
+        usage = merged(usage, message.pop("usage", None))
         message = choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = reason_of(
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
         )
     body["usage"] = usage_of(usage)
     return [body]
+
+
+def number(choices: list[Json]) -> None:
+    """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
+    indexes = [choice.get("index") for choice in choices]
+    if not all(type(index) is int for index in indexes) or len(set(indexes)) < len(indexes):
+        for position, choice in enumerate(choices):
+            choice["index"] = position
+
+
+def _is_bare(choices: Any) -> bool:
+    """Whether no choice says anything: then what stands beside them may be an error."""
+    return isinstance(choices, list) and not any(
+        _speaks(said)
+        for choice in choices
+        if isinstance(choice, dict)
+        for said in (choice.get("message") or choice.get("delta") or _legacy(dict(choice)),)
+    )
 
 
 def _legacy(choice: Json) -> Json:
@@ -83,7 +104,7 @@ def _legacy(choice: Json) -> Json:
 class ChoiceState:
     """What one choice of a stream has said so far."""
 
-    __slots__ = ("end", "old", "settled", "spoke", "tags", "tools", "usage")
+    __slots__ = ("early", "end", "old", "settled", "spoke", "tags", "tools", "usage")
 
     def __init__(self, think_tags: bool) -> None:
         self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
@@ -93,13 +114,14 @@ class ChoiceState:
         self.tags = ThinkTags() if think_tags else None
         self.settled = not think_tags  # content is content
         self.usage: Any = None  # what the choice itself said of it
+        self.early = False  # … before its last text
 
     def split(self, delta: Json) -> None:
         """Move what is in think tags to reasoning_content."""
         if self.tags is None or type(text := delta.get("content")) is not str or not text:
             return
         set_text(delta, *self.tags.feed(text))
-        self.settled = self.tags.settled
+        self.settled = self.tags.settled and self.usage is None
 
     def rest(self) -> Json:
         """The delta of what was held back as the possible start of a tag."""
@@ -114,38 +136,58 @@ def _chunks(to: Upstream, n: int) -> Translator:
     think_tags = to.host.think_tags
     seen: dict[int, ChoiceState] = {}
     usage: Any = None
+    counted: Json = {}  # the chunk in which it came
+    early = False  # text came after it
     extras, waiting = (
         Extras(),
         False,
     )  # fields of chunks that are not passed on: they ride on the next, or on the last finish
+    odd = False  # the chunks have fields of wrong types beside their choices
     chunks: list[Json] = []
     while (event := (yield chunks)) is not None:
         data = event.data
         chunks = []
         if type(data) is not dict:
             if data == DONE:
-                return _end(seen, usage, extras, said_done=True)
+                return _end(seen, usage, early, extras, said_done=True)
             if event.name == "error":
                 raise in_band(data)
             refuse_value(event)
+            chunks = _after_event(chunks, seen, n)
             continue
         data.pop("obfuscation", None)
         if "usage" in data and (told := data.pop("usage")):
-            usage = told
+            before, usage = usage, told if usage is None else merged(usage, told)
+            if usage is not before:
+                counted, early = data, False
         choices = data.get("choices")
         if event.name or not data.keys() <= KNOWN_CHUNK:
-            refuse_errors(event.name, data)
-            usage = drop_private_fields(data) or usage
+            if event.name or not SIGNS.isdisjoint(data):
+                spoke = any(state.spoke for state in seen.values())
+                refuse_errors(event.name, data, bool(choices) and (spoke or not _is_bare(choices)))
+            if (told := drop_private_fields(data)) and (told := merged(usage, told)) is not usage:
+                usage, counted, early = told, data, False
+            typed(data, ANSWER)
+        elif odd or not seen or not choices:  # hosts say the same of themselves in each chunk
+            odd = typed(data, ANSWER) or odd
         if choices is not None and type(choices) is not list:
             raise TypeError("choices that are no list")
         if not choices:
             extras.keep(data)
             waiting = True
+            chunks = _after_event(chunks, seen, n)
             continue
         if len(choices) == 1 and _is_plain(choices[0], seen):
             chunks.append(data)
         else:
+            if 1 < len(choices) <= n:
+                number(choices)
             kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
+            for each in seen.values():
+                if each.end is None:
+                    break
+            else:
+                chunks = _after_event(chunks, seen, n)
             if not kept:
                 extras.keep(data)
                 waiting = True
@@ -155,7 +197,19 @@ def _chunks(to: Upstream, n: int) -> Translator:
         if waiting:
             extras.ride(data)
             waiting = False
-    return _end(seen, usage, extras, said_done=False)
+        if usage is not None and counted is not data:
+            early = early or any(_speaks(choice["delta"]) for choice in data["choices"])
+    return _end(seen, usage, early, extras, said_done=False)
+
+
+def _after_event(chunks: list[Json], seen: dict[int, ChoiceState], n: int) -> list[Json]:
+    """Return the chunks of an event, as Ended where all choices that were asked for have told their finish_reason."""
+    if len(seen) < n:
+        return chunks
+    for choice in seen.values():
+        if choice.end is None:
+            return chunks
+    return Ended(chunks)
 
 
 def _index(choice: Json, position: int, n: int) -> int:
@@ -183,7 +237,7 @@ def _is_plain(choice: Json, seen: dict[int, ChoiceState]) -> bool:
             and choice["finish_reason"] is None
             and (state := seen[choice["index"]]).settled
             and state.spoke
-            and (len(choice) == 3 or (len(choice) == 4 and "logprobs" in choice))
+            and (len(choice) == 3 or (len(choice) == 4 and choice["logprobs"] is None))
         )
     except (KeyError, TypeError):
         return False
@@ -194,7 +248,8 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
     index = choice.get("index")
     if type(index) is not int or not 0 <= index < n:
         index = _index(choice, position, n)
-    refuse_errors("", choice)
+    if not SIGNS.isdisjoint(choice):
+        refuse_errors("", choice)
     choice.pop("native_finish_reason", None)
     message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
     state = seen.get(index)
@@ -207,12 +262,18 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
         delta = message or _legacy(choice)
     elif message and finish and not state.spoke and not _speaks(delta):
         delta = message
-    state.spoke = state.spoke or _speaks(delta)
     delta = unify_reasoning(delta)
+    speaks = _speaks(delta)
+    state.spoke = state.spoke or speaks
     if not state.settled:
         state.split(delta)
     if "usage" in choice or "usage" in delta:  # Moonshot; others
-        state.usage = choice.pop("usage", None) or delta.pop("usage", None) or state.usage
+        state.usage = merged(merged(state.usage, choice.pop("usage", None)), delta.pop("usage", None))
+        state.early = state.settled = False  # so that the next text of this choice comes by here, too
+    elif message and finish and "usage" in message:
+        state.usage = merged(state.usage, message["usage"])
+    elif state.usage is not None:
+        state.early = state.early or speaks
     delta.pop("role", None)
     if first:
         delta = {"role": "assistant", **delta}
@@ -226,7 +287,8 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
     if finish:
         reason_of(finish)  # a failure counts whenever it comes
         state.end = state.end or {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
-    choice.setdefault("logprobs", None)
+    if choice.setdefault("logprobs", None) is not None:
+        choice["logprobs"] = logprobs(choice["logprobs"])
     if choice["logprobs"] or any(value is not None for value in delta.values()):
         return choice
     rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
@@ -237,15 +299,23 @@ def _speaks(delta: Json) -> bool:
     return any(value for name, value in delta.items() if name not in ("role", "usage"))
 
 
-def _end(seen: dict[int, ChoiceState], usage: Any, extras: Extras, said_done: bool) -> list[Json]:
-    """The last chunks: arguments for calls that had none, one finish for each choice, usage.
+def _end(seen: dict[int, ChoiceState], usage: Any, early: bool, extras: Extras, said_done: bool) -> list[Json]:
+    """Return the last chunks: arguments for calls that had none, one finish for each choice, usage.
 
+    early: text came after the usage.
     A host that says [DONE] without a finish_reason has finished; one that just stops has not.
     """
+    words: Json = {}
+    if not seen:
+        extras.ride(words)
+    if wrong := told_instead(words, sure=False):
+        raise in_band(wrong)
     if not seen and said_done:
         raise UpstreamBadOutput("The upstream ended its stream without an answer.")
     if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
-        raise UpstreamTruncated
+        cut = UpstreamTruncated()
+        cut.usage = usage_of(usage) if usage else None
+        raise cut
     last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
     for index, choice in sorted(seen.items()):
         last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
@@ -254,9 +324,10 @@ def _end(seen: dict[int, ChoiceState], usage: Any, extras: Extras, said_done: bo
         end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
         last.append({"choices": [end]})
     extras.ride(last[-1])
-    usage = usage or next((choice.usage for choice in seen.values() if choice.usage), None)
+    if (own := next((choice for choice in seen.values() if choice.usage), None)) is not None:
+        usage, early = merged(own.usage, usage), early if usage else own.early
     if usage is not None:
-        books = usage_chunk(usage_of(usage))
+        books = usage_chunk(usage_of(usage), early)
         last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
     return last
 

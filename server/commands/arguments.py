@@ -5,6 +5,8 @@ import os
 import re
 from typing import Any, Final, NoReturn
 
+from gateway.addresses import wrong_host
+from gateway.secret_checks import wrong_key, wrong_name
 from gateway.yaml_reader import guess
 
 from ..paths import ROOT
@@ -20,6 +22,8 @@ class _Parser(argparse.ArgumentParser):
         """Print the sentence and exit with 2."""
         if found := re.match(r"argument command: invalid choice: '([^']*)'", message):
             message = f"there is no command '{found[1]}'{guess(found[1], COMMANDS)}"
+        if found := re.match(r"unrecognized arguments: ([^-].*)", message):
+            message = f"there is no place for '{found[1]}': put a text of several words in quotes"
         self.exit(2, f"modelserver: {message}; --help tells more\n".replace("?;", "?"))
 
 
@@ -43,6 +47,9 @@ def parse(words: list[str], version: str) -> argparse.Namespace:
             break
         if option.startswith("--") and option not in known:  # argparse would first complain of what stands behind it
             parser.error(f"there is no option {option}{guess(option, known)}")
+        owners = [name for name, each in commands.items() if option in each._option_string_actions]
+        if option.startswith("--") and option not in parser._option_string_actions and not {*owners} & {*words}:
+            parser.error(f"{option} belongs to {' and '.join(owners)}")
     return parser.parse_args(words)
 
 
@@ -59,10 +66,12 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
     )
     # A subcommand's unset options must not overwrite those given before it.
     commands: dict[str, argparse.ArgumentParser] = {
-        name: listed.add_parser(name, parents=[] if name == "keygen" else [_common()], help=text, description=text)
+        name: listed.add_parser(name, parents=[_common(place=name != "keygen")], help=text, description=text)
         for name, text in COMMANDS.items()
     }
-    commands["keygen"].add_argument("name", metavar="NAME", help="what the log and the books call its owner")
+    commands["keygen"].add_argument(
+        "name", metavar="NAME", type=_name, help="what the log and the books call its owner"
+    )
     for name in ("check", "doctor"):
         commands[name].add_argument(
             "--env-file",
@@ -85,26 +94,60 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
         commands[name].add_argument(
             "-k",
             "--key",
+            type=_key,
             default=os.environ.get("MODELSERVER_KEY", ""),
             help="the client key; - reads it from standard input, where no process list shows it (default: $MODELSERVER_KEY)",
         )
     return parser, commands
 
 
-def _common(defaults: dict[str, str] | None = None) -> _Parser:
-    """The options of every command. defaults: None leaves those that are not given out of the result."""
+def _common(defaults: dict[str, str] | None = None, place: bool = True) -> _Parser:
+    """The options of every command. defaults: None leaves those that are not given out of the result.
+
+    place: whether the command has to do with a server, which has a host and a port.
+    """
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS if defaults is None else None)
     common.add_argument(
         "--config",
         metavar="FILE",
         help="the configuration (default: $MODELSERVER_CONFIG or config.yaml beside modelserver.py)",
     )
-    common.add_argument("--host", help="listen on this address instead of server.host, or look for the server there")
+    common.set_defaults(**defaults or {})
+    if not place:
+        return common
+    common.add_argument(
+        "--host", type=_host, help="listen on this address instead of server.host, or look for the server there"
+    )
     common.add_argument(
         "--port", type=_port, help="listen on this port instead of server.port, or look for the server there"
     )
-    common.set_defaults(**defaults or {})
     return common
+
+
+def client_key(text: str) -> str:
+    """Return a client key without blanks around it. Exits with a sentence for one that no header can hold."""
+    try:
+        return _key(text)
+    except argparse.ArgumentTypeError as error:
+        _Parser().error(str(error))
+
+
+def _key(text: str) -> str:
+    if (key := text.strip()) and key != "-" and (wrong := wrong_key(key)):
+        raise argparse.ArgumentTypeError(f"the client key {wrong}" if wrong.startswith("is ") else wrong)
+    return key
+
+
+def _name(text: str) -> str:
+    if wrong := wrong_name(text):
+        raise argparse.ArgumentTypeError(wrong)
+    return text
+
+
+def _host(text: str) -> str:
+    if wrong := wrong_host(text):
+        raise argparse.ArgumentTypeError(wrong)
+    return text
 
 
 def _port(text: str) -> int:

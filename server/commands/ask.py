@@ -9,16 +9,25 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from aiohttp_sse_client.client import EventSource
 
 from gateway.config_schema import ServerConfig
 
+START: Final = "start it with `python modelserver.py`, or say where it is with --host and --port"
+STRANGER: Final = "what answers at {} is no ModelServer: say where it is with --host and --port"
+# Whether a key was sent → what to do about an answer of 401.
+_NO_ENTRY: Final = {
+    False: "this server wants a client key: give it with -k KEY (-k - reads it from standard input), or set $MODELSERVER_KEY",
+    True: "this server does not know the key that came from -k or $MODELSERVER_KEY: it wants one of its configuration's "
+    "`keys`; `keygen NAME` makes one",
+}
+
 
 class RequestFailed(Exception):
-    """The server answered with an error. The message is the error's own."""
+    """The server answered with an error. The message is for the person at the terminal."""
 
 
 class SingleRequestSession:
@@ -35,7 +44,12 @@ class SingleRequestSession:
         self._asked = True
         response = await self._session.request(method, url, **options)
         if response.status != 200:
-            raise RequestFailed(f"HTTP {response.status}: {_message(await response.text())}")
+            given = "Authorization" in (options.get("headers") or {})
+            raise RequestFailed(
+                words_of(response.status, await response.text(errors="replace"), given, response.url.origin())
+            )
+        if response.content_type != "text/event-stream":
+            raise RequestFailed(STRANGER.format(response.url.origin()))
         return response
 
 
@@ -77,7 +91,9 @@ async def chunks(session: ClientSession, url: str, body: Any, key: str = "") -> 
 
 
 def address(server: ServerConfig) -> str:
-    """Where a program on this machine reaches the server of a configuration."""
+    """Return where a program on this machine reaches the server of a configuration. Raises OSError for port 0."""
+    if not server.port:
+        raise OSError("server.port is 0, which lets the system choose: say with --port where the server is")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
@@ -104,8 +120,15 @@ async def ask(server: ServerConfig, question: str, model: str, key: str) -> int:
     return 0
 
 
-def _message(text: str) -> str:
+def words_of(status: int, text: str, given: bool, place: Any) -> str:
+    """Return what to say of an error answer. given: whether a key was sent; place: who answered."""
     try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:300]
+        error = json.loads(text)["error"]
+        message, code = str(error["message"]), error.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"HTTP {status}: {STRANGER.format(place)}"
+    if code == "authentication_error":
+        message = _NO_ENTRY[given]
+    elif code == "model_not_found" and message.endswith("."):
+        message = f"{message} Choose one with -m MODEL."
+    return f"HTTP {status}: {message}"

@@ -1,10 +1,13 @@
 """What a person who starts or checks the server wants to know: where it is, what is on, what is off, and a line to try."""
 
 from textwrap import wrap
+from typing import Final
 
 from gateway.config import Settings
+from gateway.words import counted
 
 _WIDTH = 110
+FREE: Final = "echo"  # the built-in model, which costs nothing
 
 
 def banner(settings: Settings, version: str, port: int) -> str:
@@ -21,8 +24,7 @@ def banner(settings: Settings, version: str, port: int) -> str:
         how = f"export {variable}=… and start again; " if variable else ""
         lines.append(f"       to turn one on: {how}`check -v` names the variables")
     lines.append(f"  keys {', '.join(caller.name for caller in settings.keys.values()) or 'none: this machine only'}")
-    public = settings.routes.public(("*",))
-    model = "echo" if "echo" in public else next(iter(public), "echo")
+    model = example_model(settings)
     key = ' -H "Authorization: Bearer $MODELSERVER_KEY"' if settings.keys else ""
     body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     lines += ["", f"Try: curl -N http://{local}:{port}/v1/chat/completions{key} -H 'Content-Type: application/json' \\"]
@@ -30,10 +32,19 @@ def banner(settings: Settings, version: str, port: int) -> str:
     return "\n".join(lines)
 
 
+def example_model(settings: Settings) -> str:
+    """Return the name of a model that can be called: echo where it is served, since it costs nothing."""
+    public = settings.routes.public(("*",))
+    if FREE in public or not (public or settings.providers):
+        return FREE
+    free = next((name for name, to in settings.providers.items() if to.host.protocol == FREE), "")
+    return f"{free}/{FREE}" if free else next(iter(public), f"{next(iter(settings.providers), '')}/MODEL")
+
+
 def summary(settings: Settings, verbose: bool) -> str:
     """What `check` says of a configuration without mistakes. verbose: with the variables that providers lack."""
     on = ", ".join(settings.providers) or "none"
-    keys = f"{len(settings.keys)} keys" if settings.keys else "no keys, this machine only"
+    keys = counted(len(settings.keys), "key") if settings.keys else "no keys, this machine only"
     lines = [f"Providers: {on}. Callers: {keys}."]
     if settings.off and verbose:
         lines += [f"  off  {name}: set {variable}" for name, variable in settings.off.items()]

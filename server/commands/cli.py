@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import secrets
 import sys
 from argparse import Namespace
@@ -10,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientConnectorError, ClientError, web
+from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, web
 
 from gateway.config import ConfigError, Settings
 
 from .. import logs
-from ..config_file import Refused, Source
+from ..config_file import Refused, Source, names_of_keys, words_of_error
 from ..process import memory
 from ..process.lifecycle import run, serve
 from ..process.listener import listen
-from .arguments import parse
-from .ask import ask
+from .arguments import client_key, parse
+from .ask import START, ask
 from .banner import banner, summary
 from .doctor import doctor
 from .reload import reload
@@ -36,7 +37,9 @@ def main(build: Build, version: str) -> int:
     """
     arguments = parse(sys.argv[1:], version)
     try:
-        return _run(arguments, build, version)
+        code = _run(arguments, build, version)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
@@ -45,24 +48,29 @@ def main(build: Build, version: str) -> int:
         return BAD_CONFIG
     except KeyboardInterrupt:
         return 130
+    except ClientConnectorDNSError as error:
+        print(f"modelserver: the name {error.host} cannot be resolved: check --host and server.host", file=sys.stderr)
+        return 1
     except ClientConnectorError as error:
-        where = f"{error.host}:{error.port}"
-        print(f"modelserver: nothing answers at {where}: start it with `python modelserver.py`", file=sys.stderr)
+        print(f"modelserver: nothing answers at {error.host}:{error.port}: {START}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
         print(f"modelserver: there is no file {error.filename}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest is written at the end of the process
+        return 1
     except (OSError, ClientError) as error:
-        print(f"modelserver: {error}", file=sys.stderr)
+        print(f"modelserver: {words_of_error(error)}", file=sys.stderr)
         return 1
 
 
 def _run(arguments: Namespace, build: Build, version: str) -> int:
     if arguments.command == "keygen":
-        print(_new_key(arguments.name))
+        print(_new_key(arguments.name, Path(arguments.config)))
         return 0
     if getattr(arguments, "key", "") == "-":
-        arguments.key = sys.stdin.readline().strip()
+        arguments.key = client_key(sys.stdin.readline())
     given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
     env_file = getattr(arguments, "env_file", None)
     source = Source(Path(arguments.config), given, Path(env_file) if env_file else None)
@@ -81,13 +89,16 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
     return _serve(build, source, version)
 
 
-def _new_key(name: str) -> str:
-    """A key, to be shown once, and its line for config.yaml, which holds only the digest."""
+def _new_key(name: str, path: Path) -> str:
+    """Return a key, to be shown once, and its line for the configuration at `path`, which holds only the digest."""
     key = f"sk-ms-{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return (
-        f"{key}\n\nShown once: keep it. In config.yaml, under keys:\n  - {{name: {json.dumps(name)}, sha256: {digest}}}"
-    )
+    if name in names_of_keys(path):
+        where = f"{path.name} has a key of this name: put this in its place, or choose another name"
+    else:
+        where = f"In {path.name}, under keys"
+    line = f"  - {{name: {json.dumps(name, ensure_ascii=False)}, sha256: {digest}}}"
+    return f"{key}\n\nShown once: keep it. {where}:\n{line}"
 
 
 def _serve(build: Build, source: Source, version: str) -> int:

@@ -5,6 +5,7 @@ for its health and for one streamed answer of the built-in model, or of the mode
 """
 
 import asyncio
+import json
 import socket
 import ssl
 import time
@@ -12,13 +13,15 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, ContentTypeError
 
 from gateway.config import Settings
+from gateway.words import counted
 from providers.contract import Upstream
 
 from ..outbound.pool import Proxy, ssl_context
-from .ask import RequestFailed, address, chunks
+from .ask import START, STRANGER, RequestFailed, address, chunks, words_of
+from .banner import FREE, example_model
 
 _PATIENCE: Final = 120.0  # seconds for an answer
 _QUESTION: Final = "Say hello in one word."
@@ -43,7 +46,9 @@ async def doctor(settings: Settings, models: list[str], key: str) -> int:
 
 async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIterator[Finding]:
     if off := settings.off:
-        yield Finding("off", f"{len(off)} providers", ", ".join(f"{name} ({lacking})" for name, lacking in off.items()))
+        yield Finding(
+            "off", counted(len(off), "provider"), ", ".join(f"{name} ({lacking})" for name, lacking in off.items())
+        )
     patience = settings.config.server.timeouts.connect
     dials = [
         _dial(to, settings.config.providers[to.name].ca_file, patience, settings.proxies.get(to.name, ""))
@@ -57,7 +62,11 @@ async def _findings(settings: Settings, models: list[str], key: str) -> AsyncIte
         yield health
         if health.mark == "FAIL":
             return
-        for model in models or [name for name in ("echo",) if name in settings.routes.public(("*",))]:
+        entry = await _entry(session, base, key)
+        yield entry
+        if entry.mark == "FAIL":
+            return
+        for model in models or [each for each in (example_model(settings),) if each.rpartition("/")[2] == FREE]:
             yield await _answer(session, base, model, key)
 
 
@@ -124,13 +133,30 @@ async def _health(session: ClientSession, base: str) -> Finding:
     try:
         async with session.get(f"{base}/healthz") as answer:
             said = await answer.json()
-    except (ClientError, OSError, ValueError):
-        return Finding("FAIL", "server", f"nothing answers at {base}: start it with `python modelserver.py`")
+    except (ContentTypeError, ValueError):
+        return Finding("FAIL", "server", STRANGER.format(base))
+    except (ClientError, OSError):
+        return Finding("FAIL", "server", f"nothing answers at {base}: {START}")
+    if not isinstance(said, dict) or "version" not in said:
+        return Finding("FAIL", "server", STRANGER.format(base))
     if said.get("trouble"):
         return Finding("FAIL", "server", f"{base}: {'; '.join(said['trouble'])}")
     if said.get("reload"):
         return Finding("FAIL", "server", f"{base}: the last reload changed nothing: {said['reload']}")
     return Finding("ok", "server", f"{base}: version {said['version']}, generation {said.get('generation', '?')}")
+
+
+async def _entry(session: ClientSession, base: str, key: str) -> Finding:
+    """Whether the key, or a call without one, is let in; this calls no model."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with session.get(f"{base}/v1/models", headers=headers) as answer:
+            text = await answer.text(errors="replace")
+        if answer.status == 200:
+            return Finding("ok", "models", f"{counted(len(json.loads(text)['data']), 'model')} to call")
+    except (ClientError, OSError, ValueError, LookupError, TypeError) as error:
+        return Finding("FAIL", "models", str(error) or type(error).__name__)
+    return Finding("FAIL", "models", words_of(answer.status, text, bool(key), base))
 
 
 async def _answer(session: ClientSession, base: str, model: str, key: str) -> Finding:

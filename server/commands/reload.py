@@ -10,11 +10,11 @@ import signal
 import sys
 from typing import Any, Final
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout, ContentTypeError
 
 from gateway.config_schema import ServerConfig
 
-from .ask import address
+from .ask import STRANGER, address
 
 _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
@@ -46,4 +46,10 @@ async def reload(server: ServerConfig) -> int:
 
 async def _health(session: ClientSession, url: str) -> Any:
     async with session.get(url) as answer:
-        return await answer.json()
+        try:
+            said = await answer.json()
+        except (ContentTypeError, ValueError):
+            said = None
+        if not isinstance(said, dict) or "version" not in said:
+            raise OSError(STRANGER.format(answer.url.origin()))
+        return said

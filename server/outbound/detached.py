@@ -1,17 +1,20 @@
 """Answers that are read on after their client has left, to learn what they cost (`on_disconnect: drain`).
 
-Reading happens in tasks of its own, which the end of the client's request does not touch; each has the provider's time to
-come to an end, then the call is cancelled like any other. The request is settled when its answer has ended.
+`Drains.outlive` wraps the exchange with an upstream; nothing else knows of it. Reading happens in tasks of its own, which
+the end of the client's request does not touch. Each has the provider's time to come to an end, and no more than the request
+has, then the call is cancelled like any other. The request is settled when its answer has ended, and until then it keeps
+its place among the others (Run.drain): its turn, the bytes of its body, and what its key has reserved.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from providers.contract import Batch
 from providers.errors import Failure
 
+from ..admission import InFlightRequest
 from ..usage.ledger import UsageMeter
 
 T = TypeVar("T")
@@ -23,19 +26,29 @@ class DetachedReads:
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the identity of the request's meter
 
-    async def outlive(self, answer: Coroutine[Any, Any, T], meter: UsageMeter) -> T:
-        """Wait for an answer (`upstream.whole` or `opening`) that goes on when the client leaves meanwhile."""
+    async def outlive(self, answer: Coroutine[Any, Any, T], meter: UsageMeter, run: InFlightRequest) -> T:
+        """Wait for an answer (`fetch_whole` or `open_stream`), and read it on when the client leaves.
+
+        What `open_stream` has left to read goes on in the same way, when it is closed before its end.
+        """
         task = asyncio.ensure_future(answer)
         try:
-            return await asyncio.shield(task)
+            found = await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
-                self.start(self._finish(task, meter), meter)
+                self.start(self._finish(task, meter), meter, run)
             raise
+        match found:
+            case (batch, rest):
+                return cast(T, (batch, _DetachableStream(rest, self, meter, run)))
+        return found
 
     async def _finish(self, task: "asyncio.Task[Any]", meter: UsageMeter) -> None:
         try:
             found = await task
+        except Failure as failure:
+            meter.attempt_failed(failure)
+            return
         finally:
             task.cancel()
         if isinstance(found, dict):
@@ -49,10 +62,12 @@ class DetachedReads:
         finally:
             await rest.aclose()
 
-    def start(self, work: Coroutine[Any, Any, None], meter: UsageMeter) -> None:
-        """Do this after the request has ended, and settle the request then."""
-        task = asyncio.get_running_loop().create_task(self._bounded(work, meter))
-        self._tasks[id(meter)] = task
+    def start(self, work: Coroutine[Any, Any, None], meter: UsageMeter, run: InFlightRequest) -> None:
+        """Do this after the request has ended, which is settled, and gives its place to others, when that is done."""
+        loop = asyncio.get_running_loop()
+        assert meter.exchange is not None
+        until = min(loop.time() + meter.exchange.to.drain, run.deadline)
+        task = self._tasks[id(meter)] = run.drain = loop.create_task(self._bounded(work, meter, until))
         task.add_done_callback(lambda _: self._tasks.pop(id(meter)))
 
     def after(self, meter: UsageMeter | None, settle: Callable[[], None]) -> None:
@@ -63,11 +78,11 @@ class DetachedReads:
         else:
             task.add_done_callback(lambda _: settle())
 
-    async def _bounded(self, work: Coroutine[Any, Any, None], meter: UsageMeter) -> None:
-        assert meter.exchange is not None
+    async def _bounded(self, work: Coroutine[Any, Any, None], meter: UsageMeter, until: float) -> None:
+        """until: loop time."""
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(meter.exchange.to.drain):
+                async with asyncio.timeout_at(until):
                     await work
         except Failure as failure:
             meter.stream_failed(failure)
@@ -81,15 +96,17 @@ class DetachedReads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class DetachableStream:
-    """The chunks of a stream; closed before its end, it is drained."""
+class _DetachableStream:
+    """The chunks of a stream, used like the generator that makes them; closed before its end, it is drained."""
 
-    def __init__(self, chunks: AsyncGenerator[Batch, None], drains: DetachedReads, meter: UsageMeter) -> None:
-        self._chunks, self._drains, self._meter = chunks, drains, meter
+    def __init__(
+        self, chunks: AsyncGenerator[Batch, None], detached: DetachedReads, meter: UsageMeter, run: InFlightRequest
+    ) -> None:
+        self._chunks, self._detached, self._meter, self._run = chunks, detached, meter, run
         self._next: asyncio.Task[Batch | None] | None = None
         self._ended = False
 
-    def __aiter__(self) -> "DetachableStream":
+    def __aiter__(self) -> "_DetachableStream":
         return self
 
     async def __anext__(self) -> Batch:
@@ -114,7 +131,7 @@ class DetachableStream:
         if self._ended and self._next is None:
             await self._chunks.aclose()
         else:
-            self._drains.start(self._drain(), self._meter)
+            self._detached.start(self._drain(), self._meter, self._run)
 
     async def _drain(self) -> None:
         try:

@@ -10,26 +10,36 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from math import ceil
 from time import monotonic, time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from gateway.config_schema import ServerConfig
-from providers import PROVIDERS, codec
+from providers import PROVIDERS, codec, density
 from providers.chunks import collect, says_something
-from providers.contract import Batch, Call, Json, Translator, Upstream
-from providers.errors import Failure, UpstreamBadOutput, UpstreamError, sane_wait
+from providers.contract import Batch, Call, CannedReply, Ended, Json, Translator, Upstream
+from providers.errors import Failure, UpstreamBadOutput, UpstreamError, UpstreamTruncated, sane_wait
+from providers.openai.errors import in_band
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
+from ..worker import Worker
 from .pool import PIECE, ConnectionPools, SimulatedResponse, UpstreamResponse, read_all
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
+_WEB_PAGE: Final = "The upstream answered with a web page."
+_WORDS: Final = 300  # bytes of a text in place of an answer that are read
+# Character sets of error texts, where they are not UTF-8. Only these: some codecs cost the square of what they read.
+_CHARSETS: Final = frozenset({"gbk", "gb2312", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso-8859-1", "windows-1251",
+                              "windows-1252", "utf-16", "utf-16le", "utf-16be"})  # fmt: skip
+_CHARSET: Final = re.compile(r"charset=\"?([\w-]{1,20})", re.ASCII | re.IGNORECASE)
 _OPENING = 2**20  # bytes of a stream that may make chunks which say nothing, before the first that says something
+_TAIL = 3.0  # seconds that usage and the end of a stream may take once the answer is complete
 _BOM = b"\xef\xbb\xbf"
 # Bytes that say what a body is: the longest field name, or the first byte.
 _TELLING: Final = 6
 _AT_ONCE: Final = (b"{", b"[", b"<", b":")
+T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
@@ -39,7 +49,7 @@ class Exchange:
 
     first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
     held: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; away: runs work on a large
-    body outside of the event loop.
+    body outside of the event loop; worker: does so for an answer; large: whether the answer is worked on so.
     """
 
     to: Upstream
@@ -54,14 +64,22 @@ class Exchange:
     )
     body: bytes = b""
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
+    worker: Worker | None = None
+    large: bool = False
+
+    async def on_answer(self, work: Callable[[], T]) -> T:
+        """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
+        return await self.worker.run(work) if self.large and self.worker is not None else work()
 
 
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
     """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
     call = exchange.call
     if call.reply is None or exchange.observer is not None:
-        encode = partial(codec.encode, call.body)
-        exchange.body = encode() if exchange.away is None else await exchange.away(encode)
+        if exchange.away is None:
+            exchange.body = codec.encode(call.body)
+        else:
+            exchange.body = await exchange.away(partial(codec.encode, call.body))
     try:
         making = _dispatch(exchange, http, limits)
         answer = await (making if exchange.observer is None else exchange.observer(exchange, making))
@@ -76,12 +94,15 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
         answer.close()
 
 
-async def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
+def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Awaitable[UpstreamResponse]:
     call = exchange.call
     if call.reply is not None:
-        return SimulatedResponse(call.reply, limits.timeouts, exchange.first_byte)
-    pool = http.of(exchange.to.name)
-    return await pool.post(call.url, call.headers, exchange.body, exchange.first_byte)
+        return _played(call.reply, exchange, limits)
+    return http.of(exchange.to.name).post(call.url, call.headers, exchange.body, exchange.first_byte)
+
+
+async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) -> UpstreamResponse:
+    return SimulatedResponse(reply, limits.timeouts, exchange.first_byte)
 
 
 async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
@@ -98,7 +119,7 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
     match held:
         case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
             return answer
-    return collect(held)
+    return await exchange.on_answer(partial(collect, held))
 
 
 class _Begun(NamedTuple):
@@ -125,20 +146,47 @@ async def _begin(exchange: Exchange, http: ConnectionPools, limits: ServerConfig
 async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> list[Json]:
     """Read an answer that is one JSON document, and those of the calls that go on with it. Return the chunks they make.
 
-    Closes the answers. Raises Failure.
+    Closes the answers. Raises Failure, with the usage of the calls that were answered before it.
     """
     translator = exchange.call.read(exchange.call, exchange.call.stream)
     batch: list[Json] = []
     while True:
         try:
-            value = await read_json(begun.answer, limits.max_answer, begun.data)
-        finally:
-            begun.answer.close()
-        following = _translate_whole(translator, value, exchange, batch)
-        if following is None:
-            return batch
-        exchange.call = following
-        begun = await _begin(exchange, http, limits)
+            try:
+                body, failure = await read_all(begun.answer, limits.max_answer, begun.data)
+            finally:
+                begun.answer.close()
+            exchange.large = exchange.large or density.heavy(body)
+            translating = partial(_translate_whole, translator, body, failure, exchange, batch)
+            if (following := await exchange.on_answer(translating)) is None:
+                exchange.said = True
+                return batch
+            exchange.call = following
+            begun = await _begin(exchange, http, limits)
+        except Failure as failed:
+            translator.throw(failed)  # which knows what has been paid
+            raise
+
+
+def _translate_whole(
+    translator: Translator, body: bytes, failure: Failure | None, exchange: Exchange, batch: list[Json]
+) -> Call | None:
+    """Add the chunks that an answer in one piece makes to `batch`. Return the call that goes on with it, if one does.
+
+    Raises Failure, as parsed does.
+    """
+    value = parsed(body, failure)
+    try:
+        for event in (Event("", value), Event("", DONE)):  # JSON that is whole is an answer that is whole
+            batch += translator.send(event)  # type: ignore[arg-type]
+        following = translator.send(None)
+        assert isinstance(following, Call)
+        return following
+    except StopIteration as end:
+        batch += end.value
+    except _MISSHAPEN as error:
+        raise _failed(error, exchange) from None
+    return None
 
 
 async def stream_batches(
@@ -159,6 +207,7 @@ async def stream_batches(
         yield Batch(await _document(begun, exchange, http, limits))
         return
     answer, data, _ = begun
+    opening = data[:_WORDS]
     try:
         send: Callable[[Event | None], Any] = exchange.call.read(exchange.call, True).send
         decoder, read = Decoder(limits.max_event), answer.read
@@ -166,6 +215,8 @@ async def stream_batches(
         bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more
         lost: Failure | None = None  # why the connection gave no more
         since = 0  # bytes read since the last batch
+        made: list[Json] = []  # chunks of the last event
+        due = 0.0  # time.monotonic() at which a complete answer is ended here
         while True:
             batch: list[Json] = []
             try:
@@ -176,12 +227,14 @@ async def stream_batches(
                         batch += send(event)
                     raise
                 for event in events:
-                    batch += send(event)
+                    made = send(event)
+                    batch += made
                 if not data:
-                    exchange.call = _at_the_end(send, lost, decoder.cut, batch)  # it goes on with another call
+                    before = b"" if exchange.said else opening
+                    exchange.call = _at_the_end(send, lost, decoder.cut, before, batch)  # it goes on with another call
                     answer.close()
                     answer = await send_request(exchange, http, limits)
-                    decoder, read, lost = Decoder(limits.max_event), answer.read, None
+                    decoder, read, lost, made = Decoder(limits.max_event), answer.read, None, []
                     feed = decoder.feed
             except StopIteration as end:
                 batch += end.value
@@ -201,6 +254,9 @@ async def stream_batches(
                 if batch:
                     room -= since
                     since = 0
+                    if bound - room > density.LARGE and most:
+                        exchange.large = True
+                        decoder.keep()
                     if room <= 0:
                         exchange.held_back += batch
                         raise _too_much(bound, "" if most else " before it says anything")
@@ -213,8 +269,19 @@ async def stream_batches(
                 yield Batch(batch)
             if len(data) >= PIECE:
                 await asyncio.sleep(0)  # more is waiting, and so are others
+            wait = patience
+            if type(made) is Ended:
+                now = monotonic()
+                if batch or not due:
+                    due = now + _TAIL
+                wait = min(patience, due - now)
+                if wait <= 0:
+                    data = b""
+                    continue
+            else:
+                due = 0.0
             try:
-                data = await read(patience)
+                data = await read(wait)
             except Failure as error:
                 data, lost = b"", error
     finally:
@@ -229,19 +296,25 @@ def _failed(error: Exception, exchange: Exchange) -> Failure:
     return UpstreamBadOutput("The upstream's answer does not have the shape of its protocol.")
 
 
-def _at_the_end(send: Callable[[Event | None], Any], lost: Failure | None, cut: bool, batch: list[Json]) -> Call:
+def _at_the_end(
+    send: Callable[[Event | None], Any], lost: Failure | None, cut: bool, opening: bytes, batch: list[Json]
+) -> Call:
     """Tell a translator that no more comes; how the connection ended decides only when the answer is not complete.
 
-    lost: why the connection gave no more; cut: whether it ended inside an event. Adds chunks to `batch`. Returns the call
-    that goes on with the answer. Raises StopIteration with the last chunks.
+    lost: why the connection gave no more; cut: whether it ended inside an event; opening: the first bytes, where nothing has
+    been said yet: they may be words in place of a stream. Adds chunks to `batch`. Returns the call that goes on with the
+    answer. Raises StopIteration with the last chunks.
     """
     try:
         if lost is not None or cut:
             batch += send(Event("", Cut(cut)))
         following = send(None)
-    except Failure:
+    except Failure as failure:
         if lost is not None:
+            lost.usage = lost.usage or failure.usage
             raise lost from None
+        if opening and isinstance(failure, UpstreamTruncated) and not is_stream(opening):
+            raise _no_json(opening) from None
         raise
     assert isinstance(following, Call)
     return following
@@ -273,46 +346,37 @@ def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
     if is_stream(start):
         return True
     if asked and (start[:1] == b"<" or kind.startswith("text/html")):
-        raise UpstreamBadOutput("The upstream answered with a web page.", code="upstream_protocol")
+        raise UpstreamBadOutput(_WEB_PAGE, code="upstream_protocol")
     return asked and not kind.startswith("application/json")
+
+
+def _no_json(body: bytes) -> Failure:
+    """Return the failure of an answer that should have been JSON and is none; words in its place say what went wrong."""
+    start = " ".join(body[:_WORDS].decode("utf-8", errors="replace").split())
+    if start[:1] == "<":
+        return UpstreamBadOutput(_WEB_PAGE, code="upstream_bad_json")
+    if not start or start[0] in '{["' or not start.isprintable():
+        return UpstreamBadOutput("The upstream's answer is not JSON.", code="upstream_bad_json")
+    return in_band(start)
 
 
 def _too_much(limit: int, when: str = "") -> UpstreamBadOutput:
     return UpstreamBadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")
 
 
-async def read_json(answer: UpstreamResponse, limit: int, start: bytes = b"") -> Any:
-    """The rest of a body that is one JSON document. An object that is whole counts, however the connection ended.
+def parsed(body: bytes, failure: Failure | None, read: Callable[[bytes], Any] = codec.decode) -> Any:
+    """Return the value of a body that is one JSON document. An object that is whole counts, however the connection ended.
 
-    start: what was read of it. Raises Failure.
+    failure: why the connection gave no more; read: raises ValueError for what is no JSON. Raises Failure.
     """
-    body, failure = await read_all(answer, limit, start)
     try:
-        value = codec.decode(body)
+        density.check(body)
+        value = read(body)
     except ValueError:
-        raise failure or UpstreamBadOutput("The upstream's answer is not JSON.", code="upstream_bad_json") from None
+        raise failure or _no_json(bytes(body)) from None
     if failure is not None and not isinstance(value, dict | list):
         raise failure
     return value
-
-
-def _translate_whole(translator: Translator, value: Any, exchange: Exchange, batch: list[Json]) -> Call | None:
-    """Add the chunks that an answer in one piece makes to `batch`. Return the call that goes on with it, if one does.
-
-    Raises Failure.
-    """
-    try:
-        for event in (Event("", value), Event("", DONE)):  # JSON that is whole is an answer that is whole
-            batch += translator.send(event)  # type: ignore[arg-type]
-        following = translator.send(None)
-        assert isinstance(following, Call)
-        return following
-    except StopIteration as end:
-        batch += end.value
-    except _MISSHAPEN as error:
-        raise _failed(error, exchange) from None
-    exchange.said = True
-    return None
 
 
 async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
@@ -327,11 +391,28 @@ async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failu
         while size < _ERROR_BODY and (left := due - monotonic()) > 0 and (piece := await answer.read(left)):
             pieces.append(piece)
             size += len(piece)
-    failure = error(answer.status, unframed(b"".join(pieces)[:_ERROR_BODY]))
+    body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
+    failure = error(answer.status, unframed(body))
     failure.upstream_status = answer.status
-    if failure.retry_after is None:
-        failure.retry_after = parse_retry_after(answer.headers.get("Retry-After"), time())
+    wait = _milliseconds(answer.headers.get("retry-after-ms"))
+    if wait is None:
+        wait = parse_retry_after(answer.headers.get("Retry-After"), time())
+    if wait is not None:
+        failure.retry_after = wait
     return failure
+
+
+def _in_utf8(body: bytes, kind: str) -> bytes:
+    """Return a body in UTF-8, whatever character set its Content-Type names."""
+    named = _CHARSET.search(kind)
+    if named is None or named[1].lower() not in _CHARSETS:
+        return body
+    return body.decode(named[1], errors="replace").encode()
+
+
+def _milliseconds(header: str | None) -> float | None:
+    """Return a retry-after-ms header (Azure's; SDKs read it first) in seconds; None where it says nothing of use."""
+    return sane_wait(float(header) / 1000) if header and _SECONDS.fullmatch(header.strip()) else None
 
 
 def parse_retry_after(header: str | None, now: float) -> float | None:

@@ -83,19 +83,37 @@ class Proxy(NamedTuple):
 
 
 class ResponseProtocol(ResponseHandler):
-    """aiohttp's protocol, with three changes. begun: called once, with the first bytes of a head.
+    """aiohttp's protocol, with four changes. used: a call has been made on it; awaits_head: the next bytes begin a head.
 
-    aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever. And its
-    read timeout starts anew with every byte, so that who sends a head byte by byte is never late: _Timer replaces it. And
-    the queue of heads has a bound: what arrives in one turn of the loop would be heads by the hundred thousand.
+    aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever. Its read
+    timeout starts anew with every byte, so that who sends a head byte by byte is never late: _Timer replaces it. The queue
+    of heads has a bound: what arrives in one turn of the loop would be heads by the hundred thousand. And after each piece
+    of a body that is read, aiohttp runs the parser again, on nothing: only one that was paused may hold something back.
     """
 
-    begun: Callable[[], None] | None = None
+    used = awaits_head = False
+    _paused_parser: object = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float) -> None:
+        super().__init__(loop)
+        self.timer = _Timer(loop, shortest, self.set_exception)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.timer.cancel()
 
     def _reschedule_timeout(self) -> None:
-        if self.begun is not None:
-            self.begun()
-            self.begun = None
+        if self.awaits_head:
+            self.awaits_head = False
+            self.timer.hurry()
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._paused_parser = self._parser
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._paused_parser is self._parser:  # it has one parser for each answer
+            super().resume_reading(resume_parser)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         if len(self._buffer) <= _INTERIM:
@@ -111,39 +129,43 @@ class ResponseProtocol(ResponseHandler):
 
 
 class _Timer:
-    """Ends a call that is silent for too long. A wait makes no timer object: it moves `due`, and the one timer follows.
+    """Ends a call that is silent for too long. A wait makes no timer object: it moves `due`, and the one timer of its
+    connection follows.
 
-    end: called with a TimeoutError.
+    due: loop time, inf while nothing is waited for; end: called with a TimeoutError.
     """
 
-    __slots__ = ("_at", "_end", "_handle", "_loop", "due")
+    __slots__ = ("_at", "_end", "_handle", "_loop", "_shortest", "due")
 
-    def __init__(self, seconds: float, shortest: float, end: Callable[[BaseException], None]) -> None:
-        """shortest: seconds of a wait that may follow; the timer looks that early, so that it need not be made anew."""
-        self._loop, self._end = asyncio.get_running_loop(), end
+    def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float, end: Callable[[BaseException], None]) -> None:
+        """shortest: seconds of the shortest wait; the timer looks that early, so that it need not be made anew."""
+        self._loop, self._shortest, self._end = loop, shortest, end
         self._handle: asyncio.TimerHandle | None = None
-        now = self._loop.time()
-        self.due = now + seconds  # inf: nothing is waited for
-        self._start(now + min(seconds, shortest))
+        self._at = self.due = inf
 
     def wait(self, seconds: float) -> None:
         """A wait begins that may last this long."""
-        self.due = due = self._loop.time() + seconds
+        now = self._loop.time()
+        self.due = due = now + seconds
         if due < self._at:
-            self._start(due)
+            self._start(min(due, now + self._shortest))
 
-    def hurry(self, seconds: float) -> None:
-        """What is waited for has begun to come: it must be here in so many seconds, or when it had to be anyway."""
-        due = self.due
-        self.wait(seconds)
-        self.due = min(due, self.due)
+    def hurry(self) -> None:
+        """What is waited for has begun to come: it must be here in the shortest time, or when it had to be anyway."""
+        due = self._loop.time() + self._shortest
+        if due < self.due:
+            self.due = due
+            if due < self._at:
+                self._start(due)
 
     def cancel(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+        self._at, self._handle, self.due = inf, None, inf
 
     def _start(self, at: float) -> None:
-        self.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         self._at, self._handle = at, self._loop.call_at(at, self._check)
 
     def _check(self) -> None:
@@ -184,7 +206,8 @@ class ConnectionPool:
             keepalive_timeout=15,
             ssl=tls,
         )
-        self._connector._factory = partial(ResponseProtocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+        shortest = min(timeouts.first_byte, timeouts.between_bytes)
+        self._connector._factory = partial(ResponseProtocol, asyncio.get_running_loop(), shortest)  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
         self._dials: dict[str, RequestTemplate] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -208,59 +231,50 @@ class ConnectionPool:
                 code="provider_busy",
                 retry_after=1,
             )
-        self.calls += 1
-        try:
-            return await self._post(url, headers, body, first_byte)
-        except BaseException:
-            self.calls -= 1
-            raise
-
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "PooledResponse":
         dial = self._dials.get(url) or self._dial(url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
-        retried = False
-        while True:
-            try:
-                connection = await self._connector.connect(dial.request, [], self._connect)
-            except Exception as error:
-                raise _connect_failure(error) from error
-            protocol = connection.protocol
-            assert protocol is not None and protocol.transport is not None
-            reused = getattr(protocol, "_modelserver_used", False)
-            if not reused:
-                protocol._modelserver_used = True  # type: ignore[attr-defined]
-                _watch_over(protocol.transport)
-            shortest = min(self._timeouts.first_byte, self._timeouts.between_bytes)
-            timer = _Timer(first_byte, shortest, protocol.set_exception)
-            due, hurry = timer.due, partial(timer.hurry, shortest)
-            try:
-                protocol.set_response_params(read_until_eof=True)
-                protocol.begun = hurry  # type: ignore[attr-defined]
-                protocol.transport.writelines([head, body])
-                message, payload = await protocol.read()
-                interim = 0
-                while 100 <= message.code < 200:
-                    retried = True  # it was being answered
-                    interim += 1
-                    if interim > _INTERIM:
-                        raise HttpProcessingError(message="too many interim answers")
-                    timer.due, protocol.begun = due, hurry  # type: ignore[attr-defined]
+        self.calls += 1
+        try:
+            retried = False
+            while True:
+                try:
+                    connection = await self._connector.connect(dial.request, [], self._connect)
+                except Exception as error:
+                    raise _connect_failure(error) from error
+                protocol = connection.protocol
+                assert isinstance(protocol, ResponseProtocol) and protocol.transport is not None
+                reused, timer = protocol.used, protocol.timer
+                if not reused:
+                    protocol.used = True
+                    _watch_over(protocol.transport)
+                timer.wait(first_byte)
+                due = timer.due
+                try:
+                    protocol.set_response_params(read_until_eof=True)
+                    protocol.awaits_head = True
+                    protocol.transport.writelines([head, body])
                     message, payload = await protocol.read()
-                timer.due = due
-            except BaseException as error:
-                timer.cancel()
-                protocol.abort()
-                connection.close()
-                begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
-                if reused and not retried and not begun and isinstance(error, _CLOSED):
-                    retried = True
-                    self._stale()
-                    continue
-                if isinstance(error, Exception):
-                    raise _failure_before_body(error, first_byte) from error
-                raise
-            return PooledResponse(self, connection, protocol, message, payload, first_byte, timer)
+                    if 100 <= message.code < 200:
+                        retried = True  # it was being answered
+                        message, payload = await _behind_interim(protocol, due)
+                    timer.due = due
+                except BaseException as error:
+                    timer.due = inf
+                    protocol.abort()
+                    connection.close()
+                    begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
+                    if reused and not retried and not begun and isinstance(error, _CLOSED):
+                        retried = True
+                        self._stale()
+                        continue
+                    if isinstance(error, Exception):
+                        raise _failure_before_body(error, first_byte) from error
+                    raise
+                return PooledResponse(self, connection, protocol, message, payload, first_byte)
+        except BaseException:
+            self.calls -= 1
+            raise
 
     def release(self, connection: Connection) -> None:
         """The answer on this connection was read to its end, or the connection is closed."""
@@ -360,14 +374,13 @@ class PooledResponse:
         self,
         pool: ConnectionPool,
         connection: Connection,
-        protocol: ResponseHandler,
+        protocol: ResponseProtocol,
         message: RawResponseMessage,
         payload: StreamReader,
         first_byte: float,
-        timer: _Timer,
     ) -> None:
         self._pool, self._connection, self._protocol, self._payload = pool, connection, protocol, payload
-        self._patience, self._timer = first_byte, timer
+        self._patience, self._timer = first_byte, protocol.timer
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
         self._begun = self._ended = self._closed = False
@@ -375,10 +388,12 @@ class PooledResponse:
     async def read(self, patience: float = 0.0) -> bytes:
         payload, timer = self._payload, self._timer
         try:
-            if payload.exception() is not None:
-                data = _buffered(payload)  # what had arrived before the connection broke; read() would raise at once
+            if payload._buffer:  # it counts even where the connection broke since: payload.read() would raise at once
+                data = payload._read_nowait(-1 if payload._size <= PIECE else PIECE)
+            elif payload._eof and payload._exception is None:
+                data = b""
             else:
-                if self._begun and not payload.is_eof():  # else there is nothing to wait for
+                if self._begun:
                     self._patience = patience or self._pool.between_bytes
                     timer.wait(self._patience)
                 data = await payload.read(PIECE)
@@ -397,7 +412,7 @@ class PooledResponse:
         if self._closed:
             return
         self._closed = True
-        self._timer.cancel()
+        self._timer.due = inf
         if not (self._ended or self._payload.is_eof()):
             self._protocol.abort()  # not close(): that would first send what is still buffered
             self._connection.close()
@@ -434,13 +449,14 @@ def _host(url: URL) -> str:
     return host if url.is_default_port() else f"{host}:{url.port}"
 
 
-def _buffered(payload: StreamReader) -> bytes:
-    """The next piece of what a broken body still holds. Raises its exception when that is nothing."""
-    if payload._buffer:
-        return payload._read_nowait(PIECE)
-    error = payload.exception()
-    assert error is not None
-    raise error
+async def _behind_interim(protocol: ResponseProtocol, due: float) -> tuple[RawResponseMessage, StreamReader]:
+    """Read on until the head of the real answer. due: when that must be here."""
+    for _ in range(_INTERIM):
+        protocol.timer.due, protocol.awaits_head = due, True
+        message, payload = await protocol.read()
+        if not 100 <= message.code < 200:
+            return message, payload
+    raise HttpProcessingError(message="too many interim answers")
 
 
 def _connect_failure(error: Exception) -> Failure:

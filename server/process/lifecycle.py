@@ -17,6 +17,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.config import ConfigError, Settings
+from gateway.words import counted
 from providers.errors import Overloaded
 
 from .. import logs
@@ -113,8 +114,8 @@ async def drain(state: AppState, server: web.Server, door: asyncio.Server, now: 
     admission.draining = True
     systemd.notify("STOPPING=1")
     started = len(admission.runs)
-    words = "stopping: %d requests may finish, for at most %g s; a second signal (Ctrl-C) ends them at once"
-    LOGGER.info(words, started, patience)
+    words = "stopping: %s may finish, for at most %g s; a second signal (Ctrl-C) does not wait"
+    LOGGER.info(words, counted(started, "request"), patience)
     door.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
     _close_idle(server)
@@ -123,7 +124,7 @@ async def drain(state: AppState, server: web.Server, door: asyncio.Server, now: 
     failure.should_retry = False  # the work was begun, and may have been paid for
     ended = admission.stop(failure)
     await admission.wait_empty(_GOODBYE)
-    LOGGER.info("stopped: %d requests finished, %d were ended", max(0, started - ended), ended)
+    LOGGER.info("stopped: %s finished, %d ended early", counted(max(0, started - ended), "request"), ended)
 
 
 def _close_idle(server: web.Server) -> None:

@@ -7,6 +7,7 @@ without asking anything (slowloris, a pool grown too large) must not shut out wh
 """
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -34,6 +35,15 @@ BACKLOG: Final = 1024
 _OWN_FILES: Final = 40  # of the process itself: the log, the loop, the database, certificates while they are read
 _EVERY: Final = 1.0  # seconds between two log lines of one kind
 
+# The system's error number → why the server cannot listen, and what to do.
+_CANNOT_LISTEN: Final = {
+    errno.EADDRINUSE: "the port is in use: stop what uses it (another ModelServer?), or choose another with --port or "
+    "server.port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: write one of its own, or 0.0.0.0 for all (with keys)",
+    errno.EACCES: "ports below 1024 are for root: choose another with --port or server.port, and let a proxy or the socket "
+    "unit in ops/ listen on that one",
+    errno.EAFNOSUPPORT: "this system has no IPv6: write an IPv4 address, such as 127.0.0.1",
+}
 # Of every answer to a request, unless it has its own: not to be kept, guessed about, framed or followed with a referrer.
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -68,8 +78,13 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         # create_server's own words would name the address once more.
         number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or error
-        raise OSError(f"cannot listen on {host}:{port}: {reason}") from None
+        reason = _CANNOT_LISTEN.get(number) or (os.strerror(number) if number > 0 else error.strerror or str(error))
+        if isinstance(error, socket.gaierror):
+            reason = (
+                f"the name cannot be resolved ({error.strerror}): write an address of this machine, such as 127.0.0.1"
+            )
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise OSError(f"cannot listen on {place}: {reason}") from None
 
 
 def connections(wanted: int) -> int:
@@ -107,15 +122,27 @@ class RejectingProtocol(asyncio.Protocol):
 class ClientProtocol(RequestHandler):
     """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
+    And after each piece of a body that is read, aiohttp runs the parser again, on nothing: only one that was paused may
+    hold something back.
+
     For Unread: taken is how many bytes the client had taken when it last looked, taken_at when that changed (loop time);
     0: nothing waited for it.
     """
 
-    __slots__ = ("taken", "taken_at")
+    __slots__ = ("_was_paused", "taken", "taken_at")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.taken, self.taken_at = 0, 0.0
+        self._was_paused = False
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._was_paused = True
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        if self._was_paused:
+            super().resume_reading(resume_parser)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -21,7 +21,7 @@ from gateway.limits import Limits, Reservation, Spent, headers, since
 from gateway.pricing import NO_USAGE, TokenUsage
 from gateway.record import RequestRecord
 from gateway.routing import Target
-from providers.chunks import says_something
+from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Overloaded, PermissionDenied
 
@@ -89,10 +89,11 @@ class UsageMeter:
     exchange: Exchange | None = None  # with the upstream that was asked last
     usage: Json | None = None  # as that upstream told it
     told: TokenUsage | None = None  # the same of a whole answer, checked
+    early = False  # … before all of the answer had come
     tier: object = None  # the service tier it was used at, as that upstream told it
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
-    failed_attempts: tuple[tuple[TokenUsage, Upstream], ...] = ()  # what failed attempts have cost
+    failed_attempts: tuple[tuple[TokenUsage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
     estimated = False
     broken = False  # the answer failed after it had begun
     # At the end
@@ -110,7 +111,7 @@ class UsageMeter:
         for chunk in chunks:
             self.count_chunk(chunk)
             if "usage" in chunk:
-                self.usage, self.tier = chunk["usage"], chunk.get("service_tier")
+                self.tells(chunk)
 
     def count_chunk(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -125,12 +126,17 @@ class UsageMeter:
                 self.sent += size
                 self.deltas += 1
 
+    def tells(self, chunk: Json) -> None:
+        """Note the usage that a chunk, or a whole answer, tells of; removes from it what is meant for the books alone."""
+        self.usage, self.tier = chunk.get("usage"), chunk.get("service_tier")
+        if EARLY in chunk:
+            self.early = chunk.pop(EARLY) is True
+
     def count_answer(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
-        self.usage = usage = answer.get("usage")
-        self.tier = answer.get("service_tier")
-        self.told = self._told(usage)
-        if "choices" in answer and not (self.told and self.told.completion):
+        self.tells(answer)
+        self.told = self._told(self.usage)
+        if "choices" in answer and (self.early or not (self.told and self.told.completion)):
             self.count_chunk(answer)
 
     def stream_failed(self, error: Exception) -> None:
@@ -144,7 +150,11 @@ class UsageMeter:
         if self.exchange is None:
             return
         if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
-            self.failed_attempts = (*self.failed_attempts, (self._until_broken(failure.usage), self.exchange.to))
+            used = self._until_broken(failure.usage)
+            self.failed_attempts = (
+                *self.failed_attempts,
+                (used, pricing.cost(used, self.exchange.to, self.prompt.tier)),
+            )
         self.exchange = None
 
     def settle(self, status: int) -> None:
@@ -153,12 +163,13 @@ class UsageMeter:
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
             # An answer that began, or that the client did not wait for, has been worked on.
-            told = self._until_broken(self.usage) if self.broken else self.told or self._told(self.usage)
+            told = self.told or self._told(self.usage)
+            if self.broken or (told and self.sent and (self.early or not told.completion)):
+                told = self._until_broken(self.usage)
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._estimate()
             self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
-        for each, to in self.failed_attempts:
-            more = pricing.cost(each, to)
+        for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
@@ -349,11 +360,33 @@ class Ledger:
         tokens = cost = 0
         bound = []
         for target in targets:
-            target, used = reservations.reserved(body, prompt, target, self._settings, limits)
+            target, used, price = self._most_at(limits, body, prompt, target)
             bound.append(target)
-            tokens = max(tokens, used.prompt + used.completion)
-            cost = max(cost, reservations.most_costly(used, target.upstream, prompt.tier))
+            tokens, cost = max(tokens, used), max(cost, price)
         return bound, tokens, cost
+
+    def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
+        """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""
+        target, used = reservations.reserved(body, prompt, target, self._settings, limits)
+        cost = reservations.most_costly(used, target.upstream, prompt.tier, prompt.hour)
+        return target, used.prompt + used.completion, cost
+
+    async def extend(self, meter: UsageMeter, body: Json, target: Target) -> bool:
+        """Reserve what one more attempt may use, on top of what failed attempts have used.
+
+        Returns False where a limit of the key does not cover that: then this target must not be asked.
+        """
+        record, held = meter.record, meter.reservation
+        limits = record.limits
+        if limits is None or held is None or not (limits.tpm or limits.budget):
+            return True
+        _, tokens, cost = self._most_at(limits, body, meter.prompt, target)
+        for used, price in meter.failed_attempts:
+            tokens += used.prompt + used.completion
+            cost += price or 0
+        if tokens <= held.tokens and cost <= held.cost:
+            return True
+        return await self.limiter.extend(record.key, limits, held, tokens, cost)
 
     def settle(self, entry: UsageMeter, status: int) -> None:
         """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""

@@ -15,6 +15,9 @@ class Limiter(Protocol):
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         """Let a request of this key in, or raise Throttled."""
 
+    async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
+        """Raise what a running request holds to these totals; return False, and change nothing, where a limit is in the way."""
+
     def settle(self, name: str, day: str, reservation: Reservation | None, tokens: int, cost: int) -> None:
         """Count what a request has used, begun on this day, and give back what it has reserved, if it has.
 
@@ -54,6 +57,9 @@ class LocalLimiter:
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         return self._accounts[name].reserve(tokens, cost, time.monotonic(), time.time())
+
+    async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
+        return self._accounts[name].extend(reservation, tokens, cost, time.monotonic(), time.time())
 
     def settle(self, name: str, day: str, reservation: Reservation | None, tokens: int, cost: int) -> None:
         account = self._accounts.get(name)

@@ -1,8 +1,9 @@
 """Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them meet.
 
 One task speaks to Redis: it sends whatever has come together in one pipeline, in order, so that a request that has ended
-is settled before the next one asks. A request holds its reservation by a lease, renewed while its process lives: what a
-dead process held comes back within a minute. Time is Redis's, the budget's period this machine's.
+is settled before the next one asks. Settlements are numbered: one that is sent again, because its answer was lost, counts
+once. A request holds its reservation by a lease, renewed while its process lives: what a dead process held comes back
+within a minute. Time is Redis's, the budget's period this machine's.
 
 When Redis cannot be reached, keys with limits are refused (`when_gone: closed`) or counted in each process by itself (`open`);
 what was used meanwhile is booked when it is back. Either way the log says so once a minute, and /healthz while it lasts.
@@ -14,11 +15,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from gateway.config_schema import SharedStateConfig
 from gateway.limits import Limits, Period, Remaining, Reservation, budget_error, limit_error, period_of
-from providers.errors import Overloaded
+from providers.errors import Failure, Overloaded
 
 from .. import logs
 from . import redis_scripts
@@ -58,6 +60,7 @@ class RedisLimiter:
         self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
         self._standings: dict[str, Remaining] = {}
+        self._process, self._settled = secrets.token_hex(8), count(1)  # its name, and the numbers of its settlements
         self._gone = ""
         self._quiet_until = 0.0
         self._redis = _client(state.url)
@@ -96,19 +99,14 @@ class RedisLimiter:
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
         if self._gone:
             return await self._alone(name, limits, reservation)
-        period = period_of(limits.period, day)
-        known = self._local.spending.of(name, limits.period)
-        arguments = (*limits[:4], tokens, cost, reservation.id, period, known, _TTL[limits.period], LEASE, day)
-        answer = asyncio.get_running_loop().create_future()
-        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period, reservation.id), arguments, answer))
         self._running[name].add(reservation.id)
         try:
-            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await answer
+            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await self._ask(name, limits, reservation)
         except Unreachable:
             self._running[name].discard(reservation.id)
             try:
                 return await self._alone(name, limits, reservation)
-            except Overloaded:
+            except Failure:
                 self._release(name, day, reservation.id, 0, 0)  # Redis may have heard it
                 raise
         except BaseException:  # the client has left: what Redis may have given is given back
@@ -123,6 +121,37 @@ class RedisLimiter:
         if verdict == "budget":
             raise budget_error(limits, spent, held, cost, wall)
         raise limit_error(limits, verdict, wait)
+
+    async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
+        """See Limiter. What is reserved in Redis is not extended while Redis is gone."""
+        if reservation.id not in self._running[name]:
+            return await self._local.extend(name, limits, reservation, tokens, cost)
+        if self._gone:
+            return False
+        more = Reservation(
+            max(tokens, reservation.tokens), max(cost, reservation.cost), reservation.day, reservation.id
+        )
+        try:
+            verdict, *_ = await self._ask(name, limits._replace(rpm=0, concurrency=0), more)
+        except Unreachable:
+            return False
+        if verdict == "ok":
+            reservation.tokens, reservation.cost = more.tokens, more.cost
+        return bool(verdict == "ok")
+
+    async def _ask(self, name: str, limits: Limits, wanted: Reservation) -> list[Any]:
+        """Have Redis reserve this, in place of what it holds for the same id; return its answer. Raises Unreachable."""
+        period = period_of(limits.period, wanted.day)
+        known, ttl = self._known(name, limits.period, period), _TTL[limits.period]
+        arguments = (*limits[:4], wanted.tokens, wanted.cost, wanted.id, period, known, ttl, LEASE, wanted.day)
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period), arguments, answer))
+        return await answer
+
+    def _known(self, name: str, kind: Period, period: str) -> int:
+        """Return what a key has spent in a period as far as it is known here: 0 for one that has ended."""
+        spending = self._local.spending
+        return spending.of(name, kind) if period == period_of(kind, spending.day) else 0
 
     async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
         if self._state.when_gone == "closed":
@@ -156,13 +185,14 @@ class RedisLimiter:
     def _release(self, name: str, day: str, id: str, tokens: int, cost: int) -> None:
         """Give back a reservation in Redis and count there what was used."""
         self._running[name].discard(id)
-        limits, spending = self._local.limits(name), self._local.spending
+        limits = self._local.limits(name)
         period = period_of(limits.period, day)
-        known = spending.of(name, limits.period) if period == period_of(limits.period, spending.day) else 0
+        known = self._known(name, limits.period, period)
         cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
-        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known
+        number = next(self._settled)
+        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known, self._process, number
         self._put(
-            ScriptCall(redis_scripts.SETTLE, self._keys(name, period, id), arguments, spent=(name, limits.period, day))
+            ScriptCall(redis_scripts.SETTLE, self._keys(name, period), arguments, spent=(name, limits.period, day))
         )
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
@@ -207,16 +237,16 @@ class RedisLimiter:
 
     # Redis
 
-    def _keys(self, name: str, period: str = "", id: str = "") -> tuple[str, ...]:
+    def _keys(self, name: str, period: str = "") -> tuple[str, ...]:
         """In braces: what is kept together in a cluster."""
         base = f"{{{self._state.prefix}:{name}}}"
-        parts = "requests", "tokens", "running", "held", f"spent:{period}", f"done:{id}"
+        parts = "requests", "tokens", "running", "held", f"spent:{period}", "settled"
         return tuple(f"{base}:{part}" for part in parts)
 
     def _put(self, command: ScriptCall) -> None:
         self._queue.append(command)
         if len(self._queue) > _WAITING:
-            self._queue.popleft()
+            _refuse(self._queue.popleft())
         self._wake.set()
 
     async def _speak(self) -> None:
@@ -246,8 +276,8 @@ class RedisLimiter:
         for command in commands:
             if command.answer is None:
                 self._queue.append(command)
-            elif not command.answer.done():
-                command.answer.set_exception(Unreachable())
+            else:
+                _refuse(command)
         self._wake.set()
 
     async def _send(self, commands: list[ScriptCall]) -> list[Any]:
@@ -282,6 +312,12 @@ class RedisLimiter:
             for name, ids in self._running.items():
                 if ids and not self._gone:
                     self._put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
+
+
+def _refuse(command: ScriptCall) -> None:
+    """Tell who waits for this command's answer that none will come."""
+    if command.answer is not None and not command.answer.done():
+        command.answer.set_exception(Unreachable())
 
 
 def _begins(old: Limits, new: Limits) -> bool:

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget.
+# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget,
+# and, by process, the number of its last settlement: a process settles in the order of its numbers.
 _TOOLS: Final = """
 local t = redis.call('TIME')
 local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
@@ -30,6 +31,7 @@ local function book(key, amount)
   end
 end
 """
+# Reserve for a new request, or, where `id` is reserved already, replace what it holds.
 RESERVE: Final = (
     _TOOLS
     + """
@@ -41,10 +43,13 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
 end
 local heldTokens, heldCost = 0, 0
 if tpm > 0 or budget > 0 then
-  for _, held in ipairs(redis.call('HVALS', KEYS[4])) do
-    local a, b, of = string.match(held, '^(%d+) (%d+) (.*)$')
-    heldTokens = heldTokens + tonumber(a)
-    if period == 'total' or string.sub(of, 1, #period) == period then heldCost = heldCost + tonumber(b) end
+  local all = redis.call('HGETALL', KEYS[4])
+  for i = 1, #all, 2 do
+    local a, b, of = string.match(all[i + 1], '^(%d+) (%d+) (.*)$')
+    if all[i] ~= id then
+      heldTokens = heldTokens + tonumber(a)
+      if period == 'total' or string.sub(of, 1, #period) == period then heldCost = heldCost + tonumber(b) end
+    end
   end
 end
 local spent = 0
@@ -58,7 +63,7 @@ local verdict, wait = 'ok', 0
 if most > 0 and redis.call('ZCARD', KEYS[3]) >= most then verdict, wait = 'concurrency', 1
 elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
 elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
-elseif budget > 0 and spent + heldCost + cost > budget then verdict = 'budget'
+elseif budget > 0 and cost > 0 and spent + heldCost + cost > budget then verdict = 'budget'
 else
   if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
   redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
@@ -74,7 +79,10 @@ SETTLE: Final = (
     _TOOLS
     + """
 local id, tokens, cost, tpm, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if not redis.call('SET', KEYS[6], '1', 'NX', 'EX', 300) then return -1 end
+local process, number = ARGV[7], tonumber(ARGV[8])
+if number <= tonumber(redis.call('HGET', KEYS[6], process) or '0') then return -1 end
+redis.call('HSET', KEYS[6], process, number)
+redis.call('EXPIRE', KEYS[6], 30 * 86400)
 redis.call('ZREM', KEYS[3], id)
 redis.call('HDEL', KEYS[4], id)
 if tpm > 0 then book(KEYS[2], tokens) end

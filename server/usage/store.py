@@ -26,6 +26,8 @@ from operator import add
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
+from gateway.words import counted
+
 from .. import logs
 from . import database, migrations
 
@@ -125,7 +127,9 @@ class UsageStore:
         try:
             self._file = database.Database(path, self._again)
         except (sqlite3.Error, OSError) as error:
-            raise OSError(f"the usage file {path} cannot be used: {error}") from None
+            raise OSError(
+                f"the usage file {path} cannot be used: {getattr(error, 'strerror', None) or error}"
+            ) from None
         if self._file.unwritten is not None:
             self._complain(self._file.unwritten)
         self._run = self._file.run  # of the ids that number() gives
@@ -167,7 +171,7 @@ class UsageStore:
         """What does not work as it should, in a few words each."""
         found = []
         if self.failing:
-            found.append(f"usage cannot be written: {self.waiting} rows wait, {self.dropped} were dropped")
+            found.append(f"usage cannot be written: {counted(self.waiting, 'row')} waiting, {self.dropped} dropped")
         if self._unreadable:
             found.append(f"usage cannot be read: {self._unreadable}")
         what, at = self._happened
@@ -218,7 +222,7 @@ class UsageStore:
             self._file.close()
         if self._rows:
             logs.LOGGER.warning(
-                "%d rows of usage were lost: they could not be written to %s", len(self._rows), self.path
+                "usage was lost that could not be written to %s: %s", self.path, counted(len(self._rows), "row")
             )
 
     # The thread
@@ -371,8 +375,8 @@ class UsageStore:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + 60
             logs.LOGGER.warning(
-                "usage cannot be written to %s: %s. %d rows wait in memory, %d were dropped (their sums are kept).",
-                self.path, error, self.waiting, self.dropped,
+                "usage cannot be written to %s: %s. %s waiting in memory, %d dropped (their sums are kept).",
+                self.path, error, counted(self.waiting, "row"), self.dropped,
             )  # fmt: skip
 
     def _delete_expired(self) -> None:

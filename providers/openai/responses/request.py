@@ -15,7 +15,7 @@ from ...contract import Call, Json, Upstream
 from ...errors import Unsupported
 from ...hosts import endpoint, key_header
 from ..messages import omit, shortened
-from ..request import TOOL_NAME_LENGTH, drop, fitted_schema, model_rules, refuse, snapped
+from ..request import TOOL_NAME_LENGTH, drop, fit_format, fitted_schema, model_rules, refuse, snapped
 from . import stream
 
 _REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
@@ -37,6 +37,7 @@ def build_request(body: Json, to: Upstream) -> Call:
     thinks = _reasoning(out, to, changed)
     model_rules(out, to.facts, thinks, changed)
     _limit(out, changed)
+    fit_format(out, to.host)
     _text(out)
     if "tools" in out:
         out["tools"] = [_tool(tool, to, f"tools[{n}]") for n, tool in enumerate(out["tools"])]
@@ -105,9 +106,10 @@ def _tool(tool: Json, to: Upstream, at: str) -> Json:
         case {"type": "function", "function": function}:
             function = {name: value for name, value in function.items() if value is not None}
             function = fitted_schema(omit(function, to.host.strip), to.host, f"{at}.function.parameters")
-            flat = {"type": "function", "parameters": {"type": "object", "properties": {}}, **function}
             # Strict is the default there, and refuses most schemas; on chat completions it is not.
-            return flat | {"strict": bool(function.get("strict"))}
+            strict = bool(function.get("strict"))
+            none = {"type": "object", "properties": {}} | ({"additionalProperties": False} if strict else {})
+            return {"type": "function", "parameters": none, **function, "strict": strict}
         case {"type": "custom", "custom": custom}:
             custom = omit(custom, to.host.strip)
             match custom.get("format"):

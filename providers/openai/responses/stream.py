@@ -14,18 +14,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
 
-from ... import codec
 from ...chunks import after_opening, chunk, tool_call, usage_chunk
 from ...common import output_order
-from ...common.arguments import say_nothing
+from ...common.arguments import Beginning, as_text, real_one, say_nothing, without_placeholders
 from ...common.bounds import MAX_CALLS, Kept, too_many_calls
+from ...common.error_shapes import told_instead
 from ...common.finish_reasons import reason_of
 from ...common.tool_names import given_back
-from ...common.usage import count, usage
+from ...common.typed import DELTA, typed
+from ...common.typed import text as text_of
+from ...common.usage import spent
 from ...contract import Call, Json, Translator, prime
 from ...errors import UpstreamBadOutput, UpstreamError, UpstreamTruncated
 from ...sse import refuse_value
 from ..errors import in_band
+from ..normalize import CallIds
 
 # Item type → tool call type, the field that grows, and its name in a chat completion.
 _CALLS: Final = {
@@ -75,10 +78,10 @@ def _translate(answer: "ResponseState") -> Translator:
                     raise in_band(data.get("error") or data)
                 case str(kind):
                     chunks = answer.begun(answer.tell(kind, data))
-                case None if data.get("error"):
-                    raise in_band(data["error"])
-                case None if "output" in data:  # a whole answer
+                case None if "output" in data and not data.get("error"):  # a whole answer
                     return answer.begun(answer.end(data))
+                case None if wrong := told_instead(data):
+                    raise in_band(wrong)
         except (AttributeError, LookupError, TypeError) as odd:
             raise UpstreamBadOutput("The upstream sent an event of an unknown shape.") from odd
     raise UpstreamTruncated
@@ -103,6 +106,8 @@ class ResponseState:
         self.calls: dict[int, int] = {}  # output index → number of the tool call
         self.unopened: dict[Any, Any] = {}  # output index of arguments that came before their call → id of the item
         self.kinds: list[str] = []  # of the tool calls, by number
+        self.ids = CallIds()
+        self.beginnings: dict[int, Beginning] = {}  # by number of the tool call, until its arguments have begun
         self.done: set[Any] = set()  # output indexes of items, or ids where there was no index
         self.reasoning: list[Json] = []  # whole items: the keeper's
         self.thought: Any = None  # the part of a summary that was last heard of
@@ -144,12 +149,14 @@ class ResponseState:
                 return self._think((data["output_index"], "content", data["content_index"]), data["delta"])
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 at = self._expect(data)
-                return self._grow(at, data["delta"]) if at in self.calls else []
+                return self._grow(at, as_text(data["delta"])) if at in self.calls else []
             case "response.output_text.done" | "response.refusal.done":
                 text, part = data.get("text") or data.get("refusal"), data.get("content_index", "")
                 self.was_heard(data["output_index"], kind.split(".")[1], text, part)
-            case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
-                self.was_heard(self._expect(data), "call", data.get("arguments") or data.get("input"))
+            case "response.function_call_arguments.done":
+                self.was_heard(self._expect(data), "call", _begun(data.get("arguments")))
+            case "response.custom_tool_call_input.done":
+                self.was_heard(self._expect(data), "call", data.get("input"))
             case "response.output_text.annotation.added":
                 return self._annotations(data["output_index"], [data["annotation"]])
             case "response.output_item.added":
@@ -174,8 +181,8 @@ class ResponseState:
                 self.order[at] = {"type": "text", "start": self.length, "end": self.length, **phase}
             case {"type": "reasoning"}:
                 self.order[at] = {"type": "thinking"}
-            case {"type": "function_call" | "custom_tool_call", "call_id": ident}:
-                self.order[at] = {"type": "call", "id": ident}
+            case {"type": "function_call" | "custom_tool_call"}:
+                self.order[at] = {"type": "call", "id": ""}  # as the client will know it
             case _:
                 self.order[at] = {"type": "other"}
 
@@ -221,23 +228,35 @@ class ResponseState:
         return at
 
     def _open(self, at: int, item: Json) -> list[Json]:
-        kind, text = _CALLS[item["type"]]
+        kind, field = _CALLS[item["type"]]
         self.places.setdefault(item.get("id"), at)
         if len(self.kinds) >= MAX_CALLS:
             raise too_many_calls()
-        self.calls[at] = len(self.kinds)
+        name = text_of(item.get("name"))
+        if not name:
+            raise UpstreamBadOutput("The upstream sent a tool call without a name.")
+        number = self.calls[at] = len(self.kinds)
         self.kinds.append(kind)
-        first = {"index": self.calls[at], "id": item["call_id"], "type": kind}
-        return [chunk({"tool_calls": [{**first, kind: {"name": item["name"], text: ""}}]})]
+        if kind == "function":
+            self.beginnings[number] = Beginning()
+        ident = self.order[at]["id"] = self.ids.own(item.get("call_id"))
+        first = {"index": number, "id": ident, "type": kind}
+        return [chunk({"tool_calls": [{**first, kind: {"name": name, field: ""}}]})]
 
-    def _grow(self, at: Any, text: str) -> list[Json]:
-        """Arguments of a call. A placeholder before the real ones is not heard: the item says what they are."""
+    def _grow(self, at: Any, piece: str) -> list[Json]:
+        """A piece of a call's arguments. A placeholder before the real ones is left out: the item says what they are."""
         number = self.calls[at]
-        function = self.kinds[number] == "function"
-        if function and (at, "call", None) not in self.heard and say_nothing(text):
-            return []
+        if (beginning := self.beginnings.get(number)) is not None:
+            piece = beginning.add(piece)
+            if not piece:
+                return []
+            del self.beginnings[number]
+        return self._argue(at, piece)
+
+    def _argue(self, at: Any, text: str) -> list[Json]:
+        number = self.calls[at]
         self.hear(at, "call", 0, text)
-        if function:
+        if self.kinds[number] == "function":
             return [chunk(tool_call(number, {"arguments": text}))]
         return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
 
@@ -253,7 +272,7 @@ class ResponseState:
                 self._written()
                 return chunks
             case {"type": "reasoning"}:
-                self.kept.add(len(codec.encode(item)))
+                self.kept.add_json(item)
                 self.reasoning.append(item)
                 chunks = []
                 for name in "summary", "content":
@@ -264,12 +283,13 @@ class ResponseState:
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
-                text = item.get(_CALLS[kind][1]) or ""
-                if self.was_heard(at, "call", None if say_nothing(text) else text):
+                said = item.get(_CALLS[kind][1])
+                text = real_one(as_text(said)) if kind == "function_call" else as_text(said)
+                if self.was_heard(at, "call", _begun(said) if kind == "function_call" else text):
                     return chunks
                 if kind == "function_call" and say_nothing(text):
                     return [*chunks, chunk(tool_call(self.calls[at], {"arguments": "{}"}))]
-                return chunks + (self._grow(at, text) if text else [])
+                return chunks + (self._argue(at, text) if text else [])
         return []
 
     def _written(self) -> None:
@@ -310,11 +330,16 @@ class ResponseState:
             for each in found
             if each["type"] == "url_citation"
         ]
-        return [chunk({"annotations": cited})] if cited else []
+        if not cited:
+            return []
+        delta: Json = {"annotations": cited}
+        typed(delta, DELTA)
+        return [chunk(delta)]
 
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
-        books = _usage(response.get("usage"))
+        told = response.get("usage")
+        books = spent(told) if isinstance(told, dict) and told else None
         match response.get("status"):
             case "completed":
                 finish = "tool_calls" if self.kinds else "stop"
@@ -344,29 +369,18 @@ class ResponseState:
         if kept:
             chunks.append(chunk(kept))
         chunks.append(chunk({}, finish))
-        if tier := response.get("service_tier"):
+        if (tier := response.get("service_tier")) and isinstance(tier, str):
             chunks[-1]["service_tier"] = tier
         if not books:
             return chunks
-        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if tier else {})]
+        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if isinstance(tier, str) and tier else {})]
+
+
+def _begun(arguments: Any) -> str | None:
+    """Return what the deltas of a function's arguments must add up to; None where the event says nothing of it."""
+    return without_placeholders(arguments) if isinstance(arguments, str) and not say_nothing(arguments) else None
 
 
 def _bytes(text: str) -> bytes:
     """A text in a form that is the same wherever it is cut, inside an emoji too."""
     return text.encode("utf-16-le", "surrogatepass")
-
-
-def _usage(books: Any) -> Json | None:
-    if not isinstance(books, dict) or not books:
-        return None
-    read, written = (
-        details if isinstance(details := books.get(f"{side}_tokens_details"), dict) else {}
-        for side in ("input", "output")
-    )
-    return usage(
-        count(books.get("input_tokens")),
-        count(books.get("output_tokens")),
-        cached=count(read.get("cached_tokens")),
-        written=count(read.get("cache_write_tokens")),
-        reasoning=count(written.get("reasoning_tokens")),
-    )

@@ -1,0 +1,118 @@
+"""How many values JSON text holds, and the memory they take once it is parsed. Counted before it is parsed, by scans that
+take no memory themselves: three bytes (`{},`) become 64 or more, so 30 MB of them would be 850 MB.
+
+The same bounds hold for what clients and upstreams send, and for JSON inside the strings of either.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from .errors import UpstreamBadOutput
+
+SMALL: Final = 64 * 2**10  # bytes of JSON that is never worth a look
+LARGE: Final = 2**20  # bytes of JSON that is worked on outside of the event loop
+MANY: Final = 10_000  # values of JSON that is worked on outside of the event loop
+MOST: Final = 500_000  # values that any body may hold; OpenAI's own bound on embeddings is 300,000 tokens a request
+ANSWER: Final = 100_000  # values that any answer, or event of a stream, may hold
+TIMES: Final = (
+    12  # bytes of memory that an answer of more values may take for each of its own; log probabilities take 10
+)
+_WINDOW: Final = 2**18  # bytes that are looked at in one step: other threads run in between
+_MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
+# Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
+_MEMORY: Final = {b"{": 192, b"[": 80, b",": 40}
+_ROOM: Final = 128 * ANSWER  # bytes of memory that any answer may take
+
+
+def values(data: bytes, rough: int) -> int:
+    """Return how many values JSON text holds, roughly: the `{`, `[` and `,` in it.
+
+    Up to `rough` those inside strings count too, which is faster. The count stops soon after MOST.
+    """
+    count = marks(data, rough)
+    return count if count <= rough else _outside_strings(data)
+
+
+def marks(data: bytes, most: int) -> int:
+    """Return how many values JSON text holds at most: those that its strings may hold count too.
+
+    The count stops soon after `most`.
+    """
+    count = 0
+    for at in range(0, len(data), _WINDOW):
+        count += sum([data.count(mark, at, at + _WINDOW) for mark in _MARKS])
+        if count > most:
+            break
+    return count
+
+
+def _outside_strings(data: bytes) -> int:
+    count = 0
+    for structure in _structure(data):
+        count += sum([structure.count(mark) for mark in _MARKS])
+        if count > MOST:
+            break
+    return count
+
+
+def _structure(data: bytes) -> Iterator[bytes]:
+    """Yield JSON text without its strings, a window at a time."""
+    inside = 0  # 1 between the quotes of a string
+    cut = b""  # a backslash whose other half is in the next window
+    for at in range(0, len(data), _WINDOW):
+        window = (cut + data[at : at + _WINDOW]).replace(b"\\\\", b"")
+        cut = b"\\" if window.endswith(b"\\") else b""
+        pieces = window.replace(b'\\"', b"").split(b'"')
+        yield b" ".join(pieces[inside::2])
+        inside ^= (len(pieces) - 1) & 1
+
+
+def heavy(data: bytes) -> bool:
+    """Whether JSON text is worked on outside of the event loop."""
+    size = len(data)
+    return size > LARGE or (size > SMALL and marks(data, MANY) > MANY)
+
+
+def is_dense(text: str) -> bool:
+    """Whether text that may be JSON holds many values, or others may be in its strings."""
+    return len(text) > SMALL and sum(map(text.count, "{[,")) > MANY
+
+
+def check(data: bytes) -> None:
+    """Raise BadOutput for an answer that would take too much memory: more values than ANSWER, and more than TIMES its bytes."""
+    if len(data) > ANSWER and values(data, ANSWER) > ANSWER and sum(map(memory, _structure(data))) > TIMES * len(data):
+        raise too_dense()
+
+
+def too_dense() -> UpstreamBadOutput:
+    """The failure of an answer whose values would take too much memory."""
+    return UpstreamBadOutput(
+        f"The upstream's answer holds too many JSON values: more than {ANSWER:,}, which would take more than {TIMES} "
+        "times its bytes of memory.",
+        code="upstream_too_large",
+    )
+
+
+def memory(data: bytes) -> int:
+    """Return the bytes of memory that the values of JSON text take, but for long strings; marks inside strings count too."""
+    return sum([data.count(mark) * size for mark, size in _MEMORY.items()])
+
+
+class Sum:
+    """The bytes and the memory of several JSON texts whose values are kept together."""
+
+    __slots__ = ("_memory", "_size")
+
+    def __init__(self) -> None:
+        self._memory = self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Count one more text. Raises BadOutput where all of them take more than TIMES their bytes, and much memory."""
+        size = len(data)
+        taken = memory(data)
+        if taken > TIMES * size:  # some of the marks may be inside strings
+            taken = sum(map(memory, _structure(data)))
+        self._size += size
+        self._memory += taken
+        if self._memory > _ROOM and self._memory > TIMES * self._size:
+            raise too_dense()
