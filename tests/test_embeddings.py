@@ -198,13 +198,14 @@ def test_vectors_come_in_the_order_of_the_inputs() -> None:
 
 
 def test_gemini_s_vectors_have_length_one() -> None:
+    first = [{"values": [3.0, 4.0]}, {"values": [0.0, 0.0]}, *[{"values": [1.0, 0.0]}] * 98]
     batches = [
-        {"embeddings": [{"values": [3.0, 4.0]}, {"values": [0.0, 0.0]}], "usageMetadata": {"promptTokenCount": 2}},
+        {"embeddings": first, "usageMetadata": {"promptTokenCount": 2}},
         {"embeddings": [{"values": [0.6, 0.8]}], "usageMetadata": {"promptTokenCount": 3}},
     ]
-    found = embedded.answer({"input": ["a", "b", "c"]}, to("gemini"), batches)
-    assert [each["embedding"] for each in found["data"]] == [[0.6, 0.8], [0.0, 0.0], [0.6, 0.8]]
-    assert [each["index"] for each in found["data"]] == [0, 1, 2]
+    found = json.loads(codec.encode(embedded.answer({"input": ["a"] * 101}, to("gemini"), batches)))
+    assert [each["embedding"] for each in found["data"]] == [[0.6, 0.8], [0.0, 0.0], *[[1.0, 0.0]] * 98, [0.6, 0.8]]
+    assert [each["index"] for each in found["data"]] == [*range(101)]
     assert found["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
     one = embedded.answer({"input": "a"}, to("gemini"), [{"embedding": {"values": [3.0, 4.0]}}])
     assert one["data"][0]["embedding"] == [0.6, 0.8]
@@ -242,7 +243,7 @@ def test_an_answer_in_no_shape(host: str, body: Any, kind: type[Failure]) -> Non
 def echo(**body: Any) -> Any:
     [call] = embedded.calls({"model": "echo", **body}, to("echo", "echo"))
     assert call.reply
-    return embedded.answer(body, to("echo"), [json.loads(b"".join(step.data for step in call.reply.steps))])
+    return embedded.answer(body, to("echo", "echo"), [json.loads(b"".join(step.data for step in call.reply.steps))])
 
 
 def test_echo_is_deterministic_and_of_length_one() -> None:
