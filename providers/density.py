@@ -17,7 +17,7 @@ ANSWER: Final = 100_000  # values that any answer, or event of a stream, may hol
 TIMES: Final = (
     12  # bytes of memory that an answer of more values may take for each of its own; log probabilities take 10
 )
-_WINDOW: Final = 2**18  # bytes that are looked at in one step: other threads run in between
+_WINDOW: Final = 2**16  # bytes that are looked at in one step: other threads run in between
 _MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
 # Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
 _MEMORY: Final = {b"{": 192, b"[": 80, b",": 40}

@@ -69,5 +69,5 @@ def run(data: bytes | str, size: int | None = None, call: Call | None = None, **
     """All chunks of a stream: bytes, or the name of one under streams/."""
     if isinstance(data, str):
         data = (STREAMS / f"gemini_{data}.sse").read_bytes()
-    translator = translator_of("gemini", call or asked(), to(**fields))
+    translator = translator_of("gemini", call or asked(**fields), to(**fields))
     return [*feed(translator, data, size), *ended(translator)]

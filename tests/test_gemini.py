@@ -391,7 +391,7 @@ def candidate(*parts: dict[str, Any], finish: str | int | None = "STOP") -> dict
 
 
 def answered(*events: Any, **fields: Any) -> list[dict[str, Any]]:
-    translator = translator_of("gemini", fields.pop("call", None) or asked(), to(**fields))
+    translator = translator_of("gemini", fields.pop("call", None) or asked(**fields), to(**fields))
     return [piece for event in events for piece in translator.send(Event("", event))] + ended(translator)
 
 

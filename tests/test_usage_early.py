@@ -151,7 +151,7 @@ SCRIPTS: dict[str, tuple[Script, tuple[int, int], tuple[int, int]]] = {
     "prompt": (stream(sse(*WORDS, FINISH, {"choices": [], "usage": {"prompt_tokens": 70}})), (50, 1), (63, 1)),
     "cut": (stream(sse(*[running(n) for n in (90, 120)], *WORDS, done=False)), (120, 1), (120, 1)),
     "claude": (stream(sse(*claude(BLOCK, *[text("word ")] * 50, CLOSE), done=False)), (50, 1), (63, 1)),
-    "claude-reset": ([*stream(RESET, end=False), ABORT], (90, 1), (90, 1)),
+    "claude-reset": ([*stream(RESET, end=False), ABORT], (90, 0), (90, 0)),  # its end had been told
     "document": (
         answer({"choices": [{"index": 0, "message": {"content": "x" * 400}}], "usage": {"prompt_tokens": 70}}),
         (100, 1),
