@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -23,8 +23,8 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects import chat, embeddings
-from dialects.contract import ClientRequest, Dialect, Envelope, end_of
+from dialects import chat, embeddings, seal
+from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from gateway.config import Settings
 from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
@@ -33,7 +33,7 @@ from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, state
-from server.error_response import JSON, error_event, to_failure
+from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, worker_of
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
@@ -80,7 +80,7 @@ async def respond_whole(
     if "tools" in asked.body and answer["choices"]:
         request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
     request[METER].count_answer(answer)
-    answer = dialect.completion(asked, answer, envelope(request), to.reasoning)
+    answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
     data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
     return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
@@ -90,7 +90,8 @@ async def respond_stream(
     request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream."""
-    app_state, meter = request[APP_STATE], request[METER]
+    app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
+    renderer: Renderer | None = None
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
             prepare = partial(prepare_call, request, dialect, asked)
@@ -98,7 +99,7 @@ async def respond_stream(
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = dialect.render(asked, envelope(request), to.reasoning)
+            renderer = dialect.render(asked, envelope(request, to), to.reasoning)
             render = renderer.send
             collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
             async with aclosing(rest) as batches:
@@ -120,13 +121,23 @@ async def respond_stream(
         except (Exception, asyncio.CancelledError) as error:
             failure = to_failure(error, request)
             meter.stream_failed(failure)
-            if not line.open:
+            if not line.open and failure.code not in dialect.told_in_stream:
                 raise failure from None
-            request[RECORD].code = failure.code or failure.type
-            await line.write(error_event(failure, request, dialect), end=True)
+            record.code = failure.code or failure.type
+            await line.write(failed_end(request, dialect, asked, renderer, scrubbed(failure, request)), end=True)
         finally:
-            request[RECORD].gap = line.longest_gap
+            record.gap = line.longest_gap
     return line.response
+
+
+def failed_end(
+    request: web.Request, dialect: Dialect, asked: ClientRequest, renderer: Renderer | None, failure: Failure
+) -> bytes:
+    """Return what ends a stream that has failed. renderer: of the answer, if there has been one; it may be what failed."""
+    if renderer is not None:
+        with suppress(Failure, RuntimeError):
+            return end_of(renderer, failure)
+    return end_of(dialect.render(asked, envelope(request), True), failure)
 
 
 def began(request: web.Request, exchange: Exchange) -> None:
@@ -136,9 +147,14 @@ def began(request: web.Request, exchange: Exchange) -> None:
     record.first = time.monotonic()
 
 
-def envelope(request: web.Request) -> Envelope:
-    """Return what the answer to this request says of itself."""
-    return Envelope(f"{random.getrandbits(128):032x}", int(time.time()), request[RECORD].model)
+def envelope(request: web.Request, to: Upstream | None = None) -> Envelope:
+    """Return what the answer to this request says of itself. to: who answers, once that is known."""
+    record = request[RECORD]
+    unique, created = f"{random.getrandbits(128):032x}", int(time.time())
+    if to is None:
+        return Envelope(unique, created, record.model, record.id)
+    tokens = request[METER].prompt.tokens(to)
+    return Envelope(unique, created, record.model, record.id, to.name, to.model, tokens)
 
 
 async def first_that_answers(
@@ -216,7 +232,7 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
         build = partial(native, asked.raw, asked.headers, upstream)
     else:
         body = with_defaults(asked.body, target)
-        if asked.tool_calls or asked.images:
+        if asked.tool_calls or asked.images or asked.seals:
             body = await fill_in(request, asked, body, upstream)
         build = partial(provider.build_request, body, upstream)
     worker = worker_of(request)
@@ -229,6 +245,8 @@ async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstre
     That is the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not fetch.
     Raises BadRequest for an image that cannot be had.
     """
+    if asked.seals:
+        body = seal.restore(body, asked.seals, upstream.name, upstream.model)
     if asked.tool_calls:
         body = request.app[REASONING].restore(body, cache_scope(request, upstream))
     if asked.images:

@@ -13,6 +13,8 @@ from providers.contract import Batch, Json
 from providers.errors import Failure
 
 NO_HEADERS: Mapping[str, str] = {}
+Seals = Mapping[int, list[Json]]
+NO_SEALS: Seals = {}
 
 
 class ClientRequest(NamedTuple):
@@ -24,6 +26,7 @@ class ClientRequest(NamedTuple):
     tool_calls: bool = False  # its messages hold tool calls: the reasoning cache is asked
     images: bool = False  # its messages hold images
     headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
+    seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
 
 
@@ -33,10 +36,15 @@ class Envelope(NamedTuple):
     unique: str  # 32 random hexadecimal digits, for ids
     created: int  # Unix time
     model: str  # the name that the client asked for
+    request_id: str = ""
+    provider: str = ""  # who answers: its name in config.yaml
+    upstream_model: str = ""  # the model's id there
+    prompt_tokens: int = 0  # of the request, estimated: for APIs that tell them before the upstream does
 
 
 # What an answer is written by: sent the batch that one read from the upstream gave, it yields the bytes for the client,
-# empty where the client is to be told of none of it. Sent None after a complete answer, it returns the end.
+# empty where the client is to be told of none of it. Sent None after a complete answer, it returns the end. Thrown a Failure,
+# at any time, it returns what ends a stream that has failed: the client must not mistake it for the end of an answer.
 Renderer = Generator[bytes | bytearray, Batch | None, bytes]
 
 
@@ -72,17 +80,24 @@ class Dialect(Parser, Protocol):
     def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
         """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
 
+    @property
+    def told_in_stream(self) -> frozenset[str]:
+        """Codes of failures that a client which asked for a stream is told in one, though nothing has been sent yet."""
+
+    def error_status(self, failure: Failure) -> int:
+        """Return the HTTP status of an error."""
+
     def error_body(self, failure: Failure, request_id: str) -> Json:
         """Return the body of an error."""
 
-    def error_event(self, failure: Failure, request_id: str) -> bytes:
-        """Return what ends a stream that has failed: the client must not mistake it for the end of an answer."""
 
-
-def end_of(renderer: Renderer) -> bytes:
-    """Return the end of a complete answer."""
+def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:
+    """Return the end of a complete answer, or of one that has failed. Raises the failure where the renderer has raised before."""
     try:
-        renderer.send(None)
+        if failure is None:
+            renderer.send(None)
+        else:
+            renderer.throw(failure)
     except StopIteration as end:
         return bytes(end.value)
-    raise AssertionError("a renderer returns when it is sent None")
+    raise AssertionError("a renderer returns at the end")

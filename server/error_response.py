@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from dialects import Dialect, dialect_of
+from dialects import dialect_of
 from gateway.record import RequestRecord
 from providers import codec
 from providers.errors import Failure
@@ -39,16 +39,12 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.should_retry is not None:
         headers["x-should-retry"] = "true" if failure.should_retry else "false"
-    body = dialect_of(request.path).error_body(_scrubbed(failure, request), request[RECORD].id)
-    return web.Response(status=failure.status, body=codec.encode(body), headers={**JSON, **headers})
+    dialect = dialect_of(request.path)
+    body = dialect.error_body(scrubbed(failure, request), request[RECORD].id)
+    return web.Response(status=dialect.error_status(failure), body=codec.encode(body), headers={**JSON, **headers})
 
 
-def error_event(failure: Failure, request: web.Request, dialect: Dialect) -> bytes:
-    """Return what ends a stream that has failed."""
-    return dialect.error_event(_scrubbed(failure, request), request[RECORD].id)
-
-
-def _scrubbed(failure: Failure, request: web.Request) -> Failure:
+def scrubbed(failure: Failure, request: web.Request) -> Failure:
     """Return the failure without secrets: an upstream's words may hold our key, or its own address."""
     scrub = request[GENERATION].scrub
     shown = copy(failure)

@@ -5,7 +5,6 @@ from typing import Final
 
 from providers.contract import Json
 from providers.errors import Failure
-from providers.sse import append_event
 
 from ..contract import ClientRequest, Envelope
 from . import functions
@@ -15,18 +14,20 @@ from .stream import hide_reasoning, render
 __all__ = [
     "completion",
     "error_body",
-    "error_event",
+    "error_status",
     "headers",
     "keep_alive",
     "operation",
     "parameters",
     "parse",
     "render",
+    "told_in_stream",
 ]
 
 operation: Final = "chat/completions"
 keep_alive: Final = b": keep-alive\n\n"
 headers: Final[frozenset[str]] = frozenset()
+told_in_stream: Final[frozenset[str]] = frozenset()
 parameters: Final[Mapping[str, str]] = {}
 
 
@@ -47,8 +48,6 @@ def error_body(failure: Failure, request_id: str) -> Json:
     return failure.body()
 
 
-def error_event(failure: Failure, request_id: str) -> bytes:
-    """Return the error as an event; no [DONE] follows it."""
-    data = bytearray()
-    append_event(data, failure.body())
-    return bytes(data)
+def error_status(failure: Failure) -> int:
+    """Return the status that a failure has by itself."""
+    return failure.status

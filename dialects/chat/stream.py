@@ -3,6 +3,7 @@
 from typing import Final
 
 from providers.contract import Json
+from providers.errors import Failure
 from providers.sse import append_event
 
 from ..contract import ClientRequest, Envelope, Renderer
@@ -29,23 +30,28 @@ def _render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Rend
         "model": envelope.model,
     }
     data = bytearray()
-    while (batch := (yield data)) is not None:
+    try:
+        while (batch := (yield data)) is not None:
+            data = bytearray()
+            for chunk in batch.chunks:
+                if "usage" in chunk:
+                    if not usage_asked:
+                        continue
+                elif usage_asked:
+                    chunk["usage"] = None
+                if not reasoning:
+                    emptied = [hide_reasoning(choice["delta"]) for choice in chunk["choices"]]
+                    if emptied and all(emptied):
+                        continue
+                if speaks_functions:
+                    chunk = functions.chunk_with_function(chunk)
+                chunk.update(head)
+                append_event(data, chunk)
+            data = escape_line_ends(data)
+    except Failure as failure:
         data = bytearray()
-        for chunk in batch.chunks:
-            if "usage" in chunk:
-                if not usage_asked:
-                    continue
-            elif usage_asked:
-                chunk["usage"] = None
-            if not reasoning:
-                emptied = [hide_reasoning(choice["delta"]) for choice in chunk["choices"]]
-                if emptied and all(emptied):
-                    continue
-            if speaks_functions:
-                chunk = functions.chunk_with_function(chunk)
-            chunk.update(head)
-            append_event(data, chunk)
-        data = escape_line_ends(data)
+        append_event(data, failure.body())
+        return bytes(data)  # no [DONE] follows
     return _DONE
 
 
