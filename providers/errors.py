@@ -1,29 +1,29 @@
 """Every way a request can fail, in the shape OpenAI clients expect.
 
-Failure                     status  type                   code                        elsewhere
-  BadRequest                  400   invalid_request_error  (what is wrong)             no
-    Unsupported               400   invalid_request_error  unsupported_value           yes
-    ContextExceeded           400   invalid_request_error  context_length_exceeded     no
-  BadKey                      401   authentication_error   authentication_error        no
-  Forbidden                   403   invalid_request_error  permission_denied           no
-  NotFound                    404   invalid_request_error  not_found                   no
-    NoSuchModel               404   invalid_request_error  model_not_found             yes
-  MethodNotAllowed            405   invalid_request_error  method_not_allowed          no
-  TooSlow                     408   invalid_request_error  request_timeout             yes
-  Conflict                    409   invalid_request_error  conflict                    yes
-  TooLarge                    413   invalid_request_error  request_too_large           no
-  UnsupportedEncoding         415   invalid_request_error  unsupported_encoding        no
-  Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
-    Exhausted                 429   rate_limit_error       budget_exceeded             no
-  UpstreamFailed              502   server_error           upstream_error              yes
-    Truncated                 502   server_error           upstream_truncated          yes
-    BadOutput                 502   server_error           upstream_bad_output         yes
-    UpstreamRefusedKey        502   server_error           upstream_auth_error         yes
-  Overloaded                  503   server_error           overloaded                  yes
-    QuotaExhausted            503   server_error           upstream_quota_exhausted    yes
-  UpstreamTimeout             504   server_error           upstream_timeout            yes
+Failure                     status  type                   code                        try next
+  BadRequest                400   invalid_request_error  (what is wrong)             no
+    Unsupported             400   invalid_request_error  unsupported_value           yes
+    ContextLengthExceeded   400   invalid_request_error  context_length_exceeded     no
+  AuthenticationError       401   authentication_error   authentication_error        no
+  PermissionDenied          403   invalid_request_error  permission_denied           no
+  NotFound                  404   invalid_request_error  not_found                   no
+    ModelNotFound           404   invalid_request_error  model_not_found             yes
+  MethodNotAllowed          405   invalid_request_error  method_not_allowed          no
+  RequestTimeout            408   invalid_request_error  request_timeout             yes
+  Conflict                  409   invalid_request_error  conflict                    yes
+  RequestTooLarge           413   invalid_request_error  request_too_large           no
+  UnsupportedEncoding       415   invalid_request_error  unsupported_encoding        no
+  RateLimitExceeded         429   rate_limit_error       rate_limit_exceeded         yes
+    BudgetExceeded          429   rate_limit_error       budget_exceeded             no
+  UpstreamError             502   server_error           upstream_error              yes
+    UpstreamTruncated       502   server_error           upstream_truncated          yes
+    UpstreamBadOutput       502   server_error           upstream_bad_output         yes
+    UpstreamAuthError       502   server_error           upstream_auth_error         yes
+  Overloaded                503   server_error           overloaded                  yes
+    QuotaExhausted          503   server_error           upstream_quota_exhausted    yes
+  UpstreamTimeout           504   server_error           upstream_timeout            yes
 
-`elsewhere`: whether another target may succeed where this one failed.
+`try next`: whether another target may succeed where this one failed.
 `type` follows the service's public page: 401 authentication_error, 429 rate_limit_error, 5xx server_error, else
 invalid_request_error. `code` carries the precise reason. A key of ours that an upstream refuses is never a 401: the
 client's key is fine.

@@ -145,7 +145,7 @@ def test_blanks_before_an_answer_are_not_held_for_ever() -> None:
 def test_as_many_calls_as_an_answer_may_have() -> None:
     calls = ToolCallNumbering()
     assert len(calls.fragments(list(map(function, range(MAX_CALLS))))) == MAX_CALLS
-    assert len(calls.fragments([{"index": n, "function": {"arguments": "}"}} for n in range(MAX_CALLS)])) == MAX_CALLS
+    assert len(calls.fragments([{"index": n, "function": {"arguments": '"a":1}'}} for n in range(MAX_CALLS)])) == MAX_CALLS
     with pytest.raises(UpstreamBadOutput):
         calls.fragments([function(MAX_CALLS)])
 
@@ -162,7 +162,7 @@ def test_too_many_calls_in_one_event_are_refused_at_once() -> None:
 def growing(calls: int) -> Iterator[Json]:
     for n in range(calls):
         yield piece(tool_calls=[function(n)])
-    yield piece(tool_calls=[{"index": n, "function": {"arguments": "}"}} for n in range(calls)])
+    yield piece(tool_calls=[{"index": n, "function": {"arguments": '"a":1}'}} for n in range(calls)])
 
 
 def named(fragments: int) -> Iterator[Json]:

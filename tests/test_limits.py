@@ -144,9 +144,9 @@ def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_roo
 @pytest.mark.parametrize(
     ("limits", "code", "kind", "wait", "words"),
     [
-        (Limits(rpm=1), "rate_limit_exceeded", RateLimitExceeded, 61, "may send 1 requests per minute. Try again in 61 s."),
+        (Limits(rpm=1), "rate_limit_exceeded", RateLimitExceeded, 61, "may send 1 request per minute. Try again in 61 s."),
         (Limits(tpm=10), "rate_limit_exceeded", RateLimitExceeded, 1, "may use 10 tokens per minute. Try again in 1 s."),
-        (Limits(concurrency=1), "rate_limit_exceeded", RateLimitExceeded, 1, "1 requests at once"),
+        (Limits(concurrency=1), "rate_limit_exceeded", RateLimitExceeded, 1, "1 request at once"),
         (Limits(budget=10), "budget_exceeded", RateLimitExceeded, 1, "0.000006 are reserved by requests that still run"),
     ],
 )  # fmt: skip

@@ -119,7 +119,7 @@ def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
         here.format(13) + 'auth: expected a header with the placeholder {key}, such as "api-key: {key}"',
         here.format(14) + "path: may only hold the placeholders {model} and {operation}",
         here.format(15) + "usage: expected true or false",
-        here.format(16) + "rename: expected a mapping (key: value)",
+        here.format(16) + "rename: expected a mapping (key: value); leave out the dash or the [ ] around it",
         here.format(17) + "strip: expected a list ([a, b] or lines with '- ')",
         here.format(18)
         + "tool_names: expected a regular expression, such as [a-zA-Z0-9_-]{1,64}: unterminated character "

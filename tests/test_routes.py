@@ -240,7 +240,10 @@ def test_a_default_does_not_come_without_the_parameter_it_belongs_to():
         ("GPT-4o", "did you mean 'gpt-4o'?"),
         ("gpt_4o_mini", "did you mean 'gpt-4o-mini'?"),
         ("gpt-4", "did you mean 'gpt-4o'?"),
-        ("claude3opus", "did you mean 'claude-3-opus'? (its provider is off: set ANTHROPIC_API_KEY)"),
+        (
+            "claude3opus",
+            "did you mean 'claude-3-opus'? (its provider is off: set ANTHROPIC_API_KEY and restart the server)",
+        ),
         ("zzzzzzzzzzz", "GET /v1/models lists the models you can use."),
     ],
 )

@@ -128,13 +128,13 @@ async def test_one_at_a_time_is_always_let_in() -> None:
         with pytest.raises(Overloaded):
             admission.enter(5)
     with admission.enter(5) as second:
-        await second.turn()
-    admission.feel(1.1, 100)
-    assert admission.strain == ""
-    admission.feel(1.1, 100)
-    assert admission.strain == "lag"
-    admission.feel(0.9, 100)
-    assert admission.strain == ""
+        await second.acquire()
+    admission.observe(1.1, 100)
+    assert admission.overload == ""
+    admission.observe(1.1, 100)
+    assert admission.overload == "lag"
+    admission.observe(0.9, 100)
+    assert admission.overload == ""
     assert admission.refused == {"requests": 0, "bytes": 0, "memory": 1, "lag": 0}
 
 

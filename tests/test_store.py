@@ -235,7 +235,10 @@ def test_an_upgrade_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
     assert query(path, "SELECT sql FROM sqlite_master") == before and query(path, "PRAGMA user_version") == [(1,)]
 
 
-OPEN = "import sys; from server.store import Store; input(); s = Store(sys.argv[1], 36_500); print('open'); input(); s.close()"
+OPEN = (
+    "import sys; from server.usage.store import UsageStore; input(); s = UsageStore(sys.argv[1], 36_500); print('open'); "
+    "input(); s.close()"
+)
 
 
 def test_several_processes_upgrade_one_file_once(tmp_path: Path) -> None:
@@ -406,15 +409,15 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
 
 WRITES = """
 import sys, time
-from server.store import Row, Store
-store, end = Store(sys.argv[1], 90), time.monotonic() + 2.5
+from server.usage.store import UsageRow, UsageStore
+store, end = UsageStore(sys.argv[1], 90), time.monotonic() + 2.5
 print("open", flush=True)
 while time.monotonic() < end:
     at = int(time.time() * 1000)
     store.enqueue(UsageRow(store.next_id(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
     time.sleep(0.01)
 store.close()
-print(store.number() % 2**40 - 1)
+print(store.next_id() % 2**40 - 1)
 """
 
 

@@ -102,6 +102,8 @@ def rewrite(schema: Json, rule: Callable[[Json], Json], param: str, depth: int =
     """
     if depth > MAX_DEPTH:
         raise too_large(param)
+    if not schema:
+        return rule({})
     return rule(_mapped(schema, lambda inner, _: rewrite(inner, rule, param, depth + 1)))
 
 
@@ -179,6 +181,8 @@ class _Inliner:
 
     def expand(self, node: Json, inside: dict[int, int], optional: int, depth: int) -> Json:
         """node, inlined. inside: the targets it stands in, with how many optional properties led to each."""
+        if not node:  # anything: nothing is added
+            return node
         self.room.node(self.param)
         if depth > MAX_DEPTH:
             raise too_large(self.param)

@@ -65,6 +65,8 @@ def parameters(schema: Json, param: str, room: json_schema.Room) -> Json | None:
 
 
 def _fit(node: Json) -> Json:
+    if not node:
+        return node
     node = json_schema.one_of_to_any_of(node)
     if "$ref" in node:
         return {"$ref": node["$ref"]}
@@ -125,6 +127,8 @@ def _enum(node: Json) -> Json:
     if not isinstance(values, list) or not values:
         node.pop("enum", None)
         return node
+    if node.get("type") in (None, "string") and {*map(type, values)} == {str} and "" not in values:  # nearly always
+        return node if "type" in node else {**node, "type": "string"}
     types = kind if isinstance(kind := node.get("type"), list) else [kind]
     declared = [kind for kind in types if kind not in (None, "null")]
     if declared == ["string"]:
