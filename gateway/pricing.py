@@ -35,6 +35,7 @@ class TokenUsage(NamedTuple):
 
 
 NO_USAGE: Final = TokenUsage()
+USUAL_TIER: Final = "default"  # the service tier of a model's own price
 _NO_DETAILS: Final[Json] = {}
 
 
@@ -78,7 +79,7 @@ def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
             if rate is None:
                 return None
             sum += tokens * rate
-    if tier is None:
+    if tier is None or tier == USUAL_TIER:
         return -(-sum // _SCALE)
     times = times_the_price(tier, to)
     if times == 1:

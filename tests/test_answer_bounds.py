@@ -145,7 +145,9 @@ def test_blanks_before_an_answer_are_not_held_for_ever() -> None:
 def test_as_many_calls_as_an_answer_may_have() -> None:
     calls = ToolCallNumbering()
     assert len(calls.fragments(list(map(function, range(MAX_CALLS))))) == MAX_CALLS
-    assert len(calls.fragments([{"index": n, "function": {"arguments": '"a":1}'}} for n in range(MAX_CALLS)])) == MAX_CALLS
+    assert (
+        len(calls.fragments([{"index": n, "function": {"arguments": '"a":1}'}} for n in range(MAX_CALLS)])) == MAX_CALLS
+    )
     with pytest.raises(UpstreamBadOutput):
         calls.fragments([function(MAX_CALLS)])
 

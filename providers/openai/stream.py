@@ -54,21 +54,26 @@ def _whole(to: Upstream) -> Translator:
     if not isinstance(body, dict):
         raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
     choices = body.get("choices")
-    refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+    if event.name or not SIGNS.isdisjoint(body) or body.get("object") == "error":
+        refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
+    if type(choices) is not list or {*map(type, choices)} != {dict}:
         if not choices and (wrong := told_instead(body, sure=False)):
             raise in_band(wrong)
         raise UpstreamBadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage = merged(drop_private_fields(body), body.get("usage"))
+    usage, elsewhere = body.get("usage"), drop_private_fields(body)
+    if elsewhere:
+        usage = merged(elsewhere, usage)
     number(choices)
     typed(body, ANSWER)
     for choice in choices:
-        choice["logprobs"] = logprobs(choice.get("logprobs"))
-        usage = merged(usage, choice.pop("usage", None))
+        choice["logprobs"] = None if choice.get("logprobs") is None else logprobs(choice["logprobs"])
         choice.pop("native_finish_reason", None)
-        refuse_errors("", choice)
+        if not SIGNS.isdisjoint(choice):
+            refuse_errors("", choice)
         message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
-        usage = merged(usage, message.pop("usage", None))
+        for holder in choice, message:
+            if "usage" in holder:
+                usage = merged(usage, holder.pop("usage"))
         message = choice["message"] = whole_message(message, to.host.think_tags)
         choice["finish_reason"] = reason_of(
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
@@ -80,7 +85,7 @@ def _whole(to: Upstream) -> Translator:
 def number(choices: list[Json]) -> None:
     """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
     indexes = [choice.get("index") for choice in choices]
-    if not all(type(index) is int for index in indexes) or len(set(indexes)) < len(indexes):
+    if {*map(type, indexes)} != {int} or len({*indexes}) < len(indexes):
         for position, choice in enumerate(choices):
             choice["index"] = position
 

@@ -227,7 +227,7 @@ class UsageMeter:
     def _tier(self) -> object:
         """Return the service tier whose price holds: the one the upstream names, where it is one, else the client's."""
         assert self.exchange is not None
-        if self.tier and pricing.times_the_price(self.tier, self.exchange.to):
+        if self.tier == pricing.USUAL_TIER or (self.tier and pricing.times_the_price(self.tier, self.exchange.to)):
             return self.tier
         return self.prompt.tier
 
