@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
-"""ModelServer: one OpenAI-compatible door to many model providers.
+"""ModelServer: one OpenAI-compatible server in front of many model providers.
 
 A request crosses this file once, top to bottom:
 
-    bytes → authenticate → parse → routes → provider.request → upstream → translator → frames → bytes
+    bytes → authenticate → Dialect.parse → admit → Provider.build_request → upstream → translator → renderer → bytes
 
-Everything else that touches a socket, a file or a clock is in server/, policy is in gateway/, wire formats are in
-providers/; imports point inward: modelserver → server → gateway → providers.
+Everything else that touches a socket, a file or a clock is in server/, policy is in gateway/, what clients speak is in
+dialects/, what upstreams speak is in providers/. Imports point one way: modelserver → server → gateway → dialects → providers.
 """
 
 import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
 import random
-import re
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -24,122 +23,138 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import embeddings, legacy, requests
+from dialects import chat, embeddings, seal
+from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from gateway.config import Settings
-from gateway.elsewhere import nearest
-from gateway.keeper import Keeper
-from gateway.routes import Target, patience, with_defaults
-from gateway.schema import Server
-from providers import PROVIDERS, wire
-from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
-from server import access, desk, house, inspector, logs, page, upstream
-from server import embeddings as vectors
-from server.answers import sent
-from server.entry import (
-    HOUSE,
-    IMAGES,
-    LIVE,
-    RECORD,
-    ROOMS,
-    RUN,
-    admitted,
-    expects,
-    identify,
-    inside,
-    parsed,
-    read_body,
-    worker_of,
-)
-from server.fetch import inline
-from server.frames import Frames, envelope, hide
-from server.http import Upstreams
-from server.listener import HEADERS
-from server.refusals import JSON, failure_of, fault, refusal, told
-from server.upstream import Exchange
+from gateway.config_schema import ServerConfig
+from gateway.reasoning_cache import ReasoningCache
+from gateway.routing import Target, first_byte_timeout, with_defaults
+from providers import PROVIDERS, codec
+from providers.contract import Batch, Call, Json, Upstream
+from providers.errors import BadRequest, Failure
+from server import handlers, inspector, logs, page, state
+from server.error_response import JSON, scrubbed, to_failure
+from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, worker_of
+from server.logs import RECORD
+from server.middleware import add_headers, errors_and_log, not_found
+from server.outbound import exchange as outbound
+from server.outbound.exchange import Exchange
+from server.outbound.image_fetcher import inline
+from server.outbound.pool import ConnectionPools
+from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
+from server.whole_response import sent
 
 VERSION: Final = "0.1.0"
 
-KEEPER = web.AppKey("KEEPER", Keeper)
+REASONING = web.AppKey("REASONING", ReasoningCache)
 
-_ID = re.compile(r"[\x21-\x7e]{1,128}")
 T = TypeVar("T")
-DONE: Final = b"data: [DONE]\n\n"
 _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
-async def chat(request: web.Request) -> web.StreamResponse:
-    """POST /v1/chat/completions, streamed or whole."""
-    record: logs.Record = request[RECORD]
-    caller = identify(request)
-    with inside(request):
-        data = inspector.asked(request, await read_body(request))
-        ask, prompt = await parsed(request, data, requests.parse)
-        del data  # an answer may take long
-        record.stream = ask.body.get("stream") is True
-        targets = await admitted(request, caller, ask.body, prompt)
-        return await (stream if record.stream else whole)(request, ask, targets)
+def complete(dialect: Dialect) -> Handler:
+    """Return the handler of a client API: a POST that is answered by a model, streamed or whole."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        caller = authenticate_request(request)
+        with enter(request):
+            data = inspector.record_body(request, await read_body(request))
+            asked, prompt = await parse_body(request, data, dialect)
+            del data  # an answer may take long
+            request[RECORD].stream = asked.stream
+            targets = await admit(request, caller, asked.body, prompt)
+            respond = respond_stream if asked.stream else respond_whole
+            return await respond(request, dialect, asked, targets)
+
+    return handler
 
 
-async def whole(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
-    """The answer as one JSON body; what was streamed upstream is put together."""
-    record: logs.Record = request[RECORD]
-    exchange, body = await first_that_answers(
-        request, ask.body, targets, partial(prepared, request, ask), upstream.whole
-    )
-    record.upstream = name_of(exchange.to)
-    record.first = time.monotonic()
-    if "tools" in ask.body and body["choices"]:
-        request.app[KEEPER].remember(body["choices"][0]["message"], scope(request, exchange.to))
-    if not exchange.to.reasoning:
-        for choice in body["choices"]:
-            hide(choice["message"])
-    if ask.legacy:
-        body = legacy.answer(body)
-    body |= envelope("chat.completion", record)
-    record.entry.took(body)
-    data = await exchange.on_answer(partial(wire.encode, body))
-    del body
-    return await sent(request, web.Response(body=data, headers={**JSON, **headers_of(exchange)}))
+async def respond_whole(
+    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
+) -> web.StreamResponse:
+    """Answer with one JSON body; what was streamed upstream is put together."""
+    prepare = partial(prepare_call, request, dialect, asked)
+    exchange, answer = await first_that_answers(request, asked.body, targets, prepare, outbound.fetch_whole)
+    began(request, exchange)
+    to = exchange.to
+    if "tools" in asked.body and answer["choices"]:
+        request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
+    request[METER].count_answer(answer)
+    answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+    data = await exchange.on_answer(partial(codec.encode, answer))
+    del answer
+    return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
 
 
-async def stream(request: web.Request, ask: requests.Ask, targets: list[Target]) -> web.StreamResponse:
-    """The answer as server-sent events, one write for each read from the upstream."""
-    record: logs.Record = request[RECORD]
-    frames = Frames(ask, envelope("chat.completion.chunk", record), record)
-    with inspector.line(request, request[ROOMS].pulse) as line:
+async def respond_stream(
+    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
+) -> web.StreamResponse:
+    """Answer with server-sent events, one write for each read from the upstream."""
+    app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
+    renderer: Renderer | None = None
+    with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
-            prepare = partial(prepared, request, ask)
-            exchange, (batch, rest) = await first_that_answers(request, ask.body, targets, prepare, opening)
-            record.upstream = name_of(exchange.to)
-            record.first = time.monotonic()
-            line.response.headers.update(headers_of(exchange))
-            frames.hides = not exchange.to.reasoning
-            if "tools" in ask.body:
-                frames.watcher = request.app[KEEPER].watcher(scope(request, exchange.to))
-            async with aclosing(rest) as chunks:
-                if data := frames.of(batch):
-                    await line.write(data)
-                async for batch in chunks:
-                    if data := frames.of(batch):
+            prepare = partial(prepare_call, request, dialect, asked)
+            exchange, (batch, rest) = await first_that_answers(request, asked.body, targets, prepare, open_stream)
+            began(request, exchange)
+            to = exchange.to
+            line.response.headers.update(answer_headers(exchange, dialect))
+            renderer = dialect.render(asked, envelope(request, to), to.reasoning)
+            render = renderer.send
+            collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
+            async with aclosing(rest) as batches:
+                while True:
+                    meter.count_chunks(batch.chunks)
+                    if collector is not None:
+                        collector.see(batch.chunks)
+                    if data := render(batch):
                         await line.write(data)
-            if frames.watcher is not None:
-                frames.watcher.done()
-            await line.write(DONE, end=True)
+                    try:
+                        batch = await anext(batches)
+                    except StopAsyncIteration:
+                        break
+            if collector is not None:
+                collector.commit()
+            await line.write(end_of(renderer), end=True)
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            failure = failure_of(error, request)
-            record.entry.broke(failure)
-            if not line.open:
+            failure = to_failure(error, request)
+            meter.stream_failed(failure)
+            if not line.open and failure.code not in dialect.told_in_stream:
                 raise failure from None
             record.code = failure.code or failure.type
-            data = bytearray()
-            wire.frame_into(data, told(failure, request))
-            await line.write(data, end=True)  # and no [DONE]: the client must not mistake this for an end
+            await line.write(failed_end(request, dialect, asked, renderer, scrubbed(failure, request)), end=True)
         finally:
-            record.gap = line.gap
+            record.gap = line.longest_gap
     return line.response
+
+
+def failed_end(
+    request: web.Request, dialect: Dialect, asked: ClientRequest, renderer: Renderer | None, failure: Failure
+) -> bytes:
+    """Return what ends a stream that has failed. renderer: of the answer, if there has been one; it may be what failed."""
+    if renderer is not None:
+        with suppress(Failure, RuntimeError):
+            return end_of(renderer, failure)
+    return end_of(dialect.render(asked, envelope(request), True), failure)
+
+
+def began(request: web.Request, exchange: Exchange) -> None:
+    """Note in the record who answers, and since when."""
+    record = request[RECORD]
+    record.upstream = target_name(exchange.to)
+    record.first = time.monotonic()
+
+
+def envelope(request: web.Request, to: Upstream | None = None) -> Envelope:
+    """Return what the answer to this request says of itself. to: who answers, once that is known."""
+    record = request[RECORD]
+    unique, created = f"{random.getrandbits(128):032x}", int(time.time())
+    if to is None:
+        return Envelope(unique, created, record.model, record.id)
+    tokens = request[METER].prompt.tokens(to)
+    return Envelope(unique, created, record.model, record.id, to.name, to.model, tokens)
 
 
 async def first_that_answers(
@@ -147,20 +162,20 @@ async def first_that_answers(
     body: Json,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
-    answer: Callable[[Exchange, Upstreams, Server], Coroutine[Any, Any, T]],
+    answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`upstream.whole` or `opening`) to the call prepared for it, and its answer.
+    """The first target that gives an answer (`outbound.whole` or `opening`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
-    live, record, rooms, worker = request[LIVE], request[RECORD], request[ROOMS], worker_of(request)
-    entry, trace = record.entry, inspector.trace_of(request)
-    server: Server = live.settings.config.server
+    live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
+    meter, worker, trace = request[METER], worker_of(request), inspector.trace_of(request)
+    server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
-        if entry.lost and not await rooms.books.extend(record, body, target):
-            record.tried.append((name_of(target.to), "beyond_limits"))
+        if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
+            record.tried.append((target_name(target.upstream), "beyond_limits"))
             continue
         try:
             if attempt.wait:
@@ -173,28 +188,29 @@ async def first_that_answers(
                     param=call.dropped[0][:200],
                     code="unsupported_parameter",
                 )
-            first_byte = patience(target, body, server.timeouts, call.stream)
-            exchange = entry.exchange = Exchange(
-                target.to,
+            first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
+            exchange = meter.exchange = Exchange(
+                target.upstream,
                 call,
                 first_byte,
                 added=target.added,
-                watch=trace.watch if trace else None,
-                worker=rooms.worker,
+                observer=trace.watch if trace else None,
+                worker=app_state.worker,
             )
             if worker is not None:
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                got = await (rooms.drains.outlive(work, record, request[RUN]) if target.to.drain else work)
+                outlives = target.upstream.drain
+                got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - asked
         except Failure as failure:
-            entry.failed(failure)
-            record.tried.append((name_of(target.to), failure.code or failure.type))
+            meter.attempt_failed(failure)
+            record.tried.append((target_name(target.upstream), failure.code or failure.type))
             if trace is not None:
-                trace.failed(name_of(target.to), failure)
+                trace.failed(target_name(target.upstream), failure)
             attempts.failed(failure, time.monotonic())
         else:
             attempts.answered()
@@ -207,76 +223,84 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-async def prepared(request: web.Request, ask: requests.Ask, target: Target) -> Call:
-    """The call that asks this target. Raises Unsupported, BadRequest."""
-    provider = PROVIDERS[target.to.host.protocol]
-    body = with_defaults(ask.body, target)
-    if ask.calls or ask.images:
-        body = await completed(request, ask, body, target.to)
+async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequest, target: Target) -> Call:
+    """Return the call that asks this target: natively where it speaks the client's own API. Raises Unsupported, BadRequest."""
+    upstream = target.upstream
+    provider = PROVIDERS[upstream.host.protocol]
+    native = provider.native.get(dialect.operation) if asked.raw is not None else None
+    if native is not None:
+        build = partial(native, asked.raw, asked.headers, upstream)
+    else:
+        body = with_defaults(asked.body, target)
+        if asked.tool_calls or asked.images or asked.seals:
+            body = await fill_in(request, asked, body, upstream)
+        build = partial(provider.build_request, body, upstream)
     worker = worker_of(request)
-    if worker is None:
-        return provider.request(body, target.to)
-    return await worker.run(partial(provider.request, body, target.to))
+    return build() if worker is None else await worker.run(build)
 
 
-async def completed(request: web.Request, ask: requests.Ask, body: Json, to: Upstream) -> Json:
-    """The request with what this target needs and the client did not send.
+async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
+    """Return the request with what this target needs and the client did not send.
 
-    That is the thinking behind tool calls (gateway/keeper.py), and images the provider would not fetch. Raises BadRequest
-    for an image that cannot be had.
+    That is the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not fetch.
+    Raises BadRequest for an image that cannot be had.
     """
-    if ask.calls:
-        body = request.app[KEEPER].restore(body, scope(request, to))
-    if ask.images:
-        fetches = PROVIDERS[to.host.protocol].fetches
-        run = request[RUN]
+    if asked.seals:
+        body = seal.restore(body, asked.seals, upstream.name, upstream.model)
+    if asked.tool_calls:
+        body = request.app[REASONING].restore(body, cache_scope(request, upstream))
+    if asked.images:
+        must_inline = PROVIDERS[upstream.host.protocol].must_inline
+        run = request[IN_FLIGHT]
         body = await inline(
             body,
-            lambda url: fetches(url, to),
-            request[LIVE].fetcher,
+            lambda url: must_inline(url, upstream),
+            request[GENERATION].fetcher,
             key=request[RECORD].key,
             have=request.setdefault(IMAGES, {}),
-            hold=lambda size: run.hold(run.held + 2 * size),
+            hold=lambda size: run.hold_bytes(run.held + 2 * size),
         )
     return body
 
 
-def scope(request: web.Request, to: Upstream) -> str:
+def cache_scope(request: web.Request, to: Upstream) -> str:
     """Whose thinking of whom: one client's must not reach another's conversation."""
     return f"{request[RECORD].key}/{to.name}"
 
 
-async def opening(
-    exchange: Exchange, http: Upstreams, limits: Server
-) -> tuple[list[Json], AsyncGenerator[list[Json], None]]:
-    """The chunks up to, and with, the first that says something, and the rest, to be closed by the caller.
+async def open_stream(
+    exchange: Exchange, pools: ConnectionPools, config: ServerConfig
+) -> tuple[Batch, AsyncGenerator[Batch, None]]:
+    """Return what an answer gives up to, and with, the first words, and the rest, which the caller closes. Raises Failure.
 
-    The first chunk is the point of no return: until then a failure moves on to the next target. A chunk that only opens
-    the answer does not count: upstreams do open a stream and then say "overloaded".
+    The first words are the point of no return: until then a failure moves on to the next target. What only opens the answer
+    does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = upstream.chunks(exchange, http, limits)
-    held = exchange.held
+    rest = outbound.stream_batches(exchange, pools, config)
+    held, raw = exchange.held_back, b""
     try:
         async for batch in rest:
-            held += batch
+            held += batch.chunks
+            raw += batch.raw
             if exchange.said:
                 break
     except BaseException:
         await rest.aclose()
         raise
-    exchange.held = []
-    return held, rest
+    exchange.held_back = []
+    return Batch(held, raw), rest
 
 
-def name_of(to: Upstream) -> str:
+def target_name(to: Upstream) -> str:
     return f"{to.name}/{to.model}"
 
 
-def headers_of(exchange: Exchange) -> dict[str, str]:
-    """What an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": in_header(name_of(exchange.to)[:_IN_HEADER])}
+def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
+    """Return what an answer tells about itself beside its body."""
+    headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        headers["x-modelserver-dropped"] = in_header(",".join(exchange.call.dropped)[:_IN_HEADER])
+        dropped = ",".join(dialect.parameters.get(name, name) for name in exchange.call.dropped)
+        headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
@@ -285,155 +309,85 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 
 @lru_cache(1024)
-def in_header(name: str) -> str:
+def header_safe(name: str) -> str:
     """A name as a header value: it may be a client's invention. Kept for the next time, so it must have been cut."""
     return quote(name, safe="/:@.,+~!$&'()*;= -_")
 
 
-async def embed(request: web.Request) -> web.Response:
+async def create_embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
-    record: logs.Record = request[RECORD]
-    caller = identify(request)
-    with inside(request):
-        data = inspector.asked(request, await read_body(request))
-        body, prompt = await parsed(request, data, embeddings.parse)
+    caller = authenticate_request(request)
+    with enter(request):
+        data = inspector.record_body(request, await read_body(request))
+        asked, prompt = await parse_body(request, data, embeddings)
         del data
-        targets = await admitted(request, caller, body, prompt)
+        body = asked.body
+        targets = await admit(request, caller, body, prompt)
 
         async def prepare(target: Target) -> Call:
-            worker, work = worker_of(request), partial(vectors.prepared, body, target.to)
-            return work() if worker is None else await worker.run(work)
+            build = partial(PROVIDERS[target.upstream.host.protocol].build_embeddings, body, target.upstream)
+            worker = worker_of(request)
+            return build() if worker is None else await worker.run(build)
 
-        exchange, answer = await first_that_answers(request, body, targets, prepare, vectors.once)
-        record.upstream = name_of(exchange.to)
-        record.first = time.monotonic()
-        record.entry.took(answer)
-        answer["model"] = record.model
-        data = await exchange.on_answer(partial(wire.encode, answer))
+        exchange, answer = await first_that_answers(request, body, targets, prepare, outbound.fetch_whole)
+        began(request, exchange)
+        request[METER].count_answer(answer)
+        answer["model"] = request[RECORD].model
+        data = await exchange.on_answer(partial(codec.encode, answer))
         del answer
-        return await sent(request, web.Response(body=data, headers={**JSON, **headers_of(exchange)}))
-
-
-async def nothing(request: web.Request) -> web.Response:
-    """Any path that is not served."""
-    if known := [method for method in ("GET", "POST", "DELETE") if await served(request, method)]:
-        failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
-        failure.headers = {"Allow": ", ".join([*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"])}
-        raise failure
-    known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
-    raise NotFound(
-        f"Unknown request URL: {request.method} {request.path[:200]}. {nearest(request.path, known_paths)}",
-        code="unknown_url",
-    )
-
-
-async def served(request: web.Request, method: str) -> bool:
-    """Whether this path is served with another method."""
-    match = await request.app.router.resolve(request.clone(method=method))
-    return match.handler is not nothing
+        return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, chat)}))
 
 
 # The only handlers that answer without a key.
-PUBLIC: Final = (desk.home, page.asset, desk.healthz, desk.readyz, desk.preflight, nothing)
+PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, not_found)
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
+    chat_handler = complete(chat)
     table = [
-        web.get("/", desk.home),
+        web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
-        web.get("/healthz", desk.healthz),
-        web.get("/readyz", desk.readyz),
-        web.get("/metrics", desk.metrics),
-        *inspector.routes(desk.admin),
+        web.get("/healthz", handlers.healthz),
+        web.get("/readyz", handlers.readyz),
+        web.get("/metrics", handlers.metrics),
+        *inspector.routes(handlers.admin),
     ]
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
-                web.post(f"{prefix}/chat/completions{end}", chat),
-                web.post(f"{prefix}/embeddings{end}", embed),
-                web.get(f"{prefix}/models{end}", desk.models),
-                web.get(f"{prefix}/usage{end}", desk.usage),
-                web.get(f"{prefix}/dashboard/billing/subscription{end}", desk.subscription),
-                web.get(f"{prefix}/dashboard/billing/usage{end}", desk.billed),
+                web.post(f"{prefix}/chat/completions{end}", chat_handler),
+                web.post(f"{prefix}/embeddings{end}", create_embeddings),
+                web.get(f"{prefix}/models{end}", handlers.models),
+                web.get(f"{prefix}/usage{end}", handlers.usage),
+                web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
+                web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", desk.model))
-    table += [web.options("/{path:(?s:.*)}", desk.preflight), web.route("*", "/{path:(?s:.*)}", nothing)]
+        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
+    table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
-        route.kwargs["expect_handler"] = expects
+        route.kwargs["expect_handler"] = handle_expect
     return table
 
 
-@web.middleware
-async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns failures into OpenAI's error shape and writes the log line, whatever the end."""
-    asked = request.headers.get("x-request-id", "")
-    ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    rooms = request[ROOMS] = request.app[HOUSE]
-    record = request[RECORD] = logs.Record(ident, time.monotonic())
-    live = request[LIVE] = rooms.lives.enter()
-    status = 499  # the client left, unless something better is known
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    except Failure as failure:
-        status, record.code = failure.status, failure.code or failure.type
-        return refusal(failure, request)
-    except ConnectionError:  # the client left while something was being sent to it
-        return web.Response(status=status)  # which nobody hears
-    except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
-        refused = NotFound("The target of this request is not a path.", code="unknown_url")
-        status, record.code = refused.status, "unknown_url"
-        return refusal(refused, request)
-    except Exception:
-        status, record.code = 500, "internal_error"
-        return refusal(fault(record), request)
-    finally:
-        rooms.ended(live, record, status)
-        rooms.log.request(record, request.method, request.path, status, time.monotonic())
-
-
-async def sign(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every answer."""
-    try:
-        record, rooms = request[RECORD], request[ROOMS]
-    except KeyError:  # the door was not reached: aiohttp's 417, where no route is
-        return
-    headers = response.headers
-    headers["x-request-id"] = record.id
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
-    if record.limits is not None:
-        headers.update(rooms.books.headers(record))
-    if "Origin" in request.headers:
-        headers.update(access.cors(request, request[LIVE].settings))
-        headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
-    # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if rooms.admission.draining or "Transfer-Encoding" in request.headers:
-        response.force_close()
-        headers["Connection"] = "close"  # which aiohttp has decided by now
-
-
-def build(settings: Settings, log: logs.Log) -> web.Application:
+def create_app(settings: Settings, log: logs.Log) -> web.Application:
     """The application, with its first configuration."""
 
-    async def furnish(app: web.Application) -> AsyncIterator[None]:
-        app[HOUSE] = await house.opened(settings, log, VERSION)
+    async def lifespan(app: web.Application) -> AsyncIterator[None]:
+        app[STATE] = await state.open_state(settings, log, VERSION)
         yield
-        await app[HOUSE].aclose()
+        await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit
-    app[KEEPER], app[page.SITE] = Keeper(), page.Site(VERSION)
-    app.middlewares.extend([*inspector.install(app, settings.config.inspector), door])
-    app.cleanup_ctx.append(furnish)
-    app.on_response_prepare.append(sign)
+    app[REASONING], app[page.SITE] = ReasoningCache(), page.Site(VERSION)
+    app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
+    app.cleanup_ctx.append(lifespan)
+    app.on_response_prepare.append(add_headers)
     app.add_routes(routes())
     return app
 
 
 if __name__ == "__main__":
-    from server.cli import main
+    from server.commands.cli import main
 
-    sys.exit(main(build, VERSION))
+    sys.exit(main(create_app, VERSION))

@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
-from providers.host_messages import SHORTENED
 from providers.hosts import HOSTS, Host, endpoint, key_header
-from providers.models import Models
+from providers.models import ModelTable
+from providers.openai.messages import SHORTENED
 
 from .addresses import wrong_host
+from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
 from .limits import Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
-from .reader import ConfigError, Reader, guess, lines_of
-from .requests import wrong_default
-from .routes import Routes, route_of
-from .schema import Config, Key, Provider, Route, Server, State
+from .routing import ModelRouter, route_of
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
+from .yaml_reader import ConfigError, YamlReader, guess, lines_of
 
 __all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 
@@ -54,7 +54,7 @@ class Caller:
 
     @property
     def restricted(self) -> bool:
-        """Whether this key may not use every model, or has a budget or a tpm: see gateway/fields.py."""
+        """Whether this key may not use every model, or has a budget or a tpm: see gateway/restricted_fields.py."""
         return "*" not in self.models or (self.limits is not None and bool(self.limits.budget or self.limits.tpm))
 
 
@@ -70,8 +70,8 @@ class Settings:
     keys: Mapping[str, Caller]
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
-    routes: Routes
-    state: State = State()
+    routes: ModelRouter
+    state: SharedStateConfig = SharedStateConfig()
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
     file in messages. Raises ConfigError with every mistake found.
     """
-    reader = Reader(text, environment)
+    reader = YamlReader(text, environment)
     config = reader.read(Config)
     if config is None:
         raise ConfigError(source, reader.problems)
@@ -111,19 +111,19 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if config.server.at_once.bytes < config.server.max_body:
         reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = Models.parse(facts, config.facts)
+        models = ModelTable.parse(facts, config.facts)
     except ValueError as error:
         reader.note("facts", str(error))
     if reader.problems:
         raise ConfigError(source, reader.problems)
-    routes = Routes(config.models, config.defaults, providers, off, models)
+    routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
     return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
 
 
-def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> Server:
+def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
     """Return the section `server` of a configuration. Raises ConfigError for mistakes in it, not for others."""
-    reader = Reader(text, environment)
+    reader = YamlReader(text, environment)
     config = reader.read(Config)
     for path, variable in reader.unset.items():
         reader.note(path, f"the environment variable {variable} is not set")
@@ -137,16 +137,16 @@ def server_of(text: str, environment: Mapping[str, str], source: str = "config.y
 
 def key_names(text: str) -> list[str]:
     """Return the names of the client keys that a configuration holds, as far as it can be read."""
-    config = Reader(text, {}).read(Config)
+    config = YamlReader(text, {}).read(Config)
     return [key.name for key in config.keys] if config else []
 
 
-def _check_host(config: Config, reader: Reader) -> None:
+def _check_host(config: Config, reader: YamlReader) -> None:
     if "server.host" not in reader.unset and (wrong := wrong_host(config.server.host)):
         reader.note("server.host", wrong)
 
 
-def _holds_keys(config: Config, reader: Reader) -> bool:
+def _holds_keys(config: Config, reader: YamlReader) -> bool:
     """Whether a key stands in the file as it is."""
     given = {f"{reader.item('keys', i)}.key": key.key for i, key in enumerate(config.keys)}
     for name, provider in config.providers.items():
@@ -156,7 +156,7 @@ def _holds_keys(config: Config, reader: Reader) -> bool:
     return any(key and path not in reader.expanded for path, key in given.items())
 
 
-def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
+def _keys(config: Config, reader: YamlReader) -> dict[str, Caller]:
     keys: dict[str, Caller] = {}
     names: set[str] = set()
     for i, key in enumerate(config.keys):
@@ -183,7 +183,7 @@ def _keys(config: Config, reader: Reader) -> dict[str, Caller]:
     return keys
 
 
-def _caller(key: Key, path: str, config: Config, reader: Reader) -> Caller:
+def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Caller:
     limits = Limits(key.rpm, key.tpm, key.concurrency, round(key.budget_usd * 10**6), key.budget_period)
     if limits.budget and not config.usage.path:
         reader.note(
@@ -200,7 +200,7 @@ def _caller(key: Key, path: str, config: Config, reader: Reader) -> Caller:
     )
 
 
-def _expiry(text: str, path: str, reader: Reader) -> float:
+def _expiry(text: str, path: str, reader: YamlReader) -> float:
     """The Unix time at which a key stops working: the end of a day, or a moment. Without a zone it is UTC."""
     if not text:
         return 0.0
@@ -212,21 +212,21 @@ def _expiry(text: str, path: str, reader: Reader) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _state(config: Config, reader: Reader) -> State:
-    state = State(url=config.state) if isinstance(config.state, str) else config.state
+def _state(config: Config, reader: YamlReader) -> SharedStateConfig:
+    state = SharedStateConfig(url=config.state) if isinstance(config.state, str) else config.state
     if state.url and urlsplit(state.url).scheme not in ("redis", "rediss", "unix"):
         path = "state" if isinstance(config.state, str) else "state.url"
         reader.note(path, "expected an address of Redis such as redis://127.0.0.1:6379/0")
     return state
 
 
-def _digest(key: Key) -> str:
+def _digest(key: KeyConfig) -> str:
     if bool(key.key) == bool(key.sha256):
         return ""
     return key.sha256.lower() or hashlib.sha256(key.key.encode()).hexdigest()
 
 
-def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dict[str, str]]:
+def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream], dict[str, str]]:
     """The providers that are on, as targets without a model, and what the others lack."""
     on: dict[str, Upstream] = {}
     off: dict[str, str] = {}
@@ -268,7 +268,7 @@ def _providers(config: Config, reader: Reader) -> tuple[dict[str, Upstream], dic
 
 
 def _proxies(
-    config: Config, on: Mapping[str, Upstream], environment: Mapping[str, str], reader: Reader
+    config: Config, on: Mapping[str, Upstream], environment: Mapping[str, str], reader: YamlReader
 ) -> dict[str, str]:
     """Provider → proxy, for those that are reached through one."""
     proxies: dict[str, str] = {}
@@ -285,12 +285,12 @@ def _proxies(
     return proxies
 
 
-def _switches(name: str, given: Provider, reader: Reader) -> list[str]:
+def _switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:
     """The paths of a provider at which an unset variable only means: off."""
     return [f"providers.{name}.base_url", *_listed_keys(given, f"providers.{name}", reader)]
 
 
-def _listed_keys(given: Provider, path: str, reader: Reader) -> dict[str, str]:
+def _listed_keys(given: ProviderConfig, path: str, reader: YamlReader) -> dict[str, str]:
     """Path → key, of each key of a provider."""
     path = f"{path}.api_key"
     if isinstance(given.api_key, str):
@@ -298,7 +298,7 @@ def _listed_keys(given: Provider, path: str, reader: Reader) -> dict[str, str]:
     return {reader.item(path, i): key for i, key in enumerate(given.api_key)}
 
 
-def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ...], list[str]]:
+def _api_keys(given: ProviderConfig, path: str, reader: YamlReader) -> tuple[tuple[str, ...], list[str]]:
     """The keys of a provider that are there, and the environment variables of those that are not."""
     keys: list[str] = []
     lacking: list[str] = []
@@ -313,7 +313,7 @@ def _api_keys(given: Provider, path: str, reader: Reader) -> tuple[tuple[str, ..
     return tuple(dict.fromkeys(keys)), lacking
 
 
-def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
+def _row(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Host | None:
     """The row of the host table behind a provider; its protocol may be overridden. None after noting a mistake."""
     if given.host and given.host not in HOSTS:
         reader.note(f"{path}.host", f"there is no host '{given.host}'{guess(given.host, HOSTS)}")
@@ -334,7 +334,7 @@ def _row(name: str, given: Provider, path: str, reader: Reader) -> Host | None:
     return row
 
 
-def _check_row(row: Host, path: str, reader: Reader) -> None:
+def _check_row(row: Host, path: str, reader: YamlReader) -> None:
     """What a field's type cannot say."""
     try:
         endpoint(row, "", "model")
@@ -354,7 +354,7 @@ def _check_row(row: Host, path: str, reader: Reader) -> None:
         reader.note(f"{path}.tool_id_length", f"expected at least {SHORTENED}, or 0 for any length")
 
 
-def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader: Reader) -> None:
+def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader: YamlReader) -> None:
     known = PROVIDERS[protocol].options
     for name, value in options.items():
         if name not in known:
@@ -367,7 +367,7 @@ def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader:
             reader.note(f"{path}.{name}", str(error).replace("`", "'"))
 
 
-def _check_url(url: str, path: str, reader: Reader) -> bool:
+def _check_url(url: str, path: str, reader: YamlReader) -> bool:
     """Whether this is a URL at all."""
     try:
         parts = urlsplit(url)
@@ -383,7 +383,7 @@ def _check_url(url: str, path: str, reader: Reader) -> bool:
     return bool(good)
 
 
-def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> None:
+def _check_insecure(url: str, given: ProviderConfig, path: str, reader: YamlReader) -> None:
     """Prompts and keys go in the clear only to this machine and to private networks, unless that is asked for."""
     parts = urlsplit(url)
     if parts.scheme == "http" and not given.allow_insecure and not _is_near(parts.hostname or ""):
@@ -393,7 +393,7 @@ def _check_insecure(url: str, given: Provider, path: str, reader: Reader) -> Non
         )
 
 
-def _check_ending(url: str, row: Host, path: str, reader: Reader) -> None:
+def _check_ending(url: str, row: Host, path: str, reader: YamlReader) -> None:
     """Add a mistake when the URL already holds the path that each request appends."""
     ending = _ENDPOINT.search(url)
     if ending and "{operation}" in row.path:
@@ -409,13 +409,13 @@ def _is_near(host: str) -> bool:
     return address.is_loopback or address.is_private or address.is_link_local
 
 
-def _check_models(config: Config, reader: Reader) -> None:
+def _check_models(config: Config, reader: YamlReader) -> None:
     for public, entry in config.models.items():
         targets = route_of(entry).targets
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
-        if isinstance(entry, Route):
+        if isinstance(entry, RouteConfig):
             _check_defaults(entry.defaults, f"{path}.defaults", reader)
         for i, target in enumerate(targets):
             name, _, model = target.partition("/")
@@ -430,19 +430,19 @@ def _check_models(config: Config, reader: Reader) -> None:
             reader.note(path, "only one '*' is possible in a public name")
 
 
-def _check_defaults(defaults: Mapping[str, Any], path: str, reader: Reader) -> None:
+def _check_defaults(defaults: Mapping[str, Any], path: str, reader: YamlReader) -> None:
     for name, value in defaults.items():
         if wrong := wrong_default(name, value):
             reader.note(f"{path}.{name}", wrong)
 
 
-def _where(path: str, entry: str | tuple[str, ...] | Route, i: int, target: str, reader: Reader) -> str:
+def _where(path: str, entry: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
     """The path of a model's target, as the file has it."""
     match entry:
         case str():
             return path
-        case Route(targets=dict()):
+        case RouteConfig(targets=dict()):
             return f"{path}.targets.{target}"
-        case Route():
+        case RouteConfig():
             return reader.item(f"{path}.targets", i)
     return reader.item(path, i)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil, inf
 from typing import Final, Literal, NamedTuple
 
-from providers.errors import Exhausted, Failure, Throttled
+from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
 from .words import counted
 
@@ -48,7 +48,7 @@ class Reservation:
     running: bool = True
 
 
-class Standing(NamedTuple):
+class Remaining(NamedTuple):
     """How much is left, for the headers of an answer. reset: seconds until all of it is."""
 
     requests: int
@@ -57,7 +57,7 @@ class Standing(NamedTuple):
     tokens_reset: int
 
 
-class Window:
+class SlidingWindow:
     """A sum over the last minute, kept by the second. What came in one second leaves sixty seconds after its end."""
 
     __slots__ = ("_slots", "_total")
@@ -158,13 +158,13 @@ class Spent:
                 sums[name] += missing
 
 
-class Account:
+class LimitCounters:
     """The limits of one key in this process. name: of the key; spent: where its cost is counted."""
 
     def __init__(self, limits: Limits, name: str = "", spent: Spent | None = None) -> None:
         self.limits = limits
         self._name, self._spent = name, spent if spent is not None else Spent()
-        self._requests, self._tokens = Window(), Window()
+        self._requests, self._tokens = SlidingWindow(), SlidingWindow()
         self.running = self.reserved_tokens = 0
         self._reserved: dict[str, int] = {}  # day on which requests began → micro-USD that they hold
 
@@ -190,16 +190,16 @@ class Account:
         limits = self.limits
         day = self._spent.roll(wall)
         if limits.concurrency and self.running >= limits.concurrency:
-            raise refusal(limits, "concurrency", 1)
+            raise limit_error(limits, "concurrency", 1)
         if limits.rpm and (wait := self._requests.wait(limits.rpm - 1, at)):
-            raise refusal(limits, "rpm", wait)
+            raise limit_error(limits, "rpm", wait)
         if limits.tpm:
             if tokens > limits.tpm:
-                raise refusal(limits, "tpm", 0, tokens)
+                raise limit_error(limits, "tpm", 0, tokens)
             if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
-                raise refusal(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
+                raise limit_error(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
         if limits.budget and cost and self.spent + self.reserved_cost + cost > limits.budget:
-            raise over_budget(limits, self.spent, self.reserved_cost, cost, wall)
+            raise budget_error(limits, self.spent, self.reserved_cost, cost, wall)
         if limits.rpm:
             self._requests.add(1, at)
         self.running += 1
@@ -247,12 +247,12 @@ class Account:
             self._tokens.sum(at)
             self._tokens.add(tokens, at)
 
-    def standing(self, at: float) -> Standing:
+    def remaining(self, at: float) -> Remaining:
         """What the next request may use."""
         requests, requests_reset = self._requests.standing(at)
         tokens, tokens_reset = self._tokens.standing(at)
         reserved = self.reserved_tokens
-        return Standing(
+        return Remaining(
             max(0, self.limits.rpm - requests),
             requests_reset,
             max(0, self.limits.tpm - tokens - reserved),
@@ -282,7 +282,7 @@ def period_at(period: Period, wall: float) -> tuple[str, float]:
     return "total", NEVER
 
 
-def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
+def limit_error(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
     """Return the error for a limit. wait: seconds.
 
     tokens: what the request wants, when that is more than the limit at all: then no time is named, since no wait will help.
@@ -295,17 +295,17 @@ def refusal(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
         case "rpm":
             words = f"Rate limit reached: this key may send {counted(limits.rpm, 'request')} per minute. Try again in {wait} s."
         case _ if tokens:
-            return Exhausted(
+            return BudgetExceeded(
                 f"Request too large: it may use {counted(tokens, 'token')}, and this key may use {limits.tpm} per minute. Send a "
                 "shorter prompt, or a smaller max_tokens.",
                 code="rate_limit_exceeded",
             )
         case _:
             words = f"Rate limit reached: this key may use {counted(limits.tpm, 'token')} per minute. Try again in {wait} s."
-    return Throttled(words, retry_after=wait)
+    return RateLimitExceeded(words, retry_after=wait)
 
 
-def over_budget(limits: Limits, spent: int, reserved: int, cost: int, wall: float) -> Failure:
+def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: float) -> Failure:
     """Return the error for a budget that does not cover a request. All in micro-USD.
 
     It names a time to wait only where the request would be let in after it.
@@ -316,17 +316,17 @@ def over_budget(limits: Limits, spent: int, reserved: int, cost: int, wall: floa
     words += f"${dollars(cost)}: ${dollars(spent)} are spent"
     if spent + cost <= limits.budget:  # only running requests are in the way
         words += f" and ${dollars(reserved)} are reserved by requests that still run. Try again when they have ended."
-        return Throttled(words, code="budget_exceeded", retry_after=1)
+        return RateLimitExceeded(words, code="budget_exceeded", retry_after=1)
     if cost > limits.budget:
-        return Exhausted(f"{words}. Send a shorter prompt, or a smaller max_tokens.")
+        return BudgetExceeded(f"{words}. Send a shorter prompt, or a smaller max_tokens.")
     if ends == NEVER:
-        return Exhausted(f"{words}. It does not reset: ask the operator of this server.")
-    return Exhausted(
+        return BudgetExceeded(f"{words}. It does not reset: ask the operator of this server.")
+    return BudgetExceeded(
         f"{words}. It resets at {datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}.", retry_after=ends - wall
     )
 
 
-def headers(limits: Limits, standing: Standing) -> dict[str, str]:
+def headers(limits: Limits, standing: Remaining) -> dict[str, str]:
     """The x-ratelimit-* headers of an answer, in OpenAI's form, for the limits there are."""
     values: dict[str, str] = {}
     if limits.rpm:

@@ -1,4 +1,4 @@
-"""What is counted about requests, as plain numbers; server/metrics.py writes them out for Prometheus.
+"""What is counted about requests, as plain numbers; server/prometheus.py writes them out for Prometheus.
 
 Labels come from the configuration alone (public models and patterns, provider names) or from fixed lists: a client that
 invents names must not grow the tables.

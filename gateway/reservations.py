@@ -10,13 +10,13 @@ from typing import Any, Final
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
-from providers.host_edits import thinks_unasked
+from providers.openai.request import thinks_unasked
 
+from .config_schema import UsageConfig as UsageSettings
 from .estimates import Prompt
 from .limits import Limits
-from .prices import Usage, cost
-from .routes import Target, with_defaults
-from .schema import Usage as UsageSettings
+from .pricing import TokenUsage, cost
+from .routing import Target, with_defaults
 
 _LONGEST: Final = 131_072  # tokens of an answer, where nothing is known of the model
 _LEAST: Final = 16  # tokens of an answer that is worth its prompt, and the least that OpenAI takes
@@ -32,12 +32,14 @@ _THINKING: Final = {
 }
 
 
-def reserved(body: Json, said: Prompt, target: Target, settings: UsageSettings, limits: Limits) -> tuple[Target, Usage]:
+def reserved(
+    body: Json, said: Prompt, target: Target, settings: UsageSettings, limits: Limits
+) -> tuple[Target, TokenUsage]:
     """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
-    to = target.to
+    to = target.upstream
     prompt = max(1, min(said.most, to.facts.context or said.most))
     if "messages" not in body:  # embeddings are no tokens
-        return target, Usage(prompt)
+        return target, TokenUsage(prompt)
     asked = with_defaults(body, target)
     answers = int(asked.get("n") or 1)
     longest = to.facts.max_output or _LONGEST
@@ -45,26 +47,26 @@ def reserved(body: Json, said: Prompt, target: Target, settings: UsageSettings, 
     try:
         sent = limit_of(asked, to)
     except Failure:  # this target refuses the request
-        return target, Usage(prompt)
+        return target, TokenUsage(prompt)
     natural = min(sent or longest, longest)
     tier = asked.get("service_tier")
     if "max_tokens" in asked or "max_completion_tokens" in asked:
         answer = natural if sent else _covered(prompt, natural, answers, tier, said.hour, to, limits)
-        return target, Usage(prompt, answer * answers)
+        return target, TokenUsage(prompt, answer * answers)
     wanted = min(natural, settings.reserve_tokens + _thinking(asked, to)) if settings.cap_output else natural
     answer = _covered(prompt, wanted, answers, tier, said.hour, to, limits)
     if settings.cap_output and answer < (sent or answer + 1):
         name = to.limit_name
         held = limit_of(asked | {name: answer}, to)
         if held is None:  # this host takes no limit
-            return target, Usage(prompt, _covered(prompt, natural, answers, tier, said.hour, to, limits) * answers)
+            return target, TokenUsage(prompt, _covered(prompt, natural, answers, tier, said.hour, to, limits) * answers)
         answer = held
         defaults = {**target.defaults, name: answer}
         target = Target(to, defaults, target.weight, target.first_byte, f"{name}={answer}")
-    return target, Usage(prompt, answer * answers)
+    return target, TokenUsage(prompt, answer * answers)
 
 
-def most_costly(used: Usage, to: Upstream, tier: Any = None, hour: bool = False) -> int:
+def most_costly(used: TokenUsage, to: Upstream, tier: Any = None, hour: bool = False) -> int:
     """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown.
 
     hour: whether it may have its prompt cached for an hour, which costs more yet.
@@ -96,7 +98,7 @@ def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, to: 
     if limits.tpm:
         answer = min(answer, (limits.tpm - prompt) // answers)
     if limits.budget and answer > 0:
-        base, all = (most_costly(Usage(prompt, n), to, tier, hour) for n in (0, answer * answers))
+        base, all = (most_costly(TokenUsage(prompt, n), to, tier, hour) for n in (0, answer * answers))
         if all > limits.budget:
             answer = answer * (limits.budget - base) // (all - base) if all > base else 0
     return max(answer, _LEAST)

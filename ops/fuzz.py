@@ -32,11 +32,11 @@ except ImportError:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-with atheris.instrument_imports(include=["gateway", "providers", "server.upstream"]):
+with atheris.instrument_imports(include=["dialects", "gateway", "providers", "server.outbound.exchange"]):
     from played import PROTOCOLS, play, run, target
 
-    from gateway import requests
-    from providers import PROVIDERS, wire
+    from dialects.chat import request
+    from providers import PROVIDERS, codec
     from providers.errors import Failure
 
 KINDS = ("text/event-stream", "text/event-stream", "application/json", "")
@@ -76,13 +76,13 @@ def answers(data: bytes) -> None:
 def asked(data: bytes) -> None:
     """A request body for each protocol. Nothing but what is the client's fault may be wrong with it."""
     try:
-        body = requests.parse(data).body
+        body = request.parse(data).body
     except Failure as failure:
         assert 400 <= failure.status < 500, failure
         return
     for protocol in PROTOCOLS:
         try:
-            wire.encode(PROVIDERS[protocol].request(body, target(protocol)).body)
+            codec.encode(PROVIDERS[protocol].build_request(body, target(protocol)).body)
         except Failure as failure:
             assert 400 <= failure.status < 500, failure
 

@@ -8,20 +8,20 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
-from .errors import Failure
+from .errors import Failure, Unsupported
 from .hosts import Host
-from .models import Model
+from .models import ModelFacts
 from .sse import Event
 
 Json = dict[str, Any]
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")  # of an answer
 
-# The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks each one makes.
-# It returns its last chunks at the upstream's terminal event. None means the upstream closed: it then raises Truncated,
-# unless the answer was complete (or is to be continued: Provider.continuation). It yields nothing before the first
-# event and ignores events it does not know. id, created and model are the door's: what a chunk says of them is replaced.
+# The state of one answer as a generator: it is sent upstream events and yields the OpenAI chunks that each one makes.
+# It returns its last chunks at the upstream's terminal event. None means that the upstream closed: it then returns its last
+# chunks, raises UpstreamTruncated, or yields the Call that goes on with the answer, whose events it is sent next. It ignores
+# events it does not know. id, created and model of a chunk are the dialect's: what is said of them here is replaced.
 # A list of class Ended says that the upstream has told why its answer ended.
-Translator = Generator[list[Json], Event | None, list[Json]]
+Translator = Generator["list[Json] | Call", Event | None, list[Json]]
 
 
 class Ended(list[Json]):
@@ -41,7 +41,7 @@ class Upstream:
     api_key: str = field(default="", repr=False)
     row: str = ""  # the name of its row in hosts.py, if it has one
     host: Host = Host()  # what differs between hosts of one protocol
-    facts: Model = Model()  # what this model takes
+    facts: ModelFacts = ModelFacts()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
     drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
@@ -57,19 +57,26 @@ class Upstream:
         return "max_tokens" if older and self.facts.max_tokens != "max_completion_tokens" else "max_completion_tokens"
 
 
-class Step(NamedTuple):
+class Batch(NamedTuple):
+    """What one read from an upstream gave."""
+
+    chunks: list[Json]  # in the hub's form
+    raw: bytes = b""  # of a native call, the same events as the upstream sent them
+
+
+class ReplyStep(NamedTuple):
     """A piece of an answer that is made here: wait, then these bytes arrive."""
 
     delay: float  # seconds
     data: bytes
 
 
-class Reply(NamedTuple):
+class CannedReply(NamedTuple):
     """An upstream answer that needs no upstream: what the socket would have given."""
 
     status: int
     headers: Mapping[str, str]
-    steps: Iterable[Step]
+    steps: Iterable[ReplyStep]
     cut: bool = False  # the connection breaks at the end instead of closing cleanly
 
 
@@ -79,10 +86,17 @@ class Call(NamedTuple):
     url: str
     headers: Mapping[str, str]
     body: Json
-    stream: bool  # an event stream is asked for; otherwise the translator is sent one event, the whole body
+    stream: bool  # an event stream is asked for
+    # This call, and whether its answer is an event stream (else it is one event, the whole body) → a new translator of its
+    # answer, ready for the first event.
+    read: "Callable[[Call, bool], Translator]"
     dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
-    state: Any = None  # what the way back must know of the way there (renamed tools …)
-    reply: Reply | None = None
+    native: bool = False  # its answer is in the form of the client's own API
+    reply: CannedReply | None = None
+
+
+# Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively.
+Native = Mapping[str, Callable[[Any, Mapping[str, str], Upstream], Call]]
 
 
 class Provider(Protocol):
@@ -93,7 +107,13 @@ class Provider(Protocol):
         """The settings a provider of config.yaml may have under `options`, each with its type."""
 
     @property
-    def request(self) -> Callable[[Json, Upstream], Call]:
+    def native(self) -> Native:
+        """How requests of client APIs that this protocol speaks itself are passed on. Each raises Unsupported for what this
+        target cannot be sent so.
+        """
+
+    @property
+    def build_request(self) -> Callable[[Json, Upstream], Call]:
         """OpenAI chat request (validated by gateway.requests) → upstream call. Never mutates the request.
 
         Raises Unsupported for what the model cannot do and the client would misread, BadRequest for what is wrong.
@@ -107,19 +127,18 @@ class Provider(Protocol):
         """
 
     @property
-    def stream(self) -> Callable[[Call, Upstream], Translator]:
-        """The translator of this call's answer, primed: ready for its first event."""
-
-    @property
-    def error(self) -> Callable[[int, bytes], Failure]:
+    def parse_error(self) -> Callable[[int, bytes], Failure]:
         """Upstream HTTP failure (status, body as received) → ours."""
 
     @property
-    def continuation(self) -> Callable[[Call], Call | None]:
-        """The call that goes on with an answer, for a translator that yields at the end of input instead of returning."""
+    def build_embeddings(self) -> Callable[[Json, Upstream], Call]:
+        """OpenAI embeddings request (validated by dialects.embeddings) → upstream call. Never mutates the request.
+
+        Raises Unsupported, ModelNotFound, BadRequest.
+        """
 
     @property
-    def fetches(self) -> Callable[[str, Upstream], bool]:
+    def must_inline(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
 
@@ -137,9 +156,9 @@ def named_limit(body: Json, to: Upstream) -> int | None:
     return None
 
 
-def no_continuation(call: Call) -> Call | None:
-    """For protocols whose answers are never continued by another call."""
-    return None
+def no_embeddings(body: Json, to: Upstream) -> Call:
+    """Raise Unsupported: for protocols without embeddings."""
+    raise Unsupported("This model's provider has no embeddings.", param="model")
 
 
 def prime(translator: Translator) -> Translator:

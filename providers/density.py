@@ -7,7 +7,7 @@ The same bounds hold for what clients and upstreams send, and for JSON inside th
 from collections.abc import Iterator
 from typing import Final
 
-from .errors import BadOutput
+from .errors import UpstreamBadOutput
 
 SMALL: Final = 64 * 2**10  # bytes of JSON that is never worth a look
 LARGE: Final = 2**20  # bytes of JSON that is worked on outside of the event loop
@@ -17,7 +17,7 @@ ANSWER: Final = 100_000  # values that any answer, or event of a stream, may hol
 TIMES: Final = (
     12  # bytes of memory that an answer of more values may take for each of its own; log probabilities take 10
 )
-_WINDOW: Final = 2**18  # bytes that are looked at in one step: other threads run in between
+_WINDOW: Final = 2**16  # bytes that are looked at in one step: other threads run in between
 _MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
 # Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
 _MEMORY: Final = {b"{": 192, b"[": 80, b",": 40}
@@ -84,9 +84,9 @@ def check(data: bytes) -> None:
         raise too_dense()
 
 
-def too_dense() -> BadOutput:
+def too_dense() -> UpstreamBadOutput:
     """The failure of an answer whose values would take too much memory."""
-    return BadOutput(
+    return UpstreamBadOutput(
         f"The upstream's answer holds too many JSON values: more than {ANSWER:,}, which would take more than {TIMES} "
         "times its bytes of memory.",
         code="upstream_too_large",

@@ -1,29 +1,29 @@
 """Every way a request can fail, in the shape OpenAI clients expect.
 
-Failure                     status  type                   code                        elsewhere
-  BadRequest                  400   invalid_request_error  (what is wrong)             no
-    Unsupported               400   invalid_request_error  unsupported_value           yes
-    ContextExceeded           400   invalid_request_error  context_length_exceeded     no
-  BadKey                      401   authentication_error   authentication_error        no
-  Forbidden                   403   invalid_request_error  permission_denied           no
-  NotFound                    404   invalid_request_error  not_found                   no
-    NoSuchModel               404   invalid_request_error  model_not_found             yes
-  MethodNotAllowed            405   invalid_request_error  method_not_allowed          no
-  TooSlow                     408   invalid_request_error  request_timeout             yes
-  Conflict                    409   invalid_request_error  conflict                    yes
-  TooLarge                    413   invalid_request_error  request_too_large           no
-  UnsupportedEncoding         415   invalid_request_error  unsupported_encoding        no
-  Throttled                   429   rate_limit_error       rate_limit_exceeded         yes
-    Exhausted                 429   rate_limit_error       budget_exceeded             no
-  UpstreamFailed              502   server_error           upstream_error              yes
-    Truncated                 502   server_error           upstream_truncated          yes
-    BadOutput                 502   server_error           upstream_bad_output         yes
-    UpstreamRefusedKey        502   server_error           upstream_auth_error         yes
-  Overloaded                  503   server_error           overloaded                  yes
-    QuotaExhausted            503   server_error           upstream_quota_exhausted    yes
-  UpstreamTimeout             504   server_error           upstream_timeout            yes
+Failure                     status  type                   code                        try next
+  BadRequest                400   invalid_request_error  (what is wrong)             no
+    Unsupported             400   invalid_request_error  unsupported_value           yes
+    ContextLengthExceeded   400   invalid_request_error  context_length_exceeded     no
+  AuthenticationError       401   authentication_error   authentication_error        no
+  PermissionDenied          403   invalid_request_error  permission_denied           no
+  NotFound                  404   invalid_request_error  not_found                   no
+    ModelNotFound           404   invalid_request_error  model_not_found             yes
+  MethodNotAllowed          405   invalid_request_error  method_not_allowed          no
+  RequestTimeout            408   invalid_request_error  request_timeout             yes
+  Conflict                  409   invalid_request_error  conflict                    yes
+  RequestTooLarge           413   invalid_request_error  request_too_large           no
+  UnsupportedEncoding       415   invalid_request_error  unsupported_encoding        no
+  RateLimitExceeded         429   rate_limit_error       rate_limit_exceeded         yes
+    BudgetExceeded          429   rate_limit_error       budget_exceeded             no
+  UpstreamError             502   server_error           upstream_error              yes
+    UpstreamTruncated       502   server_error           upstream_truncated          yes
+    UpstreamBadOutput       502   server_error           upstream_bad_output         yes
+    UpstreamAuthError       502   server_error           upstream_auth_error         yes
+  Overloaded                503   server_error           overloaded                  yes
+    QuotaExhausted          503   server_error           upstream_quota_exhausted    yes
+  UpstreamTimeout           504   server_error           upstream_timeout            yes
 
-`elsewhere`: whether another target may succeed where this one failed.
+`try next`: whether another target may succeed where this one failed.
 `type` follows the service's public page: 401 authentication_error, 429 rate_limit_error, 5xx server_error, else
 invalid_request_error. `code` carries the precise reason. A key of ours that an upstream refuses is never a 401: the
 client's key is fine.
@@ -48,10 +48,10 @@ class Failure(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = "internal_error"
-    elsewhere: ClassVar[bool] = False  # whether another target may succeed where this one failed
-    again: bool | None = None
-    unsent: bool = False
-    upstream: int = 0
+    try_next: ClassVar[bool] = False  # whether another target may succeed where this one failed
+    should_retry: bool | None = None
+    not_sent: bool = False
+    upstream_status: int = 0
     headers: Mapping[str, str] = {}
     usage: dict[str, Any] | None = None
 
@@ -75,18 +75,18 @@ class BadRequest(Failure):
 
 
 class Unsupported(BadRequest):
-    code, elsewhere = "unsupported_value", True
+    code, try_next = "unsupported_value", True
 
 
-class ContextExceeded(BadRequest):
+class ContextLengthExceeded(BadRequest):
     code = "context_length_exceeded"
 
 
-class BadKey(Failure):
+class AuthenticationError(Failure):
     status, type, code = 401, "authentication_error", "authentication_error"
 
 
-class Forbidden(Failure):
+class PermissionDenied(Failure):
     status, type, code = 403, "invalid_request_error", "permission_denied"
 
 
@@ -94,23 +94,23 @@ class NotFound(Failure):
     status, type, code = 404, "invalid_request_error", "not_found"
 
 
-class NoSuchModel(NotFound):
-    code, elsewhere = "model_not_found", True
+class ModelNotFound(NotFound):
+    code, try_next = "model_not_found", True
 
 
 class MethodNotAllowed(Failure):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
-class TooSlow(Failure):
-    status, type, code, elsewhere = 408, "invalid_request_error", "request_timeout", True
+class RequestTimeout(Failure):
+    status, type, code, try_next = 408, "invalid_request_error", "request_timeout", True
 
 
 class Conflict(Failure):
-    status, type, code, elsewhere = 409, "invalid_request_error", "conflict", True
+    status, type, code, try_next = 409, "invalid_request_error", "conflict", True
 
 
-class TooLarge(Failure):
+class RequestTooLarge(Failure):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
@@ -118,45 +118,45 @@ class UnsupportedEncoding(Failure):
     status, type, code = 415, "invalid_request_error", "unsupported_encoding"
 
 
-class Throttled(Failure):
-    status, type, code, elsewhere = 429, "rate_limit_error", "rate_limit_exceeded", True
+class RateLimitExceeded(Failure):
+    status, type, code, try_next = 429, "rate_limit_error", "rate_limit_exceeded", True
 
 
-class Exhausted(Throttled):
+class BudgetExceeded(RateLimitExceeded):
     """A limit of this server's own that a few seconds will not lift: SDKs are not to try again."""
 
-    code, elsewhere, again = "budget_exceeded", False, False
+    code, try_next, should_retry = "budget_exceeded", False, False
 
 
-class UpstreamFailed(Failure):
-    status, code, elsewhere = 502, "upstream_error", True
+class UpstreamError(Failure):
+    status, code, try_next = 502, "upstream_error", True
 
 
-class Truncated(UpstreamFailed):
-    code, again = "upstream_truncated", False
+class UpstreamTruncated(UpstreamError):
+    code, should_retry = "upstream_truncated", False
 
     def __init__(self, message: str = "The upstream closed the stream before completion.") -> None:
         super().__init__(message)
 
 
-class BadOutput(UpstreamFailed):
-    code, again = "upstream_bad_output", False
+class UpstreamBadOutput(UpstreamError):
+    code, should_retry = "upstream_bad_output", False
 
 
-class UpstreamRefusedKey(UpstreamFailed):
-    code, again = "upstream_auth_error", False
+class UpstreamAuthError(UpstreamError):
+    code, should_retry = "upstream_auth_error", False
 
 
 class Overloaded(Failure):
-    status, code, elsewhere = 503, "overloaded", True
+    status, code, try_next = 503, "overloaded", True
 
 
 class QuotaExhausted(Overloaded):
-    code, again = "upstream_quota_exhausted", False
+    code, should_retry = "upstream_quota_exhausted", False
 
 
 class UpstreamTimeout(Failure):
-    status, code, elsewhere = 504, "upstream_timeout", True
+    status, code, try_next = 504, "upstream_timeout", True
 
 
 # Codes by which providers say "no money left", under whatever status (openai-python 3.54.0, Anthropic errors page).
@@ -238,12 +238,12 @@ TOO_LONG_WORDS = re.compile(
 _TOO_LONG_STATUS = frozenset({400, 413, 422, 500})
 _NO_MONEY_STATUS = frozenset({400, 401, 403, 412, 429, 500})
 _BY_STATUS: dict[int, type[Failure]] = {
-    403: Forbidden,
-    404: NoSuchModel,
-    408: TooSlow,
+    403: PermissionDenied,
+    404: ModelNotFound,
+    408: RequestTimeout,
     409: Conflict,
-    413: TooLarge,
-    429: Throttled,
+    413: RequestTooLarge,
+    429: RateLimitExceeded,
     503: Overloaded,
     504: UpstreamTimeout,
     529: Overloaded,
@@ -279,18 +279,18 @@ def from_upstream(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
-        return UpstreamRefusedKey("The upstream refused this server's credentials. Tell the operator of this server.")
+        return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
     if status in (400, 404) and code in NO_MODEL:
-        return NoSuchModel(message, param=param or "model")
+        return ModelNotFound(message, param=param or "model")
     if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
-        return ContextExceeded(message, param=param or "messages")
+        return ContextLengthExceeded(message, param=param or "messages")
     if status in (400, 422):
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):
         return NotFound(message, param=param, code=code)
-    kind = _BY_STATUS.get(status, UpstreamFailed)
-    if kind is NoSuchModel:
+    kind = _BY_STATUS.get(status, UpstreamError)
+    if kind is ModelNotFound:
         return kind(message, param=param or "model")
-    if kind is Throttled:  # no field of the request is at fault
+    if kind is RateLimitExceeded:  # no field of the request is at fault
         param = None
     return kind(message, param=param, retry_after=sane_wait(retry_after))

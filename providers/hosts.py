@@ -36,7 +36,9 @@ class Host:
     embed_rename: Mapping[str, str] = field(default_factory=dict)  # the same of embeddings
     drop: tuple[str, ...] = ()  # only tune: left out and named in x-modelserver-dropped
     refuse: tuple[str, ...] = ()  # without them the client would misread the answer: 400, unless they ask for nothing
-    allow: tuple[str, ...] = ()  # what limited keys may send all the same, of the fields that gateway/fields.py refuses
+    allow: tuple[
+        str, ...
+    ] = ()  # of the fields that gateway/restricted_fields.py refuses: what limited keys may send all the same
     clamp: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # parameter → least, most
     efforts: Mapping[str, str] = field(default_factory=dict)  # reasoning_effort → its name there; others by the model's
     effort: tuple[str, ...] = ("reasoning_effort",)  # where it goes there, as a path of keys; (): nowhere

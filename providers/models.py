@@ -56,7 +56,7 @@ class LongContext(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
     above: Tokens
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
     context: Tokens | None = None  # tokens of prompt it reads
@@ -103,7 +103,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     json_with_tools: bool = True  # takes response_format json_* together with tools
 
 
-_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Model)}
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
 _OWN: Final = ("price", "long_context", "shutdown")  # `like` does not copy these, nor `provider`
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
 _SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
@@ -113,17 +113,17 @@ _PREFIXES: Final = 4  # vendors' prefixes that an id may have
 Row = Mapping[str, Any]
 
 
-class Models:
+class ModelTable:
     """The table, ready for lookups."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], Model] = {}  # (provider or "", id in lower case)
-        self._patterns: dict[tuple[str, str], tuple[int, re.Pattern[str], Model]] = {}
-        self._ranked: list[tuple[str, re.Pattern[str], Model]] = []  # patterns, most specific first
-        self._found: dict[tuple[str, str], Model] = {}
+        self._rows: dict[tuple[str, str], ModelFacts] = {}  # (provider or "", id in lower case)
+        self._patterns: dict[tuple[str, str], tuple[int, re.Pattern[str], ModelFacts]] = {}
+        self._ranked: list[tuple[str, re.Pattern[str], ModelFacts]] = []  # patterns, most specific first
+        self._found: dict[tuple[str, str], ModelFacts] = {}
 
     @classmethod
-    def parse(cls, text: str, extra: Mapping[str, Row] | None = None) -> "Models":
+    def parse(cls, text: str, extra: Mapping[str, Row] | None = None) -> "ModelTable":
         """models.yaml, and the user's rows over it: each overrides fields of a row, or adds one (ids may be patterns).
 
         A user's price replaces the row's prices as a whole. Raises ValueError naming row and field.
@@ -141,7 +141,7 @@ class Models:
             models._override(name, row, families, rows)
         return models
 
-    def of(self, model: str, provider: str = "") -> Model:
+    def of(self, model: str, provider: str = "") -> ModelFacts:
         """The facts about `model` (an upstream id) as `provider` (a row of hosts.py) serves it."""
         key = provider, model
         found = self._found.get(key)
@@ -151,7 +151,7 @@ class Models:
             found = self._found[key] = self._of(model, provider)
         return found
 
-    def _of(self, model: str, provider: str) -> Model:
+    def _of(self, model: str, provider: str) -> ModelFacts:
         names = list(_names(model.lower(), provider))
         for by, name in names:
             for listed in name, name.replace(".", "-"):  # OpenRouter writes claude-haiku-4.5
@@ -161,7 +161,7 @@ class Models:
         for wanted, pattern, facts in self._ranked:
             if any(wanted in ("", by) and pattern.match(name) for by, name in names):
                 return facts
-        return Model()
+        return ModelFacts()
 
     def _override(self, name: str, row: Row, families: Row, rows: Row) -> None:
         fields = _resolved(name, row, families, rows)
@@ -177,7 +177,7 @@ class Models:
             self._add(name, provider, _model(name, kept | fields))
         self._rank()
 
-    def _add(self, name: str, provider: str, facts: Model) -> None:
+    def _add(self, name: str, provider: str, facts: ModelFacts) -> None:
         key = provider, name.lower()
         if _is_pattern(name):
             self._patterns[key] = len(_literal(name)), re.compile(translate(key[1])), facts
@@ -251,12 +251,12 @@ def _resolved(name: str, row: Any, families: Row, rows: Row, seen: tuple[str, ..
     return {field: value for field, value in base.items() if field not in (*_OWN, "provider")} | fields
 
 
-def _model(name: str, fields: Row) -> Model:
+def _model(name: str, fields: Row) -> ModelFacts:
     fields = {field: None if value == "null" else value for field, value in fields.items()}
     if isinstance(shutdown := fields.get("shutdown"), date):
         fields["shutdown"] = shutdown.isoformat()  # config.yaml's reader may have recognised it
     try:
-        return msgspec.convert(fields, Model, strict=False, from_attributes=True)
+        return msgspec.convert(fields, ModelFacts, strict=False, from_attributes=True)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         path = path.rstrip("`")

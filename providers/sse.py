@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from . import density, wire
-from .errors import BadOutput
+from . import codec, density
+from .errors import UpstreamBadOutput
 
 DONE: Final = "[DONE]"
 MAX_EVENT: Final = 8 * 2**20  # bytes; the default of server.max_event
@@ -29,6 +29,18 @@ _NAME: Final = 100  # characters of an event's name
 _DOCUMENTS: Final = 1000  # JSON documents in one event
 _PIECE_OF_JSON: Final = re.compile(r'["{}]')
 _FIELD: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?i:data|event|error|id|retry)?:")
+
+
+def append_event(buffer: bytearray, value: Any) -> None:
+    """Append one event, `data: {json}` and a blank line, to `buffer`: on one line, with LF only, as OpenAI sends it."""
+    start = len(buffer)
+    buffer += b"data: "
+    try:
+        codec.encoder.encode_into(value, buffer, -1)
+    except UnicodeEncodeError:
+        del buffer[start:]
+        buffer += b"data: " + codec.encode(value)
+    buffer += b"\n\n"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -111,7 +123,7 @@ class Decoder:
                 self._lines(data.split(b"\n"), events)
             else:
                 self._blocks(data, events)
-        except BadOutput:
+        except UpstreamBadOutput:
             self._left = events
             raise
         return events
@@ -194,7 +206,7 @@ class Decoder:
         if len(data) > self._unchecked:
             self._check(data)
         try:
-            events.append(Event(name, wire.decode(data)))
+            events.append(Event(name, codec.decode(data)))
         except ValueError:
             self._several(name, data.decode("utf-8", errors="replace"), events)
 
@@ -221,13 +233,13 @@ class Decoder:
         try:
             for at, value in self._documents(text):
                 if len(events) - known >= _DOCUMENTS:
-                    raise BadOutput("The upstream sent an event of too many parts.")
+                    raise UpstreamBadOutput("The upstream sent an event of too many parts.")
                 for _ in range(text.count("\n", counted, at)):
                     line += 1
                     of = self._names.get(line, of)
                 counted = at
                 events.append(Event(of, value))
-        except BadOutput:
+        except UpstreamBadOutput:
             if name != "error":
                 raise
             broken = True
@@ -244,12 +256,12 @@ class Decoder:
                 yield start, DONE
             elif text[at] in "{[":
                 try:
-                    value, at = wire.document(text, at)
+                    value, at = codec.document(text, at)
                 except (ValueError, RecursionError):
                     if self._ending:
                         self.cut = True
                         return
-                    raise BadOutput("The upstream sent an event that is not JSON.") from None
+                    raise UpstreamBadOutput("The upstream sent an event that is not JSON.") from None
                 yield start, value
             else:
                 end = text.find("\n", at)
@@ -264,13 +276,13 @@ class Decoder:
         if words.startswith("<"):
             self._bad += 1
         elif _PIECE_OF_JSON.search(words):
-            raise BadOutput("The upstream sent an event that is not JSON.")
+            raise UpstreamBadOutput("The upstream sent an event that is not JSON.")
         if self._bad >= _BAD_EVENTS:
-            raise BadOutput("The upstream sent events that are not JSON.")
+            raise UpstreamBadOutput("The upstream sent events that are not JSON.")
 
-    def _too_large(self) -> BadOutput:
+    def _too_large(self) -> UpstreamBadOutput:
         self._pending.clear()
-        return BadOutput(
+        return UpstreamBadOutput(
             f"The upstream sent an event larger than {self._limit} bytes (server.max_event).",
             code="upstream_event_too_large",
         )
@@ -286,9 +298,9 @@ def refuse_value(event: Event) -> None:
     """Raise BadOutput for JSON that is no object and may be a piece of the answer: a list, or JSON inside a text."""
     match event.data:
         case [_, *_]:
-            raise BadOutput("The upstream sent an event that is not a JSON object.")
+            raise UpstreamBadOutput("The upstream sent an event that is not a JSON object.")
         case str() as text if text != DONE and _PIECE_OF_JSON.search(text):
-            raise BadOutput("The upstream sent an event that is not a JSON object.")
+            raise UpstreamBadOutput("The upstream sent an event that is not a JSON object.")
 
 
 def is_stream(body: bytes) -> bool:
@@ -302,11 +314,11 @@ def unframed(body: bytes) -> bytes:
         decoder = Decoder()
         try:
             events = decoder.feed(body) + decoder.flush()
-        except BadOutput:
+        except UpstreamBadOutput:
             events = decoder.flush()
         for event in events:
             if isinstance(event.data, dict):
-                return wire.encode(event.data)
+                return codec.encode(event.data)
             if event.name == "error":
                 return str(event.data).encode("utf-8", errors="replace")
     return body

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
-from gateway.schema import Bounds
+from gateway.config_schema import CapacityConfig
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
 from .worker import Worker
@@ -20,7 +20,7 @@ _BUSY = "This server has as much to do as it may have at once. Try again in a mo
 _LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
 
-class Run:
+class InFlightRequest:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
     why: the failure it is being ended with. worker: what works on its body, where that is large. drain: the task that reads
@@ -38,7 +38,7 @@ class Run:
         self._bytes = 0
         self._turn = False
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "InFlightRequest":
         self._admission.runs.add(self)
         return self
 
@@ -52,20 +52,20 @@ class Run:
         else:
             self.drain.add_done_callback(lambda _: self._give_back())
         if self.why is not None and isinstance(error, asyncio.CancelledError):
-            raise self.failure(error) from None
+            raise self.to_failure(error) from None
 
     def _give_back(self) -> None:
         """Give the turn and the bytes to others."""
         self._admission.bytes -= self._bytes
         if self._turn:
-            self._admission.pass_on()
+            self._admission.release()
 
     @property
     def held(self) -> int:
         """The bytes that are counted for this request."""
         return self._bytes
 
-    def hold(self, size: int) -> None:
+    def hold_bytes(self, size: int) -> None:
         """Count `size` bytes, or what is already counted if that is more, until the request ends.
 
         Raises Overloaded when that is too much beside what others hold: one alone may hold what its body unfolds to.
@@ -75,7 +75,7 @@ class Run:
             return
         admission = self._admission
         if admission.bytes + more > admission.bounds.bytes and admission.bytes > self._bytes:
-            raise admission.full("bytes")
+            raise admission.rejection("bytes")
         admission.bytes += more
         self._bytes = size
 
@@ -84,7 +84,7 @@ class Run:
         self._admission.bytes += size - self._bytes
         self._bytes = size
 
-    async def turn(self) -> None:
+    async def acquire(self) -> None:
         """Wait until this request may be answered. Raises Overloaded when too many wait, or it waited too long."""
         admission = self._admission
         if admission.busy < admission.bounds.requests:
@@ -92,28 +92,28 @@ class Run:
             self._turn = True
             return
         if len(admission.waiting) >= admission.bounds.waiting:
-            raise admission.full("requests")
+            raise admission.rejection("requests")
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         admission.waiting.append((self, ready))
         try:
             async with asyncio.timeout(admission.bounds.wait):
                 await ready
         except TimeoutError:
-            raise admission.full("requests") from None
+            raise admission.rejection("requests") from None
         finally:
             if not self._turn:
                 admission.waiting.remove((self, ready))
 
-    def given(self) -> None:
+    def grant(self) -> None:
         self._turn = True
 
-    def stop(self, why: Failure) -> None:
+    def cancel(self, why: Failure) -> None:
         """End the request with this failure."""
         if self.why is None:
             self.why = why
             self._task.cancel()
 
-    def failure(self, error: BaseException) -> Failure:
+    def to_failure(self, error: BaseException) -> Failure:
         """What to tell the client: `error` itself, or the reason for which this server cancelled the request.
 
         Raises what else it is: a CancelledError means the client left.
@@ -134,62 +134,62 @@ class Admission:
     strain: what there is too much of now, "memory", "lag" or "".
     """
 
-    def __init__(self, bounds: Bounds, memory: int = 0) -> None:
+    def __init__(self, bounds: CapacityConfig, memory: int = 0) -> None:
         self.bounds, self.memory = bounds, memory
-        self.strain = ""
+        self.overload = ""
         self._late = 0  # beats in a row
-        self.runs: set[Run] = set()
+        self.runs: set[InFlightRequest] = set()
         self.busy = 0
         self.bytes = 0
         self.refused = dict.fromkeys(("requests", "bytes", "memory", "lag"), 0)
-        self.waiting: deque[tuple[Run, asyncio.Future[None]]] = deque()
+        self.waiting: deque[tuple[InFlightRequest, asyncio.Future[None]]] = deque()
         self.empty: asyncio.Event | None = None  # set once the last has left, where somebody waits for that
         self.draining = False
 
-    def enter(self, total: float) -> Run:
+    def enter(self, total: float) -> InFlightRequest:
         """A request has come in and may take `total` seconds. Raises Overloaded while the process is under strain."""
-        if self.strain and self.busy:
-            raise self.full(self.strain)
+        if self.overload and self.busy:
+            raise self.rejection(self.overload)
         task = asyncio.current_task()
         assert task is not None
-        return Run(self, task, task.get_loop().time() + total)
+        return InFlightRequest(self, task, task.get_loop().time() + total)
 
     @property
     def ready(self) -> bool:
         """Whether a new request would be answered without a wait."""
-        return not self.draining and self.busy < (1 if self.strain else self.bounds.requests)
+        return not self.draining and self.busy < (1 if self.overload else self.bounds.requests)
 
-    def feel(self, late: float, resident: int) -> None:
+    def observe(self, late: float, resident: int) -> None:
         """What the last beat showed. late: seconds by which the loop came too late; resident: bytes of memory in use."""
         self._late = self._late + 1 if late > self.bounds.lag else 0
         if self.memory and resident > self.memory:
-            self.strain = "memory"
+            self.overload = "memory"
         else:
-            self.strain = "lag" if self._late >= _LATE else ""
+            self.overload = "lag" if self._late >= _LATE else ""
 
-    def full(self, what: str) -> Overloaded:
+    def rejection(self, what: str) -> Overloaded:
         self.refused[what] += 1
         return Overloaded(_BUSY, retry_after=1)
 
-    def pass_on(self) -> None:
+    def release(self) -> None:
         """A turn is over: it goes to the one that waits longest."""
         if self.busy <= self.bounds.requests:  # a reload may have lowered the bound
             for run, ready in self.waiting:
                 if not ready.done():
                     self.waiting.remove((run, ready))
-                    run.given()
+                    run.grant()
                     ready.set_result(None)
                     return
         self.busy -= 1
 
-    def check(self, now: float) -> None:
+    def cancel_overdue(self, now: float) -> None:
         """End the requests whose total time is over. now: loop time."""
         for run in [run for run in self.runs if run.deadline <= now]:
             failure = UpstreamTimeout("The request took longer than this server allows in all.", code="total_timeout")
-            failure.again = False
-            run.stop(failure)
+            failure.should_retry = False
+            run.cancel(failure)
 
-    async def emptied(self, within: float) -> bool:
+    async def wait_empty(self, within: float) -> bool:
         """Wait until no request is left, at most `within` seconds; returns whether that came true."""
         if not self.runs:
             return True
@@ -207,5 +207,5 @@ class Admission:
         """End all requests with this failure; returns how many that were."""
         count = len(self.runs)
         for run in list(self.runs):
-            run.stop(why)
+            run.cancel(why)
         return count

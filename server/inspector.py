@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.schema import Inspector
-from providers import wire
+from gateway.config_schema import InspectorConfig
+from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
-from .answers import sent
-from .entry import ROOMS
-from .house import House
-from .http import Answer
-from .line import Line, Pulse
-from .upstream import Exchange
+from .event_stream import EventStream, Heartbeat
+from .logs import RECORD
+from .outbound.exchange import Exchange
+from .outbound.pool import UpstreamResponse
+from .state import APP_STATE
+from .whole_response import sent
 
 # Names of headers and query parameters that carry secrets; not x-ratelimit-limit-tokens.
 _SECRET_NAME = re.compile(
@@ -47,7 +47,7 @@ _SCHEMES: Final = ("bearer", "basic", "token")
 class Recorder:
     """The exchanges kept, oldest first, and what they weigh together."""
 
-    def __init__(self, settings: Inspector) -> None:
+    def __init__(self, settings: InspectorConfig) -> None:
         self.settings = settings
         self.size = 0
         self.serial = 0
@@ -88,7 +88,7 @@ class Trace:
         self.headers = _masked(request.headers)
         self.secrets = _tokens(request.headers)
         self.body = b""
-        self.attempts: list[Attempt] = []
+        self.attempts: list[TracedCall] = []
         self.writes: list[tuple[float, bytes]] = []
         self.status = 0  # while it runs
         self.answer: Json = {}  # headers of the answer
@@ -117,12 +117,12 @@ class Trace:
         if data and self.charge(len(data) + _OVERHEAD):
             self.writes.append((self.now(), bytes(data)))
 
-    async def watch(self, exchange: Exchange, answer: Awaitable[Answer]) -> Answer:
+    async def watch(self, exchange: Exchange, answer: Awaitable[UpstreamResponse]) -> UpstreamResponse:
         """Make the call that `answer` stands for and see what comes of it. For Exchange.watch."""
-        attempt = Attempt(self, exchange)
+        attempt = TracedCall(self, exchange)
         self.attempts.append(attempt)
         try:
-            watched = _Watched(await answer, attempt)
+            watched = TracedResponse(await answer, attempt)
         except Failure as failure:
             attempt.failed(failure)
             raise
@@ -136,12 +136,12 @@ class Trace:
         if last is None or last.name != name or last.cause not in (None, failure):
             if not self.charge(_OVERHEAD):
                 return
-            last = Attempt(self, None, name)  # it was refused before any call
+            last = TracedCall(self, None, name)  # it was refused before any call
             self.attempts.append(last)
         last.failed(failure)
 
 
-class Attempt:
+class TracedCall:
     """One call to an upstream, or a target that was passed over without one."""
 
     def __init__(self, trace: Trace, exchange: Exchange | None, name: str = "") -> None:
@@ -178,10 +178,10 @@ class Attempt:
             self.reads.append((self.trace.now(), data))
 
 
-class _Watched:
+class TracedResponse:
     """An upstream's answer that is looked at while it is read."""
 
-    def __init__(self, answer: Answer, attempt: Attempt) -> None:
+    def __init__(self, answer: UpstreamResponse, attempt: TracedCall) -> None:
         self._answer, self._attempt = answer, attempt
         self.status, self.headers = answer.status, answer.headers
         attempt.status, attempt.answer = answer.status, _masked(answer.headers)
@@ -202,11 +202,11 @@ class _Watched:
         self._answer.finish()
 
 
-class WatchedLine(Line):
+class TracedEventStream(EventStream):
     """A line whose writes are kept, comments included."""
 
-    def __init__(self, request: web.Request, pulse: Pulse, trace: Trace) -> None:
-        super().__init__(request, pulse)
+    def __init__(self, request: web.Request, pulse: Heartbeat, keep_alive: bytes, trace: Trace) -> None:
+        super().__init__(request, pulse, keep_alive)
         self._trace = trace
 
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
@@ -215,17 +215,15 @@ class WatchedLine(Line):
 
 
 RECORDER: Final = web.AppKey("RECORDER", Recorder)
-_TRACE: Final = "trace"
+_TRACE: Final = web.RequestKey("trace", Trace)
 
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    rooms: House = request[ROOMS]
-    trace: Trace | None = request[_TRACE] if rooms.inspects else None
-    return trace
+    return request[_TRACE] if request[APP_STATE].inspects else None
 
 
-def asked(request: web.Request, body: bytes) -> bytes:
+def record_body(request: web.Request, body: bytes) -> bytes:
     """The body, as it was given: seen, if anybody looks."""
     trace = trace_of(request)
     if trace is not None and trace.charge(len(body)):
@@ -233,13 +231,15 @@ def asked(request: web.Request, body: bytes) -> bytes:
     return body
 
 
-def line(request: web.Request, pulse: Pulse) -> Line:
+def event_stream(request: web.Request, pulse: Heartbeat, keep_alive: bytes) -> EventStream:
     """A line to this client, watched if anybody looks."""
     trace = trace_of(request)
-    return Line(request, pulse) if trace is None else WatchedLine(request, pulse, trace)
+    if trace is None:
+        return EventStream(request, pulse, keep_alive)
+    return TracedEventStream(request, pulse, keep_alive, trace)
 
 
-def install(app: web.Application, settings: Inspector) -> list[Middleware]:
+def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]:
     """The middlewares to put around all others: none while the inspector is off."""
     if not settings.enabled:
         return []
@@ -259,7 +259,7 @@ def install(app: web.Application, settings: Inspector) -> list[Middleware]:
             return response
         finally:
             trace.took = trace.now()
-            record = request.get("record")
+            record = request.get(RECORD)
             if record is not None:
                 trace.facts = {
                     name: getattr(record, name, None)
@@ -310,7 +310,7 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
 
 
 async def _json(request: web.Request, value: Json) -> web.Response:
-    return await sent(request, web.Response(body=wire.encode(value), content_type="application/json"))
+    return await sent(request, web.Response(body=codec.encode(value), content_type="application/json"))
 
 
 def _summary(trace: Trace) -> Json:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO, RawIOBase
 from typing import Any, Final, TextIO
@@ -19,42 +18,19 @@ from typing import Any, Final, TextIO
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.limits import Limits
+from gateway.record import RequestRecord
 from gateway.scrub import Scrubber
-from providers import wire
+from providers import codec
 
 from .terminal import text_of
 
 LOGGER: Final = logging.getLogger("modelserver")
+RECORD: Final = web.RequestKey("record", RequestRecord)
 
 _LIMIT: Final = 10_000  # lines waiting
 _PATH: Final = 500  # characters of a path that a line shows
 _FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
-
-
-@dataclass(slots=True)
-class Record:
-    """What is known of one request; filled in as it goes."""
-
-    id: str
-    started: float  # monotonic seconds
-    key: str = ""
-    model: str = ""
-    upstream: str = ""
-    stream: bool = False
-    first: float = 0.0  # monotonic seconds of the first byte of the answer
-    prompt: int | None = None
-    completion: int | None = None
-    code: str = ""  # of the error, if any
-    limits: Limits | None = None  # of the caller's key
-    entry: Any = None  # of the books (books.Entry), once the request has been let in
-    waited: float = 0.0  # seconds spent waiting for upstreams until one answered
-    gap: float = 0.0  # seconds, the longest between two pieces of a stream
-    cost: float | None = None  # USD
-    tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
-    retried: bool = False  # one target was asked twice
-    doubted: tuple[str, int, int] | None = None  # a provider, and the tokens it told of: more than there can be
 
 
 class Log(logging.Handler):
@@ -77,7 +53,7 @@ class Log(logging.Handler):
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
         self._thread.start()
 
-    def request(self, record: Record, method: str, path: str, status: int, now: float) -> None:
+    def request(self, record: RequestRecord, method: str, path: str, status: int, now: float) -> None:
         """One line about a finished request. status: 499 when the client left; now: monotonic seconds.
 
         Of refusals to callers without a key, only so many a second: anyone can cause them.
@@ -90,7 +66,9 @@ class Log(logging.Handler):
         self._put(self._request_line(at, record, method, path[:_PATH], status, now))
 
     @staticmethod
-    def _request_line(at: float, record: Record, method: str, path: str, status: int, now: float) -> dict[str, Any]:
+    def _request_line(
+        at: float, record: RequestRecord, method: str, path: str, status: int, now: float
+    ) -> dict[str, Any]:
         line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
         if record.key:
             line["key"] = record.key
@@ -167,7 +145,7 @@ class Log(logging.Handler):
         seconds = line.pop("at")
         stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
         if self._as_json:
-            return wire.text({"time": stamp, **line}) + "\n"
+            return codec.encode_text({"time": stamp, **line}) + "\n"
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
             return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"

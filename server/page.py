@@ -16,9 +16,10 @@ from aiohttp import web
 
 from providers.errors import NotFound
 
-from . import access
+from . import auth
+from .paths import ROOT
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "web"
+FOLDER: Final = ROOT / "web"
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -64,7 +65,7 @@ class Site:
 
         keys: callers need one; usage: books are kept; inspector: it is on.
         """
-        base = f"{access.scheme(request)}://{request.host}"
+        base = f"{auth.scheme(request)}://{request.host}"
         headers = {**_HEADERS, "Vary": "Accept"}
         if "text/html" not in request.headers.get("Accept", ""):
             text = (

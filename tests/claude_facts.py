@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from providers.models import Model, Models
+from providers.models import ModelFacts, ModelTable
 
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 
 
-def facts(model: str) -> Model:
+def facts(model: str) -> ModelFacts:
     """The row of a model id."""
     return MODELS.of(model, "anthropic")
 
@@ -21,4 +21,4 @@ FABLE_5 = facts("claude-fable-5")
 SONNET_5_5 = facts("claude-sonnet-5-5")
 OPUS_5_5 = facts("claude-opus-5-5")
 OPUS_4 = facts("claude-opus-4-20250514")
-UNKNOWN = Model()
+UNKNOWN = ModelFacts()

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from cuts import pieces
+from translators import translator_of
 
 from providers import gemini
 from providers.contract import Call, Translator, Upstream
-from providers.models import Model
+from providers.models import ModelFacts
 from providers.sse import Decoder
 
 STREAMS = Path(__file__).parent / "streams"
 UPSTREAM = Upstream("gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key")
 
 # Shaped like the rows of models.yaml.
-GEMINI_2 = Model(budget=True, reasoning="on", json_with_tools=False)
-GEMINI_3 = Model(
+GEMINI_2 = ModelFacts(budget=True, reasoning="on", json_with_tools=False)
+GEMINI_3 = ModelFacts(
     reasoning="always",
     efforts=("minimal", "low", "medium", "high"),
     call_ids=True,
@@ -29,18 +30,18 @@ GEMINI_3 = Model(
 )
 
 
-NOTHING_KNOWN = Model()
+NOTHING_KNOWN = ModelFacts()
 
 
-def to(facts: Model = NOTHING_KNOWN, **fields: Any) -> Upstream:
+def to(facts: ModelFacts = NOTHING_KNOWN, **fields: Any) -> Upstream:
     return replace(UPSTREAM, facts=facts, **fields)
 
 
-def asked(body: dict[str, Any] | None = None, facts: Model = NOTHING_KNOWN, **fields: Any) -> Call:
+def asked(body: dict[str, Any] | None = None, facts: ModelFacts = NOTHING_KNOWN, **fields: Any) -> Call:
     """The call for a request; ids of tool calls are id-1, id-2, …"""
     ids = count(1)
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **(body or {})}
-    return gemini.request(body, to(facts, **fields), lambda: f"id-{next(ids)}")
+    return gemini.build_request(body, to(facts, **fields), lambda: f"id-{next(ids)}")
 
 
 def feed(translator: Translator, data: bytes, size: int | None = None) -> list[dict[str, Any]]:
@@ -68,5 +69,5 @@ def run(data: bytes | str, size: int | None = None, call: Call | None = None, **
     """All chunks of a stream: bytes, or the name of one under streams/."""
     if isinstance(data, str):
         data = (STREAMS / f"gemini_{data}.sse").read_bytes()
-    translator = gemini.stream(call or asked(), to(**fields))
+    translator = translator_of("gemini", call or asked(**fields), to(**fields))
     return [*feed(translator, data, size), *ended(translator)]

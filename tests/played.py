@@ -4,17 +4,18 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from gateway.schema import Server
-from providers import PROVIDERS, wire
-from providers.chat import collect
-from providers.contract import Reply, Step, Upstream
+from gateway.config_schema import ServerConfig
+from providers import PROVIDERS, codec
+from providers.chunks import collect
+from providers.contract import CannedReply, ReplyStep, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from server.upstream import Exchange, chunks, whole
+from providers.sse import append_event
+from server.outbound.exchange import Exchange, fetch_whole, stream_batches
 
 PROTOCOLS: Final = ("openai", "anthropic", "gemini")
 BODY: Final = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
-LIMITS: Final = Server(max_event=4096, max_answer=16_384)
+LIMITS: Final = ServerConfig(max_event=4096, max_answer=16_384)
 NO_HTTP: Any = None  # what is played needs no connections
 
 
@@ -33,22 +34,22 @@ def run(played: Coroutine[Any, Any, None]) -> None:
 async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cut: bool, status: int) -> None:
     """An answer in these pieces, whole or streamed, of this content type; cut: the connection breaks behind it."""
     to = target(protocol)
-    call = PROVIDERS[protocol].request({**BODY, "stream": streamed}, to)
-    steps = iter([Step(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
-    call = call._replace(reply=Reply(status, {"Content-Type": kind}, steps, cut))
+    call = PROVIDERS[protocol].build_request({**BODY, "stream": streamed}, to)
+    steps = iter([ReplyStep(0.0, piece) for piece in pieces])  # a call that continues the answer finds nothing more
+    call = call._replace(reply=CannedReply(status, {"Content-Type": kind}, steps, cut))
     exchange = Exchange(to, call, 5.0)
     try:
         got = []
         if call.stream:
-            async for batch in chunks(exchange, NO_HTTP, LIMITS):
-                got += batch
+            async for batch in stream_batches(exchange, NO_HTTP, LIMITS):
+                got += batch.chunks
             for chunk in got:
                 assert isinstance(chunk["choices"], list)
                 frame = bytearray()
-                wire.frame_into(frame, chunk)
+                append_event(frame, chunk)
                 assert frame.count(b"\n") == 2
             collect(got)
         else:
-            wire.encode(await whole(exchange, NO_HTTP, LIMITS))
+            codec.encode(await fetch_whole(exchange, NO_HTTP, LIMITS))
     except Failure as failure:
-        assert 400 <= failure.status < 600 and wire.encode(failure.body())
+        assert 400 <= failure.status < 600 and codec.encode(failure.body())

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oracles import Json, cut
+from translators import translator_of
 
 from providers import Call, Provider, Upstream
 from providers.sse import Decoder
@@ -13,7 +14,7 @@ STREAMS = Path(__file__).parent / "streams"
 
 def chunks(provider: Provider, raw: bytes, size: int = 0, *, call: Call, to: Upstream) -> Iterator[Json]:
     """The chunks a provider makes of an event stream that arrives in reads of `size` bytes."""
-    decoder, translator = Decoder(), provider.stream(call, to)
+    decoder, translator = Decoder(), translator_of(provider, call, to)
     try:
         for data in cut(raw, size):
             for event in decoder.feed(data):

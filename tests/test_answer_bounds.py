@@ -9,29 +9,28 @@ from typing import Any
 import pytest
 from test_anthropic_edge import CALL as CLAUDE
 from test_anthropic_edge import TO, grown, opened, start
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import PROVIDERS
-from providers.answers import ToolCalls
-from providers.bounds import MAX_CALLS
-from providers.chat import collect
+from providers.chunks import collect
+from providers.common.bounds import MAX_CALLS
+from providers.common.think_tags import ThinkTags
 from providers.contract import Call, Json, Translator, Upstream
-from providers.errors import BadOutput, Failure
-from providers.gemini_request import State
+from providers.errors import Failure, UpstreamBadOutput
+from providers.gemini.stream import State
 from providers.hosts import HOSTS
-from providers.responses import BRIDGED
+from providers.openai.normalize import ToolCallNumbering
 from providers.sse import Event
-from providers.think import ThinkTags
 
 BIG, LINE = "x" * 50_000, "x" * 1000
 FIRST = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}]}
-GEMINI = Call("", {}, {}, True, (), State({}, frozenset(), None, lambda: "id"))
+GEMINI = made_call({}, True, State({}, frozenset(), None, lambda: "id"))
 
 
 def openai(n: int | None = None) -> tuple[str, Call, Upstream]:
-    return "openai", Call("", {}, {} if n is None else {"n": n}, True), Upstream("up", "m")
+    return "openai", made_call({} if n is None else {"n": n}, True), Upstream("up", "m")
 
 
-ANTHROPIC, RESPONSES = ("anthropic", CLAUDE, TO), ("openai", Call("", {}, {}, True, (), BRIDGED), Upstream("up", "m"))
+ANTHROPIC, RESPONSES = ("anthropic", CLAUDE, TO), ("openai", made_call({}, True, ON_RESPONSES), Upstream("up", "m"))
 GOOGLE = ("gemini", GEMINI, Upstream("gemini", "m", host=HOSTS["gemini"]))
 
 
@@ -104,7 +103,7 @@ ENDLESS: dict[str, tuple[tuple[str, Call, Upstream], Json, Callable[[int], Json]
 
 def translator(of: tuple[str, Call, Upstream]) -> Translator:
     protocol, call, to = of
-    return PROVIDERS[protocol].stream(call, to)
+    return translator_of(protocol, call, to)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
@@ -112,7 +111,7 @@ def test_an_answer_ends_that_would_be_kept_without_end(name: str) -> None:
     of, first, nth = ENDLESS[name]
     stream = translator(of)
     stream.send(Event("", first))
-    with pytest.raises(BadOutput) as ended:
+    with pytest.raises(UpstreamBadOutput) as ended:
         for n in range(1, 200_000):
             stream.send(Event("", nth(n)))
     assert ended.value.code in ("upstream_bad_output", "upstream_too_large")
@@ -121,7 +120,7 @@ def test_an_answer_ends_that_would_be_kept_without_end(name: str) -> None:
 
 def test_an_index_is_a_whole_number() -> None:
     for index in ("0", 0.0, [], {}, True):
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translator(openai()).send(Event("", piece(index, content="x")))
     [chunk] = translator(openai()).send(Event("", piece(None, content="x")))
     assert chunk["choices"][0]["index"] == 0
@@ -144,10 +143,12 @@ def test_blanks_before_an_answer_are_not_held_for_ever() -> None:
 
 
 def test_as_many_calls_as_an_answer_may_have() -> None:
-    calls = ToolCalls()
+    calls = ToolCallNumbering()
     assert len(calls.fragments(list(map(function, range(MAX_CALLS))))) == MAX_CALLS
-    assert len(calls.fragments([{"index": n, "function": {"arguments": "}"}} for n in range(MAX_CALLS)])) == MAX_CALLS
-    with pytest.raises(BadOutput):
+    assert (
+        len(calls.fragments([{"index": n, "function": {"arguments": '"a":1}'}} for n in range(MAX_CALLS)])) == MAX_CALLS
+    )
+    with pytest.raises(UpstreamBadOutput):
         calls.fragments([function(MAX_CALLS)])
 
 
@@ -155,15 +156,15 @@ def test_too_many_calls_in_one_event_are_refused_at_once() -> None:
     with pytest.raises(Failure):
         translator(openai()).send(Event("", piece(tool_calls=[function(n) for n in range(20_000)])))
     message = {"role": "assistant", "tool_calls": [function(n) for n in range(MAX_CALLS + 1)]}
-    whole = Call("", {}, {}, False)
-    with pytest.raises(BadOutput):
-        PROVIDERS["openai"].stream(whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
+    whole = made_call({}, False)
+    with pytest.raises(UpstreamBadOutput):
+        translator_of("openai", whole, Upstream("up", "m")).send(Event("", {"choices": [{"message": message}]}))
 
 
 def growing(calls: int) -> Iterator[Json]:
     for n in range(calls):
         yield piece(tool_calls=[function(n)])
-    yield piece(tool_calls=[{"index": n, "function": {"arguments": "}"}} for n in range(calls)])
+    yield piece(tool_calls=[{"index": n, "function": {"arguments": '"a":1}'}} for n in range(calls)])
 
 
 def named(fragments: int) -> Iterator[Json]:
@@ -185,7 +186,10 @@ def cpu(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize(
     "work",
-    [lambda n: collect(growing(n)), lambda n: [c.fragments([each]) for c in [ToolCalls()] for each in named(n)]],
+    [
+        lambda n: collect(growing(n)),
+        lambda n: [c.fragments([each]) for c in [ToolCallNumbering()] for each in named(n)],
+    ],
     ids=["collect", "one call"],
 )
 def test_eight_times_as_much_takes_about_eight_times_as_long(work: Callable[[int], object]) -> None:

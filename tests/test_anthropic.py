@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import claude_facts as facts
 import claude_requests
 import pytest
+from translators import translator_of
 
 from providers import Upstream, anthropic
-from providers.chat import collect
+from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
-from providers.models import Model
+from providers.models import ModelFacts
 from providers.sse import Event
 
 Json = dict[str, Any]
@@ -55,7 +56,7 @@ def result(id: str = "call_1", content: Any = "ok") -> Json:
     return {"type": "tool_result", "tool_use_id": id, "content": content}
 
 
-def to(model: Model, **options: Any) -> Upstream:
+def to(model: ModelFacts, **options: Any) -> Upstream:
     return Upstream("anthropic", "claude", "https://api.test", "key", facts=model, options=options)
 
 
@@ -66,17 +67,17 @@ class Case(NamedTuple):
     asked: Json
     expected: Json
     dropped: tuple[str, ...] = ()
-    model: Model = facts.HAIKU_4_5
+    model: ModelFacts = facts.HAIKU_4_5
 
 
-def history(id: str, messages: list[Json], expected: list[Json], model: Model = facts.HAIKU_4_5) -> Case:
+def history(id: str, messages: list[Json], expected: list[Json], model: ModelFacts = facts.HAIKU_4_5) -> Case:
     """A case about messages: whoever calls tools has f and g."""
     tools = {"tools": [F, G]} if any(message.get("tool_calls") for message in messages) else {}
     claude = {"tools": [CLAUDE_F, CLAUDE_G]} if tools else {}
     return Case(id, {"messages": messages, **tools}, {"messages": expected, **claude}, model=model)
 
 
-def params(id: str, asked: Json, expected: Json, model: Model, *dropped: str) -> Case:
+def params(id: str, asked: Json, expected: Json, model: ModelFacts, *dropped: str) -> Case:
     """A case about parameters: the conversation is one word."""
     return Case(id, {"messages": [HI], **asked}, {"messages": [user("x")], **expected}, dropped, model)
 
@@ -675,7 +676,7 @@ PARAMS = [
             "thinking": {"type": "adaptive", "display": "summarized"},
             "output_config": {"effort": "low"},
         },
-        model=Model(thinking=("adaptive",), efforts=("low",)),
+        model=ModelFacts(thinking=("adaptive",), efforts=("low",)),
     ),
     Case(
         "34 a forced call and prefill do not meet",
@@ -733,7 +734,7 @@ PARAMS = [
 def test_request(case: Case) -> None:
     asked = {"model": "public-name", **case.asked}
     before = copy.deepcopy(asked)
-    made = anthropic.request(asked, to(case.model))
+    made = anthropic.build_request(asked, to(case.model))
     limit = case.model.default_output or case.model.max_output or 4096
     assert made.body == {"model": "claude", "max_tokens": limit, "stream": True, **case.expected}
     assert made.dropped == case.dropped
@@ -834,15 +835,15 @@ REFUSED = [
 @pytest.mark.parametrize(("asked", "kind", "param", "code"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
 def test_refused(asked: Json, kind: type[BadRequest], param: str, code: str | None) -> None:
     with pytest.raises(kind) as refused:
-        anthropic.request({"model": "m", "messages": [HI], **asked}, to(facts.HAIKU_4_5))
+        anthropic.build_request({"model": "m", "messages": [HI], **asked}, to(facts.HAIKU_4_5))
     assert type(refused.value) is kind
     assert refused.value.param == param
     assert refused.value.code == (code or kind.code)
 
 
 def test_36_the_answering_tool_becomes_the_content() -> None:
-    made = anthropic.request({"model": "m", "messages": [HI], **form(RECURSIVE)}, to(facts.HAIKU_4_5))
-    translator = anthropic.stream(made, to(facts.HAIKU_4_5))
+    made = anthropic.build_request({"model": "m", "messages": [HI], **form(RECURSIVE)}, to(facts.HAIKU_4_5))
+    translator = translator_of("anthropic", made, to(facts.HAIKU_4_5))
     chunks: list[Json] = []
     use = {"type": "tool_use", "id": "toolu_1", "name": "json_response", "input": {}}
     for data in (
@@ -879,7 +880,7 @@ def test_36_the_answering_tool_becomes_the_content() -> None:
 )
 def test_where_and_how_it_is_sent(base: str, url: str) -> None:
     upstream = Upstream("a", "claude", base, "sk", options={"headers": {"anthropic-beta": "b-1"}})
-    made = anthropic.request({"model": "m", "messages": [HI]}, upstream)
+    made = anthropic.build_request({"model": "m", "messages": [HI]}, upstream)
     assert made.url == url
     assert made.stream
     assert made.headers == {
@@ -893,7 +894,7 @@ def test_where_and_how_it_is_sent(base: str, url: str) -> None:
 def test_web_search_where_it_is_enabled() -> None:
     place = {"type": "approximate", "approximate": {"city": "北京", "country": "CN"}}
     asked = {"model": "m", "messages": [HI], "web_search_options": {"user_location": place}}
-    made = anthropic.request(asked, to(facts.HAIKU_4_5, web_search=True))
+    made = anthropic.build_request(asked, to(facts.HAIKU_4_5, web_search=True))
     assert made.body["tools"] == [
         {
             "type": "web_search_20250305",
@@ -907,11 +908,11 @@ def test_web_search_where_it_is_enabled() -> None:
 
 def test_an_empty_object_asks_for_a_web_search() -> None:
     asked = {"model": "m", "messages": [HI], "web_search_options": {}}
-    made = anthropic.request(asked, to(facts.HAIKU_4_5, web_search=True))
+    made = anthropic.build_request(asked, to(facts.HAIKU_4_5, web_search=True))
     assert made.body["tools"] == [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]
     assert made.dropped == ()
     with pytest.raises(Unsupported) as refused:
-        anthropic.request(asked, to(facts.HAIKU_4_5))
+        anthropic.build_request(asked, to(facts.HAIKU_4_5))
     assert refused.value.param == "web_search_options"
 
 
@@ -933,7 +934,7 @@ def test_marks_go_where_claude_takes_them() -> None:
             {**tool(), "content": [{**text("a")[0], **mark}, *text("b")]},
         ],
     }
-    made = anthropic.request(asked, to(facts.OPUS_5_5))
+    made = anthropic.build_request(asked, to(facts.OPUS_5_5))
     assert made.body["messages"][1:] == [
         {"role": "assistant", "content": [thought, redacted, use()]},
         {"role": "user", "content": [{**result(), "content": [*text("a"), *text("b")], **mark}]},
@@ -943,14 +944,14 @@ def test_marks_go_where_claude_takes_them() -> None:
 def test_an_effort_that_nobody_knows() -> None:
     for model in facts.HAIKU_4_5, facts.OPUS_5_5:
         with pytest.raises(BadRequest) as refused:
-            anthropic.request({"model": "m", "messages": [HI], "reasoning_effort": "ultra"}, to(model))
+            anthropic.build_request({"model": "m", "messages": [HI], "reasoning_effort": "ultra"}, to(model))
         assert refused.value.param == "reasoning_effort"
 
 
 def test_an_answer_by_a_tool_has_a_schema_that_claude_takes() -> None:
     branches = [{"type": "object", "properties": {name: {"type": "string"}}, "required": [name]} for name in "ab"]
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"oneOf": branches}}}
-    made = anthropic.request({"model": "m", "messages": [HI], "response_format": wanted}, to(facts.OPUS_4))
+    made = anthropic.build_request({"model": "m", "messages": [HI], "response_format": wanted}, to(facts.OPUS_4))
     assert made.body["tools"][0]["input_schema"] == {
         "type": "object",
         "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
@@ -960,7 +961,7 @@ def test_an_answer_by_a_tool_has_a_schema_that_claude_takes() -> None:
 
 def test_thinking_is_only_summarised_for_those_who_see_it() -> None:
     upstream = Upstream("a", "claude", facts=facts.OPUS_5_5, reasoning=False)
-    made = anthropic.request({"model": "m", "messages": [HI], "reasoning_effort": "low"}, upstream)
+    made = anthropic.build_request({"model": "m", "messages": [HI], "reasoning_effort": "low"}, upstream)
     assert made.body["thinking"] == {"type": "adaptive"}
 
 
@@ -969,4 +970,4 @@ def test_thinking_is_only_summarised_for_those_who_see_it() -> None:
     [("http://x.test/a.png", True), ("HTTP://x", True), ("https://x.test/a.png", False), ("data:,", False)],
 )
 def test_40_which_images_are_fetched_here(url: str, ours: bool) -> None:
-    assert anthropic.fetches(url, to(facts.HAIKU_4_5)) is ours
+    assert anthropic.must_inline(url, to(facts.HAIKU_4_5)) is ours

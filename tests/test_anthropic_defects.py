@@ -30,9 +30,9 @@ from test_anthropic_edge import (
 )
 from test_anthropic_edge import STOP as MESSAGE_STOP
 
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from providers import Call, anthropic
-from providers.chat import collect
+from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
 
 Json = dict[str, Any]
@@ -43,7 +43,7 @@ def asked(messages: list[Json], **more: Any) -> Json:
 
 
 def sent(messages: list[Json], model: Any = facts.HAIKU_4_5, **more: Any) -> Call:
-    return anthropic.request(asked(messages, **more), to(model))
+    return anthropic.build_request(asked(messages, **more), to(model))
 
 
 def chunks(raw: bytes, size: int = 0) -> list[Json]:
@@ -239,17 +239,17 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
 
 def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     """Two turns: what the second request sends upstream begins with the blocks of the first answer, unchanged."""
-    keeper, first = Keeper(), asked([HI], tools=[F], reasoning_effort="minimal")
+    keeper, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
     watcher = keeper.watcher()
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
-    got = list(replay.chunks(anthropic, raw, 7, call=anthropic.request(first, TO), to=TO))
+    got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))
     for chunk in got:
-        watcher.see(chunk)
-    watcher.done()
+        watcher.see([chunk])
+    watcher.commit()
     message = collect(got)["choices"][0]["message"]
     kept = {name: message[name] for name in ("role", "content", "tool_calls")}  # all that most clients keep
     second = asked([HI, kept, tool("toolu_a", "晴")], tools=[F], reasoning_effort="minimal")
-    body = anthropic.request(keeper.restore(second), TO).body
+    body = anthropic.build_request(keeper.restore(second), TO).body
     assert body["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "想一想\u2028", "signature": "c2lnMQ=="},
         {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
@@ -258,7 +258,9 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
         {"type": "tool_use", "id": "toolu_a", "name": "weather", "input": {}},
     ]
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 1024}
-    assert "thinking" not in anthropic.request(second, TO).body, "without the keeper there is no thinking to be had"
+    assert "thinking" not in anthropic.build_request(second, TO).body, (
+        "without the keeper there is no thinking to be had"
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,12 +295,12 @@ def test_R2_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str |
     history = [HI, {"role": "assistant", "thinking_blocks": [THOUGHT], "tool_calls": [call()]}, tool()]
     asks = {"reasoning_effort": effort} if effort else {}
     upstream = to(facts.OPUS_5_5, headers={"anthropic-beta": "b-1"})
-    made = anthropic.request(asked(history, tools=[F], **asks), upstream)
+    made = anthropic.build_request(asked(history, tools=[F], **asks), upstream)
     binding = {"prefix_mismatch_behavior": "drop_block"}
     assert made.body["thinking"] == {"type": "adaptive", **more, "block_binding": binding}
     assert made.headers["anthropic-beta"] == "b-1,thinking-binding-controls-2026-08-01"
     claude_requests.validate(made.body, beta=True)
-    fresh = anthropic.request(asked([HI], tools=[F]), upstream)
+    fresh = anthropic.build_request(asked([HI], tools=[F]), upstream)
     assert ("thinking" in fresh.body, fresh.headers["anthropic-beta"]) == (False, "b-1")
     quiet = sent(history, facts.SONNET_5_5, tools=[F], reasoning_effort="none").body
     assert (quiet["thinking"], quiet["messages"][1]["content"]) == ({"type": "between_tools"}, [use()])
@@ -442,7 +444,7 @@ def test_P2_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: 
     assert ("output_config" in made.body) is native
     assert ("tools" in made.body) is not native
     assert made.dropped == (() if native else ("response_format",))
-    assert made.state.json_tool == (None if native else "json_response")
+    assert made.read.keywords["way"].json_tool == (None if native else "json_response")
 
 
 def test_P2_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
@@ -460,12 +462,12 @@ def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
     deep = {"$ref": "#"}
     mine = {"type": "function", "function": {"name": "json_response"}}
     free = sent([HI], tools=[mine], **form(deep))
-    assert (free.body["tool_choice"], free.state.json_tool) == ({"type": "any"}, "json_response_2")
+    assert (free.body["tool_choice"], free.read.keywords["way"].json_tool) == ({"type": "any"}, "json_response_2")
     closed_ = sent([HI], tools=[F], tool_choice="none", **form(deep))
     assert closed_.body["tool_choice"] == {"type": "tool", "name": "json_response"}
     must = sent([HI], tools=[F, G], tool_choice="required", **form(deep))
     assert (must.body["tools"], must.body["tool_choice"]) == ([CLAUDE_F, CLAUDE_G], {"type": "any"})
-    assert must.state.json_tool is None
+    assert must.read.keywords["way"].json_tool is None
     soft = sent([HI], facts.OPUS_5_5, tools=[F], **form(deep))
     assert soft.body["tool_choice"] == {"type": "auto"}
     assert soft.body["system"] == "When you have what you need, you must answer by calling the tool json_response."

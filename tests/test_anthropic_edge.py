@@ -7,32 +7,33 @@ import claude_facts as facts
 import oracles
 import pytest
 import replay
+from translators import made_call, translator_of
 
-from providers import Call, Upstream, anthropic
-from providers.anthropic_stream import Way
-from providers.chat import collect
+from providers import Upstream, anthropic
+from providers.anthropic.stream import Way
+from providers.chunks import collect
 from providers.errors import (
-    BadOutput,
     BadRequest,
     Conflict,
-    ContextExceeded,
+    ContextLengthExceeded,
     Failure,
-    Forbidden,
-    NoSuchModel,
+    ModelNotFound,
     Overloaded,
+    PermissionDenied,
     QuotaExhausted,
-    Throttled,
-    TooLarge,
-    Truncated,
-    UpstreamFailed,
-    UpstreamRefusedKey,
+    RateLimitExceeded,
+    RequestTooLarge,
+    UpstreamAuthError,
+    UpstreamBadOutput,
+    UpstreamError,
     UpstreamTimeout,
+    UpstreamTruncated,
 )
 from providers.sse import Event
 
 Json = dict[str, Any]
 TO = Upstream("anthropic", "claude", "https://api.test", "key", facts=facts.HAIKU_4_5)
-CALL = Call("", {}, {}, True, (), Way())
+CALL = made_call({}, True, Way())
 
 
 def piece(delta: Json, finish: str | None = None) -> Json:
@@ -369,7 +370,7 @@ def test_whole_answers(raw: bytes, message: Json, finish: str, counted: Json) ->
 
 
 def test_custom_tools_get_their_text_back() -> None:
-    custom = Call("", {}, {}, True, (), Way(custom=frozenset({"sh"})))
+    custom = made_call({}, True, Way(custom=frozenset({"sh"})))
     raw = sse(
         start(input_tokens=1),
         opened(0, type="tool_use", id="toolu_1", name="sh", input={}),
@@ -393,7 +394,7 @@ def test_custom_tools_get_their_text_back() -> None:
     ]
 
 
-JSON_WAY = Call("", {}, {}, True, (), Way(json_tool="json_response"))
+JSON_WAY = made_call({}, True, Way(json_tool="json_response"))
 
 
 @pytest.mark.parametrize(
@@ -463,7 +464,7 @@ def test_52_an_error_after_text(size: int) -> None:
 def test_53_a_stream_cut_short(more: list[Json], size: int) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, *more), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
-    assert (type(failure), failure.status, failure.again) == (Truncated, 502, False)
+    assert (type(failure), failure.status, failure.should_retry) == (UpstreamTruncated, 502, False)
     assert failure.body() == {
         "error": {
             "message": "The upstream closed the stream before completion.",
@@ -487,17 +488,17 @@ def test_54_a_stream_that_ends_after_its_stop_reason(size: int) -> None:
     ("kind", "expected"),
     [
         ("invalid_request_error", BadRequest),
-        ("authentication_error", UpstreamRefusedKey),
+        ("authentication_error", UpstreamAuthError),
         ("billing_error", QuotaExhausted),
-        ("permission_error", Forbidden),
-        ("not_found_error", NoSuchModel),
+        ("permission_error", PermissionDenied),
+        ("not_found_error", ModelNotFound),
         ("conflict_error", Conflict),
-        ("request_too_large", TooLarge),
-        ("rate_limit_error", Throttled),
-        ("api_error", UpstreamFailed),
+        ("request_too_large", RequestTooLarge),
+        ("rate_limit_error", RateLimitExceeded),
+        ("api_error", UpstreamError),
         ("timeout_error", UpstreamTimeout),
         ("overloaded_error", Overloaded),
-        ("new_error", UpstreamFailed),
+        ("new_error", UpstreamError),
     ],
 )
 def test_52_error_types_in_a_stream(kind: str, expected: type[Failure]) -> None:
@@ -510,7 +511,7 @@ def test_52_error_types_in_a_stream(kind: str, expected: type[Failure]) -> None:
 )
 def test_52_errors_of_other_shapes(data: bytes) -> None:
     _, failure = failing(sse(*TWO_PIECES) + b"event: error\ndata: " + data + b"\n\n", 0)
-    assert type(failure) is UpstreamFailed
+    assert type(failure) is UpstreamError
 
 
 @pytest.mark.parametrize(
@@ -533,7 +534,7 @@ def test_52_errors_of_other_shapes(data: bytes) -> None:
 )
 def test_events_out_of_protocol(raw: bytes) -> None:
     _, failure = failing(raw, 0)
-    assert type(failure) is BadOutput
+    assert type(failure) is UpstreamBadOutput
 
 
 @pytest.mark.parametrize("given", [{}, {"id": None}, {"id": ""}], ids=["no id", "null", "empty"])
@@ -572,28 +573,28 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
         "56 413",
         413,
         error("request_too_large", "Request exceeds the maximum size"),
-        TooLarge,
+        RequestTooLarge,
         {"message": "Request exceeds the maximum size"},
     ),
     (
         "56 401",
         401,
         error("authentication_error", "invalid x-api-key"),
-        UpstreamRefusedKey,
+        UpstreamAuthError,
         {"message": "The upstream refused this server's credentials. Tell the operator of this server."},
     ),
     (
         "56 429 keeps the account's numbers and names to itself",
         429,
         error("rate_limit_error", "… your organization's rate limit of 450,000 tokens (org: 0000, model: claude-x)"),
-        Throttled,
+        RateLimitExceeded,
         {"message": "The upstream's rate limit is reached. Try again later."},
     ),
     (
         "57 model",
         404,
         error("not_found_error", "model: x"),
-        NoSuchModel,
+        ModelNotFound,
         {"message": "The upstream does not know this model.", "param": "model"},
     ),
     (
@@ -624,7 +625,7 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
         "400 too long",
         400,
         error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
-        ContextExceeded,
+        ContextLengthExceeded,
         {"message": "prompt is too long: 210000 tokens > 200000 maximum", "param": "messages"},
     ),
     (
@@ -659,14 +660,14 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
         "403",
         403,
         error("permission_error", "Your API key …"),
-        Forbidden,
+        PermissionDenied,
         {"message": "The upstream does not permit this request."},
     ),
     (
         "500",
         500,
         error("api_error", "Internal server error"),
-        UpstreamFailed,
+        UpstreamError,
         {"message": "The upstream failed. Try again later."},
     ),
     ("504", 504, error("timeout_error", "x"), UpstreamTimeout, {"message": "The upstream took too long."}),
@@ -674,7 +675,7 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
         "HTML",
         502,
         b"<html><body>Bad gateway at 10.0.0.1</body></html>",
-        UpstreamFailed,
+        UpstreamError,
         {"message": "The upstream failed. Try again later."},
     ),
     ("400 in HTML", 400, b" <html>x</html>", BadRequest, {"message": "The upstream failed. Try again later."}),
@@ -687,18 +688,18 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind", "expected"), [pytest.param(*row[1:], id=row[0]) for row in HTTP])
 def test_56_57_http_errors(status: int, body: bytes, kind: type[Failure], expected: Json) -> None:
-    failure = anthropic.error(status, body)
+    failure = anthropic.parse_error(status, body)
     assert type(failure) is kind
     assert failure.body() == {"error": {"type": kind.type, "param": None, "code": kind.code, **expected}}
 
 
 def test_56_what_sdks_are_told() -> None:
-    refused = anthropic.error(401, error("authentication_error", "invalid x-api-key"))
-    assert (refused.status, refused.again, refused.code) == (502, False, "upstream_auth_error")
-    throttled = anthropic.error(429, error("rate_limit_error", "x"))
-    assert (throttled.status, throttled.retry_after, throttled.elsewhere) == (429, None, True)
+    refused = anthropic.parse_error(401, error("authentication_error", "invalid x-api-key"))
+    assert (refused.status, refused.should_retry, refused.code) == (502, False, "upstream_auth_error")
+    throttled = anthropic.parse_error(429, error("rate_limit_error", "x"))
+    assert (throttled.status, throttled.retry_after, throttled.try_next) == (429, None, True)
     throttled.retry_after = 39
-    assert (anthropic.error(529, b"").status, anthropic.error(413, b"").status) == (503, 413)
+    assert (anthropic.parse_error(529, b"").status, anthropic.parse_error(413, b"").status) == (503, 413)
 
 
 def test_a_message_that_came_in_one_piece() -> None:
@@ -710,7 +711,7 @@ def test_a_message_that_came_in_one_piece() -> None:
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 3, "output_tokens": 4},
     }
-    translator = anthropic.stream(CALL, TO)
+    translator = translator_of("anthropic", CALL, TO)
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", message))
     assert end.value.value == [
@@ -720,13 +721,13 @@ def test_a_message_that_came_in_one_piece() -> None:
 
 @pytest.mark.parametrize("wrong", [{"message": "x", "type": "overloaded_error"}, "x"])
 def test_an_error_without_a_type(wrong: Any) -> None:
-    translator = anthropic.stream(CALL, TO)
-    with pytest.raises(Overloaded if isinstance(wrong, dict) else UpstreamFailed):
+    translator = translator_of("anthropic", CALL, TO)
+    with pytest.raises(Overloaded if isinstance(wrong, dict) else UpstreamError):
         translator.send(Event("", {"error": wrong}))
 
 
 @pytest.mark.parametrize("data", ['{"a":1}', [{"a": 1}]])
 def test_json_that_may_be_a_piece_of_the_answer(data: Any) -> None:
-    translator = anthropic.stream(CALL, TO)
-    with pytest.raises(BadOutput):
+    translator = translator_of("anthropic", CALL, TO)
+    with pytest.raises(UpstreamBadOutput):
         translator.send(Event("", data))

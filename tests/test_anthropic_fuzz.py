@@ -75,7 +75,7 @@ def test_the_rules_of_the_messages_api(
     if choice:
         asked |= {"tools": TOOLS, "tool_choice": choice}
     before = copy.deepcopy(asked)
-    made = anthropic.request(asked, Upstream("a", "claude", facts=model)).body
+    made = anthropic.build_request(asked, Upstream("a", "claude", facts=model)).body
     assert asked == before
     claude_requests.validate(made, beta=True)
     roles = [turn["role"] for turn in made["messages"]]

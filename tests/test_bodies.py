@@ -17,8 +17,8 @@ from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from gateway.checks import read_json
-from gateway.schema import Bounds
+from dialects.validation import read_json
+from gateway.config_schema import CapacityConfig
 from providers import density
 from providers.errors import BadRequest, Overloaded
 from server.admission import Admission
@@ -171,13 +171,13 @@ def test_what_unfolds_beyond_the_bound_is_refused_beside_others(
 
 
 async def test_one_alone_may_hold_more_than_the_bound() -> None:
-    admission = Admission(Bounds(bytes=1024))
+    admission = Admission(CapacityConfig(bytes=1024))
     with admission.enter(5) as first, admission.enter(5) as second:
-        first.hold(5000)
+        first.hold_bytes(5000)
         with pytest.raises(Overloaded):
-            second.hold(1)
+            second.hold_bytes(1)
         first.keep(1000)
-        second.hold(24)
+        second.hold_bytes(24)
         assert (first.held, second.held, admission.bytes) == (1000, 24, 1024)
     assert admission.bytes == 0
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from providers.chat import chunk, collect, tool_call, usage_chunk
-from providers.errors import BadOutput
+from providers.chunks import chunk, collect, tool_call, usage_chunk
+from providers.errors import UpstreamBadOutput
 
 Json = dict[str, Any]
 
@@ -71,5 +71,5 @@ def test_what_is_nested_too_deeply_is_the_upstreams_failure() -> None:
     for _ in range(2000):
         deep = {"a": deep}
     pieces = [{"choices": [{"index": 0, "delta": {"zz": deep}}]}] * 2
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         collect(pieces)

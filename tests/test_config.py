@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Caller, ConfigError, Settings, load
-from gateway.schema import Bounds, Config, Cooldown, KeepAlive, Server, Timeouts
+from gateway.config_schema import CapacityConfig, Config, Cooldown, KeepAlive, ServerConfig, Timeouts
 
 ROOT = Path(__file__).parent.parent
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def mistakes(text: str, facts: str = SMALL, **environment: str) -> list[str]:
     return [line.removeprefix("my.yaml:") for line in str(caught.value).splitlines()]
 
 
-KNOWN_SERVER = ", ".join(Server.__struct_fields__)
+KNOWN_SERVER = ", ".join(ServerConfig.__struct_fields__)
 URL = 'expected a URL such as "https://llm.example.com/v1"'
 PRINTABLE = "a key may only hold printable ASCII characters, without spaces"
 HEX = "5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8"
@@ -380,7 +380,7 @@ facts: {my-model: {context: 8192}}
         LAPTOP="sk-laptop",
         OPENAI="sk-openai",
     )
-    assert settings.config.server == Server(
+    assert settings.config.server == ServerConfig(
         host="::1",
         port=0,
         max_body=2**30,
@@ -388,7 +388,7 @@ facts: {my-model: {context: 8192}}
         max_answer=4096,
         timeouts=Timeouts(connect=0.5, first_byte=100.0, between_bytes=3.0, write=4.0, request_body=5.0, total=86400.0),
         keep_alive=KeepAlive(after=1.0, every=2.0),
-        at_once=Bounds(connections=1, requests=2, waiting=0, wait=3.0, bytes=2**31),
+        at_once=CapacityConfig(connections=1, requests=2, waiting=0, wait=3.0, bytes=2**31),
         cooldown=Cooldown(failures=4, rest=5.0, benched=6.0),
         cors_origins=(),
         allowed_hosts=("llm.example.com", "[::1]"),
@@ -408,7 +408,7 @@ facts: {my-model: {context: 8192}}
     assert settings.off == {"off": "OFF", "a.b": "DOTTED"}
     assert settings.providers["echo"].options == {"delay": 0.5}
     words = [1, True, None, "1", "12:30", 1.10, "0x10"]  # an upstream's own parameter, as YAML reads it
-    [target] = settings.routes.find("b", ("*",))
+    [target] = settings.routes.resolve("b", ("*",))
     assert target.defaults == {"temperature": 1, "words": words, "logit_bias": {"50256": -100}}
     assert settings.config.defaults == {"temperature": 0.7, "stop": ["a"], "logit_bias": {"50256": -100}, "user": None}
     assert settings.config.strict_params is True
@@ -423,7 +423,7 @@ def test_texts_stay_texts(word: str):
         f"providers: {{echo: {{}}}}\nmodels: {{{word}: echo, x: echo/{word}}}\nserver: {{allowed_hosts: ['{word}']}}"
     )
     assert list(settings.config.models) == [word, "x"]
-    assert settings.routes.find("x", ("*",))[0].to.model == word
+    assert settings.routes.resolve("x", ("*",))[0].upstream.model == word
     assert settings.config.server.allowed_hosts == (word,)
 
 

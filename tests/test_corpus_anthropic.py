@@ -15,10 +15,11 @@ import claude_requests
 import oracles
 import pytest
 import replay
+from translators import made_call
 
-from providers import Call, Upstream, anthropic
-from providers.anthropic_stream import Way
-from providers.chat import collect
+from providers import Upstream, anthropic
+from providers.anthropic.stream import Way
+from providers.chunks import collect
 from providers.errors import Failure
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
@@ -26,7 +27,7 @@ FILE = CORPUS / "anthropic-messages.jsonl.gz"
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"no recordings at {CORPUS}")
 
 TO = Upstream("anthropic", "claude-test", "https://api.test")
-CALL = Call("", {}, {}, True, (), Way())
+CALL = made_call({}, True, Way())
 
 
 def exchanges() -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def test_every_request_that_openai_can_express() -> None:
             continue
         to = Upstream("anthropic", recorded["model"], "https://api.test", facts=claude_facts.facts(recorded["model"]))
         try:
-            call = anthropic.request(body, to)
+            call = anthropic.build_request(body, to)
         except Failure as no:
             refused[f"{exchange['response']['status']} {no.param} {no.message[:80]}"] += 1
             continue
@@ -168,7 +169,7 @@ def test_every_recorded_error_is_named_and_says_nothing_of_the_account() -> None
         status = exchange["response"]["status"]
         if status < 400:
             continue
-        failure = anthropic.error(status, exchange["response"]["body"].encode())
+        failure = anthropic.parse_error(status, exchange["response"]["body"].encode())
         kinds[f"{status} → {failure.status} {failure.code}"] += 1
         low = failure.message.lower()
         assert failure.message

@@ -17,12 +17,13 @@ import gemini_oracle as oracle
 import pytest
 from cuts import pieces
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
+from translators import translator_of
 
 from providers import gemini
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Upstream
-from providers.errors import BadOutput, Truncated
-from providers.models import Model
+from providers.errors import UpstreamBadOutput, UpstreamTruncated
+from providers.models import ModelFacts
 from providers.sse import Decoder
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).parents[2] / "shared" / "corpus")
@@ -48,7 +49,7 @@ WIRE = [x for x in ANSWERED if x["fidelity"] == "wire"]
 FAILED = [x for x in STREAMS + WHOLES if x["response"]["status"] >= 400]
 
 UPSTREAM = Upstream("gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key")
-CALL = gemini.request({"model": "m", "messages": [{"role": "user", "content": "x"}]}, UPSTREAM)
+CALL = gemini.build_request({"model": "m", "messages": [{"role": "user", "content": "x"}]}, UPSTREAM)
 
 seen: Counter[str] = Counter()
 exceptions: list[str] = []
@@ -59,7 +60,7 @@ def short(exchange: dict[str, Any]) -> str:
 
 
 def translated(body: bytes, size: int | None, call: Call = CALL) -> list[dict[str, Any]]:
-    decoder, translator = Decoder(), gemini.stream(call, UPSTREAM)
+    decoder, translator = Decoder(), translator_of("gemini", call, UPSTREAM)
     chunks: list[dict[str, Any]] = []
     for piece in pieces(body, size):
         for event in decoder.feed(piece):
@@ -107,7 +108,7 @@ def compare(exchange: dict[str, Any], size: int | None) -> list[str]:
     theirs, mended = expected(body)
     notes = [text for text in (note, mended) if text]
     if any(f'"finishReason": "{reason}"' in body.decode() for reason in oracle.BROKEN):
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(body, size)
         return [*notes, "unreadable output by its finishReason: an error, as it must be"]
     chunks = translated(body, size)
@@ -143,7 +144,7 @@ def test_wire_stream(exchange: dict[str, Any], size: int | None) -> None:
 @pytest.mark.parametrize("exchange", [x for x in ANSWERED if x["fidelity"] != "wire"], ids=short)
 def test_reframed_stream(exchange: dict[str, Any]) -> None:
     if "partial_args" in exchange["features"]:  # Vertex's streamFunctionCallArguments, which we never ask for
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
         exceptions.append(f"{short(exchange)}: arguments in pieces, a Vertex option: refused")
         return
@@ -158,13 +159,13 @@ def test_whole_answer_as_one_event(exchange: dict[str, Any]) -> None:
     if not isinstance(data, dict) or not {"candidates", "promptFeedback"} & data.keys():
         pytest.skip("no answer of generateContent: " + ", ".join(data))
     if not data.get("candidates") and "blockReason" not in data["promptFeedback"]:
-        with pytest.raises(BadOutput):
+        with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
         exceptions.append(f"{short(exchange)}: neither candidates nor a reason to block: an error, as it must be")
         return
     reasons = {candidate.get("finishReason") for candidate in data.get("candidates", ())}
     if None in reasons:
-        with pytest.raises(Truncated):
+        with pytest.raises(UpstreamTruncated):
             translated(f"data: {json.dumps(data)}\r\n\r\n".encode(), None)
         exceptions.append(f"{short(exchange)}: no finishReason: truncated")
         return
@@ -192,15 +193,15 @@ def test_recorded_error(exchange: dict[str, Any]) -> None:
     status, body = exchange["response"]["status"], exchange["response"]["body"]
     ours = next(row for row in ERRORS if row[0] == status and row[1] in body)
     for wrapped in (body, f"[{body}]"):
-        failure = gemini.error(status, wrapped.encode())
+        failure = gemini.parse_error(status, wrapped.encode())
         assert (failure.status, failure.code) == ours[2:]
         assert failure.retry_after == (35 if "34.4s" in body else None)
         assert not re.search(r"models/|projects?[/ ]\d|gemini-\d|https://console", failure.message)
     seen["errors"] += 1
 
 
-MODEL_2 = Model(budget=True, reasoning="on", json_with_tools=True)
-MODEL_3 = Model(
+MODEL_2 = ModelFacts(budget=True, reasoning="on", json_with_tools=True)
+MODEL_3 = ModelFacts(
     reasoning="always", efforts=("minimal", "low", "medium", "high"), call_ids=True, signatures=True, penalties=False
 )
 REQUESTS = [x for x in STREAMS + WHOLES if x["request"] and isinstance(x["request"].get("body"), (dict, str))]
@@ -216,7 +217,7 @@ def test_recorded_request(exchange: dict[str, Any]) -> None:
         inexpressible[str(why)] += 1
         return
     is_3 = str(exchange["model"]).startswith("gemini-3") or "latest" in str(exchange["model"])
-    call = gemini.request(body, replace(UPSTREAM, facts=MODEL_3 if is_3 else MODEL_2))
+    call = gemini.build_request(body, replace(UPSTREAM, facts=MODEL_3 if is_3 else MODEL_2))
     oracle.Body.model_validate(call.body)
     difference = differs(recorded, call.body, is_3)
     seen["requests"] += 1

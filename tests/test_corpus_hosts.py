@@ -11,9 +11,10 @@ import pytest
 import responses_oracle
 from corpus import Exchange, short
 from cuts import SIZES, pieces
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import openai, responses, wire
-from providers.chat import collect
+from providers import codec
+from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
@@ -105,11 +106,11 @@ def excused(theirs: chat_oracle.Said, reason: str | None) -> chat_oracle.Said:
 
 def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -> list[Json]:
     """The chunks, or the one whole answer, that we make of a recorded body. Raises Failure."""
-    translator, made = openai.stream(call, to), list[Json]()
+    translator, made = translator_of("openai", call, to), list[Json]()
     body = corpus.body_of(exchange)
     try:
         if not exchange["response"]["stream"]:
-            made += translator.send(Event("", wire.decode(body)))
+            made += translator.send(Event("", codec.decode(body)))
         else:
             decoder = Decoder()
             for piece in pieces(body, size):
@@ -152,11 +153,11 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
     for size in sizes(exchange):
         if wrong or short(exchange) in UNSEEN:
             with pytest.raises(Failure) as failed:
-                translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
+                translated(exchange, made_call(asked(exchange), streamed), to, size)
             assert (failed.value.status, failed.value.code) == UNSEEN.get(short(exchange), (400, failed.value.code))
             assert wrong in ("", failed.value.message)
             continue
-        made = translated(exchange, Call("", {}, asked(exchange), streamed), to, size)
+        made = translated(exchange, made_call(asked(exchange), streamed), to, size)
         ours = chat_oracle.said(made)
         expected = excused(theirs, EXCEPTIONS.get(short(exchange)))
         assert chat_oracle.same_ids(ours, expected) == expected
@@ -169,7 +170,7 @@ def test_a_chat(name: str, exchange: Exchange) -> None:
 def test_a_response(name: str, exchange: Exchange) -> None:
     streamed = exchange["response"]["stream"]
     response, wrong = responses_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
-    call, to = Call("", {}, {}, True, state=responses.BRIDGED), Upstream("x", "m")
+    call, to = made_call({}, True, ON_RESPONSES), Upstream("x", "m")
     for size in sizes(exchange):
         if wrong:
             with pytest.raises(Failure):
@@ -193,6 +194,6 @@ def test_every_exception_is_one() -> None:
         if short(exchange) in EXCEPTIONS:
             host = HOSTS[FILES[name]]
             streamed = exchange["response"]["stream"]
-            made = translated(exchange, Call("", {}, asked(exchange), streamed), Upstream("x", "m", host=host), None)
+            made = translated(exchange, made_call(asked(exchange), streamed), Upstream("x", "m", host=host), None)
             objects, _ = chat_oracle.read(corpus.body_of(exchange), corpus.kind_of(exchange), streamed)
             assert chat_oracle.said(made) != chat_oracle.said(objects, host.think_tags)

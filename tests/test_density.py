@@ -8,6 +8,7 @@ from collections.abc import Callable
 from struct import pack
 from typing import Any
 
+import embedded
 import httpx2 as httpx
 import pytest
 from asking import ask, whole
@@ -15,15 +16,16 @@ from process import Process, config
 from scripted import Upstream, answer, sse, stream
 from test_anthropic_edge import CALL as CLAUDE
 from test_anthropic_edge import TO, opened, start
+from translators import translator_of
 
-from gateway.checks import count_inside
-from providers import PROVIDERS, density, embeddings
-from providers.arguments import Arguments
+from dialects.validation import count_inside
+from providers import PROVIDERS, density
+from providers.common.arguments import Arguments
 from providers.contract import Json
 from providers.contract import Upstream as Target
-from providers.errors import BadOutput, BadRequest
+from providers.errors import BadRequest, UpstreamBadOutput
 from providers.sse import Decoder, Event
-from server.upstream import parsed
+from server.outbound.exchange import parsed
 
 SIZE = 2**19  # bytes of an answer
 DENSE = ["{}", "[]", "[[]]", '{"a":0}', '{"a":{}}', '[{"":[]}]', "[0]"]
@@ -77,7 +79,7 @@ def test_a_dense_answer_is_refused(door: str, item: str) -> None:
     read = DOORS[door](many(item))
 
     def refused() -> None:
-        with pytest.raises(BadOutput) as caught:
+        with pytest.raises(UpstreamBadOutput) as caught:
             read()
         assert (caught.value.status, caught.value.code) == (502, "upstream_too_large")
 
@@ -110,12 +112,10 @@ def test_small_events_are_kept() -> None:
     assert len(kept(piece, 20_000)) == 20_000
 
 
-def embedded(vector: str, inputs: int, more: str = "0", form: str = "float") -> Json:
+def embeds(vector: str, inputs: int, more: str = "0", form: str = "float") -> Json:
     each = f'{{"index":0,"embedding":{vector}}}'
     body = f'{{"data":[{",".join([each] * inputs)}],"x":{more}}}'.encode()
-    return embeddings.answer(
-        {"input": ["a"] * inputs, "encoding_format": form}, Target("up", "m"), [parsed(body, None)]
-    )
+    return embedded.answer({"input": ["a"] * inputs, "encoding_format": form}, Target("up", "m"), [parsed(body, None)])
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])
@@ -124,15 +124,15 @@ def test_many_embeddings_pass(form: str, packed: bool) -> None:
     numbers = [0.0123456789] * 3072
     vector = json.dumps(b64encode(pack("<3072f", *numbers)).decode() if packed else numbers)
     found: list[Json] = []
-    taken = peak(lambda: found.append(embedded(vector, 60, form=form)))
+    taken = peak(lambda: found.append(embeds(vector, 60, form=form)))
     assert len(found[0]["data"]) == 60
     assert taken < density.TIMES * 60 * len(vector)
 
 
 @pytest.mark.parametrize("item", DENSE)
 def test_dense_embeddings_are_refused(item: str) -> None:
-    with pytest.raises(BadOutput) as caught:
-        embedded("[0.5]", 1, many(item))
+    with pytest.raises(UpstreamBadOutput) as caught:
+        embeds("[0.5]", 1, many(item))
     assert caught.value.code == "upstream_too_large"
 
 
@@ -168,8 +168,8 @@ def test_dense_arguments_of_a_custom_tool_are_not_made(item: str) -> None:
         "tools": [{"type": "custom", "custom": {"name": "f"}}],
         "max_tokens": 9,
     }
-    call = PROVIDERS["anthropic"].request(body, TO)
-    translator = PROVIDERS["anthropic"].stream(call, TO)
+    call = PROVIDERS["anthropic"].build_request(body, TO)
+    translator = translator_of("anthropic", call, TO)
     chunks: list[Json] = []
 
     def work() -> None:
@@ -189,9 +189,9 @@ def test_dense_arguments_of_a_custom_tool_are_not_made(item: str) -> None:
 def test_what_is_kept_is_counted_as_the_memory_it_takes() -> None:
     """Blocks of thinking, held until the end: 32 MiB of them may be, or fewer that take as much as 12 times that."""
     block = opened(0, type="thinking", thinking="x", more=json.loads(many("[[]]", 200_000)))["content_block"]
-    translator = PROVIDERS["anthropic"].stream(CLAUDE, TO)
+    translator = translator_of("anthropic", CLAUDE, TO)
     translator.send(Event("", start()))
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         for n in range(60):  # 12 MB
             translator.send(Event("", {"type": "content_block_start", "index": n, "content_block": block}))
 

@@ -1,4 +1,4 @@
-"""config.yaml is the reference: every key of gateway/schema.py, its default and its limits stand in it, and it loads."""
+"""config.yaml is the reference: every key of gateway/config_schema.py, its default and its limits stand in it, and it loads."""
 
 import re
 import types
@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import yaml
 
-from gateway import schema
+from gateway import config_schema
 from gateway.config import load
-from gateway.schema import Config, Key, Provider, Route, Section
+from gateway.config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, Section
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8")
@@ -87,7 +87,9 @@ def said(path: tuple[str, ...]) -> str:
 
 
 def test_the_walk_finds_all_sections():
-    kinds = {kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)} - {Section}
+    kinds = {kind for kind in vars(config_schema).values() if isinstance(kind, type) and issubclass(kind, Section)} - {
+        Section
+    }
     walked = {Config}
     for field in FIELDS.values():
         walked |= {section for section, _ in sections(field.type)}
@@ -222,7 +224,9 @@ def test_every_line_of_the_example_is_valid():
     settings = load(uncommented(), environment, FACTS)
     assert [caller.name for caller in settings.keys.values()] == ["laptop", "team"]
     assert {*settings.providers} >= {"openai", "echo", "mine"} and settings.off == {}
-    assert settings.config.models["my-model"] == Route(targets=("mine/my-model", "openai/gpt-5.4"), first_byte=600.0)
+    assert settings.config.models["my-model"] == RouteConfig(
+        targets=("mine/my-model", "openai/gpt-5.4"), first_byte=600.0
+    )
     assert settings.config.server == Config().server
-    assert {type(each) for each in settings.config.providers.values()} == {Provider}
-    assert {type(each) for each in settings.config.keys} == {Key}
+    assert {type(each) for each in settings.config.providers.values()} == {ProviderConfig}
+    assert {type(each) for each in settings.config.keys} == {KeyConfig}

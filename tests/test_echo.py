@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from translators import translator_of
 
-from gateway.requests import parse
-from providers import echo, media
-from providers.chat import collect
-from providers.contract import Call, Reply, Step, Upstream
-from providers.errors import BadRequest, Failure, NoSuchModel, Truncated
+from dialects.chat.request import parse
+from providers import echo
+from providers.chunks import collect
+from providers.common import media
+from providers.contract import Call, CannedReply, ReplyStep, Upstream
+from providers.echo import chat as echo_chat
+from providers.errors import BadRequest, Failure, ModelNotFound, UpstreamTruncated
 from providers.sse import Decoder, Event
 
 Json = dict[str, Any]
@@ -26,21 +29,21 @@ def body_of(text: Any = "Hello there, 世界!", **extra: Any) -> Json:
     return parse(json.dumps(body).encode()).body
 
 
-def reply_to(body: Json, model: str = "echo", **options: Any) -> tuple[Call, Reply]:
+def reply_to(body: Json, model: str = "echo", **options: Any) -> tuple[Call, CannedReply]:
     before = deepcopy(body)
-    call = echo.request(body, Upstream("echo", model, options=options))
+    call = echo.build_request(body, Upstream("echo", model, options=options))
     assert body == before and call.reply is not None
     return call, call.reply
 
 
-def steps_of(body: Json, model: str = "echo", **options: Any) -> list[Step]:
+def steps_of(body: Json, model: str = "echo", **options: Any) -> list[ReplyStep]:
     return list(reply_to(body, model, **options)[1].steps)
 
 
 def chunks_of(body: Json, model: str = "echo") -> list[Json]:
     """The chunks of echo's streamed answer, through the decoder and the translator."""
     call, reply = reply_to({**body, "stream": True}, model)
-    decoder, translator = Decoder(), echo.stream(call, Upstream("echo", model))
+    decoder, translator = Decoder(), translator_of("openai", call, Upstream("echo", model))
     chunks: list[Json] = []
     try:
         for event in [*decoder.feed(b"".join(step.data for step in reply.steps)), *decoder.flush(), None]:
@@ -53,7 +56,7 @@ def chunks_of(body: Json, model: str = "echo") -> list[Json]:
 def whole_of(body: Json, model: str = "echo") -> Json:
     """Echo's answer as one body."""
     call, reply = reply_to(body, model)
-    translator = echo.stream(call, Upstream("echo", model))
+    translator = translator_of("openai", call, Upstream("echo", model))
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", json.loads(b"".join(step.data for step in reply.steps))))
     [answer] = end.value.value
@@ -391,10 +394,10 @@ def test_no_bytes_of_an_image_break_it(data: bytes, head: bytes):
 
 
 def test_nothing_is_fetched():
-    assert not echo.fetches("https://example.com/a.png", Upstream("echo", "echo"))
+    assert not echo.must_inline("https://example.com/a.png", Upstream("echo", "echo"))
 
 
-def waits(steps: list[Step]) -> list[float]:
+def waits(steps: list[ReplyStep]) -> list[float]:
     return [step.delay for step in steps]
 
 
@@ -405,8 +408,8 @@ DELAYS: dict[str, tuple[str, Json, list[float]]] = {
     "echo-slow": ("echo-slow", {}, [5.0, 0.0, 0.5, 0.5, 0.5, 0.0]),
     "echo-slow-3": ("echo-slow-3", {"delay": 1}, [3.0, 0.0, 0.3, 0.3, 0.3, 0.0]),
     "echo-slow-0.5": ("echo-slow-0.5", {}, [0.5, 0.0, 0.05, 0.05, 0.05, 0.0]),
-    "echo-silent": ("echo-silent", {}, [echo.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
-    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, echo.NEVER]),
+    "echo-silent": ("echo-silent", {}, [echo_chat.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
+    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, echo_chat.NEVER]),
     "echo-cut": ("echo-cut", {}, [0.0, 0.0, 0.02]),
     "echo-error": ("echo-error", {}, [0.0, 0.0, 0.02, 0.02]),
 }
@@ -420,8 +423,8 @@ def test_delays(model: str, options: Json, expected: list[float]):
 WHOLE_DELAYS = [
     ("echo", [0.0, 0.04]),
     ("echo-slow-2", [2.0, 0.4]),
-    ("echo-silent", [echo.NEVER, 0.04]),
-    ("echo-stall", [0.0, echo.NEVER]),
+    ("echo-silent", [echo_chat.NEVER, 0.04]),
+    ("echo-stall", [0.0, echo_chat.NEVER]),
 ]
 
 
@@ -434,7 +437,7 @@ def test_delays_of_a_whole_answer(model: str, expected: list[float]):
 def test_streams_that_break_off(model: str, cut: bool):
     _, reply = reply_to(SLOW, model)
     assert (reply.status, reply.cut) == (200, cut)
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         chunks_of(body_of("a b"), model)
     [_, word] = Decoder().feed(b"".join(step.data for step in reply.steps))
     assert word.data["choices"][0]["delta"] == {"content": "a"}
@@ -481,7 +484,7 @@ def test_statuses(status: int, streamed: bool):
         {"Content-Type": "application/json", **retry},
         streamed,
     )
-    failure = echo.error(reply.status, b"".join(step.data for step in reply.steps))
+    failure = echo.parse_error(reply.status, b"".join(step.data for step in reply.steps))
     assert (failure.status, failure.type, failure.code) == STATUSES[status]
     assert failure.message == f"This is the error that echo-{status} always answers with."
 
@@ -500,7 +503,7 @@ def test_statuses_that_do_not_exist(model: str):
     "model", ["echo-nope", "echoes", "gpt-4o", "", "echo-", "echo-slow-", "Echo", "echo-slow-1e9", "echo-" + "9" * 999]
 )
 def test_names_that_do_not_exist(model: str):
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         reply_to(body_of(), model)
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
     assert caught.value.message == (
@@ -510,10 +513,10 @@ def test_names_that_do_not_exist(model: str):
 
 
 def test_every_scene_is_documented_here():
-    assert set(echo.SCENES) == {
+    assert set(echo_chat.SCENARIOS) == {
         "echo", "echo-slow", "echo-silent", "echo-stall", "echo-cut", "echo-end", "echo-error", "echo-length", "echo-filter",
     }  # fmt: skip
-    assert set(echo._FAILURES) == set(STATUSES)
+    assert set(echo_chat._FAILURES) == set(STATUSES)
 
 
 def test_the_answer_to_the_same_question_is_the_same():
@@ -591,4 +594,4 @@ def test_an_answer_has_a_bound():
     "text", ["", " ", "a", "a ", " a", "a\n b\t", "你 好", "ab " * 50_000, "a" * 200_000, " " * 70_000]
 )
 def test_words_are_counted_as_they_are_said(text: str):
-    assert echo.count_words(text) == len(echo._WORDS.findall(text))
+    assert echo_chat.count_words(text) == len(echo_chat._WORDS.findall(text))

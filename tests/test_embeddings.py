@@ -8,6 +8,7 @@ from collections.abc import Callable
 from math import isclose, sqrt
 from typing import Any
 
+import embedded
 import httpx2 as httpx
 import pytest
 from openai import APIStatusError, OpenAI
@@ -15,10 +16,10 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer as answered
 
-from gateway.embeddings import parse
-from providers import embeddings, wire
+from dialects.embeddings import parse
+from providers import codec
 from providers.contract import Json, Upstream
-from providers.errors import BadOutput, BadRequest, Failure, NoSuchModel, Throttled, Unsupported
+from providers.errors import BadRequest, Failure, ModelNotFound, RateLimitExceeded, Unsupported, UpstreamBadOutput
 from providers.hosts import HOSTS
 
 
@@ -27,7 +28,7 @@ def to(host: str, model: str = "e", **more: Any) -> Upstream:
 
 
 def parsed(**body: Any) -> Json:
-    return parse(json.dumps(body).encode())
+    return parse(json.dumps(body).encode()).body
 
 
 # What is refused
@@ -92,7 +93,7 @@ def test_null_means_nothing_and_whole_floats_are_integers() -> None:
 
 def calls(body: Json, target: Upstream) -> list[tuple[str, Json]]:
     before = copy.deepcopy(body)
-    made = embeddings.calls(body, target)
+    made = embedded.calls(body, target)
     assert body == before
     assert not any(call.stream for call in made)
     return [(call.url, call.body) for call in made]
@@ -115,14 +116,14 @@ ASK = {"model": "m", "input": ["a", "b"], "dimensions": 3, "encoding_format": "b
 )  # fmt: skip
 def test_openai_and_its_likes(host: str, url: str, body: Json, dropped: tuple[str, ...]) -> None:
     assert calls(ASK, to(host)) == [(url, body)]
-    [call] = embeddings.calls(ASK, to(host))
+    [call] = embedded.calls(ASK, to(host))
     assert call.dropped == dropped
     assert call.headers == {"Authorization": "Bearer k"}
 
 
 def test_azure() -> None:
     target = Upstream("azure", "mine", "https://me.openai.azure.com", "k", "azure", HOSTS["azure"])
-    [call] = embeddings.calls({"model": "m", "input": "a"}, target)
+    [call] = embedded.calls({"model": "m", "input": "a"}, target)
     assert call.url == "https://me.openai.azure.com/openai/deployments/mine/embeddings?api-version=2024-10-21"
     assert call.headers == {"api-key": "k"}
 
@@ -136,11 +137,11 @@ def test_gemini() -> None:
     assert calls({"model": "m", "input": "a"}, to("gemini")) == [(base + "embedContent", ask("a"))]
     both = {"requests": [ask("a", outputDimensionality=3), ask("b", outputDimensionality=3)]}
     assert calls(ASK, to("gemini")) == [(base + "batchEmbedContents", both)]
-    [call] = embeddings.calls(ASK, to("gemini"))
+    [call] = embedded.calls(ASK, to("gemini"))
     assert (call.headers, call.dropped) == ({"x-goog-api-key": "k"}, ("user",))
     told = {"task_type": "RETRIEVAL_QUERY", "input_type": "query", "user": "u", "encoding_format": "float", "x": None}
     for given in ("a", ["a", "b"]):
-        [call] = embeddings.calls({"model": "m", "input": given, **told}, to("gemini"))
+        [call] = embedded.calls({"model": "m", "input": given, **told}, to("gemini"))
         assert call.dropped == ("task_type", "input_type", "user"), "all that is left out is named"
     texts = [str(i) for i in range(250)]
     made = calls({"model": "m", "input": texts}, to("gemini"))
@@ -151,7 +152,7 @@ def test_gemini() -> None:
 @pytest.mark.parametrize(("host", "given"), [("gemini", [1, 2]), ("gemini", [[1]]), ("anthropic", "a")])
 def test_what_a_protocol_cannot_do(host: str, given: Any) -> None:
     with pytest.raises(Unsupported):
-        embeddings.calls({"model": "m", "input": given}, to(host))
+        embedded.calls({"model": "m", "input": given}, to(host))
 
 
 # The way back
@@ -170,7 +171,7 @@ def as_one(given: Any) -> list[float]:
 def test_either_form_is_made_of_the_other(form: str | None, there: Any) -> None:
     body = {"model": "m", "input": "a"} | ({"encoding_format": form} if form else {})
     upstream = {"object": "list", "data": [{"index": 0, "embedding": there}], "usage": {"prompt_tokens": 2}}
-    found = embeddings.answer(body, to("vllm"), [upstream])
+    found = embedded.answer(body, to("vllm"), [upstream])
     vector = found["data"][0].pop("embedding")
     assert isinstance(vector, str) == (form == "base64")
     assert as_one(vector) == as_one(there)
@@ -183,12 +184,12 @@ def test_either_form_is_made_of_the_other(form: str | None, there: Any) -> None:
 
 def test_perplexity_s_vectors_are_of_small_integers() -> None:
     upstream = {"data": [{"index": 0, "embedding": base64.b64encode(struct.pack("2b", 3, -4)).decode()}]}
-    assert embeddings.answer({"input": "a"}, to("perplexity"), [upstream])["data"][0]["embedding"] == [0.6, -0.8]
+    assert embedded.answer({"input": "a"}, to("perplexity"), [upstream])["data"][0]["embedding"] == [0.6, -0.8]
 
 
 def test_vectors_come_in_the_order_of_the_inputs() -> None:
     upstream = {"data": [{"index": 1, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}]}
-    found = embeddings.answer({"input": ["a", "b"]}, to("vllm"), [upstream])
+    found = embedded.answer({"input": ["a", "b"]}, to("vllm"), [upstream])
     assert found["data"] == [
         {"object": "embedding", "index": 0, "embedding": [2.0]},
         {"object": "embedding", "index": 1, "embedding": [1.0]},
@@ -197,51 +198,52 @@ def test_vectors_come_in_the_order_of_the_inputs() -> None:
 
 
 def test_gemini_s_vectors_have_length_one() -> None:
+    first = [{"values": [3.0, 4.0]}, {"values": [0.0, 0.0]}, *[{"values": [1.0, 0.0]}] * 98]
     batches = [
-        {"embeddings": [{"values": [3.0, 4.0]}, {"values": [0.0, 0.0]}], "usageMetadata": {"promptTokenCount": 2}},
+        {"embeddings": first, "usageMetadata": {"promptTokenCount": 2}},
         {"embeddings": [{"values": [0.6, 0.8]}], "usageMetadata": {"promptTokenCount": 3}},
     ]
-    found = embeddings.answer({"input": ["a", "b", "c"]}, to("gemini"), batches)
-    assert [each["embedding"] for each in found["data"]] == [[0.6, 0.8], [0.0, 0.0], [0.6, 0.8]]
-    assert [each["index"] for each in found["data"]] == [0, 1, 2]
+    found = json.loads(codec.encode(embedded.answer({"input": ["a"] * 101}, to("gemini"), batches)))
+    assert [each["embedding"] for each in found["data"]] == [[0.6, 0.8], [0.0, 0.0], *[[1.0, 0.0]] * 98, [0.6, 0.8]]
+    assert [each["index"] for each in found["data"]] == [*range(101)]
     assert found["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
-    one = embeddings.answer({"input": "a"}, to("gemini"), [{"embedding": {"values": [3.0, 4.0]}}])
+    one = embedded.answer({"input": "a"}, to("gemini"), [{"embedding": {"values": [3.0, 4.0]}}])
     assert one["data"][0]["embedding"] == [0.6, 0.8]
 
 
 @pytest.mark.parametrize(
     ("host", "body", "kind"),
     [
-        ("vllm", [], BadOutput),
-        ("vllm", {}, BadOutput),
-        ("vllm", {"data": None}, BadOutput),
-        ("vllm", {"data": []}, BadOutput),
-        ("vllm", {"data": [{"embedding": FLOATS}] * 2}, BadOutput),
-        ("vllm", {"data": [{"index": 0}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": None}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": "!"}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": base64.b64encode(b"12345").decode()}]}, BadOutput),
-        ("vllm", {"data": [{"embedding": ["a"]}], "encoding_format": "base64"}, BadOutput),
-        ("vllm", {"error": {"message": "slow", "code": "rate_limit_exceeded"}}, Throttled),
-        ("gemini", {}, BadOutput),
-        ("gemini", [], BadOutput),
-        ("gemini", {"embedding": {"values": None}}, BadOutput),
-        ("gemini", {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow"}}, Throttled),
+        ("vllm", [], UpstreamBadOutput),
+        ("vllm", {}, UpstreamBadOutput),
+        ("vllm", {"data": None}, UpstreamBadOutput),
+        ("vllm", {"data": []}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": FLOATS}] * 2}, UpstreamBadOutput),
+        ("vllm", {"data": [{"index": 0}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": None}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": "!"}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": base64.b64encode(b"12345").decode()}]}, UpstreamBadOutput),
+        ("vllm", {"data": [{"embedding": ["a"]}], "encoding_format": "base64"}, UpstreamBadOutput),
+        ("vllm", {"error": {"message": "slow", "code": "rate_limit_exceeded"}}, RateLimitExceeded),
+        ("gemini", {}, UpstreamBadOutput),
+        ("gemini", [], UpstreamBadOutput),
+        ("gemini", {"embedding": {"values": None}}, UpstreamBadOutput),
+        ("gemini", {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow"}}, RateLimitExceeded),
     ],
 )
 def test_an_answer_in_no_shape(host: str, body: Any, kind: type[Failure]) -> None:
     form = "base64" if isinstance(body, dict) and body.get("encoding_format") else "float"
     with pytest.raises(kind):
-        embeddings.answer({"input": "a", "encoding_format": form}, to(host), [body])
+        embedded.answer({"input": "a", "encoding_format": form}, to(host), [body])
 
 
 # echo
 
 
 def echo(**body: Any) -> Any:
-    [call] = embeddings.calls({"model": "echo", **body}, to("echo", "echo"))
+    [call] = embedded.calls({"model": "echo", **body}, to("echo", "echo"))
     assert call.reply
-    return embeddings.answer(body, to("echo"), [json.loads(b"".join(step.data for step in call.reply.steps))])
+    return embedded.answer(body, to("echo", "echo"), [json.loads(b"".join(step.data for step in call.reply.steps))])
 
 
 def test_echo_is_deterministic_and_of_length_one() -> None:
@@ -260,8 +262,8 @@ def test_echo_is_deterministic_and_of_length_one() -> None:
 def test_echo_has_its_limits() -> None:
     with pytest.raises(BadRequest):
         echo(input="a", dimensions=4097)
-    with pytest.raises(NoSuchModel):
-        embeddings.calls({"model": "m", "input": "a"}, to("echo", "ecko"))
+    with pytest.raises(ModelNotFound):
+        embedded.calls({"model": "m", "input": "a"}, to("echo", "ecko"))
 
 
 # The real process
@@ -388,22 +390,22 @@ def test_a_vector_of_anything_but_finite_numbers_is_no_answer(vector: str, form:
         return  # a number for JSON, but not for 32 bits
     body = parsed(model="m", input="a", encoding_format=form)
     said = [
-        wire.decode(f'{{"data": [{{"index": 0, "embedding": {vector}}}], "usage": {{"prompt_tokens": 1}}}}'.encode())
+        codec.decode(f'{{"data": [{{"index": 0, "embedding": {vector}}}], "usage": {{"prompt_tokens": 1}}}}'.encode())
     ]
-    google = [wire.decode(f'{{"embedding": {{"values": {vector}}}}}'.encode())]
+    google = [codec.decode(f'{{"embedding": {{"values": {vector}}}}}'.encode())]
     for host, answers in (("ollama", said), ("openai", said), ("gemini", google)):
         if host == "gemini" and vector == "[1e39]":
             continue  # which is made 1
-        with pytest.raises(BadOutput) as caught:
-            embeddings.answer(body, to(host), answers)
+        with pytest.raises(UpstreamBadOutput) as caught:
+            embedded.answer(body, to(host), answers)
         assert (caught.value.status, caught.value.code) == (502, "upstream_bad_output")
-    assert embeddings.answer(body, to("gemini"), [{"embedding": {"values": [3, 4]}}])["data"][0]["embedding"]
+    assert embedded.answer(body, to("gemini"), [{"embedding": {"values": [3, 4]}}])["data"][0]["embedding"]
 
 
 def test_vectors_whose_length_cannot_be_told_are_none() -> None:
     body = parsed(model="m", input="a")
-    with pytest.raises(BadOutput):
-        embeddings.answer(body, to("gemini"), [{"embedding": {"values": [1e200, 1.0]}}])
+    with pytest.raises(UpstreamBadOutput):
+        embedded.answer(body, to("gemini"), [{"embedding": {"values": [1e200, 1.0]}}])
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])
@@ -421,9 +423,9 @@ def test_another_target_takes_over_from_one_that_answers_nan(form: str, upstream
 
 
 def test_echo_makes_a_mebi_of_numbers_at_most() -> None:
-    assert embeddings.calls(parsed(model="echo", input=["x"] * 256, dimensions=4096), to("echo", "echo"))
+    assert embedded.calls(parsed(model="echo", input=["x"] * 256, dimensions=4096), to("echo", "echo"))
     with pytest.raises(BadRequest) as caught:
-        embeddings.calls(parsed(model="echo", input=["x"] * 257, dimensions=4096), to("echo", "echo"))
+        embedded.calls(parsed(model="echo", input=["x"] * 257, dimensions=4096), to("echo", "echo"))
     assert (caught.value.param, caught.value.code) == ("input", "invalid_value")
     assert caught.value.message == (
         "echo's embeddings have at most 1048576 numbers in one answer: 257 inputs of 4096 dimensions are more. Send fewer "

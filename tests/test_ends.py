@@ -11,12 +11,14 @@ from asking import Got, ask, delta
 from process import Process, config
 from scripted import CLOSE, FOREVER, Script, Upstream, chunked, sse, stream
 from test_finish import claude_events, finish, gemini_events, openai_events
+from translators import made_call, translator_of
 
-from providers import PROVIDERS, responses
-from providers.contract import Call, Ended, Json
+from providers import PROVIDERS
+from providers.contract import Ended, Json
 from providers.contract import Upstream as To
-from providers.errors import Truncated
+from providers.errors import UpstreamTruncated
 from providers.hosts import HOSTS
+from providers.openai.responses import stream as responses_stream
 from providers.sse import Cut, Event
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
@@ -77,8 +79,8 @@ TOLD: dict[str, tuple[str, Json, list[Any], list[bool]]] = {
 def translator(protocol: str, **body: Any) -> Any:
     provider = PROVIDERS[protocol]
     to = To(protocol, "m", host=HOSTS[protocol])
-    call = provider.request({"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}, to)
-    return provider.stream(call._replace(body={**call.body, **body}), to)
+    call = provider.build_request({"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}, to)
+    return translator_of(provider, call._replace(body={**call.body, **body}), to)
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -103,9 +105,9 @@ def test_a_complete_answer_ends_however_its_connection_does(name: str, cut: bool
 
 
 def test_all_items_of_a_response_are_no_end() -> None:
-    translating = responses.stream(Call("", {}, {}, True), To("openai", "m", host=HOSTS["openai"]))
+    translating = responses_stream.translate(made_call({}, True), True)
     assert [type(translating.send(Event("", event))) is Ended for event in response_events()] == [False] * 3
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         translating.send(None)
 
 

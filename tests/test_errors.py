@@ -47,7 +47,7 @@ def test_the_table_is_the_tree():
             "status": kind.status,
             "type": kind.type,
             "code": kind.code,
-            "elsewhere": kind.elsewhere,
+            "elsewhere": kind.try_next,
         }
         for name, kind in CLASSES.items()
     }
@@ -55,13 +55,13 @@ def test_the_table_is_the_tree():
 
 
 def made(kind: type[Failure]) -> Failure:
-    return kind() if kind is errors.Truncated else kind("Do this.", param="model")
+    return kind() if kind is errors.UpstreamTruncated else kind("Do this.", param="model")
 
 
 @pytest.mark.parametrize("kind", [Failure, *CLASSES.values()], ids=lambda kind: kind.__name__)
 def test_bodies_have_the_four_keys(kind: type[Failure]):
     failure = made(kind)
-    truncated = kind is errors.Truncated
+    truncated = kind is errors.UpstreamTruncated
     assert failure.body() == {
         "error": {
             "message": "The upstream closed the stream before completion." if truncated else "Do this.",
@@ -88,18 +88,18 @@ def test_an_own_code_wins_for_one_failure_only():
 @pytest.mark.parametrize(
     "kind, again",
     [
-        (errors.UpstreamRefusedKey, False),
+        (errors.UpstreamAuthError, False),
         (errors.QuotaExhausted, False),
-        (errors.Truncated, False),
-        (errors.BadOutput, False),
-        (errors.Throttled, None),
+        (errors.UpstreamTruncated, False),
+        (errors.UpstreamBadOutput, False),
+        (errors.RateLimitExceeded, None),
         (errors.Overloaded, None),
-        (errors.UpstreamFailed, None),
+        (errors.UpstreamError, None),
         (errors.UpstreamTimeout, None),
     ],
 )
 def test_what_sdks_are_told_about_a_retry(kind: type[Failure], again: bool | None):
-    assert made(kind).again is again
+    assert made(kind).should_retry is again
 
 
 KEY = "The upstream refused this server's credentials. Tell the operator of this server."

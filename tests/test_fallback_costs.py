@@ -32,7 +32,7 @@ def cut(wait: float = 0.0) -> Script:
     """An answer of Claude's of which all tokens are counted, and that then ends without its last event."""
     begun = {"type": "message_start", "message": {"usage": {"input_tokens": 20, "output_tokens": 1}}}
     text = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hello"}}
-    told = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}}
+    told = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 100}}
     return [wait, *until_close(sse(begun, text, told, done=False))]
 
 

@@ -126,7 +126,7 @@ BROKEN = [
     (answer({}, 200), 502, ("upstream_bad_output", "upstream_bad_json")),
     (answer({"choices": "none"}, 200), 502, ("upstream_bad_output", "upstream_bad_json")),
     (answer({"error": {"message": "x", "code": "rate_limit_exceeded"}}, 200), 429, "rate_limit_exceeded"),
-    (answer(b"[" * 200_000, 200), 502, "upstream_bad_json"),
+    (answer(b"[" * 200_000, 200), 502, "upstream_too_large"),
     (answer({"choices": [{"message": {}, "finish_reason": "insufficient_system_resource"}]}), 503, "overloaded"),
     (answer({"choices": [{"message": {}, "finish_reason": "error"}]}), 502, "upstream_error"),
     ([*answer("short", headers={"Content-Length": "100"}), CLOSE], 502, "upstream_truncated"),

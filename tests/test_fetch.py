@@ -16,9 +16,9 @@ from urllib.parse import unquote
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from providers.common.media import Inline
 from providers.errors import BadRequest
-from providers.media import Inline
-from server.fetch import AddrInfo, Fetcher, inline, open_socket, public
+from server.outbound.image_fetcher import AddrInfo, ImageFetcher, inline, open_socket, public
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 JPEG = b"\xff\xd8\xff\xe0" + bytes(200)
@@ -157,21 +157,21 @@ async def pages(path: str, writer: asyncio.StreamWriter) -> None:
             writer.write(answer(b"", "302 Found", Location="/round"))
 
 
-def local(server: Server, **options: Any) -> Fetcher:
+def local(server: Server, **options: Any) -> ImageFetcher:
     """A fetcher that may reach the test server, by a name."""
     defaults: dict[str, Any] = {
         "allow": lambda address: address.is_loopback or public(address),
         "ports": {server.port},
         "resolver": Names({"images.test": ["127.0.0.1"]}),
     }
-    return Fetcher(**(defaults | options))
+    return ImageFetcher(**(defaults | options))
 
 
 def url(server: Server, path: str) -> str:
     return f"http://images.test:{server.port}/{path}"
 
 
-async def failure(fetcher: Fetcher, address: str) -> tuple[str | None, str, str | None]:
+async def failure(fetcher: ImageFetcher, address: str) -> tuple[str | None, str, str | None]:
     with pytest.raises(BadRequest) as refused:
         await fetcher.fetch(address, PARAM)
     return refused.value.code, refused.value.message, refused.value.param
@@ -291,7 +291,7 @@ async def test_a_hostile_url_opens_no_connection(address: str) -> None:
     sockets = Sockets()
     async with serving(pages) as canary:
         ports = {80, 443, canary.port}
-        async with Fetcher(resolver=Names(NAMES), open_socket=sockets, ports=ports) as fetcher:
+        async with ImageFetcher(resolver=Names(NAMES), open_socket=sockets, ports=ports) as fetcher:
             code, message, param = await failure(fetcher, address.replace("{port}", str(canary.port)))
     assert (sockets.opened, canary.connections) == ([], 0)
     assert (code, param) == ("invalid_image_url", PARAM)
@@ -320,14 +320,14 @@ def test_the_table_is_as_long_as_promised() -> None:
 
 
 async def test_an_unknown_name_and_an_inner_name_get_the_same_answer() -> None:
-    async with Fetcher(resolver=Names(NAMES), open_socket=Sockets()) as fetcher:
+    async with ImageFetcher(resolver=Names(NAMES), open_socket=Sockets()) as fetcher:
         assert await failure(fetcher, "http://intranet/") == await failure(fetcher, "http://unknown.test/")
 
 
 async def test_of_several_addresses_only_the_public_ones_are_dialled() -> None:
     sockets = Sockets()
     names = Names({"mixed.test": ["127.0.0.1", "8.8.8.8", "fd00::1", "2606:4700::1"]})
-    async with Fetcher(resolver=names, open_socket=sockets) as fetcher:
+    async with ImageFetcher(resolver=names, open_socket=sockets) as fetcher:
         code, message, _ = await failure(fetcher, "https://mixed.test/")
     assert set(sockets.opened) == {"8.8.8.8", "2606:4700::1"}
     assert (code, message) == (
@@ -535,7 +535,7 @@ async def test_wanted_images_are_put_into_a_copy_of_the_request() -> None:
 
 
 async def test_a_request_without_wanted_images_is_returned_itself() -> None:
-    async with Fetcher(open_socket=Sockets()) as fetcher:
+    async with ImageFetcher(open_socket=Sockets()) as fetcher:
         for body, wants in (
             (chat("https://a.test/1.png"), False),
             (chat(png()), True),
@@ -559,7 +559,7 @@ async def test_the_first_image_that_fails_fails_the_request_by_its_place() -> No
 
 
 async def test_the_images_of_a_request_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.fetch.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
+    monkeypatch.setattr("server.outbound.image_fetcher.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
     async with serving(pages) as server, local(server) as fetcher:
         urls = [url(server, f"png/{n}") for n in range(3)]
         assert await inline(chat(*urls[:2]), lambda _: True, fetcher) == chat(png(), png())
@@ -595,7 +595,7 @@ async def test_a_request_has_few_images_to_download() -> None:
 
 
 async def test_an_image_that_stands_in_many_places_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.fetch.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
+    monkeypatch.setattr("server.outbound.image_fetcher.MAX_INLINED", len(base64.b64encode(PNG)) * 2)
     async with serving(pages) as server, local(server) as fetcher:
         with pytest.raises(BadRequest) as refused:
             await inline(chat(*[url(server, "png")] * 3), lambda _: True, fetcher)

@@ -11,18 +11,18 @@ from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
 
-from gateway.fields import FIELDS, permitted
-from gateway.routes import Target
+from gateway.restricted_fields import FIELDS, permitted
+from gateway.routing import Target
 from providers.contract import Json, Upstream
 from providers.errors import Unsupported
 from providers.hosts import HOSTS, Host
-from providers.models import Model, Price
+from providers.models import ModelFacts, Price
 
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
 def target(host: Host = HOSTS["openrouter"], **facts: Any) -> Target:
-    return Target(Upstream("up", "m", host=host, facts=Model(**facts)), {})
+    return Target(Upstream("up", "m", host=host, facts=ModelFacts(**facts)), {})
 
 
 @pytest.mark.parametrize("host", HOSTS)

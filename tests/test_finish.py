@@ -9,8 +9,8 @@ from asking import ask, delta, whole
 from process import Process, config
 from scripted import Upstream, answer, chunked, sse, stream
 
-from providers.errors import BadOutput, Failure, Overloaded, Truncated, UpstreamFailed
-from providers.finish import reason_of
+from providers.common.finish_reasons import reason_of
+from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTruncated
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_a_function_call_of_old() -> None:
 @pytest.mark.parametrize(
     ("word", "kind"),
     [
-        ("network_error", UpstreamFailed),
-        ("Error", UpstreamFailed),
-        ("cancelled", UpstreamFailed),
-        ("MALFORMED_FUNCTION_CALL", BadOutput),
+        ("network_error", UpstreamError),
+        ("Error", UpstreamError),
+        ("cancelled", UpstreamError),
+        ("MALFORMED_FUNCTION_CALL", UpstreamBadOutput),
         ("insufficient_system_resource", Overloaded),
-        ("load", Truncated),
+        ("load", UpstreamTruncated),
     ],
 )
 def test_words_for_an_answer_that_broke_off(word: str, kind: type[Failure]) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 from played import PROTOCOLS, play, run, target
 
-from gateway import requests
-from providers import PROVIDERS, wire
-from providers.chat import collect
-from providers.errors import BadOutput, Failure
+from dialects.chat import request
+from providers import PROVIDERS, codec
+from providers.chunks import collect
+from providers.errors import Failure, UpstreamBadOutput
 
 EXAMPLES = int(os.environ.get("MODELSERVER_FUZZ", "150"))
 LOTS = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -124,9 +124,9 @@ MESSAGES = st.lists(
 def test_any_request(protocol: str, messages: Any, more: Any) -> None:
     body = {"model": "m", "messages": [*messages, {"role": "user", "content": "x"}], **more}
     try:
-        ask = requests.parse(dumped(body))
-        call = PROVIDERS[protocol].request(ask.body, target(protocol))
-        wire.encode(call.body)
+        ask = request.parse(dumped(body))
+        call = PROVIDERS[protocol].build_request(ask.body, target(protocol))
+        codec.encode(call.body)
     except Failure as failure:
         assert 400 <= failure.status < 500, failure
 
@@ -135,7 +135,7 @@ def test_any_request(protocol: str, messages: Any, more: Any) -> None:
 @given(data=st.binary(max_size=200) | NEARLY.map(dumped))
 def test_any_body(data: bytes) -> None:
     try:
-        requests.parse(data)
+        request.parse(data)
     except Failure as failure:
         assert failure.status == 400
 
@@ -177,8 +177,8 @@ def test_requests_that_were_found(protocol: str, more: dict[str, Any]) -> None:
     to = target(protocol)
     to = replace(to, facts=structs.replace(to.facts, json_schema=True))
     try:
-        call = PROVIDERS[protocol].request(requests.parse(dumped(body)).body, to)
-        assert wire.encode(call.body)
+        call = PROVIDERS[protocol].build_request(request.parse(dumped(body)).body, to)
+        assert codec.encode(call.body)
     except Failure as failure:
         assert failure.status == 400
 
@@ -190,9 +190,9 @@ def test_a_call_may_leave_its_kind_out() -> None:
         {"role": "assistant", "tool_calls": [call, custom]},
         *({"role": "tool", "tool_call_id": ident, "content": "1"} for ident in "cd"),
     ]
-    ask = requests.parse(dumped({"model": "m", "messages": [*turns, {"role": "user", "content": "x"}]}))
+    ask = request.parse(dumped({"model": "m", "messages": [*turns, {"role": "user", "content": "x"}]}))
     for protocol in ("anthropic", "gemini"):
-        text = wire.text(PROVIDERS[protocol].request(ask.body, target(protocol)).body)
+        text = codec.encode_text(PROVIDERS[protocol].build_request(ask.body, target(protocol)).body)
         assert '"name":"f"' in text and '"name":"g"' in text
 
 
@@ -211,5 +211,5 @@ def piece(delta: Any, **more: Any) -> dict[str, Any]:
 )
 def test_answers_that_were_found(pieces: list[dict[str, Any]]) -> None:
     """Pieces that do not fit together are the upstream's mistake: 502, not 500."""
-    with suppress(BadOutput):
+    with suppress(UpstreamBadOutput):
         collect(pieces)

@@ -8,10 +8,12 @@ from cuts import SIZES, pieces
 from gemini_run import GEMINI_3, STREAMS, asked, ended, feed, run, to
 from hypothesis import given
 from hypothesis import strategies as st
+from translators import translator_of
 
-from providers import gemini, wire
-from providers.chat import collect
-from providers.errors import BadOutput, Failure, Throttled, Truncated
+from providers import codec, gemini
+from providers.chunks import collect
+from providers.contract import Call
+from providers.errors import Failure, RateLimitExceeded, UpstreamBadOutput, UpstreamTruncated
 from providers.sse import DONE, Cut, Decoder, Event
 
 
@@ -159,11 +161,11 @@ def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> 
 
 
 FAILURES = {
-    "malformed-call-D70": ("malformed", [], BadOutput, "upstream_bad_output", None, books(12, 0, 12)),
+    "malformed-call-D70": ("malformed", [], UpstreamBadOutput, "upstream_bad_output", None, books(12, 0, 12)),
     "cut-D71": (
         "cut",
         [ROLE, chunk({"content": "half of an"}), chunk({"content": " answer"})],
-        Truncated,
+        UpstreamTruncated,
         "upstream_truncated",
         None,
         books(9, 4, 13),
@@ -171,7 +173,7 @@ FAILURES = {
     "error-event-D72": (
         "error",
         [ROLE, chunk({"content": "Then"})],
-        Throttled,
+        RateLimitExceeded,
         "rate_limit_exceeded",
         1.0,
         books(9, 1, 10),
@@ -190,7 +192,7 @@ def test_stream_fails(
     spent: dict[str, Any],
     size: int | None,
 ) -> None:
-    decoder, translator = Decoder(), gemini.stream(asked(), to())
+    decoder, translator = Decoder(), translator_of("gemini", asked(), to())
     data = (STREAMS / f"gemini_{name}.sse").read_bytes()
     got: list[Any] = []
     with pytest.raises(kind) as caught:
@@ -205,7 +207,7 @@ def test_stream_fails(
 
 def test_one_of_two_candidates_is_cut_D71() -> None:
     data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         run(data, call=asked({"n": 2}))
 
 
@@ -221,16 +223,16 @@ def test_one_of_two_candidates_is_cut_D71() -> None:
 )
 def test_an_end_that_is_not_clean(finishes: list[Any], inside: bool, complete: bool) -> None:
     """Some models say STOP in every event: it is no sign that nothing was lost with the connection."""
-    translator = gemini.stream(asked(), to())
+    translator = translator_of("gemini", asked(), to())
     for finish in finishes:
         translator.send(Event("", candidate({"text": "x"}, finish=finish)))
-    with pytest.raises(StopIteration if complete else Truncated):
+    with pytest.raises(StopIteration if complete else UpstreamTruncated):
         translator.send(Event("", Cut(inside)))
         translator.send(None)
 
 
 def test_an_answer_without_alt_sse_is_a_list() -> None:
-    translator = gemini.stream(asked(), to())
+    translator = translator_of("gemini", asked(), to())
     chunks = translator.send(Event("", [candidate({"text": "a"}), candidate({"text": "b"})]))
     with pytest.raises(StopIteration) as end:
         translator.send(None)
@@ -238,7 +240,7 @@ def test_an_answer_without_alt_sse_is_a_list() -> None:
 
 
 def test_nothing_before_the_end_is_truncated() -> None:
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         run(b"")
 
 
@@ -316,14 +318,11 @@ def test_whole_message(name: str, message: dict[str, Any]) -> None:
 def test_continuation_D77() -> None:
     """An answer cut at the upstream's limit goes on in a second request: one role, one finish, both bills."""
     call = asked({"max_tokens": 5000})
-    translator = gemini.stream(call, to())
+    translator = translator_of("gemini", call, to())
     first = feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
-    assert gemini.continuation(call) is None
-    assert translator.send(None) == []
-    following = gemini.continuation(call)
+    following = translator.send(None)
     assert following == call._replace(body={**call.body, "continuationToken": "dG9rZW4x"})
     second = feed(translator, (STREAMS / "gemini_leg_2.sse").read_bytes())
-    assert gemini.continuation(call) is None
     assert [*first, *second, *ended(translator)] == [
         ROLE,
         chunk({"content": "第一"}),
@@ -333,29 +332,27 @@ def test_continuation_D77() -> None:
         chunk({}, "stop"),
         used(20, 200, 220, reasoning=20),
     ]
-    assert gemini.continuation(call) is None
 
 
 def test_an_answer_that_never_ends_D77() -> None:
     """Each leg costs: an upstream that always has more to say, and counts nothing, is asked 32 times."""
     call = asked()
-    translator = gemini.stream(call, to())
+    translator = translator_of("gemini", call, to())
     leg = json.dumps({"candidates": [{
         "content": {"parts": [{"text": "on "}]}, "finishReason": "CONTINUATION", "continuationToken": "dA=="
     }]})  # fmt: skip
     for n in range(1, 32):
         feed(translator, f"data: {leg}\r\n\r\n".encode())
-        assert translator.send(None) == [] and gemini.continuation(call) is not None, n
+        assert isinstance(translator.send(None), Call), n
     feed(translator, f"data: {leg}\r\n\r\n".encode())
     assert ended(translator) == [chunk({}, "length")]
-    assert gemini.continuation(call) is None
 
 
 def test_nobody_continues_D77() -> None:
     """A server that does not go on says None again and gets finish_reason length."""
-    translator = gemini.stream(asked(), to())
+    translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
-    assert translator.send(None) == []
+    assert isinstance(translator.send(None), Call)
     assert ended(translator) == [chunk({}, "length"), used(10, 120, 130, reasoning=20)]
 
 
@@ -369,23 +366,22 @@ def test_not_to_be_continued_D77(body: dict[str, Any], cut: bytes | None) -> Non
     data = (STREAMS / "gemini_leg_1.sse").read_bytes()
     chunks = run(data.replace(cut, b"other") if cut else data, call=call)
     assert chunks[-2:] == [chunk({}, "length"), used(10, 120, 130, reasoning=20)]
-    assert gemini.continuation(call) is None
 
 
 def test_continued_and_cut_is_truncated_D77() -> None:
-    translator = gemini.stream(asked(), to())
+    translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
-    assert translator.send(None) == []
+    assert isinstance(translator.send(None), Call)
     feed(translator, (STREAMS / "gemini_leg_2.sse").read_bytes().partition(b"\r\n\r\n")[0])
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         ended(translator)
 
 
 def test_a_leg_without_progress_is_the_last_D77() -> None:
     leg = {"candidates": [{"finishReason": "CONTINUATION", "continuationToken": "dA==", "content": {}}]}
-    translator = gemini.stream(asked(), to())
+    translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
-    assert translator.send(None) == []
+    assert isinstance(translator.send(None), Call)
     assert translator.send(Event("", leg)) == []
     assert ended(translator)[0] == chunk({}, "length")
 
@@ -395,7 +391,7 @@ def candidate(*parts: dict[str, Any], finish: str | int | None = "STOP") -> dict
 
 
 def answered(*events: Any, **fields: Any) -> list[dict[str, Any]]:
-    translator = gemini.stream(fields.pop("call", None) or asked(), to(**fields))
+    translator = translator_of("gemini", fields.pop("call", None) or asked(**fields), to(**fields))
     return [piece for event in events for piece in translator.send(Event("", event))] + ended(translator)
 
 
@@ -437,7 +433,7 @@ def test_finish(reason: str, parts: list[Any], finish: str) -> None:
     ],
 )
 def test_unreadable_output_is_an_error_D70(reason: str) -> None:
-    with pytest.raises(BadOutput) as caught:
+    with pytest.raises(UpstreamBadOutput) as caught:
         answered(candidate(finish=reason))
     assert caught.value.body() == {
         "error": {
@@ -543,7 +539,7 @@ def test_ids_are_made_once_for_each_call() -> None:
         "id-2",
     ]
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    made = {gemini.request(body, to()).state.new_id() for _ in range(100)}
+    made = {gemini.build_request(body, to()).read.keywords["state"].new_id() for _ in range(100)}
     assert len(made) == 100
     assert all(len(id) == 29 and id.startswith("call_") and int(id[5:], 16) for id in made)
 
@@ -570,7 +566,7 @@ ODD = {
 
 @pytest.mark.parametrize("event", ODD.values(), ids=ODD)
 def test_events_of_unknown_shape(event: Any) -> None:
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         answered(event)
 
 
@@ -597,7 +593,7 @@ def test_any_event_is_read_or_refused(odd: list[Any]) -> None:
     except Failure:
         return
     for piece in chunks:
-        wire.encode(piece)
+        codec.encode(piece)
     collect(chunks)
 
 
@@ -710,7 +706,7 @@ ERRORS = {
 @pytest.mark.parametrize(("upstream", "expected"), ERRORS.values(), ids=ERRORS)
 def test_error(upstream: tuple[int, Any], expected: tuple[Any, ...]) -> None:
     code, body = upstream
-    failure = gemini.error(code, body if isinstance(body, bytes) else json.dumps(body).encode())
+    failure = gemini.parse_error(code, body if isinstance(body, bytes) else json.dumps(body).encode())
     assert (failure.status, *failure.body()["error"].values(), failure.retry_after) == (
         *(expected[0], expected[4], expected[1], expected[2], expected[3]),
         expected[5],

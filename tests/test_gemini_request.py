@@ -9,7 +9,7 @@ from gemini_run import GEMINI_2, GEMINI_3, UPSTREAM, asked, to
 
 from providers import gemini
 from providers.errors import BadRequest, Unsupported
-from providers.models import Model
+from providers.models import ModelFacts
 
 Json = dict[str, Any]
 DUMMY = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -67,7 +67,7 @@ def result_part(name: str, response: Json) -> Json:
 X = user("x")
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
-CONVERSATIONS: dict[str, tuple[Model, list[Json], list[Json]]] = {
+CONVERSATIONS: dict[str, tuple[ModelFacts, list[Json], list[Json]]] = {
     "parts-of-a-user": (
         GEMINI_2,
         [says("user", [{"type": "text", "text": "a"}, {"type": "text", "text": ""}, {"type": "text", "text": "b"}])],
@@ -287,7 +287,7 @@ CONVERSATIONS: dict[str, tuple[Model, list[Json], list[Json]]] = {
 
 
 @pytest.mark.parametrize(("facts", "messages", "contents"), CONVERSATIONS.values(), ids=CONVERSATIONS)
-def test_conversation(facts: Model, messages: list[Json], contents: list[Json]) -> None:
+def test_conversation(facts: ModelFacts, messages: list[Json], contents: list[Json]) -> None:
     before = copy.deepcopy(messages)
     assert asked({"messages": messages}, facts).body == {"contents": contents}
     assert messages == before, "the request is never changed"
@@ -458,11 +458,11 @@ def test_names_gemini_refuses_are_mapped_there_and_back() -> None:
         model(call_part("_7_day_2", {}), call_part("_9lives", {})),
         {"role": "user", "parts": [result_part("_7_day_2", {"output": ""}), result_part("_9lives", {"output": ""})]},
     ]
-    assert [call.state.names[name] for name in sent] == odd
+    assert [call.read.keywords["state"].names[name] for name in sent] == odd
 
 
-LIMITED = Model(max_output=100, sampling="ignored", penalties=False)
-SETTINGS: dict[str, tuple[Model, Json, Json, tuple[str, ...]]] = {
+LIMITED = ModelFacts(max_output=100, sampling="ignored", penalties=False)
+SETTINGS: dict[str, tuple[ModelFacts, Json, Json, tuple[str, ...]]] = {
     "all-taken": (
         GEMINI_2,
         {
@@ -557,7 +557,7 @@ SETTINGS: dict[str, tuple[Model, Json, Json, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("facts", "asks", "config", "dropped"), SETTINGS.values(), ids=SETTINGS)
-def test_settings(facts: Model, asks: Json, config: Json, dropped: tuple[str, ...]) -> None:
+def test_settings(facts: ModelFacts, asks: Json, config: Json, dropped: tuple[str, ...]) -> None:
     call = asked(asks, facts)
     assert call.body == {"contents": [X], **({"generationConfig": config} if config else {})}
     assert call.dropped == dropped
@@ -585,11 +585,11 @@ def test_safety_settings_come_from_the_configuration_only() -> None:
 
 
 LEVELS = ("low", "medium", "high")
-G38 = Model(reasoning="always", efforts=LEVELS)
-G35 = Model(reasoning="always", efforts=("minimal", *LEVELS))
-PRO = Model(budget=True, reasoning="always")
+G38 = ModelFacts(reasoning="always", efforts=LEVELS)
+G35 = ModelFacts(reasoning="always", efforts=("minimal", *LEVELS))
+PRO = ModelFacts(budget=True, reasoning="always")
 SHOWN = {"includeThoughts": True}
-EFFORTS: list[tuple[str, Model, str, Json | None, bool]] = [
+EFFORTS: list[tuple[str, ModelFacts, str, Json | None, bool]] = [
     ("D62 3.8-flash", G38, "minimal", {"thinkingLevel": "low", **SHOWN}, False),
     ("D62 3.5-flash", G35, "minimal", {"thinkingLevel": "minimal", **SHOWN}, True),
     ("D62 2.5-flash", GEMINI_2, "minimal", {"thinkingBudget": 512, **SHOWN}, True),
@@ -607,14 +607,14 @@ EFFORTS: list[tuple[str, Model, str, Json | None, bool]] = [
     ("3.5-flash", G35, "medium", {"thinkingLevel": "medium", **SHOWN}, True),
     ("3.5-flash", G35, "high", {"thinkingLevel": "high", **SHOWN}, True),
     ("3.5-flash", G35, "max", {"thinkingLevel": "high", **SHOWN}, False),
-    ("no medium", Model(efforts=("low", "high")), "medium", {"thinkingLevel": "high", **SHOWN}, False),
-    ("does not reason", Model(), "high", None, False),
-    ("does not reason", Model(), "none", None, True),
+    ("no medium", ModelFacts(efforts=("low", "high")), "medium", {"thinkingLevel": "high", **SHOWN}, False),
+    ("does not reason", ModelFacts(), "high", None, False),
+    ("does not reason", ModelFacts(), "none", None, True),
 ]
 
 
 @pytest.mark.parametrize(("name", "facts", "effort", "thinking", "exact"), EFFORTS)
-def test_reasoning_effort(name: str, facts: Model, effort: str, thinking: Json | None, exact: bool) -> None:
+def test_reasoning_effort(name: str, facts: ModelFacts, effort: str, thinking: Json | None, exact: bool) -> None:
     call = asked({"reasoning_effort": effort}, facts)
     assert call.body.get("generationConfig") == (thinking and {"thinkingConfig": thinking})
     assert call.dropped == (() if exact else ("reasoning_effort",))
@@ -661,8 +661,8 @@ def picture(url: str) -> Json:
 
 
 URL = "messages[1].content[1].image_url.url"
-ANY = Model()
-REFUSED: dict[str, tuple[Model, Json, type[BadRequest], str, str | None]] = {
+ANY = ModelFacts()
+REFUSED: dict[str, tuple[ModelFacts, Json, type[BadRequest], str, str | None]] = {
     "gif-D76": (ANY, content(picture(f"data:image/gif;base64,{GIF}")), BadRequest, URL, "invalid_image_format"),
     "gif-declared-png": (
         ANY,
@@ -710,7 +710,7 @@ REFUSED: dict[str, tuple[Model, Json, type[BadRequest], str, str | None]] = {
     "web-search": (ANY, {"web_search_options": {}}, Unsupported, "web_search_options", "unsupported_value"),
     "audio-out": (ANY, {"modalities": ["text", "audio"]}, Unsupported, "modalities", "unsupported_value"),
     "audio": (ANY, {"audio": {"voice": "v"}}, Unsupported, "audio", "unsupported_value"),
-    "tools": (Model(tools=False), {"tools": [F]}, Unsupported, "tools", "unsupported_value"),
+    "tools": (ModelFacts(tools=False), {"tools": [F]}, Unsupported, "tools", "unsupported_value"),
     "grammar": (
         ANY,
         {"tools": [F, {"type": "custom", "custom": {"name": "g", "format": {"type": "grammar", "grammar": {}}}}]},
@@ -726,7 +726,7 @@ REFUSED: dict[str, tuple[Model, Json, type[BadRequest], str, str | None]] = {
         "unsupported_value",
     ),
     "no-json-schema": (
-        Model(json_schema=False),
+        ModelFacts(json_schema=False),
         {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER}}},
         Unsupported,
         "response_format",
@@ -764,7 +764,7 @@ REFUSED: dict[str, tuple[Model, Json, type[BadRequest], str, str | None]] = {
 
 
 @pytest.mark.parametrize(("facts", "asks", "kind", "param", "code"), REFUSED.values(), ids=REFUSED)
-def test_refused(facts: Model, asks: Json, kind: type[BadRequest], param: str, code: str | None) -> None:
+def test_refused(facts: ModelFacts, asks: Json, kind: type[BadRequest], param: str, code: str | None) -> None:
     with pytest.raises(BadRequest) as caught:
         asked(asks, facts)
     assert (type(caught.value), caught.value.param, caught.value.code) == (kind, param, code)
@@ -791,7 +791,7 @@ def test_refused(facts: Model, asks: Json, kind: type[BadRequest], param: str, c
     ],
 )
 def test_fetches_D76(url: str, fetched: bool) -> None:
-    assert gemini.fetches(url, UPSTREAM) is fetched
+    assert gemini.must_inline(url, UPSTREAM) is fetched
 
 
 def test_the_text_signature_goes_back_on_the_text() -> None:
@@ -802,4 +802,4 @@ def test_the_text_signature_goes_back_on_the_text() -> None:
 
 def test_request_is_a_provider_function_of_two_arguments() -> None:
     body = {"model": "m", "messages": [says("user", "x")]}
-    assert gemini.request(body, to()).body == {"contents": [X]}
+    assert gemini.build_request(body, to()).body == {"contents": [X]}

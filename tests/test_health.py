@@ -1,4 +1,4 @@
-"""Which target and key a request asks next: gateway/health.py, with time and chance in the test's hand."""
+"""Which target and key a request asks next: gateway/failover.py, with time and chance in the test's hand."""
 
 from collections import Counter
 from copy import deepcopy
@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from gateway.health import Attempt, Health
+from gateway.config_schema import Cooldown
+from gateway.failover import Attempt, CircuitBreakers
 from gateway.metrics import Histogram, Metrics
-from gateway.routes import Target
-from gateway.schema import Cooldown
+from gateway.record import RequestRecord
+from gateway.routing import Target
 from gateway.scrub import Scrubber
 from providers.contract import Upstream
 from providers.errors import (
     BadRequest,
     Failure,
-    NoSuchModel,
+    ModelNotFound,
     Overloaded,
     QuotaExhausted,
-    Throttled,
-    Truncated,
+    RateLimitExceeded,
     Unsupported,
-    UpstreamFailed,
-    UpstreamRefusedKey,
+    UpstreamAuthError,
+    UpstreamError,
     UpstreamTimeout,
+    UpstreamTruncated,
 )
-from server.logs import Record
 
 RULES = Cooldown(failures=3, rest=10.0, benched=300.0)
 
@@ -39,17 +39,17 @@ A, B = target("a"), target("b")
 PAIR = target("pair", keys=("one", "two"))
 
 
-def health(chance: float = 0.0) -> Health:
-    return Health(RULES, lambda: chance)
+def health(chance: float = 0.0) -> CircuitBreakers:
+    return CircuitBreakers(RULES, lambda: chance)
 
 
 def answered_with(failure: Failure, status: int = 0, unsent: bool = False) -> Failure:
-    failure.upstream, failure.unsent = status, unsent
+    failure.upstream_status, failure.not_sent = status, unsent
     return failure
 
 
 def play(
-    health: Health, targets: list[Target], *failures: Failure | None, now: float = 100.0
+    health: CircuitBreakers, targets: list[Target], *failures: Failure | None, now: float = 100.0
 ) -> list[tuple[str, float]]:
     """Which targets a request asks, and after which wait, when its attempts end like this (None: well, and no more)."""
     attempts = health.attempts(targets, now + 60)
@@ -58,7 +58,7 @@ def play(
         attempt = attempts.next(now)
         if attempt is None:
             return asked
-        asked.append((attempt.target.to.name, attempt.wait))
+        asked.append((attempt.target.upstream.name, attempt.wait))
         if failure is None:
             attempts.answered()
             return asked
@@ -72,8 +72,8 @@ BUSY = answered_with(Overloaded("busy"), 503)
 
 def test_targets_are_asked_in_order_until_one_answers() -> None:
     assert play(health(), [A, B], None) == [("a", 0)]
-    assert play(health(), [A, B], Truncated(), None) == [("a", 0), ("b", 0)]
-    assert play(health(), [A, B], Truncated(), UpstreamTimeout("x")) == [("a", 0), ("b", 0)]
+    assert play(health(), [A, B], UpstreamTruncated(), None) == [("a", 0), ("b", 0)]
+    assert play(health(), [A, B], UpstreamTruncated(), UpstreamTimeout("x")) == [("a", 0), ("b", 0)]
 
 
 def test_a_failure_that_no_other_target_helps_is_raised() -> None:
@@ -83,8 +83,8 @@ def test_a_failure_that_no_other_target_helps_is_raised() -> None:
 
 def test_the_last_failure_is_the_answer() -> None:
     attempts = health().attempts([A, B], 1e9)
-    assert isinstance(attempts.last, NoSuchModel)
-    first, second = Truncated(), Unsupported("x")
+    assert isinstance(attempts.last, ModelNotFound)
+    first, second = UpstreamTruncated(), Unsupported("x")
     for failure in (first, second):
         assert attempts.next(0)
         attempts.failed(failure, 0)
@@ -94,34 +94,34 @@ def test_the_last_failure_is_the_answer() -> None:
 @pytest.mark.parametrize(
     ("failure", "wait"),
     [
-        (answered_with(UpstreamFailed("x", code="upstream_connect"), unsent=True), 0.1),
+        (answered_with(UpstreamError("x", code="upstream_connect"), unsent=True), 0.1),
         (BUSY, 0.1),
         (answered_with(Overloaded("x", retry_after=2), 529), 2.1),
-        (answered_with(UpstreamFailed("x"), 502), 0.1),
-        (answered_with(Throttled("x", retry_after=1.5), 429), 1.6),
+        (answered_with(UpstreamError("x"), 502), 0.1),
+        (answered_with(RateLimitExceeded("x", retry_after=1.5), 429), 1.6),
     ],
 )
 def test_one_more_try_where_no_work_was_done(failure: Failure, wait: float) -> None:
     assert play(health(), [A], failure, failure) == [("a", 0), ("a", wait)]
-    assert play(health(), [B, A], Truncated(), failure, None) == [("b", 0), ("a", 0), ("a", wait)]
+    assert play(health(), [B, A], UpstreamTruncated(), failure, None) == [("b", 0), ("a", 0), ("a", wait)]
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        answered_with(UpstreamFailed("x", code="upstream_tls"), unsent=True),
-        answered_with(UpstreamFailed("x", code="upstream_dns"), unsent=True),
+        answered_with(UpstreamError("x", code="upstream_tls"), unsent=True),
+        answered_with(UpstreamError("x", code="upstream_dns"), unsent=True),
         answered_with(UpstreamTimeout("x", code="upstream_connect_timeout"), unsent=True),
-        answered_with(UpstreamFailed("x"), 500),
+        answered_with(UpstreamError("x"), 500),
         answered_with(UpstreamTimeout("x"), 504),
-        answered_with(Throttled("x"), 429),
-        answered_with(Throttled("x", retry_after=3), 429),
+        answered_with(RateLimitExceeded("x"), 429),
+        answered_with(RateLimitExceeded("x", retry_after=3), 429),
         answered_with(Overloaded("x", retry_after=3), 503),
         answered_with(QuotaExhausted("x"), 503),
         Overloaded("an event in a stream"),
         Overloaded("x", code="provider_busy", retry_after=1),
-        UpstreamFailed("closed without an answer"),
-        Truncated(),
+        UpstreamError("closed without an answer"),
+        UpstreamTruncated(),
     ],
 )
 def test_no_second_try_where_it_might_be_paid_twice_or_take_long(failure: Failure) -> None:
@@ -133,7 +133,7 @@ def test_jitter_is_added_to_the_wait() -> None:
 
 
 def test_retries_are_a_tenth_of_the_traffic() -> None:
-    ill = Health(Cooldown(failures=100_000), lambda: 0.0)
+    ill = CircuitBreakers(Cooldown(failures=100_000), lambda: 0.0)
     tries = sum(len(play(ill, [A], BUSY, BUSY)) - 1 for _ in range(300))
     assert tries == 39  # ten at once, then one in ten
 
@@ -141,7 +141,7 @@ def test_retries_are_a_tenth_of_the_traffic() -> None:
 def test_no_attempt_after_the_deadline() -> None:
     attempts = health().attempts([A, B], deadline=50)
     assert attempts.next(60)  # the first always
-    attempts.failed(Truncated(), 70)
+    attempts.failed(UpstreamTruncated(), 70)
     assert attempts.next(70) is None
     attempts = health().attempts([A], deadline=50)
     assert attempts.next(49.95)
@@ -151,13 +151,13 @@ def test_no_attempt_after_the_deadline() -> None:
 
 def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     ill = health()
-    bad = answered_with(UpstreamFailed("x"), 500)
+    bad = answered_with(UpstreamError("x"), 500)
     for _ in range(2):
         play(ill, [A], bad)
     play(ill, [A], None)  # not in a row
     for _ in range(3):
         play(ill, [A], bad)
-    assert ill.open(100) == {"a": 1} and ill.open(110.5) == {}
+    assert ill.open_circuits(100) == {"a": 1} and ill.open_circuits(110.5) == {}
     attempts = ill.attempts([A], 1e9)
     assert attempts.next(101) is None
     assert (attempts.last.status, attempts.last.code, attempts.last.retry_after) == (503, "provider_unavailable", 9.0)
@@ -167,14 +167,14 @@ def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     assert trial.next(111) == Attempt(A)
     assert late.next(111) == Attempt(B)  # one trial at a time
     trial.failed(bad, 112)
-    assert ill.open(131.9) == {"a": 1} and ill.open(132.1) == {}  # twice as long
+    assert ill.open_circuits(131.9) == {"a": 1} and ill.open_circuits(132.1) == {}  # twice as long
     trial = ill.attempts([A], 1e9)
     assert trial.next(133) == Attempt(A)
     trial.answered()
-    assert ill.open(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
+    assert ill.open_circuits(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
 
 
-def refused_at_once(health: Health, targets: list[Target], now: float) -> bool:
+def refused_at_once(health: CircuitBreakers, targets: list[Target], now: float) -> bool:
     """Whether a request would be answered without asking anybody; asked of a copy, for it may become the trial."""
     return deepcopy(health).attempts(targets, 1e9).next(now) is None
 
@@ -185,26 +185,26 @@ def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None
 
     def look(now: float) -> None:
         models = [[A], [A, B], [PAIR], [PAIR, A]]
-        rests = [ill.rests(targets, now) for targets in models]
+        rests = [ill.all_unavailable(targets, now) for targets in models]
         assert rests == [refused_at_once(ill, targets, now) for targets in models]
         said.append([n for n, resting in enumerate(rests) if resting])
 
     look(100)
     for _ in range(3):
         look(100)
-        play(ill, [A], Truncated(), now=100)
+        play(ill, [A], UpstreamTruncated(), now=100)
     look(101)  # A rests until 110
-    play(ill, [PAIR], Throttled("x", retry_after=4), None, now=101)  # the other key takes it
+    play(ill, [PAIR], RateLimitExceeded("x", retry_after=4), None, now=101)  # the other key takes it
     look(102)
-    play(ill, [PAIR], Throttled("x", retry_after=3), now=102)  # which is the other key
+    play(ill, [PAIR], RateLimitExceeded("x", retry_after=3), now=102)  # which is the other key
     look(104)
     look(105.5)
-    ill.failed(replace(PAIR.to, api_key="one"), UpstreamRefusedKey("x"), 106)  # benched: still asked
+    ill.failed(replace(PAIR.upstream, api_key="one"), UpstreamAuthError("x"), 106)  # benched: still asked
     look(106)
     look(110.5)
     assert ill.attempts([A], 1e9).next(111)  # the trial: meanwhile others are refused
     look(112)
-    ill.answered(A.to)
+    ill.answered(A.upstream)
     look(112)
     assert said == [[], [], [], [], [0], [0], [0, 2, 3], [0], [0], [], [0], []]
 
@@ -212,7 +212,7 @@ def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None
 def test_a_trial_that_never_ends_blocks_for_one_rest_only() -> None:
     ill = health()
     for _ in range(3):
-        play(ill, [A], Truncated())
+        play(ill, [A], UpstreamTruncated())
     assert ill.attempts([A], 1e9).next(111)  # its client leaves
     assert ill.attempts([A], 1e9).next(112) is None
     assert ill.attempts([A], 1e9).next(121.5)
@@ -221,12 +221,12 @@ def test_a_trial_that_never_ends_blocks_for_one_rest_only() -> None:
 def test_the_rest_grows_to_twelve_times_at_most() -> None:
     ill, now = health(), 100.0
     for _ in range(3):
-        play(ill, [A], Truncated(), now=now)
+        play(ill, [A], UpstreamTruncated(), now=now)
     rests = []
     for _ in range(7):
         now += 1000
-        play(ill, [A], Truncated(), now=now)
-        blocked = ill.blocked(A.to, now)
+        play(ill, [A], UpstreamTruncated(), now=now)
+        blocked = ill.try_admit(A.upstream, now)
         assert blocked and blocked.retry_after
         rests.append(blocked.retry_after)
     assert rests == [20, 40, 80, 120, 120, 120, 120]
@@ -238,8 +238,8 @@ def test_those_under_way_when_it_was_opened_do_not_lengthen_the_rest() -> None:
     for each in running:
         each.next(100)
     for n, each in enumerate(running):
-        each.failed(Truncated(), 100 + n)
-    blocked = ill.blocked(A.to, 108)
+        each.failed(UpstreamTruncated(), 100 + n)
+    blocked = ill.try_admit(A.upstream, 108)
     assert blocked and blocked.retry_after == 4  # since the third
 
 
@@ -248,83 +248,87 @@ def test_those_under_way_when_it_was_opened_do_not_lengthen_the_rest() -> None:
     [
         Overloaded("x", code="provider_busy"),
         answered_with(BadRequest("x"), 400),
-        answered_with(NoSuchModel("x"), 404),
+        answered_with(ModelNotFound("x"), 404),
         Unsupported("x"),
-        answered_with(UpstreamRefusedKey("x"), 401),
+        answered_with(UpstreamAuthError("x"), 401),
         answered_with(QuotaExhausted("x"), 402),
-        answered_with(Throttled("x"), 429),
+        answered_with(RateLimitExceeded("x"), 429),
     ],
 )
 def test_what_does_not_make_a_target_ill(failure: Failure) -> None:
     ill = health()
     for _ in range(9):
-        ill.failed(A.to, failure, 100)
-    assert ill.open(100) == {} and ill.blocked(A.to, 100) is None
+        ill.failed(A.upstream, failure, 100)
+    assert ill.open_circuits(100) == {} and ill.try_admit(A.upstream, 100) is None
 
 
 def test_a_client_of_echo_does_not_make_it_rest() -> None:
-    echo = replace(A, to=replace(A.to, base_url=""))
+    echo = replace(A, upstream=replace(A.upstream, base_url=""))
     ill = health()
     for _ in range(9):
         assert play(ill, [echo], BUSY) == [("a", 0)]
-    assert ill.open(100) == {}
+    assert ill.open_circuits(100) == {}
 
 
 def test_a_refused_key_is_benched_and_comes_last() -> None:
     ill = health()
     attempts = ill.attempts([PAIR, B], 1e9)
     keys = []
-    for failure in (UpstreamRefusedKey("x"), None):
+    for failure in (UpstreamAuthError("x"), None):
         attempt = attempts.next(100)
         assert attempt
-        keys.append(attempt.target.to.api_key)
+        keys.append(attempt.target.upstream.api_key)
         if failure:
             attempts.failed(failure, 100)
     assert keys == ["one", "two"]
-    assert [each.to.api_key for each in ill.keyed(PAIR, 399)] == ["two", "one"]
-    assert [each.to.api_key for each in ill.keyed(PAIR, 401)] == ["one", "two"]
-    assert ill.keyed(A, 100) == [A]
+    assert [each.upstream.api_key for each in ill.with_each_key(PAIR, 399)] == ["two", "one"]
+    assert [each.upstream.api_key for each in ill.with_each_key(PAIR, 401)] == ["one", "two"]
+    assert ill.with_each_key(A, 100) == [A]
 
 
 def test_the_only_key_is_asked_though_it_was_refused() -> None:
     ill = health()
     for _ in range(3):
-        assert play(ill, [A], UpstreamRefusedKey("x")) == [("a", 0)]
+        assert play(ill, [A], UpstreamAuthError("x")) == [("a", 0)]
 
 
 def test_keys_share_the_load() -> None:
-    assert [each.to.api_key for each in health(0.0).keyed(PAIR, 0)] == ["one", "two"]
-    assert [each.to.api_key for each in health(0.9).keyed(PAIR, 0)] == ["two", "one"]
+    assert [each.upstream.api_key for each in health(0.0).with_each_key(PAIR, 0)] == ["one", "two"]
+    assert [each.upstream.api_key for each in health(0.9).with_each_key(PAIR, 0)] == ["two", "one"]
 
 
 def test_another_key_does_not_help_where_the_target_fails() -> None:
     assert play(health(), [PAIR, B], UpstreamTimeout("x"), None) == [("pair", 0), ("b", 0)]
-    assert play(health(), [PAIR, B], Throttled("x"), Throttled("x"), None) == [("pair", 0), ("pair", 0), ("b", 0)]
+    assert play(health(), [PAIR, B], RateLimitExceeded("x"), RateLimitExceeded("x"), None) == [
+        ("pair", 0),
+        ("pair", 0),
+        ("b", 0),
+    ]
 
 
 def test_a_throttled_key_rests_for_its_time_for_that_model() -> None:
     ill = health()
-    play(ill, [A], Throttled("x", retry_after=30))
+    play(ill, [A], RateLimitExceeded("x", retry_after=30))
     attempts = ill.attempts([A], 1e9)
     assert attempts.next(110) is None
     assert (attempts.last.status, attempts.last.retry_after) == (429, 20)
-    assert ill.blocked(replace(A.to, model="other"), 110) is None
-    assert ill.blocked(replace(A.to, api_key="other"), 110) is None
-    assert ill.blocked(A.to, 130.1) is None
-    play(ill, [A], Throttled("x", retry_after=86_400), now=200)
-    assert ill.blocked(A.to, 259) and not ill.blocked(A.to, 261)  # no upstream silences us for a day
+    assert ill.try_admit(replace(A.upstream, model="other"), 110) is None
+    assert ill.try_admit(replace(A.upstream, api_key="other"), 110) is None
+    assert ill.try_admit(A.upstream, 130.1) is None
+    play(ill, [A], RateLimitExceeded("x", retry_after=86_400), now=200)
+    assert ill.try_admit(A.upstream, 259) and not ill.try_admit(A.upstream, 261)  # no upstream silences us for a day
 
 
 def test_weights_share_the_load() -> None:
     import random
 
     random.seed(7)
-    shared = Health(RULES, random.random)
+    shared = CircuitBreakers(RULES, random.random)
     first: Counter[str] = Counter()
     for _ in range(4000):
         attempt = shared.attempts([target("a", 3), target("b", 1)], 1e9).next(0)
         assert attempt
-        first[attempt.target.to.name] += 1
+        first[attempt.target.upstream.name] += 1
     assert 0.72 < first["a"] / 4000 < 0.78
     order = shared.attempts([target("a", 3), target("b", 1)], 1e9)
     assert len(list(order._targets)) == 2  # the other one stays as a fallback
@@ -333,13 +337,13 @@ def test_weights_share_the_load() -> None:
 def test_invented_models_do_not_fill_the_memory() -> None:
     ill = health()
     for n in range(3000):
-        ill.failed(replace(A.to, model=f"m{n}"), Truncated(), 100)
-        ill.failed(replace(A.to, model=f"m{n}"), Throttled("x", retry_after=9), 100)
+        ill.failed(replace(A.upstream, model=f"m{n}"), UpstreamTruncated(), 100)
+        ill.failed(replace(A.upstream, model=f"m{n}"), RateLimitExceeded("x", retry_after=9), 100)
     assert len(ill._circuits) <= 1024 and len(ill._resting) <= 1024
 
 
-def record(**fields: Any) -> Record:
-    made = Record("id", 10.0)
+def record(**fields: Any) -> RequestRecord:
+    made = RequestRecord("id", 10.0)
     for name, value in fields.items():
         setattr(made, name, value)
     return made

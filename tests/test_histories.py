@@ -14,14 +14,14 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 from openai.types.responses import ResponseInputItemParam
 
-from gateway import requests
+from dialects.chat import request
 from providers import PROVIDERS
 from providers.contract import Call, Upstream
 from providers.hosts import HOSTS
-from providers.models import Models
+from providers.models import ModelTable
 
 Json = dict[str, Any]
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 MODEL = {"openai": "gpt-4o", "anthropic": "claude-sonnet-5-5", "gemini": "gemini-3.8-flash"}
 CHAT = [name for name, host in HOSTS.items() if host.protocol == "openai"]
 STRICT = sorted(name for name in CHAT if not HOSTS[name].openai_rules)
@@ -46,9 +46,9 @@ def result(ident: str = "c1", content: Any = "x") -> Json:
 def asked(host: str, messages: list[Json], model: str = "", **more: Any) -> Call:
     """The call for a client's chat request at the host of this name."""
     row, model = HOSTS[host], model or MODEL.get(host, "m")
-    body = requests.parse(json.dumps({"model": "m", "messages": messages, **more}).encode()).body
+    body = request.parse(json.dumps({"model": "m", "messages": messages, **more}).encode()).body
     to = Upstream(host, model, row.base_url or "http://h", "k", host=row, facts=MODELS.of(model, host))
-    return PROVIDERS[row.protocol].request(body, to)
+    return PROVIDERS[row.protocol].build_request(body, to)
 
 
 def sent(host: str, *messages: Json, **more: Any) -> list[Json]:

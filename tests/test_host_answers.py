@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from chat_oracle import check
 from cuts import SIZES, pieces
+from translators import made_call, translator_of
 
-from providers import openai, wire
-from providers.chat import collect
-from providers.contract import Call, Json, Upstream
-from providers.errors import BadOutput, Failure, Overloaded, Truncated
+from providers import codec
+from providers.chunks import collect
+from providers.contract import Json, Upstream
+from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
 
@@ -24,7 +25,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json]:
     """The chunks of a stream."""
     decoder, chunks = Decoder(), list[Json]()
-    translator = openai.stream(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host]))
+    translator = translator_of("openai", made_call({}, True), Upstream(host, "m", host=HOSTS[host]))
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -39,9 +40,9 @@ def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json
 
 def whole(raw: bytes, host: str = "openai") -> Json:
     """A whole answer."""
-    translator = openai.stream(Call("", {}, {}, False), Upstream(host, "m", host=HOSTS[host]))
+    translator = translator_of("openai", made_call({}, False), Upstream(host, "m", host=HOSTS[host]))
     with pytest.raises(StopIteration) as end:
-        translator.send(Event("", wire.decode(raw)))
+        translator.send(Event("", codec.decode(raw)))
     [body] = end.value.value
     return dict(body)
 
@@ -353,22 +354,22 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
     ("raw", "kind"),
     [
         (body(MESSAGE, "insufficient_system_resource"), Overloaded),
-        (body(MESSAGE, "load"), Truncated),
-        (b'{"choices": []}', BadOutput),
-        (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', BadOutput),
-        (b'{"choices": {"0": {"message": {"content": "a"}}}}', BadOutput),
+        (body(MESSAGE, "load"), UpstreamTruncated),
+        (b'{"choices": []}', UpstreamBadOutput),
+        (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', UpstreamBadOutput),
+        (b'{"choices": {"0": {"message": {"content": "a"}}}}', UpstreamBadOutput),
         (
             b'{"choices": [{"message": {"content": "a", "tool_calls": {"id": "c", "function": {"name": "f"}}}}]}',
-            BadOutput,
+            UpstreamBadOutput,
         ),
-        (body({"content": [{"type": "image", "data": "AA=="}]}), BadOutput),
-        (b"[]", BadOutput),
+        (body({"content": [{"type": "image", "data": "AA=="}]}), UpstreamBadOutput),
+        (b"[]", UpstreamBadOutput),
     ],
 )
 def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
-    translator = openai.stream(Call("", {}, {}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
+    translator = translator_of("openai", made_call({}, False), Upstream("x", "m", host=HOSTS["deepseek"]))
     with pytest.raises(kind):
-        translator.send(Event("", wire.decode(raw)))
+        translator.send(Event("", codec.decode(raw)))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -378,7 +379,7 @@ def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
 )
 def test_a_stream_that_just_stops(raw: bytes, size: int | None) -> None:
     """92: how Ollama hides that it failed."""
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         read(raw, "ollama", size)
 
 
@@ -437,7 +438,7 @@ def test_a_streamed_picture_among_the_content_parts() -> None:
     ],
 )
 def test_a_stream_of_another_shape(event: Json) -> None:
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         read(sse(HELLO, event, part({}, "stop")) + DONE)
 
 

@@ -9,10 +9,11 @@ import pytest
 from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, chunked, sse, stream
+from translators import made_call, translator_of
 
 from providers import anthropic, gemini, openai
-from providers.contract import Call, Json, Upstream
-from providers.errors import Failure, NoSuchModel
+from providers.contract import Json, Upstream
+from providers.errors import Failure, ModelNotFound
 from providers.hosts import HOSTS
 from providers.sse import Decoder, Event
 
@@ -108,7 +109,7 @@ def test_an_error_body(
     host: str, status: int, body: Any, expected: tuple[int, str, str | None, str | None, str]
 ) -> None:
     raw = body if isinstance(body, str) else json.dumps(body)
-    failure = openai.error(status, raw.encode())
+    failure = openai.parse_error(status, raw.encode())
     found = failure.body()["error"]
     assert (failure.status, found["type"], found["code"], found["param"], found["message"]) == expected
 
@@ -137,9 +138,9 @@ def test_a_model_that_is_gone_falls_through_to_the_next(upstream: Scripted, scri
     """What lets retired names live on: OpenAI's, Groq's and Azure's ways of saying so."""
     for body, status in ((wrapped(code="model_not_found"), 404), (wrapped(code="model_decommissioned"), 400),
                          (wrapped(code="DeploymentNotFound"), 404), (wrapped(code="model_not_found"), 400)):  # fmt: skip
-        failure = openai.error(status, json.dumps(body).encode())
-        assert isinstance(failure, NoSuchModel)
-        assert failure.elsewhere
+        failure = openai.parse_error(status, json.dumps(body).encode())
+        assert isinstance(failure, ModelNotFound)
+        assert failure.try_next
 
 
 # How each host says that a prompt is too long: the words, and more of the error where that is all there is.
@@ -188,11 +189,11 @@ TOO_LONG: list[tuple[str, int, Any]] = [
 
 @pytest.mark.parametrize(("host", "status", "body"), TOO_LONG)
 def test_a_prompt_that_is_too_long(host: str, status: int, body: Any) -> None:
-    failure = openai.error(status, json.dumps(body).encode())
+    failure = openai.parse_error(status, json.dumps(body).encode())
     assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages")
     if "error" in body and isinstance(body["error"], dict):  # the same in a stream
         with pytest.raises(Failure) as failed:
-            openai.stream(Call("", {}, {}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
+            translator_of("openai", made_call({}, True), Upstream(host, "m", host=HOSTS[host])).send(Event("", body))
         assert (failed.value.code, failed.value.message) == ("context_length_exceeded", failure.message)
 
 
@@ -212,7 +213,7 @@ def test_every_row_says_too_long_in_words_of_its_own() -> None:
     ],
 )  # fmt: skip
 def test_what_only_sounds_like_it(status: int, wrong: Json, code: str | None) -> None:
-    assert openai.error(status, json.dumps(wrong).encode()).code == code
+    assert openai.parse_error(status, json.dumps(wrong).encode()).code == code
 
 
 CLAUDES: list[tuple[int, Any]] = [
@@ -236,7 +237,7 @@ GEMINIS: list[tuple[int, Any]] = [
 def test_a_prompt_that_is_too_long_for_claude_or_gemini() -> None:
     for module, bodies in (anthropic, CLAUDES), (gemini, GEMINIS):
         for status, body in bodies:
-            failure = module.error(status, json.dumps(body).encode())
+            failure = module.parse_error(status, json.dumps(body).encode())
             assert (failure.status, failure.code, failure.param) == (400, "context_length_exceeded", "messages"), body
 
 
@@ -281,7 +282,7 @@ def test_an_error_inside_a_stream(
         return  # [DONE] after an empty delta is an end
     raw = b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + wrong + done
     to = Upstream(host, "m", host=HOSTS[host])
-    decoder, translator = Decoder(), openai.stream(Call("", {}, {}, True), to)
+    decoder, translator = Decoder(), translator_of("openai", made_call({}, True), to)
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
         for at in range(0, len(raw), size or len(raw)):

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, Unsupported
-from providers.host_edits import edit, needs_responses
-from providers.host_messages import nine
 from providers.hosts import HOSTS, Host, endpoint, key_header
-from providers.models import Models
+from providers.models import ModelTable
+from providers.openai.messages import mistral_id
+from providers.openai.request import build, needs_responses
 
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="
 GIF = "data:image/png;base64,R0lGODlhAQABAIAAAAAAAA=="
@@ -341,8 +341,8 @@ CASES: list[Case] = [
         {
             "messages": [
                 user(),
-                {"role": "assistant", "content": None, "tool_calls": [call(nine("call_abcdef123"))]},
-                {"role": "tool", "tool_call_id": nine("call_abcdef123"), "content": "72F"},
+                {"role": "assistant", "content": None, "tool_calls": [call(mistral_id("call_abcdef123"))]},
+                {"role": "tool", "tool_call_id": mistral_id("call_abcdef123"), "content": "72F"},
             ]
         },
         (),
@@ -847,12 +847,12 @@ def test_a_request_as_a_host_takes_it(
     request = {"model": "public", "messages": [user()]} | body
     before = copy.deepcopy(request)
     upstream = to(host, model)
-    edited, changed = edit(request, upstream)
+    edited, changed = build(request, upstream)
     assert edited == {"model": model, "messages": [user()]} | there
     assert list(changed) == list(names)
     assert request == before
     if not needs_responses(request, upstream):  # what a host takes is not edited again
-        assert edit(edited, upstream)[0] == edited
+        assert build(edited, upstream)[0] == edited
 
 
 DEEP: Json = {"type": "object"}
@@ -878,7 +878,7 @@ REFUSED: list[tuple[str, str, Json, type[Failure], str]] = [
 @pytest.mark.parametrize(("host", "model", "body", "kind", "param"), REFUSED)
 def test_what_would_be_misread_is_refused(host: str, model: str, body: Json, kind: type[Failure], param: str) -> None:
     with pytest.raises(kind) as refused:
-        edit({"model": "m", "messages": [user()]} | body, to(host, model))
+        build({"model": "m", "messages": [user()]} | body, to(host, model))
     assert refused.value.param == param
 
 
@@ -909,23 +909,23 @@ def test_what_only_responses_can_serve(host: str, model: str, body: Json, expect
 def test_a_request_is_shared_not_copied() -> None:
     body = {"model": "m", "messages": [user(str(n)) for n in range(5)], "tools": [tool()]}
     for host in ("openrouter", "openai", "deepseek"):
-        edited, _ = edit(body, to(host, "gpt-4o"))
+        edited, _ = build(body, to(host, "gpt-4o"))
         assert all(new is old for new, old in zip(edited["messages"], body["messages"], strict=True))
         assert edited["tools"] is body["tools"]
 
 
 def test_the_client_may_not_see_reasoning() -> None:
     hidden = replace(to("groq", "openai/gpt-oss-120b"), reasoning=False)
-    assert edit({"model": "m", "messages": [user()]}, hidden)[0] == {
+    assert build({"model": "m", "messages": [user()]}, hidden)[0] == {
         "model": "openai/gpt-oss-120b",
         "messages": [user()],
     }
 
 
 def test_nine() -> None:
-    assert (nine("abcDEF123"), len(nine("call_abcdef123"))) == ("abcDEF123", 9)
-    assert nine("call_1") == nine("call_1") != nine("call_2")
-    assert all(re.fullmatch("[A-Za-z0-9]{9}", nine(text)) for text in ("", "call_1", "ü", "\ud83d", "x" * 99))
+    assert (mistral_id("abcDEF123"), len(mistral_id("call_abcdef123"))) == ("abcDEF123", 9)
+    assert mistral_id("call_1") == mistral_id("call_1") != mistral_id("call_2")
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", mistral_id(text)) for text in ("", "call_1", "ü", "\ud83d", "x" * 99))
 
 
 # Parameters with values that hosts disagree about.
@@ -963,7 +963,7 @@ def test_every_row_keeps_its_promises(body: Json, host: str, model: str) -> None
     upstream = to(host, model)
     before = copy.deepcopy(body)
     try:
-        edited, changed = edit({"model": "m"} | body, upstream)
+        edited, changed = build({"model": "m"} | body, upstream)
     except Unsupported as refused:
         assert refused.param
         return

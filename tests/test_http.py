@@ -1,4 +1,4 @@
-"""server/http.py on real sockets: what it uses of aiohttp's insides, through the real process or alone."""
+"""server/outbound/pool.py on real sockets: what it uses of aiohttp's insides, through the real process or alone."""
 
 import asyncio
 import gzip
@@ -15,9 +15,9 @@ from asking import ask, delta
 from process import Process, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 
-from gateway.schema import Timeouts
-from providers.errors import Failure, Truncated, UpstreamFailed, UpstreamTimeout
-from server.http import Pool, Response, read_whole
+from gateway.config_schema import Timeouts
+from providers.errors import Failure, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from server.outbound.pool import ConnectionPool, PooledResponse, read_document
 
 CHUNKED = head(200, {"Transfer-Encoding": "chunked"})
 FINE = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
@@ -29,15 +29,15 @@ class Caller:
     def __init__(self, upstream: Upstream, **timeouts: float) -> None:
         self.upstream = upstream
         self.patience = timeouts.pop("first_byte", 5.0)
-        self.http = Pool(Timeouts(**{"between_bytes": 5.0, **timeouts}), "test/1", 100, True, lambda: None)
+        self.http = ConnectionPool(Timeouts(**{"between_bytes": 5.0, **timeouts}), "test/1", 100, True, lambda: None)
 
-    async def post(self, name: str, body: bytes = b"{}") -> Response:
+    async def post(self, name: str, body: bytes = b"{}") -> PooledResponse:
         return await self.http.post(f"{self.upstream.url}/models/{name}:x?alt=sse", {"x-key": "k"}, body, self.patience)
 
     async def whole(self, name: str, limit: int = 2**20) -> bytes:
         response = await self.post(name)
         try:
-            return await read_whole(response, limit)
+            return await read_document(response, limit)
         finally:
             response.close()
 
@@ -130,7 +130,7 @@ async def test_a_stale_connection_is_replaced_once(upstream: Upstream, end: str)
     async with Caller(upstream) as caller:
         before = len(upstream.of("gone"))
         assert await caller.whole("gone") == b"1"
-        with pytest.raises(UpstreamFailed):
+        with pytest.raises(UpstreamError):
             await caller.whole("gone")
         assert len(upstream.of("gone")) - before == 3
 
@@ -159,7 +159,7 @@ async def test_a_request_that_was_being_answered_is_never_repeated(upstream: Ups
     before = len(upstream.of("begun"))
     async with Caller(upstream) as caller:
         assert await caller.whole("begun") == b"1"
-        with pytest.raises(UpstreamFailed):
+        with pytest.raises(UpstreamError):
             await caller.whole("begun")
     assert len(upstream.of("begun")) - before == 2
 
@@ -167,26 +167,26 @@ async def test_a_request_that_was_being_answered_is_never_repeated(upstream: Ups
 @pytest.mark.parametrize(
     ("script", "kind", "code"),
     [
-        ([b"HTTP/1.1 OK\r\n\r\n"], UpstreamFailed, "upstream_protocol"),
-        ([b"ICY 200 OK\r\n\r\n"], UpstreamFailed, "upstream_protocol"),
-        ([head(200, {"X": "a" * 20_000}), CLOSE], UpstreamFailed, "upstream_protocol"),
-        ([head(200, {f"X{i}": "a" for i in range(2000)}), CLOSE], UpstreamFailed, "upstream_protocol"),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"], UpstreamFailed, "upstream_protocol"),
-        ([CLOSE], UpstreamFailed, "upstream_error"),
-        ([ABORT], UpstreamFailed, "upstream_error"),
+        ([b"HTTP/1.1 OK\r\n\r\n"], UpstreamError, "upstream_protocol"),
+        ([b"ICY 200 OK\r\n\r\n"], UpstreamError, "upstream_protocol"),
+        ([head(200, {"X": "a" * 20_000}), CLOSE], UpstreamError, "upstream_protocol"),
+        ([head(200, {f"X{i}": "a" for i in range(2000)}), CLOSE], UpstreamError, "upstream_protocol"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"], UpstreamError, "upstream_protocol"),
+        ([CLOSE], UpstreamError, "upstream_error"),
+        ([ABORT], UpstreamError, "upstream_error"),
         ([FOREVER], UpstreamTimeout, "upstream_first_byte_timeout"),
         ([b"HTTP/1.1 200 OK\r\nX: ", FOREVER], UpstreamTimeout, "upstream_first_byte_timeout"),
         ([head(200, {"Content-Length": "5"}), FOREVER], UpstreamTimeout, "upstream_first_byte_timeout"),
         ([head(200, {"Content-Length": "5"}), b"abc", FOREVER], UpstreamTimeout, "upstream_idle_timeout"),
-        ([head(200, {"Content-Length": "5"}), b"abc", CLOSE], Truncated, "upstream_truncated"),
-        ([head(200, {"Content-Length": "5"}), b"abc", 0.05, ABORT], Truncated, "upstream_truncated"),
-        ([CHUNKED, b"5\r\nabc", CLOSE], Truncated, "upstream_truncated"),
-        ([CHUNKED, b"5\r\nabcde\r\n", CLOSE], Truncated, "upstream_truncated"),
-        ([CHUNKED, b"zz\r\n", FOREVER], UpstreamFailed, "upstream_protocol"),
-        ([CHUNKED, b"2\r\nab\r\n", 0.05, b"zz\r\n", FOREVER], UpstreamFailed, "upstream_protocol"),
+        ([head(200, {"Content-Length": "5"}), b"abc", CLOSE], UpstreamTruncated, "upstream_truncated"),
+        ([head(200, {"Content-Length": "5"}), b"abc", 0.05, ABORT], UpstreamTruncated, "upstream_truncated"),
+        ([CHUNKED, b"5\r\nabc", CLOSE], UpstreamTruncated, "upstream_truncated"),
+        ([CHUNKED, b"5\r\nabcde\r\n", CLOSE], UpstreamTruncated, "upstream_truncated"),
+        ([CHUNKED, b"zz\r\n", FOREVER], UpstreamError, "upstream_protocol"),
+        ([CHUNKED, b"2\r\nab\r\n", 0.05, b"zz\r\n", FOREVER], UpstreamError, "upstream_protocol"),
         (answer(b"x" * (2**20 + 1)), Failure, "upstream_too_large"),
         (answer(gzip.compress(b" " * 2**24), headers={"Content-Encoding": "gzip"}), Failure, "upstream_too_large"),
-        (answer(b"not gzip", headers={"Content-Encoding": "gzip"}), UpstreamFailed, ("upstream_truncated", "upstream_protocol")),
+        (answer(b"not gzip", headers={"Content-Encoding": "gzip"}), UpstreamError, ("upstream_truncated", "upstream_protocol")),
     ],
 )  # fmt: skip
 async def test_failures(upstream: Upstream, script: Script, kind: type[Failure], code: Any) -> None:
@@ -214,7 +214,7 @@ async def test_a_body_that_paused_the_parser_is_read_to_its_end(upstream: Upstre
     more, last = threading.Event(), threading.Event()
     upstream.script("paused", [CHUNKED + small * many, more, small, last, b"5\r\nhello\r\n0\r\n\r\n"])
 
-    async def arrived(response: Response, size: int) -> None:
+    async def arrived(response: PooledResponse, size: int) -> None:
         while response._payload.total_bytes < size:
             await asyncio.sleep(0.01)
 

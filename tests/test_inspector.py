@@ -9,7 +9,7 @@ import pytest
 from process import Process, config
 from scripted import ABORT, FOREVER, Upstream, head, sse, stream
 
-from gateway.schema import Inspector
+from gateway.config_schema import InspectorConfig
 from server import inspector
 
 Scripted = Callable[..., str]
@@ -156,7 +156,7 @@ def test_who_may_look(watched: Process, server: Process, http: httpx.Client) -> 
 
 def test_off_it_is_not_there() -> None:
     """Nothing is installed, and what the spine asks for is the plain thing."""
-    assert inspector.install({}, Inspector()) == []  # type: ignore[arg-type]
+    assert inspector.install({}, InspectorConfig()) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.echo.schema_sample import sample
 from providers.errors import BadRequest
-from providers.instances import instance
 
 Json = dict[str, Any]
 NODE = {"type": "object", "properties": {"next": {"$ref": "#"}, "name": {"type": "string"}}}
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("schema, expected", CASES.values(), ids=CASES)
 def test_instances(schema: Any, expected: Any):
-    made = instance(schema, "tools")
+    made = sample(schema, "tools")
     assert (made, type(made)) == (expected, type(expected))
     if schema != {"$ref": "#/$defs/a"}:  # which only we forgive
         jsonschema.Draft202012Validator(schema).validate(made)
@@ -135,7 +135,7 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("schema", BROKEN.values(), ids=BROKEN)
 def test_broken_and_endless_schemas_are_refused(schema: Any):
     with pytest.raises(BadRequest) as caught:
-        instance(schema, "tools")
+        sample(schema, "tools")
     assert (caught.value.param, caught.value.code) == ("tools", "invalid_value")
     assert caught.value.message.startswith(
         "Invalid value for 'tools': echo cannot make an instance of this JSON schema: "
@@ -155,7 +155,7 @@ def test_broken_and_endless_schemas_are_refused(schema: Any):
     ids=["allOf", "anyOf", "$ref", "items", "required"],
 )
 def test_schemas_that_go_round_come_to_an_end(schema: Json):
-    instance(schema, "tools")
+    sample(schema, "tools")
 
 
 def size(value: Any) -> int:
@@ -165,7 +165,7 @@ def size(value: Any) -> int:
 
 def test_a_broad_tree_stays_small_and_valid():
     tree = {"type": "object", "properties": {f"p{i}": {"$ref": "#"} for i in range(20)}}
-    made = instance(tree, "tools")
+    made = sample(tree, "tools")
     assert 10 < size(made) <= 20_000
     jsonschema.validate(made, tree)
 
@@ -269,10 +269,10 @@ schemas = st.recursive(simple, larger, max_leaves=12)
 @given(schemas, simple.filter(lambda schema: "$ref" not in str(schema)))
 def test_instances_are_valid(schema: Any, shared: Any):
     whole = {"type": "object", "properties": {"it": schema}, "required": ["it"], "$defs": {"named": shared}}
-    made = instance(whole, "tools")
+    made = sample(whole, "tools")
     judge = jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker())
     assert [error.message for error in judge.iter_errors(made)] == []
-    assert instance(whole, "tools") == made
+    assert sample(whole, "tools") == made
 
 
 scraps = st.recursive(
@@ -313,7 +313,7 @@ scraps = st.recursive(
 @given(scraps)
 def test_any_schema_has_an_instance_or_is_refused(schema: Any):
     try:
-        instance(schema, "tools")
+        sample(schema, "tools")
     except BadRequest as failure:
         assert failure.param == "tools"
 
@@ -343,7 +343,7 @@ GROWS: dict[str, Any] = {
 @pytest.mark.parametrize("schema", GROWS.values(), ids=GROWS)
 def test_what_a_schema_holds_is_counted_each_time_it_is_used(schema: Json):
     with pytest.raises(BadRequest) as caught:
-        instance(schema, "tools")
+        sample(schema, "tools")
     assert (caught.value.param, caught.value.code) == ("tools", "invalid_value")
 
 
@@ -351,4 +351,4 @@ def test_a_large_schema_has_a_large_instance():
     schema = only(
         *(f"property_{i}" for i in range(5000)), type="string", description="What it is about, in some words."
     )
-    assert instance(schema, "tools") == {f"property_{i}": "echo" for i in range(5000)}
+    assert sample(schema, "tools") == {f"property_{i}": "echo" for i in range(5000)}

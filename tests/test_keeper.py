@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.keeper import Keeper
-from providers.chat import chunk, tool_call
+from gateway.reasoning_cache import ReasoningCache
+from providers.chunks import chunk, tool_call
 
 THINKING = [
     {"type": "thinking", "thinking": "查天气\u2028…", "signature": "c2ln"},
@@ -31,7 +31,7 @@ def asked(*calls: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     watcher = keeper.watcher()
     for piece in (
         chunk({"role": "assistant", "content": ""}),
@@ -45,9 +45,9 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
         chunk({}, "tool_calls"),
         {"choices": [], "usage": {}},
     ):
-        watcher.see(piece)
+        watcher.see([piece])
     assert len(keeper) == 0, "nothing is kept of an answer that is not complete"
-    watcher.done()
+    watcher.commit()
     body = asked(call(arguments='{ "city": "北京" }'))
     before = copy.deepcopy(body)
     restored = keeper.restore(body)
@@ -62,7 +62,7 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
 
 
 def test_gemini_signatures_belong_to_their_calls() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     signed = {"google": {"thought_signature": "c2ln"}}
     keeper.remember({"role": "assistant", "tool_calls": [call("a", extra_content=signed), call("b")]})
     assert keeper.restore(asked(call("a"), call("b"))) == asked(call("a", extra_content=signed), call("b"))
@@ -80,13 +80,13 @@ def test_gemini_signatures_belong_to_their_calls() -> None:
     ],
 )
 def test_what_the_client_brings_wins(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call()], "thinking_blocks": THINKING})
     assert keeper.restore(asked(call(), **fields)) == asked(call(), **expected)
 
 
 def test_the_clients_extra_content_wins() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call(extra_content={"google": {"thought_signature": "kept"}})]})
     mine = asked(call(extra_content={"google": {"thought_signature": "mine"}}))
     assert keeper.restore(mine) is mine
@@ -103,13 +103,13 @@ def test_the_clients_extra_content_wins() -> None:
     ids=["no calls", "empty calls", "unknown id", "another tool's call"],
 )
 def test_nothing_to_restore_is_the_same_object(body: dict[str, Any]) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call()], "thinking_blocks": THINKING})
     assert keeper.restore(body) is body
 
 
 def test_scopes_do_not_meet() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "alice"}, "alice")
     keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "bob"}, "bob")
     assert keeper.restore(asked(call("call_0")), "bob") == asked(call("call_0"), reasoning_content="bob")
@@ -118,14 +118,14 @@ def test_scopes_do_not_meet() -> None:
 
 
 def test_an_answer_without_calls_or_without_thinking_is_not_kept() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"content": "x", "reasoning_content": "y"})
     keeper.remember({"content": None, "tool_calls": [call()]})
     assert (len(keeper), keeper.size) == (0, 0)
 
 
 def test_the_longest_unused_goes_first() -> None:
-    keeper = Keeper(capacity=3)
+    keeper = ReasoningCache(capacity=3)
     for id in "abc":
         keeper.remember({"tool_calls": [call(id)], "reasoning_content": id})
     keeper.restore(asked(call("a")))
@@ -135,7 +135,7 @@ def test_the_longest_unused_goes_first() -> None:
 
 
 def test_bytes_are_bounded() -> None:
-    keeper = Keeper(limit=10_000)
+    keeper = ReasoningCache(limit=10_000)
     for n in range(100):
         keeper.remember({"tool_calls": [call(f"call_{n}"), call(f"again_{n}")], "reasoning_content": "思" * 1000})
         assert keeper.size <= 10_000
@@ -145,15 +145,15 @@ def test_bytes_are_bounded() -> None:
 
 
 def test_reasoning_larger_than_the_keeper_is_not_gathered() -> None:
-    keeper = Keeper(limit=1000)
+    keeper = ReasoningCache(limit=1000)
     watcher = keeper.watcher()
     for _ in range(100):
-        watcher.see(chunk({"reasoning_content": "x" * 100}))
+        watcher.see([chunk({"reasoning_content": "x" * 100})])
     assert sum(map(len, watcher._reasoning)) <= 1000
 
 
 def test_an_id_used_again_replaces_the_first() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call("call_0"), call("call_1")], "reasoning_content": "one"})
     keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "two"})
     assert keeper.restore(asked(call("call_0"))) == asked(call("call_0"), reasoning_content="two")
@@ -161,20 +161,20 @@ def test_an_id_used_again_replaces_the_first() -> None:
 
 
 def test_a_lone_surrogate_survives() -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [call()], "reasoning_content": "\ud83d"})
     assert keeper.restore(asked(call())) == asked(call(), reasoning_content="\ud83d")
 
 
 def test_long_ids_and_names_are_counted() -> None:
-    keeper = Keeper(limit=1_000_000)
+    keeper = ReasoningCache(limit=1_000_000)
     for n in range(40):
         keeper.remember({"tool_calls": [call(f"{n}" + "x" * 50_000, "y" * 50_000)], "reasoning_content": "z"})
     assert 900_000 < keeper.size <= 1_000_000 and len(keeper) == 9
 
 
 def test_what_one_request_gets_back_is_bounded() -> None:
-    keeper = Keeper(limit=400_000)
+    keeper = ReasoningCache(limit=400_000)
     keeper.remember({"tool_calls": [call()], "reasoning_content": "x" * 30_000})
     body = {"messages": [{"role": "assistant", "tool_calls": [call()]} for _ in range(10)]}
     restored = ["reasoning_content" in message for message in keeper.restore(body)["messages"]]
@@ -186,7 +186,7 @@ def test_what_one_request_gets_back_is_bounded() -> None:
 @pytest.mark.parametrize("odd", [["x"], {"text": "x"}, 5, True], ids=str)
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking_blocks", "reasoning_items", "output_order"])
 def test_a_field_of_an_odd_type_is_ignored(name: str, odd: Any) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     kept = {"reasoning_items": [{"id": "rs_1"}]} if name == "reasoning_content" else {"reasoning_content": "mine"}
     keeper.remember({"tool_calls": [call()], **kept, name: odd})
     assert keeper.restore(asked(call())) == asked(call(), **kept)
@@ -208,13 +208,13 @@ def test_a_field_of_an_odd_type_is_ignored(name: str, odd: Any) -> None:
     ids=str,
 )
 def test_an_odd_call_keeps_nothing_from_the_others(odd: Any) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": [odd, call()], "reasoning_content": "mine"})
     assert keeper.restore(asked(call())) == asked(call(), reasoning_content="mine")
 
 
 @pytest.mark.parametrize("odd", [5, "call", {"id": "a"}], ids=str)
 def test_calls_that_are_no_list_are_ignored(odd: Any) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember({"tool_calls": odd, "reasoning_content": "mine"})
     assert len(keeper) == 0

@@ -719,10 +719,10 @@ def test_a_flood_without_a_key_does_not_fill_the_log(upstream: Upstream) -> None
 
 
 def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    from server.listener import calm
+    from server.process.listener import throttled_exception_handler
 
     now = 100.0
-    handler, loop = calm(lambda: now), asyncio.new_event_loop()
+    handler, loop = throttled_exception_handler(lambda: now), asyncio.new_event_loop()
     for _ in range(500):
         handler(loop, {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many")})
     assert [record.message for record in caplog.records] == [
@@ -735,8 +735,8 @@ def test_the_handler_of_the_loop_says_each_thing_once_a_second(caplog: pytest.Lo
 
 
 def test_a_client_that_leaves_at_the_moment_of_its_answer_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    from server.listener import Handler
+    from server.process.listener import ClientProtocol
 
     with pytest.raises(ConnectionResetError):
-        Handler.handle_error(object.__new__(Handler), None, 500, ConnectionResetError())  # type: ignore[arg-type]
+        ClientProtocol.handle_error(object.__new__(ClientProtocol), None, 500, ConnectionResetError())  # type: ignore[arg-type]
     assert caplog.records == []

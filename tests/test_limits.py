@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.limits import Account, Limits, Reservation, Spent, Window, dollars, headers, period_at, period_of
-from providers.errors import Exhausted, Failure, Throttled
+from gateway.limits import (
+    LimitCounters,
+    Limits,
+    Reservation,
+    SlidingWindow,
+    Spent,
+    dollars,
+    headers,
+    period_at,
+    period_of,
+)
+from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 DAY = 86_400.0
@@ -24,7 +34,7 @@ class Interleavings(RuleBasedStateMachine):
     )  # fmt: skip
     def begin(self, rpm: int, tpm: int, concurrency: int, budget: int, period: str) -> None:
         self.limits = Limits(rpm, tpm, concurrency, budget, period)
-        self.account = Account(self.limits)
+        self.account = LimitCounters(self.limits)
         self.now, self.wall = 1000.0, NOON
         self.running: list[Reservation] = []
         self.sent: list[float] = []  # when requests were let in
@@ -33,17 +43,19 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(tokens=st.integers(0, 60), cost=st.integers(0, 60))
     def come(self, tokens: int, cost: int) -> None:
-        before = self.account.standing(self.now)
+        before = self.account.remaining(self.now)
         try:
             reservation = self.account.reserve(tokens, cost, self.now, self.wall)
         except Failure as failure:
-            assert isinstance(failure, Throttled)
+            assert isinstance(failure, RateLimitExceeded)
             limits = self.limits
             ever = not (limits.tpm and tokens > limits.tpm) and not (limits.budget and cost > limits.budget)
-            ever = ever and (limits.period != "total" or failure.code != "budget_exceeded" or failure.again is None)
+            ever = ever and (
+                limits.period != "total" or failure.code != "budget_exceeded" or failure.should_retry is None
+            )
             # A time is named where waiting helps, and nowhere else. (What is looked at first is said first.)
             assert (failure.retry_after is not None and failure.retry_after > 0) or not ever
-            assert self.account.standing(self.now) == before  # a refusal takes nothing
+            assert self.account.remaining(self.now) == before  # a refusal takes nothing
             return
         self.running.append(reservation)
         self.sent.append(self.now)
@@ -101,7 +113,7 @@ class Interleavings(RuleBasedStateMachine):
             self.account.settle(reservation, 0, 0, self.now)
         account = self.account
         assert (account.running, account.reserved_tokens, account.reserved_cost) == (0, 0, 0)
-        standing = account.standing(self.now + 61)
+        standing = account.remaining(self.now + 61)
         assert standing[::2] == (self.limits.rpm, self.limits.tpm)
         assert standing[1::2] == (0, 0)
 
@@ -114,7 +126,7 @@ TestInterleavings.settings = settings(max_examples=150, stateful_step_count=40, 
 def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_room(
     steps: list[tuple[float, int]], room: int
 ) -> None:
-    window, now, all = Window(), 0.0, []
+    window, now, all = SlidingWindow(), 0.0, []
     for pause, amount in steps:
         now += pause
         window.sum(now)
@@ -132,14 +144,14 @@ def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_roo
 @pytest.mark.parametrize(
     ("limits", "code", "kind", "wait", "words"),
     [
-        (Limits(rpm=1), "rate_limit_exceeded", Throttled, 61, "may send 1 requests per minute. Try again in 61 s."),
-        (Limits(tpm=10), "rate_limit_exceeded", Throttled, 1, "may use 10 tokens per minute. Try again in 1 s."),
-        (Limits(concurrency=1), "rate_limit_exceeded", Throttled, 1, "1 requests at once"),
-        (Limits(budget=10), "budget_exceeded", Throttled, 1, "0.000006 are reserved by requests that still run"),
+        (Limits(rpm=1), "rate_limit_exceeded", RateLimitExceeded, 61, "may send 1 request per minute. Try again in 61 s."),
+        (Limits(tpm=10), "rate_limit_exceeded", RateLimitExceeded, 1, "may use 10 tokens per minute. Try again in 1 s."),
+        (Limits(concurrency=1), "rate_limit_exceeded", RateLimitExceeded, 1, "1 request at once"),
+        (Limits(budget=10), "budget_exceeded", RateLimitExceeded, 1, "0.000006 are reserved by requests that still run"),
     ],
 )  # fmt: skip
 def test_a_second_request_is_refused(limits: Limits, code: str, kind: type, wait: int, words: str) -> None:
-    account = Account(limits)
+    account = LimitCounters(limits)
     account.reserve(6, 6, 1000.0, NOON)
     with pytest.raises(kind) as caught:
         account.reserve(5, 4 + 1, 1000.0, NOON)
@@ -157,12 +169,12 @@ def test_a_second_request_is_refused(limits: Limits, code: str, kind: type, wait
     ],
 )  # fmt: skip
 def test_a_spent_budget_says_when_it_resets(period: str, wait: float | None, words: str) -> None:
-    account = Account(Limits(budget=10, period=period))
+    account = LimitCounters(Limits(budget=10, period=period))
     account.settle(account.reserve(1, 10, 0.0, NOON), 1, 10, 0.0)
-    with pytest.raises(Exhausted) as caught:
+    with pytest.raises(BudgetExceeded) as caught:
         account.reserve(1, 5, 1.0, NOON)
     assert (caught.value.status, caught.value.type, caught.value.code) == (429, "rate_limit_error", "budget_exceeded")
-    assert (caught.value.retry_after, caught.value.again) == (wait, False)
+    assert (caught.value.retry_after, caught.value.should_retry) == (wait, False)
     assert words in caught.value.message
 
 
@@ -175,24 +187,24 @@ def test_a_spent_budget_says_when_it_resets(period: str, wait: float | None, wor
     ],
 )  # fmt: skip
 def test_a_request_larger_than_the_limit_is_told_so_and_no_time_to_wait(limits: Limits, words: str) -> None:
-    with pytest.raises(Exhausted) as caught:
-        Account(limits).reserve(11, 11, 0.0, NOON)
+    with pytest.raises(BudgetExceeded) as caught:
+        LimitCounters(limits).reserve(11, 11, 0.0, NOON)
     assert words in caught.value.message
-    assert (caught.value.retry_after, caught.value.again) == (None, False)
+    assert (caught.value.retry_after, caught.value.should_retry) == (None, False)
 
 
 def test_what_was_used_beyond_the_estimate_is_booked_and_waited_for() -> None:
-    account = Account(Limits(tpm=100, budget=100))
+    account = LimitCounters(Limits(tpm=100, budget=100))
     account.settle(account.reserve(10, 10, 0.0, NOON), 150, 99, 0.0)
-    with pytest.raises(Throttled, match="61 s"):
+    with pytest.raises(RateLimitExceeded, match="61 s"):
         account.reserve(1, 1, 0.0, NOON)
     account.reserve(1, 1, 61.0, NOON)
-    with pytest.raises(Exhausted):
+    with pytest.raises(BudgetExceeded):
         account.reserve(1, 2, 61.0, NOON)
 
 
 def test_a_budget_is_new_in_a_new_period_and_a_clock_set_back_brings_no_second_one() -> None:
-    account = Account(Limits(budget=10, period="day"))
+    account = LimitCounters(Limits(budget=10, period="day"))
     running = account.reserve(1, 4, 0.0, NOON)
     account.settle(account.reserve(1, 6, 0.0, NOON), 1, 6, 0.0)
     account.reserve(1, 10, 0.0, NOON + DAY)
@@ -203,18 +215,18 @@ def test_a_budget_is_new_in_a_new_period_and_a_clock_set_back_brings_no_second_o
 
 
 def test_a_budget_of_another_kind_of_period_takes_over_what_runs() -> None:
-    account = Account(Limits(budget=10, period="day"))
+    account = LimitCounters(Limits(budget=10, period="day"))
     account.settle(account.reserve(1, 3, 0.0, NOON - DAY), 1, 3, 0.0)
     running = account.reserve(1, 4, 0.0, NOON)
     assert (account.spent, account.reserved_cost) == (0, 4)
     account.limits = Limits(budget=10, period="month")
     assert (account.spent, account.reserved_cost) == (3, 4)
-    with pytest.raises(Throttled, match="reserved by requests that still run"):
+    with pytest.raises(RateLimitExceeded, match="reserved by requests that still run"):
         account.reserve(1, 4, 0.0, NOON)
     account.settle(running, 1, 2, 0.0)
     assert (account.spent, account.reserved_cost) == (5, 0)
     old = account.reserve(1, 5, 0.0, NOON)
-    with pytest.raises(Exhausted):
+    with pytest.raises(BudgetExceeded):
         account.reserve(1, 11, 0.0, NOON + 40 * DAY)
     account.settle(old, 1, 5, 0.0)
     assert (account.spent, account.reserved_cost) == (0, 0)
@@ -223,12 +235,12 @@ def test_a_budget_of_another_kind_of_period_takes_over_what_runs() -> None:
 
 
 def test_what_ends_twice_is_given_back_and_counted_once() -> None:
-    account = Account(Limits(tpm=100, concurrency=9, budget=100))
+    account = LimitCounters(Limits(tpm=100, concurrency=9, budget=100))
     first, second = account.reserve(10, 10, 0.0, NOON), account.reserve(20, 20, 0.0, NOON)
     for _ in range(2):
         account.settle(first, 5, 4, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (1, 20, 20, 4)
-    assert account.standing(0.0).tokens == 100 - 20 - 5
+    assert account.remaining(0.0).tokens == 100 - 20 - 5
     account.settle(second, 0, 0, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (0, 0, 0, 4)
 
@@ -269,10 +281,10 @@ def test_periods_are_utc(period: str, at: str, name: str, ends: str) -> None:
 
 
 def test_headers_name_the_limits_there_are() -> None:
-    account = Account(Limits(rpm=10, tpm=100))
+    account = LimitCounters(Limits(rpm=10, tpm=100))
     account.settle(account.reserve(40, 0, 1000.5, NOON), 25, 0, 1001.5)
     account.reserve(30, 0, 1002.0, NOON)
-    assert headers(account.limits, account.standing(1003.0)) == {
+    assert headers(account.limits, account.remaining(1003.0)) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "8",
         "x-ratelimit-reset-requests": "60s",
@@ -280,7 +292,7 @@ def test_headers_name_the_limits_there_are() -> None:
         "x-ratelimit-remaining-tokens": "45",
         "x-ratelimit-reset-tokens": "59s",
     }
-    assert headers(Limits(concurrency=1), Account(Limits(concurrency=1)).standing(0.0)) == {}
+    assert headers(Limits(concurrency=1), LimitCounters(Limits(concurrency=1)).remaining(0.0)) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,24 @@ import msgspec
 import pytest
 import yaml
 
-from providers.models import LongContext, Model, Models, Price
+from providers.models import LongContext, ModelFacts, ModelTable, Price
 
 HERE = Path(__file__).parent
 TEXT = (HERE.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
 SPEC = HERE.parent.parent / "shared" / "spec" / "models.json"
-MODELS = Models.parse(TEXT)
+MODELS = ModelTable.parse(TEXT)
 
 
 def known(model: str, provider: str = "", **extra: Any) -> dict[str, Any]:
     """What is said of a model beyond the defaults."""
-    models = Models.parse(TEXT, extra) if extra else MODELS
+    models = ModelTable.parse(TEXT, extra) if extra else MODELS
     facts = models.of(model, provider)
-    return {name: getattr(facts, name) for name in Model.__struct_fields__ if getattr(facts, name) != DEFAULT[name]}
+    return {
+        name: getattr(facts, name) for name in ModelFacts.__struct_fields__ if getattr(facts, name) != DEFAULT[name]
+    }
 
 
-DEFAULT = {name: getattr(Model(), name) for name in Model.__struct_fields__}
+DEFAULT = {name: getattr(ModelFacts(), name) for name in ModelFacts.__struct_fields__}
 OPUS = {
     "context": 1_000_000,
     "max_output": 128_000,
@@ -336,7 +338,7 @@ def test_a_row_like_a_provider_s_row_is_not_bound_to_it() -> None:
 
 
 def test_a_provider_s_pattern_wins_over_the_general_one() -> None:
-    models = Models.parse('families: {}\nmodels: {"a*": [{provider: lab, vision: true}, {audio: true}]}')
+    models = ModelTable.parse('families: {}\nmodels: {"a*": [{provider: lab, vision: true}, {audio: true}]}')
     assert (models.of("ab", "lab").vision, models.of("ab", "other").vision) == (True, False)
 
 
@@ -386,7 +388,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("extra", "message"), REFUSED, ids=[message[9:40] for _, message in REFUSED])
 def test_a_mistake_is_refused_with_row_and_field(extra: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as refused:
-        Models.parse(TEXT, extra)
+        ModelTable.parse(TEXT, extra)
     assert str(refused.value) == message
 
 
@@ -401,12 +403,12 @@ BROKEN = {
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_table_is_refused(text: str) -> None:
     with pytest.raises(ValueError) as refused:
-        Models.parse(text)
+        ModelTable.parse(text)
     assert str(refused.value) == BROKEN[text]
 
 
 def test_lookups_are_remembered_within_a_bound() -> None:
-    models = Models.parse(TEXT)
+    models = ModelTable.parse(TEXT)
     assert models.of("gpt-4o") is models.of("gpt-4o")
     for number in range(5000):
         models.of(f"made-up-{number}")
@@ -414,6 +416,6 @@ def test_lookups_are_remembered_within_a_bound() -> None:
 
 
 def test_rows_are_values() -> None:
-    assert msgspec.json.decode(msgspec.json.encode(MODELS.of("gpt-5.6-terra")), type=Model) == MODELS.of(
+    assert msgspec.json.decode(msgspec.json.encode(MODELS.of("gpt-5.6-terra")), type=ModelFacts) == MODELS.of(
         "gpt-5.6-terra"
     )

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from gateway import requests
-from gateway.keeper import Keeper
+from dialects.chat import request
+from gateway.reasoning_cache import ReasoningCache
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.models import Models
+from providers.models import ModelTable
 
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 NAMES = {
     "openai": ("gpt-4o", "gpt-6-astra"),
     "deepseek": ("deepseek-v4-pro",),
@@ -136,18 +136,18 @@ ASKED = [(body, path) for body in BODIES for path in places(body)]
 
 @pytest.mark.parametrize("value", [None, 7, "text", [], {}, [None], [7]], ids=repr)
 def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> None:
-    keeper = Keeper()
+    keeper = ReasoningCache()
     keeper.remember(FULL["messages"][2])
     reached = 0
     for body, path in ASKED:
         try:
-            ask = requests.parse(json.dumps(put(body, path, value)).encode())
-            whole = keeper.restore(ask.body) if ask.calls else ask.body
+            ask = request.parse(json.dumps(put(body, path, value)).encode())
+            whole = keeper.restore(ask.body) if ask.tool_calls else ask.body
         except Failure:
             continue
         for to in TARGETS:
             try:
-                PROVIDERS[to.host.protocol].request(whole, to)
+                PROVIDERS[to.host.protocol].build_request(whole, to)
             except Failure as failed:
                 assert failed.status == 400, (path, to.name)
             except Exception as bug:

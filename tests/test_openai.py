@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from translators import ByHand, made_call, translator_of
 
 from providers import errors, openai
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import Failure
 from providers.hosts import Host
@@ -21,7 +22,7 @@ from providers.sse import DONE, Decoder, Event
 STREAMS = Path(__file__).parent / "streams"
 CUTS = [1, 2, 3, 7, 64, 10**9]
 TO = Upstream("mine", "m-1", "https://llm.example.com/v1", "sk-test")
-STREAMED, WHOLE = Call("", {}, {"n": 2}, True), Call("", {}, {}, False)
+STREAMED, WHOLE = made_call({"n": 2}, True), made_call({}, False)
 NEW = "call_NEW"  # stands for an id that was made here
 Json = dict[str, Any]
 
@@ -29,7 +30,7 @@ Json = dict[str, Any]
 def answer_to(events: Iterable[Event | None], to: Upstream = TO, call: Call = STREAMED) -> list[Json]:
     """The chunks that events make; None is the upstream's end."""
     chunks: list[Json] = []
-    translator = openai.stream(call, to)
+    translator = translator_of("openai", call, to)
     try:
         for event in events:
             chunks += translator.send(event)
@@ -789,7 +790,7 @@ def test_whole_answers_that_fail(body: Any, expected: tuple[int, str, str | None
 
 
 def test_a_whole_answer_that_never_comes():
-    with pytest.raises(errors.Truncated):
+    with pytest.raises(errors.UpstreamTruncated):
         answer_to([None], call=WHOLE)
 
 
@@ -848,11 +849,12 @@ ERROR_BODIES: dict[str, tuple[int, bytes, tuple[int, str, str | None, str, str |
 
 @pytest.mark.parametrize("status, body, expected", ERROR_BODIES.values(), ids=ERROR_BODIES)
 def test_error_answers(status: int, body: bytes, expected: tuple[int, str, str | None, str, str | None]):
-    failure = openai.error(status, body)
+    failure = openai.parse_error(status, body)
     assert (*said(failure), failure.param) == expected
     assert failure.body()["error"].keys() == {"message", "type", "param", "code"}
 
 
+UNREAD = ByHand()
 REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
     "whole": (
         {"model": "public", "messages": [{"role": "user", "content": "x"}], "top_k": 5},
@@ -862,6 +864,7 @@ REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
             {"Authorization": "Bearer sk-test"},
             {"model": "m-1", "messages": [{"role": "user", "content": "x"}], "top_k": 5},
             False,
+            UNREAD,
         ),
     ),
     "streamed": (
@@ -872,6 +875,7 @@ REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
             {"Authorization": "Bearer sk-test"},
             {"model": "m-1", "messages": [], "stream": True, "stream_options": {"include_usage": True}},
             True,
+            UNREAD,
         ),
     ),
     "streamed, usage refused, other options": (
@@ -892,12 +896,13 @@ REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
                 "stream_options": {"include_usage": True, "include_obfuscation": False},
             },
             True,
+            UNREAD,
         ),
     ),
     "a host without stream_options": (
         {"model": "p", "messages": [], "stream": True, "stream_options": {"include_usage": True}},
         Upstream("mine", "m", "http://x", host=Host(usage=False)),
-        Call("http://x/chat/completions", {}, {"model": "m", "messages": [], "stream": True}, True),
+        Call("http://x/chat/completions", {}, {"model": "m", "messages": [], "stream": True}, True, UNREAD),
     ),
 }
 
@@ -905,12 +910,12 @@ REQUESTS: dict[str, tuple[Json, Upstream, Call]] = {
 @pytest.mark.parametrize("body, to, expected", REQUESTS.values(), ids=REQUESTS)
 def test_requests(body: Json, to: Upstream, expected: Call):
     before = deepcopy(body)
-    assert openai.request(body, to) == expected
+    assert openai.build_request(body, to)._replace(read=UNREAD) == expected
     assert body == before
 
 
 def test_images_are_fetched_upstream():
-    assert not openai.fetches("https://example.com/a.png", TO)
+    assert not openai.must_inline("https://example.com/a.png", TO)
 
 
 scraps = st.recursive(

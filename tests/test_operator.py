@@ -17,7 +17,7 @@ from gateway.addresses import wrong_host
 from gateway.config import ConfigError, load
 from gateway.secret_checks import wrong_name
 from gateway.words import counted
-from server.listener import listen
+from server.process.listener import listen
 
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 BASE = "providers: {echo: {}}\n"

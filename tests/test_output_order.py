@@ -13,10 +13,11 @@ from test_anthropic_edge import sse as claude_sse
 from test_responses import BOOKS, CREATED, TOOL, added, chunk, done, event, frames, read, response
 from test_responses import asked as asked_openai
 from test_responses import to as to_openai
+from translators import translator_of
 
-from gateway.keeper import Keeper
-from providers import anthropic, openai
-from providers.chat import collect
+from gateway.reasoning_cache import ReasoningCache
+from providers import anthropic
+from providers.chunks import collect
 from providers.sse import Decoder
 
 Json = dict[str, Any]
@@ -61,7 +62,7 @@ def answered(*blocks: list[Json]) -> list[Json]:
     return list(replay.chunks(anthropic, raw, call=CALL, to=TO))
 
 
-def back(chunks: list[Json], *kept: str, keeper: Keeper | None = None) -> list[Json]:
+def back(chunks: list[Json], *kept: str, keeper: ReasoningCache | None = None) -> list[Json]:
     """The assistant turn of the next request, from a client that keeps these fields; none: all of the message."""
     message = collect(chunks)["choices"][0]["message"]
     if keeper is not None:
@@ -80,9 +81,9 @@ IN_ORDER = [T1, use("a"), T2, *text("and"), use("b")]
 
 def test_thinking_between_calls_goes_back_where_it_was() -> None:
     assert back(ALTERNATING) == IN_ORDER
-    assert back(ALTERNATING, "content", "tool_calls", keeper=Keeper()) == IN_ORDER
-    assert back(ALTERNATING, "content", "tool_calls", "thinking_blocks", keeper=Keeper()) == IN_ORDER
-    assert back(ALTERNATING, "tool_calls", keeper=Keeper()) == [T1, use("a"), T2, use("b")]
+    assert back(ALTERNATING, "content", "tool_calls", keeper=ReasoningCache()) == IN_ORDER
+    assert back(ALTERNATING, "content", "tool_calls", "thinking_blocks", keeper=ReasoningCache()) == IN_ORDER
+    assert back(ALTERNATING, "tool_calls", keeper=ReasoningCache()) == [T1, use("a"), T2, use("b")]
 
 
 def test_thinking_whose_place_is_not_known_is_left_out() -> None:
@@ -114,7 +115,7 @@ def test_pieces_of_thinking_are_read_apart() -> None:
 def test_other_orders(blocks: list[list[Json]], expected: list[Json]) -> None:
     chunks = answered(*blocks)
     assert back(chunks) == expected
-    assert back(chunks, "content", "tool_calls", keeper=Keeper()) == expected
+    assert back(chunks, "content", "tool_calls", keeper=ReasoningCache()) == expected
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def in_json(*events: Json, tools: bool = True) -> Json:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     body = {"model": "m", "messages": [HI], "response_format": form} | ({"tools": [TOOL]} if tools else {})
     translator, chunks = (
-        openai.stream(asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
+        translator_of("openai", asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
         list[Json](),
     )
     with pytest.raises(StopIteration) as end:
@@ -240,7 +241,7 @@ def test_phases_and_order_go_back(kept: tuple[str, ...] | None) -> None:
     """From the client that brings all, and by the keeper from one that brings what most do."""
     items = [thinks(0), REMARK, calls_weather(0), thinks(1), message(4, "And on.", "commentary"), calls_weather(1)]
     chunks = read(frames(CREATED, *(done(at, item) for at, item in enumerate(items)), ENDED))
-    answer, keeper = collect(chunks)["choices"][0]["message"], Keeper()
+    answer, keeper = collect(chunks)["choices"][0]["message"], ReasoningCache()
     keeper.remember(answer)
     mine = {name: answer[name] for name in ("role", *kept)} if kept else answer
     results = [{"role": "tool", "tool_call_id": each["id"], "content": "ok"} for each in answer["tool_calls"]]

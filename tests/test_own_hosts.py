@@ -119,7 +119,7 @@ def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
         here.format(13) + 'auth: expected a header with the placeholder {key}, such as "api-key: {key}"',
         here.format(14) + "path: may only hold the placeholders {model} and {operation}",
         here.format(15) + "usage: expected true or false",
-        here.format(16) + "rename: expected a mapping (key: value)",
+        here.format(16) + "rename: expected a mapping (key: value); leave out the dash or the [ ] around it",
         here.format(17) + "strip: expected a list ([a, b] or lines with '- ')",
         here.format(18)
         + "tool_names: expected a regular expression, such as [a-zA-Z0-9_-]{1,64}: unterminated character "
@@ -161,14 +161,14 @@ def test_other_hosts_need_their_key(name: str) -> None:
 
 def test_azure() -> None:
     text = 'providers:\n  azure: {base_url: "https://me.openai.azure.com/", api_key: "${AZURE}"}\n'
-    to = settings(text, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
-    call = openai.request({"model": "azure/my-gpt", "messages": [{"role": "user", "content": "hi"}]}, to)
+    to = settings(text, AZURE="k").routes.resolve("azure/my-gpt", ("*",))[0].upstream
+    call = openai.build_request({"model": "azure/my-gpt", "messages": [{"role": "user", "content": "hi"}]}, to)
     assert call.url == ("https://me.openai.azure.com/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21")
     assert call.headers == {"api-key": "k"}
     assert call.body == {"model": "my-gpt", "messages": [{"role": "user", "content": "hi"}]}
     newer = text.replace('"}', '", row: {query: {api-version: 2026-10-01-preview}}}')
-    to = settings(newer, AZURE="k").routes.find("azure/my-gpt", ("*",))[0].to
-    assert openai.request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
+    to = settings(newer, AZURE="k").routes.resolve("azure/my-gpt", ("*",))[0].upstream
+    assert openai.build_request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
     assert mistakes("providers:\n  azure: {api_key: k}") == [
         'config.yaml:2: providers.azure.base_url: the URL is missing; for example "https://llm.example.com/v1"'
     ]
@@ -189,7 +189,7 @@ models:
     assert settings(text).off["azure"] == "AZURE_URL and AZURE_KEY"
     on = settings(text, OLLAMA="http://127.0.0.1:11434/v1", GROQ="g", AZURE_URL="https://a.example.com")
     assert list(on.providers) == ["ollama", "groq"]
-    assert [target.to.model for target in on.routes.find("llama", ("*",))] == ["llama3.1"]
+    assert [target.upstream.model for target in on.routes.resolve("llama", ("*",))] == ["llama3.1"]
 
 
 def test_a_made_up_host_in_three_lines(upstream: Upstream, scripted: Callable[..., str]) -> None:

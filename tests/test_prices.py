@@ -7,16 +7,17 @@ import msgspec
 import pytest
 import replay
 from oracles import Json
+from translators import translator_of
 
 from gateway.estimates import measure
-from gateway.prices import NOTHING, Usage, believable, cost, priced, streamed_estimate, usage_of
+from gateway.pricing import NO_USAGE, TokenUsage, believable, cost, has_price, parse_usage, streamed_estimate
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
-from providers.models import LongContext, Model, Models, Price
+from providers.models import LongContext, ModelFacts, ModelTable, Price
 from providers.sse import Event
 
-FACTS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+FACTS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
@@ -42,70 +43,70 @@ def whole(prompt: int, cached: int, completion: int, reasoning: int) -> bytes:
 # provider, model, the answer, its tokens; then its price per million: fresh, cached and newly cached prompt, answer.
 RECORDED = [
     # 20 × 5 + 75 × 0.50 + 5 × 6.25 + 40 × 25 = 100 + 37.5 + 31.25 + 1000 = 1168.75
-    ("anthropic", "claude-opus-4-8", "claude_tools", Usage(100, 40, 75, 5), 1169),
+    ("anthropic", "claude-opus-4-8", "claude_tools", TokenUsage(100, 40, 75, 5), 1169),
     # 20 × 3 + 50 × 15, of which 30 were thought = 60 + 750
-    ("anthropic", "claude-sonnet-4-6", "claude_thinking", Usage(20, 50, reasoning=30), 810),
+    ("anthropic", "claude-sonnet-4-6", "claude_thinking", TokenUsage(20, 50, reasoning=30), 810),
     # 20 × 1 + 60 × 5
-    ("anthropic", "claude-haiku-4-5", "claude_search", Usage(20, 60), 320),
+    ("anthropic", "claude-haiku-4-5", "claude_search", TokenUsage(20, 60), 320),
     # 57 × 1.25 + 200 × 0.125 + (12 said + 40 thought) × 10 = 71.25 + 25 + 520 = 616.25
-    ("gemini", "gemini-2.5-pro", "gemini_text", Usage(257, 52, 200, reasoning=40), 617),
+    ("gemini", "gemini-2.5-pro", "gemini_text", TokenUsage(257, 52, 200, reasoning=40), 617),
     # 80 × 0.30 + (44 + 60) × 2.50 = 24 + 260
-    ("gemini", "gemini-2.5-flash", "gemini_parallel", Usage(80, 104, reasoning=60), 284),
+    ("gemini", "gemini-2.5-flash", "gemini_parallel", TokenUsage(80, 104, reasoning=60), 284),
     # 88 × 0.30 + 512 × 0.006 + 3 × 1.20 = 26.4 + 3.072 + 3.6 = 33.072
-    ("deepseek", "deepseek-v4-flash", "usage_on_finish", Usage(600, 3, 512, reasoning=1), 34),
+    ("deepseek", "deepseek-v4-flash", "usage_on_finish", TokenUsage(600, 3, 512, reasoning=1), 34),
     # 9 × 2.50 + 4 × 10 = 62.5
-    ("openai", "gpt-4o", "text", Usage(9, 4), 63),
+    ("openai", "gpt-4o", "text", TokenUsage(9, 4), 63),
     # (2006 − 1920) × 1.75 + 1920 × 0.175 + 300 × 14 = 150.5 + 336 + 4200 = 4686.5
-    ("openai", "gpt-5.2", whole(2006, 1920, 300, 192), Usage(2006, 300, 1920, reasoning=192), 4687),
+    ("openai", "gpt-5.2", whole(2006, 1920, 300, 192), TokenUsage(2006, 300, 1920, reasoning=192), 4687),
     # 100 × 15 + 1024 × 7.50 + 700 × 60 = 1500 + 7680 + 42000
-    ("openai", "o1", whole(1124, 1024, 700, 640), Usage(1124, 700, 1024, reasoning=640), 51_180),
+    ("openai", "o1", whole(1124, 1024, 700, 640), TokenUsage(1124, 700, 1024, reasoning=640), 51_180),
     # above 272,000 tokens all of it costs more: 100,000 × 4 + 200,000 × 0.40 + 1000 × 15
-    ("openai", "gpt-6-sol", whole(300_000, 200_000, 1000, 0), Usage(300_000, 1000, 200_000), 495_000),
+    ("openai", "gpt-6-sol", whole(300_000, 200_000, 1000, 0), TokenUsage(300_000, 1000, 200_000), 495_000),
 ]
 
 
 @pytest.mark.parametrize(("provider", "model", "answer", "used", "micro"), RECORDED)
 def test_recorded_answers_cost_what_the_price_list_says(
-    provider: str, model: str, answer: str | bytes, used: Usage, micro: int
+    provider: str, model: str, answer: str | bytes, used: TokenUsage, micro: int
 ) -> None:
     target, protocol = to(provider, model), PROVIDERS[HOSTS[provider].protocol]
     if isinstance(answer, str):
-        call = protocol.request({**ASK, "stream": True}, target)
+        call = protocol.build_request({**ASK, "stream": True}, target)
         raw = (replay.STREAMS / f"{answer}.sse").read_bytes()
         told = [chunk["usage"] for chunk in replay.chunks(protocol, raw, call=call, to=target) if "usage" in chunk]
     else:
-        translator = protocol.stream(protocol.request(ASK, target)._replace(stream=False), target)
+        translator = translator_of(protocol, protocol.build_request(ASK, target)._replace(stream=False), target)
         told = []
         try:
             translator.send(Event("", msgspec.json.decode(answer)))
             translator.send(None)
         except StopIteration as end:
             told = [body["usage"] for body in end.value]
-    assert usage_of(told[-1]) == used
+    assert parse_usage(told[-1]) == used
     assert cost(used, target) == micro
 
 
 def priced_at(price: Price | None, long: LongContext | None = None, free: bool = False) -> Upstream:
-    return Upstream("up", "m", host=Host(free=free), facts=Model(price=price, long_context=long))
+    return Upstream("up", "m", host=Host(free=free), facts=ModelFacts(price=price, long_context=long))
 
 
 @pytest.mark.parametrize(
     ("price", "used", "micro"),
     [
-        (None, Usage(1, 1), None),
-        (None, NOTHING, 0),  # nothing was used: nothing is owed
-        (Price(input=1), Usage(5, 1), None),
-        (Price(output=1), Usage(5, 1), None),
-        (Price(input=1), Usage(5, 0), 5),
-        (Price(input=2, output=1), Usage(9, 0, cached=4, written=3), 18),  # what is not listed costs what is fresh
-        (Price(input=2, output=1, cache_read=0), Usage(9, 0, cached=4), 10),  # listed as free
-        (Price(input=0.1, output=0.1), Usage(3, 0), 1),  # rounded up once, and not by the error of 0.1 × 3
-        (Price(input=0.1, output=0.1), Usage(30, 0), 3),
-        (Price(input=0, output=0), Usage(30, 9), 0),
+        (None, TokenUsage(1, 1), None),
+        (None, NO_USAGE, 0),  # nothing was used: nothing is owed
+        (Price(input=1), TokenUsage(5, 1), None),
+        (Price(output=1), TokenUsage(5, 1), None),
+        (Price(input=1), TokenUsage(5, 0), 5),
+        (Price(input=2, output=1), TokenUsage(9, 0, cached=4, written=3), 18),  # what is not listed costs what is fresh
+        (Price(input=2, output=1, cache_read=0), TokenUsage(9, 0, cached=4), 10),  # listed as free
+        (Price(input=0.1, output=0.1), TokenUsage(3, 0), 1),  # rounded up once, and not by the error of 0.1 × 3
+        (Price(input=0.1, output=0.1), TokenUsage(30, 0), 3),
+        (Price(input=0, output=0), TokenUsage(30, 9), 0),
     ],
 )
 def test_an_unknown_price_is_none_and_a_small_one_is_not_nothing(
-    price: Price | None, used: Usage, micro: int | None
+    price: Price | None, used: TokenUsage, micro: int | None
 ) -> None:
     assert cost(used, priced_at(price)) == micro
     assert cost(used, priced_at(price, free=True)) == 0
@@ -113,66 +114,69 @@ def test_an_unknown_price_is_none_and_a_small_one_is_not_nothing(
 
 def test_a_long_prompt_is_dearer_from_the_first_token_above_the_bound() -> None:
     target = priced_at(Price(input=1, output=2, cache_read=0.5), LongContext(above=100, input=10))
-    assert cost(Usage(100, 10), target) == 100 + 20
-    assert cost(Usage(101, 10), target) == 1010 + 20  # what the long price leaves out is as before
-    assert cost(Usage(101, 0, cached=100), target) == 10 + 50
+    assert cost(TokenUsage(100, 10), target) == 100 + 20
+    assert cost(TokenUsage(101, 10), target) == 1010 + 20  # what the long price leaves out is as before
+    assert cost(TokenUsage(101, 0, cached=100), target) == 10 + 50
 
 
 def test_only_targets_with_both_prices_are_priced() -> None:
-    assert priced(ASK, priced_at(Price(input=1, output=1)))
-    assert not priced(ASK, priced_at(Price(input=1)))
-    assert not priced(ASK, priced_at(None))
-    assert priced(ASK, priced_at(None, free=True))
-    assert priced({"input": "x"}, priced_at(Price(input=1)))  # embeddings have no output
+    assert has_price(ASK, priced_at(Price(input=1, output=1)))
+    assert not has_price(ASK, priced_at(Price(input=1)))
+    assert not has_price(ASK, priced_at(None))
+    assert has_price(ASK, priced_at(None, free=True))
+    assert has_price({"input": "x"}, priced_at(Price(input=1)))  # embeddings have no output
 
 
 def test_a_service_tier_costs_what_the_facts_say_or_its_price_is_unknown() -> None:
-    facts = Model(price=Price(input=1, output=2), tiers={"priority": 1.7, "flex": 0.5})
-    target, used = Upstream("up", "m", facts=facts), Usage(101, 10)
+    facts = ModelFacts(price=Price(input=1, output=2), tiers={"priority": 1.7, "flex": 0.5})
+    target, used = Upstream("up", "m", facts=facts), TokenUsage(101, 10)
     tiers: list[Any] = [None, "auto", "default", "priority", "fast", "flex", "batch", "scale", 7]
     assert [cost(used, target, tier) for tier in tiers] == [121, 121, 121, 206, 206, 61, 121, None, None]
     unlisted = priced_at(Price(input=1, output=2))
     assert [cost(used, unlisted, tier) for tier in tiers] == [121, 121, 121, None, None, 121, 121, None, None]
     assert cost(used, priced_at(None, free=True), "priority") == 0
-    drops = Upstream("up", "m", host=Host(drop=("service_tier",)), facts=Model(price=Price(input=1, output=2)))
+    drops = Upstream("up", "m", host=Host(drop=("service_tier",)), facts=ModelFacts(price=Price(input=1, output=2)))
     assert cost(used, drops, "priority") == 121  # it is not sent there
 
 
 @pytest.mark.parametrize(
     ("told", "used"),
     [
-        (None, NOTHING),
-        ({}, NOTHING),
-        ({"prompt_tokens": 5, "total_tokens": 5}, Usage(5)),  # embeddings
-        ({"prompt_tokens": 5, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(5, 0, 2)),
-        ({"prompt_tokens": 0, "completion_tokens": 5, "completion_tokens_details": None}, Usage(0, 5)),
+        (None, NO_USAGE),
+        ({}, NO_USAGE),
+        ({"prompt_tokens": 5, "total_tokens": 5}, TokenUsage(5)),  # embeddings
+        (
+            {"prompt_tokens": 5, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}},
+            TokenUsage(5, 0, 2),
+        ),
+        ({"prompt_tokens": 0, "completion_tokens": 5, "completion_tokens_details": None}, TokenUsage(0, 5)),
     ],
 )
-def test_a_canonical_usage_object_is_tokens(told: Any, used: Usage) -> None:
-    assert usage_of(told) == used
+def test_a_canonical_usage_object_is_tokens(told: Any, used: TokenUsage) -> None:
+    assert parse_usage(told) == used
 
 
 def test_more_tokens_than_a_request_can_use_are_not_believed() -> None:
-    small, unknown = Upstream("up", "m", facts=Model(max_output=500)), Upstream("up", "m")
+    small, unknown = Upstream("up", "m", facts=ModelFacts(max_output=500)), Upstream("up", "m")
     image: Json = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     seen: Json = {"messages": [{"role": "user", "content": [image, image]}]}
     search: Json = {**ASK, "tools": [{"type": "web_search"}]}
     function: Json = {**ASK, "tools": [{"type": "function", "function": {"name": "f"}}]}
     added = 131_072
     for body, size, target, most in (
-        (ASK, 100, unknown, Usage(400 + added, 10**6)),
-        (ASK, 100, small, Usage(400 + added, 500)),
-        ({**ASK, "n": 3}, 100, small, Usage(400 + added, 1500)),
-        (seen, 100, small, Usage(400 + added + 100_000, 500)),
-        (search, 100, small, Usage(400 + added + 10**6, 500)),
-        (function, 100, small, Usage(400 + added, 500)),
-        ({"input": ["x"]}, 100, unknown, Usage(400 + added)),
+        (ASK, 100, unknown, TokenUsage(400 + added, 10**6)),
+        (ASK, 100, small, TokenUsage(400 + added, 500)),
+        ({**ASK, "n": 3}, 100, small, TokenUsage(400 + added, 1500)),
+        (seen, 100, small, TokenUsage(400 + added + 100_000, 500)),
+        (search, 100, small, TokenUsage(400 + added + 10**6, 500)),
+        (function, 100, small, TokenUsage(400 + added, 500)),
+        ({"input": ["x"]}, 100, unknown, TokenUsage(400 + added)),
     ):
         assert believable(most, measure(body, size, False), target)
-        assert believable(NOTHING, measure(body, size, False), target)
+        assert believable(NO_USAGE, measure(body, size, False), target)
         assert not believable(most._replace(prompt=most.prompt + 1), measure(body, size, False), target)
         assert not believable(most._replace(completion=2 * 10**6), measure(body, size, False), target)
-    assert not believable(Usage(5, 501), measure(ASK, 100, False), small)
+    assert not believable(TokenUsage(5, 501), measure(ASK, 100, False), small)
 
 
 def test_the_text_of_a_long_request() -> None:

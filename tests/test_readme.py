@@ -9,18 +9,18 @@ from openai import OpenAI
 from process import Process
 
 from gateway.config import Settings, load
-from gateway.routes import Routes
-from providers import embeddings
-from providers.contract import Json
+from gateway.routing import ModelRouter
+from providers import PROVIDERS
+from providers.contract import Json, no_embeddings
 from providers.hosts import HOSTS, Host
-from providers.models import Model, Models
+from providers.models import ModelFacts, ModelTable
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 EXAMPLE: Json = yaml.load(TEXT, Loader=yaml.CSafeLoader)
-MODELS = Models.parse(FACTS)
+MODELS = ModelTable.parse(FACTS)
 PAGE = ("gpt-5.2", "gpt-4o", "gpt-4o-mini", "o1", "o3-mini", "claude-sonnet-4", "claude-3.5-sonnet", "claude-3-opus",
         "gemini-pro", "deepseek-r1", "llama-3.1")  # fmt: skip
 EMBEDDINGS = ("text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001")
@@ -97,7 +97,7 @@ def test_with_nothing_set_only_echo_is_on() -> None:
     assert list(settings.routes.public(("*",))) == ["echo"]
 
 
-def everything() -> Routes:
+def everything() -> ModelRouter:
     return example(
         **{
             variable: "https://x.example.com/v1" if variable.endswith(("_URL", "_ENDPOINT")) else "k"
@@ -114,7 +114,7 @@ def test_with_everything_set_every_model_is_served() -> None:
     assert set(PAGE) <= public.keys()
     assert 40 <= len(listed) <= 60
     for name, found in public.items():
-        assert [(target.to.name, target.to.model) for target in found] == targets(name)
+        assert [(target.upstream.name, target.upstream.model) for target in found] == targets(name)
 
 
 @pytest.mark.parametrize("public", [name for name in EXAMPLE["models"] if "echo" not in name])
@@ -126,9 +126,11 @@ def test_every_model_ends_at_a_living_one(public: str) -> None:
     facts = MODELS.of(model, provider)
     assert facts.shutdown is None or facts.shutdown > today[1]
     if public in EMBEDDINGS:
-        assert HOSTS[provider].protocol in embeddings.EMBEDDERS
+        assert HOSTS[provider].protocol in {
+            name for name, each in PROVIDERS.items() if each.build_embeddings is not no_embeddings
+        }
     else:
-        assert facts != Model(), f"{provider}/{model} is not in models.yaml"
+        assert facts != ModelFacts(), f"{provider}/{model} is not in models.yaml"
         assert facts.price or HOSTS[provider].free, f"{provider}/{model} has no price, so nobody sells it"
 
 

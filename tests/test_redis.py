@@ -17,11 +17,11 @@ from scripted import Upstream
 from test_limits_process import LIMITED, crowd
 from test_store_process import trouble
 
+from gateway.config_schema import SharedStateConfig
 from gateway.limits import Limits, Spent
-from gateway.schema import State
 from providers.errors import Overloaded
-from server.limiters import Local
-from server.shared import Shared
+from server.usage.limiter import LocalLimiter
+from server.usage.redis_limiter import RedisLimiter
 
 KEYS = ["k0", "k1", "k2", "k3"]
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -149,7 +149,9 @@ def test_a_request_whose_question_is_dropped_from_a_full_queue_is_refused() -> N
 
     async def run() -> None:
         limits = {"k": Limits(tpm=100)}
-        limiter = Shared(State(url="redis://127.0.0.1:1/0"), Local(limits, Spent()))  # which nobody has begun
+        limiter = RedisLimiter(
+            SharedStateConfig(url="redis://127.0.0.1:1/0"), LocalLimiter(limits, Spent())
+        )  # which nobody has begun
         asked = asyncio.ensure_future(limiter.reserve("k", limits["k"], 1, 0))
         await asyncio.sleep(0)
         for _ in range(20_000):

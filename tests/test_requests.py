@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import legacy
-from gateway.requests import parse
-from providers.errors import BadRequest, NoSuchModel
+from dialects.chat import functions
+from dialects.chat.request import parse
+from providers.errors import BadRequest, ModelNotFound
 
 USER = {"role": "user", "content": "Hi"}
 ASK = {"model": "m", "messages": [USER]}
@@ -22,6 +22,12 @@ OTHER = {"type": "function", "function": {"name": "g"}}
 def calls(*ids: str, arguments: Any = "{}") -> dict[str, Any]:
     made = [{"id": each, "type": "function", "function": {"name": "f", "arguments": arguments}} for each in ids]
     return {"role": "assistant", "content": None, "tool_calls": made}
+
+
+def spoken(extra: Any) -> tuple[Any, bool]:
+    """The body that a request becomes, and whether it speaks of functions."""
+    asked = parse(json.dumps({**ASK, **extra}).encode())
+    return asked.body, asked.answer
 
 
 def result(ident: str) -> dict[str, Any]:
@@ -611,7 +617,7 @@ GOOD: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("extra", GOOD.values(), ids=GOOD)
 def test_passed_as_it_is(extra: dict[str, Any]):
-    assert parse(json.dumps({**ASK, **extra}).encode())[:2] == ({**ASK, **extra}, False)
+    assert spoken(extra) == ({**ASK, **extra}, False)
 
 
 CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -659,7 +665,7 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("extra, expected", CHANGED.values(), ids=CHANGED)
 def test_changed(extra: dict[str, Any], expected: dict[str, Any]):
-    body, speaks_legacy = parse(json.dumps({**ASK, **extra}).encode())[:2]
+    body, speaks_legacy = spoken(extra)
     assert (body, speaks_legacy) == ({**ASK, **expected}, False)
     assert all(type(body[name]) is int for name in ("max_tokens", "n", "seed") if name in body)
 
@@ -684,7 +690,7 @@ LEGACY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("extra, expected", LEGACY.values(), ids=LEGACY)
 def test_functions_become_tools(extra: dict[str, Any], expected: dict[str, Any]):
-    assert parse(json.dumps({**ASK, **extra}).encode())[:2] == ({**ASK, **expected}, True)
+    assert spoken(extra) == ({**ASK, **expected}, True)
 
 
 def test_functions_in_the_history_become_tool_calls():
@@ -736,7 +742,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("said, finish, expected, end", ANSWERS.values(), ids=ANSWERS)
 def test_a_whole_answer_speaks_of_functions_again(said: Any, finish: str, expected: Any, end: str):
     answer = {"choices": [{"index": 0, "message": deepcopy(said), "finish_reason": finish}], "usage": {}}
-    assert legacy.answer(answer) == {
+    assert functions.answer_with_function(answer) == {
         "choices": [{"index": 0, "message": expected, "finish_reason": end}],
         "usage": {},
     }
@@ -771,11 +777,14 @@ CHUNKS: dict[str, tuple[dict[str, Any], str | None, dict[str, Any], str | None]]
 @pytest.mark.parametrize("delta, finish, expected, end", CHUNKS.values(), ids=CHUNKS)
 def test_a_chunk_speaks_of_functions_again(delta: Any, finish: str | None, expected: Any, end: str | None):
     chunk = {"choices": [{"index": 0, "delta": deepcopy(delta), "finish_reason": finish}]}
-    assert legacy.chunk(chunk) == {"choices": [{"index": 0, "delta": expected, "finish_reason": end}]}
+    assert functions.chunk_with_function(chunk) == {"choices": [{"index": 0, "delta": expected, "finish_reason": end}]}
 
 
 def test_a_chunk_without_choices_stays():
-    assert legacy.chunk({"choices": [], "usage": {"total_tokens": 1}}) == {"choices": [], "usage": {"total_tokens": 1}}
+    assert functions.chunk_with_function({"choices": [], "usage": {"total_tokens": 1}}) == {
+        "choices": [],
+        "usage": {"total_tokens": 1},
+    }
 
 
 anything = st.recursive(
@@ -930,7 +939,7 @@ def test_a_name_that_is_too_long_is_no_models(name: str, shown: str | None) -> N
     if shown is None:
         assert parse(data).body["model"] == name
         return
-    with pytest.raises(NoSuchModel) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         parse(data)
     assert caught.value.body()["error"] == {
         "message": f"The model '{shown}…' does not exist: a name has at most 256 characters and 8 slashes; GET /v1/models "
@@ -972,6 +981,6 @@ def test_functions_are_answered_from_the_latest_call_of_their_name() -> None:
     names = ["f", "g", "f", "f", "g", "f"]
     calls = [{"role": "assistant", "content": None, "function_call": {"name": name}} for name in names]
     results = [{"role": "function", "name": name, "content": "1"} for name in names]
-    body, _ = legacy.modernise({"messages": [*calls, *results]})
+    body, _ = functions.functions_to_tools({"messages": [*calls, *results]})
     ids = [message["tool_call_id"] for message in body["messages"][len(calls) :]]
     assert ids == [f"call_function_{i}" for i in (5, 4, 3, 2, 1, 0)]

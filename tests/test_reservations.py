@@ -10,18 +10,18 @@ from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import sse, stream
 
+from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import measure
 from gateway.limits import Limits
-from gateway.prices import Usage
+from gateway.pricing import TokenUsage
 from gateway.reservations import reserved
-from gateway.routes import Target, with_defaults
-from gateway.schema import Usage as UsageSettings
+from gateway.routing import Target, with_defaults
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.hosts import HOSTS, Host
-from providers.models import Model, Models, Price
+from providers.models import ModelFacts, ModelTable, Price
 
-FACTS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+FACTS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 UNKNOWN = Upstream("up", "m")
 CAPPED, OPEN = UsageSettings(), UsageSettings(cap_output=False)
@@ -39,22 +39,22 @@ def most(
     settings: UsageSettings = CAPPED,
     size: int = 400,
     **defaults: Any,
-) -> tuple[str, Usage]:
+) -> tuple[str, TokenUsage]:
     target, used = reserved(body, measure(body, size, True), Target(to, defaults), settings, limits)
     return target.added, used
 
 
 def test_what_the_client_names_is_reserved() -> None:
-    small = Upstream("up", "m", facts=Model(context=1000, max_output=500))
-    assert most({**ASK, "max_tokens": 50}, UNKNOWN) == ("", Usage(100, 50))
-    assert most({**ASK, "max_completion_tokens": 50, "n": 3}, UNKNOWN) == ("", Usage(100, 150))
-    assert most({**ASK, "max_tokens": 10**9}, UNKNOWN) == ("", Usage(100, 131_072))
-    assert most({**ASK, "max_tokens": 10**9}, small, size=10**6) == ("", Usage(14, 500))  # the bytes were no text
-    assert most({"input": ["x" * 10**6]}, UNKNOWN, size=10**6) == ("", Usage(250_008))
-    assert most({"input": [[1] * 10**5]}, UNKNOWN, size=10**6) == ("", Usage(100_000))
+    small = Upstream("up", "m", facts=ModelFacts(context=1000, max_output=500))
+    assert most({**ASK, "max_tokens": 50}, UNKNOWN) == ("", TokenUsage(100, 50))
+    assert most({**ASK, "max_completion_tokens": 50, "n": 3}, UNKNOWN) == ("", TokenUsage(100, 150))
+    assert most({**ASK, "max_tokens": 10**9}, UNKNOWN) == ("", TokenUsage(100, 131_072))
+    assert most({**ASK, "max_tokens": 10**9}, small, size=10**6) == ("", TokenUsage(14, 500))  # the bytes were no text
+    assert most({"input": ["x" * 10**6]}, UNKNOWN, size=10**6) == ("", TokenUsage(250_008))
+    assert most({"input": [[1] * 10**5]}, UNKNOWN, size=10**6) == ("", TokenUsage(100_000))
     # of the defaults of config.yaml too, which are sent
-    assert most(ASK, UNKNOWN, max_tokens=70, n=2) == ("", Usage(100, 140))
-    assert most({**ASK, "max_completion_tokens": 50}, UNKNOWN, max_tokens=70) == ("", Usage(100, 50))
+    assert most(ASK, UNKNOWN, max_tokens=70, n=2) == ("", TokenUsage(100, 140))
+    assert most({**ASK, "max_completion_tokens": 50}, UNKNOWN, max_tokens=70) == ("", TokenUsage(100, 50))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_what_the_client_names_is_reserved() -> None:
 def test_a_request_without_a_limit_is_given_one(host: str, model: str, more: Json, added: str, tokens: int) -> None:
     asked = {**ASK, **more}
     target, used = reserved(asked, measure(asked, 400, True), Target(to(host, model), {}), CAPPED, NO_LIMIT)
-    assert (target.added, used) == (added, Usage(100, tokens))
+    assert (target.added, used) == (added, TokenUsage(100, tokens))
     # and the upstream is sent it, whatever it is called there
-    call = PROVIDERS[HOSTS[host].protocol].request(with_defaults({**ASK, **more}, target), target.to)
+    call = PROVIDERS[HOSTS[host].protocol].build_request(with_defaults({**ASK, **more}, target), target.upstream)
     body = {**call.body, **call.body.get("generationConfig", {})}
     sent = [body[name] for name in ("max_tokens", "max_completion_tokens", "maxOutputTokens") if name in body]
     assert sent == [tokens // more.get("n", 1)]
@@ -104,27 +104,30 @@ def test_a_request_without_a_limit_is_given_one(host: str, model: str, more: Jso
 
 
 def test_without_a_cap_the_longest_answer_is_reserved() -> None:
-    assert most(ASK, to("openai", "gpt-4o"), settings=OPEN) == ("", Usage(100, 16_384))
-    assert most({**ASK, "n": 2}, UNKNOWN, settings=OPEN) == ("", Usage(100, 2 * 131_072))
+    assert most(ASK, to("openai", "gpt-4o"), settings=OPEN) == ("", TokenUsage(100, 16_384))
+    assert most({**ASK, "n": 2}, UNKNOWN, settings=OPEN) == ("", TokenUsage(100, 2 * 131_072))
     for rules in ({"drop": ("max_tokens", "max_completion_tokens")}, {"refuse": ("max_tokens",)}):
-        held = Upstream("up", "m", host=Host(**rules), facts=Model(max_output=9000))
-        assert most(ASK, held) == ("", Usage(100, 9000))  # a host that takes no limit is held to none
+        held = Upstream("up", "m", host=Host(**rules), facts=ModelFacts(max_output=9000))
+        assert most(ASK, held) == ("", TokenUsage(100, 9000))  # a host that takes no limit is held to none
     clamped = Upstream("up", "m", host=Host(clamp={"max_tokens": (10, 2000)}))
-    assert most(ASK, clamped) == ("max_tokens=2000", Usage(100, 2000))
-    assert most({**ASK, "max_tokens": 1}, clamped) == ("", Usage(100, 10))
-    assert most({**ASK, "max_tokens": 1}, held) == ("", Usage(100, 9000))
+    assert most(ASK, clamped) == ("max_tokens=2000", TokenUsage(100, 2000))
+    assert most({**ASK, "max_tokens": 1}, clamped) == ("", TokenUsage(100, 10))
+    assert most({**ASK, "max_tokens": 1}, held) == ("", TokenUsage(100, 9000))
 
 
 def test_a_small_limit_allows_short_answers_rather_than_none() -> None:
-    assert most(ASK, UNKNOWN, Limits(tpm=1000)) == ("max_tokens=900", Usage(100, 900))
-    assert most({**ASK, "n": 3}, UNKNOWN, Limits(tpm=1000)) == ("max_tokens=300", Usage(100, 900))
-    assert most(ASK, UNKNOWN, Limits(tpm=1000), OPEN) == ("", Usage(100, 900))
-    assert most(ASK, UNKNOWN, Limits(tpm=101)) == ("max_tokens=16", Usage(100, 16))  # which is refused, then
-    assert most({**ASK, "max_tokens": 2000}, UNKNOWN, Limits(tpm=1000)) == ("", Usage(100, 2000))  # and so is this
-    dear = Upstream("up", "m", facts=Model(price=Price(input=1, output=10), tiers={"priority": 2}))
-    assert most(ASK, dear, Limits(budget=10_100)) == ("max_tokens=1000", Usage(100, 1000))
-    assert most({**ASK, "service_tier": "priority"}, dear, Limits(budget=10_200)) == ("max_tokens=500", Usage(100, 500))
-    assert most(ASK, dear, Limits(budget=50)) == ("max_tokens=16", Usage(100, 16))
+    assert most(ASK, UNKNOWN, Limits(tpm=1000)) == ("max_tokens=900", TokenUsage(100, 900))
+    assert most({**ASK, "n": 3}, UNKNOWN, Limits(tpm=1000)) == ("max_tokens=300", TokenUsage(100, 900))
+    assert most(ASK, UNKNOWN, Limits(tpm=1000), OPEN) == ("", TokenUsage(100, 900))
+    assert most(ASK, UNKNOWN, Limits(tpm=101)) == ("max_tokens=16", TokenUsage(100, 16))  # which is refused, then
+    assert most({**ASK, "max_tokens": 2000}, UNKNOWN, Limits(tpm=1000)) == ("", TokenUsage(100, 2000))  # and so is this
+    dear = Upstream("up", "m", facts=ModelFacts(price=Price(input=1, output=10), tiers={"priority": 2}))
+    assert most(ASK, dear, Limits(budget=10_100)) == ("max_tokens=1000", TokenUsage(100, 1000))
+    assert most({**ASK, "service_tier": "priority"}, dear, Limits(budget=10_200)) == (
+        "max_tokens=500",
+        TokenUsage(100, 500),
+    )
+    assert most(ASK, dear, Limits(budget=50)) == ("max_tokens=16", TokenUsage(100, 16))
 
 
 def prompt(content: Any, **more: Any) -> Json:

@@ -1,4 +1,4 @@
-"""server/resolver.py: a name server that hangs or fails, played by a function; and names through the real process."""
+"""server/outbound/resolver.py: a name server that hangs or fails, played by a function; and names through the real process."""
 
 import asyncio
 import socket
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from scripted import Upstream, answer
 
-from gateway.schema import Timeouts
+from gateway.config_schema import Timeouts
 from providers.errors import Failure
-from server.http import Pool
-from server.resolver import Resolver
+from server.outbound.pool import ConnectionPool
+from server.outbound.resolver import Resolver
 
 FAILS = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 GONE = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -126,8 +126,8 @@ async def test_lookups_have_a_bound_and_so_have_names(names: Server) -> None:
 
 
 @asynccontextmanager
-async def pool(lookup: Callable[..., Any]) -> AsyncIterator[Pool]:
-    pool = Pool(Timeouts(connect=0.3), "test", 10, True, lambda: None, Resolver(4, keep=4, lookup=lookup))
+async def pool(lookup: Callable[..., Any]) -> AsyncIterator[ConnectionPool]:
+    pool = ConnectionPool(Timeouts(connect=0.3), "test", 10, True, lambda: None, Resolver(4, keep=4, lookup=lookup))
     yield pool
     await pool.aclose()
 

@@ -12,26 +12,27 @@ from openai import BadRequestError, OpenAI
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, stream
+from translators import translator_of
 
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from providers import openai
-from providers.chat import collect
+from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import (
-    BadOutput,
     BadRequest,
     Failure,
     QuotaExhausted,
-    Throttled,
-    Truncated,
+    RateLimitExceeded,
     Unsupported,
-    UpstreamFailed,
+    UpstreamBadOutput,
+    UpstreamError,
+    UpstreamTruncated,
 )
 from providers.hosts import HOSTS
-from providers.models import Models
+from providers.models import ModelTable
 from providers.sse import Decoder, Event
 
-MODELS = Models.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
+MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HI = {"role": "user", "content": "hi"}
 WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": WEATHER}
@@ -47,7 +48,7 @@ def to(model: str = "gpt-6-astra", host: str = "openai", **more: Any) -> Upstrea
 
 def asked(body: Json, target: Upstream | None = None) -> Call:
     before = copy.deepcopy(body)
-    call = openai.request(body, target or to())
+    call = openai.build_request(body, target or to())
     assert body == before
     return call
 
@@ -361,7 +362,7 @@ def frames(*events: Json) -> bytes:
 
 def read(raw: bytes, size: int | None = None) -> list[Json]:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]})
-    decoder, translator, chunks = Decoder(), openai.stream(call, to()), []
+    decoder, translator, chunks = Decoder(), translator_of("openai", call, to()), []
     try:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
@@ -502,7 +503,7 @@ def test_a_stream(size: int | None) -> None:
 
 
 def whole(body: Json) -> list[Json]:
-    translator = openai.stream(asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
+    translator = translator_of("openai", asked({"model": "m", "messages": [HI], "tools": [TOOL]}), to())
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", body))
     value: list[Json] = end.value.value
@@ -554,9 +555,9 @@ def test_without_usage_there_is_no_usage_chunk() -> None:
 
 
 FAILURES: list[tuple[Json, type[Failure], str | None]] = [
-    (event("failed", response=response("failed", error={"code": "server_error", "message": "x"})), UpstreamFailed,
+    (event("failed", response=response("failed", error={"code": "server_error", "message": "x"})), UpstreamError,
      "upstream_error"),
-    (event("failed", response=response("failed", error={"code": "rate_limit_exceeded", "message": "x"})), Throttled,
+    (event("failed", response=response("failed", error={"code": "rate_limit_exceeded", "message": "x"})), RateLimitExceeded,
      "rate_limit_exceeded"),
     (event("failed", response=response("failed", error={"code": "insufficient_quota", "message": "x"})), QuotaExhausted,
      "upstream_quota_exhausted"),
@@ -566,12 +567,12 @@ FAILURES: list[tuple[Json, type[Failure], str | None]] = [
      "image_too_large"),
     (event("failed", response=response("failed", error={"code": "context_length_exceeded", "message": "x"})), BadRequest,
      "context_length_exceeded"),
-    (event("cancelled", response=response("cancelled")), UpstreamFailed, "upstream_error"),
-    ({"type": "error", "code": "server_error", "message": "x", "param": None}, UpstreamFailed, "upstream_error"),
-    ({"type": "error", "error": {"code": "rate_limit_exceeded", "message": "x"}}, Throttled, "rate_limit_exceeded"),
-    ({"error": {"code": "rate_limit_exceeded", "message": "x"}, "type": None}, Throttled, "rate_limit_exceeded"),
-    ({"type": "response.output_text.delta", "delta": "x"}, BadOutput, "upstream_bad_output"),
-    ({"type": "response.output_item.added", "output_index": 0, "item": 7}, BadOutput, "upstream_bad_output"),
+    (event("cancelled", response=response("cancelled")), UpstreamError, "upstream_error"),
+    ({"type": "error", "code": "server_error", "message": "x", "param": None}, UpstreamError, "upstream_error"),
+    ({"type": "error", "error": {"code": "rate_limit_exceeded", "message": "x"}}, RateLimitExceeded, "rate_limit_exceeded"),
+    ({"error": {"code": "rate_limit_exceeded", "message": "x"}, "type": None}, RateLimitExceeded, "rate_limit_exceeded"),
+    ({"type": "response.output_text.delta", "delta": "x"}, UpstreamBadOutput, "upstream_bad_output"),
+    ({"type": "response.output_item.added", "output_index": 0, "item": 7}, UpstreamBadOutput, "upstream_bad_output"),
 ]  # fmt: skip
 
 
@@ -588,7 +589,7 @@ def test_failures(wrong: Json, kind: type[Failure], code: str | None) -> None:
 def test_a_stream_that_just_stops_is_truncated(count: int) -> None:
     events = STREAM.split(b"\n\n")[:-2]
     assert len(events) == 32
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         read(b"\n\n".join(events[:count]) + b"\n\n")
 
 
@@ -598,16 +599,16 @@ def test_parameters_are_named_as_the_client_knows_them() -> None:
         body = json.dumps(
             {"error": {"message": "wrong", "type": "invalid_request_error", "param": there, "code": None}}
         )
-        assert openai.error(400, body.encode()).param == here
+        assert openai.parse_error(400, body.encode()).param == here
 
 
 def test_reasoning_returns_with_the_tool_results() -> None:
     """What the keeper kept of a stream is back in the next request, unaltered, before the calls."""
-    keeper = Keeper()
+    keeper = ReasoningCache()
     watcher = keeper.watcher("s")
     for each in CHUNKS:
-        watcher.see(each)
-    watcher.done()
+        watcher.see([each])
+    watcher.commit()
     calls = collect(CHUNKS)["choices"][0]["message"]["tool_calls"]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
     body = {"model": "m", "messages": [HI, {"role": "assistant", "tool_calls": calls}, *results], "tools": [TOOL]}
@@ -695,7 +696,7 @@ def test_deltas_that_do_not_add_up_have_lost_a_piece(
     whole = [*events[:-2], *kept]
     read(frames(CREATED, *whole, END))
     for lost in deltas:
-        with pytest.raises(BadOutput, match="do not add up"):
+        with pytest.raises(UpstreamBadOutput, match="do not add up"):
             read(frames(CREATED, *whole[:lost], *whole[lost + 1 :], END))
 
 
@@ -707,7 +708,7 @@ def test_an_emoji_cut_in_two_adds_up() -> None:
 
 
 def test_an_error_event_in_words() -> None:
-    with pytest.raises(UpstreamFailed, match="out of memory"):
+    with pytest.raises(UpstreamError, match="out of memory"):
         read(frames(CREATED) + b"event: error\ndata: out of memory\n\n")
 
 
@@ -750,10 +751,10 @@ UNSENT = {
 @pytest.mark.parametrize("events", UNSENT.values(), ids=UNSENT)
 def test_arguments_of_a_call_that_never_came_are_an_error(events: list[Json]) -> None:
     """A client would take the rest for the whole answer."""
-    with pytest.raises(BadOutput, match="arguments of a tool call"):
+    with pytest.raises(UpstreamBadOutput, match="arguments of a tool call"):
         read(frames(CREATED, *events, END))
     other = {**FUNCTION, "id": "fc_0", "call_id": "call_0"}
-    with pytest.raises(BadOutput, match="arguments of a tool call"):
+    with pytest.raises(UpstreamBadOutput, match="arguments of a tool call"):
         read(frames(CREATED, done(0, other), *events, END))
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.config import load
-from gateway.routes import Routes, Target, may_use, with_defaults
+from gateway.routing import ModelRouter, Target, may_use, with_defaults
 from providers.contract import Upstream
-from providers.errors import NoSuchModel
-from providers.models import Model, Models
+from providers.errors import ModelNotFound
+from providers.models import ModelFacts, ModelTable
 
 FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
 EVERYONE = ("*",)
@@ -36,12 +36,12 @@ models:
 """
 
 
-def routes(text: str = CONFIG) -> Routes:
+def routes(text: str = CONFIG) -> ModelRouter:
     return load(text, {}, FACTS).routes
 
 
 def served(model: str, allowed: tuple[str, ...] = EVERYONE) -> list[str]:
-    return [f"{target.to.name}/{target.to.model}" for target in routes().find(model, allowed)]
+    return [f"{target.upstream.name}/{target.upstream.model}" for target in routes().resolve(model, allowed)]
 
 
 FOUND: dict[str, list[str]] = {
@@ -90,8 +90,8 @@ MISSING: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("model, allowed, why", MISSING.values(), ids=MISSING)
 def test_missing(model: str, allowed: tuple[str, ...], why: str):
-    with pytest.raises(NoSuchModel) as caught:
-        routes().find(model, allowed)
+    with pytest.raises(ModelNotFound) as caught:
+        routes().resolve(model, allowed)
     assert caught.value.body()["error"] == {
         "message": f"The model '{model}' does not exist or you do not have access to it{why}",
         "type": "invalid_request_error",
@@ -101,8 +101,8 @@ def test_missing(model: str, allowed: tuple[str, ...], why: str):
 
 
 def test_a_name_of_megabytes_is_not_repeated():
-    with pytest.raises(NoSuchModel) as caught:
-        routes().find("gpt-4o" * 100_000, EVERYONE)
+    with pytest.raises(ModelNotFound) as caught:
+        routes().resolve("gpt-4o" * 100_000, EVERYONE)
     assert len(caught.value.message) < 400
 
 
@@ -129,8 +129,8 @@ def test_allowed_patterns_cover_wildcard_and_provider_names(allowed: tuple[str, 
         if may_use(name, allowed):
             assert served(name, allowed) == FOUND.get(name, ["mine/x"])
         else:
-            with pytest.raises(NoSuchModel):
-                routes().find(name, allowed)
+            with pytest.raises(ModelNotFound):
+                routes().resolve(name, allowed)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("model, body, added", SENT.values(), ids=SENT)
 def test_defaults(model: str, body: dict[str, Any], added: dict[str, Any]):
-    [target] = routes(DEFAULTS).find(model, EVERYONE)
+    [target] = routes(DEFAULTS).resolve(model, EVERYONE)
     before = dict(body)
     assert with_defaults(body, target) == {**added, **body}
     assert body == before
@@ -186,18 +186,18 @@ def test_defaults(model: str, body: dict[str, Any], added: dict[str, Any]):
 
 def test_defaults_of_each_target():
     expected = {"temperature": 0, "user": "cold", "max_tokens": 100}
-    assert [with_defaults({}, target) for target in routes(DEFAULTS).find("cold", EVERYONE)] == [expected, expected]
+    assert [with_defaults({}, target) for target in routes(DEFAULTS).resolve("cold", EVERYONE)] == [expected, expected]
 
 
 @pytest.mark.parametrize("body", [{}, {"temperature": 1, "reasoning_effort": "high"}])
 def test_without_the_setting_nothing_is_added(body: dict[str, Any]):
-    [target] = routes("providers: {openai: {api_key: a}}\nmodels: {m: openai/gpt-4o}").find("m", EVERYONE)
+    [target] = routes("providers: {openai: {api_key: a}}\nmodels: {m: openai/gpt-4o}").resolve("m", EVERYONE)
     assert with_defaults(body, target) is body
 
 
 @pytest.mark.parametrize("body", [{"logprobs": True}, {"presence_penalty": 1}, {"top_k": 5}])
 def test_only_temperature_and_top_p_exclude_each_other(body: dict[str, Any]):
-    [target] = routes(DEFAULTS).find("cold", EVERYONE)[:1]
+    [target] = routes(DEFAULTS).resolve("cold", EVERYONE)[:1]
     assert with_defaults(body, target)["temperature"] == 0
     assert "temperature" not in with_defaults({"top_p": 0.5}, target)
 
@@ -208,19 +208,19 @@ def test_nothing_to_add_is_the_same_body():
 
 
 def test_a_target_knows_the_facts_of_its_model():
-    [target] = routes().find("gpt-4o", EVERYONE)
-    assert (target.to.facts.context, target.to.facts.vision, target.to.base_url) == (
+    [target] = routes().resolve("gpt-4o", EVERYONE)
+    assert (target.upstream.facts.context, target.upstream.facts.vision, target.upstream.base_url) == (
         128_000,
         True,
         "https://api.openai.com/v1",
     )
-    [unknown] = routes().find("mine/unheard-of", EVERYONE)
-    assert unknown.to.facts == Model()
+    [unknown] = routes().resolve("mine/unheard-of", EVERYONE)
+    assert unknown.upstream.facts == ModelFacts()
 
 
 def test_the_users_facts_win():
-    [target] = routes(CONFIG + "facts: {gpt-4o: {context: 5}}").find("gpt-4o", EVERYONE)
-    assert (target.to.facts.context, target.to.facts.vision) == (5, True)
+    [target] = routes(CONFIG + "facts: {gpt-4o: {context: 5}}").resolve("gpt-4o", EVERYONE)
+    assert (target.upstream.facts.context, target.upstream.facts.vision) == (5, True)
 
 
 def test_a_default_does_not_come_without_the_parameter_it_belongs_to():
@@ -240,7 +240,10 @@ def test_a_default_does_not_come_without_the_parameter_it_belongs_to():
         ("GPT-4o", "did you mean 'gpt-4o'?"),
         ("gpt_4o_mini", "did you mean 'gpt-4o-mini'?"),
         ("gpt-4", "did you mean 'gpt-4o'?"),
-        ("claude3opus", "did you mean 'claude-3-opus'? (its provider is off: set ANTHROPIC_API_KEY)"),
+        (
+            "claude3opus",
+            "did you mean 'claude-3-opus'? (its provider is off: set ANTHROPIC_API_KEY and restart the server)",
+        ),
         ("zzzzzzzzzzz", "GET /v1/models lists the models you can use."),
     ],
 )
@@ -249,36 +252,36 @@ def test_a_name_that_was_nearly_right(asked: str, says: str) -> None:
         'providers: {openai: {api_key: k}, anthropic: {api_key: "${ANTHROPIC_API_KEY}"}}\n'
         "models: {gpt-4o-mini: openai, gpt-4o: openai, gpt-4.1: openai, claude-3-opus: anthropic}\n"
     )
-    with pytest.raises(NoSuchModel) as caught:
-        load(text, {}, "families: {}\nmodels: {}\n").routes.find(asked, ("*",))
+    with pytest.raises(ModelNotFound) as caught:
+        load(text, {}, "families: {}\nmodels: {}\n").routes.resolve(asked, ("*",))
     assert caught.value.message == f"The model '{asked}' does not exist or you do not have access to it; {says}"
 
 
 def test_a_guess_names_nothing_the_caller_may_not_use() -> None:
     text = "providers: {openai: {api_key: k}}\nmodels: {gpt-4o: openai, secret-4o: openai}\n"
-    with pytest.raises(NoSuchModel) as caught:
-        load(text, {}, "families: {}\nmodels: {}\n").routes.find("secret4o", ("gpt-*",))
+    with pytest.raises(ModelNotFound) as caught:
+        load(text, {}, "families: {}\nmodels: {}\n").routes.resolve("secret4o", ("gpt-*",))
     assert "secret-4o" not in caught.value.message
 
 
-class Facts(Models):
+class Facts(ModelTable):
     """The table, which notes what is looked up."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
 
-    def of(self, model: str, provider: str = "") -> Model:
+    def of(self, model: str, provider: str = "") -> ModelFacts:
         self.asked.append(model)
         return super().of(model, provider)
 
 
 def test_a_model_that_may_not_be_used_is_not_looked_up() -> None:
     facts = Facts()
-    found = Routes({"gpt-*": "openai"}, {}, {"openai": Upstream("openai", "")}, {}, facts)
+    found = ModelRouter({"gpt-*": "openai"}, {}, {"openai": Upstream("openai", "")}, {}, facts)
     for name in ("gpt-4o", "openai/gpt-4o"):
-        with pytest.raises(NoSuchModel):
-            found.find(name, ("echo",))
+        with pytest.raises(ModelNotFound):
+            found.resolve(name, ("echo",))
     assert facts.asked == []
-    found.find("gpt-4o", EVERYONE)
+    found.resolve("gpt-4o", EVERYONE)
     assert facts.asked == ["gpt-4o"]

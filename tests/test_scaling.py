@@ -19,29 +19,32 @@ from pathlib import Path
 from struct import pack
 from typing import Any, NamedTuple
 
+import embedded
 import pytest
 import shapes
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
+from translators import translator_of
 
-from gateway import checks, legacy, requests
-from gateway import embeddings as embeddings_in
+from dialects import embeddings as embeddings_in
+from dialects import validation
+from dialects.chat import functions, request
+from dialects.chat.stream import escape_line_ends
 from gateway.config import load
 from gateway.estimates import measure
-from gateway.keeper import Keeper
+from gateway.reasoning_cache import ReasoningCache
 from gateway.scrub import Scrubber
-from modelserver import in_header
-from providers import PROVIDERS, density, embeddings, wire
-from providers.arguments import Arguments
-from providers.chat import collect
+from modelserver import header_safe
+from providers import PROVIDERS, codec, density
+from providers.chunks import collect
+from providers.common.arguments import Arguments
+from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.models import Model, Models
+from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
-from providers.think import ThinkTags
-from server.frames import one_line
 from server.inspector import _masked, _texts, _tokens
-from server.upstream import seconds
+from server.outbound.exchange import parse_retry_after
 
 TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
@@ -59,14 +62,17 @@ class Row(NamedTuple):
     floor: float = FLOOR
 
 
+# References to n objects of n properties each: the bound on schemas (json_schema.MAX_NODES) comes at 140 of them.
+FLOORS = {"references to an object of anything": 0.02}
+
 # Where requests go: one target for each protocol, and hosts that want the most changes.
 TO = {
     "openai": Upstream("openai", "m", host=HOSTS["openai"]),
-    "responses": Upstream("openai", "m", host=HOSTS["openai"], facts=Model(chat=False)),
+    "responses": Upstream("openai", "m", host=HOSTS["openai"], facts=ModelFacts(chat=False)),
     "mistral": Upstream("mistral", "m", host=HOSTS["mistral"]),
     "vllm": Upstream("mine", "m", host=HOSTS["vllm"]),
     "deepseek": Upstream("deepseek", "m", host=HOSTS["deepseek"]),
-    "anthropic": Upstream("anthropic", "m", host=HOSTS["anthropic"], facts=Model(thinking=("adaptive",))),
+    "anthropic": Upstream("anthropic", "m", host=HOSTS["anthropic"], facts=ModelFacts(thinking=("adaptive",))),
     "gemini": Upstream("gemini", "m", host=HOSTS["gemini"]),
     "echo": Upstream("echo", "echo", host=HOSTS["echo"], options={"delay": 0.0}),
 }
@@ -74,10 +80,10 @@ TO = {
 
 def sent(to: Upstream, body: Json) -> int:
     """Make the upstream's request of a chat request, or echo's whole answer; returns its bytes."""
-    call = PROVIDERS[to.host.protocol].request(body, to)
+    call = PROVIDERS[to.host.protocol].build_request(body, to)
     if call.reply is not None:
         return sum(len(step.data) for step in call.reply.steps)
-    return len(wire.encode(call.body))
+    return len(codec.encode(call.body))
 
 
 def sends(target: str, make: Make, field: str, around: Callable[[Any], Any] = lambda value: value) -> Row:
@@ -86,7 +92,7 @@ def sends(target: str, make: Make, field: str, around: Callable[[Any], Any] = la
     def body(n: int) -> bytes:
         return json.dumps({"model": "m", "messages": [HI], field: around(make(n))}).encode()
 
-    return Row(body, lambda data: sent(TO[target], requests.parse(data).body))
+    return Row(body, lambda data: sent(TO[target], request.parse(data).body))
 
 
 def answer_format(schema: Json) -> Json:
@@ -101,8 +107,8 @@ def answered(target: str, events: list[Any], stream: bool = True) -> None:
     """Translate an upstream's events, and put the chunks together."""
     to = TO[target]
     provider = PROVIDERS[to.host.protocol]
-    call = provider.request({"model": "m", "messages": [HI], "stream": stream}, to)
-    translator = provider.stream(call, to)
+    call = provider.build_request({"model": "m", "messages": [HI], "stream": stream}, to)
+    translator = translator_of(provider, call, to)
     chunks: list[Json] = []
     try:
         for event in events:
@@ -412,9 +418,9 @@ ERRORS: dict[str, Make] = {
 }
 
 
-def kept(records: int, calls: int, text: str) -> Keeper:
+def kept(records: int, calls: int, text: str) -> ReasoningCache:
     """A keeper with some answers of some calls each, c0, c1 …"""
-    keeper = Keeper()
+    keeper = ReasoningCache()
     for k in range(records):
         made = [call(f"c{k * calls + i}") for i in range(calls)]
         keeper.remember({"tool_calls": made, "reasoning_content": text})
@@ -426,15 +432,15 @@ def naming(messages: int, calls: int, **more: Any) -> Json:
     return {"messages": [called(*(call(f"c{i}") for i in range(calls)), **more)] * messages}
 
 
-def restore(value: tuple[Keeper, Json]) -> int:
-    return len(wire.encode(value[0].restore(value[1])))
+def restore(value: tuple[ReasoningCache, Json]) -> int:
+    return len(codec.encode(value[0].restore(value[1])))
 
 
 def watched(chunks: list[Json]) -> None:
-    watcher = Keeper().watcher()
+    watcher = ReasoningCache().watcher()
     for chunk in chunks:
-        watcher.see(chunk)
-    watcher.done()
+        watcher.see([chunk])
+    watcher.commit()
 
 
 def fed(pieces: list[str]) -> None:
@@ -444,9 +450,9 @@ def fed(pieces: list[str]) -> None:
     tags.end()
 
 
-def embedded(protocol: str) -> Callable[[bytes], object]:
+def embeds(protocol: str) -> Callable[[bytes], object]:
     to = TO[protocol]
-    return lambda data: [wire.encode(each.body) for each in embeddings.calls(embeddings_in.parse(data), to)]
+    return lambda data: [codec.encode(each.body) for each in embedded.calls(embeddings_in.parse(data).body, to)]
 
 
 def vectors(n: int, one: Any, form: str) -> tuple[Json, list[Any]]:
@@ -468,7 +474,7 @@ def summed(pieces: list[bytes]) -> None:
         held.add(piece)
 
 
-MODELS = Models.parse(FACTS)
+MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
 PACKED = b64encode(pack("<8f", *[0.5] * 8)).decode()
@@ -477,12 +483,14 @@ OTHERS: dict[str, Row] = {
     "a model's name of slashes, looked up": Row(lambda n: "a/" * n, lambda name: MODELS.of(name)),
     "a model's name of colons, looked up": Row(lambda n: "a:b" * n, lambda name: MODELS.of(name)),
     "a model's name of dates, looked up": Row(lambda n: "-2024" * n, lambda name: MODELS.of(name)),
-    "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("*",))),
-    "a model's name of slashes, not allowed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.find(name, ("a",))),
-    "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.find(name, ("*",))),
-    "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: in_header(names[:200])),
+    "a model's name of slashes, routed": Row(lambda n: "up/" + "a/" * n, lambda name: ROUTES.resolve(name, ("*",))),
+    "a model's name of slashes, not allowed": Row(
+        lambda n: "up/" + "a/" * n, lambda name: ROUTES.resolve(name, ("a",))
+    ),
+    "a model's name of no provider": Row(lambda n: "a/" * n, lambda name: ROUTES.resolve(name, ("*",))),
+    "names in a header": Row(lambda n: ",".join(f"f{i}" for i in range(n)), lambda names: header_safe(names[:200])),
     **{
-        f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: seconds(text, 0.0))
+        f"Retry-After: {name}": Row(lambda n, make=make: make(min(n, 2000)), lambda text: parse_retry_after(text, 0.0))
         for name, make in {
             "digits": lambda n: "1" * n,
             "blanks": lambda n: " " * n,
@@ -510,8 +518,10 @@ OTHERS: dict[str, Row] = {
     ),
     "think tags: blanks": Row(lambda n: [" "] * n, fed),
     "think tags: beginnings": Row(lambda n: ["<think>", *["</thin"] * n], fed),
-    "legacy: answers": Row(lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, legacy.answer),
-    "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), one_line),
+    "legacy: answers": Row(
+        lambda n: {"choices": [{"message": {"tool_calls": [{}] * n}}] * 1}, functions.answer_with_function
+    ),
+    "one line": Row(lambda n: bytearray("\u2028\u0085".encode() * n), escape_line_ends),
     "the estimate of a prompt": Row(
         lambda n: {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * n}]},
         lambda body: measure(body, 10**6, True),
@@ -532,11 +542,11 @@ OTHERS: dict[str, Row] = {
     "density: many events": Row(lambda n: [b'"ab",[]' * 8] * n, summed),
     "density: JSON inside of many strings": Row(
         lambda n: {"messages": [called(call("c", arguments='{"a":[1]}')), {"role": "tool", "content": "{}"}] * n},
-        lambda body: checks.count_inside(body, 0),
+        lambda body: validation.count_inside(body, 0),
     ),
     "density: JSON inside of a result of many parts": Row(
         lambda n: {"messages": [{"role": "tool", "content": [{"type": "text", "text": '{"'}] * n}]},
-        lambda body: checks.count_inside(body, 0),
+        lambda body: validation.count_inside(body, 0),
     ),
     **{
         f"arguments in one piece: {text!r}": Row(
@@ -546,16 +556,16 @@ OTHERS: dict[str, Row] = {
     },
     "embeddings: many large answers": Row(
         lambda n: vectors(n, [0.5] * 8, "float"),
-        lambda value: wire.encode(embeddings.answer(value[0], TO["openai"], value[1], large=True)),
+        lambda value: codec.encode(embedded.answer(value[0], TO["openai"], value[1])),
     ),
     "embeddings: many answers": Row(
-        lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, [0.5] * 8, "float"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
     "embeddings: many answers, unpacked": Row(
-        lambda n: vectors(n, PACKED, "float"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, PACKED, "float"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
     "embeddings: many answers, packed": Row(
-        lambda n: vectors(n, [0.5] * 8, "base64"), lambda value: embeddings.answer(value[0], TO["openai"], value[1])
+        lambda n: vectors(n, [0.5] * 8, "base64"), lambda value: embedded.answer(value[0], TO["openai"], value[1])
     ),
 }
 
@@ -564,7 +574,7 @@ ASKED = ("mistral", "responses", "anthropic", "gemini", "echo")
 
 def rows() -> Iterator[tuple[str, Row]]:
     for name, make in shapes.BODIES.items():
-        yield f"parse: {name}", Row(make, requests.parse)
+        yield f"parse: {name}", Row(make, request.parse)
     for target in ASKED:
         for name, make in shapes.MESSAGES.items():
             yield f"{target} request: {name}", sends(target, make, "messages")
@@ -572,12 +582,13 @@ def rows() -> Iterator[tuple[str, Row]]:
             yield f"{target} request: {name}", sends(target, make, "tools")
     for name, make in shapes.SCHEMAS.items():
         for target in ("deepseek", "anthropic", "gemini", "echo"):
-            yield f"{target} schema: {name}", sends(target, make, "response_format", answer_format)
+            row = sends(target, make, "response_format", answer_format)
+            yield f"{target} schema: {name}", row._replace(floor=max(row.floor, FLOORS.get(name, 0.0)))
         yield f"anthropic strict tool: {name}", sends("anthropic", make, "tools", strict_tool)
     for name, make in shapes.EMBEDDINGS.items():
         for target in ("openai", "gemini", "echo"):
             data = lambda n, make=make: json.dumps({"model": "echo", "input": make(n)}).encode()  # noqa: E731
-            yield f"{target} embeddings: {name}", Row(data, embedded(target))
+            yield f"{target} embeddings: {name}", Row(data, embeds(target))
     for name, (target, make) in STREAMS.items():
         floor = 3 * FLOOR if any(word in name for word in ("call", "choice", "candidate", "block")) else FLOOR
         yield f"stream of {name}", Row(make, lambda events, target=target: answered(target, events), floor)
@@ -591,7 +602,7 @@ def rows() -> Iterator[tuple[str, Row]]:
                 f"{protocol} error: {name}",
                 Row(
                     lambda n, make=make: json.dumps(make(n)).encode(),
-                    lambda body, p=protocol: PROVIDERS[p].error(400, body),
+                    lambda body, p=protocol: PROVIDERS[p].parse_error(400, body),
                 ),
             )
     yield from OTHERS.items()
@@ -717,7 +728,7 @@ def of_size(make: Callable[[int], bytes]) -> bytes:
 
 def through(data: bytes) -> None:
     """What a request costs in this process, whichever protocol it goes to: each is measured alone by the callers."""
-    body = requests.parse(data).body
+    body = request.parse(data).body
     for target in ASKED:
         try:
             sent(TO[target], body)

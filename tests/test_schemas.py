@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import gemini_schema, schemas
+from providers.common import json_schema
 from providers.errors import BadRequest
-from providers.gemini_schema import KEYWORDS
+from providers.gemini import schema as gemini_schema
+from providers.gemini.schema import KEYWORDS
 
 Json = dict[str, Any]
 
 
 def clean(schema: Json, param: str) -> Json:
-    return gemini_schema.clean(schema, param, schemas.Room(schema))
+    return gemini_schema.clean(schema, param, json_schema.Room(schema))
 
 
 def holder(**properties: Any) -> Json:
@@ -218,7 +219,7 @@ BAD = {
     "not-a-schema": {"$defs": {"A": 5}, **holder(a={"$ref": "#/$defs/A"})},
     "not-an-index": {"anyOf": [STR], **holder(a={"$ref": "#/anyOf/first"})},
     "elsewhere": holder(a={"$ref": "https://example.com/schema.json"}),
-    "too-deep": nested(schemas.MAX_DEPTH + 1),
+    "too-deep": nested(json_schema.MAX_DEPTH + 1),
     "too-many": BOMB,
 }
 
@@ -232,12 +233,12 @@ def test_bad(schema: Json) -> None:
 
 def test_rewriting_bounds_its_depth() -> None:
     with pytest.raises(BadRequest):
-        schemas.rewritten(nested(schemas.MAX_DEPTH + 1), lambda node: node, "p")
+        json_schema.rewrite(nested(json_schema.MAX_DEPTH + 1), lambda node: node, "p")
 
 
 def test_rewriting_copies() -> None:
     schema = holder(a={"type": "object", "properties": {"b": STR}})
-    assert schemas.rewritten(schema, lambda node: {**node, "seen": True}, "p") == {
+    assert json_schema.rewrite(schema, lambda node: {**node, "seen": True}, "p") == {
         **holder(a={"type": "object", "properties": {"b": {**STR, "seen": True}}, "seen": True}),
         "seen": True,
     }
@@ -284,7 +285,7 @@ def test_references_may_add_256_kib_or_three_times_what_was_sent() -> None:
 
 def test_the_schemas_of_a_request_share_their_room() -> None:
     tools = [shared(20, 6000) for _ in range(3)]  # 120 kB each
-    room = schemas.Room(tools)
+    room = json_schema.Room(tools)
     with pytest.raises(BadRequest) as caught:
         for i, tool in enumerate(tools):
             gemini_schema.clean(tool, f"tools[{i}].function.parameters", room)
@@ -304,4 +305,4 @@ def test_any_schema_is_cleaned_or_refused(schema: Json) -> None:
         cleaned = clean(schema, "p")
     except BadRequest:
         return
-    assert {keyword for node in schemas.walk(cleaned) for keyword in node} <= KEYWORDS
+    assert {keyword for node in json_schema.walk(cleaned) for keyword in node} <= KEYWORDS

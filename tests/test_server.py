@@ -17,7 +17,7 @@ from process import Process, config
 from pydantic import BaseModel
 from scripted import Upstream, answer, sse, stream
 
-from server.ask import events
+from server.commands.ask import events
 
 HELLO: Any = [{"role": "user", "content": "Hello, 世界!"}]
 Scripted = Callable[..., str]

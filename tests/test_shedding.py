@@ -14,10 +14,10 @@ from asking import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from gateway.schema import Bounds
+from gateway.config_schema import CapacityConfig
 from providers.errors import Overloaded
-from server import memory
 from server.admission import Admission
+from server.process import memory
 
 Scripted = Callable[..., str]
 
@@ -119,22 +119,22 @@ def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -
 
 
 async def test_one_at_a_time_is_always_let_in() -> None:
-    admission = Admission(Bounds(), memory=100)
-    admission.feel(0.0, 101)
-    assert admission.strain == "memory" and admission.ready
+    admission = Admission(CapacityConfig(), memory=100)
+    admission.observe(0.0, 101)
+    assert admission.overload == "memory" and admission.ready
     with admission.enter(5) as first:
-        await first.turn()
+        await first.acquire()
         assert not admission.ready
         with pytest.raises(Overloaded):
             admission.enter(5)
     with admission.enter(5) as second:
-        await second.turn()
-    admission.feel(1.1, 100)
-    assert admission.strain == ""
-    admission.feel(1.1, 100)
-    assert admission.strain == "lag"
-    admission.feel(0.9, 100)
-    assert admission.strain == ""
+        await second.acquire()
+    admission.observe(1.1, 100)
+    assert admission.overload == ""
+    admission.observe(1.1, 100)
+    assert admission.overload == "lag"
+    admission.observe(0.9, 100)
+    assert admission.overload == ""
     assert admission.refused == {"requests": 0, "bytes": 0, "memory": 1, "lag": 0}
 
 
@@ -164,5 +164,5 @@ def test_what_is_resident() -> None:
     held = bytearray(200 * 2**20)  # more than the process may have kept of what it freed
     assert memory.resident() - before > 100 * 2**20 and len(held)
     del held
-    memory.release()
+    memory.trim()
     assert memory.resident() - before < 20 * 2**20

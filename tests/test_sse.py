@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import wire
-from providers.errors import BadOutput
-from providers.sse import DONE, MAX_EVENT, Decoder, Event, unframed
+from providers import codec
+from providers.errors import UpstreamBadOutput
+from providers.sse import DONE, MAX_EVENT, Decoder, Event, append_event, unframed
 
 CUTS = [1, 2, 3, 7, 64, 10**9]
 
@@ -148,7 +148,7 @@ def outcome(reads: list[bytes]) -> Any:
     """The events of a stream, or the sentence by which it is refused."""
     try:
         return decode(reads, flush=True)
-    except BadOutput as failure:
+    except UpstreamBadOutput as failure:
         return failure.message
 
 
@@ -174,7 +174,7 @@ json_values = st.recursive(
 def test_what_is_framed_is_read_again(values: list[Any], size: int):
     buffer = bytearray()
     for value in values:
-        wire.frame_into(buffer, value)
+        append_event(buffer, value)
     assert b"\r" not in buffer and buffer.count(b"\n") == 2 * len(values)
     assert decode(pieces(bytes(buffer), size)) == [event(value) for value in values]
 
@@ -190,7 +190,7 @@ def test_what_is_framed_is_read_again(values: list[Any], size: int):
 )
 def test_frames(value: Any, frame: bytes):
     buffer = bytearray(b"before ")
-    wire.frame_into(buffer, value)
+    append_event(buffer, value)
     assert bytes(buffer) == b"before " + frame
 
 
@@ -209,7 +209,7 @@ TOO_LARGE: dict[str, Callable[[], Iterable[bytes]]] = {
 
 @pytest.mark.parametrize("stream", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_limits(stream: Callable[[], Iterable[bytes]]):
-    with pytest.raises(BadOutput) as caught:
+    with pytest.raises(UpstreamBadOutput) as caught:
         decode(stream(), limit=100)
     assert (caught.value.status, caught.value.code) == (502, "upstream_event_too_large")
     assert caught.value.message == "The upstream sent an event larger than 100 bytes (server.max_event)."
@@ -260,9 +260,9 @@ def test_many_data_lines_are_counted_once():
 def test_the_third_line_of_markup_ends_the_stream():
     decoder = Decoder()
     assert decoder.feed(b"data: <html>\n\ndata: <body>\n\n") == []
-    with pytest.raises(BadOutput, match="not JSON") as caught:
+    with pytest.raises(UpstreamBadOutput, match="not JSON") as caught:
         decoder.feed(b"data: <p>\n\n")
-    assert (caught.value.status, caught.value.code, caught.value.again) == (502, "upstream_bad_output", False)
+    assert (caught.value.status, caught.value.code, caught.value.should_retry) == (502, "upstream_bad_output", False)
 
 
 UNREADABLE = {
@@ -283,7 +283,7 @@ UNREADABLE = {
 def test_a_document_that_cannot_be_read_ends_the_stream(broken: bytes, size: int):
     """At once, and what came before it in the same read is still to be had."""
     decoder, events = Decoder(), []
-    with pytest.raises(BadOutput) as caught:
+    with pytest.raises(UpstreamBadOutput) as caught:
         for piece in pieces(b'data: {"b":2}\n\n' + broken + b'data: {"b":2}\n\n', size):
             events += decoder.feed(piece)
     assert (caught.value.message, caught.value.code) == (
@@ -322,18 +322,18 @@ def test_an_error_body_that_is_a_stream(body: bytes, found: bytes):
 
 
 def test_a_bom_before_json():
-    assert wire.decode(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    assert codec.decode(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
 def test_json_values_that_bend_the_rules_are_read_as_the_standard_library_does():
-    assert wire.decode(b'{"a": NaN}')["a"] != wire.decode(b'{"a": NaN}')["a"]
-    assert wire.decode(b'"\\ud83d\\ude00"') == json.loads('"\\ud83d\\ude00"') == "😀"
+    assert codec.decode(b'{"a": NaN}')["a"] != codec.decode(b'{"a": NaN}')["a"]
+    assert codec.decode(b'"\\ud83d\\ude00"') == json.loads('"\\ud83d\\ude00"') == "😀"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b'["\\ud83d",' + b"[" * 100_000, b"\xff", b"1" * 5_000])
 def test_what_is_not_json_is_a_value_error(data: bytes):
     with pytest.raises(ValueError):
-        wire.decode(data)
+        codec.decode(data)
 
 
 @pytest.mark.parametrize("body", [b'Data: {"a":1}\n\n', b' DATA:{"a":1}\n\n', b'Event: ping\nDATA:{"a":1}\n\n'])
@@ -343,7 +343,7 @@ def test_a_body_is_a_stream_however_its_fields_are_written(body: bytes):
 
 def test_names_of_events_are_counted_as_data_is() -> None:
     decoder = Decoder(100_000)
-    with pytest.raises(BadOutput) as caught:
+    with pytest.raises(UpstreamBadOutput) as caught:
         for _ in range(2000):
             decoder.feed(b"data:\nevent: " + b"e" * 50_000 + b"\n")
     assert caught.value.code == "upstream_event_too_large"
@@ -352,7 +352,7 @@ def test_names_of_events_are_counted_as_data_is() -> None:
 @pytest.mark.parametrize("glue", [b"", b" ", b"\ndata:"])
 def test_an_event_has_not_thousands_of_parts(glue: bytes) -> None:
     assert len(Decoder().feed(b"data: " + glue.join([b"{}"] * 1000) + b"\n\n")) == 1000
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         Decoder().feed(b"data: " + glue.join([b"{}"] * 1001) + b"\n\n")
 
 

@@ -19,8 +19,8 @@ from conftest import KEYS, LAPTOP
 from process import ROOT, Process, config, environment, run
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream, until_close
 
-from server import arguments
-from server.arguments import COMMANDS
+from server.commands import arguments
+from server.commands.arguments import COMMANDS
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 CHUNK = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Once "}}]}

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from server import store as module
-from server.store import Row, Store
+from server.usage import store as module
+from server.usage.store import UsageRow, UsageStore
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,20 +23,20 @@ class Entry(NamedTuple):
     at: float | None = None
     model: str = "m"
 
-    def row(self, status: int | None = None, code: str = "") -> Row:
+    def row(self, status: int | None = None, code: str = "") -> UsageRow:
         at = int((time.time() if self.at is None else self.at) * 1000)
         open, tokens = status is None, (7, 0 if status is None else 5, 0, 0)
-        return Row(
+        return UsageRow(
             self.id, at, f"r{self.id}", "k", self.model, "u", False, status, code, *tokens, 3, open, 1, 2
         )  # fmt: skip
 
-    def end(self, status: int = 200, code: str = "") -> Row:
+    def end(self, status: int = 200, code: str = "") -> UsageRow:
         return self.row(status, code)
 
 
-def put(store: Store, count: int, **entry: Any) -> None:
+def put(store: UsageStore, count: int, **entry: Any) -> None:
     for _ in range(count):
-        store.put(Entry(store.number(), **entry).end())
+        store.enqueue(Entry(store.next_id(), **entry).end())
 
 
 def query(path: Path, sql: str) -> list[Any]:
@@ -49,16 +49,16 @@ SUMS = "SELECT sum(requests), sum(prompt), sum(completion), sum(cost) FROM days"
 
 def test_a_row_opens_and_settles_and_is_summed_once(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
-    slow, fast = Entry(store.number()), Entry(store.number())
-    store.put(slow)
-    store.put(fast)
-    store.put(fast.end())
+    store = UsageStore(str(path), 90)
+    slow, fast = Entry(store.next_id()), Entry(store.next_id())
+    store.enqueue(slow)
+    store.enqueue(fast)
+    store.enqueue(fast.end())
     store.flush()
     assert store.waiting == 0  # nothing stays in memory
     assert query(path, "SELECT id, status FROM requests") == [(slow.id, None), (fast.id, 200)]
     assert query(path, SUMS) == [(1, 7, 5, 3)]
-    store.put(slow.end())
+    store.enqueue(slow.end())
     store.close()
     assert query(path, "SELECT status FROM requests") == [(200,), (200,)]
     assert query(path, SUMS) == [(2, 14, 10, 6)]
@@ -70,7 +70,7 @@ def test_a_transaction_that_failed_after_it_was_done_is_not_added_twice(
 ) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.01)
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     good = store._file.connection
 
     class Liar:
@@ -100,7 +100,7 @@ def test_memory_is_bounded_and_sums_are_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "WAITING", 10)
     monkeypatch.setattr(module, "PAUSE", 0.01)
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         put(store, 25)
@@ -115,11 +115,11 @@ def test_memory_is_bounded_and_sums_are_kept(tmp_path: Path, monkeypatch: pytest
 def test_old_rows_are_deleted_and_the_sums_of_their_days_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SWEPT", 4)
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     put(store, 11, at=time.time() - 91 * 86_400)
     put(store, 3, at=time.time() - 89 * 86_400)
     store.close()
-    store = Store(str(path), 90)  # the first batch of a run sweeps
+    store = UsageStore(str(path), 90)  # the first batch of a run sweeps
     put(store, 1)
     store.flush()
     store.close()
@@ -130,7 +130,7 @@ def test_old_rows_are_deleted_and_the_sums_of_their_days_stay(tmp_path: Path, mo
 def test_ids_never_meet(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
     for _ in range(3):
-        store = Store(str(path), 90)
+        store = UsageStore(str(path), 90)
         put(store, 2)
         store.close()
     assert query(path, "SELECT count(*), count(DISTINCT id) FROM requests") == [(6, 6)]
@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_the_books_is_an_error_at_the_start(tmp_path: Path
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("PRAGMA user_version = 3")
     with pytest.raises(OSError, match=r"the usage file .* cannot be used"):
-        Store(str(path), 90)
+        UsageStore(str(path), 90)
     if what == "newer":
         assert query(path, "SELECT count(*) FROM sqlite_master") == [(0,)]  # nothing was made in it
 
@@ -160,10 +160,10 @@ WRONG = 6  # of them: neither the first nor the clients that left
 
 def test_errors_are_summed(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     for status, code in ENDS:
-        store.put(Entry(store.number()).end(status, code))
-    store.put(Entry(store.number()))  # open: nobody knows yet
+        store.enqueue(Entry(store.next_id()).end(status, code))
+    store.enqueue(Entry(store.next_id()))  # open: nobody knows yet
     store.flush()
     assert query(path, "SELECT requests, errors FROM days") == [(len(ENDS), WRONG)]
     store.close()
@@ -213,13 +213,13 @@ def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path
     path = tmp_path / "u.db"
     version_1(path)
     for _ in range(2):  # the second time there is nothing to do
-        store = Store(str(path), 36_500)
+        store = UsageStore(str(path), 36_500)
         assert query(path, DAYS) == UPGRADED
         assert query(path, "PRAGMA user_version") == [(2,)]
         assert store.spent([""]).result() == [{"k": 945}]
         store.close()
-    store = Store(str(path), 36_500)
-    store.put(Entry(store.number(), at=1_795_392_000).end(503, "overloaded"))
+    store = UsageStore(str(path), 36_500)
+    store.enqueue(Entry(store.next_id(), at=1_795_392_000).end(503, "overloaded"))
     store.close()
     assert query(path, "SELECT requests, errors FROM days WHERE model = 'm'") == [(40, 0), (11, WRONG + 2)]
 
@@ -231,11 +231,14 @@ def test_an_upgrade_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
         connection.execute("CREATE TRIGGER no BEFORE UPDATE ON days BEGIN SELECT raise(ABORT, 'no'); END")
     before = query(path, "SELECT sql FROM sqlite_master")
     with pytest.raises(OSError, match="cannot be used: no"):
-        Store(str(path), 36_500)
+        UsageStore(str(path), 36_500)
     assert query(path, "SELECT sql FROM sqlite_master") == before and query(path, "PRAGMA user_version") == [(1,)]
 
 
-OPEN = "import sys; from server.store import Store; input(); s = Store(sys.argv[1], 36_500); print('open'); input(); s.close()"
+OPEN = (
+    "import sys; from server.usage.store import UsageStore; input(); s = UsageStore(sys.argv[1], 36_500); print('open'); "
+    "input(); s.close()"
+)
 
 
 def test_several_processes_upgrade_one_file_once(tmp_path: Path) -> None:
@@ -267,15 +270,15 @@ def test_a_file_that_an_older_process_still_writes_is_left_to_it(tmp_path: Path)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
         assert old.stdout and old.stdout.readline() == "held\n"
         with pytest.raises(OSError, match="an older version of this server is using it"):
-            Store(str(path), 36_500)
+            UsageStore(str(path), 36_500)
         assert query(path, "PRAGMA user_version") == [(1,)]
         old.communicate("end\n")
-    Store(str(path), 36_500).close()
+    UsageStore(str(path), 36_500).close()
     assert query(path, DAYS) == UPGRADED
 
 
 def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "u.db"), 90)
+    store = UsageStore(str(tmp_path / "u.db"), 90)
     put(store, 2, at=1_764_000_000)  # 2025-11-24
     put(store, 3, at=1_764_100_000)  # 2025-11-25
     assert store.spent(["", "2025-11-25", "2025-11-26"]).result() == [{"k": 15}, {"k": 9}, {}]
@@ -287,10 +290,10 @@ def test_models_that_clients_invent_do_not_grow_the_sums_for_ever(
 ) -> None:
     monkeypatch.setattr(module, "NAMES", 3)
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     for at in (1_764_000_000, 1_764_100_000):
         for n in (0, 1, 2, 3, 4, 0):
-            store.put(Entry(store.number(), at, f"m{n}").end())
+            store.enqueue(Entry(store.next_id(), at, f"m{n}").end())
     store.close()
     sums = "SELECT day, model, requests, cost FROM days ORDER BY day, model"
     day = [("m0", 2, 6), ("m1", 1, 3), ("m2", 1, 3), ("other", 2, 6)]
@@ -301,7 +304,7 @@ def test_models_that_clients_invent_do_not_grow_the_sums_for_ever(
 def test_what_is_asked_is_of_all_that_was_put_before_and_of_nothing_after(tmp_path: Path) -> None:
     """Whether it could be written or not: a reload goes on from these sums."""
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     put(store, 2)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         for before in (2, 5):
@@ -326,19 +329,19 @@ def damage(path: Path, first: int) -> None:
 
 def test_a_damaged_file_is_an_error_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     put(store, 500)
     store.close()
     damage(path, 4)
     with pytest.raises(
         OSError, match=r"cannot be used: it is damaged \(.+\): move it away, or put a copy in its place"
     ):
-        Store(str(path), 90)
+        UsageStore(str(path), 90)
 
 
 def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     put(store, 500)
     store.flush()
     store._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -356,7 +359,7 @@ def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp
 def test_reading_never_makes_a_file(tmp_path: Path) -> None:
     path = tmp_path / "books" / "u.db"
     path.parent.mkdir()
-    store = Store(str(path), 90)
+    store = UsageStore(str(path), 90)
     path.parent.rename(tmp_path / "elsewhere")
     with pytest.raises(sqlite3.Error):
         store.read(lambda connection: connection.execute(SUMS).fetchall())
@@ -370,7 +373,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     """A copy of this one knows the run, another one gets a new one. What this process has booked is booked there too."""
     path = tmp_path / "u.db"
     for name in ("copy", "other"):
-        other = Store(str(tmp_path / name), 90)
+        other = UsageStore(str(tmp_path / name), 90)
         put(other, 3)
         if name == "copy":
             (tmp_path / "copy").rename(path)
@@ -378,11 +381,11 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
                 (tmp_path / f"copy{end}").rename(f"{path}{end}")
             other.path = other._file.path = str(path)
             other.close()
-            store = Store(str(path), 90)
+            store = UsageStore(str(path), 90)
         else:
             other.close()
-    late = Entry(store.number())
-    store.put(late)
+    late = Entry(store.next_id())
+    store.enqueue(late)
     put(store, 2)
     store.flush()
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copied")) as target:
@@ -392,7 +395,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     (tmp_path / "copied").replace(path)
     store.flush()
     assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
-    store.put(late.end())
+    store.enqueue(late.end())
     store.flush()
     assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]
     assert query(path, "SELECT count(*) FROM requests WHERE status IS NULL") == [(0,)]
@@ -406,15 +409,15 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
 
 WRITES = """
 import sys, time
-from server.store import Row, Store
-store, end = Store(sys.argv[1], 90), time.monotonic() + 2.5
+from server.usage.store import UsageRow, UsageStore
+store, end = UsageStore(sys.argv[1], 90), time.monotonic() + 2.5
 print("open", flush=True)
 while time.monotonic() < end:
     at = int(time.time() * 1000)
-    store.put(Row(store.number(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
+    store.enqueue(UsageRow(store.next_id(), at, "r", sys.argv[2], "m", "u", False, 200, "", 7, 5, 0, 0, 3, False, 1, 2))
     time.sleep(0.01)
 store.close()
-print(store.number() % 2**40 - 1)
+print(store.next_id() % 2**40 - 1)
 """
 
 

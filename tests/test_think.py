@@ -7,18 +7,18 @@ import pytest
 from cuts import SIZES, pieces
 from hypothesis import given
 from hypothesis import strategies as st
+from translators import made_call, translator_of
 
-from providers import openai
-from providers.chat import collect
-from providers.contract import Call, Json, Upstream
-from providers.errors import Truncated
+from providers.chunks import collect
+from providers.common.think_tags import ThinkTags, split
+from providers.contract import Json, Upstream
+from providers.errors import UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.sse import DONE, Decoder, Event
-from providers.think import ThinkTags, split
 
 VLLM = Upstream("mine", "m", host=HOSTS["vllm"])
 OPENAI = Upstream("openai", "m", host=HOSTS["openai"])
-STREAM, WHOLE = Call("", {}, {"n": 2}, True), Call("", {}, {}, False)
+STREAM, WHOLE = made_call({"n": 2}, True), made_call({}, False)
 
 CASES = {
     "<think>Hm, 你好.</think>Yes.": ("Hm, 你好.", "Yes."),
@@ -71,7 +71,7 @@ def content(text: str, index: int = 0, finish: str | None = None) -> Json:
 
 def said(*datas: Any, to: Upstream = VLLM) -> list[Json]:
     """The chunks of a stream's events, [DONE] at its end."""
-    translator, chunks = openai.stream(STREAM, to), []
+    translator, chunks = translator_of("openai", STREAM, to), []
     for data in datas:
         chunks += translator.send(Event("", data))
     with pytest.raises(StopIteration) as end:
@@ -127,12 +127,12 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
     text = "<think>\nTwo plus two: \u20284.</think>\n\n四 <think>"
     raw = "".join(f"data: {json.dumps(content(char), ensure_ascii=False)}\n\n" for char in text).encode()
     raw += b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-    decoder, translator, chunks = Decoder(), openai.stream(STREAM, VLLM), []
+    decoder, translator, chunks = Decoder(), translator_of("openai", STREAM, VLLM), []
     with pytest.raises(StopIteration) as end:
         for piece in pieces(raw, size):
             for event in decoder.feed(piece):
                 chunks += translator.send(event)
-    whole = openai.stream(WHOLE, VLLM)
+    whole = translator_of("openai", WHOLE, VLLM)
     with pytest.raises(StopIteration) as answer:
         whole.send(Event("", {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
     message = {
@@ -146,7 +146,7 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
 
 
 def test_a_stream_that_ends_while_thinking_is_truncated() -> None:
-    translator = openai.stream(STREAM, VLLM)
+    translator = translator_of("openai", STREAM, VLLM)
     translator.send(Event("", content("<think>a")))
-    with pytest.raises(Truncated):
+    with pytest.raises(UpstreamTruncated):
         translator.send(None)

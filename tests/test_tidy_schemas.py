@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from test_histories import CHAT, HOSTS, asked
 
-from providers.anthropic_schema import as_input
+from providers.anthropic.schema import as_input
+from providers.common.tidy_schemas import tidied
 from providers.errors import BadRequest
-from providers.tidy_schemas import tidied
 
 Json = dict[str, Any]
 STR = {"type": "string"}

@@ -15,10 +15,11 @@ from test_gemini import to as gemini_to
 from test_host_answers import DONE, body, part, read, sse, whole
 from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
+from translators import translator_of
 
-from providers import anthropic, gemini
-from providers.arguments import Arguments
-from providers.chat import collect
+from providers import anthropic
+from providers.chunks import collect
+from providers.common.arguments import Arguments
 from providers.sse import Event
 
 Json = dict[str, Any]
@@ -323,7 +324,7 @@ def test_one_id_twice_from_responses() -> None:
 
 def test_one_id_twice_from_gemini() -> None:
     calls = [{"functionCall": {"id": "a", "name": name, "args": {"x": 1}}} for name in "fg"]
-    translating = gemini.stream(asked(), gemini_to())
+    translating = translator_of("gemini", asked(), gemini_to())
     chunks = [chunk for call in calls for chunk in translating.send(Event("", candidate(call)))]
     translating.send(Event("", candidate(finish="STOP")))
     with pytest.raises(StopIteration) as end:
@@ -336,7 +337,7 @@ def test_one_id_and_one_index_of_two_candidates() -> None:
     """What has no index, or another's, is told apart by its place; what was not asked for is no answer."""
     ask = asked()
     ask = ask._replace(body={**ask.body, "generationConfig": {"candidateCount": 2}})
-    translating = gemini.stream(ask, gemini_to())
+    translating = translator_of("gemini", ask, gemini_to())
     parts = [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in "ab"]
     chunks = translating.send(Event("", {"candidates": parts}))
     with pytest.raises(StopIteration) as end:

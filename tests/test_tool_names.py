@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.common.tool_names import fitted, renamed
 from providers.contract import Json
-from providers.tool_names import fitted, renamed
 
 PATTERN = "[a-zA-Z0-9_-]{1,64}"
 

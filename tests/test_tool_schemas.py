@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 
-from providers.anthropic_schema import as_input
+from providers.anthropic.schema import as_input
+from providers.common.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_top_unions
 from providers.errors import BadRequest
-from providers.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_top_unions
 
 Json = dict[str, Any]
 STR, INT, BOOL = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}

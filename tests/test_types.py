@@ -14,11 +14,12 @@ from test_gemini import to as gemini_to
 from test_host_answers import DONE, USAGE, body, chunk, part, read, sse, whole
 from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
+from translators import translator_of
 
-from providers import anthropic, gemini, wire
-from providers.chat import collect
+from providers import anthropic, codec
+from providers.chunks import collect
 from providers.contract import Json
-from providers.errors import BadOutput
+from providers.errors import UpstreamBadOutput
 from providers.sse import Event
 
 ENVELOPE: Final[Json] = {"id": "c", "created": 1, "model": "m"}
@@ -29,13 +30,13 @@ CALLED: Final[Json] = {"id": "a", "type": "function", "function": {"name": "f", 
 def valid(chunks: list[Json]) -> list[Json]:
     """The chunks, which the SDK's types take, and so does what they add up to."""
     for each in chunks:
-        ChatCompletionChunk.model_validate(wire.decode(wire.encode(each | CHUNK)))
+        ChatCompletionChunk.model_validate(codec.decode(codec.encode(each | CHUNK)))
     valid_whole(collect(deepcopy(chunks)))
     return chunks
 
 
 def valid_whole(answer: Json) -> Json:
-    ChatCompletion.model_validate(wire.decode(wire.encode(answer | ENVELOPE | {"object": "chat.completion"})))
+    ChatCompletion.model_validate(codec.decode(codec.encode(answer | ENVELOPE | {"object": "chat.completion"})))
     return answer
 
 
@@ -101,7 +102,7 @@ def test_a_field_of_any_type_in_a_stream(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("name", "value"), CASES)
 def test_a_field_of_any_type_in_a_whole_answer(name: str, value: Any) -> None:
-    valid_whole(whole(wire.encode(with_field(name, value, "message"))))
+    valid_whole(whole(codec.encode(with_field(name, value, "message"))))
 
 
 TOKEN: Final[Json] = {"token": "a", "logprob": -1, "bytes": None, "top_logprobs": []}
@@ -165,7 +166,7 @@ def test_logprobs(logprobs: Any, expected: Any) -> None:
     got = valid(read(sse(part({"role": "assistant", "content": ""}), said, part({}, "stop")) + DONE))
     assert got[1]["choices"][0]["logprobs"] == expected
     answer = {"choices": [{"index": 0, "message": {"content": "a"}, "logprobs": logprobs, "finish_reason": "stop"}]}
-    assert whole(wire.encode(answer))["choices"][0]["logprobs"] == expected
+    assert whole(codec.encode(answer))["choices"][0]["logprobs"] == expected
 
 
 def test_what_a_host_says_of_itself() -> None:
@@ -174,7 +175,7 @@ def test_what_a_host_says_of_itself() -> None:
     told = {"system_fingerprint": "6", "of_tomorrow": [7]}
     assert chunks == [chunk({"role": "assistant", "content": "a"}, **told), part({"content": "b"}, **told),
                       chunk({}, "stop", **told)]  # fmt: skip
-    got = whole(wire.encode({"choices": [{"message": {"content": "a"}}], "usage": USAGE, **odd}))
+    got = whole(codec.encode({"choices": [{"message": {"content": "a"}}], "usage": USAGE, **odd}))
     assert {name: got.get(name) for name in odd} == {"service_tier": None, **told}
 
 
@@ -183,9 +184,9 @@ def test_a_chunk_of_several_choices_with_one_index() -> None:
     message = {"message": {"content": "a"}, "finish_reason": "stop"}
     for indexes in ([0, 0, 0], [None, None, None], [1, 1, 2], [True, False, 1], ["0", "0", "1"]):
         answer = {"choices": [{"index": index, **deepcopy(message)} for index in indexes]}
-        assert [choice["index"] for choice in valid_whole(whole(wire.encode(answer)))["choices"]] == [0, 1, 2]
+        assert [choice["index"] for choice in valid_whole(whole(codec.encode(answer)))["choices"]] == [0, 1, 2]
     answer = {"choices": [{"index": index, **deepcopy(message)} for index in (2, 0)]}
-    assert [choice["index"] for choice in whole(wire.encode(answer))["choices"]] == [2, 0]
+    assert [choice["index"] for choice in whole(codec.encode(answer))["choices"]] == [2, 0]
 
 
 def claude(*events: Json, stop: str = "end_turn") -> list[Json]:
@@ -198,7 +199,7 @@ def claude(*events: Json, stop: str = "end_turn") -> list[Json]:
 @pytest.mark.parametrize("first", [[], ["x"]])
 def test_claudes_text_of_another_type_is_no_answer(kind: str, wrong: Any, first: list[str]) -> None:
     grows = [grown(0, type=f"{kind}_delta", **{kind: piece}) for piece in (*first, wrong)]
-    with pytest.raises(BadOutput):
+    with pytest.raises(UpstreamBadOutput):
         claude(opened(0, type=kind, **{kind: ""}), *grows, closed(0))
 
 
@@ -228,7 +229,7 @@ def test_claudes_refusal_of_another_type() -> None:
 
 
 def test_geminis_parts_of_another_type() -> None:
-    translating = gemini.stream(asked(), gemini_to())
+    translating = translator_of("gemini", asked(), gemini_to())
     call = {"functionCall": {"id": 7, "name": 5, "args": '{"x":1}'}}
     chunks = translating.send(
         Event("", candidate({"text": 5}, call, {"functionCall": {"id": {}, "name": "g", "args": [1]}}))

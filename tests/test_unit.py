@@ -16,7 +16,9 @@ from books import rows
 from process import PATIENCE, ROOT
 
 UNIT: Final = (ROOT / "ops" / "modelserver.service").read_text(encoding="utf-8")
-PARTS: Final = ("modelserver.py", "server", "gateway", "providers", "web", "ops", "config.yaml", "requirements.lock")
+PARTS: Final = (
+    *("modelserver.py", "server", "gateway", "dialects", "providers", "web", "ops", "config.yaml", "requirements.lock"),
+)
 
 # What the test does in place of the steps' surroundings: an /etc, /opt and /var/lib of its own.
 BEFORE: Final = """

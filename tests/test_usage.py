@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import embedded
 import pytest
 from books import at_once, rows, settings, usage
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import PROVIDERS, embeddings
+from providers import PROVIDERS
+from providers.common.usage import MOST, count, usage_of
 from providers.contract import Call, Json, Upstream
 from providers.hosts import HOSTS
-from providers.responses_request import BRIDGED
 from providers.sse import DONE, Event
-from providers.usage import MOST, count, usage_of
 
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 INF, NAN = float("inf"), float("nan")
@@ -124,7 +125,7 @@ def to(host: str) -> Upstream:
 def told_by(host: str, events: list[Any], call: Call | None = None) -> Any:
     """The usage that a provider makes of a stream of these events."""
     target, protocol = to(host), PROVIDERS[HOSTS[host].protocol]
-    translator = protocol.stream(call or protocol.request(ASK, target), target)
+    translator = translator_of(protocol, call or protocol.build_request(ASK, target), target)
     chunks: list[Json] = []
     try:
         for event in events:
@@ -188,7 +189,7 @@ def numbers(value: Any) -> Iterator[Any]:
 def test_no_protocol_passes_on_what_is_no_number_of_tokens(protocol: Any, bad: Any) -> None:
     call = None
     if protocol is responses:
-        call = Call("", {}, {}, True, state=BRIDGED)
+        call = made_call({}, True, ON_RESPONSES)
     host = "openai" if protocol is responses else protocol.__name__
     told = told_by(host, protocol(bad), call)
     assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
@@ -204,7 +205,7 @@ def test_embeddings_too(bad: Any) -> None:
     openai_like = {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": bad}}
     google = {"embedding": {"values": [1.0]}, "usageMetadata": {"promptTokenCount": bad}}
     for host, said in (("openai", openai_like), ("gemini", google)):
-        assert embeddings.answer(body, to(host), [said])["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+        assert embedded.answer(body, to(host), [said])["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 # What a host tells → prompt, completion, cached, written, reasoning
@@ -303,7 +304,7 @@ def numbers_of(told: Json) -> tuple[int, int, int, int, int]:
 def test_usage_in_other_words(name: str) -> None:
     told, expected = IN_OTHER_WORDS[name]
     assert numbers_of(usage_of(told)) == expected
-    bridged = Call("", {}, {}, True, state=BRIDGED)
+    bridged = made_call({}, True, ON_RESPONSES)
     message = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
     done = {"status": "completed", "output": [message], "usage": told}
     events: dict[str, tuple[str, list[Any], Call | None]] = {
@@ -404,14 +405,14 @@ def places(told: Json, field: str) -> dict[str, Json]:
 def test_wherever_a_host_puts_it(host: str, place: str) -> None:
     event = json.loads(json.dumps(places(REAL, "delta")[place]))
     target = to(host)
-    assert numbers_of(told_by(host, [event, DONE], Call("", {}, {}, True))) == (5, 2, 4, 0, 0)
+    assert numbers_of(told_by(host, [event, DONE], made_call({}, True))) == (5, 2, 4, 0, 0)
     body = json.loads(json.dumps(places(REAL, "message")[place]))
     with pytest.raises(StopIteration) as end:
-        PROVIDERS["openai"].stream(Call("", {}, {}, False), target).send(Event("", body))
+        translator_of("openai", made_call({}, False), target).send(Event("", body))
     [whole] = end.value.value
     assert numbers_of(whole["usage"]) == (5, 2, 4, 0, 0)
     assert json.dumps(whole).count("prompt_tokens") == 2  # and its details: it stands nowhere else
-    assert "metadata" not in place or whole.get("metadata") in (None, {"kept": 1})
+    assert "metadata" not in place or whole.get("metadata") in (None, {"kept": "1"})
 
 
 @pytest.mark.parametrize(
@@ -421,7 +422,7 @@ def test_wherever_a_host_puts_it(host: str, place: str) -> None:
 )  # fmt: skip
 def test_usage_of_embeddings_in_other_words(told: Json, tokens: int) -> None:
     said = {"data": [{"index": 0, "embedding": [0.5]}], "usage": told}
-    made = embeddings.answer({"model": "m", "input": "a"}, to("openai"), [said])
+    made = embedded.answer({"model": "m", "input": "a"}, to("openai"), [said])
     assert made["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
 
 

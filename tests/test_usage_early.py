@@ -8,13 +8,13 @@ import pytest
 from books import at_once, piece, rows, settings, usage
 from process import Process
 from scripted import ABORT, Script, Upstream, answer, sse, stream
+from translators import ON_RESPONSES, made_call, translator_of
 
 from providers import PROVIDERS
 from providers import Upstream as To
-from providers.chat import EARLY
-from providers.contract import Call, Json
+from providers.chunks import EARLY
+from providers.contract import Json
 from providers.hosts import HOSTS
-from providers.responses_request import BRIDGED
 from providers.sse import DONE, Event
 
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -117,8 +117,8 @@ def test_whether_text_came_after_the_count(protocol: str, events: list[Any], ear
     host = "openai" if protocol == "responses" else protocol
     to = To(host, "m", "https://x/v1", "k", host, HOSTS[host])
     module = PROVIDERS[HOSTS[host].protocol]
-    call = Call("", {}, {}, True, state=BRIDGED) if protocol == "responses" else module.request(ASK, to)
-    translator = module.stream(call, to)
+    call = made_call({}, True, ON_RESPONSES) if protocol == "responses" else module.build_request(ASK, to)
+    translator = translator_of(protocol, call, to)
     chunks: list[Json] = []
     try:
         for event in [*json.loads(json.dumps(events)), *([DONE] if protocol == "openai" else [])]:
@@ -151,7 +151,7 @@ SCRIPTS: dict[str, tuple[Script, tuple[int, int], tuple[int, int]]] = {
     "prompt": (stream(sse(*WORDS, FINISH, {"choices": [], "usage": {"prompt_tokens": 70}})), (50, 1), (63, 1)),
     "cut": (stream(sse(*[running(n) for n in (90, 120)], *WORDS, done=False)), (120, 1), (120, 1)),
     "claude": (stream(sse(*claude(BLOCK, *[text("word ")] * 50, CLOSE), done=False)), (50, 1), (63, 1)),
-    "claude-reset": ([*stream(RESET, end=False), ABORT], (90, 1), (90, 1)),
+    "claude-reset": ([*stream(RESET, end=False), ABORT], (90, 0), (90, 0)),  # its end had been told
     "document": (
         answer({"choices": [{"index": 0, "message": {"content": "x" * 400}}], "usage": {"prompt_tokens": 70}}),
         (100, 1),

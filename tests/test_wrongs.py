@@ -4,20 +4,21 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import embedded
 import openai as sdk
 import pytest
 from asking import ask, delta, whole
 from process import Process, config
 from scripted import Script, Upstream, answer, head, sse, stream
+from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import PROVIDERS, anthropic, embeddings, gemini, openai
-from providers.contract import Call, Json
+from providers import PROVIDERS, anthropic, gemini, openai
+from providers.common.error_shapes import wait_of
+from providers.contract import Json
 from providers.contract import Upstream as Target
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.responses_request import BRIDGED
 from providers.sse import DONE, Event
-from providers.wrongs import wait_of
 
 Scripted = Callable[..., str]
 LIMIT, KEY, MONEY = (429, "rate_limit_exceeded"), (502, "upstream_auth_error"), (503, "upstream_quota_exhausted")
@@ -72,8 +73,8 @@ def told(protocol: str, event: Any, streamed: bool = True) -> Failure:
     row = "openai" if protocol == "responses" else protocol
     to = Target(row, "m", "https://x/v1", "k", row, HOSTS[row])
     ask: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": streamed}
-    call = Call("", {}, {}, True, state=BRIDGED) if protocol == "responses" else PROVIDERS[row].request(ask, to)
-    translator = PROVIDERS[row].stream(call, to)
+    call = made_call({}, True, ON_RESPONSES) if protocol == "responses" else PROVIDERS[row].build_request(ask, to)
+    translator = translator_of(row, call, to)
     with pytest.raises(Failure) as failed:
         for each in (event, DONE, None):
             translator.send(None if each is None else Event("", each))
@@ -147,7 +148,7 @@ def test_embeddings_that_are_an_error(name: str) -> None:
     for row in "openai", "gemini":
         to = Target(row, "m", "https://x/v1", "k", row, HOSTS[row])
         with pytest.raises(Failure) as failed:
-            embeddings.answer({"model": "m", "input": "a"}, to, [json.loads(json.dumps(body))])
+            embedded.answer({"model": "m", "input": "a"}, to, [json.loads(json.dumps(body))])
         assert (failed.value.status, failed.value.code) == expected
 
 
@@ -201,7 +202,7 @@ HTTP: list[tuple[str, int, Any, tuple[int, str | None], str | None, float | None
 def test_an_http_error(
     host: str, status: int, body: Any, expected: tuple[int, str | None], words: str | None, wait: float | None
 ) -> None:
-    failure = openai.error(status, (body if isinstance(body, str) else json.dumps(body)).encode())
+    failure = openai.parse_error(status, (body if isinstance(body, str) else json.dumps(body)).encode())
     assert (failure.status, failure.code, failure.retry_after) == (*expected, wait)
     assert words is None or failure.message == words
 
@@ -210,7 +211,7 @@ def test_an_http_error(
 def test_other_protocols_read_the_same_shapes(module: Any) -> None:
     for body in ({"error": "No."}, {"detail": [{"loc": ["x"], "msg": "No."}]}, {"msg": "No.", "code": 1}, {"errors": ["No."]},
                  [{"error": {"message": "No."}}], {"error": '{"error": {"message": "No."}}'}):  # fmt: skip
-        failure = module.error(400, json.dumps(body).encode())
+        failure = module.parse_error(400, json.dumps(body).encode())
         assert (failure.status, failure.message) == (400, "No."), body
 
 

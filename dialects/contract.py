@@ -1,0 +1,103 @@
+"""The dialect contract: what a package under dialects/ must offer to serve a client API. The mirror image of a provider.
+
+    client bytes ── parse ──→ ClientRequest.body ── build_request ──→ Call ──→ upstream
+    client bytes ←─ Renderer ─ Batch.chunks ←─ Translator ─ events ←─ Decoder ── upstream bytes
+
+Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
+"""
+
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from providers.contract import Batch, Json
+from providers.errors import Failure
+
+NO_HEADERS: Mapping[str, str] = {}
+Seals = Mapping[int, list[Json]]
+NO_SEALS: Seals = {}
+
+
+class ClientRequest(NamedTuple):
+    """A valid request of a client."""
+
+    body: Json  # in the hub's form
+    raw: Any = None  # as the client sent it, for native calls; None where the dialect has none
+    stream: bool = False
+    tool_calls: bool = False  # its messages hold tool calls: the reasoning cache is asked
+    images: bool = False  # its messages hold images
+    headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
+    seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
+    answer: Any = None  # what the dialect must know of the request to write its answer
+
+
+class Envelope(NamedTuple):
+    """What an answer says of itself that no upstream decides: ids of upstreams change in mid-stream, and fallback exists."""
+
+    unique: str  # 32 random hexadecimal digits, for ids
+    created: int  # Unix time
+    model: str  # the name that the client asked for
+    request_id: str = ""
+    provider: str = ""  # who answers: its name in config.yaml
+    upstream_model: str = ""  # the model's id there
+    prompt_tokens: int = 0  # of the request, estimated: for APIs that tell them before the upstream does
+
+
+# What an answer is written by: sent the batch that one read from the upstream gave, it yields the bytes for the client,
+# empty where the client is to be told of none of it. Sent None after a complete answer, it returns the end. Thrown a Failure,
+# at any time, it returns what ends a stream that has failed: the client must not mistake it for the end of an answer.
+Renderer = Generator[bytes | bytearray, Batch | None, bytes]
+
+
+class Parser(Protocol):
+    """What reads the requests of a client API."""
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """Names of request headers, in lower case, that parse reads or native calls forward. No other is looked at."""
+
+    def parse(self, data: bytes, headers: Mapping[str, str]) -> ClientRequest:
+        """Return what a client sent. headers: of Parser.headers, those that it sent. Raises BadRequest, ModelNotFound."""
+
+
+class Dialect(Parser, Protocol):
+    """A client API for chat."""
+
+    @property
+    def operation(self) -> str:
+        """Its path under /v1, and the key of Provider.native."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What is sent while an open stream has nothing to say."""
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """Parameter of the hub → the client's own word for it, for x-modelserver-dropped; others are said as they are."""
+
+    def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
+        """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
+
+    def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
+        """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
+
+    @property
+    def told_in_stream(self) -> frozenset[str]:
+        """Codes of failures that a client which asked for a stream is told in one, though nothing has been sent yet."""
+
+    def error_status(self, failure: Failure) -> int:
+        """Return the HTTP status of an error."""
+
+    def error_body(self, failure: Failure, request_id: str) -> Json:
+        """Return the body of an error."""
+
+
+def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:
+    """Return the end of a complete answer, or of one that has failed. Raises the failure where the renderer has raised before."""
+    try:
+        if failure is None:
+            renderer.send(None)
+        else:
+            renderer.throw(failure)
+    except StopIteration as end:
+        return bytes(end.value)
+    raise AssertionError("a renderer returns at the end")

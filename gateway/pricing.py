@@ -1,0 +1,124 @@
+"""What a request costs, and whether what an upstream says of it can be: micro-USD from the facts of a model.
+
+Prices are USD per million tokens, so micro-USD per token. An unknown price is None, never 0. Sums are exact (integers of
+a millionth of a micro-USD) and rounded up once, at the end: what is paid for never reads as free.
+"""
+
+from functools import lru_cache
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+from providers.contract import Json, Upstream
+from providers.models import LongContext, Price
+
+from .estimates import Prompt
+
+_SCALE: Final = 10**6
+_LUMP: Final = 10  # bytes: deltas that are shorter on average are tokens, one by one
+# Tiers that cost the price of the list, or less; which they are called depends on the host.
+_LISTED: Final = frozenset({None, "auto", "default", "standard", "standard_only", "on_demand", "flex", "batch"})
+_ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
+
+
+class TokenUsage(NamedTuple):
+    """Tokens. cached and written (to the upstream's cache) are part of prompt; reasoning is part of completion.
+
+    hour: of those written, the ones that are cached for an hour.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+    hour: int = 0
+
+
+NO_USAGE: Final = TokenUsage()
+USUAL_TIER: Final = "default"  # the service tier of a model's own price
+_NO_DETAILS: Final[Json] = {}
+
+
+def parse_usage(body: Json | None) -> TokenUsage:
+    """Return the tokens of a canonical usage object (providers/common/usage.py); NOTHING when the upstream told nothing."""
+    if not body:
+        return NO_USAGE
+    before = body.get("prompt_tokens_details") or _NO_DETAILS
+    after = body.get("completion_tokens_details") or _NO_DETAILS
+    return TokenUsage(
+        body["prompt_tokens"],
+        body.get("completion_tokens", 0),
+        before.get("cached_tokens", 0),
+        before.get("cache_write_tokens", 0),
+        after.get("reasoning_tokens", 0),
+        before.get("cache_write_1h_tokens", 0),
+    )
+
+
+def believable(used: TokenUsage, prompt: Prompt, to: Upstream) -> bool:
+    """Whether a request can have used so much: no more than the model writes, and no more prompt than prompt.bound."""
+    return used.prompt <= prompt.bound and used.completion <= (to.facts.max_output or _ANSWER) * prompt.answers
+
+
+def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
+    """Return the micro-USD that these tokens cost at this target; None where a price that is needed is unknown.
+
+    tier: the service tier they were used at, if any was named.
+    """
+    if to.host.free or used == NO_USAGE:
+        return 0
+    facts = to.facts
+    if facts.price is None:
+        return None
+    long = facts.long_context
+    rates = facts.price.rates if long is None or used.prompt <= long.above else _long(long, facts.price)
+    sum = 0
+    fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
+    for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
+        if tokens:
+            if rate is None:
+                return None
+            sum += tokens * rate
+    if tier is None or tier == USUAL_TIER:
+        return -(-sum // _SCALE)
+    times = times_the_price(tier, to)
+    if times == 1:
+        return -(-sum // _SCALE)
+    return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
+
+
+def times_the_price(tier: Any, to: Upstream) -> float | None:
+    """Return how many times its price a model costs at a service tier; None where that is not known, and may be more."""
+    if to.host.free or "service_tier" in to.host.drop:
+        return 1.0
+    if isinstance(tier, str) and (times := to.facts.tiers.get("priority" if tier == "fast" else tier)):
+        return times
+    return 1.0 if tier is None or (isinstance(tier, str) and tier in _LISTED) else None
+
+
+@lru_cache(1024)
+def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
+    """Return Price.rates of a long context: what it leaves out is as in the base price."""
+    names = "input", "output", "cache_read", "cache_write", "cache_write_1h"
+    values = {
+        name: next((v for v in (getattr(long, name), getattr(base, name)) if v is not None), None) for name in names
+    }
+    return Price(**values).rates
+
+
+def has_price(body: Json, to: Upstream) -> bool:
+    """Whether any answer of this target to such a request can be priced."""
+    if to.host.free:
+        return True
+    price = to.facts.price
+    return price is not None and price.input is not None and (price.output is not None or "messages" not in body)
+
+
+def streamed_estimate(size: int, deltas: int) -> int:
+    """Return the tokens in `deltas` pieces of text of `size` bytes in all.
+
+    Most hosts send a token at a time, so that the pieces are counted; those that send lumps are counted by bytes / 4.
+    """
+    if deltas <= 0 or size <= 0:
+        return 0
+    return deltas if size <= deltas * _LUMP else ceil(size / 4)

@@ -1,0 +1,215 @@
+"""The signature keeper: what a model thought before it called a tool, kept for clients that cannot carry it back.
+
+Claude, Gemini, DeepSeek and OpenAI's reasoning models want their thinking returned with the tool's result, signed and
+unaltered; most OpenAI clients keep only id, name and arguments of a call. So it is kept here under the call's id and
+put back on the next request. What the client did bring back wins. Lost is never wrong, only less: providers do without.
+
+Bounded in calls and in bytes; the longest unused goes first. So is what one request may get back: many of its messages
+may name one call. In memory only: a restart forgets.
+"""
+
+from collections import OrderedDict
+from sys import getsizeof
+from typing import Any, NamedTuple
+
+from providers import codec
+from providers.contract import Json
+
+# Kept of the message: reasoning_content and these lists; of each call: extra_content.
+_LISTS = ("thinking_blocks", "reasoning_items", "output_order")
+# What of a call is looked at, and the type it must have: upstreams send other things.
+_PARTS = {"id": str, "function": dict, "custom": dict, "extra_content": dict}
+_OVERHEAD = 300  # bytes a kept call costs beside its content
+
+Key = tuple[str, str]  # scope, tool call id
+
+
+class _Record(NamedTuple):
+    """One assistant message with tool calls."""
+
+    serial: int
+    keys: tuple[Key, ...]
+    names: dict[str, str]  # call id → name of the tool: ids of some upstreams (call_0) are not unique
+    fields: bytes  # JSON: frozen, and as small as it gets
+    extras: dict[str, bytes]  # call id → extra_content
+    size: int
+
+
+class ReasoningCache:
+    """capacity: tool calls; limit: bytes in all.
+
+    scope keeps apart what must not meet: give it whatever names the client and the upstream. Ids are only as unique as
+    the upstream that made them, and one client's thinking must not reach another's conversation.
+    """
+
+    def __init__(self, capacity: int = 10_000, limit: int = 32 * 2**20) -> None:
+        self._capacity = capacity
+        self.limit = limit
+        self._records: dict[Key, _Record] = {}
+        self._ages: OrderedDict[int, _Record] = OrderedDict()  # by serial number, longest unused first
+        self._serial = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Tool calls kept."""
+        return len(self._records)
+
+    def watcher(self, scope: str = "") -> "ReasoningCollector":
+        """Something to show the chunks of one answer to."""
+        return ReasoningCollector(self, scope)
+
+    def remember(self, message: Json, scope: str = "") -> None:
+        """Keep what a whole assistant message carries."""
+        watcher = self.watcher(scope)
+        watcher.see([{"choices": [{"index": 0, "delta": message}]}])
+        watcher.commit()
+
+    def restore(self, body: Json, scope: str = "") -> Json:
+        """The chat request with what its assistant messages lost; the same object when there is nothing to add.
+
+        At most a quarter of the keeper's bytes is added, to the latest messages first.
+        """
+        if not self._records:
+            return body
+        messages: list[Json] | None = None
+        room = _Room(self.limit // 4)
+        for at in range(len(body["messages"]) - 1, -1, -1):
+            message = body["messages"][at]
+            if message.get("tool_calls") and (whole := self._restored(message, scope, room)) is not message:
+                messages = messages or list(body["messages"])
+                messages[at] = whole
+        return body if messages is None else {**body, "messages": messages}
+
+    def _restored(self, message: Json, scope: str, room: "_Room") -> Json:
+        added: Json = {}
+        calls = message["tool_calls"]
+        for at, call in enumerate(calls):
+            record = self._records.get((scope, call.get("id", "")))
+            if record is None or record.names[call["id"]] != _name(call):
+                continue
+            self._ages.move_to_end(record.serial)
+            if not added and (fields := room.fields(record)):
+                added = _lost(message, fields)
+                room.take(len(record.fields) if added else 0)
+            extra = record.extras.get(call["id"])
+            if extra and call.get("extra_content") is None and room.take(len(extra)):
+                calls = list(calls) if calls is message["tool_calls"] else calls
+                calls[at] = {**call, "extra_content": codec.decode(extra)}
+        if calls is not message["tool_calls"]:
+            added["tool_calls"] = calls
+        return {**message, **added} if added else message
+
+    def keep(self, calls: dict[str, Json], fields: Json, scope: str) -> None:
+        """Keep fields of a message and extra_content of its calls (by id). For Watcher."""
+        extras = {id: codec.encode(extra) for id, call in calls.items() if (extra := call.get("extra_content"))}
+        if not extras and not fields:
+            return
+        kept = codec.encode(fields) if fields else b""
+        keys = tuple((scope, id) for id in calls)
+        names = {id: _name(call) for id, call in calls.items()}
+        texts = sum(getsizeof(id) + getsizeof(name) for id, name in names.items())
+        size = len(kept) + sum(map(len, extras.values())) + texts + _OVERHEAD * len(keys)
+        if size > self.limit or len(keys) > self._capacity:
+            return
+        for key in keys:
+            if key in self._records:
+                self._forget(self._records[key])
+        self._serial += 1
+        record = self._ages[self._serial] = _Record(self._serial, keys, names, kept, extras, size)
+        self._records |= dict.fromkeys(keys, record)
+        self.size += size
+        while len(self._records) > self._capacity or self.size > self.limit:
+            self._forget(next(iter(self._ages.values())))
+
+    def _forget(self, record: _Record) -> None:
+        for key in record.keys:
+            del self._records[key]
+        del self._ages[record.serial]
+        self.size -= record.size
+
+
+class _Room:
+    """What may still be added to one request, in bytes, and the fields that were decoded for it, once each."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._decoded: dict[int, Json] = {}
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes; if so, they are taken."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def fields(self, record: _Record) -> Json:
+        """The fields of a record; none where there is no room for them."""
+        if not record.fields or len(record.fields) > self._left:
+            return {}
+        fields = self._decoded.get(record.serial)
+        if fields is None:
+            fields = self._decoded[record.serial] = codec.decode(record.fields)
+        return fields
+
+
+class ReasoningCollector:
+    """Sees the chunks of one answer go by and keeps what belongs to its tool calls, of the first choice."""
+
+    def __init__(self, keeper: ReasoningCache, scope: str) -> None:
+        self._keeper = keeper
+        self._scope = scope
+        self._calls: dict[int, Json] = {}
+        self._lists: dict[str, list[Any]] = {}
+        self._reasoning: list[str] = []
+        self._size = 0
+
+    def see(self, chunks: list[Json]) -> None:
+        """Take what is to be kept of these chunks."""
+        for chunk in chunks:
+            self._see(chunk)
+
+    def _see(self, chunk: Json) -> None:
+        """Take what is to be kept of one chunk. What does not have the type it should have is ignored."""
+        choices = chunk["choices"]
+        if not choices:
+            return
+        delta = choices[0].get("delta")
+        # Nearly every chunk is a piece of content.
+        if not delta or ("content" in delta and len(delta) == 1) or choices[0].get("index"):
+            return
+        if (text := delta.get("reasoning_content")) and isinstance(text, str):
+            self._size += len(text)
+            if self._size <= self._keeper.limit:
+                self._reasoning.append(text)
+        for name in _LISTS:
+            if (more := delta.get(name)) and isinstance(more, list) and all(isinstance(each, dict) for each in more):
+                self._size += len(codec.encode(more))
+                if self._size <= self._keeper.limit:
+                    self._lists.setdefault(name, []).extend(more)
+        calls = delta.get("tool_calls")
+        for n, call in enumerate(calls if isinstance(calls, list) else ()):
+            if isinstance(call, dict):
+                known = self._calls.setdefault(index if isinstance(index := call.get("index"), int) else n, {})
+                for name, kind in _PARTS.items():
+                    if (part := call.get(name)) and isinstance(part, kind) and name not in known:
+                        known[name] = part
+
+    def commit(self) -> None:
+        """The answer is complete. One that was cut short need not be kept: nobody can go on from it."""
+        fields: Json = dict(self._lists)
+        if self._reasoning:
+            fields["reasoning_content"] = "".join(self._reasoning)
+        calls = {call["id"]: call for call in self._calls.values() if "id" in call}
+        if calls:
+            self._keeper.keep(calls, fields, self._scope)
+
+
+def _lost(message: Json, fields: Json) -> Json:
+    """Those fields that the client did not bring back, in their own form or in OpenRouter's."""
+    there = ("thinking_blocks",) if message.get("reasoning_details") else ()
+    return {name: value for name, value in fields.items() if message.get(name) is None and name not in there}
+
+
+def _name(call: Json) -> str:
+    name = (call.get("function") or call.get("custom") or {}).get("name")
+    return name if isinstance(name, str) else ""

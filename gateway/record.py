@@ -1,0 +1,28 @@
+"""The facts of one request, read by the log, the metrics, the usage ledger and the inspector."""
+
+from dataclasses import dataclass, field
+
+from .limits import Limits
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of one request; filled in as it goes."""
+
+    id: str
+    started: float  # monotonic seconds
+    key: str = ""
+    model: str = ""
+    upstream: str = ""
+    stream: bool = False
+    first: float = 0.0  # monotonic seconds of the first byte of the answer
+    prompt: int | None = None
+    completion: int | None = None
+    code: str = ""  # of the error, if any
+    limits: Limits | None = None  # of the caller's key
+    waited: float = 0.0  # seconds spent waiting for upstreams until one answered
+    gap: float = 0.0  # seconds, the longest between two pieces of a stream
+    cost: float | None = None  # USD
+    tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
+    retried: bool = False  # one target was asked twice
+    doubted: tuple[str, int, int] | None = None  # a provider, and the tokens it told of: more than there can be

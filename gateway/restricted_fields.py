@@ -1,0 +1,96 @@
+"""Fields of a request by which a client would choose another model, route, host or price than its key may use.
+
+They are many, and each host has its own; what one host does not know another behind it may. So there is one list for all
+hosts: a key that may not use every model, or that has a budget or a tpm, may not send them. Other keys may: theirs is what
+the host allows. `row: {allow: [...]}` of a provider lets some of them pass.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from providers.contract import Json
+from providers.errors import Unsupported
+
+from .pricing import times_the_price
+from .routing import Target
+
+_ROUTES: Final = "it chooses another model, route or price than this key may use. Leave it out"
+_LIMIT: Final = "this key's limits know the length of an answer as 'max_tokens' only. Send that instead"
+_COUNT: Final = "this key's limits know the number of answers as 'n' only. Send that instead"
+_INSIDE: Final = "what is inside would pass this key's limits by. Send OpenAI's parameters instead"
+
+FIELDS: Final[dict[str, str]] = {
+    # OpenRouter, LiteLLM, Vercel and other gateways: models and routes
+    **dict.fromkeys(
+        ("models", "model_list", "route", "router", "provider", "providers", "providerOptions", "provider_options",
+         "preset", "plugins", "transforms", "fallbacks", "default_fallbacks", "context_window_fallbacks",
+         "content_policy_fallbacks", "context_window_fallback_dict", "router_settings_override", "custom_llm_provider",
+         "litellm_params", "litellm_metadata", "user_config", "num_retries", "tags", "mock_response"),
+        _ROUTES,
+    ),
+    # Where a host is to go: an address, a key, a deployment; Azure's data_sources; servers that hand work to each other
+    **dict.fromkeys(
+        ("api_base", "base_url", "api_key", "api_version", "organization", "deployment_id", "data_sources", "dataSources",
+         "kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank",
+         "routed_dp_rank", "disagg_prefill_dp_rank"),
+        _ROUTES,
+    ),
+    # Models beside the one that is named: Groq's compound, Together's safety model, adapters of vLLM, SGLang, llama.cpp
+    **dict.fromkeys(("compound_custom", "safety_model", "lora", "lora_path", "adapter_id", "adapter_source"), _ROUTES),
+    # Searches, which are paid for apart: xAI, Groq, DashScope
+    **dict.fromkeys(("search_parameters", "search_settings", "enable_search", "search_options"), _ROUTES),
+    # /v1/responses: prompts that are not in the request
+    **dict.fromkeys(("prompt", "previous_response_id", "conversation", "background"), _ROUTES),
+    # Other names of max_tokens and n: TGI, Ollama, llama.cpp, LM Studio, Llama, Claude's and Gemini's own, vLLM
+    **dict.fromkeys(
+        ("max_new_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens", "max_tokens_to_sample", "max_gen_len",
+         "max_length", "max_generated_tokens", "num_predict", "n_predict", "min_tokens", "min_new_tokens", "min_length",
+         "ignore_eos"),
+        _LIMIT,
+    ),
+    **dict.fromkeys(
+        ("best_of", "n_cmpl", "num_return_sequences", "num_generations", "candidate_count", "candidateCount",
+         "use_beam_search", "beam_width"),
+        _COUNT,
+    ),
+    # Objects that hold any of these
+    **dict.fromkeys(
+        ("options", "parameters", "generation_config", "generationConfig", "sampling_params", "inference_config",
+         "inferenceConfig", "additional_model_request_fields", "additionalModelRequestFields", "nvext", "extra_body",
+         "extra_headers", "extra_query"),
+        _INSIDE,
+    ),
+}  # fmt: skip
+_TIER: Final = "service_tier"
+_KNOWN: Final = FIELDS.keys() | {_TIER}
+
+
+def permitted(body: Json, targets: list[Target]) -> list[Target]:
+    """Return the targets that a restricted key may ask with the fields this request has.
+
+    Raises Unsupported where there is none.
+    """
+    if body.keys().isdisjoint(_KNOWN):
+        return targets
+    asked = [name for name, value in body.items() if name in FIELDS and value not in (None, "", [], {})]
+    wrong = {i: name for i, target in enumerate(targets) if (name := _refused(body, asked, target))}
+    if len(wrong) < len(targets):
+        return [target for i, target in enumerate(targets) if i not in wrong]
+    name = wrong[0]
+    why = FIELDS.get(name, "the price of this tier is not known, and this key is limited. Leave it out")
+    raise Unsupported(
+        f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (row: allow).",
+        param=name,
+        code="unsupported_parameter",
+    )
+
+
+def _refused(body: Json, asked: Iterable[str], target: Target) -> str | None:
+    """Return the first field that this target must not be sent."""
+    host = target.upstream.host
+    for name in asked:
+        if name not in host.allow:
+            return name
+    if _TIER in body and _TIER not in host.allow and times_the_price(body[_TIER], target.upstream) is None:
+        return _TIER
+    return None

@@ -1,0 +1,214 @@
+"""Which targets serve a public model, and which models a caller may use."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from dialects.chat.request import BESIDE
+from providers.contract import Json, Upstream
+from providers.errors import ModelNotFound
+from providers.models import ModelFacts, ModelTable
+
+from .config_schema import RouteConfig, Timeouts
+
+# Parameters that a model which reasons refuses; a default must not bring them in by the back door.
+_ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
+SAMPLING: Final = frozenset(
+    {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One upstream model for a public one.
+
+    defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited
+    key (gateway/reservations.py), with its value, if it has; weight: its share of the load, 0: targets are tried in order;
+    first_byte: seconds the upstream may think, None: what the timeouts say.
+    """
+
+    upstream: Upstream
+    defaults: Mapping[str, Any]
+    weight: float = 0.0
+    first_byte: float | None = None
+    added: str = ""
+
+
+class ModelRouter:
+    """The public models of a configuration. Providers that are off are left out; `off` says why, for the error."""
+
+    def __init__(
+        self,
+        models: Mapping[str, str | tuple[str, ...] | RouteConfig],
+        defaults: Mapping[str, Any],
+        providers: Mapping[str, Upstream],
+        off: Mapping[str, str],
+        facts: ModelTable,
+    ) -> None:
+        self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
+        self._exact: dict[str, list[Target]] = {}
+        self._patterns: dict[str, RouteConfig] = {}
+        self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
+        for public, entry in models.items():
+            route = route_of(entry)
+            names = dict.fromkeys(map(_provider, route.targets))
+            self._lacking[public] = [off[name] for name in names if name in off]
+            if "*" in public:
+                self._patterns[public] = route
+            else:
+                self._exact[public] = self._targets(public, route, "")
+
+    def resolve(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
+        """The targets of a public model, in the order to try them.
+
+        allowed: patterns of the caller's models. Raises NoSuchModel for a model that does not exist, that the caller
+        may not use (they cannot tell the two apart), or whose providers are all off.
+        """
+        usable = may_use(model, allowed)
+        targets = self._exact.get(model) if usable else None
+        if targets is None and usable:
+            targets = self._by_pattern(model)
+        if targets:
+            return targets
+        lacking = self._lacking.get(model if model in self._exact else self._pattern(model) or "", [])
+        lacking = lacking or [self._off[name] for name in [_provider(model)] if name in self._off]
+        if lacking and usable:
+            why = f"its provider is off: set {' or '.join(lacking)} and restart the server"
+        else:
+            why = self._guess(model[:200], allowed) or "GET /v1/models lists the models you can use."
+        raise ModelNotFound(
+            f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
+        )
+
+    def _guess(self, model: str, allowed: tuple[str, ...]) -> str:
+        """Return a question that names the model that was probably meant, "" when none is near.
+
+        Models that are served come first; one whose provider is off is named with what it lacks.
+        """
+        names = [name for name in self._exact if may_use(name, allowed)]
+        names.sort(key=lambda name: not self._exact[name])
+        squeezed = _squeezed(model)
+        close = next((name for name in names if _squeezed(name) == squeezed), "")
+        for some in (list(self.public(allowed)), names):
+            close = close or next(iter(difflib.get_close_matches(model, some, 1, 0.5)), "")
+        if not close:
+            return ""
+        lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))
+        return f"did you mean '{close}'?" + (
+            f" (its provider is off: set {lacking} and restart the server)" if lacking else ""
+        )
+
+    def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
+        """The models a caller can use now, with their targets; patterns are not listed."""
+        return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
+
+    def _by_pattern(self, model: str) -> list[Target] | None:
+        found = self._pattern(model)
+        if found is not None:
+            head, tail = found.split("*")
+            return self._targets(model, self._patterns[found], model[len(head) : len(model) - len(tail)])
+        name, _, rest = model.partition("/")
+        if rest and name in self._providers:
+            return self._targets(model, RouteConfig(targets=(model,)), "")
+        return None
+
+    def _pattern(self, model: str) -> str | None:
+        """The first pattern of the file that covers this name."""
+        for pattern in self._patterns:
+            head, tail = pattern.split("*")
+            if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
+                return pattern
+        return None
+
+    def _targets(self, public: str, route: RouteConfig, matched: str) -> list[Target]:
+        """matched: what the public name's `*` stands for."""
+        # A model's null takes a global default away.
+        defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
+        targets = []
+        for target in route.targets:
+            name, _, model = target.partition("/")
+            if name not in self._providers:
+                continue
+            # A target without a model means the public name, without the provider's own in front of it.
+            model = model.replace("*", matched) if model else public.removeprefix(f"{name}/")
+            provider = self._providers[name]
+            facts = self._facts.of(model, provider.row or name)
+            to = replace(provider, model=model, facts=facts)
+            weight = route.targets[target] if isinstance(route.targets, dict) else 0.0
+            targets.append(Target(to, _accepted(defaults, facts), weight, route.first_byte))
+        return targets
+
+    def metric_label(self, model: str) -> str:
+        """The name of a public model in metrics, always one that the configuration holds: clients invent names."""
+        if model in self._exact:
+            return model
+        if (pattern := self._pattern(model)) is not None:
+            return pattern
+        name = _provider(model)
+        return f"{name}/*" if name in self._providers else "other"
+
+
+def route_of(entry: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
+    """The long form of a model's entry."""
+    if isinstance(entry, RouteConfig):
+        return entry
+    return RouteConfig(targets=(entry,) if isinstance(entry, str) else entry)
+
+
+def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
+    """Seconds the upstream may take until its first byte. A model that thinks first may take longer.
+
+    streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: it may take
+    as long as a request may, unless the model's own entry says otherwise.
+    """
+    if target.first_byte is not None:
+        return target.first_byte
+    if not streamed:
+        return timeouts.total
+    facts = target.upstream.facts
+    thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
+    return timeouts.first_byte_reasoning if thinks else timeouts.first_byte
+
+
+def _squeezed(name: str) -> str:
+    """A model's name without what people forget: gpt4o, GPT-4o and gpt_4o are one."""
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def _provider(target: str) -> str:
+    return target.partition("/")[0]
+
+
+def may_use(model: str, allowed: tuple[str, ...]) -> bool:
+    """Whether one of the patterns covers this public name."""
+    return "*" in allowed or any(fnmatchcase(model, pattern) for pattern in allowed)
+
+
+def _accepted(defaults: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
+    """The defaults that this model takes."""
+    takes = facts.sampling == "yes" or (facts.sampling == "without_reasoning" and facts.reasoning == "off")
+    return {name: value for name, value in defaults.items() if takes or name not in SAMPLING}
+
+
+def with_defaults(body: Json, target: Target) -> Json:
+    """The request with the target's defaults where the client said nothing. Returns a new body, or the same one.
+
+    A sampling default stays away where the client samples in another way or asks for reasoning: models refuse the two
+    together, and the client did not ask for the conflict.
+    """
+    if not target.defaults:
+        return body
+    missing = {name: value for name, value in target.defaults.items() if name not in body}
+    if body.get("reasoning_effort", "none") != "none":
+        missing = {name: value for name, value in missing.items() if name not in SAMPLING}
+    elif not _ONE_OF.isdisjoint(body):
+        missing = {name: value for name, value in missing.items() if name not in _ONE_OF}
+    if "max_tokens" in body or "max_completion_tokens" in body:
+        missing.pop("max_tokens", None)
+        missing.pop("max_completion_tokens", None)
+    for name, other in BESIDE.items():
+        if name in missing and not missing.get(other, body.get(other)):
+            del missing[name]
+    return {**missing, **body} if missing else body

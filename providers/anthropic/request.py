@@ -1,0 +1,76 @@
+"""Anthropic Messages: Claude. https://platform.claude.com/docs/en/api/messages
+
+anthropic_params, anthropic_tools and anthropic_messages build the request, anthropic_stream reads the answer.
+Rules: the upstream is always asked to stream; what only tunes an answer is dropped and named; what the client would
+misread is refused; what a model takes is data (Upstream.facts).
+"""
+
+from functools import partial
+
+from ..common import tool_names
+from ..contract import Call, Json, Upstream
+from ..errors import BadRequest
+from .messages import history
+from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
+from .stream import Way, translate
+from .tools import toolbox, with_history
+
+# This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
+_VERSION = "2023-06-01"
+_TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
+_BINDING = "thinking-binding-controls-2026-08-01"
+
+
+def build_request(body: Json, to: Upstream) -> Call:
+    """An OpenAI chat request → the Messages call. See contract.Provider."""
+    refuse(body)
+    body, names = tool_names.renamed(body, _TOOL_NAME, _LONGEST_TOOL_NAME)
+    dropped: dict[str, None] = {}
+    thinking = thinking_for(body, to.facts, to.reasoning, dropped)
+    try:
+        box = toolbox(body, to, thinking_budget=thinking.budget, dropped=dropped)
+    except RecursionError:
+        raise BadRequest("A schema is nested too deeply.", param="tools") from None
+    forced = box.choice is not None and box.choice["type"] in ("any", "tool")
+    # Neither goes on from words of ours: thinking, a forced call and a grammar all begin the answer themselves.
+    prefill = to.facts.prefill and not (thinking.on or forced or box.format)
+    past = history(body["messages"], thinking=thinking.on, prefill=prefill, lines=box.lines)
+    if past.tools:
+        box = with_history(box)
+    binding = to.facts.bound_thinking and past.thinking
+    if binding:
+        thinking = tolerate_old_blocks(thinking)
+    config = {"effort": thinking.effort, "format": box.format}
+    optional = {
+        "system": past.system,
+        "tools": box.tools,
+        "tool_choice": box.tools and box.choice,
+        "thinking": thinking.thinking,
+        "output_config": {name: value for name, value in config.items() if value},
+    }
+    upstream: Json = {
+        "model": to.model,
+        "max_tokens": thinking.max_tokens,
+        "messages": past.messages,
+        **{name: value for name, value in optional.items() if value},
+        **remaining_params(body, to.facts, thinking.on, dropped),
+        "stream": True,
+    }
+    headers = _headers(to, _BINDING if binding else None)
+    read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
+    return Call(_url(to), headers, upstream, True, read, tuple(dropped))
+
+
+def _url(to: Upstream) -> str:
+    base = to.base_url.rstrip("/")
+    return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
+
+
+def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
+    headers = {"anthropic-version": _VERSION, "accept-encoding": "identity"}
+    if to.api_key:
+        headers["x-api-key"] = to.api_key
+    headers |= to.options.get("headers") or {}
+    if beta:
+        headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))
+    return headers

@@ -1,0 +1,20 @@
+"""The built-in model: its answers are played as if they came over a socket, in OpenAI's format."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from ..contract import Native, Upstream, named_limit
+from .chat import build_request, parse_error
+from .embeddings import build_embeddings
+
+__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+
+native: Final[Native] = {}
+answer_limit = named_limit
+options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
+
+
+def must_inline(url: str, to: Upstream) -> bool:
+    """Nothing is fetched: echo works offline."""
+    return False

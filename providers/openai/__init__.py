@@ -1,0 +1,23 @@
+"""OpenAI, and every host that imitates it: chat completions, or /v1/responses where only that will do."""
+
+from typing import Final, Literal
+
+from ..contract import Call, Json, Native, Upstream, named_limit
+from . import request as chat_request
+from .embeddings import build_embeddings
+from .errors import parse_error
+from .request import must_inline
+from .responses import request as responses_request
+
+__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+
+native: Final[Native] = {}
+answer_limit = named_limit
+options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
+
+
+def build_request(body: Json, to: Upstream) -> Call:
+    """Return the call that this host and this model take. Raises Unsupported, BadRequest."""
+    if chat_request.needs_responses(body, to):
+        return responses_request.build_request(body, to)
+    return chat_request.build_request(body, to)

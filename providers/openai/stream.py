@@ -1,0 +1,341 @@
+"""OpenAI chat completions, and every host that imitates them. https://platform.openai.com/docs/api-reference/chat
+
+The request passes through but for the host's edits (hosts.py). The answer is not trusted to be in shape: what hosts do
+differently is made canonical here, so that a client sees one behaviour. Unknown fields survive both ways.
+
+- role comes once and first; tool calls are numbered 0, 1, 2 as they appear, id and name on the first fragment only
+- usage travels as a chunk of its own, after the finish; the first finish_reason of a choice counts and comes last
+- an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..chunks import tool_call, usage_chunk
+from ..common.bounds import Extras
+from ..common.error_shapes import SIGNS, told_instead
+from ..common.finish_reasons import reason_of
+from ..common.think_tags import ThinkTags
+from ..common.tool_names import given_back
+from ..common.typed import ANSWER, logprobs, typed
+from ..common.usage import merged, usage_of
+from ..contract import Call, Ended, Json, Translator, Upstream, prime
+from ..errors import UpstreamBadOutput, UpstreamTruncated
+from ..sse import DONE, refuse_value
+from .errors import in_band, refuse_errors
+from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
+
+_NO_NAMES: Final[Mapping[str, str]] = {}
+_CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
+
+
+def translate(call: Call, streamed: bool, to: Upstream, names: Mapping[str, str] = _NO_NAMES) -> Translator:
+    """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
+    name sent → the client's.
+    """
+    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if streamed else _whole(to))
+    return prime(given_back(prime(translator), names) if names else translator)
+
+
+def _in_shape(translator: Translator) -> Translator:
+    """The same translator; what it stumbles over in an answer of the wrong shape is the upstream's failure."""
+    try:
+        return (yield from translator)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.") from error
+
+
+def _whole(to: Upstream) -> Translator:
+    event = yield []
+    if event is None:
+        raise UpstreamTruncated
+    body = event.data
+    if not isinstance(body, dict):
+        raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
+    choices = body.get("choices")
+    if event.name or not SIGNS.isdisjoint(body) or body.get("object") == "error":
+        refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
+    if type(choices) is not list or {*map(type, choices)} != {dict}:
+        if not choices and (wrong := told_instead(body, sure=False)):
+            raise in_band(wrong)
+        raise UpstreamBadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
+    usage, elsewhere = body.get("usage"), drop_private_fields(body)
+    if elsewhere:
+        usage = merged(elsewhere, usage)
+    number(choices)
+    typed(body, ANSWER)
+    for choice in choices:
+        choice["logprobs"] = None if choice.get("logprobs") is None else logprobs(choice["logprobs"])
+        choice.pop("native_finish_reason", None)
+        if not SIGNS.isdisjoint(choice):
+            refuse_errors("", choice)
+        message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
+        for holder in choice, message:
+            if "usage" in holder:
+                usage = merged(usage, holder.pop("usage"))
+        message = choice["message"] = whole_message(message, to.host.think_tags)
+        choice["finish_reason"] = reason_of(
+            choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
+        )
+    body["usage"] = usage_of(usage)
+    return [body]
+
+
+def number(choices: list[Json]) -> None:
+    """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
+    indexes = [choice.get("index") for choice in choices]
+    if {*map(type, indexes)} != {int} or len({*indexes}) < len(indexes):
+        for position, choice in enumerate(choices):
+            choice["index"] = position
+
+
+def _is_bare(choices: Any) -> bool:
+    """Whether no choice says anything: then what stands beside them may be an error."""
+    return isinstance(choices, list) and not any(
+        _speaks(said)
+        for choice in choices
+        if isinstance(choice, dict)
+        for said in (choice.get("message") or choice.get("delta") or _legacy(dict(choice)),)
+    )
+
+
+def _legacy(choice: Json) -> Json:
+    """The message of a choice that has neither message nor delta: its `text`, as in the completions of old."""
+    text = choice.pop("text", None)
+    return {} if text is None else {"content": text}
+
+
+class ChoiceState:
+    """What one choice of a stream has said so far."""
+
+    __slots__ = ("early", "end", "old", "settled", "spoke", "tags", "tools", "usage")
+
+    def __init__(self, think_tags: bool) -> None:
+        self.end: Json | None = None  # the choice that carried the first finish_reason, held back until the end
+        self.spoke = False  # a delta said anything
+        self.tools = ToolCallNumbering()
+        self.old = False  # it came with a function_call
+        self.tags = ThinkTags() if think_tags else None
+        self.settled = not think_tags  # content is content
+        self.usage: Any = None  # what the choice itself said of it
+        self.early = False  # … before its last text
+
+    def split(self, delta: Json) -> None:
+        """Move what is in think tags to reasoning_content."""
+        if self.tags is None or type(text := delta.get("content")) is not str or not text:
+            return
+        set_text(delta, *self.tags.feed(text))
+        self.settled = self.tags.settled and self.usage is None
+
+    def rest(self) -> Json:
+        """The delta of what was held back as the possible start of a tag."""
+        delta: Json = {}
+        if self.tags is not None:
+            set_text(delta, *self.tags.end())
+        return delta
+
+
+def _chunks(to: Upstream, n: int) -> Translator:
+    """n: how many choices were asked for."""
+    think_tags = to.host.think_tags
+    seen: dict[int, ChoiceState] = {}
+    usage: Any = None
+    counted: Json = {}  # the chunk in which it came
+    early = False  # text came after it
+    extras, waiting = (
+        Extras(),
+        False,
+    )  # fields of chunks that are not passed on: they ride on the next, or on the last finish
+    odd = False  # the chunks have fields of wrong types beside their choices
+    chunks: list[Json] = []
+    while (event := (yield chunks)) is not None:
+        data = event.data
+        chunks = []
+        if type(data) is not dict:
+            if data == DONE:
+                return _end(seen, usage, early, extras, said_done=True)
+            if event.name == "error":
+                raise in_band(data)
+            refuse_value(event)
+            chunks = _after_event(chunks, seen, n)
+            continue
+        data.pop("obfuscation", None)
+        if "usage" in data and (told := data.pop("usage")):
+            before, usage = usage, told if usage is None else merged(usage, told)
+            if usage is not before:
+                counted, early = data, False
+        choices = data.get("choices")
+        if event.name or not data.keys() <= KNOWN_CHUNK:
+            if event.name or not SIGNS.isdisjoint(data):
+                spoke = any(state.spoke for state in seen.values())
+                refuse_errors(event.name, data, bool(choices) and (spoke or not _is_bare(choices)))
+            if (told := drop_private_fields(data)) and (told := merged(usage, told)) is not usage:
+                usage, counted, early = told, data, False
+            typed(data, ANSWER)
+        elif odd or not seen or not choices:  # hosts say the same of themselves in each chunk
+            odd = typed(data, ANSWER) or odd
+        if choices is not None and type(choices) is not list:
+            raise TypeError("choices that are no list")
+        if not choices:
+            extras.keep(data)
+            waiting = True
+            chunks = _after_event(chunks, seen, n)
+            continue
+        if len(choices) == 1 and _is_plain(choices[0], seen):
+            chunks.append(data)
+        else:
+            if 1 < len(choices) <= n:
+                number(choices)
+            kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
+            for each in seen.values():
+                if each.end is None:
+                    break
+            else:
+                chunks = _after_event(chunks, seen, n)
+            if not kept:
+                extras.keep(data)
+                waiting = True
+                continue
+            data["choices"] = kept
+            chunks.append(data)
+        if waiting:
+            extras.ride(data)
+            waiting = False
+        if usage is not None and counted is not data:
+            early = early or any(_speaks(choice["delta"]) for choice in data["choices"])
+    return _end(seen, usage, early, extras, said_done=False)
+
+
+def _after_event(chunks: list[Json], seen: dict[int, ChoiceState], n: int) -> list[Json]:
+    """Return the chunks of an event, as Ended where all choices that were asked for have told their finish_reason."""
+    if len(seen) < n:
+        return chunks
+    for choice in seen.values():
+        if choice.end is None:
+            return chunks
+    return Ended(chunks)
+
+
+def _index(choice: Json, position: int, n: int) -> int:
+    """The index of a choice, set where the host left it out.
+
+    Raises TypeError for one that is no integer, BadOutput for a choice that was not asked for.
+    """
+    if choice.get("index") is None:
+        choice["index"] = position
+    index = choice["index"]
+    if type(index) is not int:
+        raise TypeError("index of a choice")
+    if not 0 <= index < n:
+        raise UpstreamBadOutput("The upstream sent a choice that was not asked for.")
+    return index
+
+
+def _is_plain(choice: Json, seen: dict[int, ChoiceState]) -> bool:
+    """Whether this is `{"content": "…"}` in the middle of a stream: nine chunks of ten, and nothing to do."""
+    try:
+        delta = choice["delta"]
+        return (
+            len(delta) == 1
+            and type(delta.get("content")) is str
+            and choice["finish_reason"] is None
+            and (state := seen[choice["index"]]).settled
+            and state.spoke
+            and (len(choice) == 3 or (len(choice) == 4 and choice["logprobs"] is None))
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], think_tags: bool) -> Json | None:
+    """One choice of a chunk in canonical form, or None where nothing is left to say; its finish is held back."""
+    index = choice.get("index")
+    if type(index) is not int or not 0 <= index < n:
+        index = _index(choice, position, n)
+    if not SIGNS.isdisjoint(choice):
+        refuse_errors("", choice)
+    choice.pop("native_finish_reason", None)
+    message = choice.pop("message", None)  # Perplexity sends the text so far again; hosts that cannot stream, all of it
+    state = seen.get(index)
+    first = state is None
+    if state is None:
+        state = seen[index] = ChoiceState(think_tags)
+    finish = choice.get("finish_reason")
+    delta: Json = choice.get("delta") or {}
+    if "delta" not in choice:
+        delta = message or _legacy(choice)
+    elif message and finish and not state.spoke and not _speaks(delta):
+        delta = message
+    delta = unify_reasoning(delta)
+    speaks = _speaks(delta)
+    state.spoke = state.spoke or speaks
+    if not state.settled:
+        state.split(delta)
+    if "usage" in choice or "usage" in delta:  # Moonshot; others
+        state.usage = merged(merged(state.usage, choice.pop("usage", None)), delta.pop("usage", None))
+        state.early = state.settled = False  # so that the next text of this choice comes by here, too
+    elif message and finish and "usage" in message:
+        state.usage = merged(state.usage, message["usage"])
+    elif state.usage is not None:
+        state.early = state.early or speaks
+    delta.pop("role", None)
+    if first:
+        delta = {"role": "assistant", **delta}
+    if "tool_calls" in delta:
+        fragments = state.tools.fragments(delta.pop("tool_calls") or [])
+        if fragments:
+            delta["tool_calls"] = fragments
+    choice["delta"] = delta
+    state.old = state.old or "function_call" in delta
+    choice["finish_reason"] = None
+    if finish:
+        reason_of(finish)  # a failure counts whenever it comes
+        state.end = state.end or {**choice, "index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
+    if choice.setdefault("logprobs", None) is not None:
+        choice["logprobs"] = logprobs(choice["logprobs"])
+    if choice["logprobs"] or any(value is not None for value in delta.values()):
+        return choice
+    rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
+    return choice if rest else None  # a finish carries the fields of its choice
+
+
+def _speaks(delta: Json) -> bool:
+    return any(value for name, value in delta.items() if name not in ("role", "usage"))
+
+
+def _end(seen: dict[int, ChoiceState], usage: Any, early: bool, extras: Extras, said_done: bool) -> list[Json]:
+    """Return the last chunks: arguments for calls that had none, one finish for each choice, usage.
+
+    early: text came after the usage.
+    A host that says [DONE] without a finish_reason has finished; one that just stops has not.
+    """
+    words: Json = {}
+    if not seen:
+        extras.ride(words)
+    if wrong := told_instead(words, sure=False):
+        raise in_band(wrong)
+    if not seen and said_done:
+        raise UpstreamBadOutput("The upstream ended its stream without an answer.")
+    if not said_done and (not seen or any(choice.end is None for choice in seen.values())):
+        cut = UpstreamTruncated()
+        cut.usage = usage_of(usage) if usage else None
+        raise cut
+    last = [_for(index, rest) for index, choice in sorted(seen.items()) if (rest := choice.rest())]
+    for index, choice in sorted(seen.items()):
+        last += [_for(index, tool_call(k, {"arguments": rest})) for k, rest in choice.tools.rest()]
+    for index, choice in sorted(seen.items()):
+        end = choice.end or _for(index, {}, "stop")["choices"][0]
+        end["finish_reason"] = reason_of(end["finish_reason"], choice.tools.any, choice.old)  # calls may come after it
+        last.append({"choices": [end]})
+    extras.ride(last[-1])
+    if (own := next((choice for choice in seen.values() if choice.usage), None)) is not None:
+        usage, early = merged(own.usage, usage), early if usage else own.early
+    if usage is not None:
+        books = usage_chunk(usage_of(usage), early)
+        last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
+    return last
+
+
+def _for(index: int, delta: Json, finish: str | None = None) -> Json:
+    return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]}

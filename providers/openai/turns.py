@@ -1,0 +1,113 @@
+"""The order of a chat request's messages, as a host demands it. Pure, copy on write.
+
+Chat templates of open models, and some hosts, take one system message at the start, and user and assistant in turn.
+"""
+
+from itertools import chain, groupby
+from typing import Any, Final
+
+from ..contract import Json
+from ..hosts import Host
+
+EMPTY: Final = "(empty message)"  # what stands for a message that says nothing and cannot be left out
+_START: Final = "(conversation start)"
+_DONE: Final = "OK."  # what the assistant says of a tool's result, where it must say something
+SYSTEM_GAP: Final = "\n\n"
+_TURNS: Final = ("user", "assistant")
+
+
+def in_order(messages: list[Json], host: Host) -> list[Json]:
+    """The messages as the host takes them one after another; those that are {} are left out."""
+    if not all(messages):
+        messages = list(filter(None, messages)) or [{"role": "user", "content": EMPTY}]
+    if host.merge_system:
+        messages = _one_system(messages)
+    if host.alternate:
+        messages = _in_turn(messages)
+    if not host.after_results:
+        messages = _results_answered(messages)
+    return messages
+
+
+def text_of(content: Any) -> str:
+    """The text of a system message."""
+    if isinstance(content, list):
+        return SYSTEM_GAP.join(part.get("text", "") for part in content)
+    return content or ""
+
+
+def gap(role: str) -> str:
+    """What stands between the parts of a message: system texts are joined alike, whether they were parts or messages."""
+    return SYSTEM_GAP if role in ("system", "developer") else "\n"
+
+
+def _one_system(messages: list[Json]) -> list[Json]:
+    """The system messages at the start as one; later ones as the user's, marked as what they are.
+
+    Templates refuse a second one. vLLM, llama.cpp, Ollama: "System message must be at the beginning."; Mistral: 400
+    "Unexpected role 'system' after role 'assistant'".
+    """
+    count = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    first, rest = messages[:count], messages[count:]
+    if count > 1:
+        first = [first[0] | {"content": SYSTEM_GAP.join(text_of(message.get("content")) for message in first)}]
+    if any(message["role"] == "system" for message in rest):
+        rest = [_as_users(message) if message["role"] == "system" else message for message in rest]
+    elif count < 2:
+        return messages
+    return first + rest
+
+
+def _as_users(message: Json) -> Json:
+    return {"role": "user", "content": f"<system>\n{text_of(message.get('content'))}\n</system>"}
+
+
+def _in_turn(messages: list[Json]) -> list[Json]:
+    """User and assistant in turn, the user first: neighbours of one role become one message.
+
+    Perplexity: 400 "After the (optional) system message(s), user and assistant roles should be alternating."; templates:
+    "Conversation roles must alternate user/assistant/user/assistant/...".
+    """
+    runs = [(role, list(run)) for role, run in groupby(messages, key=lambda message: message["role"])]
+    out = list(chain.from_iterable([_together(run)] if role in _TURNS and len(run) > 1 else run for role, run in runs))
+    start = next((i for i, message in enumerate(out) if message["role"] != "system"), len(out))
+    if start < len(out) and out[start]["role"] == "assistant":
+        out.insert(start, {"role": "user", "content": _START})
+    return out
+
+
+def _together(run: list[Json]) -> Json:
+    """One message for several of one role: their contents and tool calls in a row, of other fields the first."""
+    whole: Json = {}
+    for message in reversed(run):
+        whole |= message
+    if any(message.get("name") != whole.get("name") for message in run):
+        del whole["name"]
+    contents = [content for message in run if (content := message.get("content"))]
+    if all(isinstance(content, str) for content in contents):
+        whole["content"] = SYSTEM_GAP.join(contents) or whole.get("content")
+    else:
+        whole["content"] = list(chain.from_iterable(map(_parts, contents)))
+    for key in ("reasoning_content", "reasoning"):
+        if texts := [text for message in run if isinstance(text := message.get(key), str)]:
+            whole[key] = SYSTEM_GAP.join(texts)
+    if calls := [call for message in run for call in message.get("tool_calls") or ()]:
+        whole["tool_calls"] = calls
+    return whole
+
+
+def _parts(content: Any) -> list[Json]:
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]
+
+
+def _results_answered(messages: list[Json]) -> list[Json]:
+    """A short answer between the result of a tool and what the user says next.
+
+    Mistral: 400 "Unexpected role 'user' after role 'tool'".
+    """
+    out: list[Json] = []
+    for message in messages:
+        if message["role"] == "user" and out and out[-1]["role"] == "tool":
+            out.append({"role": "assistant", "content": _DONE})
+        out.append(message)
+    return out

@@ -1,0 +1,147 @@
+"""The command line: serve, check the configuration, reload it, look for what is wrong, ask one question."""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, web
+
+from gateway.config import ConfigError, Settings
+
+from .. import logs
+from ..config_file import Refused, Source, names_of_keys, words_of_error
+from ..process import memory
+from ..process.lifecycle import run, serve
+from ..process.listener import listen
+from .arguments import client_key, parse
+from .ask import START, ask
+from .banner import banner, summary
+from .doctor import doctor
+from .reload import reload
+
+BAD_CONFIG: Final = 2  # exit code
+Build = Callable[[Settings, logs.Log], web.Application]
+
+
+def main(build: Build, version: str) -> int:
+    """Run the command that sys.argv names; returns the exit code.
+
+    build: makes the application.
+    """
+    arguments = parse(sys.argv[1:], version)
+    try:
+        code = _run(arguments, build, version)
+        sys.stdout.flush()
+        return code
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIG
+    except Refused as error:
+        print(f"modelserver: {error}", file=sys.stderr)
+        return BAD_CONFIG
+    except KeyboardInterrupt:
+        return 130
+    except ClientConnectorDNSError as error:
+        print(f"modelserver: the name {error.host} cannot be resolved: check --host and server.host", file=sys.stderr)
+        return 1
+    except ClientConnectorError as error:
+        print(f"modelserver: nothing answers at {error.host}:{error.port}: {START}", file=sys.stderr)
+        return 1
+    except FileNotFoundError as error:
+        print(f"modelserver: there is no file {error.filename}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest is written at the end of the process
+        return 1
+    except (OSError, ClientError) as error:
+        print(f"modelserver: {words_of_error(error)}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: Namespace, build: Build, version: str) -> int:
+    if arguments.command == "keygen":
+        print(_new_key(arguments.name, Path(arguments.config)))
+        return 0
+    if getattr(arguments, "key", "") == "-":
+        arguments.key = client_key(sys.stdin.readline())
+    given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
+    env_file = getattr(arguments, "env_file", None)
+    source = Source(Path(arguments.config), given, Path(env_file) if env_file else None)
+    match arguments.command:
+        case "check":
+            settings = source.read()
+            said = f"{arguments.config}: no mistakes. {summary(settings, arguments.verbose)}"
+            print(*settings.warnings, said, sep="\n")
+            return 0
+        case "reload":
+            return asyncio.run(reload(source.server()))
+        case "ask":
+            return asyncio.run(ask(source.server(), arguments.question, arguments.model, arguments.key))
+        case "doctor":
+            return asyncio.run(doctor(source.read(), arguments.model, arguments.key))
+    return _serve(build, source, version)
+
+
+def _new_key(name: str, path: Path) -> str:
+    """Return a key, to be shown once, and its line for the configuration at `path`, which holds only the digest."""
+    key = f"sk-ms-{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    if name in names_of_keys(path):
+        where = f"{path.name} has a key of this name: put this in its place, or choose another name"
+    else:
+        where = f"In {path.name}, under keys"
+    line = f"  - {{name: {json.dumps(name, ensure_ascii=False)}, sha256: {digest}}}"
+    return f"{key}\n\nShown once: keep it. {where}:\n{line}"
+
+
+def _serve(build: Build, source: Source, version: str) -> int:
+    settings = source.read()
+    _require_c_parser()
+    server = settings.config.server
+    sock = listen(server.host, server.port)
+    log = logs.start(server.log, sys.stdout)
+    memory.tune_gc()
+    memory.tune_malloc()
+    memory.take_short_turns()
+    app = build(settings, log)
+
+    def load() -> Settings:
+        settings = source.read()
+        _warn(settings)
+        return settings
+
+    def ready(port: int) -> None:
+        print(banner(settings, version, port), flush=True)
+        _warn(settings)
+
+    run(serve(app, sock, load, source.path, ready), _loop(), log)
+    return 0
+
+
+def _warn(settings: Settings) -> None:
+    """Log what the configuration probably does not mean."""
+    for warning in settings.warnings:
+        logs.LOGGER.warning("the configuration, %s", warning)
+
+
+def _require_c_parser() -> None:
+    """aiohttp's pure Python parser is slow and has been the open end of several of its advisories. Raises OSError."""
+    try:
+        import aiohttp._http_parser  # noqa: F401
+    except ImportError:
+        raise OSError("aiohttp is installed without its C parser; install a wheel of it: pip install aiohttp") from None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -1,0 +1,164 @@
+"""Read config.yaml from the disk, with the environment its ${NAME} stand for, and refuse what must not be served."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gateway.config import Settings, key_names, load, server_of
+from gateway.config_schema import ServerConfig
+
+from .auth import is_loopback
+from .outbound.pool import ssl_context
+from .paths import ROOT
+
+_NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_QUOTED: Final = re.compile("([\"'])(.*)\\1")
+
+
+class Refused(OSError):
+    """A configuration without a mistake in its text that must not be served as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a configuration comes from. given: what the command line says instead of server.host and server.port."""
+
+    path: Path
+    given: Mapping[str, Any]
+    env_file: Path | None = None
+
+    def read(self) -> Settings:
+        """Return the settings to serve. Raises ConfigError, Refused, and OSError where the file cannot be read."""
+        facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
+        settings = load(_text(self.path), self._environment(), facts, self.path.name)
+        config = settings.config
+        if config.usage.path:
+            usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
+            config = msgspec.structs.replace(config, usage=usage)
+        config = msgspec.structs.replace(config, server=self._overridden(config.server))
+        warnings = _exported(self.env_file) if self.env_file else []
+        settings = replace(settings, config=config, warnings=(*settings.warnings, *warnings))
+        for refuse in (_refuse_nothing, _refuse_open_door, _refuse_missing_files):
+            refuse(settings)
+        _refuse_open_file(self.path, settings)
+        return settings
+
+    def server(self) -> ServerConfig:
+        """Return the section `server` alone, for commands that only call the running server: no key needs to be set."""
+        return self._overridden(server_of(_text(self.path), self._environment(), self.path.name))
+
+    def _overridden(self, server: ServerConfig) -> ServerConfig:
+        return msgspec.structs.replace(server, **self.given)
+
+    def _environment(self) -> dict[str, str]:
+        """What ${NAME} may stand for: the environment, the unit's credentials under systemd (LoadCredential=), env_file."""
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
+        credentials = {file.name: _text(file).strip() for file in files}
+        return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+
+
+def words_of_error(error: Exception) -> str:
+    """Return an exception's message; for a file, its path and what the system says of it, without the number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def names_of_keys(path: Path) -> list[str]:
+    """Return the names of the client keys in a configuration, none where it cannot be read."""
+    try:
+        return key_names(_text(path))
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str:
+    """Return what a file of UTF-8 text holds, without a byte order mark. Raises Refused for other encodings."""
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 4:
+        raise Refused(f"{path} is UTF-16 or UTF-32 text: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{path} is not UTF-8 text (line {line}): save it as UTF-8") from None
+
+
+def _variables(path: Path) -> dict[str, str]:
+    """Read lines of NAME=value; quotes around a value are taken off, # and ; begin comments. Raises Refused."""
+    found = {}
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line[0] in "#;":
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not _NAME.fullmatch(name):
+            raise Refused(f"{path}:{number}: expected NAME=value, with a name of letters, digits and _")
+        quoted = _QUOTED.fullmatch(value)
+        if value[:1] in ("'", '"') and not quoted:
+            raise Refused(f"{path}:{number}: the quote around the value is not closed")
+        found[name] = quoted[2] if quoted else value
+    return found
+
+
+def _exported(path: Path) -> list[str]:
+    """Return a warning for each line of a file of variables that a shell reads and systemd ignores."""
+    lines = [number for number, line in enumerate(_text(path).splitlines(), 1) if line.lstrip().startswith("export ")]
+    return [f"{path}:{number}: warning: systemd ignores lines with `export`: leave the word out" for number in lines]
+
+
+def _state_folder(path: Path) -> Path:
+    """Return the folder to which paths of files that the server writes are relative.
+
+    That is systemd's StateDirectory=, where there is one: under the shipped unit the configuration's folder is read-only.
+    """
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(state) if state else path.resolve().parent
+
+
+def _refuse_nothing(settings: Settings) -> None:
+    if not settings.config.providers:
+        raise Refused(
+            "the configuration names no provider, so nothing could be answered: begin with `providers: {echo: {}}`"
+        )
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    """Without keys, only this machine may call."""
+    host = settings.config.server.host
+    if not settings.keys and not is_loopback(host):
+        raise Refused(
+            f"refusing to listen on {host} without keys: anyone who reaches it could spend your money. Add keys to the "
+            "configuration, or listen on 127.0.0.1."
+        )
+
+
+def _refuse_missing_files(settings: Settings) -> None:
+    """Raise Refused for a file or folder that the configuration names and that is not there."""
+    try:
+        for provider in settings.config.providers.values():
+            ssl_context(provider.ca_file)
+    except OSError as error:
+        raise Refused(str(error)) from None
+    if (usage := settings.config.usage.path) and not Path(usage).parent.is_dir():
+        raise Refused(f"usage.path: there is no folder {Path(usage).parent}")
+
+
+def _refuse_open_file(path: Path, settings: Settings) -> None:
+    """Keys written into the file must not be there for every user of this machine to read."""
+    if not settings.written or os.name != "posix":
+        return
+    path = path.resolve()
+    reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    if reachable and path.stat().st_mode & stat.S_IROTH:
+        raise Refused(
+            f"{path} holds keys and can be read by every user of this machine: chmod 640 it, or take the keys from the "
+            "environment (${NAME})"
+        )

@@ -1,0 +1,54 @@
+"""Failures on their way to the client: which one it is, in whose words, and never with a secret in it."""
+
+import asyncio
+from copy import copy
+from math import ceil
+from typing import Final
+
+from aiohttp import web
+
+from dialects import dialect_of
+from gateway.record import RequestRecord
+from providers import codec
+from providers.errors import Failure
+
+from . import logs
+from .logs import RECORD
+from .state import GENERATION, IN_FLIGHT
+
+JSON: Final = {"Content-Type": "application/json"}
+
+
+def to_failure(error: BaseException, request: web.Request) -> Failure:
+    """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
+    if isinstance(error, Failure | asyncio.CancelledError):
+        return request[IN_FLIGHT].to_failure(error)
+    return internal_error(request[RECORD])
+
+
+def internal_error(record: RequestRecord) -> Failure:
+    """An exception that is none of the request's doing; for the log it is told in full. Call it in an except block."""
+    logs.LOGGER.exception("request %s failed by a fault of this server", record.id)
+    return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
+
+
+def error_response(failure: Failure, request: web.Request) -> web.Response:
+    """Return a failure as an HTTP answer, in the form of the API that the path belongs to."""
+    headers = dict(failure.headers)
+    if failure.retry_after is not None:
+        headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
+    if failure.should_retry is not None:
+        headers["x-should-retry"] = "true" if failure.should_retry else "false"
+    dialect = dialect_of(request.path)
+    body = dialect.error_body(scrubbed(failure, request), request[RECORD].id)
+    return web.Response(status=dialect.error_status(failure), body=codec.encode(body), headers={**JSON, **headers})
+
+
+def scrubbed(failure: Failure, request: web.Request) -> Failure:
+    """Return the failure without secrets: an upstream's words may hold our key, or its own address."""
+    scrub = request[GENERATION].scrub
+    shown = copy(failure)
+    shown.message = scrub(failure.message)
+    shown.param = scrub(failure.param) if failure.param else failure.param
+    shown.code = scrub(failure.code) if failure.code else failure.code
+    return shown

@@ -1,0 +1,106 @@
+"""The line to a streaming client: opened as late as is truthful, kept alive while nothing happens.
+
+One task per process looks after all lines (`Pulse`), so that a chunk costs no timer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from gateway.config_schema import ServerConfig
+
+
+class EventStream:
+    """One event stream to one client. `response.headers` may be added to until it opens, with the first byte written."""
+
+    def __init__(self, request: web.Request, pulse: "Heartbeat", keep_alive: bytes) -> None:
+        self.response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache, no-store",
+                "X-Accel-Buffering": "no",  # nginx would otherwise collect the stream
+            }
+        )
+        self._request = request
+        self._pulse = pulse
+        self._keep_alive = keep_alive
+        self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
+        self.quiet_since = pulse.now()
+        self.longest_gap = 0.0  # seconds, the longest so far between two pieces
+
+    def __enter__(self) -> "EventStream":
+        self._pulse.lines.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pulse.lines.discard(self)
+
+    @property
+    def open(self) -> bool:
+        """Whether the client has been told 200."""
+        return self.response.prepared
+
+    async def write(self, data: bytes | bytearray, end: bool = False) -> None:
+        """Send `data`, opening the line if need be. end: nothing follows.
+
+        Raises ConnectionError when the client is gone, or was cut off because it takes nothing (listener.Unread).
+        """
+        async with self._lock:
+            now = self._pulse.now()
+            if not self.response.prepared:
+                await self.response.prepare(self._request)
+            elif now - self.quiet_since > self.longest_gap:
+                self.longest_gap = now - self.quiet_since
+            if end:
+                await self.response.write_eof(bytes(data))
+            else:
+                await self.response.write(data)
+            self.quiet_since = self._pulse.now()
+
+    async def send_keepalive(self) -> None:
+        """Tell proxies that the line is alive, unless something else is just being written."""
+        transport = self._request.transport
+        if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
+            await self.write(self._keep_alive)
+
+
+class Heartbeat:
+    """Looks at every open line a few times a second. Closed with the application.
+
+    each: called with the time (of the loop) at every beat. late: seconds by which the last beat came too late, the
+    server's own slowness; latest: the most there was. write: seconds after which a client that takes nothing is cut off.
+    """
+
+    def __init__(self, settings: ServerConfig) -> None:
+        self.lines: set[EventStream] = set()
+        self.callbacks: list[Callable[[float], object]] = []
+        self.lag = self.max_lag = 0.0
+        self.now = asyncio.get_running_loop().time
+        self.apply(settings)
+        self._task = asyncio.create_task(self._beat())
+
+    def apply(self, settings: ServerConfig) -> None:
+        """Go by these settings from now on."""
+        self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
+        self.write = settings.timeouts.write
+        self._period = min(1.0, self._after / 4, self._every / 4, self.write / 4, settings.timeouts.total / 4)
+
+    async def _beat(self) -> None:
+        while True:
+            due = self.now() + self._period
+            await asyncio.sleep(self._period)
+            now = self.now()
+            self.lag = max(0.0, now - due)
+            self.max_lag = max(self.max_lag, self.lag)
+            for call in self.callbacks:
+                call(now)
+            for line in list(self.lines):
+                if now - line.quiet_since >= (self._every if line.open else self._after):
+                    with suppress(ConnectionError, RuntimeError):  # the line's own handler is about to hear it too
+                        await line.send_keepalive()
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,114 @@
+"""The desk: what the server tells of its models, its books and itself. Small handlers; each says who may ask."""
+
+import os
+import time
+from typing import Final
+
+from aiohttp import web
+
+from dialects import model_objects
+from dialects.validation import check_model
+from gateway.routing import Target
+from providers.contract import Json
+
+from . import auth, inspector, page
+from .ingress import authenticate_request
+from .prometheus import CONTENT_TYPE, exposition
+from .state import GENERATION, STATE
+from .usage import reports
+from .whole_response import sent
+
+BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
+
+
+async def models(request: web.Request) -> web.Response:
+    """GET /v1/models: what the caller may use now."""
+    caller = authenticate_request(request)
+    public = request[GENERATION].settings.routes.public(caller.models)
+    data = [model_card(request, name, targets) for name, targets in public.items()]
+    return web.json_response({"object": "list", "data": data})
+
+
+async def model(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}; the id may hold slashes."""
+    caller = authenticate_request(request)
+    name = request.match_info["id"].rstrip("/")
+    check_model(name)
+    return web.json_response(
+        model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models))
+    )
+
+
+def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
+    """A model as OpenAI describes it, with what clients such as Chatbox and Cherry Studio look for besides."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": BORN,
+        "owned_by": targets[0].upstream.name,
+        "name": name,
+        "supported_endpoint_types": ["openai"],
+        "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
+        **model_objects.described(targets[0].upstream),
+    }
+
+
+async def usage(request: web.Request) -> web.Response:
+    """GET /v1/usage: what the caller has used; what all have, for an admin key."""
+    caller = authenticate_request(request)
+    return await sent(request, await reports.usage(request.app[STATE].ledger, caller, request.query))
+
+
+async def subscription(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
+    return web.json_response(reports.subscription(authenticate_request(request)))
+
+
+async def billed(request: web.Request) -> web.Response:
+    """GET /dashboard/billing/usage: what was spent of it."""
+    caller = authenticate_request(request)
+    return web.json_response(await reports.billed(request.app[STATE].ledger, caller, request.query))
+
+
+async def preflight(request: web.Request) -> web.Response:
+    """OPTIONS anywhere: a browser asks before it calls. The headers are added to every response alike."""
+    return web.Response(status=204)
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """GET /healthz: the process is alive; what does not work as it should, if anything.
+
+    Programs on this machine also hear which process, for `reload`.
+    """
+    body: Json = {"status": "ok", "version": request.app[STATE].version}
+    if trouble := request.app[STATE].ledger.problems():
+        body["trouble"] = trouble
+    if auth.is_local_program(request):
+        lives = request.app[STATE].generations
+        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
+    return web.json_response(body)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
+    ready = request.app[STATE].admission.ready
+    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics, for programs on this machine and for callers with a key."""
+    if not auth.is_local_program(request):
+        auth.authenticate(request, request[GENERATION].settings)
+    return web.Response(body=exposition(request.app[STATE]), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def home(request: web.Request) -> web.Response:
+    """GET /: the page."""
+    app = request.app
+    kept = app[STATE].ledger.store is not None
+    return app[page.SITE].home(request, bool(request[GENERATION].settings.keys), kept, inspector.RECORDER in app)
+
+
+def admin(request: web.Request) -> None:
+    """For what shows everybody's doings. Raises unless the caller is an administrator."""
+    auth.require_admin(request, request[GENERATION].settings)

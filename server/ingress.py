@@ -1,0 +1,165 @@
+"""The way in: who is calling, whether there is room and a turn for one more request, and the bytes of its body."""
+
+import asyncio
+from functools import partial
+
+from aiohttp import HttpVersion11, web
+
+from dialects import json_density, validation
+from dialects.contract import ClientRequest, Parser
+from gateway.config import Caller
+from gateway.estimates import Prompt, measure
+from gateway.restricted_fields import permitted
+from gateway.routing import Target
+from providers import density
+from providers.contract import Json
+from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
+
+from . import auth, content_encoding
+from .admission import InFlightRequest
+from .logs import RECORD
+from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
+from .worker import Worker
+
+
+def authenticate_request(request: web.Request) -> Caller:
+    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    caller = auth.authenticate(request, request[GENERATION].settings)
+    record = request[RECORD]
+    record.key, record.limits = caller.name, caller.limits
+    return caller
+
+
+def enter(request: web.Request) -> InFlightRequest:
+    """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
+    server = request[GENERATION].settings.config.server
+    run = request[IN_FLIGHT] = request[APP_STATE].admission.enter(server.timeouts.total)
+    return run
+
+
+async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
+    """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
+    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
+    """
+    record = request[RECORD]
+    record.model = body["model"]
+    targets = request[GENERATION].settings.routes.resolve(record.model, caller.models)
+    if caller.restricted:
+        targets = permitted(body, targets)
+    await request[IN_FLIGHT].acquire()
+    # finish_request settles the meter, whatever the end.
+    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, body, prompt, targets)
+    return targets
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the request's body, unpacked if it was compressed, within its limit and its deadline.
+
+    Raises UnsupportedEncoding, TooLarge, TooSlow, BadRequest, Overloaded.
+    """
+    if "Content-Encoding" not in request.headers:
+        return await _received(request)
+    encoding = content_encoding.named(request.headers.getall("Content-Encoding"))
+    body = await _received(request)
+    if not encoding:
+        return body
+    limit, run, packed = request[GENERATION].settings.config.server.max_body, request[IN_FLIGHT], len(body)
+
+    def check(size: int) -> None:
+        if size > limit:
+            raise too_large(limit)
+        run.hold_bytes(packed + size)
+
+    return await content_encoding.unpacked(body, encoding, check)
+
+
+async def _received(request: web.Request) -> bytes:
+    """Return the body as it was sent. Raises as read_body does."""
+    server = request[GENERATION].settings.config.server
+    run = request[IN_FLIGHT]
+    limit = server.max_body
+    content = request.content
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        if content.is_eof():  # a small body came together with its head: no timer is needed, and `parsed` counts it
+            body = content.read_nowait()
+            if len(body) > limit:
+                raise too_large(limit)
+            return body
+        expected = request.content_length or 0
+        if expected > limit:
+            raise too_large(limit)
+        run.hold_bytes(expected)
+        await send_continue(request)
+        async with asyncio.timeout(server.timeouts.request_body):
+            while piece := await content.readany():
+                size += len(piece)
+                if size > limit:
+                    raise too_large(limit)
+                run.hold_bytes(size)
+                pieces.append(piece)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The request body did not arrive within {server.timeouts.request_body:g} s.", code="request_timeout"
+        ) from None
+    except web.RequestPayloadError:
+        raise BadRequest("The request body could not be read: its framing is broken.") from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tuple[ClientRequest, Prompt]:
+    """Return the request that a body holds, and how much it says (estimates.Prompt).
+
+    Works on a large body outside of the event loop. Counts what it takes in memory (InFlightRequest.hold_bytes). Raises
+    what Parser.parse does, and Overloaded.
+    """
+    limits = request[RECORD].limits
+    reserve = limits is not None and bool(limits.tpm or limits.budget)
+    headers = {name: request.headers[name] for name in dialect.headers if name in request.headers}
+    run = request[IN_FLIGHT]
+    size = len(data)
+    commas = data.count(b",") if size > density.SMALL else 0
+    if size <= density.LARGE and commas <= density.MANY:
+        run.hold_bytes(json_density.room(size, commas))
+        asked = dialect.parse(data, headers)
+        return asked, measure(asked.body, size, reserve)
+
+    def work(values: int) -> tuple[ClientRequest, Prompt, int]:
+        asked = dialect.parse(data, headers)
+        return asked, measure(asked.body, size, reserve), validation.count_inside(asked.body, values)
+
+    worker = run.worker = request[APP_STATE].worker
+    async with worker as do:
+        values = await do(partial(validation.count, data))
+        room = json_density.room(size, values)
+        run.hold_bytes(room // 2)
+        run.keep(room)  # refused to nobody: one body at a time is parsed
+        asked, prompt, inside = await do(partial(work, values))
+        unfolded = json_density.room(0, inside)  # what a provider makes of the JSON in its strings
+        # More values than that are not weighed: the walk would take longer than all the rest.
+        if values <= density.MANY:
+            # The request itself, and the copy that goes upstream.
+            room = await do(partial(json_density.weight, asked.body)) + size
+        run.keep(room + unfolded)
+    return asked, prompt
+
+
+def worker_of(request: web.Request) -> Worker | None:
+    """What is to work on this request's body; None: the event loop, because it is not large."""
+    return request[IN_FLIGHT].worker
+
+
+async def handle_expect(request: web.Request) -> None:
+    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+
+
+async def send_continue(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+
+
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

@@ -1,0 +1,91 @@
+"""Around every handler: failures become answers, each request gets its log line, each answer its headers."""
+
+import random
+import re
+import time
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.record import RequestRecord
+from gateway.route_hints import nearest
+from providers.errors import Failure, MethodNotAllowed, NotFound
+
+from . import auth
+from .error_response import error_response, internal_error
+from .logs import RECORD
+from .process.listener import HEADERS
+from .state import APP_STATE, GENERATION, METER, STATE
+
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@web.middleware
+async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer failures in the client's own form. Settles the request and writes its log line, whatever the end."""
+    asked = request.headers.get("x-request-id", "")
+    ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
+    state = request[APP_STATE] = request.app[STATE]
+    record = request[RECORD] = RequestRecord(ident, time.monotonic())
+    generation = request[GENERATION] = state.generations.acquire()
+    status = 499  # the client left, unless something better is known
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    except Failure as failure:
+        status, record.code = failure.status, failure.code or failure.type
+        return error_response(failure, request)
+    except ConnectionError:
+        # The client left while something was being sent to it. aiohttp wants a response object; none is sent.
+        return web.Response(status=status)
+    except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
+        refused = NotFound("The target of this request is not a path.", code="unknown_url")
+        status, record.code = refused.status, "unknown_url"
+        return error_response(refused, request)
+    except Exception:
+        status, record.code = 500, "internal_error"
+        return error_response(internal_error(record), request)
+    finally:
+        state.finish_request(generation, record, request.get(METER), status)
+        state.log.request(record, request.method, request.path, status, time.monotonic())
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers of every answer."""
+    record = request.get(RECORD)
+    if record is None:  # the middleware was not reached: aiohttp's 417, where no route is
+        return
+    headers = response.headers
+    headers["x-request-id"] = record.id
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
+    if record.limits is not None:
+        headers.update(request[APP_STATE].ledger.headers(record))
+    if "Origin" in request.headers:
+        headers.update(auth.cors(request, request[GENERATION].settings))
+        headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
+    # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
+    if request[APP_STATE].admission.draining or "Transfer-Encoding" in request.headers:
+        response.force_close()
+        headers["Connection"] = "close"  # which aiohttp has decided by now
+
+
+async def not_found(request: web.Request) -> web.Response:
+    """Raise NotFound for any path that is not served, MethodNotAllowed where another method is."""
+    if known := [method for method in ("GET", "POST", "DELETE") if await is_served(request, method)]:
+        failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
+        failure.headers = {"Allow": ", ".join([*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"])}
+        raise failure
+    known_paths = [path for each in request.app.router.resources() if "{" not in (path := each.canonical)]
+    raise NotFound(
+        f"Unknown request URL: {request.method} {request.path[:200]}. {nearest(request.path, known_paths)}",
+        code="unknown_url",
+    )
+
+
+async def is_served(request: web.Request, method: str) -> bool:
+    """Whether this path is served with another method."""
+    match = await request.app.router.resolve(request.clone(method=method))
+    return match.handler is not not_found

@@ -1,0 +1,402 @@
+"""The books on disk: one SQLite file, one row per request, written by one thread.
+
+A request costs the event loop two appends to a deque of values that nothing changes any more. The thread collects for at most
+a tenth of a second and writes all of it in one transaction (WAL, synchronous=NORMAL: a kill -9 loses at most what was still
+collected; a power cut may lose the last transactions). A request that ends in the batch it began in is written once.
+
+`requests` holds the rows, deleted after the retention; `days` the sums of each day, key and model, which budgets and
+summaries read and which stay. Both change in one transaction. A row without a status is open: one that a dead process left
+behind is settled as `crashed` at the next start. Several processes may write to one file.
+
+When the disk is full, the database locked or the file gone, rows wait in bounded memory. Sums are kept even where rows
+have to go.
+
+database.py opens the file and looks after it; tables.py makes the tables, and brings those of an older version up to date.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import lru_cache
+from operator import add
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote
+
+from gateway.words import counted
+
+from .. import logs
+from . import database, migrations
+
+T = TypeVar("T")
+
+BATCH: Final = 0.08  # seconds in which rows are collected
+PAUSE: Final = 1.0  # seconds until the next try, after writing has failed
+LOOK: Final = 1.0  # seconds between two looks at the file
+WAITING: Final = 20_000  # rows kept in memory meanwhile
+NAMES: Final = 200  # different models of a day and key in `days`: clients invent names, and the sums stay for ever
+OTHER: Final = "other"  # the model of what goes beyond that
+_DAYS: Final = 3  # for which these names are known: requests that run over midnight belong to the day before
+_SWEEP: Final = 3600.0  # seconds between deletions of old rows
+_SWEPT: Final = 2000  # rows deleted in one transaction
+_TOLD: Final = 600.0  # seconds for which /healthz tells that the file had to be put right
+
+
+class UsageRow(NamedTuple):
+    """One request. Tokens of an open row are its prompt's estimate, its cost what that costs. Times are milliseconds."""
+
+    id: int
+    at: int  # Unix time at its start
+    request: str
+    key: str
+    model: str
+    upstream: str
+    stream: bool
+    status: int | None  # HTTP's; 499: the client left; None: not yet known
+    code: str  # of the error, if any
+    prompt: int
+    completion: int
+    cached: int
+    reasoning: int
+    cost: int | None  # micro-USD; None: the price is unknown
+    estimated: bool
+    first_ms: int | None
+    total_ms: int | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
+
+        A client that left is none, whatever happened meanwhile. tables.FAILED says the same in SQL.
+        """
+        return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
+
+
+class Opened(Protocol):
+    """A request that has begun, as a value that nothing changes any more."""
+
+    @property
+    def id(self) -> int:
+        """As in its row."""
+
+    def row(self) -> UsageRow:
+        """Its row, without a status."""
+
+
+class Question(NamedTuple):
+    """Something to be asked once everything put before it has been written, and nothing after it, as far as that was possible."""
+
+    query: Callable[[sqlite3.Connection], Any]
+    answer: "Future[Any]"
+
+
+Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as tables.SUMS
+
+_INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
+_ADD: Final = (
+    f"INSERT INTO days VALUES (?, ?, ?, {', '.join('?' * len(migrations.SUMS))}) ON CONFLICT DO UPDATE SET "  # noqa: S608
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in migrations.SUMS)
+)
+
+
+class UsageStore:
+    """The file at `path`. Raises OSError when it cannot be used.
+
+    failing: the last try to write failed; failures, dropped: how often, and rows that memory had no room for.
+    """
+
+    def __init__(self, path: str, retention_days: int) -> None:
+        self.path = path
+        self.failing = False
+        self.failures = self.dropped = 0
+        self._unreadable = ""  # why the last reading failed
+        self._happened = ("", 0.0)  # what had to be put right, and when (monotonic)
+        self._retention = retention_days
+        self._queue: deque[UsageRow | Opened | Question] = deque()
+        self._rows: dict[int, UsageRow | Opened] = {}  # taken from the queue, not yet written
+        self._days: Sums = {}
+        self._trying: Sums = {}  # sums of a transaction that has failed
+        self._names: dict[str, dict[str, set[str]]] = {}  # day → key → models that have sums of their own
+        self._batch = 1  # number of the next transaction
+        self._quiet_until = 0.0
+        self._wake = threading.Event()
+        self._stopping = False
+        try:
+            self._file = database.Database(path, self._again)
+        except (sqlite3.Error, OSError) as error:
+            raise OSError(
+                f"the usage file {path} cannot be used: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        if self._file.unwritten is not None:
+            self._complain(self._file.unwritten)
+        self._run = self._file.run  # of the ids that number() gives
+        self._next = self._run * migrations.RUN
+        self._swept = time.monotonic() - _SWEEP
+        self._looked = time.monotonic()
+        self._astray = False  # whether the file could not be put right
+        self._thread = threading.Thread(target=self._write_rows, name="usage", daemon=True)
+        self._thread.start()
+
+    # What the event loop calls
+
+    def next_id(self) -> int:
+        """The id of a new row."""
+        self._next += 1
+        return self._next
+
+    def enqueue(self, row: "UsageRow | Opened") -> None:
+        """Write a request's row, soon: when it has begun, and again, once, when it has ended."""
+        self._queue.append(row)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def ask(self, query: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """Ask the books for what everything put until now makes; the store's thread answers (sqlite3.Error, OSError)."""
+        answer: Future[T] = Future()
+        self._queue.append(Question(query, answer))
+        self._wake.set()
+        return answer
+
+    def spent(self, since: Iterable[str]) -> "Future[list[dict[str, int]]]":
+        """Ask what each key has spent since each of these days, in micro-USD, of what was put until now.
+
+        What could not yet be written is counted too. since: as limits.since tells it.
+        """
+        return self.ask(lambda connection: [self._spent(connection, day) for day in since])
+
+    def trouble(self) -> list[str]:
+        """What does not work as it should, in a few words each."""
+        found = []
+        if self.failing:
+            found.append(f"usage cannot be written: {counted(self.waiting, 'row')} waiting, {self.dropped} dropped")
+        if self._unreadable:
+            found.append(f"usage cannot be read: {self._unreadable}")
+        what, at = self._happened
+        if what and time.monotonic() < at + _TOLD:
+            found.append(f"the usage file {what}")
+        return found
+
+    @property
+    def waiting(self) -> int:
+        """Rows not yet written."""
+        return len(self._queue) + len(self._rows)
+
+    # What other threads call
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What `query` makes of the books, with all that was put before. Blocks: call it in a thread.
+
+        Raises sqlite3.Error, and lets trouble() tell of it. Never makes a file.
+        """
+        self.flush()
+        try:
+            found = self._read(query)
+        except sqlite3.Error as error:
+            self._unreadable = str(error)
+            if database.broken(error):
+                self._file.doubted = True
+            raise
+        self._unreadable = ""
+        return found
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        address = f"file:{quote(self.path)}?mode=rw"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1.0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA query_only=1")
+            return query(connection)
+
+    def flush(self, patience: float = 2.0) -> None:
+        """Wait until what was put has been written, or writing has failed."""
+        with contextlib.suppress(TimeoutError):
+            self.ask(lambda _: None).result(patience)
+
+    def close(self) -> None:
+        """Write what is waiting and end the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(5.0)
+        if not self._thread.is_alive():
+            self._file.close()
+        if self._rows:
+            logs.LOGGER.warning(
+                "usage was lost that could not be written to %s: %s", self.path, counted(len(self._rows), "row")
+            )
+
+    # The thread
+
+    def _write_rows(self) -> None:
+        while True:
+            due = self._wake.wait(LOOK)
+            if due and not self._stopping and not self._is_asked():
+                time.sleep(BATCH if not self.failing else PAUSE)
+            self._wake.clear()
+            last = self._stopping  # read after clear(): what is set from now on wakes the next round
+            question = self._drain_queue()
+            self._work(look=last or question is not None)
+            while question is not None:
+                self._reply(question)
+                question = self._drain_queue()
+                self._work()
+            if last:
+                return
+            if not self.failing and time.monotonic() - self._swept >= _SWEEP:
+                self._delete_expired()
+
+    def _work(self, look: bool = False) -> None:
+        """Put the file right if it is time to look at it, and write what there is."""
+        now = time.monotonic()
+        if look or self._astray or now >= self._looked + LOOK:
+            self._looked = now
+            try:
+                self._look()
+            except (sqlite3.Error, OSError) as error:
+                self._astray = True  # what is written to a file that is gone would be lost
+                self._complain(error)
+                return
+            self._astray = False
+        if self._rows or self._days or self._trying or self.failing:
+            self._write()
+
+    def _look(self) -> None:
+        if what := self._file.look():
+            self._happened = what, time.monotonic()
+            logs.LOGGER.warning("the usage file %s %s", self.path, what)
+        if self._unreadable:
+            with contextlib.suppress(sqlite3.Error):
+                self._read(lambda connection: connection.execute("SELECT 1 FROM days, requests LIMIT 1").fetchall())
+                self._unreadable = ""
+
+    def _is_asked(self) -> bool:
+        return bool(self._queue) and isinstance(self._queue[-1], Question)
+
+    def _drain_queue(self) -> Question | None:
+        """Move the queue's rows to the batch, up to a question, which is returned."""
+        question = None
+        for _ in range(len(self._queue)):
+            item = self._queue.popleft()
+            if isinstance(item, Question):
+                question = item
+                break
+            self._keep(item)
+        return question
+
+    def _again(self, row: Any) -> None:
+        """Book a request again that only a file knew which is gone. row: as in its table, its id counted from 0."""
+        number, *values = row
+        self._keep(UsageRow(self._run * migrations.RUN + number, *values))
+
+    def _keep(self, row: UsageRow | Opened) -> None:
+        """Put a row into the batch; one that has ended is added to the sums, even where memory has no room for rows."""
+        self._rows[row.id] = row
+        if isinstance(row, UsageRow):
+            self._sum(row)
+        if len(self._rows) > WAITING:
+            del self._rows[next(iter(self._rows))]
+            self.dropped += 1
+
+    def _sum(self, row: UsageRow) -> None:
+        """Add a request that has ended to the sums of its day."""
+        day = _day(row.at // 86_400_000)
+        sums = self._days.setdefault((day, row.key, self._name(day, row)), [0] * len(migrations.SUMS))
+        counted = row.prompt, row.completion, row.cached, row.reasoning
+        amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed
+        sums[:] = map(add, sums, amounts)
+
+    def _name(self, day: str, row: UsageRow) -> str:
+        """The model under which a request is summed up: so many different ones for each day and key, then OTHER."""
+        names = self._names.setdefault(day, {}).setdefault(row.key, set())
+        while len(self._names) > _DAYS:
+            del self._names[min(self._names)]
+        if len(names) < NAMES:
+            names.add(row.model)
+        return row.model if row.model in names else OTHER
+
+    def _reply(self, question: Question) -> None:
+        if not question.answer.set_running_or_notify_cancel():
+            return
+        try:
+            found = question.query(self._file.connection)
+        except Exception as error:
+            question.answer.set_exception(error)
+        else:
+            question.answer.set_result(found)
+
+    def _spent(self, connection: sqlite3.Connection, since: str) -> dict[str, int]:
+        self._forget_done(connection)
+        rows = connection.execute("SELECT key, sum(cost) FROM days WHERE day >= ? GROUP BY key", (since,))
+        spent = {key: int(cost) for key, cost in rows.fetchall()}
+        at = migrations.SUMS.index("cost")
+        for pending in (self._days, self._trying):
+            for (day, key, _), sums in pending.items():
+                if day >= since:
+                    spent[key] = spent.get(key, 0) + sums[at]
+        return spent
+
+    def _forget_done(self, connection: sqlite3.Connection) -> None:
+        """Drop the sums of the last transaction if it was committed, although it said that it was not."""
+        done = connection.execute("SELECT batch FROM runs WHERE run = ?", (self._file.run,)).fetchone()
+        if done and done[0] == self._batch:
+            self._trying, self._batch = {}, self._batch + 1
+
+    def _write(self) -> None:
+        """One transaction with all there is; on failure it stays for the next."""
+        connection = self._file.connection
+        rows: list[UsageRow] = [each if isinstance(each, UsageRow) else each.row() for each in self._rows.values()]
+        if shift := (self._file.run - self._run) * migrations.RUN:  # another file, where our ids may be another's
+            rows = [row._replace(id=row.id + shift) for row in rows]
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            self._forget_done(connection)
+            for key, sums in self._days.items():
+                self._trying[key] = list(map(add, self._trying.get(key, [0] * len(migrations.SUMS)), sums))
+            self._days = {}
+            connection.executemany(_INSERT, rows)
+            connection.executemany(_ADD, [(*key, *sums) for key, sums in self._trying.items()])
+            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (self._file.run, self._batch))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            database.rollback(connection)
+            if database.broken(error):
+                self._file.damaged = True
+            self._complain(error)
+            return
+        self._rows, self._trying, self._batch = {}, {}, self._batch + 1
+        if self.failing:
+            self.failing = False
+            logs.LOGGER.info("the usage file can be written again, and what was waiting has been")
+
+    def _complain(self, error: Exception) -> None:
+        """Count it, and say so once a minute."""
+        self.failing = True
+        self.failures += 1
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + 60
+            logs.LOGGER.warning(
+                "usage cannot be written to %s: %s. %s waiting in memory, %d dropped (their sums are kept).",
+                self.path, error, counted(self.waiting, "row"), self.dropped,
+            )  # fmt: skip
+
+    def _delete_expired(self) -> None:
+        """Delete rows that are too old, a few at a time: others may want to write. Ids grow with time."""
+        self._swept = time.monotonic()
+        before = int((time.time() - self._retention * 86_400) * 1000)
+        oldest = "SELECT id, at FROM requests ORDER BY id LIMIT ?"
+        try:
+            while True:
+                query = f"SELECT max(id), count(*) FROM ({oldest}) WHERE at < ?"  # noqa: S608 (constants)
+                last, count = self._file.connection.execute(query, (_SWEPT, before)).fetchone()
+                if last is not None:
+                    self._file.connection.execute("DELETE FROM requests WHERE id <= ? AND at < ?", (last, before))
+                if count < _SWEPT:
+                    return
+        except sqlite3.Error as error:
+            self._complain(error)
+
+
+@lru_cache(4)
+def _day(number: int) -> str:
+    """YYYY-MM-DD of a day since the Unix epoch."""
+    return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
