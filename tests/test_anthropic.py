@@ -885,7 +885,6 @@ def test_where_and_how_it_is_sent(base: str, url: str) -> None:
     assert made.stream
     assert made.headers == {
         "anthropic-version": "2023-06-01",
-        "accept-encoding": "identity",
         "x-api-key": "sk",
         "anthropic-beta": "b-1",
     }

@@ -1,6 +1,6 @@
 """Anthropic Messages: Claude. https://platform.claude.com/docs/en/api/messages
 
-anthropic_params, anthropic_tools and anthropic_messages build the request, anthropic_stream reads the answer.
+params.py, tools.py and messages.py build the request, stream.py reads the answer.
 Rules: the upstream is always asked to stream; what only tunes an answer is dropped and named; what the client would
 misread is refused; what a model takes is data (Upstream.facts).
 """
@@ -67,7 +67,7 @@ def _url(to: Upstream) -> str:
 
 
 def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": _VERSION, "accept-encoding": "identity"}
+    headers = {"anthropic-version": _VERSION}
     if to.api_key:
         headers["x-api-key"] = to.api_key
     headers |= to.options.get("headers") or {}
