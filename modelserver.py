@@ -164,7 +164,7 @@ async def first_that_answers(
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`outbound.whole` or `opening`) to the call prepared for it, and its answer.
+    """The first target that gives an answer (`respond_whole` or `open_stream`) to the call prepared for it, and its answer.
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """

@@ -45,7 +45,7 @@ def usage_chunk(usage: Json, early: bool = False) -> Json:
     """Return the last chunk of a stream, which is sent to clients that asked for it.
 
     early: more of the answer came after the upstream had counted, so that the usage is less than was used. The chunk, and
-    what `collect` makes of it, says so in EARLY, which is for the books alone and is removed there.
+    what `collect` makes of it, says so in EARLY, which is for the usage ledger alone and is removed there.
     """
     return {"choices": [], "usage": usage, EARLY: True} if early else {"choices": [], "usage": usage}
 
@@ -53,7 +53,7 @@ def usage_chunk(usage: Json, early: bool = False) -> Json:
 def collect(chunks: Iterable[Json]) -> Json:
     """Chunks of one stream → the chat.completion they add up to, without id, created and model.
 
-    Unknown fields survive: text deltas join, lists grow, other values are replaced by later ones. Raises BadOutput for
+    Unknown fields survive: text deltas join, lists grow, other values are replaced by later ones. Raises UpstreamBadOutput for
     pieces that do not fit together, such as a text where an object was.
     """
     try:

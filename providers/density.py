@@ -79,7 +79,7 @@ def is_dense(text: str) -> bool:
 
 
 def check(data: bytes) -> None:
-    """Raise BadOutput for an answer that would take too much memory: more values than ANSWER, and more than TIMES its bytes."""
+    """Raise UpstreamBadOutput for an answer of too much memory: more values than ANSWER, and more than TIMES its bytes."""
     if len(data) > ANSWER and values(data, ANSWER) > ANSWER and sum(map(memory, _structure(data))) > TIMES * len(data):
         raise too_dense()
 
@@ -107,7 +107,7 @@ class Sum:
         self._memory = self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Count one more text. Raises BadOutput where all of them take more than TIMES their bytes, and much memory."""
+        """Count one more text. Raises UpstreamBadOutput where all of them take more than TIMES their bytes, and much memory."""
         size = len(data)
         taken = memory(data)
         if taken > TIMES * size:  # some of the marks may be inside strings

@@ -1,7 +1,7 @@
 """What differs between hosts that speak one protocol: a table of data. A new host is a row, or three lines of YAML.
 
-The user's own host takes any row as its start (`host: vllm`) and may override every field. host_edits.py applies a row
-to requests, openai.py reads the fields of the last group on the way back. Sources, read on 2026-11-23: the pages named
+The user's own host takes any row as its start (`host: vllm`) and may override every field. openai/request.py applies a row
+to requests, openai/stream.py reads the fields of the last group on the way back. Sources, read on 2026-11-23: the pages named
 at each row, the openai, groq, mistralai and openrouter SDKs' types, and the profiles of pydantic-ai-slim 2.68.0 and
 litellm 1.109.1 (MIT), which record what hosts answered.
 """

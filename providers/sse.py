@@ -65,7 +65,7 @@ class Cut(msgspec.Struct, frozen=True):
 class Decoder:
     """Incremental event-stream parser. limit: bytes an event may have.
 
-    Raises BadOutput for an event over the limit or too dense (density.check), one that begins like JSON and is none, and
+    Raises UpstreamBadOutput for an event over the limit or too dense (density.check), one that begins like JSON and is none, and
     the third line of markup.
     """
 
@@ -247,7 +247,7 @@ class Decoder:
             events.append(Event(name, text.strip()))
 
     def _documents(self, text: str) -> Iterator[tuple[int, Any]]:
-        """Where each JSON document of `text` begins, and its value. Raises BadOutput for what is a piece of one."""
+        """Where each JSON document of `text` begins, and its value. Raises UpstreamBadOutput for what is a piece of one."""
         at = _between(text, 0)
         while at < len(text):
             start = at
@@ -270,7 +270,7 @@ class Decoder:
             at = _between(text, at)
 
     def _words(self, words: str) -> None:
-        """Ignore a line that never was JSON. Raises BadOutput for what may be the end of a document, and for a web page."""
+        """Ignore a line that never was JSON. Raises UpstreamBadOutput for the possible end of a document, or a web page."""
         if words.startswith("<!--"):
             return
         if words.startswith("<"):
@@ -295,7 +295,7 @@ def _between(text: str, at: int) -> int:
 
 
 def refuse_value(event: Event) -> None:
-    """Raise BadOutput for JSON that is no object and may be a piece of the answer: a list, or JSON inside a text."""
+    """Raise UpstreamBadOutput for JSON that is no object and may be a piece of the answer: a list, or JSON inside a text."""
     match event.data:
         case [_, *_]:
             raise UpstreamBadOutput("The upstream sent an event that is not a JSON object.")

@@ -69,8 +69,8 @@ def scheme(request: web.Request) -> str:
 def authenticate(request: web.Request, settings: Settings) -> Caller:
     """The caller of a request, by `Authorization: Bearer` or `x-api-key`, or anyone where no keys are configured.
 
-    Keys are looked up by their digest: equal work whether they exist or not. Raises BadKey, Forbidden for what a web page
-    of another site tries on a keyless server, BadRequest for two different keys at once.
+    Keys are looked up by their digest: equal work whether they exist or not. Raises AuthenticationError, PermissionDenied
+    for what a web page of another site tries on a keyless server, BadRequest for two different keys at once.
     """
     if settings.config.server.allowed_hosts or not settings.keys:
         _check_host(request, settings)
@@ -90,7 +90,7 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
 
 
 def _token(request: web.Request) -> str:
-    """Return the one key that a request carries, never "". Raises BadKey for none, BadRequest for different ones."""
+    """Return the one key that a request carries, never "". Raises AuthenticationError for none, BadRequest for different ones."""
     headers = request.headers
     authorizations = headers.getall("Authorization", [])
     if "x-api-key" not in headers and len(authorizations) == 1:  # nearly all of them

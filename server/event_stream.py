@@ -1,6 +1,6 @@
-"""The line to a streaming client: opened as late as is truthful, kept alive while nothing happens.
+"""The SSE response to one client: its status is sent as late as possible, and comments keep it alive during silence.
 
-One task per process looks after all lines (`Pulse`), so that a chunk costs no timer.
+One task per process looks after all responses (`Heartbeat`), so that a chunk costs no timer.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from gateway.config_schema import ServerConfig
 class EventStream:
     """One event stream to one client. `response.headers` may be added to until it opens, with the first byte written."""
 
-    def __init__(self, request: web.Request, pulse: "Heartbeat", keep_alive: bytes) -> None:
+    def __init__(self, request: web.Request, heartbeat: "Heartbeat", keep_alive: bytes) -> None:
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
@@ -24,18 +24,18 @@ class EventStream:
             }
         )
         self._request = request
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._keep_alive = keep_alive
-        self._lock = asyncio.Lock()  # a comment and a chunk must not open the line at once
-        self.quiet_since = pulse.now()
+        self._lock = asyncio.Lock()  # a comment and a chunk must not both send the status
+        self.quiet_since = heartbeat.now()
         self.longest_gap = 0.0  # seconds, the longest so far between two pieces
 
     def __enter__(self) -> "EventStream":
-        self._pulse.lines.add(self)
+        self._heartbeat.lines.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pulse.lines.discard(self)
+        self._heartbeat.lines.discard(self)
 
     @property
     def open(self) -> bool:
@@ -43,12 +43,12 @@ class EventStream:
         return self.response.prepared
 
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
-        """Send `data`, opening the line if need be. end: nothing follows.
+        """Send `data`, after the status and headers if they have not been sent. end: nothing follows.
 
         Raises ConnectionError when the client is gone, or was cut off because it takes nothing (listener.Unread).
         """
         async with self._lock:
-            now = self._pulse.now()
+            now = self._heartbeat.now()
             if not self.response.prepared:
                 await self.response.prepare(self._request)
             elif now - self.quiet_since > self.longest_gap:
@@ -57,20 +57,20 @@ class EventStream:
                 await self.response.write_eof(bytes(data))
             else:
                 await self.response.write(data)
-            self.quiet_since = self._pulse.now()
+            self.quiet_since = self._heartbeat.now()
 
     async def send_keepalive(self) -> None:
-        """Tell proxies that the line is alive, unless something else is just being written."""
+        """Send a comment, so that proxies keep the connection; do nothing while something else is being written."""
         transport = self._request.transport
         if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
             await self.write(self._keep_alive)
 
 
 class Heartbeat:
-    """Looks at every open line a few times a second. Closed with the application.
+    """Looks at every open stream a few times a second. Closed with the application.
 
-    each: called with the time (of the loop) at every beat. late: seconds by which the last beat came too late, the
-    server's own slowness; latest: the most there was. write: seconds after which a client that takes nothing is cut off.
+    callbacks: called with the time (of the loop) at every beat. lag: seconds by which the last beat came too late, the
+    server's own slowness; max_lag: the most there was. write: seconds after which a client that takes nothing is cut off.
     """
 
     def __init__(self, settings: ServerConfig) -> None:
@@ -98,7 +98,7 @@ class Heartbeat:
                 call(now)
             for line in list(self.lines):
                 if now - line.quiet_since >= (self._every if line.open else self._after):
-                    with suppress(ConnectionError, RuntimeError):  # the line's own handler is about to hear it too
+                    with suppress(ConnectionError, RuntimeError):  # the stream's own handler gets the same error
                         await line.send_keepalive()
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The desk: what the server tells of its models, its books and itself. Small handlers; each says who may ask."""
+"""Small handlers: models, usage, health, metrics. Each says who may call it."""
 
 import os
 import time
@@ -84,8 +84,13 @@ async def healthz(request: web.Request) -> web.Response:
     if trouble := request.app[STATE].ledger.problems():
         body["trouble"] = trouble
     if auth.is_local_program(request):
-        lives = request.app[STATE].generations
-        body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
+        generations = request.app[STATE].generations
+        body |= {
+            "pid": os.getpid(),
+            "generation": generations.generation,
+            "failed": generations.failed,
+            "reload": generations.error,
+        }
     return web.json_response(body)
 
 

@@ -23,7 +23,7 @@ from .worker import Worker
 
 
 def authenticate_request(request: web.Request) -> Caller:
-    """Who is calling; the log and the answer's headers hear of it too. Raises what access.authenticate does."""
+    """Who is calling; the log and the answer's headers hear of it too. Raises what auth.authenticate does."""
     caller = auth.authenticate(request, request[GENERATION].settings)
     record = request[RECORD]
     record.key, record.limits = caller.name, caller.limits
@@ -39,7 +39,7 @@ def enter(request: web.Request) -> InFlightRequest:
 
 async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
-    allow it. Raises NoSuchModel, Overloaded and what Books.open does.
+    allow it. Raises ModelNotFound, Overloaded and what Ledger.reserve does.
     """
     record = request[RECORD]
     record.model = body["model"]
@@ -55,7 +55,7 @@ async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt
 async def read_body(request: web.Request) -> bytes:
     """Return the request's body, unpacked if it was compressed, within its limit and its deadline.
 
-    Raises UnsupportedEncoding, TooLarge, TooSlow, BadRequest, Overloaded.
+    Raises UnsupportedEncoding, RequestTooLarge, RequestTimeout, BadRequest, Overloaded.
     """
     if "Content-Encoding" not in request.headers:
         return await _received(request)
@@ -151,7 +151,7 @@ def worker_of(request: web.Request) -> Worker | None:
 
 
 async def handle_expect(request: web.Request) -> None:
-    """An Expect header: read_body answers it once the body is welcome; what it does not know is passed over."""
+    """Replace aiohttp's Expect handler: read_body sends `100 Continue` after its size check. Others are ignored."""
 
 
 async def send_continue(request: web.Request) -> None:

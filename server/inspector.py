@@ -203,10 +203,10 @@ class TracedResponse:
 
 
 class TracedEventStream(EventStream):
-    """A line whose writes are kept, comments included."""
+    """An event stream whose writes are kept, comments included."""
 
-    def __init__(self, request: web.Request, pulse: Heartbeat, keep_alive: bytes, trace: Trace) -> None:
-        super().__init__(request, pulse, keep_alive)
+    def __init__(self, request: web.Request, heartbeat: Heartbeat, keep_alive: bytes, trace: Trace) -> None:
+        super().__init__(request, heartbeat, keep_alive)
         self._trace = trace
 
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
@@ -231,12 +231,12 @@ def record_body(request: web.Request, body: bytes) -> bytes:
     return body
 
 
-def event_stream(request: web.Request, pulse: Heartbeat, keep_alive: bytes) -> EventStream:
-    """A line to this client, watched if anybody looks."""
+def event_stream(request: web.Request, heartbeat: Heartbeat, keep_alive: bytes) -> EventStream:
+    """The event stream to this client, traced while the inspector is on."""
     trace = trace_of(request)
     if trace is None:
-        return EventStream(request, pulse, keep_alive)
-    return TracedEventStream(request, pulse, keep_alive, trace)
+        return EventStream(request, heartbeat, keep_alive)
+    return TracedEventStream(request, heartbeat, keep_alive, trace)
 
 
 def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]:

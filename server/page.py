@@ -51,7 +51,7 @@ class Asset(NamedTuple):
 
 
 class Site:
-    """The files of a folder: `home` is its index.html, `assets` all others by hashed name. Lives as long as the server."""
+    """The files of a folder: `home` is its index.html, `assets` all others by hashed name. Kept until the server stops."""
 
     def __init__(self, version: str, folder: Path = FOLDER) -> None:
         self.version = version
@@ -63,7 +63,7 @@ class Site:
     def home(self, request: web.Request, keys: bool, usage: bool, inspector: bool) -> web.Response:
         """GET /: the page for browsers, three lines for others.
 
-        keys: callers need one; usage: books are kept; inspector: it is on.
+        keys: callers need one; usage: a ledger is kept; inspector: it is on.
         """
         base = f"{auth.scheme(request)}://{request.host}"
         headers = {**_HEADERS, "Vary": "Accept"}

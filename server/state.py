@@ -1,4 +1,4 @@
-"""What lives as long as the process: the configuration at work, who is inside, the books, the pulse, the counters."""
+"""Application state shared by all requests: configuration, admission, usage ledger, heartbeat, metrics."""
 
 import time
 from typing import Final
@@ -150,7 +150,7 @@ IMAGES: Final = web.RequestKey("images", dict[str, str])
 
 
 async def open_state(settings: Settings, log: logs.Log, version: str) -> AppState:
-    """The house, with its books opened. Raises OSError when they cannot be, and as House does."""
+    """Open the usage ledger and return the state. Raises OSError when the ledger cannot be opened, and as AppState does."""
     opened_ledger = await ledger.begin(settings)
     try:
         return AppState(settings, log, version, opened_ledger)

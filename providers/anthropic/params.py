@@ -12,7 +12,7 @@ from ..errors import BadRequest, Unsupported
 from ..models import ModelFacts
 from .messages import thoughts
 
-# What another part of the translation, or the door, reads.
+# What another part of the translation, or the dialect, reads.
 _READ = frozenset(
     {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
     | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "reasoning_effort", "web_search_options"}
@@ -148,7 +148,7 @@ def tolerate_old_blocks(thinking: Thinking) -> Thinking:
     """Thinking that goes on without the blocks it brings back when something before them has changed.
 
     Some models refuse the request instead, and a gateway cannot promise an unchanged history: clients edit it, a forced
-    tool may have cut the tools, the keeper may have forgotten. Where no thinking was asked for, adaptive is what these
+    tool may have cut the tools, the reasoning cache may have lost it. Where no thinking was asked for, adaptive is what these
     models do anyway. https://platform.claude.com/docs/en/build-with-claude/preserved-thinking
     """
     binding = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}

@@ -225,7 +225,7 @@ class MessageState:
         rows = [self.counted]
         listed = self.counted.get("iterations")
         turns = [turn for turn in listed if isinstance(turn, dict)] if isinstance(listed, list) else []
-        # After a compaction the top level counts the last turn only; the books need them all.
+        # After a compaction the top level counts the last turn only; the usage ledger needs them all.
         if not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
         told, details = total_of(rows), self.counted.get("output_tokens_details")

@@ -28,7 +28,7 @@ class Kept:
         self._size = 0
 
     def add(self, size: int = THING) -> None:
-        """Count one more text of `size` bytes (or characters), or one more thing. Raises BadOutput above the bound."""
+        """Count one more text of `size` bytes (or characters), or one more thing. Raises UpstreamBadOutput above the bound."""
         self._size += size + _OVERHEAD
         if self._size > _MOST_KEPT:
             raise UpstreamBadOutput(
@@ -53,7 +53,7 @@ class Extras:
         self._size = 0
 
     def keep(self, data: Json) -> None:
-        """Keep the fields of a chunk, without its choices and its envelope. Raises BadOutput above a bound."""
+        """Keep the fields of a chunk, without its choices and its envelope. Raises UpstreamBadOutput above a bound."""
         for name, value in data.items():
             if name not in _ENVELOPE and value is not None:
                 size = len(name) + len(codec.encode(value)) + THING

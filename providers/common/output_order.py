@@ -3,7 +3,7 @@
 A chat message keeps them apart: thinking_blocks or reasoning_items, content, tool_calls. Claude and OpenAI's Responses
 refuse, or misread, a turn that comes back in another order than they gave it. So the message says the order too, as
 `output_order`: a list of {"type": "thinking"}, {"type": "text", "start": 0, "end": 5} (characters of content; `phase`,
-if it has one) and {"type": "call", "id": "…"}. The keeper keeps it beside the thinking.
+if it has one) and {"type": "call", "id": "…"}. The reasoning cache keeps it beside the thinking.
 """
 
 from typing import Any, Final

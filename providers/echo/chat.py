@@ -94,7 +94,7 @@ _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
 def build_request(body: Json, to: Upstream) -> Call:
-    """A call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one."""
+    """A call that is answered here. Raises ModelNotFound for a name that is neither echo nor a magic one."""
     streamed = body.get("stream") is True
     read = partial(translate, to=to)
     scene, seconds, reply = _scene(to.model)
@@ -113,7 +113,7 @@ def build_request(body: Json, to: Upstream) -> Call:
 
 
 def simulate(model: str, data: bytes) -> CannedReply:
-    """An answer of another kind, in one piece, as this model plays it. Raises NoSuchModel, BadRequest."""
+    """An answer of another kind, in one piece, as this model plays it. Raises ModelNotFound, BadRequest."""
     scene, seconds, reply = _scene(model)
     if reply is not None:
         return reply

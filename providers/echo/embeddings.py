@@ -22,7 +22,7 @@ _NUMBERS: Final = 2**20  # in one answer
 
 
 def build_embeddings(body: Json, to: Upstream) -> Call:
-    """Return a call that is answered here. Raises NoSuchModel for a name that is neither echo nor a magic one, BadRequest."""
+    """Return a call that is answered here. Raises ModelNotFound for a name that is neither echo nor a magic one, BadRequest."""
     given, size = body["input"], body.get("dimensions", _SIZE)
     if size > _MOST:
         raise BadRequest(

@@ -133,9 +133,9 @@ def _read(
     if data.get("error") is not None or ("candidates" not in data and told_instead(data)):
         raise failure(None, data)
     chunks: list[Json] = []
-    counts = isinstance(books := data.get("usageMetadata"), dict)
+    counts = isinstance(reported := data.get("usageMetadata"), dict)
     if counts:
-        legs[-1] = merged(legs[-1], books)
+        legs[-1] = merged(legs[-1], reported)
     told: list[Json] = data.get("candidates") or []
     if 1 < len(told) <= candidates:
         _number(told)
@@ -175,7 +175,7 @@ def _number(several: list[Json]) -> None:
 
 
 def _opened(index: Any, answers: dict[int, CandidateState], candidates: int, state: State) -> CandidateState:
-    """The state of a candidate that is new. Raises BadOutput for one that was not asked for."""
+    """The state of a candidate that is new. Raises UpstreamBadOutput for one that was not asked for."""
     if type(index) is not int or not 0 <= index < candidates:
         raise UpstreamBadOutput("The upstream sent an answer that was not asked for.")
     answer = answers[index] = CandidateState(index, CallIds(state.new_id))
@@ -280,7 +280,7 @@ def _end(answers: dict[int, CandidateState], legs: list[Json]) -> list[Json]:
     for index in sorted(answers):
         _begin(answers[index], None, chunks)
     chunks += (_finish(answers[index]) for index in sorted(answers))
-    early = any(isinstance(books, _Early) for books in legs)
+    early = any(isinstance(reported, _Early) for reported in legs)
     return [*chunks, usage_chunk(total_of(legs), early)] if any(legs) else chunks
 
 

@@ -164,7 +164,7 @@ def _part_type(part: Any) -> str:
 
 
 def _image(part: Json) -> Json:
-    """A content part → one of `images`. Raises BadOutput for a picture in another form: it must not vanish."""
+    """A content part → one of `images`. Raises UpstreamBadOutput for a picture in another form: it must not vanish."""
     match part:
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
             return {"type": "image_url", "image_url": {"url": url}}
@@ -213,7 +213,7 @@ class ToolCallNumbering:
         ]
 
     def fragments(self, calls: list[Any]) -> list[Json]:
-        """The fragments of one delta in canonical form. Raises BadOutput for more calls than an answer may have."""
+        """The fragments of one delta in canonical form. Raises UpstreamBadOutput for more calls than an answer may have."""
         if type(calls) is not list:
             raise TypeError("tool calls that are no list")
         self._batch += 1

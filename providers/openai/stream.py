@@ -5,7 +5,7 @@ differently is made canonical here, so that a client sees one behaviour. Unknown
 
 - role comes once and first; tool calls are numbered 0, 1, 2 as they appear, id and name on the first fragment only
 - usage travels as a chunk of its own, after the finish; the first finish_reason of a choice counts and comes last
-- an error in any shape is a Failure; an end without finish_reason or [DONE] is Truncated
+- an error in any shape is a Failure; an end without finish_reason or [DONE] is UpstreamTruncated
 """
 
 from collections.abc import Mapping
@@ -220,7 +220,7 @@ def _after_event(chunks: list[Json], seen: dict[int, ChoiceState], n: int) -> li
 def _index(choice: Json, position: int, n: int) -> int:
     """The index of a choice, set where the host left it out.
 
-    Raises TypeError for one that is no integer, BadOutput for a choice that was not asked for.
+    Raises TypeError for one that is no integer, UpstreamBadOutput for a choice that was not asked for.
     """
     if choice.get("index") is None:
         choice["index"] = position
@@ -332,8 +332,8 @@ def _end(seen: dict[int, ChoiceState], usage: Any, early: bool, extras: Extras, 
     if (own := next((choice for choice in seen.values() if choice.usage), None)) is not None:
         usage, early = merged(own.usage, usage), early if usage else own.early
     if usage is not None:
-        books = usage_chunk(usage_of(usage), early)
-        last.append(books | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
+        reported = usage_chunk(usage_of(usage), early)
+        last.append(reported | {name: value for name, value in last[-1].items() if name in _EVERYWHERE})
     return last
 
 

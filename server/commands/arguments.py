@@ -70,7 +70,7 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
         for name, text in COMMANDS.items()
     }
     commands["keygen"].add_argument(
-        "name", metavar="NAME", type=_name, help="what the log and the books call its owner"
+        "name", metavar="NAME", type=_name, help="what the log and the usage ledger call its owner"
     )
     for name in ("check", "doctor"):
         commands[name].add_argument(

@@ -1,6 +1,6 @@
 """Answers that are read on after their client has left, to learn what they cost (`on_disconnect: drain`).
 
-`Drains.outlive` wraps the exchange with an upstream; nothing else knows of it. Reading happens in tasks of its own, which
+`DetachedReads.outlive` wraps the exchange with an upstream; nothing else knows of it. Reading happens in tasks of its own, which
 the end of the client's request does not touch. Each has the provider's time to come to an end, and no more than the request
 has, then the call is cancelled like any other. The request is settled when its answer has ended, and until then it keeps
 its place among the others (Run.drain): its turn, the bytes of its body, and what its key has reserved.

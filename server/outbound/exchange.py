@@ -339,7 +339,7 @@ async def beginning(answer: UpstreamResponse, piece: bytes, patience: float, lim
 
 def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
     """Whether a body is an event stream. Its label (kind), and whether a stream was asked for, count only where its first
-    bytes may be anything. Raises BadOutput for a web page in place of a stream.
+    bytes may be anything. Raises UpstreamBadOutput for a web page in place of a stream.
     """
     if start[:1] in (b"{", b"["):
         return False

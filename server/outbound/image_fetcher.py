@@ -1,6 +1,6 @@
 """The guarded image fetcher: what a client's image URL may make this server do.
 
-A request names a URL and this server downloads it: without guards, a door into the network behind us (SSRF). The rules:
+A request names a URL and this server downloads it: without guards, a way into the network behind us (SSRF). The rules:
 - The address is checked on the socket that is about to be dialled, so that no spelling (`①②⑦.0.0.1`, 0x7f.1), no DNS
   answer (rebinding included) and no redirect gets around it. Only public addresses; `refused` below lists what Python
   calls global and is not, or leads back inside: NAT64, 6to4, cloud metadata.

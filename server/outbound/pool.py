@@ -320,7 +320,7 @@ class ConnectionPool:
 
 
 class ConnectionPools:
-    """The pools of all providers of one configuration. Lives as long as the configuration does."""
+    """The pools of all providers of one configuration. They are closed with it."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ async def serve(
         state = app[STATE]
         most = listener.connections(state.generations.now.settings.config.server.at_once.connections)
         state.listener = listener.ProtocolFactory(runner.server, most)
-        door = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
+        site = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
         stop, reload = ShutdownSignals(), Reloader(state, load)
         _on_signals(loop, stop, reload)
         _keep_watchdog(state.heartbeat)
@@ -78,7 +78,7 @@ async def serve(
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
         await stop.asked.wait()
-        await drain(state, runner.server, door, stop.now)
+        await drain(state, runner.server, site, stop.now)
     finally:
         await runner.cleanup()
 
@@ -92,7 +92,7 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop: ShutdownSignals, reload: 
         return
 
 
-def _keep_watchdog(pulse: Heartbeat) -> None:
+def _keep_watchdog(heartbeat: Heartbeat) -> None:
     """Tell systemd that the loop turns, as often as it asked for."""
     period = systemd.watchdog()
     if period is None:
@@ -105,10 +105,10 @@ def _keep_watchdog(pulse: Heartbeat) -> None:
             told = now
             systemd.notify("WATCHDOG=1")
 
-    pulse.callbacks.append(tell)
+    heartbeat.callbacks.append(tell)
 
 
-async def drain(state: AppState, server: web.Server, door: asyncio.Server, now: asyncio.Event) -> None:
+async def drain(state: AppState, server: web.Server, site: asyncio.Server, now: asyncio.Event) -> None:
     """Let running answers finish, then end the rest. now: do not wait."""
     admission, patience = state.admission, state.generations.now.settings.config.server.drain
     admission.draining = True
@@ -116,7 +116,7 @@ async def drain(state: AppState, server: web.Server, door: asyncio.Server, now: 
     started = len(admission.runs)
     words = "stopping: %s may finish, for at most %g s; a second signal (Ctrl-C) does not wait"
     LOGGER.info(words, counted(started, "request"), patience)
-    door.close()
+    site.close()
     await _first(asyncio.sleep(_GRACE), now.wait())
     _close_idle(server)
     await _first(admission.wait_empty(patience), now.wait())
@@ -174,23 +174,23 @@ class Reloader:
             self._task = None
 
     async def _once(self) -> None:
-        lives = self._state.generations
-        old = lives.now.settings.config
+        generations = self._state.generations
+        old = generations.now.settings.config
         try:
             settings = await asyncio.to_thread(self._load)
             await self._state.use(settings)
         except (ConfigError, OSError) as error:
-            lives.failed += 1
-            lives.error = str(error)
+            generations.failed += 1
+            generations.error = str(error)
             LOGGER.error("the configuration was not reloaded, the old one stays:\n%s", error)
             return
         except Exception:
-            lives.failed += 1
-            lives.error = "a fault of this server; its log says more"
+            generations.failed += 1
+            generations.error = "a fault of this server; its log says more"
             LOGGER.exception("the configuration was not reloaded, the old one stays")
             return
         new = settings.config
-        LOGGER.info("the configuration was reloaded (generation %d)", lives.generation)
+        LOGGER.info("the configuration was reloaded (generation %d)", generations.generation)
         for name in ("host", "port", "log"):
             if getattr(new.server, name) != getattr(old.server, name):
                 LOGGER.warning("server.%s has changed: that needs a restart", name)

@@ -1,7 +1,7 @@
 """Chat completions by way of OpenAI's Responses API, for models that take tools, or anything, only there.
 
 https://platform.openai.com/docs/api-reference/responses-streaming and recorded streams. The request is built in
-responses_request.py. An answer is a list of output items: messages, function calls and reasoning make the chat answer;
+request.py. An answer is a list of output items: messages, function calls and reasoning make the chat answer;
 items of OpenAI's own tools pass by. Each piece is told twice, as deltas and in the item when it is done: deltas make
 the stream, and what had none is taken from the item, so that a whole answer goes the same way. Deltas that do not add up
 to the item have lost a piece: the answer is broken.
@@ -109,7 +109,7 @@ class ResponseState:
         self.ids = CallIds()
         self.beginnings: dict[int, Beginning] = {}  # by number of the tool call, until its arguments have begun
         self.done: set[Any] = set()  # output indexes of items, or ids where there was no index
-        self.reasoning: list[Json] = []  # whole items: the keeper's
+        self.reasoning: list[Json] = []  # whole items: for the reasoning cache
         self.thought: Any = None  # the part of a summary that was last heard of
 
     def begun(self, chunks: list[Json]) -> list[Json]:
@@ -131,7 +131,7 @@ class ResponseState:
             self.heard[key] = sum[0] + len(data), crc32(data, sum[1])
 
     def was_heard(self, at: Any, kind: str, text: str | None, part: Any = None) -> bool:
-        """Whether a text came as deltas. Raises BadOutput when they do not add up to it. Hosts may leave it empty."""
+        """Whether a text came as deltas. Raises UpstreamBadOutput when they do not add up to it. Hosts may leave it empty."""
         heard = self.heard.get((at, kind, part))
         if heard is not None and text and heard != (len(data := _bytes(text)), crc32(data)):
             raise UpstreamBadOutput("The upstream's pieces do not add up to its answer: some were lost.")
@@ -339,7 +339,7 @@ class ResponseState:
     def end(self, response: Json) -> list[Json]:
         """The last chunks. Raises what kept the response from being complete."""
         told = response.get("usage")
-        books = spent(told) if isinstance(told, dict) and told else None
+        usage = spent(told) if isinstance(told, dict) and told else None
         match response.get("status"):
             case "completed":
                 finish = "tool_calls" if self.kinds else "stop"
@@ -349,7 +349,7 @@ class ResponseState:
             case _:
                 wrong = response.get("error")
                 failed = in_band(wrong) if wrong else UpstreamError("The upstream did not complete its answer.")
-                failed.usage = books
+                failed.usage = usage
                 raise failed
         chunks: list[Json] = []
         for at, item in enumerate(response.get("output") or ()):
@@ -371,9 +371,9 @@ class ResponseState:
         chunks.append(chunk({}, finish))
         if (tier := response.get("service_tier")) and isinstance(tier, str):
             chunks[-1]["service_tier"] = tier
-        if not books:
+        if not usage:
             return chunks
-        return [*chunks, usage_chunk(books) | ({"service_tier": tier} if isinstance(tier, str) and tier else {})]
+        return [*chunks, usage_chunk(usage) | ({"service_tier": tier} if isinstance(tier, str) and tier else {})]
 
 
 def _begun(arguments: Any) -> str | None:
