@@ -13,6 +13,7 @@ from providers.contract import Json
 
 from . import auth, inspector, page
 from .ingress import authenticate_request
+from .json_answer import json_answer
 from .prometheus import CONTENT_TYPE, exposition
 from .state import GENERATION, STATE
 from .usage import reports
@@ -26,7 +27,7 @@ async def models(request: web.Request) -> web.Response:
     caller = authenticate_request(request)
     public = request[GENERATION].settings.routes.public(caller.models)
     data = [model_card(request, name, targets) for name, targets in public.items()]
-    return web.json_response({"object": "list", "data": data})
+    return json_answer({"object": "list", "data": data})
 
 
 async def model(request: web.Request) -> web.Response:
@@ -34,9 +35,7 @@ async def model(request: web.Request) -> web.Response:
     caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
-    return web.json_response(
-        model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models))
-    )
+    return json_answer(model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models)))
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
@@ -61,13 +60,13 @@ async def usage(request: web.Request) -> web.Response:
 
 async def subscription(request: web.Request) -> web.Response:
     """GET /dashboard/billing/subscription: the budget, for chat clients that show a balance."""
-    return web.json_response(reports.subscription(authenticate_request(request)))
+    return json_answer(reports.subscription(authenticate_request(request)))
 
 
 async def billed(request: web.Request) -> web.Response:
     """GET /dashboard/billing/usage: what was spent of it."""
     caller = authenticate_request(request)
-    return web.json_response(await reports.billed(request.app[STATE].ledger, caller, request.query))
+    return json_answer(await reports.billed(request.app[STATE].ledger, caller, request.query))
 
 
 async def preflight(request: web.Request) -> web.Response:
@@ -91,13 +90,13 @@ async def healthz(request: web.Request) -> web.Response:
             "failed": generations.failed,
             "reload": generations.error,
         }
-    return web.json_response(body)
+    return json_answer(body)
 
 
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
     ready = request.app[STATE].admission.ready
-    return web.json_response({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
+    return json_answer({"status": "ready" if ready else "not ready"}, status=200 if ready else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -21,11 +21,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.config_schema import InspectorConfig
-from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
 from .event_stream import EventStream, Heartbeat
+from .json_answer import json_answer
 from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import UpstreamResponse
@@ -310,7 +310,7 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
 
 
 async def _json(request: web.Request, value: Json) -> web.Response:
-    return await sent(request, web.Response(body=codec.encode(value), content_type="application/json"))
+    return await sent(request, json_answer(value))
 
 
 def _summary(trace: Trace) -> Json:

@@ -18,10 +18,10 @@ from aiohttp import web
 
 from gateway.config import Caller
 from gateway.limits import period_at
-from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied
 
+from ..json_answer import json_answer
 from .ledger import Ledger
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ async def usage(books: Ledger, caller: Caller, query: Mapping[str, str]) -> web.
                 body[name] = [dict(zip(columns, row, strict=True)) for row in rows]
             for row in body["requests"]:
                 row |= {flag: bool(row[flag]) for flag in _FLAGS}
-            return web.json_response(body, dumps=codec.encode_text)
+            return json_answer(body)
     raise BadRequest("'format' must be json or csv.", param="format")
 
 
