@@ -174,5 +174,5 @@ def _forced(tool: Any, lowered: Lowered, optional: bool) -> Json | None:
     return {"type": "function", "function": {"name": sent}}
 
 
-def _no_tool(message: str) -> BadRequest:
-    return BadRequest(f"Invalid value for 'tool_choice': {message}", param="tool_choice", code="invalid_value")
+def _no_tool(message: str) -> Unsupported:
+    return Unsupported(f"Invalid value for 'tool_choice': {message}", param="tool_choice", code="invalid_value")
