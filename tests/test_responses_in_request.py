@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import corpus
 import pytest
 
 from dialects import seal
@@ -19,7 +20,6 @@ from providers.errors import BadRequest, Failure, Unsupported
 from providers.hosts import HOSTS
 from providers.models import ModelFacts
 from providers.openai.responses.request import build_request as bridge
-from tests import corpus
 
 Json = dict[str, Any]
 PNG = "data:image/png;base64,iVBORw0KGgo="
