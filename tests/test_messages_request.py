@@ -1,6 +1,7 @@
 """Requests of Anthropic's Messages, read into chat requests. Ids name the acceptance cases of the specification."""
 
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -110,7 +111,8 @@ def test_case_6_the_mark_of_a_long_context(name: str):
 
 
 def test_case_12_members_stay_as_they_came_and_half_a_pair_is_mended_for_others():
-    data = b'{"model":"m","max_tokens":5,"temperature":1e-1,"messages":[{"role":"user","content":"a\\ud83d \\\\ud83d \\ud83d\\ude00"}]}'
+    data = b'{"model":"m","max_tokens":5,"temperature":1e-1,'
+    data += b'"messages":[{"role":"user","content":"a\\ud83d \\\\ud83d \\ud83d\\ude00"}]}'
     got = request.parse(data)
     assert bytes(got.raw["temperature"]) == b"1e-1" and b"a\\ud83d " in bytes(got.raw["messages"])
     assert got.body["messages"] == [{"role": "user", "content": "a\ufffd \\ud83d 😀"}]
@@ -149,7 +151,11 @@ T1, T2 = called("t1"), called("t2")
     ("messages", "expected"),
     [
         pytest.param(
-            [said(text("q")), said(use("t1"), use("t2"), role="assistant"), said(result("t2", "2"), result("t1", "1"), text("go"))],
+            [
+                said(text("q")),
+                said(use("t1"), use("t2"), role="assistant"),
+                said(result("t2", "2"), result("t1", "1"), text("go")),
+            ],
             [
                 {"role": "user", "content": "q"},
                 {"role": "assistant", "content": "", "tool_calls": [T1, T2]},
@@ -170,7 +176,12 @@ T1, T2 = called("t1"), called("t2")
             id="30",
         ),
         pytest.param(
-            [said(text("q")), said(text("s"), role="system"), said(text("a"), text(""), role="assistant"), said(text("go"))],
+            [
+                said(text("q")),
+                said(text("s"), role="system"),
+                said(text("a"), text(""), role="assistant"),
+                said(text("go")),
+            ],
             [
                 {"role": "user", "content": "q"},
                 {"role": "system", "content": "s"},
@@ -190,7 +201,12 @@ T1, T2 = called("t1"), called("t2")
             id="clear-at",
         ),
         pytest.param(
-            [said(text("q")), said(use("t1"), role="assistant"), {"role": "system", "content": "s"}, said(result("t1", "1"))],
+            [
+                said(text("q")),
+                said(use("t1"), role="assistant"),
+                {"role": "system", "content": "s"},
+                said(result("t1", "1")),
+            ],
             [
                 {"role": "user", "content": "q"},
                 {"role": "assistant", "content": "", "tool_calls": [T1]},
@@ -199,12 +215,24 @@ T1, T2 = called("t1"), called("t2")
             ],
             id="system-before-results",
         ),
-        pytest.param([said(text("go")), said({"type": "thinking", "thinking": "h", "signature": ""}, role="assistant")], [USER], id="thinking-last"),
+        pytest.param(
+            [said(text("go")), said({"type": "thinking", "thinking": "h", "signature": ""}, role="assistant")],
+            [USER],
+            id="thinking-last",
+        ),
         pytest.param([said(text(""))], [{"role": "user", "content": "(empty message)"}], id="empty"),
-        pytest.param([said(text("go")), said(role="assistant"), said(text("go"))], [USER, {"role": "assistant", "content": "(empty message)"}, USER], id="empty-assistant"),
-        pytest.param([{"role": "system", "content": "s"}], [{"role": "system", "content": "s"}, {"role": "user", "content": "(empty message)"}], id="only-system"),
+        pytest.param(
+            [said(text("go")), said(role="assistant"), said(text("go"))],
+            [USER, {"role": "assistant", "content": "(empty message)"}, USER],
+            id="empty-assistant",
+        ),
+        pytest.param(
+            [{"role": "system", "content": "s"}],
+            [{"role": "system", "content": "s"}, {"role": "user", "content": "(empty message)"}],
+            id="only-system",
+        ),
     ],
-)  # fmt: skip
+)
 def test_turns(messages: list[Json], expected: list[Json]):
     assert told(messages)["messages"] == expected
 
@@ -269,8 +297,10 @@ IMAGE_PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,
 )
 def test_results(content: tuple[Any, ...], more: Json, expected: Any):
     assert told(stepped(*content, **more))["messages"][-1] == {
-        "role": "tool", "tool_call_id": "t1", "content": expected
-    }  # fmt: skip
+        "role": "tool",
+        "tool_call_id": "t1",
+        "content": expected,
+    }
 
 
 def document(source: Json, **more: Any) -> Json:
@@ -435,15 +465,23 @@ CLOSED = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additio
     ("given", "expected", "dropped"),
     [
         pytest.param({"temperature": 0.5, "top_p": 1}, {"temperature": 0.5, "top_p": 1}, [], id="sampling"),
-        pytest.param({"top_k": 5}, {"top_k": 5}, [], id="45"),
+        pytest.param({"top_k": 5}, {}, ["top_k"], id="45"),
         pytest.param(
-            {"stop_sequences": ["a", " ", "b", "c", "d", "e", "f"]}, {"stop": ["a", "b", "c", "d"]}, ["stop_sequences"], id="44"
+            {"stop_sequences": ["a", " ", "b", "c", "d", "e", "f"]},
+            {"stop": ["a", "b", "c", "d"]},
+            ["stop_sequences"],
+            id="44",
         ),
         pytest.param({"stop_sequences": []}, {}, [], id="no-stops"),
         *[
             pytest.param(
                 {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
-                {"response_format": {"type": "json_schema", "json_schema": {"name": "output", "schema": schema, "strict": strict}}},
+                {
+                    "response_format": {
+                        "type": "json_schema",
+                        "json_schema": {"name": "output", "schema": schema, "strict": strict},
+                    }
+                },
                 [],
                 id=f"47-{strict}",
             )
@@ -455,14 +493,18 @@ CLOSED = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additio
             ["context_management", "output_config.task_budget", "speed"],
             id="48-dropped",
         ),
-        pytest.param({"context_management": {"edits": []}, "speed": "standard", "mcp_servers": []}, {}, [], id="nothing-asked"),
-        pytest.param({"inference_geo": "global", "container": None, "cache_control": {"type": "ephemeral"}}, {}, [], id="quiet"),
+        pytest.param(
+            {"context_management": {"edits": []}, "speed": "standard", "mcp_servers": []}, {}, [], id="nothing-asked"
+        ),
+        pytest.param(
+            {"inference_geo": "global", "container": None, "cache_control": {"type": "ephemeral"}}, {}, [], id="quiet"
+        ),
         pytest.param({"service_tier": "auto"}, {}, [], id="tier-auto"),
         pytest.param({"service_tier": "standard_only"}, {"service_tier": "default"}, [], id="tier-standard"),
         pytest.param({"from_the_future": 1, "also": None}, {}, ["from_the_future"], id="unknown"),
         pytest.param({"fallbacks": [], "diagnostics": {}, "betas": ["x"]}, {}, [], id="quiet-members"),
     ],
-)  # fmt: skip
+)
 def test_parameters(given: Json, expected: Json, dropped: list[str]):
     got = asked(**given)
     assert told(**given) == {"messages": GO, **expected}
@@ -548,12 +590,18 @@ def test_case_52_deferred_tools():
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        pytest.param({"type": "any", "disable_parallel_tool_use": True}, {"tool_choice": "required", "parallel_tool_calls": False}, id="53-any"),
+        pytest.param(
+            {"type": "any", "disable_parallel_tool_use": True},
+            {"tool_choice": "required", "parallel_tool_calls": False},
+            id="53-any",
+        ),
         pytest.param({"type": "none"}, {"tool_choice": "none"}, id="53-none"),
         pytest.param({"type": "auto"}, {"tool_choice": "auto"}, id="auto"),
-        pytest.param({"type": "tool", "name": "A"}, {"tool_choice": {"type": "function", "function": {"name": "A"}}}, id="tool"),
+        pytest.param(
+            {"type": "tool", "name": "A"}, {"tool_choice": {"type": "function", "function": {"name": "A"}}}, id="tool"
+        ),
     ],
-)  # fmt: skip
+)
 def test_tool_choice(choice: Json, expected: Json):
     assert told(tools=[TOOL], tool_choice=choice) == {"messages": GO, "tools": [function()], **expected}
 
@@ -633,17 +681,27 @@ TARGETS = [
 ]
 
 
+def image_urls(body: Json) -> list[str]:
+    contents = [message["content"] for message in body["messages"] if isinstance(message["content"], list)]
+    return [part["image_url"]["url"] for content in contents for part in content if part["type"] == "image_url"]
+
+
 def every_provider_takes(got: ClientRequest) -> None:
     for to in TARGETS:
         body = seal.restore(got.body, got.seals, to.name, to.model)
-        try:
-            PROVIDERS[to.host.protocol].build_request(body, to)
-        except Unsupported:
-            pass
+        provider = PROVIDERS[to.host.protocol]
+        if any(provider.must_inline(url, to) for url in image_urls(body)):
+            continue  # the server fetches these before
+        with contextlib.suppress(Unsupported):
+            provider.build_request(body, to)
 
 
 WORDS = st.sampled_from(["", " ", "a", "\u2028", "x" * 70, "{"])
-JSONS = st.recursive(st.none() | st.booleans() | WORDS | st.integers(0, 3), lambda of: st.lists(of, max_size=2) | st.dictionaries(WORDS, of, max_size=2), max_leaves=4)  # fmt: skip
+JSONS = st.recursive(
+    st.none() | st.booleans() | WORDS | st.integers(0, 3),
+    lambda of: st.lists(of, max_size=2) | st.dictionaries(WORDS, of, max_size=2),
+    max_leaves=4,
+)
 SIMPLE = (
     WORDS.map(text)
     | st.sampled_from(
@@ -661,11 +719,26 @@ SIMPLE = (
     )
     | st.builds(
         lambda kind, more: {**more, "type": kind},
-        st.sampled_from(["image", "document", "search_result", "server_tool_use", "web_search_tool_result", "mcp_tool_use",
-                         "mcp_tool_result", "code_execution_tool_result", "container_upload", "tool_addition", "new"]),
-        st.dictionaries(st.sampled_from(["source", "content", "input", "name", "tool", "title", "cache_control"]), JSONS),
+        st.sampled_from(
+            [
+                "image",
+                "document",
+                "search_result",
+                "server_tool_use",
+                "web_search_tool_result",
+                "mcp_tool_use",
+                "mcp_tool_result",
+                "code_execution_tool_result",
+                "container_upload",
+                "tool_addition",
+                "new",
+            ]
+        ),
+        st.dictionaries(
+            st.sampled_from(["source", "content", "input", "name", "tool", "title", "cache_control"]), JSONS
+        ),
     )
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -682,7 +755,7 @@ def histories(draw: st.DrawFn) -> list[Json]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_sits_in_a_history_is_never_refused(messages: list[Json]):
     got = asked(messages, tools=[TOOL])

@@ -152,7 +152,7 @@ def _image(block: Json, reading: Reading) -> list[Json]:
     return [{"type": "image_url", "image_url": {"url": url}}]
 
 
-def _file(source: Json, reading: Reading) -> list[Json]:
+def _file(source: Any, reading: Reading) -> list[Json]:
     reading.drop("messages.file")
     return [text(f"[file {source.get('file_id')}: not available to this model]")]
 
