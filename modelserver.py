@@ -230,13 +230,18 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
+    elif asked.refusal is not None:
+        raise asked.refusal
     else:
         body = with_defaults(asked.body, target)
         if asked.tool_calls or asked.images or asked.seals:
             body = await fill_in(request, asked, body, upstream)
         build = partial(provider.build_request, body, upstream)
     worker = worker_of(request)
-    return build() if worker is None else await worker.run(build)
+    call = build() if worker is None else await worker.run(build)
+    if native is None and asked.dropped:
+        call = call._replace(dropped=(*asked.dropped, *call.dropped))
+    return call
 
 
 async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
@@ -299,7 +304,8 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     """Return what an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        dropped = ",".join(dialect.parameters.get(name, name) for name in exchange.call.dropped)
+        words = (dialect.parameters.get(name, name) for name in exchange.call.dropped)
+        dropped = ",".join(dict.fromkeys(words))
         headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
