@@ -61,7 +61,7 @@ def fold(events: Iterable[Json]) -> Json:
                 message |= delta
                 message["usage"] = {**message["usage"], **usage}
     for block, pieces in zip(message["content"], grown, strict=True):
-        joined = {field: "".join(each) for field, each in pieces.items()}
+        joined: Json = {field: "".join(each) for field, each in pieces.items()}
         if block["type"] == "tool_use":
             joined = {"input": _input(joined.get("partial_json", ""), message["stop_reason"] == "max_tokens")}
         block |= joined

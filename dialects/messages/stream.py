@@ -4,10 +4,8 @@ https://platform.claude.com/docs/en/build-with-claude/streaming. A message is a 
 its index is the number of those before it. An error event ends a stream that failed; message_stop one that did not.
 """
 
+import re
 from hashlib import sha256
-from itertools import islice
-from re import ASCII
-from re import compile as pattern
 from typing import Any, Final
 
 from providers import codec
@@ -23,7 +21,7 @@ from ..contract import ClientRequest, Envelope, Renderer
 from .errors import error_body
 from .wanted import Wanted
 
-_ID: Final = pattern(r"[A-Za-z0-9_-]{1,40}", ASCII)  # of a call, as Claude takes it
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)  # of a call, as Claude takes it
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PER_TOKEN: Final = 4  # characters, where the upstream has not counted
 _STOP_REASONS: Final = {
@@ -163,7 +161,7 @@ class MessageEvents:
     def _start(self) -> Json:
         self.started = True
         envelope = self.envelope
-        message = {
+        message: Json = {
             "id": f"msg_01{_base62(int(envelope.unique, 16))}",
             "type": "message",
             "role": "assistant",
@@ -334,10 +332,8 @@ class MessageEvents:
 def _base62(number: int) -> str:
     """Return a number of 128 bits in 22 digits."""
 
-    def digits() -> Any:
-        left = number
-        while True:
-            left, digit = divmod(left, 62)
-            yield _BASE62[digit]
-
-    return "".join(islice(digits(), 22))[::-1]
+    digits = ""
+    for _ in range(22):
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits
