@@ -92,9 +92,9 @@ def _frame(event: Json) -> bytearray:
 class _ToolUse:
     """A call of the answer, and what of its arguments waits until its block may be opened."""
 
-    def __init__(self, ident: str, name: str) -> None:
+    def __init__(self, ident: str) -> None:
         self.id = ident
-        self.name = name
+        self.name = ""  # some hosts tell it after the id
         self.pieces: list[str] = []  # of its arguments, all that came
         self.closed = False
 
@@ -243,9 +243,9 @@ class MessageEvents:
         tool = self.tools.get(at)
         events: list[Json] = []
         if new := tool is None:
-            name = function.get("name") or ""
-            name = self.wanted.tool_names.get(name, name)
-            tool = self.tools[at] = _ToolUse(self._own_id(fragment.get("id"), at), name)
+            tool = self.tools[at] = _ToolUse(self._own_id(fragment.get("id"), at))
+        if name := function.get("name"):
+            tool.name = tool.name or self.wanted.tool_names.get(name, name)
         if self.carries and (extra := fragment.get("extra_content")):
             self.sealed.setdefault("extra", {})[tool.id] = extra
         piece = function.get("arguments") or ""
@@ -256,7 +256,7 @@ class MessageEvents:
         if piece:
             tool.pieces.append(piece)
         if new:
-            if self.tool is not None and (self.waiting or not self._complete()):
+            if not tool.name or self.waiting or (self.tool is not None and not self._complete()):
                 self.waiting[at] = None
                 return events
             return self._open_tool(at)
@@ -289,7 +289,7 @@ class MessageEvents:
         if not isinstance(ident, str) or not _ID.fullmatch(ident) or ident in self.ids:
             ident = f"toolu_{sha256(f'{self.envelope.unique}/{at}'.encode()).hexdigest()[:24]}"
         self.ids.add(ident)
-        return ident
+        return str(ident)
 
     def _stop_reason(self) -> tuple[str, str | None]:
         """Return why the message ended, and the stop sequence that ended it."""
