@@ -304,9 +304,9 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     """Return what an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        words = (dialect.parameters.get(name, name) for name in exchange.call.dropped)
-        dropped = ",".join(dict.fromkeys(words))
-        headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
+        told = (dialect.parameters.get(name, name) for name in exchange.call.dropped)
+        if dropped := ",".join(filter(None, dict.fromkeys(told))):
+            headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:

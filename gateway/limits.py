@@ -23,6 +23,7 @@ Period = Literal["day", "month", "total"]
 Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 
 WINDOW: Final = 60  # seconds
+_EACH: Final[dict[Period, str]] = {"day": "daily", "month": "monthly"}
 NEVER: Final = 0.0  # the end of a period that has none
 _NAMED: Final[dict[Period, int]] = {"day": 10, "month": 7, "total": 0}  # characters of a day that name its period
 
@@ -320,10 +321,13 @@ def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: flo
     if cost > limits.budget:
         return BudgetExceeded(f"{words}. Send a shorter prompt, or a smaller max_tokens.")
     if ends == NEVER:
-        return BudgetExceeded(f"{words}. It does not reset: ask the operator of this server.")
-    return BudgetExceeded(
-        f"{words}. It resets at {datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}.", retry_after=ends - wall
-    )
+        failure = BudgetExceeded(f"{words}. It does not reset: ask the operator of this server.")
+        failure.period = "total; does not reset"
+        return failure
+    resets = datetime.fromtimestamp(ends, UTC)
+    failure = BudgetExceeded(f"{words}. It resets at {resets:%Y-%m-%dT%H:%M:%SZ}.", retry_after=ends - wall)
+    failure.period = f"{_EACH.get(limits.period, limits.period)}; resets {resets:%Y-%m-%d %H:%M} UTC"
+    return failure
 
 
 def headers(limits: Limits, standing: Remaining) -> dict[str, str]:

@@ -126,6 +126,7 @@ class BudgetExceeded(RateLimitExceeded):
     """A limit of this server's own that a few seconds will not lift: SDKs are not to try again."""
 
     code, try_next, should_retry = "budget_exceeded", False, False
+    period: str = ""  # of a budget that is spent, and when the next one begins: "monthly; resets 2026-12-01 00:00 UTC"
 
 
 class UpstreamError(Failure):
