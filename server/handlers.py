@@ -127,6 +127,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
+    request[RECORD].unlogged = request.method == "HEAD"  # older Claude Code asks so whether this server is there
     kept = app[STATE].ledger.store is not None
     return app[page.SITE].home(request, bool(request[GENERATION].settings.keys), kept, inspector.RECORDER in app)
 
