@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from dialects import model_objects
+from dialects.messages import model_list
 from dialects.validation import check_model
 from gateway.routing import Target
 from providers.contract import Json
@@ -14,6 +15,7 @@ from providers.contract import Json
 from . import auth, inspector, page
 from .ingress import authenticate_request
 from .json_answer import json_answer
+from .logs import RECORD
 from .prometheus import CONTENT_TYPE, exposition
 from .state import GENERATION, STATE
 from .usage import reports
@@ -23,9 +25,12 @@ BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us 
 
 
 async def models(request: web.Request) -> web.Response:
-    """GET /v1/models: what the caller may use now."""
+    """GET /v1/models: what the caller may use now, in the form of the API that its client speaks."""
     caller = authenticate_request(request)
     public = request[GENERATION].settings.routes.public(caller.models)
+    if model_list.wanted(request.headers, request.query):
+        cards = [model_list.card(name, targets[0].upstream, BORN) for name, targets in public.items()]
+        return json_answer(model_list.page(cards, request.query))
     data = [model_card(request, name, targets) for name, targets in public.items()]
     return json_answer({"object": "list", "data": data})
 
@@ -35,7 +40,10 @@ async def model(request: web.Request) -> web.Response:
     caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
-    return json_answer(model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models)))
+    targets = request[GENERATION].settings.routes.resolve(name, caller.models)
+    if model_list.wanted(request.headers, request.query):
+        return json_answer(model_list.card(name, targets[0].upstream, BORN))
+    return json_answer(model_card(request, name, targets))
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
@@ -46,6 +54,8 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "created": BORN,
         "owned_by": targets[0].upstream.name,
         "name": name,
+        "type": "model",
+        "display_name": name,
         "supported_endpoint_types": ["openai"],
         "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].upstream),
@@ -93,6 +103,20 @@ async def healthz(request: web.Request) -> web.Response:
     return json_answer(body)
 
 
+async def hello(request: web.Request) -> web.Response:
+    """HEAD and GET /api/hello: Claude Code asks whether this server is there."""
+    request[RECORD].unlogged = True
+    return web.Response()
+
+
+async def client_events(request: web.Request) -> web.Response:
+    """POST /api/event_logging/…: what older clients report to their maker. It is not read; a 404 would be asked again."""
+    request[RECORD].unlogged = True
+    response = web.Response(status=204)
+    response.force_close()
+    return response
+
+
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: new requests are welcome; 503 while the server stops or has no room."""
     ready = request.app[STATE].admission.ready
@@ -109,6 +133,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """GET /: the page."""
     app = request.app
+    request[RECORD].unlogged = request.method == "HEAD"  # older Claude Code asks so whether this server is there
     kept = app[STATE].ledger.store is not None
     return app[page.SITE].home(request, bool(request[GENERATION].settings.keys), kept, inspector.RECORDER in app)
 

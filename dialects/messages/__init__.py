@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from ..contract import HeaderForm
 from .errors import error_body, error_status
 from .message import completion
 from .request import parse
@@ -12,6 +13,7 @@ __all__ = [
     "completion",
     "error_body",
     "error_status",
+    "header_form",
     "headers",
     "keep_alive",
     "operation",
@@ -23,7 +25,14 @@ __all__ = [
 
 operation: Final = "messages"
 keep_alive: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
-headers: Final[frozenset[str]] = frozenset({"anthropic-version", "anthropic-beta", "x-claude-code-session-id"})
+headers: Final = frozenset({"anthropic-*", "x-claude-code-session-id", "?beta"})
+header_form: Final = HeaderForm(
+    limits="anthropic-ratelimit-{of}-{value}",
+    moments=True,
+    request_id="request-id",
+    two_keys=True,
+    unknown_key="invalid x-api-key",
+)
 told_in_stream: Final[frozenset[str]] = frozenset()
 # "": what the client did not send, and is not told of.
 parameters: Final[Mapping[str, str]] = {
