@@ -14,7 +14,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
@@ -23,16 +23,16 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects import chat, embeddings, seal
+from dialects import chat, embeddings, responses, seal
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
-from gateway.config import Settings
+from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
-from server import handlers, inspector, logs, page, state
+from server import handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, worker_of
 from server.logs import RECORD
@@ -41,6 +41,7 @@ from server.outbound import exchange as outbound
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
+from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
 
@@ -49,22 +50,31 @@ VERSION: Final = "0.1.0"
 REASONING = web.AppKey("REASONING", ReasoningCache)
 
 T = TypeVar("T")
+Begin = Callable[[web.Request, Caller, bytes], Awaitable[tuple[bytes, Dialect]]]
 _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
-def complete(dialect: Dialect) -> Handler:
-    """Return the handler of a client API: a POST that is answered by a model, streamed or whole."""
+def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
+    """Return the handler of a client API: a POST that is answered by a model, streamed or whole.
+
+    begin: looks at a request before it is parsed; returns its body, and the dialect to parse it by.
+    """
 
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
-            asked, prompt = await parse_body(request, data, dialect)
+            spoken = dialect
+            if begin is not None:
+                data, spoken = await begin(request, caller, data)
+            asked, prompt = await parse_body(request, data, spoken)
             del data  # an answer may take long
+            if (conversation := request.get(CONVERSATION)) is not None:
+                asked = await conversation.begin(asked)
             request[RECORD].stream = asked.stream
             targets = await admit(request, caller, asked.body, prompt)
             respond = respond_stream if asked.stream else respond_whole
-            return await respond(request, dialect, asked, targets)
+            return await respond(request, spoken, asked, targets)
 
     return handler
 
@@ -80,9 +90,14 @@ async def respond_whole(
     if "tools" in asked.body and answer["choices"]:
         request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
     request[METER].count_answer(answer)
-    answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
-    data = await exchange.on_answer(partial(codec.encode, answer))
+    if exchange.verbatim:
+        data = exchange.answer
+    else:
+        answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
+    if (conversation := request.get(CONVERSATION)) is not None:
+        await conversation.keep_whole(data, exchange)
     return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
 
 
@@ -91,6 +106,7 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream."""
     app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
+    conversation = request.get(CONVERSATION)
     renderer: Renderer | None = None
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
@@ -108,6 +124,8 @@ async def respond_stream(
                     if collector is not None:
                         collector.see(batch.chunks)
                     if data := render(batch):
+                        if conversation is not None:
+                            await conversation.keep_streamed(data, exchange)
                         await line.write(data)
                     try:
                         batch = await anext(batches)
@@ -115,7 +133,10 @@ async def respond_stream(
                         break
             if collector is not None:
                 collector.commit()
-            await line.write(end_of(renderer), end=True)
+            end = end_of(renderer)
+            if conversation is not None:
+                await conversation.keep_streamed(end, exchange)
+            await line.write(end, end=True)
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -227,16 +248,37 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     """Return the call that asks this target: natively where it speaks the client's own API. Raises Unsupported, BadRequest."""
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
+    worker = worker_of(request)
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
     if native is not None:
-        build = partial(native, asked.raw, asked.headers, upstream)
-    else:
-        body = with_defaults(asked.body, target)
-        if asked.tool_calls or asked.images or asked.seals:
-            body = await fill_in(request, asked, body, upstream)
-        build = partial(provider.build_request, body, upstream)
-    worker = worker_of(request)
+        as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
+        call = as_sent() if worker is None else await worker.run(as_sent)
+        if call is not None:
+            return call
+    if asked.refusal is not None:
+        raise asked.refusal
+    if (conversation := request.get(CONVERSATION)) is not None:
+        conversation.check()
+    body = with_defaults(asked.body, target)
+    if asked.tool_calls or asked.images or asked.seals:
+        body = await fill_in(request, asked, body, upstream)
+    build = partial(provider.build_request, body, upstream)
     return build() if worker is None else await worker.run(build)
+
+
+def native_call(
+    conversation: Conversation | None,
+    build: Callable[[Any, Mapping[str, str], Upstream], Call | None],
+    asked: ClientRequest,
+    target: Target,
+) -> Call | None:
+    """Return the call that passes a request on as it is; None where this target is to have it translated."""
+    if conversation is None:
+        return build(asked.raw, asked.headers, target.upstream)
+    if (fit := conversation.native(asked, target)) is None:
+        return None
+    call = build(fit.body, asked.headers, target.upstream)
+    return call and call._replace(dropped=tuple(dict.fromkeys((*fit.dropped, *call.dropped))))
 
 
 async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
@@ -339,12 +381,17 @@ async def create_embeddings(request: web.Request) -> web.Response:
 
 
 # The only handlers that answer without a key.
-PUBLIC: Final = (handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, not_found)
+PUBLIC: Final = (
+    *(handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, not_found),
+    responses_endpoints.upgrade,
+)
 
 
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
     chat_handler = complete(chat)
+    responses_handler = complete(responses, begin_response)
+    compact_handler = complete(responses, begin_compact)
     table = [
         web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
@@ -358,6 +405,14 @@ def routes() -> list[web.RouteDef]:
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat_handler),
                 web.post(f"{prefix}/embeddings{end}", create_embeddings),
+                web.post(f"{prefix}/responses{end}", responses_handler),
+                web.get(f"{prefix}/responses{end}", responses_endpoints.upgrade, allow_head=False),
+                web.post(f"{prefix}/responses/compact{end}", compact_handler),
+                web.post(f"{prefix}/responses/input_tokens{end}", responses_endpoints.input_tokens),
+                web.get(f"{prefix}/responses/{{id}}{end}", responses_endpoints.retrieve),
+                web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
+                web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
+                web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
                 web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
@@ -375,7 +430,9 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
 
     async def lifespan(app: web.Application) -> AsyncIterator[None]:
         app[STATE] = await state.open_state(settings, log, VERSION)
+        app[STORE] = open_store(settings)
         yield
+        app[STORE].close()
         await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit

@@ -1,9 +1,9 @@
 """What clients speak, pure: one package per client API. DIALECTS is the whole list."""
 
-from . import chat
+from . import chat, responses
 from .contract import ClientRequest, Dialect, Envelope
 
-DIALECTS: dict[str, Dialect] = {"chat/completions": chat}
+DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "responses": responses}
 
 __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 

@@ -63,6 +63,8 @@ class Exchange:
         None  # the inspector, if it is on
     )
     body: bytes = b""
+    verbatim: bool = False  # the answer goes to the client as it came (Call.native)
+    answer: bytes = b""  # of a whole answer, its body
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
     worker: Worker | None = None
     large: bool = False
@@ -73,9 +75,12 @@ class Exchange:
 
 
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
-    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
+    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure.
+
+    A call that the upstream refuses and that can be repaired is made once more.
+    """
     call = exchange.call
-    if call.reply is None or exchange.observer is not None:
+    if call.method == "POST" and (call.reply is None or exchange.observer is not None):
         if exchange.away is None:
             exchange.body = codec.encode(call.body)
         else:
@@ -89,16 +94,23 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     if answer.status == 200:
         return answer
     try:
-        raise await _failure(answer, PROVIDERS[exchange.to.host.protocol].parse_error, limits.timeouts.between_bytes)
+        failure = await _failure(
+            answer, PROVIDERS[exchange.to.host.protocol].parse_error, limits.timeouts.between_bytes
+        )
     finally:
         answer.close()
+    if call.repair is None or (repaired := call.repair(failure)) is None:
+        raise failure
+    exchange.call = repaired._replace(repair=None)
+    return await send_request(exchange, http, limits)
 
 
 def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Awaitable[UpstreamResponse]:
     call = exchange.call
     if call.reply is not None:
         return _played(call.reply, exchange, limits)
-    return http.of(exchange.to.name).post(call.url, call.headers, exchange.body, exchange.first_byte)
+    pool = http.of(exchange.to.name)
+    return pool.request(call.method, call.url, call.headers, exchange.body, exchange.first_byte)
 
 
 async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) -> UpstreamResponse:
