@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from providers import codec
 from providers.contract import Json
 
+from . import logs
+
 T = TypeVar("T")
 MEMORY: Final = "memory"
 OFF: Final = "off"
@@ -88,8 +90,7 @@ class ResponsesStore:
         if not self.on or len(data) > min(LARGEST, self.room):
             return False
         items = [item["id"] for item in (*stored.input, *stored.response["output"]) if isinstance(item.get("id"), str)]
-        await self._run(self._put, owner, stored.id, stored.parent, data, items)
-        return True
+        return await self._run(self._put, owner, stored.id, stored.parent, data, items) is not None
 
     async def get(self, owner: str, ident: str) -> Stored | None:
         """Return a response; None where this owner has none of this id. It counts as used, and so do its ancestors."""
@@ -120,21 +121,34 @@ class ResponsesStore:
 
     async def pinned(self, idents: Sequence[str]) -> dict[str, Pin]:
         """Return whose these ids are, where that is known."""
-        return await self._run(self._pinned, idents) if idents else {}
+        return (await self._run(self._pinned, idents) if idents else None) or {}
 
     async def unpin(self, ident: str) -> None:
         """Forget whose this id is."""
         await self._run(self._unpin, ident)
 
-    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what `work` returns; None, and a line in the log, where the file cannot be used: then nothing is known."""
         if self._thread is None:
             return work(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except sqlite3.Error as error:
+            logs.LOGGER.warning("the file of responses cannot be used: %s", error)
+            return None
 
     # In the store's thread, where there is one
 
-    def _put(self, owner: str, ident: str, parent: str | None, data: bytes, items: list[str]) -> None:
-        now = self._now()
+    def _put(self, owner: str, ident: str, parent: str | None, data: bytes, items: list[str]) -> bool:
+        now, before = self._now(), self._size
+        try:
+            self._write(owner, ident, parent, data, items, now)
+        except sqlite3.Error:
+            self._size = before
+            raise
+        return True
+
+    def _write(self, owner: str, ident: str, parent: str | None, data: bytes, items: list[str], now: float) -> None:
         with self._db:
             self._forget(owner, ident)
             self._db.execute(
