@@ -255,10 +255,10 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
         call = as_sent() if worker is None else await worker.run(as_sent)
         if call is not None:
             return call
-    if asked.refusal is not None:
-        raise asked.refusal
     if (conversation := request.get(CONVERSATION)) is not None:
         conversation.check()
+    if asked.refusal is not None:
+        raise asked.refusal
     body = with_defaults(asked.body, target)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)

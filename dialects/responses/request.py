@@ -47,7 +47,7 @@ def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
             case {"type": "item_reference"}:
                 raise BadRequest("Item not found.", param="input")
     for n, tool in enumerate(raw.get("tools") or ()):
-        if tool.get("type") != "function":
+        if tool.get("type") not in ("function", "custom"):
             raise Unsupported("This tool needs a model served natively.", param=f"tools[{n}].type")
     body: Json = {"model": model, "messages": messages}
     stream = raw.get("stream") is True
