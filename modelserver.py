@@ -263,7 +263,8 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
     build = partial(provider.build_request, body, upstream)
-    return build() if worker is None else await worker.run(build)
+    call = build() if worker is None else await worker.run(build)
+    return call._replace(dropped=tuple(dict.fromkeys((*asked.dropped, *call.dropped)))) if asked.dropped else call
 
 
 def native_call(

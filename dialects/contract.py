@@ -28,6 +28,7 @@ class ClientRequest(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
     seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
+    dropped: tuple[str, ...] = ()  # what its translation leaves out, for x-modelserver-dropped
     # Why it cannot be translated to the hub's form, for which body then is a stand-in: only native calls can be made of it.
     refusal: Failure | None = None
 
