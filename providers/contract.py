@@ -85,13 +85,16 @@ class Call(NamedTuple):
 
     url: str
     headers: Mapping[str, str]
-    body: Json
+    body: Any  # an object, or the bytes of one, which are sent as they are
     stream: bool  # an event stream is asked for
     # This call, and whether its answer is an event stream (else it is one event, the whole body) → a new translator of its
     # answer, ready for the first event.
     read: "Callable[[Call, bool], Translator]"
     dropped: tuple[str, ...] = ()  # parameters dropped, clamped or emulated: named in x-modelserver-dropped
-    native: bool = False  # its answer is in the form of the client's own API
+    # Of a call whose answer is in the form of the client's own API, and passed on as it came: whether it is streamed → a new
+    # translator that watches it. A stream's events have undecoded data (Frames); the chunks say how much was written and
+    # what was used. `read` serves where the answer came in the other form than was asked for.
+    native: "Callable[[bool], Translator] | None" = None
     reply: CannedReply | None = None
 
 
@@ -138,6 +141,13 @@ class Provider(Protocol):
         """
 
     @property
+    def build_count(self) -> Callable[[Json, Upstream], Call]:
+        """OpenAI chat request → the call that counts the tokens of its prompt, answered as usage.prompt_tokens.
+
+        Raises Unsupported where the upstream does not count.
+        """
+
+    @property
     def must_inline(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
@@ -159,6 +169,11 @@ def named_limit(body: Json, to: Upstream) -> int | None:
 def no_embeddings(body: Json, to: Upstream) -> Call:
     """Raise Unsupported: for protocols without embeddings."""
     raise Unsupported("This model's provider has no embeddings.", param="model")
+
+
+def no_count(body: Json, to: Upstream) -> Call:
+    """Raise Unsupported: for protocols that do not count tokens."""
+    raise Unsupported("This model's provider does not count tokens.", param="model")
 
 
 def prime(translator: Translator) -> Translator:
