@@ -245,6 +245,7 @@ async def stream_batches(
         due = 0.0  # time.monotonic() at which a complete answer is ended here
         while True:
             batch: list[Json] = []
+            events: list[Event] = []
             event: Event | None = None  # the one that is being read
             count = 0  # events before it
             try:
@@ -271,9 +272,12 @@ async def stream_batches(
             except StopIteration as end:
                 batch += end.value
                 answer.finish()
-                if batch or decoder.raw:
+                raw = decoder.raw
+                if isinstance(decoder, Frames) and count + 1 < len(events):
+                    raw = decoder.before(count + 1)  # nothing follows the end of an answer
+                if batch or raw:
                     exchange.said = True
-                    yield Batch(batch, decoder.raw)
+                    yield Batch(batch, raw)
                 return
             except (Failure, *_MISSHAPEN) as error:
                 failure = _failed(error, exchange)
