@@ -84,9 +84,7 @@ def passed_on(data: bytes, cut: int) -> bytes:
 
 
 @pytest.mark.parametrize(("cut", "step"), [(None, 1), (64, 1), (7, 5), (1, 20)])
-def test_streams__case_10(
-    http: httpx.Client, claude: Process, recorded: Upstream, cut: int | None, step: int
-) -> None:
+def test_streams__case_10(http: httpx.Client, claude: Process, recorded: Upstream, cut: int | None, step: int) -> None:
     for exchange in STREAMS[::step]:
         data = corpus.body_of(exchange)
         model = recorded.script(f"{short(exchange)}-{cut}", stream(data, cut))
