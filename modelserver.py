@@ -64,7 +64,7 @@ def complete(dialect: Dialect) -> Handler:
             asked, prompt = await parse_body(request, data, dialect)
             del data  # an answer may take long
             request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
-            targets = await admit(request, caller, asked.body, prompt)
+            targets = await admit(request, caller, asked, prompt, dialect.operation)
             respond = respond_stream if asked.stream else respond_whole
             return await respond(request, dialect, asked, targets)
 
@@ -343,7 +343,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
         asked, prompt = await parse_body(request, data, embeddings)
         del data
         body = asked.body
-        targets = await admit(request, caller, body, prompt)
+        targets = await admit(request, caller, asked, prompt, "embeddings")
 
         async def prepare(target: Target) -> Call:
             build_embeddings = PROVIDERS[target.upstream.host.protocol].build_embeddings
@@ -365,7 +365,7 @@ async def count(request: web.Request) -> web.Response:
         data = inspector.record_body(request, await read_body(request))
         asked, _ = await parse_body(request, data, count_tokens)
         del data
-        target = (await usable(request, caller, asked.body))[0]
+        target = (await usable(request, caller, asked, count_tokens.operation))[0]
         try:
             return await counted(request, asked, target)
         except (Failure, TimeoutError) as failure:

@@ -31,6 +31,11 @@ def items(data: bytes | bytearray | msgspec.Raw) -> list[msgspec.Raw]:
     return found
 
 
+def decoded(value: Any) -> Any:
+    """Return a value that may be bytes yet. Raises ValueError."""
+    return codec.decode(bytes(value)) if isinstance(value, msgspec.Raw) else value
+
+
 def joined(values: Mapping[str, bytes | msgspec.Raw]) -> bytes:
     """Return the object of these members."""
     return b"{" + b",".join([codec.encode(name) + b":" + bytes(value) for name, value in values.items()]) + b"}"

@@ -9,10 +9,9 @@ from dialects import json_density, validation
 from dialects.contract import ClientRequest, Parser
 from gateway.config import Caller
 from gateway.estimates import Prompt, measure
-from gateway.restricted_fields import permitted
+from gateway.restricted_fields import FIELDS, permitted
 from gateway.routing import Target
-from providers import density
-from providers.contract import Json
+from providers import density, raw_json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
 from . import auth, content_encoding
@@ -37,24 +36,27 @@ def enter(request: web.Request) -> InFlightRequest:
     return run
 
 
-async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
+async def admit(
+    request: web.Request, caller: Caller, asked: ClientRequest, prompt: Prompt, operation: str
+) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises NoSuchModel, Overloaded and what Books.open does.
     """
-    targets = await usable(request, caller, body)
+    targets = await usable(request, caller, asked, operation)
     record = request[RECORD]
     # finish_request settles the meter, whatever the end.
-    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, body, prompt, targets)
+    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, asked.body, prompt, targets)
     return targets
 
 
-async def usable(request: web.Request, caller: Caller, body: Json) -> list[Target]:
+async def usable(request: web.Request, caller: Caller, asked: ClientRequest, operation: str) -> list[Target]:
     """Return the targets of a request once its turn has come; its model is noted in the record. Raises as admit does."""
     routes, record = request[GENERATION].settings.routes, request[RECORD]
-    record.model = routes.public_name(body["model"])
+    record.model = routes.public_name(asked.body["model"])
     targets = routes.resolve(record.model, caller.models)
     if caller.restricted:
-        targets = permitted(body, targets)
+        sent = {name: raw_json.decoded(asked.raw[name]) for name in FIELDS.keys() & (asked.raw or {})}
+        targets = permitted(asked.body, targets, sent, operation)
     await request[IN_FLIGHT].acquire()
     return targets
 

@@ -255,7 +255,13 @@ def events(*told: tuple[str, Json]) -> bytes:
 START = ("message_start", {"message": {"usage": {"input_tokens": 10, "cache_creation_input_tokens": 5,
          "cache_creation": {"ephemeral_1h_input_tokens": 5}, "cache_read_input_tokens": 85, "output_tokens": 1}}})  # fmt: skip
 DELTA = ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "Hello"}})
-END = ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7, "output_tokens_details": {"thinking_tokens": 4}}})  # fmt: skip
+END = (
+    "message_delta",
+    {
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": 7, "output_tokens_details": {"thinking_tokens": 4}},
+    },
+)
 STOP: tuple[str, Json] = ("message_stop", {})
 
 

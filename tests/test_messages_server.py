@@ -15,7 +15,8 @@ from books import rows, usage
 from process import Process
 from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
 
-LAPTOP, PHONE, SLOW = "sk-client-canary-laptop", "sk-client-canary-phone", "sk-client-canary-slow"
+LAPTOP, PHONE = "sk-client-canary-laptop", "sk-client-canary-phone"
+SLOW, CHEAP = "sk-client-canary-slow", "sk-client-canary-cheap"
 HI: Any = [{"role": "user", "content": "hi"}]
 VERSION = {"anthropic-version": "2023-06-01"}
 CONFIG = """
@@ -29,11 +30,12 @@ models:
   "claude-*": claude
   both: [claude/first, claude/second]
   mixed: [claude/first-mixed, other/second-mixed]
-  gone: [claude/gone]
+  quiet: [claude/first-quiet, claude/second]
 keys:
   - {{name: laptop, key: "{laptop}"}}
   - {{name: phone, key: "{phone}"}}
   - {{name: slow, key: "{slow}", rpm: 2, tpm: 100000}}
+  - {{name: cheap, key: "{cheap}", tpm: 100000}}
 usage: {{path: "{path}"}}
 facts: {{"*": {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}}}
 """
@@ -77,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream, folder: Path) -> Iterator[Process]:
-    text = CONFIG.format(url=upstream.url, laptop=LAPTOP, phone=PHONE, slow=SLOW, path=folder / "usage.db")
+    text = CONFIG.format(url=upstream.url, laptop=LAPTOP, phone=PHONE, slow=SLOW, cheap=CHEAP, path=folder / "usage.db")
     with Process(text) as process:
         yield process
 
@@ -122,9 +124,9 @@ def test_bytes_and_usage_of_a_stream(http: httpx.Client, server: Process, upstre
     got = post(http, server, {"model": "claude-bytes", "stream": True})
     assert (got.status_code, got.content) == (200, TEXT)
     assert got.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert usage(server, LAPTOP)["data"]
+    usage(server, LAPTOP)
     [row] = [row for row in rows(folder) if row["model"] == "claude-bytes"]
-    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (20, 3, 0)
+    assert (row["prompt"], row["completion"], row["estimated"]) == (20, 3, 0)
 
 
 def test_a_whole_answer__cases_11_and_23(http: httpx.Client, server: Process, upstream: Upstream) -> None:
@@ -266,9 +268,9 @@ def test_a_stream_that_is_cut__case_15(
 
 
 def test_silence_before_the_first_word__case_16(http: httpx.Client, server: Process, upstream: Upstream) -> None:
-    upstream.script("first", [*stream(START, end=False), 0.7, *chunked(FAILED)])
+    upstream.script("first-quiet", [*stream(START, end=False), 0.7, *chunked(FAILED)])
     upstream.script("second", stream(TEXT))
-    got = post(http, server, {"model": "both", "stream": True})
+    got = post(http, server, {"model": "quiet", "stream": True})
     pings = got.content.removesuffix(TEXT)
     assert set(pings.split(b"\n\n")) == {b'event: ping\ndata: {"type": "ping"}', b""}
 
@@ -344,8 +346,8 @@ def test_the_client_leaves__case_24(server: Process, upstream: Upstream, folder:
     assert server.logged(model="claude-left")["status"] == 499
     usage(server, LAPTOP)
     [row] = [row for row in rows(folder) if row["model"] == "claude-left"]
-    assert (row["prompt_tokens"], row["estimated"]) == (20, 1)
-    assert row["completion_tokens"] >= 1
+    assert (row["prompt"], row["estimated"]) == (20, 1)
+    assert row["completion"] >= 1
 
 
 def test_a_host_that_names_no_events__case_26(sdk: Anthropic, upstream: Upstream) -> None:
@@ -423,7 +425,7 @@ def test_other_errors__cases_5_9_and_87(http: httpx.Client, server: Process) -> 
     assert (status, kind) == (404, "not_found_error")
     assert refused(http.get(f"{server.url}/messages", headers=key))[:2] == (405, "invalid_request_error")
     for path in ("/v1/messages/batches", "/anthropic/v1/messages/batches"):
-        status, kind, words = refused(http.post(f"{server.root}{path}", headers=key))
+        status, kind, _ = refused(http.post(f"{server.root}{path}", headers=key))
         assert (status, kind) == (404, "not_found_error")
     got = http.get(f"{server.root}/v1/files", headers={**key, **VERSION})
     assert refused(got)[:2] == (404, "not_found_error") and "POST /v1/messages/count_tokens" in refused(got)[2]
@@ -450,21 +452,30 @@ def test_limits__case_85(http: httpx.Client, server: Process, upstream: Upstream
     assert counted.status_code == 200
 
 
+def test_a_limited_key_chooses_no_other_model(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+    body = {"model": "claude-fallbacks", "fallbacks": [{"model": "claude-dear"}]}
+    upstream.script("claude-fallbacks", answer(MESSAGE))
+    assert post(http, server, body).status_code == 200
+    got = post(http, server, body, x_api_key=CHEAP)
+    assert refused(got)[:2] == (400, "invalid_request_error") and "fallbacks" in got.text
+    assert len(upstream.of("claude-fallbacks")) == 1
+
+
 # Models
 
 
 def test_models__case_7(http: httpx.Client, server: Process, sdk: Anthropic) -> None:
     key = {"x-api-key": LAPTOP}
-    names = ["both", "mixed", "gone"]
+    names = ["both", "mixed", "quiet"]
     page = sdk.models.list()
     assert [model.id for model in page.data] == names
     assert page.data[0].capabilities is not None and page.data[0].capabilities.thinking.types.adaptive.supported in (
         True,
         False,
     )
-    assert (page.first_id, page.last_id, page.has_more) == ("both", "gone", False)
+    assert (page.first_id, page.last_id, page.has_more) == ("both", "quiet", False)
     assert [model.id for model in sdk.models.list(limit=1)] == names
-    assert [model.id for model in sdk.models.list(limit=1, before_id="gone").data] == ["mixed"]
+    assert [model.id for model in sdk.models.list(limit=1, before_id="quiet").data] == ["mixed"]
     assert sdk.models.retrieve("claude-new").display_name == "claude-new"
     for url in (f"{server.url}/models?limit=1000", f"{server.url}/models"):
         got = http.get(url, headers=key | (VERSION if "?" not in url else {}))
