@@ -23,8 +23,9 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects import chat, embeddings, responses, seal
+from dialects import chat, embeddings, messages, responses, seal
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
+from dialects.messages import count_tokens
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
@@ -34,7 +35,7 @@ from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, to_failure
-from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, worker_of
+from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound import exchange as outbound
@@ -51,6 +52,7 @@ REASONING = web.AppKey("REASONING", ReasoningCache)
 
 T = TypeVar("T")
 Begin = Callable[[web.Request, Caller, bytes], Awaitable[tuple[bytes, Dialect]]]
+COUNTING: Final = 10.0  # seconds an upstream may take to count tokens
 _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
@@ -69,10 +71,12 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
                 data, spoken = await begin(request, caller, data)
             asked, prompt = await parse_body(request, data, spoken)
             del data  # an answer may take long
+            request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
+            operation = spoken.operation
             if (conversation := request.get(CONVERSATION)) is not None:
                 asked = await conversation.begin(asked)
-            request[RECORD].stream = asked.stream
-            targets = await admit(request, caller, asked.body, prompt)
+                operation = ""  # what limited keys may not send natively, it knows
+            targets = await admit(request, caller, asked, prompt, operation)
             respond = respond_stream if asked.stream else respond_whole
             return await respond(request, spoken, asked, targets)
 
@@ -84,15 +88,14 @@ async def respond_whole(
 ) -> web.StreamResponse:
     """Answer with one JSON body; what was streamed upstream is put together."""
     prepare = partial(prepare_call, request, dialect, asked)
-    exchange, answer = await first_that_answers(request, asked.body, targets, prepare, outbound.fetch_whole)
+    exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
     began(request, exchange)
     to = exchange.to
-    if "tools" in asked.body and answer["choices"]:
+    if "tools" in asked.body and answer["choices"] and not exchange.verbatim:
         request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
     request[METER].count_answer(answer)
-    if exchange.verbatim:
-        data = exchange.answer
-    else:
+    data = exchange.answer
+    if not exchange.verbatim:
         answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
         data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
@@ -111,13 +114,15 @@ async def respond_stream(
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
             prepare = partial(prepare_call, request, dialect, asked)
-            exchange, (batch, rest) = await first_that_answers(request, asked.body, targets, prepare, open_stream)
+            exchange, (batch, rest) = await first_that_answers(request, asked, targets, prepare, open_stream)
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = dialect.render(asked, envelope(request, to), to.reasoning)
+            anew = partial(dialect.render, asked, envelope(request, to), to.reasoning)
+            renderer = dialect.verbatim(anew) if exchange.verbatim else anew()
             render = renderer.send
-            collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
+            translated = "tools" in asked.body and not exchange.verbatim
+            collector = request.app[REASONING].watcher(cache_scope(request, to)) if translated else None
             async with aclosing(rest) as batches:
                 while True:
                     meter.count_chunks(batch.chunks)
@@ -180,7 +185,7 @@ def envelope(request: web.Request, to: Upstream | None = None) -> Envelope:
 
 async def first_that_answers(
     request: web.Request,
-    body: Json,
+    asked: ClientRequest,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
@@ -189,10 +194,11 @@ async def first_that_answers(
 
     Raises the failure of the last target when none answers, or the first that no other target can help.
     """
+    body = asked.body
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
     meter, worker, trace = request[METER], worker_of(request), inspector.trace_of(request)
     server = live.settings.config.server
-    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts)
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
@@ -203,12 +209,7 @@ async def first_that_answers(
                 await asyncio.sleep(attempt.wait)
             call = await prepare(target)
             if call.dropped and live.settings.config.strict_params:
-                raise BadRequest(
-                    f"This model does not take {', '.join(call.dropped)[:500]}, and this server refuses what it would have "
-                    "to drop or change (strict_params).",
-                    param=call.dropped[0][:200],
-                    code="unsupported_parameter",
-                )
+                raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = meter.exchange = Exchange(
                 target.upstream,
@@ -221,12 +222,12 @@ async def first_that_answers(
             if worker is not None:
                 exchange.away = worker.run
             work = answer(exchange, live.http, server)
-            asked = time.monotonic()
+            since = time.monotonic()
             try:
                 outlives = target.upstream.drain
                 got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
-                record.waited += time.monotonic() - asked
+                record.waited += time.monotonic() - since
         except Failure as failure:
             meter.attempt_failed(failure)
             record.tried.append((target_name(target.upstream), failure.code or failure.type))
@@ -244,17 +245,25 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
+def strictly_refused(call: Call) -> BadRequest:
+    """Return the error of a request of which something would have to be dropped, where strict_params forbids that."""
+    return BadRequest(
+        f"This model does not take {', '.join(call.dropped)[:500]}, and this server refuses what it would have to drop or "
+        "change (strict_params).",
+        param=call.dropped[0][:200],
+        code="unsupported_parameter",
+    )
+
+
 async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequest, target: Target) -> Call:
     """Return the call that asks this target: natively where it speaks the client's own API. Raises Unsupported, BadRequest."""
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
-    worker = worker_of(request)
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
     if native is not None:
         as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
-        call = as_sent() if worker is None else await worker.run(as_sent)
-        if call is not None:
-            return call
+        if (native_one := await made(request, as_sent)) is not None:
+            return native_one
     if (conversation := request.get(CONVERSATION)) is not None:
         conversation.check()
     if asked.refusal is not None:
@@ -263,8 +272,14 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
     build = partial(provider.build_request, body, upstream)
-    call = build() if worker is None else await worker.run(build)
+    call = await made(request, build)
     return call._replace(dropped=tuple(dict.fromkeys((*asked.dropped, *call.dropped)))) if asked.dropped else call
+
+
+async def made(request: web.Request, build: Callable[[], T]) -> T:
+    """Return what `build` makes of a request; outside of the event loop where that is large."""
+    worker = worker_of(request)
+    return build() if worker is None else await worker.run(build)
 
 
 def native_call(
@@ -348,6 +363,8 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
+        if exchange.verbatim:
+            headers[dialect.header_form.request_id] = exchange.request_id
     return headers
 
 
@@ -365,14 +382,13 @@ async def create_embeddings(request: web.Request) -> web.Response:
         asked, prompt = await parse_body(request, data, embeddings)
         del data
         body = asked.body
-        targets = await admit(request, caller, body, prompt)
+        targets = await admit(request, caller, asked, prompt, "embeddings")
 
         async def prepare(target: Target) -> Call:
-            build = partial(PROVIDERS[target.upstream.host.protocol].build_embeddings, body, target.upstream)
-            worker = worker_of(request)
-            return build() if worker is None else await worker.run(build)
+            build_embeddings = PROVIDERS[target.upstream.host.protocol].build_embeddings
+            return await made(request, partial(build_embeddings, body, target.upstream))
 
-        exchange, answer = await first_that_answers(request, body, targets, prepare, outbound.fetch_whole)
+        exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
         began(request, exchange)
         request[METER].count_answer(answer)
         answer["model"] = request[RECORD].model
@@ -381,10 +397,59 @@ async def create_embeddings(request: web.Request) -> web.Response:
         return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, chat)}))
 
 
+async def count(request: web.Request) -> web.Response:
+    """POST /v1/messages/count_tokens: as the first target counts, else an estimate. It is in no ledger, and no limit."""
+    caller = authenticate_request(request)
+    with enter(request):
+        data = inspector.record_body(request, await read_body(request))
+        asked, _ = await parse_body(request, data, count_tokens)
+        del data
+        target = (await usable(request, caller, asked, count_tokens.operation))[0]
+        try:
+            return await counted(request, asked, target)
+        except (Failure, TimeoutError) as failure:
+            if isinstance(failure, Failure) and not count_tokens.may_estimate(failure):
+                raise
+        return web.json_response(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
+
+
+async def counted(request: web.Request, asked: ClientRequest, target: Target) -> web.Response:
+    """Return the count of the upstream. Raises Failure, TimeoutError."""
+    upstream, live = target.upstream, request[GENERATION]
+    provider = PROVIDERS[upstream.host.protocol]
+    native = provider.native.get(count_tokens.operation)
+    build: Callable[[], Call | None]
+    if native is not None:
+        build = partial(native, asked.raw, asked.headers, upstream)
+    elif asked.refusal is not None:
+        raise asked.refusal
+    else:
+        build = partial(provider.build_count, asked.body, upstream)
+    call = await made(request, build)
+    assert call is not None
+    trace = inspector.trace_of(request)
+    exchange = Exchange(upstream, call, COUNTING, observer=trace.watch if trace else None)
+    async with asyncio.timeout(COUNTING):
+        answer = await outbound.fetch_whole(exchange, live.http, live.settings.config.server)
+    began(request, exchange)
+    headers = {**JSON, **answer_headers(exchange, messages)}
+    if exchange.verbatim:
+        return web.Response(body=exchange.answer, headers=headers)
+    tokens = answer["usage"]["prompt_tokens"]
+    return web.Response(body=codec.encode(count_tokens.counted(tokens)), headers=headers)
+
+
 # The only handlers that answer without a key.
 PUBLIC: Final = (
-    *(handlers.home, page.asset, handlers.healthz, handlers.readyz, handlers.preflight, not_found),
     responses_endpoints.upgrade,
+    handlers.home,
+    page.asset,
+    handlers.healthz,
+    handlers.readyz,
+    handlers.hello,
+    handlers.client_events,
+    handlers.preflight,
+    not_found,
 )
 
 
@@ -399,8 +464,21 @@ def routes() -> list[web.RouteDef]:
         web.get("/healthz", handlers.healthz),
         web.get("/readyz", handlers.readyz),
         web.get("/metrics", handlers.metrics),
+        web.get("/api/hello", handlers.hello),
+        web.post("/api/event_logging/batch", handlers.client_events),
+        web.post("/api/event_logging/v2/batch", handlers.client_events),
         *inspector.routes(handlers.admin),
     ]
+    messages_handler = complete(messages)
+    for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):
+        for end in ("", "/"):
+            table += [
+                web.post(f"{prefix}/messages{end}", messages_handler),
+                web.post(f"{prefix}/messages/count_tokens{end}", count),
+            ]
+    for prefix in ("/v1/v1", "/anthropic/v1", "/anthropic"):
+        table += [web.get(f"{prefix}/models{end}", handlers.models) for end in ("", "/")]
+        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [

@@ -1,17 +1,25 @@
 """What clients speak, pure: one package per client API. DIALECTS is the whole list."""
 
-from . import chat, responses
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from . import chat, messages, responses
 from .contract import ClientRequest, Dialect, Envelope
 
-DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "responses": responses}
+DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "messages": messages, "responses": responses}
 
 __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 
+# Clients add a path of their own to the address they were given, whatever it ends in.
+_PREFIX: Final = re.compile(r"(?:/anthropic)?(?:/v1){0,2}/")
 
-def dialect_of(path: str) -> Dialect:
-    """Return the dialect in whose form an error at this path is told: chat's for paths of no dialect."""
-    operation = path.removeprefix("/v1").strip("/")
+
+def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
+    """Return the dialect of a path; of others, the one whose clients send such headers: in its form errors are told."""
+    prefix = _PREFIX.match(path)
+    operation = path[prefix.end() if prefix else 0 :].rstrip("/")
     for name, dialect in DIALECTS.items():
         if operation == name or operation.startswith(f"{name}/"):
             return dialect
-    return chat
+    return messages if "anthropic-version" in headers else chat

@@ -6,7 +6,7 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from providers.contract import Batch, Json
@@ -29,6 +29,10 @@ class ClientRequest(NamedTuple):
     seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
     dropped: tuple[str, ...] = ()  # what its translation leaves out, for x-modelserver-dropped
+    session: str = (
+        ""  # which conversation it belongs to, as far as that can be told: one stays with one key of a provider
+    )
+    session_name: str = ""  # the client's name for that conversation, if it gives one: for the log
     # Why it cannot be translated to the hub's form, for which body then is a stand-in: only native calls can be made of it.
     refusal: Failure | None = None
 
@@ -51,12 +55,25 @@ class Envelope(NamedTuple):
 Renderer = Generator[bytes | bytearray, Batch | None, bytes]
 
 
+class HeaderForm(NamedTuple):
+    """How the SDKs of an API use headers. The defaults are OpenAI's."""
+
+    limits: str = "x-ratelimit-{value}-{of}"  # value: limit, remaining, reset; of: requests, tokens
+    moments: bool = False  # a reset is a moment (RFC 3339), not a number of seconds
+    request_id: str = "x-request-id"
+    two_keys: bool = False  # Authorization and x-api-key may differ: the one that is known here counts
+    unknown_key: str = ""  # the words for a key that is not, or is missing; "": the server's
+
+
 class Parser(Protocol):
     """What reads the requests of a client API."""
 
     @property
     def headers(self) -> frozenset[str]:
-        """Names of request headers, in lower case, that parse reads or native calls forward. No other is looked at."""
+        """Names of request headers, in lower case, that parse reads or native calls forward. No other is looked at.
+
+        `name-*` stands for all that begin so, `?name` for a parameter of the query.
+        """
 
     def parse(self, data: bytes, headers: Mapping[str, str]) -> ClientRequest:
         """Return what a client sent. headers: of Parser.headers, those that it sent. Raises BadRequest, ModelNotFound."""
@@ -74,11 +91,19 @@ class Dialect(Parser, Protocol):
         """What is sent while an open stream has nothing to say."""
 
     @property
+    def header_form(self) -> HeaderForm:
+        """How its SDKs want headers to be named."""
+
+    @property
     def parameters(self) -> Mapping[str, str]:
         """Parameter of the hub → the client's own word for it, for x-modelserver-dropped; others are said as they are."""
 
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
         """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
+
+    @property
+    def verbatim(self) -> "Callable[[Callable[[], Renderer]], Renderer]":
+        """Renderer of an answer that goes out as it came (Call.native); see verbatim below."""
 
     def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
         """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
@@ -92,6 +117,23 @@ class Dialect(Parser, Protocol):
 
     def error_body(self, failure: Failure, request_id: str) -> Json:
         """Return the body of an error."""
+
+
+def verbatim(anew: Callable[[], Renderer]) -> Renderer:
+    """Return the primed renderer of an answer that goes out as it came (Call.native). anew: for the words of a failure."""
+    renderer = _verbatim(anew)
+    next(renderer)
+    return renderer
+
+
+def _verbatim(anew: Callable[[], Renderer]) -> Renderer:
+    data = b""
+    try:
+        while (batch := (yield data)) is not None:
+            data = batch.raw
+        return b""
+    except Failure as failure:
+        return failure.verbatim or end_of(anew(), failure)
 
 
 def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:

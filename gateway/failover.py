@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 from typing import Final, NamedTuple, TypeVar
+from zlib import crc32
 
 from providers.contract import Upstream
 from providers.errors import (
@@ -73,10 +74,10 @@ class CircuitBreakers:
         self._benched: dict[Key, float] = {}
         self._retries = _RETRIES
 
-    def attempts(self, targets: Sequence[Target], deadline: float) -> "AttemptPlan":
-        """The attempts of one request; no new one begins after `deadline`."""
+    def attempts(self, targets: Sequence[Target], deadline: float, session: str = "") -> "AttemptPlan":
+        """The attempts of one request; no new one begins after `deadline`. session: its conversation, if that is known."""
         self._retries = min(_RETRIES, self._retries + 0.1)
-        return AttemptPlan(self, self._shared(targets), deadline)
+        return AttemptPlan(self, self._shared(targets), deadline, session)
 
     def open_circuits(self, at: float) -> dict[str, int]:
         """Provider → targets that rest now."""
@@ -109,12 +110,15 @@ class CircuitBreakers:
             return targets
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
-    def with_each_key(self, target: Target, at: float) -> list[Target]:
-        """The target with each of its keys, benched ones last."""
+    def with_each_key(self, target: Target, at: float, session: str = "") -> list[Target]:
+        """The target with each of its keys, benched ones last.
+
+        A conversation begins with the same key every time: caches, and with some models what was thought, belong to it.
+        """
         to = target.upstream
         if not to.api_keys:
             return [target]
-        first = int(self._chance() * len(to.api_keys))
+        first = crc32(session.encode()) % len(to.api_keys) if session else int(self._chance() * len(to.api_keys))
         keys = [*to.api_keys[first:], *to.api_keys[:first]]
         keys.sort(key=lambda key: self._benched.get((to.name, "", key), 0.0) > at)
         return [replace(target, upstream=replace(to, api_key=key)) for key in keys]
@@ -198,9 +202,21 @@ class AttemptPlan:
     made: how many; retried: whether one was a repeat; last: the failure to answer with when there is no other.
     """
 
-    __slots__ = ("_again", "_deadline", "_health", "_keys", "_last", "_targets", "_tried", "made", "retried")
+    __slots__ = (
+        "_again",
+        "_deadline",
+        "_health",
+        "_keys",
+        "_last",
+        "_session",
+        "_targets",
+        "_tried",
+        "made",
+        "retried",
+    )
 
-    def __init__(self, health: CircuitBreakers, targets: Sequence[Target], deadline: float) -> None:
+    def __init__(self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, session: str = "") -> None:
+        self._session = session
         self._health, self._targets, self._deadline = health, iter(targets), deadline
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
@@ -237,7 +253,7 @@ class AttemptPlan:
             target = next(self._targets, None)
             if target is None or not target.upstream.api_keys:
                 return target
-            self._keys = self._health.with_each_key(target, at)
+            self._keys = self._health.with_each_key(target, at, self._session)
         return self._keys.pop(0)
 
     def _attempt(self, target: Target, wait: float) -> Attempt:

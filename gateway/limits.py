@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil, inf
 from typing import Final, Literal, NamedTuple
 
+from dialects.contract import HeaderForm
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
 from .words import counted
@@ -23,6 +24,7 @@ Period = Literal["day", "month", "total"]
 Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 
 WINDOW: Final = 60  # seconds
+_OPENAI: Final = HeaderForm()
 NEVER: Final = 0.0  # the end of a period that has none
 _NAMED: Final[dict[Period, int]] = {"day": 10, "month": 7, "total": 0}  # characters of a day that name its period
 
@@ -326,17 +328,19 @@ def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: flo
     )
 
 
-def headers(limits: Limits, standing: Remaining) -> dict[str, str]:
-    """The x-ratelimit-* headers of an answer, in OpenAI's form, for the limits there are."""
+def headers(limits: Limits, standing: Remaining, form: HeaderForm = _OPENAI, at: float = 0.0) -> dict[str, str]:
+    """The headers of an answer that tell what is left of the limits there are. at: Unix time."""
     values: dict[str, str] = {}
-    if limits.rpm:
-        values["x-ratelimit-limit-requests"] = str(limits.rpm)
-        values["x-ratelimit-remaining-requests"] = str(standing.requests)
-        values["x-ratelimit-reset-requests"] = f"{standing.requests_reset}s"
-    if limits.tpm:
-        values["x-ratelimit-limit-tokens"] = str(limits.tpm)
-        values["x-ratelimit-remaining-tokens"] = str(standing.tokens)
-        values["x-ratelimit-reset-tokens"] = f"{standing.tokens_reset}s"
+    for of, limit, left, reset in (
+        ("requests", limits.rpm, standing.requests, standing.requests_reset),
+        ("tokens", limits.tpm, standing.tokens, standing.tokens_reset),
+    ):
+        if limit:
+            until = (
+                f"{datetime.fromtimestamp(ceil(at) + reset, UTC):%Y-%m-%dT%H:%M:%SZ}" if form.moments else f"{reset}s"
+            )
+            for value, text in (("limit", str(limit)), ("remaining", str(left)), ("reset", until)):
+                values[form.limits.format(value=value, of=of)] = text
     return values
 
 

@@ -8,6 +8,7 @@ the host allows. `row: {allow: [...]}` of a provider lets some of them pass.
 from collections.abc import Iterable
 from typing import Final
 
+from providers import PROVIDERS
 from providers.contract import Json
 from providers.errors import Unsupported
 
@@ -62,18 +63,24 @@ FIELDS: Final[dict[str, str]] = {
     ),
 }  # fmt: skip
 _TIER: Final = "service_tier"
+_NONE: Final[Json] = {}
 _KNOWN: Final = FIELDS.keys() | {_TIER}
 
 
-def permitted(body: Json, targets: list[Target]) -> list[Target]:
+def permitted(body: Json, targets: list[Target], sent: Json = _NONE, operation: str = "") -> list[Target]:
     """Return the targets that a restricted key may ask with the fields this request has.
 
+    sent: the members of the client's own request, which targets that know its operation natively are sent as they are.
     Raises Unsupported where there is none.
     """
-    if body.keys().isdisjoint(_KNOWN):
+    if body.keys().isdisjoint(_KNOWN) and sent.keys().isdisjoint(_KNOWN):
         return targets
-    asked = [name for name, value in body.items() if name in FIELDS and value not in (None, "", [], {})]
-    wrong = {i: name for i, target in enumerate(targets) if (name := _refused(body, asked, target))}
+    wrong: dict[int, str] = {}
+    for i, target in enumerate(targets):
+        told = {**sent, **body} if operation in PROVIDERS[target.upstream.host.protocol].native else body
+        asked = [name for name, value in told.items() if name in FIELDS and value not in (None, "", [], {})]
+        if name := _refused(told, asked, target):
+            wrong[i] = name
     if len(wrong) < len(targets):
         return [target for i, target in enumerate(targets) if i not in wrong]
     name = wrong[0]

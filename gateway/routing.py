@@ -1,6 +1,7 @@
 """Which targets serve a public model, and which models a caller may use."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be se
 SAMPLING: Final = frozenset(
     {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
 )
+_VARIANT: Final = re.compile(r"(?:\[1m\])+\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,13 @@ class ModelRouter:
                 self._patterns[public] = route
             else:
                 self._exact[public] = self._targets(public, route, "")
+
+    def public_name(self, model: str) -> str:
+        """Return the public model that a client means: the name as it was sent, if it is one, else without `[1m]`.
+
+        That is what Claude Code adds to a model of which it may use a context of a million tokens.
+        """
+        return model if model in self._exact else _VARIANT.sub("", model)
 
     def resolve(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
         """The targets of a public model, in the order to try them.

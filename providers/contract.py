@@ -85,7 +85,7 @@ class Call(NamedTuple):
 
     url: str
     headers: Mapping[str, str]
-    body: Json
+    body: Any  # an object, or the bytes of one, which are sent as they are
     stream: bool  # an event stream is asked for
     # This call, and whether its answer is an event stream (else it is one event, the whole body) → a new translator of its
     # answer, ready for the first event.
@@ -145,6 +145,13 @@ class Provider(Protocol):
         """
 
     @property
+    def build_count(self) -> Callable[[Json, Upstream], Call]:
+        """OpenAI chat request → the call that counts the tokens of its prompt, answered as usage.prompt_tokens.
+
+        Raises Unsupported where the upstream does not count.
+        """
+
+    @property
     def must_inline(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
@@ -166,6 +173,11 @@ def named_limit(body: Json, to: Upstream) -> int | None:
 def no_embeddings(body: Json, to: Upstream) -> Call:
     """Raise Unsupported: for protocols without embeddings."""
     raise Unsupported("This model's provider has no embeddings.", param="model")
+
+
+def no_count(body: Json, to: Upstream) -> Call:
+    """Raise Unsupported: for protocols that do not count tokens."""
+    raise Unsupported("This model's provider does not count tokens.", param="model")
 
 
 def prime(translator: Translator) -> Translator:

@@ -42,6 +42,7 @@ class Failure(Exception):
     again: x-should-retry, what SDKs are told; None leaves it to their own rule. False where work may have been paid for.
     unsent: the upstream surely did not take the request up. upstream: the HTTP status it answered with, if it did.
     headers: of the HTTP answer, beside those that the fields above make.
+    verbatim: the upstream's own answer, or event, that a native client gets in its place, with upstream_status.
     usage: what an upstream had counted when it failed in the middle of an answer, as OpenAI's usage object: it is paid.
     """
 
@@ -53,6 +54,7 @@ class Failure(Exception):
     not_sent: bool = False
     upstream_status: int = 0
     headers: Mapping[str, str] = {}
+    verbatim: bytes | None = None
     usage: dict[str, Any] | None = None
 
     def __init__(
@@ -96,6 +98,7 @@ class NotFound(Failure):
 
 class ModelNotFound(NotFound):
     code, try_next = "model_not_found", True
+    certain = False  # the upstream names the model; otherwise its 404 may be about the path
 
 
 class MethodNotAllowed(Failure):

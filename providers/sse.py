@@ -44,7 +44,7 @@ def append_event(buffer: bytearray, value: Any) -> None:
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`).
+    """One event: its name ("" when the stream gives none) and its data, decoded from JSON (or `DONE`), or bytes (Frames).
 
     The data of an event named error may be plain text.
     """
@@ -63,14 +63,16 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 class Decoder:
-    """Incremental event-stream parser. limit: bytes an event may have.
+    """Incremental event-stream parser. limit: bytes an event may have; decode: False leaves the data of events as bytes.
 
     Raises BadOutput for an event over the limit or too dense (density.check), one that begins like JSON and is none, and
     the third line of markup.
     """
 
-    def __init__(self, limit: int = MAX_EVENT) -> None:
-        self._limit = limit
+    raw: Final = b""  # see Frames
+
+    def __init__(self, limit: int = MAX_EVENT, decode: bool = True) -> None:
+        self._limit, self._decode = limit, decode
         self._unchecked = min(limit, density.ANSWER)  # bytes of an event that cannot be too large or too dense
         self._kept: density.Sum | None = None  # of the events, since keep
         self._pending: list[bytes] = []  # pieces of the unfinished line
@@ -205,6 +207,9 @@ class Decoder:
     def _event(self, name: str, data: bytes, events: list[Event]) -> None:
         if len(data) > self._unchecked:
             self._check(data)
+        if not self._decode:
+            events.append(Event(name, data))
+            return
         try:
             events.append(Event(name, codec.decode(data)))
         except ValueError:

@@ -8,10 +8,12 @@ import hashlib
 import ipaddress
 import re
 import time
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
+from dialects import dialect_of
 from gateway.config import ANYONE, Caller, Settings
 from providers.errors import AuthenticationError, BadRequest, PermissionDenied
 
@@ -19,6 +21,10 @@ _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at t
 _AUTHORITY = re.compile(r"[\w.:\[\]%-]+", re.ASCII)  # no user name, path or query
 _PROXY = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
 _BETWEEN = (*_PROXY, "Origin", "Sec-Fetch-Site")
+# How tokens that can be none of ours begin, and what to tell those who send them.
+_OTHERS: Final = {
+    "sk-ant-oat": "This is a token of a claude.ai account. Set ANTHROPIC_AUTH_TOKEN to a key of this server.",
+}
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -77,9 +83,7 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     if not settings.keys:
         _check_site(request, settings)
         return _ANYONE
-    caller = settings.keys.get(hashlib.sha256(_token(request).encode("utf-8", "surrogateescape")).hexdigest())
-    if caller is None:
-        raise AuthenticationError("Invalid API key")
+    caller = _known(request, settings)
     if caller.disabled:
         raise AuthenticationError("This API key is disabled. Ask the operator of this server.", code="key_disabled")
     if caller.expires and time.time() >= caller.expires:
@@ -89,22 +93,46 @@ def authenticate(request: web.Request, settings: Settings) -> Caller:
     return caller
 
 
-def _token(request: web.Request) -> str:
-    """Return the one key that a request carries, never "". Raises BadKey for none, BadRequest for different ones."""
+def _known(request: web.Request, settings: Settings) -> Caller:
+    """Return whose key a request carries. Raises AuthenticationError for nobody's, BadRequest for keys of two callers."""
+    form = dialect_of(request.path, request.headers).header_form
+    try:
+        tokens = _tokens(request)
+    except AuthenticationError as none:
+        none.message = form.unknown_key or none.message
+        raise
+    if len(tokens) > 1 and not form.two_keys:
+        raise _conflict()
+    callers = {caller.name: caller for token in tokens if (caller := settings.keys.get(_digest(token)))}
+    if len(callers) > 1:
+        raise _conflict()
+    for caller in callers.values():
+        return caller
+    foreign = [words for begins, words in _OTHERS.items() for token in tokens if token.startswith(begins)]
+    raise AuthenticationError(next(iter(foreign), form.unknown_key or "Invalid API key"))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _conflict() -> BadRequest:
+    return BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
+
+
+def _tokens(request: web.Request) -> list[str]:
+    """Return the keys that a request carries, none twice, at least one. Raises AuthenticationError for none."""
     headers = request.headers
     authorizations = headers.getall("Authorization", [])
     if "x-api-key" not in headers and len(authorizations) == 1:  # nearly all of them
         scheme, _, token = authorizations[0].partition(" ")
         if scheme.lower() == "bearer" and (token := token.strip()):
-            return token
+            return [token]
     pairs = [scheme.partition(" ") for scheme in authorizations]
     bearers = [token.strip() for scheme, _, token in pairs if scheme.lower() == "bearer"]
     others = [token.strip() for token in headers.getall("x-api-key", ())]
-    tokens = {*bearers, *others} - {""}
-    if len(tokens) > 1:
-        raise BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
-    if tokens:
-        return tokens.pop()
+    if tokens := [token for token in dict.fromkeys([*bearers, *others]) if token]:
+        return tokens
     raise AuthenticationError(
         "No API key was sent: send it as 'Authorization: Bearer KEY'."
         if not pairs
@@ -205,5 +233,8 @@ _EXPOSED = (
     "x-request-id, retry-after, x-should-retry, x-upstream-request-id, "
     "x-modelserver-upstream, x-modelserver-dropped, x-modelserver-added, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
+    "request-id, x-modelserver-estimated, "
+    "anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, anthropic-ratelimit-requests-reset, "
+    "anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
 )

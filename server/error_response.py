@@ -39,8 +39,11 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     if failure.should_retry is not None:
         headers["x-should-retry"] = "true" if failure.should_retry else "false"
-    dialect = dialect_of(request.path)
-    body = dialect.error_body(scrubbed(failure, request), request[RECORD].id)
+    shown = scrubbed(failure, request)
+    if shown.verbatim is not None and failure.upstream_status:
+        return web.Response(status=failure.upstream_status, body=shown.verbatim, headers={**JSON, **headers})
+    dialect = dialect_of(request.path, request.headers)
+    body = dialect.error_body(shown, request[RECORD].id)
     return web.Response(status=dialect.error_status(failure), body=codec.encode(body), headers={**JSON, **headers})
 
 
@@ -51,4 +54,6 @@ def scrubbed(failure: Failure, request: web.Request) -> Failure:
     shown.message = scrub(failure.message)
     shown.param = scrub(failure.param) if failure.param else failure.param
     shown.code = scrub(failure.code) if failure.code else failure.code
+    if failure.verbatim is not None:
+        shown.verbatim = scrub(failure.verbatim.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     return shown

@@ -7,12 +7,14 @@ from typing import Final
 from aiohttp import web
 
 from dialects import model_objects
+from dialects.messages import model_list
 from dialects.validation import check_model
 from gateway.routing import Target
 from providers.contract import Json
 
 from . import auth, inspector, page
 from .ingress import authenticate_request
+from .logs import RECORD
 from .prometheus import CONTENT_TYPE, exposition
 from .state import GENERATION, STATE
 from .usage import reports
@@ -22,9 +24,12 @@ BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us 
 
 
 async def models(request: web.Request) -> web.Response:
-    """GET /v1/models: what the caller may use now."""
+    """GET /v1/models: what the caller may use now, in the form of the API that its client speaks."""
     caller = authenticate_request(request)
     public = request[GENERATION].settings.routes.public(caller.models)
+    if model_list.wanted(request.headers, request.query):
+        cards = [model_list.card(name, targets[0].upstream, BORN) for name, targets in public.items()]
+        return web.json_response(model_list.page(cards, request.query))
     listed: Json = {"object": "list", "data": [model_card(request, name, each) for name, each in public.items()]}
     if (
         "client_version" in request.query
@@ -38,9 +43,10 @@ async def model(request: web.Request) -> web.Response:
     caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
-    return web.json_response(
-        model_card(request, name, request[GENERATION].settings.routes.resolve(name, caller.models))
-    )
+    targets = request[GENERATION].settings.routes.resolve(name, caller.models)
+    if model_list.wanted(request.headers, request.query):
+        return web.json_response(model_list.card(name, targets[0].upstream, BORN))
+    return web.json_response(model_card(request, name, targets))
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
@@ -51,6 +57,8 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "created": BORN,
         "owned_by": targets[0].upstream.name,
         "name": name,
+        "type": "model",
+        "display_name": name,
         "supported_endpoint_types": ["openai", "openai-response"],
         "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].upstream),
@@ -91,6 +99,20 @@ async def healthz(request: web.Request) -> web.Response:
         lives = request.app[STATE].generations
         body |= {"pid": os.getpid(), "generation": lives.generation, "failed": lives.failed, "reload": lives.error}
     return web.json_response(body)
+
+
+async def hello(request: web.Request) -> web.Response:
+    """HEAD and GET /api/hello: Claude Code asks whether this server is there."""
+    request[RECORD].unlogged = True
+    return web.Response()
+
+
+async def client_events(request: web.Request) -> web.Response:
+    """POST /api/event_logging/…: what older clients report to their maker. It is not read; a 404 would be asked again."""
+    request[RECORD].unlogged = True
+    response = web.Response(status=204)
+    response.force_close()
+    return response
 
 
 async def readyz(request: web.Request) -> web.Response:

@@ -9,10 +9,9 @@ from dialects import json_density, validation
 from dialects.contract import ClientRequest, Parser
 from gateway.config import Caller
 from gateway.estimates import Prompt, measure
-from gateway.restricted_fields import permitted
+from gateway.restricted_fields import FIELDS, permitted
 from gateway.routing import Target
-from providers import density
-from providers.contract import Json
+from providers import density, raw_json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 
 from . import auth, content_encoding
@@ -37,18 +36,28 @@ def enter(request: web.Request) -> InFlightRequest:
     return run
 
 
-async def admit(request: web.Request, caller: Caller, body: Json, prompt: Prompt) -> list[Target]:
+async def admit(
+    request: web.Request, caller: Caller, asked: ClientRequest, prompt: Prompt, operation: str
+) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises NoSuchModel, Overloaded and what Books.open does.
     """
+    targets = await usable(request, caller, asked, operation)
     record = request[RECORD]
-    record.model = body["model"]
-    targets = request[GENERATION].settings.routes.resolve(record.model, caller.models)
-    if caller.restricted:
-        targets = permitted(body, targets)
-    await request[IN_FLIGHT].acquire()
     # finish_request settles the meter, whatever the end.
-    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, body, prompt, targets)
+    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, asked.body, prompt, targets)
+    return targets
+
+
+async def usable(request: web.Request, caller: Caller, asked: ClientRequest, operation: str) -> list[Target]:
+    """Return the targets of a request once its turn has come; its model is noted in the record. Raises as admit does."""
+    routes, record = request[GENERATION].settings.routes, request[RECORD]
+    record.model = routes.public_name(asked.body["model"])
+    targets = routes.resolve(record.model, caller.models)
+    if caller.restricted:
+        sent = {name: raw_json.decoded(asked.raw[name]) for name in FIELDS.keys() & (asked.raw or {})}
+        targets = permitted(asked.body, targets, sent, operation)
+    await request[IN_FLIGHT].acquire()
     return targets
 
 
@@ -108,6 +117,22 @@ async def _received(request: web.Request) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def _named(request: web.Request, names: frozenset[str]) -> dict[str, str]:
+    """Return the headers, and parameters of the query, that a dialect looks at (Parser.headers). Several lines are one."""
+    found: dict[str, str] = {}
+    if not names:
+        return found
+    beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
+    for name, value in request.headers.items():
+        name = name.lower()
+        if name in names or (beginnings and name.startswith(beginnings)):
+            found[name] = f"{found[name]},{value}" if name in found else value
+    for name in names:
+        if name[0] == "?" and name[1:] in request.query:
+            found[name] = request.query[name[1:]]
+    return found
+
+
 async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tuple[ClientRequest, Prompt]:
     """Return the request that a body holds, and how much it says (estimates.Prompt).
 
@@ -116,7 +141,7 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     """
     limits = request[RECORD].limits
     reserve = limits is not None and bool(limits.tpm or limits.budget)
-    headers = {name: request.headers[name] for name in dialect.headers if name in request.headers}
+    headers = _named(request, dialect.headers)
     run = request[IN_FLIGHT]
     size = len(data)
     commas = data.count(b",") if size > density.SMALL else 0

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from dialects import dialect_of
 from gateway.config_schema import InspectorConfig
 from providers import codec
 from providers.contract import Json
@@ -319,6 +320,7 @@ def _summary(trace: Trace) -> Json:
         "at": trace.at,
         "method": trace.method,
         "path": trace.path,
+        "api": dialect_of(trace.path.partition("?")[0], trace.headers).operation,
         "status": trace.status,
         "running": trace.took is None,
         "took": trace.took,

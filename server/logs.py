@@ -76,6 +76,8 @@ class Log(logging.Handler):
             line["model"] = record.model
         if record.upstream:
             line["upstream"] = record.upstream
+        if record.session:
+            line["session"] = record.session
         if record.code:
             line["code"] = record.code
         if record.tried:

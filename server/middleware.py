@@ -7,6 +7,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from dialects import dialect_of
 from gateway.record import RequestRecord
 from gateway.route_hints import nearest
 from providers.errors import Failure, MethodNotAllowed, NotFound
@@ -48,7 +49,8 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         return error_response(internal_error(record), request)
     finally:
         state.finish_request(generation, record, request.get(METER), status)
-        state.log.request(record, request.method, request.path, status, time.monotonic())
+        if not record.unlogged:
+            state.log.request(record, request.method, request.path, status, time.monotonic())
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -58,11 +60,13 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         return
     headers = response.headers
     headers["x-request-id"] = record.id
+    form = dialect_of(request.path, request.headers).header_form
+    headers.setdefault(form.request_id, record.id)  # or the upstream's, of an answer that is its own
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if record.limits is not None:
-        headers.update(request[APP_STATE].ledger.headers(record))
+        headers.update(request[APP_STATE].ledger.headers(record, form))
     if "Origin" in request.headers:
         headers.update(auth.cors(request, request[GENERATION].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"

@@ -46,7 +46,7 @@ function drawList() {
     const kind = each.running ? "busy" : each.status >= 400 || each.code ? "bad" : "up";
     return h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => open(each.serial) },
       h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : String(each.status)),
-      h("span", { class: "what" }, each.model || each.path),
+      h("span", { class: "what" }, each.model ? (each.api === "chat/completions" ? each.model : `${each.model} · ${each.api}`) : each.path),
       h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
   }) : [h("li", { class: "empty" }, text("inspectorEmpty"))]));
   const weight = container.querySelector("#weight");

@@ -481,7 +481,7 @@ export const CLIENTS = [
   ["LangChain", "base", ["`ChatOpenAI(base_url=…)`", "`ChatOpenAI(base_url=…)`"]],
   ["Vercel AI SDK", "base", ["`createOpenAICompatible({ name, baseURL })`", "`createOpenAICompatible({ name, baseURL })`"]],
   ["Codex CLI", "base", ["config.toml：`model_providers.<名称>.base_url`，`wire_api = \"responses\"`", "config.toml: `model_providers.<name>.base_url`, `wire_api = \"responses\"`"], "/v1/responses"],
-  ["Claude Code", "origin", ["`ANTHROPIC_BASE_URL`，密钥放 `ANTHROPIC_AUTH_TOKEN`", "`ANTHROPIC_BASE_URL`, with the key in `ANTHROPIC_AUTH_TOKEN`"], "/v1/messages"],
+  ["Claude Code", "origin", ["`ANTHROPIC_BASE_URL`，密钥放 `ANTHROPIC_AUTH_TOKEN`，模型放 `ANTHROPIC_MODEL={{model}}`", "`ANTHROPIC_BASE_URL`, with the key in `ANTHROPIC_AUTH_TOKEN` and the model in `ANTHROPIC_MODEL={{model}}`"], "/v1/messages"],
 ];
 
 export const LIVE = {

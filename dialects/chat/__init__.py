@@ -6,7 +6,7 @@ from typing import Final
 from providers.contract import Json
 from providers.errors import Failure
 
-from ..contract import ClientRequest, Envelope
+from ..contract import ClientRequest, Envelope, HeaderForm, verbatim
 from . import functions
 from .request import parse
 from .stream import hide_reasoning, render
@@ -15,6 +15,7 @@ __all__ = [
     "completion",
     "error_body",
     "error_status",
+    "header_form",
     "headers",
     "keep_alive",
     "operation",
@@ -22,12 +23,14 @@ __all__ = [
     "parse",
     "render",
     "told_in_stream",
+    "verbatim",
 ]
 
 operation: Final = "chat/completions"
 keep_alive: Final = b": keep-alive\n\n"
 headers: Final[frozenset[str]] = frozenset()
 told_in_stream: Final[frozenset[str]] = frozenset()
+header_form: Final = HeaderForm()
 parameters: Final[Mapping[str, str]] = {}
 
 

@@ -10,13 +10,27 @@ from providers.errors import Failure
 from providers.openai.native import HEADERS as headers
 
 from ..chat.stream import escape_line_ends
-from ..contract import ClientRequest, Envelope, Renderer
+from ..contract import ClientRequest, Envelope, HeaderForm, Renderer
 from .front import parse
+from .passing import verbatim
 
-__all__ = ["completion", "error_body", "error_status", "headers", "keep_alive", "operation", "parameters", "parse", "render",
-           "told_in_stream"]  # fmt: skip
+__all__ = [
+    "completion",
+    "error_body",
+    "error_status",
+    "header_form",
+    "headers",
+    "keep_alive",
+    "operation",
+    "parameters",
+    "parse",
+    "render",
+    "told_in_stream",
+    "verbatim",
+]  # fmt: skip
 
 operation: Final = "responses"
+header_form: Final = HeaderForm()
 keep_alive: Final = b": keep-alive\n\n"
 told_in_stream: Final[frozenset[str]] = frozenset({"context_length_exceeded"})
 parameters: Final[Mapping[str, str]] = {"reasoning_effort": "reasoning.effort"}

@@ -22,6 +22,8 @@ class Compacting:
     """A dialect. operation: responses, for requests that end in a trigger, or responses/compact."""
 
     headers: Final = responses.headers
+    header_form: Final = responses.header_form
+    verbatim = staticmethod(responses.verbatim)
     keep_alive: Final = responses.keep_alive
     parameters: Final = responses.parameters
     told_in_stream: Final = responses.told_in_stream

@@ -4,14 +4,26 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Json, Native, Upstream, no_embeddings
+from ..contract import Json, Native, Upstream, no_count, no_embeddings
 from .errors import parse_error
+from .native import build as build_natively
+from .native import build_count as count_natively
 from .params import thinking_for
 from .request import build_request
 
-__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+__all__ = [
+    "answer_limit",
+    "build_count",
+    "build_embeddings",
+    "build_request",
+    "must_inline",
+    "native",
+    "options",
+    "parse_error",
+]
 
-native: Final[Native] = {}
+native: Final[Native] = {"messages": build_natively, "messages/count_tokens": count_natively}
+build_count = no_count
 build_embeddings = no_embeddings
 
 
@@ -20,9 +32,11 @@ def answer_limit(body: Json, to: Upstream) -> int | None:
     return thinking_for(body, to.facts, to.reasoning, {}).max_tokens
 
 
-# web_search: clients may ask for it (it costs extra); headers: sent with every call, such as anthropic-beta.
+# web_search: clients may ask for it (it costs extra); headers: sent with every call, such as anthropic-beta; betas: patterns
+# of the anthropic-beta values that Messages clients may send on, without it all.
 options: Final = {
     "web_search": bool,
+    "betas": list[str],
     "headers": dict[Annotated[str, Meta(pattern=r"^[\w!#$%&'*+.^`|~-]+$")], Annotated[str, Meta(pattern=r"^[ -~]*$")]],
 }
 

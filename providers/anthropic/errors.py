@@ -7,7 +7,7 @@ from .. import codec
 from ..common.error_codes import sharp_code, status_of
 from ..common.error_shapes import opened, told_instead
 from ..contract import Json
-from ..errors import Failure, from_upstream
+from ..errors import Failure, ModelNotFound, from_upstream
 
 # Error types of the API as HTTP statuses: in a stream there is no other. https://platform.claude.com/docs/en/api/errors
 _STATUS = {
@@ -84,7 +84,10 @@ def to_failure(data: Any, status: int | None = None) -> Failure:
         words = "The upstream does not know this model."
     path = _PATH.match(message)
     param = _PARAMS.get(path[1]) if path and status == 400 else None
-    return from_upstream(status, words or "The upstream failed. Try again later.", code=code, param=param)
+    failure = from_upstream(status, words or "The upstream failed. Try again later.", code=code, param=param)
+    if isinstance(failure, ModelNotFound):
+        failure.certain = message.startswith("model:")
+    return failure
 
 
 def _read(data: Any) -> Json:

@@ -58,10 +58,11 @@ def build_request(body: Json, to: Upstream) -> Call:
     }
     headers = _headers(to, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(_url(to), headers, upstream, True, read, tuple(dropped))
+    return Call(messages_url(to), headers, upstream, True, read, tuple(dropped))
 
 
-def _url(to: Upstream) -> str:
+def messages_url(to: Upstream) -> str:
+    """Return where Messages requests for this host go."""
     base = to.base_url.rstrip("/")
     return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
 

@@ -373,15 +373,16 @@ def _translate(way: Way, reasoning: bool) -> Translator:
             return answer.begun(answer.finish())
         raise UpstreamTruncated
     except (KeyError, TypeError, AttributeError) as bad:
-        raise _count_in(
+        raise count_in(
             UpstreamBadOutput("The upstream sent an event that its protocol does not know."), answer
         ) from bad
     except Failure as failed:
-        _count_in(failed, answer)
+        count_in(failed, answer)
         raise
 
 
-def _count_in(failure: Failure, answer: MessageState) -> Failure:
+def count_in(failure: Failure, answer: MessageState) -> Failure:
+    """Return the failure with the usage counted so far: it was paid for."""
     if answer.counted:
         failure.usage = answer.usage()
     return failure

@@ -4,13 +4,23 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Native, Upstream, named_limit
+from ..contract import Native, Upstream, named_limit, no_count
 from .chat import build_request, parse_error
 from .embeddings import build_embeddings
 
-__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+__all__ = [
+    "answer_limit",
+    "build_count",
+    "build_embeddings",
+    "build_request",
+    "must_inline",
+    "native",
+    "options",
+    "parse_error",
+]
 
 native: Final[Native] = {}
+build_count = no_count
 answer_limit = named_limit
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 

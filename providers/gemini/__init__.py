@@ -3,12 +3,22 @@
 from typing import Any, Final
 
 from ..contract import Native, named_limit
+from .count import build_count
 from .embeddings import build_embeddings
 from .errors import parse_error
 from .messages import must_inline
 from .request import build_request
 
-__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+__all__ = [
+    "answer_limit",
+    "build_count",
+    "build_embeddings",
+    "build_request",
+    "must_inline",
+    "native",
+    "options",
+    "parse_error",
+]
 
 native: Final[Native] = {}
 answer_limit = named_limit

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from ..contract import Call, Json, Upstream, named_limit
+from ..contract import Call, Json, Upstream, named_limit, no_count
 from . import request as chat_request
 from .embeddings import build_embeddings
 from .errors import parse_error
@@ -10,8 +10,18 @@ from .native import NATIVE as native
 from .request import must_inline
 from .responses import request as responses_request
 
-__all__ = ["answer_limit", "build_embeddings", "build_request", "must_inline", "native", "options", "parse_error"]
+__all__ = [
+    "answer_limit",
+    "build_count",
+    "build_embeddings",
+    "build_request",
+    "must_inline",
+    "native",
+    "options",
+    "parse_error",
+]
 
+build_count = no_count
 answer_limit = named_limit
 options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
 

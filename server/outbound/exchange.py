@@ -16,7 +16,16 @@ from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec, density
 from providers.chunks import collect, says_something
 from providers.contract import Batch, Call, CannedReply, Ended, Json, Translator, Upstream
-from providers.errors import Failure, UpstreamBadOutput, UpstreamError, UpstreamTruncated, sane_wait
+from providers.errors import (
+    BadRequest,
+    Failure,
+    RequestTooLarge,
+    UpstreamBadOutput,
+    UpstreamError,
+    UpstreamTruncated,
+    sane_wait,
+)
+from providers.frames import Frames
 from providers.openai.errors import in_band
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
@@ -26,6 +35,7 @@ from .pool import PIECE, ConnectionPools, SimulatedResponse, UpstreamResponse, r
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
+_REFUSALS: Final = frozenset({400, 413, 422})  # statuses by which an upstream speaks about the client's request
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 _WEB_PAGE: Final = "The upstream answered with a web page."
 _WORDS: Final = 300  # bytes of a text in place of an answer that are read
@@ -81,7 +91,9 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     """
     call = exchange.call
     if call.method == "POST" and (call.reply is None or exchange.observer is not None):
-        if exchange.away is None:
+        if isinstance(call.body, bytes):
+            exchange.body = call.body
+        elif exchange.away is None:
             exchange.body = codec.encode(call.body)
         else:
             exchange.body = await exchange.away(partial(codec.encode, call.body))
@@ -94,9 +106,8 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     if answer.status == 200:
         return answer
     try:
-        failure = await _failure(
-            answer, PROVIDERS[exchange.to.host.protocol].parse_error, limits.timeouts.between_bytes
-        )
+        parse = PROVIDERS[exchange.to.host.protocol].parse_error
+        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call.native is not None)
     finally:
         answer.close()
     if call.repair is None or (repaired := call.repair(failure)) is None:
@@ -149,7 +160,10 @@ async def _begin(exchange: Exchange, http: ConnectionPools, limits: ServerConfig
         data = await answer.read(exchange.first_byte)
         if data[:1] not in _AT_ONCE:
             data = await beginning(answer, data, exchange.first_byte, limits.max_answer)
-        return _Begun(answer, data, _is_stream(data, answer.headers.get("Content-Type", ""), exchange.call.stream))
+        call = exchange.call
+        streamed = _is_stream(data, answer.headers.get("Content-Type", ""), call.stream)
+        exchange.verbatim = call.native is not None and streamed == call.stream
+        return _Begun(answer, data, streamed)
     except BaseException:
         answer.close()
         raise
@@ -160,7 +174,7 @@ async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, li
 
     Closes the answers. Raises Failure, with the usage of the calls that were answered before it.
     """
-    translator = exchange.call.read(exchange.call, exchange.call.stream)
+    translator = _reader(exchange, exchange.call.stream)
     batch: list[Json] = []
     while True:
         try:
@@ -169,6 +183,7 @@ async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, li
             finally:
                 begun.answer.close()
             exchange.large = exchange.large or density.heavy(body)
+            exchange.answer = bytes(body) if exchange.verbatim else b""
             translating = partial(_translate_whole, translator, body, failure, exchange, batch)
             if (following := await exchange.on_answer(translating)) is None:
                 exchange.said = True
@@ -201,6 +216,12 @@ def _translate_whole(
     return None
 
 
+def _reader(exchange: Exchange, streamed: bool) -> Translator:
+    """Return a new reader of an answer: what watches it, where it goes to the client as it came, else what translates it."""
+    call = exchange.call
+    return call.native(streamed) if exchange.verbatim and call.native is not None else call.read(call, streamed)
+
+
 async def stream_batches(
     exchange: Exchange, http: ConnectionPools, limits: ServerConfig, most: int = 0, begun: _Begun | None = None
 ) -> AsyncGenerator[Batch, None]:
@@ -221,8 +242,9 @@ async def stream_batches(
     answer, data, _ = begun
     opening = data[:_WORDS]
     try:
-        send: Callable[[Event | None], Any] = exchange.call.read(exchange.call, True).send
-        decoder, read = Decoder(limits.max_event), answer.read
+        send: Callable[[Event | None], Any] = _reader(exchange, True).send
+        decoder: Decoder | Frames = (Frames if exchange.verbatim else Decoder)(limits.max_event)
+        read = answer.read
         feed, patience = decoder.feed, max(exchange.first_byte, limits.timeouts.between_bytes)
         bound = room = most or min(_OPENING, limits.max_answer)  # room: what is left of it, 0: no bound any more
         lost: Failure | None = None  # why the connection gave no more
@@ -231,16 +253,23 @@ async def stream_batches(
         due = 0.0  # time.monotonic() at which a complete answer is ended here
         while True:
             batch: list[Json] = []
+            events: list[Event] = []
+            event: Event | None = None  # the one that is being read
+            count = 0  # events before it
             try:
                 try:
                     events = feed(data) if data else decoder.flush()
                 except UpstreamBadOutput:
                     for event in decoder.flush():  # those before the one that cannot be read
                         batch += send(event)
+                        count += 1
+                    event = None
                     raise
                 for event in events:
                     made = send(event)
                     batch += made
+                    count += 1
+                event = None
                 if not data:
                     before = b"" if exchange.said else opening
                     exchange.call = _at_the_end(send, lost, decoder.cut, before, batch)  # it goes on with another call
@@ -251,19 +280,28 @@ async def stream_batches(
             except StopIteration as end:
                 batch += end.value
                 answer.finish()
-                if batch:
+                raw = decoder.raw
+                if isinstance(decoder, Frames) and count + 1 < len(events):
+                    raw = decoder.before(count + 1)  # nothing follows the end of an answer
+                if batch or raw:
                     exchange.said = True
-                    yield Batch(batch)
+                    yield Batch(batch, raw)
                 return
             except (Failure, *_MISSHAPEN) as error:
-                if exchange.said and batch:
-                    yield Batch(batch)
+                failure = _failed(error, exchange)
+                raw = b""
+                if isinstance(decoder, Frames) and exchange.said:
+                    raw = decoder.before(count)
+                    if event is not None and event.name == "error":
+                        failure.verbatim = decoder.before(count + 1)[len(raw) :]
+                if exchange.said and (batch or raw):
+                    yield Batch(batch, raw)
                 else:
                     exchange.held_back += batch
-                raise _failed(error, exchange) from None
+                raise failure from None
             if room:
                 since += len(data)
-                if batch:
+                if batch or decoder.raw:
                     room -= since
                     since = 0
                     if bound - room > density.LARGE and most:
@@ -277,8 +315,8 @@ async def stream_batches(
                         room = room if most else 0
                 elif decoder.empty:
                     since = 0  # comments, which are not kept
-            if batch:
-                yield Batch(batch)
+            if batch or decoder.raw:
+                yield Batch(batch, decoder.raw)
             if len(data) >= PIECE:
                 await asyncio.sleep(0)  # more is waiting, and so are others
             wait = patience
@@ -391,8 +429,13 @@ def parsed(body: bytes, failure: Failure | None, read: Callable[[bytes], Any] = 
     return value
 
 
-async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float) -> Failure:
-    """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do."""
+async def _failure(
+    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, native: bool
+) -> Failure:
+    """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do.
+
+    native: the call was the client's own: what it did wrong it is told as the upstream does.
+    """
     if answer.status < 400:
         # A redirect is never followed: aiohttp would carry body and key to the other host.
         return UpstreamError(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
@@ -406,6 +449,12 @@ async def _failure(answer: UpstreamResponse, error: Callable[[int, bytes], Failu
     body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
     failure = error(answer.status, unframed(body))
     failure.upstream_status = answer.status
+    if native:
+        retry = answer.headers.get("x-should-retry")
+        failure.should_retry = retry == "true" if retry in ("true", "false") else failure.should_retry
+        if answer.status in _REFUSALS and isinstance(failure, BadRequest | RequestTooLarge) and body.startswith(b"{"):
+            failure.verbatim = body
+            failure.headers = {"request-id": ident} if (ident := _request_id(answer)) else {}
     wait = _milliseconds(answer.headers.get("retry-after-ms"))
     if wait is None:
         wait = parse_retry_after(answer.headers.get("Retry-After"), time())

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from typing import Final, NamedTuple
 
+from dialects.contract import HeaderForm
 from gateway import pricing, reservations
 from gateway.config import Caller, Settings
 from gateway.config_schema import UsageConfig as UsageSettings
@@ -419,9 +420,9 @@ class Ledger:
         if self.store is not None:
             self.store.close()
 
-    def headers(self, record: RequestRecord) -> dict[str, str]:
-        """The x-ratelimit-* headers for the caller of a request."""
+    def headers(self, record: RequestRecord, form: HeaderForm) -> dict[str, str]:
+        """The headers that tell the caller of a request what is left of its limits."""
         if record.limits is None:
             return {}
         standing = self.limiter.remaining(record.key)
-        return headers(record.limits, standing) if standing is not None else {}
+        return headers(record.limits, standing, form, time.time()) if standing is not None else {}

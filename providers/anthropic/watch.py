@@ -1,0 +1,104 @@
+"""Claude's answers that are passed on as they came: what of them counts here. No text is decoded.
+
+It must know when an answer begins to say something (until then another target may take over), whether it came to its end,
+what was used, and about how much was written, for answers that break off.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .. import codec
+from ..chunks import EARLY, chunk
+from ..common.error_shapes import told_instead
+from ..contract import Json, Translator, prime
+from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
+from .errors import to_failure
+from .stream import MessageState, Way, count_in
+
+_AROUND: Final = 90  # bytes of a delta's data that are no text
+_SAYS: Final = {"native": True}  # a delta that says something, and counts for nothing
+_SILENT: Final = frozenset({"message_start", "ping"})  # events that say nothing yet
+
+
+def watch(streamed: bool) -> Translator:
+    """Return the primed watcher of an answer: of a stream's undecoded events, or of a whole message, decoded."""
+    return prime(_stream() if streamed else _whole())
+
+
+def _stream() -> Translator:
+    answer = MessageState(Way(), False)
+    chunks: list[Json] = []
+    try:
+        while (event := (yield chunks)) is not None:
+            name, data = event.name, event.data
+            if name == "content_block_delta":
+                answer.opened, answer.final = True, False
+                chunks = [chunk({"content": "." * max(1, len(data) - _AROUND)})]
+                continue
+            if name == "message_stop":
+                return [_used(answer)]
+            chunks = _HANDLERS[name](answer, _object(data)) if name in _HANDLERS else []
+            if type(data) is bytes and name not in _SILENT:
+                chunks = [chunk(_SAYS), *chunks]
+        raise UpstreamTruncated
+    except Failure as failed:
+        raise count_in(failed, answer) from None
+
+
+def _whole() -> Translator:
+    answer = MessageState(Way(), False)
+    event = yield []
+    message = event.data if event is not None and isinstance(event.data, dict) else {}
+    if message.get("type") == "error" or ("content" not in message and told_instead(message)):
+        raise to_failure(message)
+    if not isinstance(message.get("content"), list):
+        raise UpstreamBadOutput("The upstream's answer is not a message.")
+    _begin(answer, {"message": message})
+    text = "." * len(codec.encode(message["content"])) if not answer.counted.get("output_tokens") else ""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return [{"choices": [choice], "usage": answer.usage() if answer.counted else None}]
+
+
+def _begin(answer: MessageState, event: Json) -> list[Json]:
+    message = event.get("message")
+    answer.begin({"message": message if isinstance(message, dict) else {}})
+    return [_used(answer)] if answer.counted else []
+
+
+def _delta(answer: MessageState, event: Json) -> list[Json]:
+    answer.on_message_delta({"delta": {}, "usage": event.get("usage")})
+    return []
+
+
+def _fail(answer: MessageState, event: Json) -> list[Json]:
+    raise to_failure(event)
+
+
+def _unnamed(answer: MessageState, event: Json) -> list[Json]:
+    if "error" in event or told_instead(event):
+        raise to_failure(event)
+    return []
+
+
+_HANDLERS: Final[Mapping[str, Callable[[MessageState, Json], list[Json]]]] = {
+    "message_start": _begin,
+    "message_delta": _delta,
+    "error": _fail,
+    "": _unnamed,
+}
+
+
+def _used(answer: MessageState) -> Json:
+    """Return the chunk that says what was used, and whether more was written since that was counted."""
+    return {"choices": [], "usage": answer.usage(), EARLY: not answer.final} if answer.counted else {"choices": []}
+
+
+def _object(data: Any) -> Json:
+    """Return an event's data as an object, an empty one where it is none."""
+    if type(data) is not bytes:
+        return {}
+    try:
+        value = codec.decode(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
