@@ -88,6 +88,7 @@ class Host:
     responses_unique: bool = True  # an item's id is no other item's
     responses_reasoning: bool = True  # takes reasoning items that hold their text; otherwise they are left out
     responses_drop: tuple[str, ...] = ()  # parameters to leave out
+    responses_done: bool = False  # its streams end with [DONE], behind the last event
 
     # The way back
     embed_int8: bool = False  # vectors come as base64 of 8 bit integers
@@ -256,6 +257,7 @@ HOSTS: dict[str, Host] = {
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
+        responses_done=True,
         responses_drop=("store", "client_metadata"),  # 400 where true; unknown keys
         effort=("reasoning", "effort"),
         tool_names=_NAMES,

@@ -406,6 +406,19 @@ def test_76_usage_of_another_form_breaks_nothing(usage: Any):
     assert ended and any(choice["finish_reason"] for each in chunks for choice in each["choices"])
 
 
+def test_78_a_stream_that_ends_with_done():
+    call = call_of({"model": "m", "input": "Hi"}, to("openrouter", responses_native=True))
+    assert call.native is not None
+    watcher = call.native(True)
+    for each in (*BEGINS, *SAYS):
+        watcher.send(Event(each["type"], json.dumps(each).encode()))
+    end = {"type": "response.completed", "response": {"usage": USAGE}}
+    chunks = watcher.send(Event("response.completed", json.dumps(end).encode()))
+    assert type(chunks) is Ended and usage_of(chunks) is not None
+    with pytest.raises(StopIteration):
+        watcher.send(Event("", b"[DONE]"))
+
+
 def test_77_what_only_opens_an_answer_says_nothing():
     assert seen(*BEGINS) == ([], False)
 

@@ -5,6 +5,7 @@ is not sent to it natively: then there is no call, and the request is translated
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ..contract import Call, Json, Native, Upstream
@@ -70,7 +71,8 @@ def _build(raw: Json, headers: Mapping[str, str], to: Upstream, operation: str) 
     sent = key_header(to.host, to.api_key) | {
         name: value for name, value in headers.items() if name in HEADERS and _is_safe(value)
     }
-    call = Call(url, sent, body, body.get("stream") is True, stream.translate, tuple(dropped), watch)
+    watching = partial(watch, done=True) if to.host.responses_done else watch
+    call = Call(url, sent, body, body.get("stream") is True, stream.translate, tuple(dropped), watching)
     return call._replace(repair=lambda failure: _repaired(call, failure))
 
 

@@ -15,27 +15,36 @@ from ..errors import in_band
 
 _AROUND: Final = 150  # bytes of a delta's data that are no text
 _SAYS: Final = {"native": True}  # a delta that says something, and counts for nothing
+_DONE: Final = b"[DONE]"
 _SILENT: Final = frozenset({"response.created", "response.in_progress", "response.queued", "ping", "keepalive"})
 _ENDS: Final = {"response.completed": "stop", "response.incomplete": "length"}
 _FAILS: Final = frozenset({"response.failed", "response.cancelled", "error"})
 
 
-def watch(streamed: bool) -> Translator:
+def watch(streamed: bool, done: bool = False) -> Translator:
     """Return the primed watcher of an answer: of a stream's undecoded events, or of a whole Response, decoded.
+
+    done: the stream ends with [DONE], behind the last event.
 
     It raises what the upstream says went wrong before it has said anything; a failure after that is part of what passes.
     Raises UpstreamTruncated where a stream has no end.
     """
-    return prime(_stream() if streamed else _whole())
+    return prime(_stream(done) if streamed else _whole())
 
 
-def _stream() -> Translator:
+def _stream(done: bool) -> Translator:
     chunks: list[Json] = []
     begun = False
     while (event := (yield chunks)) is not None:
         name, data = event.name, event.data
         if name in _ENDS:
-            return _end(_response(_object(data)), _ENDS[name])
+            end = _end(_response(_object(data)), _ENDS[name])
+            if not done:
+                return end
+            chunks = Ended(end)
+            continue
+        if data == _DONE and type(chunks) is Ended:
+            return []
         value = _object(data) if name in _FAILS or not name else {}
         if name in _FAILS or value.get("error"):
             failure = _failure(value)
