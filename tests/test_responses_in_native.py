@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 from dialects import seal
-from dialects.contract import Renderer, end_of
-from dialects.responses import compaction, outgoing, passing
-from providers.contract import Batch, Call, Ended, Upstream
+from dialects.responses import compaction, outgoing
+from providers.contract import Call, Ended, Upstream
 from providers.errors import BadRequest, ContextLengthExceeded, Failure, UpstreamError, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.models import ModelTable
 from providers.openai.native import NATIVE, build_responses
 from providers.openai.responses.watch import watch
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
 Json = dict[str, Any]
 MODELS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
@@ -473,72 +472,3 @@ def test_84_a_whole_answer_that_is_an_error():
     watcher = watch(False)
     with pytest.raises(UpstreamError):
         watcher.send(Event("", {"object": "response", "error": {"code": "server_error", "message": "Oh."}}))
-
-
-# Where a stream that passes breaks off
-
-
-def frame(number: int, kind: str, **more: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': number, **more})}\n\n".encode()
-
-
-def anew() -> Renderer:
-    """A renderer that has said nothing yet, as the dialect has it."""
-
-    def render() -> Renderer:
-        try:
-            yield b""
-        except Failure as failure:
-            wrong = {"code": failure.code, "message": failure.message}
-            begun = frame(0, "response.created", response={"id": "resp_other", "status": "in_progress"})
-            return (
-                begun
-                + frame(1, "error", error=wrong)
-                + frame(2, "response.failed", response={"id": "resp_other", "status": "failed", "error": wrong})
-            )
-        return b""
-
-    renderer = render()
-    next(renderer)
-    return renderer
-
-
-def test_77_what_is_added_speaks_of_the_upstreams_response():
-    response = {"id": "resp_up", "status": "in_progress", "output": [], "model": "é"}
-    first = frame(0, "response.created", response=response)
-    then = frame(1, "response.output_item.added", item={}) + frame(2, "response.output_text.delta", delta="x")
-    renderer = passing.verbatim(anew)
-    sent = bytes(renderer.send(Batch([], first)) + renderer.send(Batch([], then)) + renderer.send(Batch([], b"")))
-    assert sent == first + then
-    added = end_of(renderer, UpstreamTruncated())
-    wrong = {"code": "upstream_truncated", "message": UpstreamTruncated().message}
-    events = [(event.name, event.data) for event in Decoder().feed(added)]
-    assert events == [
-        ("error", {"type": "error", "sequence_number": 3, "error": wrong}),
-        (
-            "response.failed",
-            {
-                "type": "response.failed",
-                "sequence_number": 4,
-                "response": {**response, "status": "failed", "error": wrong},
-            },
-        ),
-    ]
-
-
-def test_77_nothing_is_added_to_a_stream_that_is_whole():
-    renderer = passing.verbatim(anew)
-    renderer.send(Batch([], frame(0, "response.completed", response={"id": "resp_up"})))
-    assert end_of(renderer) == b""
-
-
-def test_77_before_the_first_event_the_end_is_a_stream_of_its_own():
-    events = Decoder().feed(end_of(passing.verbatim(anew), UpstreamTruncated()))
-    assert [event.name for event in events] == ["response.created", "error", "response.failed"]
-
-
-def test_77_an_upstream_that_counts_nothing():
-    renderer = passing.verbatim(anew)
-    renderer.send(Batch([], b'data: {"type": "response.output_text.delta", "delta": "x"}\n\n'))
-    events = Decoder().feed(end_of(renderer, UpstreamTruncated()))
-    assert [(event.name, event.data["sequence_number"]) for event in events] == [("error", 0), ("response.failed", 1)]
