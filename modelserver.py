@@ -24,7 +24,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses, seal
-from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
+from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of, verbatim
 from dialects.messages import count_tokens
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
@@ -119,7 +119,7 @@ async def respond_stream(
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
             anew = partial(dialect.render, asked, envelope(request, to), to.reasoning)
-            renderer = dialect.verbatim(anew) if exchange.verbatim else anew()
+            renderer = verbatim(anew) if exchange.verbatim and dialect is messages else anew()
             render = renderer.send
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].watcher(cache_scope(request, to)) if translated else None

@@ -101,10 +101,6 @@ class Dialect(Parser, Protocol):
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
         """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
 
-    @property
-    def verbatim(self) -> "Callable[[Callable[[], Renderer]], Renderer]":
-        """Renderer of an answer that goes out as it came (Call.native); see verbatim below."""
-
     def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
         """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
 

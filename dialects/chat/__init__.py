@@ -6,7 +6,7 @@ from typing import Final
 from providers.contract import Json
 from providers.errors import Failure
 
-from ..contract import ClientRequest, Envelope, HeaderForm, verbatim
+from ..contract import ClientRequest, Envelope, HeaderForm
 from . import functions
 from .request import parse
 from .stream import hide_reasoning, render
@@ -23,7 +23,6 @@ __all__ = [
     "parse",
     "render",
     "told_in_stream",
-    "verbatim",
 ]
 
 operation: Final = "chat/completions"

@@ -12,7 +12,7 @@ from providers import codec, raw_json
 from providers.contract import Json
 from providers.errors import BadRequest, Failure, Overloaded, Unsupported
 
-from ..contract import NO_HEADERS, ClientRequest, Envelope, HeaderForm, Renderer, verbatim
+from ..contract import NO_HEADERS, ClientRequest, Envelope, HeaderForm, Renderer
 from .session import named, session
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "parse",
     "render",
     "told_in_stream",
-    "verbatim",
 ]
 
 operation: Final = "messages"

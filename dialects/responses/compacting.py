@@ -23,7 +23,6 @@ class Compacting:
 
     headers: Final = responses.headers
     header_form: Final = responses.header_form
-    verbatim = staticmethod(responses.verbatim)
     keep_alive: Final = responses.keep_alive
     parameters: Final = responses.parameters
     told_in_stream: Final = responses.told_in_stream
