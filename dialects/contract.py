@@ -28,6 +28,7 @@ class ClientRequest(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
     seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
+    dropped: tuple[str, ...] = ()
 
 
 class Envelope(NamedTuple):
