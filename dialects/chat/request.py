@@ -25,7 +25,14 @@ def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest
 
     Raises BadRequest with OpenAI's param and code, and ModelNotFound for a name that is too long.
     """
-    body = read_request(data, _CHECKS, "messages", "gpt-4o")
+    return checked(read_request(data, _CHECKS, "messages", "gpt-4o"), len(data))
+
+
+def checked(body: Json, size: int) -> ClientRequest:
+    """Return the request that a chat body is, checked and normalised; see parse. Changes `body`.
+
+    Parsers of other client APIs end here too. size: bytes of the client's request.
+    """
     for name, value in body.items():
         check = _CHECKS.get(name)
         if check is not None:
@@ -40,7 +47,7 @@ def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest
         body, speaks_legacy = functions.functions_to_tools(body)
         _pair_tool_results(body["messages"])
     _reconcile(body)
-    if len(data) > _MAX_SCHEMAS:
+    if size > _MAX_SCHEMAS:
         _check_schemas(body)
     stream = body.get("stream") is True
     return ClientRequest(body, stream=stream, tool_calls=calls, images=images, answer=speaks_legacy)

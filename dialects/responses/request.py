@@ -1,61 +1,192 @@
-"""A placeholder: texts and calls of functions only."""
+"""A Responses request as a chat request. https://platform.openai.com/docs/api-reference/responses/create
+
+What only tunes and chat cannot say is dropped, and named in ClientRequest.dropped; what would make the client misread the
+answer is refused. Stored responses are put in front of `input` before (server/responses.py).
+"""
 
 from collections.abc import Mapping
+from typing import Any, Final
 
 from providers.contract import Json
-from providers.errors import BadRequest, Unsupported
+from providers.errors import BadRequest, Failure, Unsupported
 
-from .. import seal
-from ..contract import ClientRequest
-from ..validation import check_model, read_json
-from . import compaction
+from ..chat.request import checked
+from ..contract import NO_HEADERS, ClientRequest
+from ..validation import check_model, missing_code, of_type, read_json, wrong_type
+from . import tools
+from .items import Reader
+from .params import Place, Places, within
 from .wanted import Wanted
 
+# Fields that chat has too.
+_PASSED: Final = frozenset({
+    "stream", "temperature", "top_p", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention",
+    "safety_identifier", "user", "service_tier",
+    # not OpenAI's here: users of hosts that take them send them
+    "top_k", "min_p", "top_a", "typical_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias",
+    "repetition_penalty", "chat_template_kwargs", "enable_thinking", "thinking_budget",
+})  # fmt: skip
+# Fields that are read below, that only the answer repeats, or that say nothing here.
+_READ: Final = frozenset({
+    "model", "input", "instructions", "include", "reasoning", "text", "tools", "tool_choice", "max_output_tokens",
+    "top_logprobs", "store", "previous_response_id", "stream_options", "client_metadata", "max_tool_calls", "metadata",
+    "type", "generate",
+})  # fmt: skip
+# Objects of one upstream, or what goes on without the client: the answer would not be what it says.
+_REFUSED: Final = ("conversation", "background", "prompt", "moderation")
+_DEFAULTS: Final[Json] = {"truncation": "disabled", "background": False}  # values that say nothing
+_TUNING: Final = {"context": "auto", "mode": "standard"}  # of reasoning; other values are dropped
+_LOGPROBS: Final = "message.output_text.logprobs"
+_CARRIED: Final = "reasoning.encrypted_content"
 
-def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
+
+def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest:
+    """Return the request that these bytes hold. Raises BadRequest, Unsupported, ModelNotFound, ItemNotFound."""
     raw = read_json(data)
     if not isinstance(raw, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    model = raw.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("You must provide a model.", param="model", code="missing_required_parameter")
-    check_model(model)
-    if raw.get("background") or raw.get("conversation") or raw.get("prompt"):
-        name = next(name for name in ("background", "conversation", "prompt") if raw.get(name))
-        raise BadRequest(f"Unsupported parameter: '{name}'.", param=name, code="unsupported_parameter")
-    messages: list[Json] = []
-    if raw.get("instructions"):
-        messages.append({"role": "system", "content": raw["instructions"]})
-    given = raw.get("input")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
-    if not items:
+    given = {name: value for name, value in raw.items() if value is not None}
+    _check(given)
+    reader = Reader(given.get("store"))
+    items = _begin(given, reader)
+    reader.read(items)
+    given |= reader.changed
+    dropped = dict.fromkeys(name[:64] for name in given if _is_dropped(name, given[name]))
+    body: Json = {name: value for name, value in given.items() if name in _PASSED}
+    body["model"] = given["model"]
+    body["messages"], places, seals = reader.messages()
+    lowered = _tools(given, reader, body)
+    wanted = Wanted(raw, lowered.names, places=Places(places, lowered.paths))
+    wanted = _settings(given, body, wanted, dropped)
+    if not places:
         raise BadRequest("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
-    for item in items:
-        match item:
-            case {"role": str(role), "content": str(text)}:
-                messages.append({"role": role, "content": text})
-            case {"role": str(role), "content": list(parts)}:
-                messages.append({"role": role, "content": "".join(part["text"] for part in parts)})
-            case {"type": "function_call", "call_id": call, "name": name, "arguments": arguments}:
-                function = {"name": name, "arguments": arguments}
-                call = {"id": call, "type": "function", "function": function}
-                messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
-            case {"type": "function_call_output", "call_id": call, "output": output}:
-                messages.append({"role": "tool", "tool_call_id": call, "content": output})
-            case {"type": "compaction", "encrypted_content": text} if (summary := compaction.opened(text)) is not None:
-                messages.append({"role": "user", "content": compaction.as_message(summary)["content"][0]["text"]})
-            case {"type": "item_reference"}:
-                raise BadRequest("Item not found.", param="input")
-    for n, tool in enumerate(raw.get("tools") or ()):
-        if tool.get("type") not in ("function", "custom"):
-            raise Unsupported("This tool needs a model served natively.", param=f"tools[{n}].type")
-    body: Json = {"model": model, "messages": messages}
-    stream = raw.get("stream") is True
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if raw.get("max_output_tokens"):
-        body["max_completion_tokens"] = raw["max_output_tokens"]
-    if tools := raw.get("tools"):
-        body["tools"] = [{"type": "function", "function": {k: v for k, v in t.items() if k != "type"}} for t in tools]
-    assert seal
-    return ClientRequest(body, raw, stream, headers=headers, answer=Wanted(raw))
+    asked = _checked(body, len(data), wanted.places)
+    names = (*dropped, *reader.dropped, *lowered.dropped)
+    return asked._replace(raw=raw, headers=headers, seals=seals, answer=wanted, dropped=tuple(dict.fromkeys(names)))
+
+
+def _check(given: Json) -> None:
+    """Check what every request must have, whoever answers it."""
+    model = given.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("You must provide a model: a string such as 'gpt-5'.", param="model", code=missing_code(model))
+    check_model(model)
+    if "previous_response_id" in given and "conversation" in given:
+        raise BadRequest(
+            "'previous_response_id' and 'conversation' cannot be used together.",
+            param="previous_response_id",
+            code="invalid_value",
+        )
+    if "stream" in given:
+        of_type(bool)(given["stream"], "stream")
+    if not isinstance(given.get("input", ""), str | list):
+        raise wrong_type("a string or an array of items", given["input"], "input")
+    for name in _REFUSED:
+        if name in given and given[name] != _DEFAULTS.get(name):
+            raise Unsupported(
+                f"Unsupported parameter: '{name}' needs a model served natively.",
+                param=name,
+                code="unsupported_parameter",
+            )
+    if (previous := given.get("previous_response_id")) is not None:
+        raise Unsupported(
+            f"Previous response with id '{str(previous)[:200]}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    if given.get("input", []) == []:
+        raise BadRequest("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+
+
+def _begin(given: Json, reader: Reader) -> list[Any]:
+    """Add the instructions, and an input that is a text. Return the items of any other."""
+    if "instructions" in given:
+        of_type(str)(given["instructions"], "instructions")
+        if given["instructions"]:
+            reader.add("system", given["instructions"], Place("instructions", ""))
+    if isinstance(given["input"], str):
+        reader.add("user", given["input"], Place("input", ""))
+        return []
+    items: list[Any] = given["input"]
+    return items
+
+
+def _is_dropped(name: str, value: Any) -> bool:
+    known = name in _PASSED or name in _READ
+    return not known and not (name in _DEFAULTS and value == _DEFAULTS[name])
+
+
+def _tools(given: Json, reader: Reader, body: Json) -> tools.Lowered:
+    listed = given.get("tools", [])
+    if not isinstance(listed, list):
+        raise wrong_type("an array of objects", listed, "tools")
+    lowered = tools.lower([*((tool, f"tools[{n}]") for n, tool in enumerate(listed)), *reader.tools])
+    if lowered.tools:
+        body["tools"] = lowered.tools
+    if "tool_choice" in given:
+        body["tool_choice"] = tools.choice(given["tool_choice"], lowered)
+    return lowered
+
+
+def _settings(given: Json, body: Json, wanted: Wanted, dropped: dict[str, None]) -> Wanted:
+    """Add what chat has another word for to `body`. Return `wanted` with what the answer depends on."""
+    for name in "reasoning", "text":
+        if name in given:
+            of_type(dict)(given[name], name)
+    reasoning, text = given.get("reasoning", {}), given.get("text", {})
+    renamed = {
+        "max_completion_tokens": given.get("max_output_tokens"),
+        "reasoning_effort": reasoning.get("effort"),
+        "verbosity": text.get("verbosity"),
+        "response_format": _response_format(text.get("format")),
+    }
+    body |= {name: value for name, value in renamed.items() if value is not None}
+    for name, value in reasoning.items():
+        if value is not None and name not in ("effort", "summary", "generate_summary") and value != _TUNING.get(name):
+            dropped[f"reasoning.{name[:64]}"] = None
+    include = given.get("include", [])
+    if not isinstance(include, list):
+        raise wrong_type("an array of strings", include, "include")
+    top = given.get("top_logprobs")
+    logprobs = _LOGPROBS in include or bool(top)
+    if logprobs:
+        body["logprobs"] = True
+        if top is not None:
+            body["top_logprobs"] = top
+    summary = reasoning.get("summary") or reasoning.get("generate_summary")
+    return wanted._replace(summary=summary not in (None, "none"), carried=_CARRIED in include, logprobs=logprobs)
+
+
+def _response_format(form: Any) -> Json | None:
+    at = "text.format"
+    if form is None or form == {}:
+        return None
+    if not isinstance(form, dict):
+        raise wrong_type("an object", form, at)
+    match form.get("type"):
+        case "text":
+            return None
+        case "json_schema":
+            for name, kind in ("name", str), ("schema", dict):
+                if form.get(name) is None:
+                    raise BadRequest(
+                        f"Missing required parameter: '{at}.{name}'.",
+                        param=f"{at}.{name}",
+                        code="missing_required_parameter",
+                    )
+                of_type(kind)(form[name], f"{at}.{name}")
+            named = {name: value for name, value in form.items() if name != "type" and value is not None}
+            return {"type": "json_schema", "json_schema": named}
+    return dict(form)
+
+
+def _checked(body: Json, size: int, places: Places) -> ClientRequest:
+    """Return the request that a chat body is, checked as chat's are. Raises their errors in the client's words."""
+    try:
+        return checked(body, size)
+    except Failure as failure:
+        path = within(failure.param, places)
+        if failure.param is not None and path is not None:
+            failure.message = failure.message.replace(f"'{failure.param}'", f"'{path}'")
+        failure.param = path
+        raise

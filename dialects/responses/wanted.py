@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from providers.contract import Json
 
+from .params import NOWHERE, Places
+
 
 class LoweredTool(NamedTuple):
     """A tool of the client's that was sent as a function: what its calls are raised to again."""
@@ -25,4 +27,5 @@ class Wanted(NamedTuple):
     logprobs: bool = False
     previous: str | None = None  # previous_response_id, as asked
     stored: bool = False  # the answer is kept under its id
+    places: Places = NOWHERE  # where the client's request holds what the chat request does: paths in errors
     extra: Any = None

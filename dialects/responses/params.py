@@ -1,0 +1,103 @@
+"""Paths of errors: what providers and the checks of chat say of a chat request, said of the client's own. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ..contract import ClientRequest
+
+# Parameter of the hub → the client's own word for it.
+WORDS: Final = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+    "response_format": "text.format",
+    "response_format.json_schema": "text.format",
+    "logprobs": "include",
+    "web_search_options": "tools.web_search",
+}
+
+
+class Place(NamedTuple):
+    """Where the client's input holds a message."""
+
+    item: str  # path of its item, or of the field that it is made of
+    content: str = "content"  # the item's field that became the message's content; "": the path is the content's
+    parts: Sequence[str] = ()  # paths of its content parts
+    calls: Sequence[str] = ()  # paths of the items of its calls
+
+
+class Places(NamedTuple):
+    """Where a client's request holds what the chat request does. before: items that stand in front of the client's own."""
+
+    messages: Sequence[Place] = ()
+    tools: Sequence[str] = ()
+    before: int = 0
+
+
+NOWHERE: Final = Places()
+_HEAD: Final = re.compile(r"(messages|tools)\[(\d+)\]")
+_CONTENT: Final = re.compile(r"\.content(?:\[(\d+)\])?")
+_CALL: Final = re.compile(r"\.tool_calls\[(\d+)\](?:\.(?:function|custom))?")
+_INPUT: Final = re.compile(r"input\[(\d+)\]")
+# Ends of paths inside a part or a call, as chat has them → the client's.
+_ENDS: Final = {
+    ".image_url.url": ".image_url",
+    ".file.file_data": ".file_data",
+    ".file.file_id": ".file_id",
+    ".id": ".call_id",
+}
+
+
+def readdress(param: str | None, asked: ClientRequest | None) -> str | None:
+    """Return the path of a failure (Failure.param) as a path of the client's request. asked: that request, parsed."""
+    places = getattr(asked.answer, "places", NOWHERE) if asked is not None else NOWHERE
+    return within(param, places)
+
+
+def within(param: str | None, places: Places) -> str | None:
+    """Return a path in words of chat as a path of the client's request."""
+    if param is None:
+        return None
+    if head := _HEAD.match(param):
+        kind, index, rest = head[1], int(head[2]), param[head.end() :]
+        if kind == "tools":
+            path = places.tools[index] if index < len(places.tools) else f"tools[{index}]"
+            return own(path + rest.replace(".function", "", 1).replace(".custom", "", 1), places.before)
+        if index >= len(places.messages):
+            return "input"
+        return own(_in_message(places.messages[index], rest), places.before)
+    name = next(
+        (name for name in sorted(WORDS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)), ""
+    )
+    return WORDS[name] + param[len(name) :].replace(".function", "", 1) if name else param.replace(".function.", ".", 1)
+
+
+def own(path: str, before: int) -> str:
+    """Return a path of the whole conversation as one of the client's own input. before: items in front of that."""
+    if not before or not (found := _INPUT.match(path)):
+        return path
+    index = int(found[1]) - before
+    return "previous_response_id" if index < 0 else f"input[{index}]{path[found.end() :]}"
+
+
+def _in_message(place: Place, rest: str) -> str:
+    if found := _CONTENT.match(rest):
+        if found[1] is None:
+            return f"{place.item}.{place.content}" if place.content else place.item
+        path = place.parts[int(found[1])] if int(found[1]) < len(place.parts) else place.item
+        return path + _end(rest[found.end() :])
+    if found := _CALL.match(rest):
+        path = place.calls[int(found[1])] if int(found[1]) < len(place.calls) else place.item
+        return path + _end(rest[found.end() :])
+    return (
+        f"{place.item}.call_id"
+        if rest == ".tool_call_id"
+        else place.item + ("" if place.content != "content" else rest)
+    )
+
+
+def _end(rest: str) -> str:
+    return _ENDS.get(rest, rest)
