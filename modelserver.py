@@ -14,7 +14,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
@@ -23,17 +23,17 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects import chat, embeddings, messages, seal
-from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of, verbatim
+from dialects import chat, embeddings, messages, responses, seal
+from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
-from gateway.config import Settings
+from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
-from server import handlers, inspector, logs, page, state
+from server import handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.logs import RECORD
@@ -42,6 +42,7 @@ from server.outbound import exchange as outbound
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
+from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
 
@@ -50,23 +51,34 @@ VERSION: Final = "0.1.0"
 REASONING = web.AppKey("REASONING", ReasoningCache)
 
 T = TypeVar("T")
+Begin = Callable[[web.Request, Caller, bytes], Awaitable[tuple[bytes, Dialect]]]
 COUNTING: Final = 10.0  # seconds an upstream may take to count tokens
 _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
-def complete(dialect: Dialect) -> Handler:
-    """Return the handler of a client API: a POST that is answered by a model, streamed or whole."""
+def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
+    """Return the handler of a client API: a POST that is answered by a model, streamed or whole.
+
+    begin: looks at a request before it is parsed; returns its body, and the dialect to parse it by.
+    """
 
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
-            asked, prompt = await parse_body(request, data, dialect)
+            spoken = dialect
+            if begin is not None:
+                data, spoken = await begin(request, caller, data)
+            asked, prompt = await parse_body(request, data, spoken)
             del data  # an answer may take long
             request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
-            targets = await admit(request, caller, asked, prompt, dialect.operation)
+            operation = spoken.operation
+            if (conversation := request.get(CONVERSATION)) is not None:
+                asked = await conversation.begin(asked)
+                operation = ""  # what limited keys may not send natively, it knows
+            targets = await admit(request, caller, asked, prompt, operation)
             respond = respond_stream if asked.stream else respond_whole
-            return await respond(request, dialect, asked, targets)
+            return await respond(request, spoken, asked, targets)
 
     return handler
 
@@ -87,6 +99,8 @@ async def respond_whole(
         answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
         data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
+    if (conversation := request.get(CONVERSATION)) is not None:
+        await conversation.keep_whole(data, exchange)
     return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
 
 
@@ -95,6 +109,7 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream."""
     app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
+    conversation = request.get(CONVERSATION)
     renderer: Renderer | None = None
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
         try:
@@ -103,8 +118,7 @@ async def respond_stream(
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            anew = partial(dialect.render, asked, envelope(request, to), to.reasoning)
-            renderer = verbatim(anew) if exchange.verbatim else anew()
+            renderer = dialect.render(asked, envelope(request, to), to.reasoning)
             render = renderer.send
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].watcher(cache_scope(request, to)) if translated else None
@@ -114,6 +128,8 @@ async def respond_stream(
                     if collector is not None:
                         collector.see(batch.chunks)
                     if data := render(batch):
+                        if conversation is not None:
+                            await conversation.keep_streamed(data, exchange)
                         await line.write(data)
                     try:
                         batch = await anext(batches)
@@ -121,7 +137,10 @@ async def respond_stream(
                         break
             if collector is not None:
                 collector.commit()
-            await line.write(end_of(renderer), end=True)
+            end = end_of(renderer)
+            if conversation is not None:
+                await conversation.keep_streamed(end, exchange)
+            await line.write(end, end=True)
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -141,6 +160,8 @@ def failed_end(
 ) -> bytes:
     """Return what ends a stream that has failed. renderer: of the answer, if there has been one; it may be what failed."""
     if renderer is not None:
+        if failure.verbatim is not None:  # of a native answer
+            return failure.verbatim
         with suppress(Failure, RuntimeError):
             return end_of(renderer, failure)
     return end_of(dialect.render(asked, envelope(request), True), failure)
@@ -241,24 +262,40 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
     if native is not None:
-        build = partial(native, asked.raw, asked.headers, upstream)
-    elif asked.refusal is not None:
+        as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
+        if (native_one := await made(request, as_sent)) is not None:
+            return native_one
+    if (conversation := request.get(CONVERSATION)) is not None:
+        conversation.check()
+    if asked.refusal is not None:
         raise asked.refusal
-    else:
-        body = with_defaults(asked.body, target)
-        if asked.tool_calls or asked.images or asked.seals:
-            body = await fill_in(request, asked, body, upstream)
-        build = partial(provider.build_request, body, upstream)
+    body = with_defaults(asked.body, target)
+    if asked.tool_calls or asked.images or asked.seals:
+        body = await fill_in(request, asked, body, upstream)
+    build = partial(provider.build_request, body, upstream)
     call = await made(request, build)
-    if call.native is None and asked.dropped:
-        call = call._replace(dropped=(*asked.dropped, *call.dropped))
-    return call
+    return call._replace(dropped=tuple(dict.fromkeys((*asked.dropped, *call.dropped)))) if asked.dropped else call
 
 
-async def made(request: web.Request, build: Callable[[], Call]) -> Call:
+async def made(request: web.Request, build: Callable[[], T]) -> T:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
     worker = worker_of(request)
     return build() if worker is None else await worker.run(build)
+
+
+def native_call(
+    conversation: Conversation | None,
+    build: Callable[[Any, Mapping[str, str], Upstream], Call | None],
+    asked: ClientRequest,
+    target: Target,
+) -> Call | None:
+    """Return the call that passes a request on as it is; None where this target is to have it translated."""
+    if conversation is None:
+        return build(asked.raw, asked.headers, target.upstream)
+    if (fit := conversation.native(asked, target)) is None:
+        return None
+    call = build(fit.body, asked.headers, target.upstream)
+    return call and call._replace(dropped=tuple(dict.fromkeys((*fit.dropped, *call.dropped))))
 
 
 async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
@@ -383,6 +420,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     upstream, live = target.upstream, request[GENERATION]
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(count_tokens.operation)
+    build: Callable[[], Call | None]
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
     elif asked.refusal is not None:
@@ -390,6 +428,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     else:
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)
+    assert call is not None
     trace = inspector.trace_of(request)
     exchange = Exchange(upstream, call, COUNTING, observer=trace.watch if trace else None)
     async with asyncio.timeout(COUNTING):
@@ -404,6 +443,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
 
 # The only handlers that answer without a key.
 PUBLIC: Final = (
+    responses_endpoints.upgrade,
     handlers.home,
     page.asset,
     handlers.healthz,
@@ -418,6 +458,8 @@ PUBLIC: Final = (
 def routes() -> list[web.RouteDef]:
     """The route table. Everything under /v1 is served without it too, and with a slash at the end: clients differ."""
     chat_handler = complete(chat)
+    responses_handler = complete(responses, begin_response)
+    compact_handler = complete(responses, begin_compact)
     table = [
         web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
@@ -444,6 +486,14 @@ def routes() -> list[web.RouteDef]:
             table += [
                 web.post(f"{prefix}/chat/completions{end}", chat_handler),
                 web.post(f"{prefix}/embeddings{end}", create_embeddings),
+                web.post(f"{prefix}/responses{end}", responses_handler),
+                web.get(f"{prefix}/responses{end}", responses_endpoints.upgrade, allow_head=False),
+                web.post(f"{prefix}/responses/compact{end}", compact_handler),
+                web.post(f"{prefix}/responses/input_tokens{end}", responses_endpoints.input_tokens),
+                web.get(f"{prefix}/responses/{{id}}{end}", responses_endpoints.retrieve),
+                web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
+                web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
+                web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
                 web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
@@ -461,7 +511,9 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
 
     async def lifespan(app: web.Application) -> AsyncIterator[None]:
         app[STATE] = await state.open_state(settings, log, VERSION)
+        app[STORE] = open_store(settings)
         yield
+        app[STORE].close()
         await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from . import chat, messages
+from . import chat, messages, responses
 from .contract import ClientRequest, Dialect, Envelope
 
-DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "messages": messages}
+DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "messages": messages, "responses": responses}
 
 __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 

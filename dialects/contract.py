@@ -6,7 +6,7 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from providers.contract import Batch, Json
@@ -49,8 +49,9 @@ class Envelope(NamedTuple):
 
 
 # What an answer is written by: sent the batch that one read from the upstream gave, it yields the bytes for the client,
-# empty where the client is to be told of none of it. Sent None after a complete answer, it returns the end. Thrown a Failure,
-# at any time, it returns what ends a stream that has failed: the client must not mistake it for the end of an answer.
+# empty where the client is to be told of none of it; Batch.raw goes out as it is. Sent None after a complete answer, it
+# returns the end. Thrown a Failure, at any time, it returns what ends a stream that has failed: the client must not mistake
+# it for the end of an answer.
 Renderer = Generator[bytes | bytearray, Batch | None, bytes]
 
 
@@ -112,23 +113,6 @@ class Dialect(Parser, Protocol):
 
     def error_body(self, failure: Failure, request_id: str) -> Json:
         """Return the body of an error."""
-
-
-def verbatim(anew: Callable[[], Renderer]) -> Renderer:
-    """Return the primed renderer of an answer that goes out as it came (Call.native). anew: for the words of a failure."""
-    renderer = _verbatim(anew)
-    next(renderer)
-    return renderer
-
-
-def _verbatim(anew: Callable[[], Renderer]) -> Renderer:
-    data = b""
-    try:
-        while (batch := (yield data)) is not None:
-            data = batch.raw
-        return b""
-    except Failure as failure:
-        return failure.verbatim or end_of(anew(), failure)
 
 
 def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:

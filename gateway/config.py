@@ -328,6 +328,8 @@ def _row(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Hos
         return None
     if row is None or (given.protocol and given.protocol != row.protocol):
         row = Host(protocol=given.protocol)
+    if given.responses != "auto":
+        row = replace(row, responses_native=given.responses == "native")
     if given.row:
         row = replace(row, **given.row)
         _check_row(row, f"{path}.row", reader)

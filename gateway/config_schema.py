@@ -27,6 +27,7 @@ class FieldsOf:
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Size = Annotated[int, Meta(ge=1024, le=2**30)]
 ByteBudget = Annotated[int, Meta(ge=1024, le=2**40)]
+Month = Annotated[float, Meta(gt=0, le=30 * 86_400)]
 Memory = Annotated[int, Meta(ge=0, le=2**40)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
@@ -130,6 +131,8 @@ class ProviderConfig(Section, frozen=True):
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: PositiveCount = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
+    # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
+    responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole
     row: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
@@ -173,6 +176,17 @@ class InspectorConfig(Section, frozen=True):
     max_bytes: Size = 16 * 2**20  # of all of them together; one may have a quarter
 
 
+class ResponsesConfig(Section, frozen=True):
+    """What is kept of answers to /v1/responses, so that clients may go on with them by their ids."""
+
+    store: str = "memory"  # memory, off, or a SQLite file, relative to $STATE_DIRECTORY or this file's folder
+    ttl: Month = 3600.0  # since a response was used last
+    store_mb: Annotated[int, Meta(ge=1, le=100_000)] = 32  # MiB, of all of them together
+    # An id that is not known here is passed on to a provider that keeps responses itself, or refused. auto: passed where
+    # at most one key is configured, as providers' keys are shared by all clients.
+    unknown_ids: Literal["auto", "pass", "refuse"] = "auto"
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -183,6 +197,7 @@ class Config(Section, frozen=True):
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: InspectorConfig = InspectorConfig()
+    responses: ResponsesConfig = ResponsesConfig()
     facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
     usage: UsageConfig = UsageConfig()
     state: str | SharedStateConfig = SharedStateConfig()  # a text is its url

@@ -81,7 +81,7 @@ class CannedReply(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An upstream HTTP call, always a POST of JSON."""
+    """An upstream HTTP call: a POST of JSON, unless its method is another; then it has no body."""
 
     url: str
     headers: Mapping[str, str]
@@ -96,10 +96,14 @@ class Call(NamedTuple):
     # what was used. `read` serves where the answer came in the other form than was asked for.
     native: "Callable[[bool], Translator] | None" = None
     reply: CannedReply | None = None
+    # From an error that the upstream answered with to the call that may do better, if there is one: it is made at once.
+    repair: "Callable[[Failure], Call | None] | None" = None
+    method: str = "POST"
 
 
-# Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively.
-Native = Mapping[str, Callable[[Any, Mapping[str, str], Upstream], Call]]
+# Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively. None: not natively,
+# the request is translated.
+Native = Mapping[str, Callable[[Any, Mapping[str, str], Upstream], Call | None]]
 
 
 class Provider(Protocol):

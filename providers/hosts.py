@@ -31,7 +31,7 @@ class Host:
     # Parameters of a request; all names are the client's, unless it says "there"
     usage: bool = True  # takes stream_options.include_usage; otherwise stream_options is left out
     openai_rules: bool = False  # serves OpenAI's models by OpenAI's rules: Model.chat and Model.chat_tools hold
-    responses: bool = False  # has /v1/responses
+    responses: bool = False  # has /v1/responses, and models that are better served there
     rename: Mapping[str, str] = field(default_factory=dict)  # parameter → its name there
     embed_rename: Mapping[str, str] = field(default_factory=dict)  # the same of embeddings
     drop: tuple[str, ...] = ()  # only tune: left out and named in x-modelserver-dropped
@@ -76,6 +76,19 @@ class Host:
     reasoning_back: bool = False  # while reasoning, assistant messages with tool calls must bring theirs back
     inline_images: bool = False  # does not fetch image URLs
     images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
+
+    # /v1/responses of clients, passed on as it is
+    responses_native: bool = (
+        False  # its own /v1/responses is used; otherwise requests are translated to chat completions
+    )
+    responses_tools: tuple[str, ...] = ("function",)  # types of tools it takes; "*": any
+    # types of input items it takes beside messages, reasoning and calls of functions; "*": any
+    responses_items: tuple[str, ...] = ()
+    responses_state: bool = False  # keeps responses: ids that it gave can be used again, by the same key
+    responses_unique: bool = True  # an item's id is no other item's
+    responses_reasoning: bool = True  # takes reasoning items that hold their text; otherwise they are left out
+    responses_drop: tuple[str, ...] = ()  # parameters to leave out
+    responses_done: bool = False  # its streams end with [DONE], behind the last event
 
     # The way back
     embed_int8: bool = False  # vectors come as base64 of 8 bit integers
@@ -135,6 +148,11 @@ HOSTS: dict[str, Host] = {
         key_variable="OPENAI_API_KEY",
         openai_rules=True,
         responses=True,
+        responses_native=True,
+        responses_tools=("*",),
+        responses_items=("*",),
+        responses_state=True,
+        responses_reasoning=False,
         efforts={"max": "xhigh"},  # chat completions refuses max on every model
         strip=_FOREIGN,
         tool_id_length=40,  # "Invalid 'messages[2].tool_calls[0].id': string too long"
@@ -161,6 +179,11 @@ HOSTS: dict[str, Host] = {
         auth="api-key: {key}",
         openai_rules=True,
         responses=True,
+        responses_native=True,
+        responses_tools=("*",),
+        responses_items=("*",),
+        responses_state=True,
+        responses_reasoning=False,
         efforts={"max": "xhigh"},
         strip=_FOREIGN,
         tool_id_length=40,
@@ -174,6 +197,9 @@ HOSTS: dict[str, Host] = {
         rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
         drop=(*_OPENAI_ONLY, "logit_bias", "parallel_tool_calls"),
         refuse=("n", *_AUDIO_OUT),
+        responses_native=True,  # api-docs.deepseek.com/api/create-response
+        responses_tools=("function", "custom", "web_search"),
+        responses_items=("custom_tool_call", "custom_tool_call_output", "web_search_call"),
         efforts=_LOW_HIGH_MAX | {"xhigh": "high"},
         no_thinking=_OFF,
         json_schema=False,
@@ -231,6 +257,8 @@ HOSTS: dict[str, Host] = {
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
+        responses_done=True,
+        responses_drop=("store", "client_metadata"),  # 400 where true; unknown keys
         effort=("reasoning", "effort"),
         tool_names=_NAMES,
     ),
@@ -255,6 +283,12 @@ HOSTS: dict[str, Host] = {
         key_variable="XAI_API_KEY",
         drop=("store", "metadata", "prediction", "verbosity", "prompt_cache_retention", "safety_identifier"),
         refuse=_AUDIO_OUT,
+        responses_native=True,
+        responses_tools=("function", "web_search", "x_search", "code_interpreter", "mcp", "file_search"),
+        responses_items=("web_search_call", "x_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools",
+                         "mcp_approval_request", "mcp_approval_response", "file_search_call"),
+        responses_state=True,  # for 30 days
+        responses_unique=False,
         efforts={"minimal": "low"},
         custom_tools=False,
         roles=_SYSTEM,

@@ -16,6 +16,7 @@ from gateway.config_schema import ServerConfig
 from .auth import is_loopback
 from .outbound.pool import ssl_context
 from .paths import ROOT
+from .responses_store import MEMORY, OFF
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")
@@ -41,6 +42,11 @@ class Source:
         if config.usage.path:
             usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
             config = msgspec.structs.replace(config, usage=usage)
+        if config.responses.store not in (MEMORY, OFF):
+            responses = msgspec.structs.replace(
+                config.responses, store=str(_state_folder(self.path) / config.responses.store)
+            )
+            config = msgspec.structs.replace(config, responses=responses)
         config = msgspec.structs.replace(config, server=self._overridden(config.server))
         warnings = _exported(self.env_file) if self.env_file else []
         settings = replace(settings, config=config, warnings=(*settings.warnings, *warnings))
@@ -149,6 +155,9 @@ def _refuse_missing_files(settings: Settings) -> None:
         raise Refused(str(error)) from None
     if (usage := settings.config.usage.path) and not Path(usage).parent.is_dir():
         raise Refused(f"usage.path: there is no folder {Path(usage).parent}")
+    kept = settings.config.responses.store
+    if kept not in (MEMORY, OFF) and not Path(kept).parent.is_dir():
+        raise Refused(f"responses.store: there is no folder {Path(kept).parent}")
 
 
 def _refuse_open_file(path: Path, settings: Settings) -> None:

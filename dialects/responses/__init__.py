@@ -1,0 +1,30 @@
+"""OpenAI's Responses API. https://platform.openai.com/docs/api-reference/responses"""
+
+from typing import Final
+
+from providers.openai.native import HEADERS as headers
+
+from ..contract import HeaderForm
+from .errors import error_body, error_status, parameters
+from .front import parse
+from .stream import Answered, completion, render
+
+__all__ = [
+    "Answered",
+    "completion",
+    "error_body",
+    "error_status",
+    "header_form",
+    "headers",
+    "keep_alive",
+    "operation",
+    "parameters",
+    "parse",
+    "render",
+    "told_in_stream",
+]
+
+header_form: Final = HeaderForm()
+operation: Final = "responses"
+keep_alive: Final = b": keep-alive\n\n"
+told_in_stream: Final[frozenset[str]] = frozenset({"context_length_exceeded"})

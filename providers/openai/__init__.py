@@ -2,10 +2,11 @@
 
 from typing import Final, Literal
 
-from ..contract import Call, Json, Native, Upstream, named_limit, no_count
+from ..contract import Call, Json, Upstream, named_limit, no_count
 from . import request as chat_request
 from .embeddings import build_embeddings
 from .errors import parse_error
+from .native import NATIVE as native
 from .request import must_inline
 from .responses import request as responses_request
 
@@ -20,7 +21,6 @@ __all__ = [
     "parse_error",
 ]
 
-native: Final[Native] = {}
 build_count = no_count
 answer_limit = named_limit
 options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses

@@ -85,9 +85,12 @@ class Exchange:
 
 
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
-    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure."""
+    """Make the call and wait for the head of a good answer; the caller closes it. Raises Failure.
+
+    A call that the upstream refuses and that can be repaired is made once more.
+    """
     call = exchange.call
-    if call.reply is None or exchange.observer is not None:
+    if call.method == "POST" and (call.reply is None or exchange.observer is not None):
         if isinstance(call.body, bytes):
             exchange.body = call.body
         elif exchange.away is None:
@@ -104,16 +107,21 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
         return answer
     try:
         parse = PROVIDERS[exchange.to.host.protocol].parse_error
-        raise await _failure(answer, parse, limits.timeouts.between_bytes, call.native is not None)
+        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call.native is not None)
     finally:
         answer.close()
+    if call.repair is None or (repaired := call.repair(failure)) is None:
+        raise failure
+    exchange.call = repaired._replace(repair=None)
+    return await send_request(exchange, http, limits)
 
 
 def _dispatch(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Awaitable[UpstreamResponse]:
     call = exchange.call
     if call.reply is not None:
         return _played(call.reply, exchange, limits)
-    return http.of(exchange.to.name).post(call.url, call.headers, exchange.body, exchange.first_byte)
+    pool = http.of(exchange.to.name)
+    return pool.request(call.method, call.url, call.headers, exchange.body, exchange.first_byte)
 
 
 async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) -> UpstreamResponse:

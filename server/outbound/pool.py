@@ -209,7 +209,7 @@ class ConnectionPool:
         shortest = min(timeouts.first_byte, timeouts.between_bytes)
         self._connector._factory = partial(ResponseProtocol, asyncio.get_running_loop(), shortest)  # type: ignore[assignment]
         self._connect = ClientTimeout(total=None, connect=timeouts.connect)
-        self._dials: dict[str, RequestTemplate] = {}
+        self._dials: dict[tuple[str, str], RequestTemplate] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.calls = 0  # under way
 
@@ -219,8 +219,10 @@ class ConnectionPool:
         await asyncio.gather(*self._ending, return_exceptions=True)
         await self._connector.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, first_byte: float) -> "PooledResponse":
-        """Send one POST of JSON and wait for the answer's head. first_byte: seconds for the head and the first piece.
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, first_byte: float
+    ) -> "PooledResponse":
+        """Send one request and wait for the answer's head. body: JSON; first_byte: seconds for the head and the first piece.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
         Raises Failure (502, 503 or 504) when no answer comes.
@@ -231,7 +233,7 @@ class ConnectionPool:
                 code="provider_busy",
                 retry_after=1,
             )
-        dial = self._dials.get(url) or self._dial(url)
+        dial = self._dials.get((method, url)) or self._dial(method, url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
         self.calls += 1
@@ -292,10 +294,10 @@ class ConnectionPool:
     def between_bytes(self) -> float:
         return self._timeouts.between_bytes
 
-    def _dial(self, url: str) -> RequestTemplate:
+    def _dial(self, method: str, url: str) -> RequestTemplate:
         where, proxy = URL(url, encoded=True), self._proxy
         request = ClientRequest(
-            "POST",
+            method,
             where,
             loop=asyncio.get_running_loop(),
             proxy=proxy and proxy.url,
@@ -309,13 +311,13 @@ class ConnectionPool:
             extra = "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()])
         dial = RequestTemplate(
             request,
-            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
             "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
         )
         if len(self._dials) >= 1024:  # paths hold model ids, which clients may invent behind a pattern
             self._dials.clear()
-        self._dials[url] = dial
+        self._dials[method, url] = dial
         return dial
 
 

@@ -1,0 +1,154 @@
+"""What a Responses request says of earlier ones: the response it goes on from, items it only names. Pure.
+
+server/responses.py looks them up.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from providers.contract import Json
+from providers.errors import BadRequest, Failure
+
+from ..validation import unsupported_value
+from .outgoing import is_own
+
+# Bytes of which a request holds one that names anything of earlier ones.
+MARKS: Final = (b"previous_response_id", b"item_reference")
+_PREFIXES: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "cto",
+    "compaction": "cmp",
+}
+_NOT_PERSISTED: Final = (
+    " Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from"
+    " your input."
+)
+_LIMIT: Final = 20  # items of a page
+_MOST: Final = 100
+
+
+class References(NamedTuple):
+    """previous: the response a request goes on from; items: ids of items that it names, where they stand in its input."""
+
+    previous: str | None
+    items: Mapping[int, str]
+
+
+def references(body: Any) -> References:
+    """Return what a request names of earlier ones. What has the wrong type is left to the parser."""
+    if not isinstance(body, dict):
+        return References(None, {})
+    previous, given = body.get("previous_response_id"), body.get("input")
+    named = {
+        at: item["id"]
+        for at, item in enumerate(given if isinstance(given, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("id"), str) and item.get("type") == "item_reference"
+    }
+    return References(previous if isinstance(previous, str) else None, named)
+
+
+def resolved(body: Json, named: Mapping[int, str], items: Mapping[str, Json]) -> list[Json]:
+    """Return the items of a request's own input, with those it names in place of the references to them."""
+    given = body.get("input")
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+    if not isinstance(given, list):
+        return []
+    return [items.get(named[at], item) if at in named else item for at, item in enumerate(given)]
+
+
+def expanded(body: Json, before: Sequence[Json], own: list[Json]) -> Json:
+    """Return a request that holds its whole conversation: `before`, then its own input."""
+    body = {**body, "input": [*before, *own] if before or isinstance(body.get("input"), list) else body.get("input")}
+    body.pop("previous_response_id", None)
+    return body
+
+
+def with_ids(items: Sequence[Any], unique: str) -> list[Json]:
+    """Return input items as they are kept: each has an id. unique: 32 random hexadecimal digits."""
+    kept: list[Json] = []
+    for n, item in enumerate(items):
+        if not isinstance(item, dict):
+            continue
+        kind = item.get("type") or "message"
+        ident = item.get("id")
+        if not isinstance(ident, str) or not ident:
+            ident = f"{_PREFIXES.get(kind, 'item')}_ms{unique}{0x8000 + n:04x}"
+        content = item.get("content")
+        if kind == "message" and isinstance(content, str):
+            text = "output_text" if item.get("role") == "assistant" else "input_text"
+            item = {**item, "content": [{"type": text, "text": content}]}
+        kept.append({**item, "id": ident, "type": kind})
+    return kept
+
+
+def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
+    """Return a page of a list of items, oldest first in `items`. query: limit, order, after. Raises BadRequest."""
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise unsupported_value(order, ("asc", "desc"), "order")
+    digits = query.get("limit", str(_LIMIT))
+    limit = int(digits) if re.fullmatch(r"\d{1,4}", digits, re.ASCII) else 0
+    if not 1 <= limit <= _MOST:
+        raise BadRequest(
+            f"Invalid 'limit': expected an integer from 1 to {_MOST}.", param="limit", code="invalid_value"
+        )
+    left = list(items) if order == "asc" else list(reversed(items))
+    if after := query.get("after"):
+        places = [n for n, item in enumerate(left) if item["id"] == after]
+        if not places:
+            raise BadRequest(f"Item with id '{after[:100]}' not found.", param="after", code="invalid_value")
+        left = left[places[0] + 1 :]
+    shown = left[:limit]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(left) > limit,
+    }
+
+
+def last_response(events: Iterator[Any], kinds: frozenset[str]) -> Json | None:
+    """Return the Response object of the last of these events whose type is one of `kinds`."""
+    found = None
+    for event in events:
+        match event.data:
+            case {"type": str(kind), "response": {"id": str(), "output": list()} as response} if kind in kinds:
+                found = response
+    return found
+
+
+class PreviousNotFound(BadRequest):
+    """The previous response is unknown, has expired, or is another key's. Another target may keep it itself."""
+
+    code, try_next = "previous_response_not_found", True
+
+
+class NotHere(Failure):
+    """A response or an item is unknown, has expired, or is another key's."""
+
+    status, type, try_next = 404, "invalid_request_error", True
+    code: str | None = None
+
+
+def previous_not_found(ident: str, off: bool = False) -> Failure:
+    """Return the error for a previous response that is not known. off: none are kept at all."""
+    why = " This server keeps no responses (responses.store: off)." if off else ""
+    return PreviousNotFound(f"Previous response with id '{ident[:200]}' not found.{why}", param="previous_response_id")
+
+
+def item_not_found(ident: str, store: Any) -> Failure:
+    """Return the error for an item that is not known. store: what the request says of keeping its answer."""
+    more = _NOT_PERSISTED if store is False or is_own(ident) else ""
+    return NotHere(f"Item with id '{ident[:200]}' not found.{more}", param="input")
+
+
+def response_not_found(ident: str) -> Failure:
+    """Return the error for a response that is not known."""
+    return NotHere(f"Response with id '{ident[:200]}' not found.")

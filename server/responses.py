@@ -1,0 +1,236 @@
+"""Responses that clients go on from: ids are looked up before a request is parsed, answers are kept before their end is sent.
+
+What belongs to another key is not found, in the same words as what never was.
+"""
+
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from dialects import responses
+from dialects.contract import ClientRequest, Dialect
+from dialects.responses import compaction, outgoing, state
+from dialects.responses.compacting import Compacting
+from dialects.validation import read_json
+from gateway.config import Caller, Settings
+from gateway.restricted_fields import FIELDS
+from gateway.routing import Target, with_defaults
+from providers import codec
+from providers.contract import Json, Upstream
+from providers.errors import Failure
+from providers.sse import Decoder
+
+from .ingress import too_large
+from .outbound.exchange import Exchange
+from .responses_store import Pin, ResponsesStore, Stored
+from .state import GENERATION
+
+STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
+_COMPACTING: Final = Compacting(responses.operation)
+_COMPACT: Final = Compacting("responses/compact")
+_ANY: Final = "*"  # any provider that keeps responses itself
+_KEPT: Final = frozenset({"response.completed", "response.incomplete"})
+_OPENED: Final = frozenset({"response.created", "response.queued"})
+# What limited keys may send although chat completions know it by other names, or do not know it.
+_KNOWN_HERE: Final = frozenset({"max_output_tokens", "previous_response_id"})
+
+
+class Fit(NamedTuple):
+    """A request as a target is sent it natively, and what was dropped for that."""
+
+    body: Json
+    dropped: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What one request goes on from, and what will be kept of it.
+
+    sent: the request as the client sent it; before: the items of the responses it goes on from, None where they are not
+    known here; own: the items of its own input; at: the provider that keeps the response it goes on from, if one does;
+    unknown: the failure for targets that do not know its ids, where these are not known here; provider: who knows them.
+    """
+
+    owner: str
+    store: ResponsesStore
+    restricted: bool
+    sent: Json | None = None
+    previous: str | None = None
+    before: list[Json] | None = None
+    own: list[Json] = field(default_factory=list)
+    at: str = ""
+    unknown: Failure | None = None
+    provider: str = ""
+    keep: bool = False
+    foreign: Mapping[str, Pin] = field(default_factory=dict)  # ids of reasoning items → whose they are
+    opened: bool = False  # the id of a native answer has been pinned
+
+    async def resolve(self, data: bytes, may_pass: bool, largest: int) -> bytes:
+        """Return the request's body with the conversation that it goes on from, where that is known here.
+
+        may_pass: whether ids that are not known are passed on to a provider that keeps responses itself; largest: bytes
+        that the body may have. Raises BadRequest, NotFound, RequestTooLarge.
+        """
+        if not any(mark in data for mark in state.MARKS):
+            return data
+        body = read_json(data)
+        named = state.references(body)
+        if (named.previous is None and not named.items) or body.get("conversation"):
+            return data
+        self.sent, self.previous = body, named.previous
+        pins = await self.store.pinned([each for each in (named.previous, *named.items.values()) if each])
+        if named.previous is not None:
+            await self._find_previous(named.previous, pins.get(named.previous), may_pass)
+        items = await self.store.items(self.owner, named.items.values())
+        for ident in named.items.values():
+            if ident not in items:
+                self._place(ident, pins.get(ident), may_pass, state.item_not_found(ident, body.get("store")))
+        self.own = state.resolved(body, named.items, items)
+        whole = codec.encode(state.expanded(body, self.before or [], self.own))
+        if len(whole) > max(largest, len(data)):
+            raise too_large(largest)
+        return whole
+
+    async def _find_previous(self, ident: str, pin: Pin | None, may_pass: bool) -> None:
+        chain = await self.store.chain(self.owner, ident)
+        if chain is None:
+            self._place(ident, pin, may_pass, state.previous_not_found(ident, not self.store.on))
+            self.at = self.provider
+            return
+        self.before = [item for each in chain for item in (*each.input, *each.response["output"])]
+        # What an upstream knows and this server does not read would pass a key's limits by.
+        if chain[-1].native and not self.restricted:
+            self.at = chain[-1].provider
+
+    def _place(self, ident: str, pin: Pin | None, may_pass: bool, unknown: Failure) -> None:
+        """Note who knows an id that is not known here. Raises `unknown` where nobody does."""
+        mine = pin is not None and pin.owner == self.owner
+        if self.restricted or not (mine if pin is not None else may_pass and not outgoing.is_own(ident)):
+            raise unknown
+        provider = pin.provider if pin is not None else _ANY
+        self.provider = provider if self.provider in ("", _ANY) else self.provider
+        self.unknown = unknown
+
+    async def begin(self, asked: ClientRequest) -> ClientRequest:
+        """Return the parsed request, with what its answer is to say of it. Looks up whose its reasoning is."""
+        raw = asked.raw
+        if self.sent is None:
+            self.own = state.resolved(raw, {}, {})
+        self.keep = self.store.on and raw.get("store") is not False
+        given = raw.get("input")
+        reasoning = [item["id"] for item in given if outgoing.is_reasoning(item) and isinstance(item.get("id"), str)] \
+            if isinstance(given, list) else []  # fmt: skip
+        self.foreign = await self.store.pinned(reasoning)
+        return asked._replace(answer=asked.answer._replace(previous=self.previous, stored=self.keep))
+
+    def check(self) -> None:
+        """Raise the failure of a request that cannot be translated: it holds ids that only an upstream knows."""
+        if self.unknown is not None:
+            raise self.unknown
+
+    def native(self, asked: ClientRequest, target: Target) -> "Fit | None":
+        """Return the request as this target is sent it natively; None where it must be translated.
+
+        Raises the failure of a target that does not know the ids it holds.
+        """
+        upstream = target.upstream
+        raw, keeps = asked.raw, upstream.host.responses_state
+        if self.unknown is not None and not (keeps and self.provider in (upstream.name, _ANY)):
+            raise self.unknown
+        if self.sent is not None and keeps and self.at in (upstream.name, _ANY):
+            own = self.own if isinstance(self.sent.get("input"), list) else self.sent.get("input")
+            raw = {**self.sent, "input": own}
+        if self.restricted and any(raw.get(name) for name in FIELDS.keys() - _KNOWN_HERE - {*upstream.host.allow}):
+            return None
+        raw, cleaned = outgoing.cleaned(raw)
+        others = {ident for ident, pin in self.foreign.items() if pin != (self.owner, upstream.name)}
+        raw, without = outgoing.without_reasoning_of(raw, frozenset(others))
+        filled = with_defaults(asked.body, target)
+        missing = {name: value for name, value in filled.items() if name not in asked.body}
+        return Fit(outgoing.with_defaults(raw, missing), (*cleaned, *without))
+
+    async def keep_streamed(self, data: bytes | bytearray, exchange: Exchange) -> None:
+        """Keep the answer that these events of a stream end, if they do. Call it before they are sent."""
+        to, native = exchange.to, exchange.verbatim
+        if native and not self.opened and (response := _response_in(data, _OPENED)) is not None:
+            self.opened = True
+            await self._pin(response["id"], [], to)
+        if (response := _response_in(data, _KEPT)) is not None:
+            await self._keep(response, to, native)
+
+    async def keep_whole(self, data: bytes, exchange: Exchange) -> None:
+        """Keep the answer that this body is. Call it before it is sent."""
+        if exchange.verbatim or self.keep:
+            with suppress(ValueError):
+                await self._keep(codec.decode(data), exchange.to, exchange.verbatim)
+
+    async def _keep(self, response: Json, to: Upstream, native: bool) -> None:
+        """Keep an answer, where it is one to be kept, and note whose its ids are."""
+        ident, output = response.get("id"), response.get("output")
+        if not isinstance(ident, str) or not isinstance(output, list):
+            return
+        if native:
+            items = [item["id"] for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)]
+            await self._pin(ident, items, to)
+        if self.keep and response.get("status") in ("completed", "incomplete"):
+            unique = f"{random.getrandbits(128):032x}"
+            parent = self.previous if self.before is not None else None
+            stored = Stored(ident, parent, to.name, native, state.with_ids(self.own, unique), response)
+            # Without what it goes on from, it is not the whole conversation: only the upstream can go on with it.
+            if self.previous is None or self.before is not None:
+                await self.store.put(self.owner, stored)
+
+    async def _pin(self, ident: str, items: list[str], to: Upstream) -> None:
+        await self.store.pin(self.owner, to.name, [ident, *(items if to.host.responses_unique else ())])
+
+
+CONVERSATION: Final = web.RequestKey("conversation", Conversation)
+
+
+async def begin_response(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:
+    """Begin a POST /v1/responses: return its body, with the conversation that it goes on from, and the dialect to parse it by.
+
+    Raises BadRequest, NotFound, RequestTooLarge.
+    """
+    data = await _resolved(request, caller, data)
+    ends = compaction.TRIGGER.encode() in data and compaction.triggered(read_json(data))
+    return data, _COMPACTING if ends else responses
+
+
+async def begin_compact(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:
+    """Begin a POST /v1/responses/compact. See begin_response."""
+    return await _resolved(request, caller, data), _COMPACT
+
+
+async def _resolved(request: web.Request, caller: Caller, data: bytes) -> bytes:
+    conversation = request[CONVERSATION] = Conversation(caller.name, request.app[STORE], caller.restricted)
+    return await conversation.resolve(data, may_pass(request), request[GENERATION].settings.config.server.max_body)
+
+
+def may_pass(request: web.Request) -> bool:
+    """Whether ids that are not known here may be passed on: providers' keys are shared by all clients."""
+    settings = request[GENERATION].settings
+    policy = settings.config.responses.unknown_ids
+    return policy == "pass" or (policy == "auto" and len(settings.keys) <= 1)
+
+
+def open_store(settings: Settings) -> ResponsesStore:
+    """Return the store that a configuration asks for. Raises OSError where its file cannot be used."""
+    config = settings.config.responses
+    return ResponsesStore(config.store, config.ttl, config.store_mb * 2**20, time.time)
+
+
+def _response_in(data: bytes | bytearray, kinds: frozenset[str]) -> Json | None:
+    """Return the last Response object of whole events of a stream whose type is one of `kinds`."""
+    if not any(kind.encode() in data for kind in kinds):
+        return None
+    decoder = Decoder()
+    try:
+        return state.last_response(iter([*decoder.feed(bytes(data)), *decoder.flush()]), kinds)
+    except Failure:
+        return None
