@@ -164,7 +164,7 @@ async def test_a_hanging_resolver_counts_as_connecting() -> None:
 
     pool = ConnectionPool(Timeouts(connect=0.2), "test", 1, True, lambda: None, Hanging())
     with pytest.raises(Failure) as caught:
-        await pool.post("https://slow.example/v1", {}, b"{}", 5)
+        await pool.request("POST", "https://slow.example/v1", {}, b"{}", 5)
     assert (caught.value.status, caught.value.code, pool.calls) == (504, "upstream_connect_timeout", 0)
     await pool.aclose()
 
@@ -325,7 +325,7 @@ async def test_what_had_arrived_before_a_reset_is_delivered(upstream: Upstream, 
     """S13: the reader is behind (its client is slow) when text and reset arrive."""
     name = scripted([*stream(START, end=False), *chunked(b"more", end=False), 0.05, ABORT])
     pool = ConnectionPool(Timeouts(), "test", 1, True, lambda: None)
-    answer = await pool.post(f"{upstream.url}/models/{name}", {}, b"{}", 5)
+    answer = await pool.request("POST", f"{upstream.url}/models/{name}", {}, b"{}", 5)
     upstream.of(name)[0].wait_left()
     await asyncio.sleep(0.1)  # for the reset to be seen
     assert await answer.read() == START + b"more"

@@ -32,7 +32,9 @@ class Caller:
         self.http = ConnectionPool(Timeouts(**{"between_bytes": 5.0, **timeouts}), "test/1", 100, True, lambda: None)
 
     async def post(self, name: str, body: bytes = b"{}") -> PooledResponse:
-        return await self.http.post(f"{self.upstream.url}/models/{name}:x?alt=sse", {"x-key": "k"}, body, self.patience)
+        return await self.http.request(
+            "POST", f"{self.upstream.url}/models/{name}:x?alt=sse", {"x-key": "k"}, body, self.patience
+        )
 
     async def whole(self, name: str, limit: int = 2**20) -> bytes:
         response = await self.post(name)

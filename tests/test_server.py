@@ -349,7 +349,7 @@ def test_model_cards(http: httpx.Client, server: Process) -> None:
         assert {"id": str, "object": str, "created": int, "owned_by": str, "name": str, "status": str}.items() <= {
             name: type(value) for name, value in card.items()
         }.items()
-        assert card["object"] == "model" and card["supported_endpoint_types"] == ["openai"]
+        assert card["object"] == "model" and card["supported_endpoint_types"] == ["openai", "openai-response"]
         assert card["architecture"]["input_modalities"][0] == "text"
     for path in ("up/a/b", "up%2Fa%2Fb"):
         assert http.get(f"{server.url}/models/{path}").json()["id"] == "up/a/b"
