@@ -541,7 +541,7 @@ def test_case_64_65_opened_and_heartbeats() -> None:
 
 # Native answers.
 
-RAW = stream(text("a", "b") + [stop()])
+RAW = stream([*text("a", "b"), stop()])
 FRAMES = [frame + b"\n\n" for frame in RAW.split(b"\n\n")[:-1]]
 
 
@@ -575,7 +575,9 @@ def translated(path: Path, size: int) -> list[Json]:
 
 
 @pytest.mark.parametrize("size", [1, 64, 0])
-@pytest.mark.parametrize("path", sorted(STREAMS.glob("*.sse")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(STREAMS.glob("*.sse")) if "_leg_" not in path.stem], ids=lambda path: path.stem
+)
 def test_every_stream(path: Path, size: int) -> None:
     try:
         chunks = translated(path, size)
