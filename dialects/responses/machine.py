@@ -37,7 +37,9 @@ class Machine:
         self.shown, self.carried = reasoning and wanted.summary, reasoning and wanted.carried
         self.carry: Json = {}  # what the next reasoning item is to carry
         self.call = -1  # the hub's index of the open call
-        self.closed: set[int] = set()  # and of those that are done
+        self.closed: dict[
+            int, str
+        ] = {}  # and of those that are done → what may still come: translators give none "{}" late
         self.waiting: dict[int, list[Json]] = {}  # and of those that wait → their pieces
         self.early: list[Json] = []  # citations that come before any text
         self.refused = False
@@ -179,7 +181,7 @@ class Machine:
     def _close_one(self, status: str = "completed") -> None:
         item, self.item = self.item, None
         if isinstance(item, Call):
-            self.closed.add(self.call)
+            self.closed[self.call] = "" if item.pieces else "{}"
             self.call = -1
             if not item.field and item.complete():
                 status = "completed"
@@ -242,7 +244,7 @@ class Machine:
         elif index in self.waiting:
             self.waiting[index].append(piece)
         elif index in self.closed:
-            if _payload(piece)[1].strip():
+            if _payload(piece)[1].strip() not in ("", self.closed[index]):
                 raise UpstreamBadOutput("The upstream went on with a tool call that was over.")
             return
         elif isinstance(self.item, Call) and (self.waiting or not self.item.complete()):
