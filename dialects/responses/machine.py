@@ -37,7 +37,9 @@ class Machine:
         self.shown, self.carried = reasoning and wanted.summary, reasoning and wanted.carried
         self.carry: Json = {}  # what the next reasoning item is to carry
         self.call = -1  # the hub's index of the open call
-        self.closed: set[int] = set()  # and of those that are done
+        self.closed: dict[
+            int, str
+        ] = {}  # and of those that are done → what may still come: translators give none "{}" late
         self.waiting: dict[int, list[Json]] = {}  # and of those that wait → their pieces
         self.early: list[Json] = []  # citations that come before any text
         self.refused = False
@@ -179,7 +181,7 @@ class Machine:
     def _close_one(self, status: str = "completed") -> None:
         item, self.item = self.item, None
         if isinstance(item, Call):
-            self.closed.add(self.call)
+            self.closed[self.call] = "" if item.pieces else "{}"
             self.call = -1
             if not item.field and item.complete():
                 status = "completed"
@@ -242,7 +244,7 @@ class Machine:
         elif index in self.waiting:
             self.waiting[index].append(piece)
         elif index in self.closed:
-            if ((piece.get("function") or {}).get("arguments") or "").strip():
+            if _payload(piece)[1].strip() not in ("", self.closed[index]):
                 raise UpstreamBadOutput("The upstream went on with a tool call that was over.")
             return
         elif isinstance(self.item, Call) and (self.waiting or not self.item.complete()):
@@ -261,19 +263,20 @@ class Machine:
             self._arguments(piece)
 
     def _open_call(self, piece: Json) -> None:
-        call_id, name = piece.get("id") or "", (piece.get("function") or {}).get("name") or ""
+        call_id, name = piece.get("id") or "", _payload(piece)[0]
         if self.carried and (extra := piece.get("extra_content")):
             self.carry.setdefault("extra", {})[call_id] = extra
         if self.carry:
             self._carry_on()
-        tool = self.wanted.tools.get(name) or LoweredTool("function", name)
-        self.item = Call(self.events, self.envelope.unique, len(self.output), call_id, tool)
+        custom = "custom" in piece  # the hub's own kind of it: its input is no JSON
+        tool = self.wanted.tools.get(name) or LoweredTool("custom" if custom else "function", name)
+        self.item = Call(self.events, self.envelope.unique, len(self.output), call_id, tool, custom)
         self.call = piece["index"]
         self._arguments(piece)
 
     def _arguments(self, piece: Json) -> None:
         assert isinstance(self.item, Call)
-        self.item.arguments((piece.get("function") or {}).get("arguments") or "")
+        self.item.arguments(_payload(piece)[1])
 
 
 def _logprob(entry: Json) -> Json:
@@ -285,3 +288,11 @@ def _logprob(entry: Json) -> Json:
         if "top_logprobs" in entry
         else whole
     )
+
+
+def _payload(piece: Json) -> tuple[str, str]:
+    """Return the name, and the arguments or the input, that a piece of a call brings; "" for what it does not."""
+    if custom := piece.get("custom"):
+        return custom.get("name") or "", custom.get("input") or ""
+    function = piece.get("function") or {}
+    return function.get("name") or "", function.get("arguments") or ""

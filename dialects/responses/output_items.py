@@ -158,8 +158,10 @@ class Reasoning:
 class Call:
     """A call of a tool. Calls of functions are told piece by piece; the others once their arguments are whole."""
 
-    def __init__(self, events: Events, unique: str, index: int, call_id: str, tool: LoweredTool) -> None:
-        self.events, self.index, self.tool = events, index, tool
+    def __init__(
+        self, events: Events, unique: str, index: int, call_id: str, tool: LoweredTool, plain: bool = False
+    ) -> None:
+        self.events, self.index, self.tool, self.plain = events, index, tool, plain
         self.pieces: list[str] = []
         self.whole = Wholeness()
         kind, short = TYPES[tool.kind]
@@ -217,6 +219,8 @@ class Call:
         match self.field:
             case "arguments":
                 return {**self.item, "status": status, "arguments": text or ("" if cut else "{}")}
+            case "input" if self.plain:
+                return {**self.item, "status": status, "input": text}
             case "input":
                 return {**self.item, "status": status, "input": cut_input(text) if cut else custom_input(text)}
         if cut:  # its fields may be half of what was meant
