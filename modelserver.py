@@ -202,7 +202,7 @@ async def first_that_answers(
             work = answer(exchange, live.http, server)
             asked = time.monotonic()
             try:
-                outlives = target.upstream.drain
+                outlives = target.upstream.finish_seconds
                 got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - asked

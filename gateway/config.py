@@ -47,7 +47,7 @@ class Caller:
     name: str
     models: tuple[str, ...] = ("*",)
     limits: Limits | None = None
-    unpriced: bool = True  # may use models whose price is unknown
+    allow_unpriced: bool = True  # may use models whose price is unknown
     expires: float = 0.0  # Unix time; 0: never
     disabled: bool = False
     admin: bool = False
@@ -71,7 +71,7 @@ class Settings:
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
     routes: ModelRouter
-    state: SharedStateConfig = SharedStateConfig()
+    shared_state: SharedStateConfig = SharedStateConfig()
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -106,19 +106,19 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     _check_defaults(config.defaults, "defaults", reader)
-    state = _state(config, reader)
+    shared_state = _shared_state(config, reader)
     _check_host(config, reader)
-    if config.server.at_once.bytes < config.server.max_body:
-        reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
+    if config.server.capacity.bytes < config.server.max_body:
+        reader.note("server.capacity.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = ModelTable.parse(facts, config.facts)
+        models = ModelTable.parse(facts, config.model_facts)
     except ValueError as error:
-        reader.note("facts", str(error))
+        reader.note("model_facts", str(error))
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
+    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies)
 
 
 def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
@@ -193,7 +193,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         key.name,
         key.models,
         limits if any(limits[:4]) else None,
-        key.unpriced or not limits.budget,
+        key.allow_unpriced or not limits.budget,
         _expiry(key.expires, path, reader),
         key.disabled,
         key.admin,
@@ -212,10 +212,11 @@ def _expiry(text: str, path: str, reader: YamlReader) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _state(config: Config, reader: YamlReader) -> SharedStateConfig:
-    state = SharedStateConfig(url=config.state) if isinstance(config.state, str) else config.state
+def _shared_state(config: Config, reader: YamlReader) -> SharedStateConfig:
+    given = config.shared_state
+    state = SharedStateConfig(url=given) if isinstance(given, str) else given
     if state.url and urlsplit(state.url).scheme not in ("redis", "rediss", "unix"):
-        path = "state" if isinstance(config.state, str) else "state.url"
+        path = "shared_state" if isinstance(given, str) else "shared_state.url"
         reader.note(path, "expected an address of Redis such as redis://127.0.0.1:6379/0")
     return state
 
@@ -261,7 +262,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
             host=row,
             reasoning=given.reasoning,
             options=given.options,
-            drain=given.drain_seconds if given.on_disconnect == "drain" else 0.0,
+            finish_seconds=given.finish_seconds if given.on_disconnect == "finish" else 0.0,
             api_keys=api_keys if len(api_keys) > 1 else (),
         )
     return on, off
@@ -328,13 +329,13 @@ def _row(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Hos
         return None
     if row is None or (given.protocol and given.protocol != row.protocol):
         row = Host(protocol=given.protocol)
-    if given.row:
-        row = replace(row, **given.row)
-        _check_row(row, f"{path}.row", reader)
+    if given.overrides:
+        row = replace(row, **given.overrides)
+        _check_overrides(row, f"{path}.overrides", reader)
     return row
 
 
-def _check_row(row: Host, path: str, reader: YamlReader) -> None:
+def _check_overrides(row: Host, path: str, reader: YamlReader) -> None:
     """What a field's type cannot say."""
     try:
         endpoint(row, "", "model")

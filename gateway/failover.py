@@ -147,7 +147,7 @@ class CircuitBreakers:
                     _bounded(self._resting)[to.name, to.model, to.api_key] = at + min(LONGEST, failure.retry_after)
                 self.answered(to)  # whoever throttles is alive
             case UpstreamAuthError() | QuotaExhausted():
-                self._benched[to.name, "", to.api_key] = at + self._rules.benched
+                self._benched[to.name, "", to.api_key] = at + self._rules.refused_key_seconds
                 self.answered(to)
             case Overloaded(code="provider_busy"):
                 pass  # our own bound says nothing of the upstream
@@ -171,7 +171,7 @@ class CircuitBreakers:
             circuit.open_until = at + self._rest(circuit)
 
     def _rest(self, circuit: _Breaker) -> float:
-        return float(self._rules.rest * min(2 ** max(0, circuit.rests - 1), 12))
+        return float(self._rules.seconds * min(2 ** max(0, circuit.rests - 1), 12))
 
     def take_retry(self) -> bool:
         """Whether one more retry is within a tenth of the traffic; takes it."""

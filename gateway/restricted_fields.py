@@ -2,7 +2,7 @@
 
 They are many, and each host has its own; what one host does not know another behind it may. So there is one list for all
 hosts: a key that may not use every model, or that has a budget or a tpm, may not send them. Other keys may: theirs is what
-the host allows. `row: {allow: [...]}` of a provider lets some of them pass.
+the host allows. `overrides: {allow: [...]}` of a provider lets some of them pass.
 """
 
 from collections.abc import Iterable
@@ -79,7 +79,7 @@ def permitted(body: Json, targets: list[Target]) -> list[Target]:
     name = wrong[0]
     why = FIELDS.get(name, "the price of this tier is not known, and this key is limited. Leave it out")
     raise Unsupported(
-        f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (row: allow).",
+        f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (overrides: allow).",
         param=name,
         code="unsupported_parameter",
     )

@@ -17,7 +17,7 @@ import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .config_schema import ByteBudget, FieldsOf, Memory, Section, Size
+from .config_schema import RENAMED, ByteBudget, FieldsOf, Memory, Section, Size
 from .yaml_mistakes import COLON, COMMENT, explained, hint, line_of, lines_in
 
 T = TypeVar("T")
@@ -178,6 +178,10 @@ class YamlReader:
         before = len(self.problems)
         for name, value, line in self._pairs(node, path):
             where = _join(path, name)
+            if new := RENAMED.get(kind, {}).get(name):
+                self._note(line, where, f"renamed to {new}")
+                self._value(value, fields[new].type, where)  # for the mistakes in it
+                continue
             if name not in fields:
                 # `api_key:sk-…` without a space is a key to YAML: what stands behind the colon may be a secret.
                 name, colon, _ = name.partition(":")
@@ -250,8 +254,12 @@ class YamlReader:
         if not node.style and re.match(r"\s+#\S", self._behind(node)):
             self.warn(path, COMMENT)
         text = self._expand(node.value, path)
+        if text in words:
+            return text
+        if new := RENAMED.get(base, {}).get(text):
+            return self._note(line, path, f"{text} is renamed to {new}")
         if words:
-            return text if text in words else self._note(line, path, f"expected {expected}{guess(text, words)}")
+            return self._note(line, path, f"expected {expected}{guess(text, words)}")
         try:
             value: Any = _bytes(text) if kind in _SIZES else _PARSE[base](text)
         except (ValueError, KeyError):

@@ -48,7 +48,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "owned_by": targets[0].upstream.name,
         "name": name,
         "supported_endpoint_types": ["openai"],
-        "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
+        "status": "cooling_down" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].upstream),
     }
 

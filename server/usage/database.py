@@ -65,7 +65,7 @@ class Database:
         connection = None
         try:
             connection = _connect(self.path)
-            migrations.prepare(connection, self._refuse_to_share)
+            migrations.prepare(connection)
             if os.fstat(file).st_size <= _CHECKED:
                 check(connection)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -80,13 +80,6 @@ class Database:
         self._place = _place_of(os.fstat(file))
         self._beside = {end: place(self.path + end) for end in _BESIDE}
         self.damaged = False
-
-    def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
-        """Raise if a process of version 1 lives: it could write nothing any more once the table of days has changed."""
-        self._open_locks()
-        for (run,) in connection.execute("SELECT run FROM runs").fetchall():
-            if not self._lock(run):
-                raise sqlite3.DatabaseError("an older version of this server is using it: stop that one first")
 
     def _begin(self, connection: sqlite3.Connection) -> int:
         """Take a number for this run, or keep the one that the file knows. At the start, settle what dead runs left open.
@@ -231,7 +224,7 @@ class Database:
         Path(fresh).unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
         with contextlib.closing(_connect(fresh)) as target:
-            migrations.prepare(target, lambda _: None)
+            migrations.prepare(target)
             whole = _copy(self.connection, target)
         self._forget_beside()
         Path(fresh).replace(self.path)

@@ -274,10 +274,10 @@ async def begin(settings: Settings) -> "Ledger":
         await books.learn(settings)
         limits = limits_of(settings)
         books.limiter = local = LocalLimiter(limits, books.spent)
-        if settings.state.url:
+        if settings.shared_state.url:
             from .redis_limiter import RedisLimiter
 
-            books.limiter = shared = RedisLimiter(settings.state, local)
+            books.limiter = shared = RedisLimiter(settings.shared_state, local)
             await shared.begin(limits)
     except BaseException:
         if store is not None:
@@ -332,12 +332,12 @@ class Ledger:
         store = self.store
         if store is not None and store.failing and self._settings.fail_closed:
             raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
-        if not caller.unpriced:
+        if not caller.allow_unpriced:
             targets = [target for target in targets if pricing.has_price(body, target.upstream)]
             if not targets:
                 raise PermissionDenied(
                     "The price of this model is unknown, and this key has a budget. The operator of this server can give "
-                    "the price (facts), or let the key use such models (unpriced: true).",
+                    "the price (model_facts), or let the key use such models (allow_unpriced: true).",
                     param="model",
                     code="model_not_priced",
                 )

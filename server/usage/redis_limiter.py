@@ -5,8 +5,9 @@ is settled before the next one asks. Settlements are numbered: one that is sent 
 once. A request holds its reservation by a lease, renewed while its process lives: what a dead process held comes back
 within a minute. Time is Redis's, the budget's period this machine's.
 
-When Redis cannot be reached, keys with limits are refused (`when_gone: closed`) or counted in each process by itself (`open`);
-what was used meanwhile is booked when it is back. Either way the log says so once a minute, and /healthz while it lasts.
+When Redis cannot be reached, keys with limits are refused (`on_unavailable: closed`) or counted in each process by itself
+(`open`); what was used meanwhile is counted when it is back. Either way the log says so once a minute, and /healthz while it
+lasts.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class RedisLimiter:
         try:
             await self._redis.ping()
         except _errors() as error:
-            if self._state.when_gone == "closed":
+            if self._state.on_unavailable == "closed":
                 await self._redis.aclose()
                 raise OSError(f"Redis (state) cannot be reached, and limits could not be enforced: {error}") from None
             self._lost(error)
@@ -154,7 +155,7 @@ class RedisLimiter:
         return spending.of(name, kind) if period == period_of(kind, spending.day) else 0
 
     async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
-        if self._state.when_gone == "closed":
+        if self._state.on_unavailable == "closed":
             raise Overloaded(
                 "This server cannot count this key's limits just now. Try again later.",
                 code="limits_unavailable",
@@ -220,7 +221,7 @@ class RedisLimiter:
     def problem(self) -> str:
         if not self._gone:
             return ""
-        closed = self._state.when_gone == "closed"
+        closed = self._state.on_unavailable == "closed"
         return "Redis is gone: " + ("limited keys are refused" if closed else "limits hold in each process by itself")
 
     async def aclose(self) -> None:

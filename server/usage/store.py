@@ -11,7 +11,7 @@ behind is settled as `crashed` at the next start. Several processes may write to
 When the disk is full, the database locked or the file gone, rows wait in bounded memory. Sums are kept even where rows
 have to go.
 
-database.py opens the file and looks after it; tables.py makes the tables, and brings those of an older version up to date.
+database.py opens the file and checks it while the server runs; migrations.py makes its tables.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ class UsageRow(NamedTuple):
     def failed(self) -> bool:
         """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
 
-        A client that left is none, whatever happened meanwhile. tables.FAILED says the same in SQL.
+        A client that left is none, whatever happened meanwhile. It is counted once, when the row has ended.
         """
         return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
 
@@ -93,7 +93,7 @@ class Question(NamedTuple):
     answer: "Future[Any]"
 
 
-Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as tables.SUMS
+Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as migrations.SUMS
 
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
