@@ -101,7 +101,7 @@ async def respond_stream(
             line.response.headers.update(answer_headers(exchange, dialect))
             renderer = dialect.render(asked, envelope(request, to), to.reasoning)
             render = renderer.send
-            collector = request.app[REASONING].watcher(cache_scope(request, to)) if "tools" in asked.body else None
+            collector = request.app[REASONING].collector(cache_scope(request, to)) if "tools" in asked.body else None
             async with aclosing(rest) as batches:
                 while True:
                     meter.count_chunks(batch.chunks)

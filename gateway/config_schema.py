@@ -40,7 +40,7 @@ OnDisconnect = Literal["cancel", "finish"]
 
 
 class Timeouts(Section, frozen=True):
-    """Silence is a fault; a long answer is not."""
+    """Limits of silence; a long answer is no fault."""
 
     connect: Seconds = 5.0  # until an upstream has accepted the connection, TLS included
     # From the request until the first byte of a stream, and of any silence until it has said something. An answer that is
@@ -48,10 +48,10 @@ class Timeouts(Section, frozen=True):
     first_byte: Seconds = 120.0
     first_byte_reasoning: Seconds = 600.0  # the same for a model that thinks before it speaks
     between_bytes: Seconds = 60.0  # between two reads from an upstream that has said something
-    write: Seconds = 60.0  # a client that takes nothing for this long is cut off
+    write: Seconds = 60.0  # a client that reads nothing for this long is disconnected
     request_body: Seconds = 30.0  # until a client's body has arrived
     attempts: Seconds = 180.0  # after this no other target or key is tried
-    total: Seconds = 3600.0  # of one request, whatever happens
+    total: Seconds = 3600.0  # of one request
 
 
 class KeepAlive(Section, frozen=True):
@@ -62,16 +62,16 @@ class KeepAlive(Section, frozen=True):
 
 
 class CapacityConfig(Section, frozen=True):
-    """How much at once. What does not fit is refused with 503 and Retry-After instead of slowing all the rest."""
+    """Limits of what is handled at once. More is refused with 503 and Retry-After instead of slowing down the rest."""
 
     connections: PositiveCount = 2000  # of clients; fewer where the system allows fewer open files
     requests: PositiveCount = 1000  # being answered
-    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
-    wait: Seconds = 10.0  # for a turn
+    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # until they may begin
+    wait: Seconds = 10.0  # until they may begin
     bytes: ByteBudget = 256 * 2**20  # of memory for request bodies, and for answers not yet taken
     # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
     memory: Memory = 0
-    lag: Seconds = 1.0  # by which the event loop comes late, again and again
+    lag: Seconds = 1.0  # by which the event loop is late, again and again
 
 
 class Cooldown(Section, frozen=True):
@@ -105,7 +105,7 @@ class ServerConfig(Section, frozen=True):
 
 
 class KeyConfig(Section, frozen=True):
-    """Who may call. Exactly one of key and sha256 is given."""
+    """A client key. Exactly one of key and sha256 is given."""
 
     name: str
     key: str = ""
@@ -164,7 +164,7 @@ class UsageConfig(Section, frozen=True):
 
 
 class SharedStateConfig(Section, frozen=True):
-    """Where limits are counted when several processes share them."""
+    """The Redis in which several processes share their limits."""
 
     url: str = ""  # redis://… or rediss://…; "": in this process
     on_unavailable: Literal["closed", "open"] = "closed"  # refuse limited keys (503), or count in each process
@@ -172,7 +172,7 @@ class SharedStateConfig(Section, frozen=True):
 
 
 class InspectorConfig(Section, frozen=True):
-    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
+    """The page's inspector: the last exchanges, with their content, in memory only."""
 
     enabled: bool = False
     exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most

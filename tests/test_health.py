@@ -339,7 +339,7 @@ def test_invented_models_do_not_fill_the_memory() -> None:
     for n in range(3000):
         ill.failed(replace(A.upstream, model=f"m{n}"), UpstreamTruncated(), 100)
         ill.failed(replace(A.upstream, model=f"m{n}"), RateLimitExceeded("x", retry_after=9), 100)
-    assert len(ill._circuits) <= 1024 and len(ill._resting) <= 1024
+    assert len(ill._circuits) <= 1024 and len(ill._throttled) <= 1024
 
 
 def record(**fields: Any) -> RequestRecord:

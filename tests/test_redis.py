@@ -141,7 +141,7 @@ def test_limits_that_cannot_be_kept_are_an_error_at_the_start(tmp_path: Path, up
         port = free.getsockname()[1]
     ended = command(text=settings(upstream, tmp_path, ["rpm: 5"], f"shared_state: redis://127.0.0.1:{port}\n"))
     assert ended.returncode == 1
-    assert "Redis (state) cannot be reached, and limits could not be enforced" in ended.stderr
+    assert "Redis (shared_state) cannot be reached, and limits could not be enforced" in ended.stderr
 
 
 def test_a_request_whose_question_is_dropped_from_a_full_queue_is_refused() -> None:

@@ -605,7 +605,7 @@ def test_parameters_are_named_as_the_client_knows_them() -> None:
 def test_reasoning_returns_with_the_tool_results() -> None:
     """What the keeper kept of a stream is back in the next request, unaltered, before the calls."""
     keeper = ReasoningCache()
-    watcher = keeper.watcher("s")
+    watcher = keeper.collector("s")
     for each in CHUNKS:
         watcher.see([each])
     watcher.commit()

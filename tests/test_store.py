@@ -267,10 +267,10 @@ def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp
     damage(path, 4)
     with pytest.raises(sqlite3.DatabaseError):
         store.read(lambda connection: connection.execute("SELECT count(*), sum(prompt) FROM requests").fetchall())
-    assert "usage cannot be read: database disk image is malformed" in store.trouble()
+    assert "usage cannot be read: database disk image is malformed" in store.problems()
     put(store, 1)
     assert store.read(lambda connection: connection.execute("SELECT sum(requests) FROM days").fetchall()) == [(501,)]
-    [told] = store.trouble()
+    [told] = store.problems()
     assert told.startswith("the usage file was damaged: it is now u.db-broken-2")
     store.close()
 
@@ -283,7 +283,7 @@ def test_reading_never_makes_a_file(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
         store.read(lambda connection: connection.execute(SUMS).fetchall())
     assert not path.exists() and store.failing
-    assert any("cannot be read" in words for words in store.trouble())
+    assert any("cannot be read" in words for words in store.problems())
     (tmp_path / "elsewhere").rename(path.parent)
     store.close()
 
@@ -313,7 +313,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     store.flush()  # into the file that goes
     (tmp_path / "copied").replace(path)
     store.flush()
-    assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
+    assert [words.split(", which")[0] for words in store.problems()] == ["the usage file was replaced by another one"]
     store.enqueue(late.end())
     store.flush()
     assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]
