@@ -121,7 +121,7 @@ async def respond_stream(
             renderer = dialect.render(asked, envelope(request, to), to.reasoning)
             render = renderer.send
             translated = "tools" in asked.body and not exchange.verbatim
-            collector = request.app[REASONING].watcher(cache_scope(request, to)) if translated else None
+            collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
             async with aclosing(rest) as batches:
                 while True:
                     meter.count_chunks(batch.chunks)
@@ -225,7 +225,7 @@ async def first_that_answers(
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
-                outlives = target.upstream.drain
+                outlives = target.upstream.finish_seconds
                 got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - since

@@ -1,6 +1,6 @@
-"""config.yaml → what the server runs by: a checked configuration, or every mistake in it.
+"""Read config.yaml: a checked configuration, or every mistake in it.
 
-`load` is given the text, the environment and the model facts; it reads no file and no variable itself.
+`load` is given the text, the environment and the model facts; it reads no file and no environment variable itself.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from .yaml_reader import ConfigError, YamlReader, guess, lines_of
 __all__ = ["Caller", "ConfigError", "Settings", "load", "server_of"]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-# Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved ones that are nobody's (RFC 6761).
+# Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved names (RFC 6761).
 _NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 # Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.
 _ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|responses|messages|models/[^/]+:\w+)$", re.I)
@@ -42,12 +42,12 @@ ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a key of the configuration, never the key itself."""
+    """The owner of a client key: its name and rights, never the key itself."""
 
     name: str
     models: tuple[str, ...] = ("*",)
     limits: Limits | None = None
-    unpriced: bool = True  # may use models whose price is unknown
+    allow_unpriced: bool = True  # may use models whose price is unknown
     expires: float = 0.0  # Unix time; 0: never
     disabled: bool = False
     admin: bool = False
@@ -60,10 +60,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration that can be served. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
+    """A checked configuration. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
-    off: provider → the environment variable it lacks. written: the file itself holds a key, rather than a variable's name.
-    proxies: provider → the proxy it is reached through. warnings: what is allowed and probably not meant, one line each.
+    off: provider → the environment variable it lacks. written: whether the file holds a key, rather than a variable's name.
+    proxies: provider → the proxy it is reached through. warnings: one line for each thing that is allowed and probably a mistake.
     """
 
     config: Config
@@ -71,20 +71,20 @@ class Settings:
     providers: Mapping[str, Upstream]
     off: Mapping[str, str]
     routes: ModelRouter
-    state: SharedStateConfig = SharedStateConfig()
+    shared_state: SharedStateConfig = SharedStateConfig()
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
 
     def secrets(self) -> set[str]:
-        """All keys that the configuration holds in the clear, of upstreams and of clients."""
-        upstream = {key for to in self.providers.values() for key in (to.api_key, *to.api_keys)}
+        """Return all keys that the configuration holds in the clear, of upstreams and of clients."""
+        upstream_keys = {key for upstream in self.providers.values() for key in (upstream.api_key, *upstream.api_keys)}
         proxies = {password(proxy) for proxy in self.proxies.values()}
-        return (upstream | proxies | {key.key for key in self.config.keys}) - {""}
+        return (upstream_keys | proxies | {key.key for key in self.config.keys}) - {""}
 
     def scrubber(self) -> Scrubber:
-        """What takes these secrets out of a text."""
-        return Scrubber(self.secrets(), [to.base_url for to in self.providers.values()])
+        """Return a scrubber that removes these secrets from a text."""
+        return Scrubber(self.secrets(), [upstream.base_url for upstream in self.providers.values()])
 
 
 def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
@@ -106,19 +106,19 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
             reader.note(path, f"the environment variable {variable} is not set")
     _check_models(config, reader)
     _check_defaults(config.defaults, "defaults", reader)
-    state = _state(config, reader)
+    shared_state = _shared_state(config, reader)
     _check_host(config, reader)
-    if config.server.at_once.bytes < config.server.max_body:
-        reader.note("server.at_once.bytes", "is less than server.max_body: a body of that size would never fit")
+    if config.server.capacity.bytes < config.server.max_body:
+        reader.note("server.capacity.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = ModelTable.parse(facts, config.facts)
+        models = ModelTable.parse(facts, config.model_facts)
     except ValueError as error:
-        reader.note("facts", str(error))
+        reader.note("model_facts", str(error))
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, state, written, tuple(warnings), proxies)
+    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies)
 
 
 def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
@@ -147,7 +147,7 @@ def _check_host(config: Config, reader: YamlReader) -> None:
 
 
 def _holds_keys(config: Config, reader: YamlReader) -> bool:
-    """Whether a key stands in the file as it is."""
+    """Whether the file holds a key in the clear."""
     given = {f"{reader.item('keys', i)}.key": key.key for i, key in enumerate(config.keys)}
     for name, provider in config.providers.items():
         given |= _listed_keys(provider, f"providers.{name}", reader)
@@ -193,7 +193,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         key.name,
         key.models,
         limits if any(limits[:4]) else None,
-        key.unpriced or not limits.budget,
+        key.allow_unpriced or not limits.budget,
         _expiry(key.expires, path, reader),
         key.disabled,
         key.admin,
@@ -201,7 +201,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
 
 
 def _expiry(text: str, path: str, reader: YamlReader) -> float:
-    """The Unix time at which a key stops working: the end of a day, or a moment. Without a zone it is UTC."""
+    """Return the Unix time at which a key stops working: the end of a day, or a time. Without a zone it is UTC."""
     if not text:
         return 0.0
     try:
@@ -212,10 +212,11 @@ def _expiry(text: str, path: str, reader: YamlReader) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _state(config: Config, reader: YamlReader) -> SharedStateConfig:
-    state = SharedStateConfig(url=config.state) if isinstance(config.state, str) else config.state
+def _shared_state(config: Config, reader: YamlReader) -> SharedStateConfig:
+    given = config.shared_state
+    state = SharedStateConfig(url=given) if isinstance(given, str) else given
     if state.url and urlsplit(state.url).scheme not in ("redis", "rediss", "unix"):
-        path = "state" if isinstance(config.state, str) else "state.url"
+        path = "shared_state" if isinstance(given, str) else "shared_state.url"
         reader.note(path, "expected an address of Redis such as redis://127.0.0.1:6379/0")
     return state
 
@@ -227,7 +228,7 @@ def _digest(key: KeyConfig) -> str:
 
 
 def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream], dict[str, str]]:
-    """The providers that are on, as targets without a model, and what the others lack."""
+    """Return the providers that are on, as upstreams without a model, and the variables that the others lack."""
     on: dict[str, Upstream] = {}
     off: dict[str, str] = {}
     for name, given in config.providers.items():
@@ -235,8 +236,8 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
         if "/" in name or "*" in name:
             reader.note(path, "a provider's name may not hold '/' or '*'")
             continue
-        row = _row(name, given, path, reader)
-        if row is None:
+        host = _host_of(name, given, path, reader)
+        if host is None:
             continue
         api_keys, lacking = _api_keys(given, path, reader)
         unset = [variable] if (variable := reader.unset.get(f"{path}.base_url")) else []
@@ -245,23 +246,23 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
         if unset:
             off[name] = " and ".join(unset)
             continue
-        if not api_keys and row.key_variable and not reader.wrong(path):
-            reader.note(path, f"the key 'api_key' is missing; for example \"${{{row.key_variable}}}\"")
-        _check_options(given.options, row.protocol, f"{path}.options", reader)
-        base_url = (given.base_url or row.base_url).rstrip("/")
-        if row.remote and _check_url(base_url, f"{path}.base_url", reader):
+        if not api_keys and host.key_variable and not reader.wrong(path):
+            reader.note(path, f"the key 'api_key' is missing; for example \"${{{host.key_variable}}}\"")
+        _check_options(given.options, host.protocol, f"{path}.options", reader)
+        base_url = (given.base_url or host.base_url).rstrip("/")
+        if host.remote and _check_url(base_url, f"{path}.base_url", reader):
             _check_insecure(base_url, given, path, reader)
-            _check_ending(base_url, row, path, reader)
+            _check_ending(base_url, host, path, reader)
         on[name] = Upstream(
             name,
             "",
             base_url,
             api_keys[0] if api_keys else "",
             row=given.host or (name if name in HOSTS else ""),
-            host=row,
+            host=host,
             reasoning=given.reasoning,
             options=given.options,
-            drain=given.drain_seconds if given.on_disconnect == "drain" else 0.0,
+            finish_seconds=given.finish_seconds if given.on_disconnect == "finish" else 0.0,
             api_keys=api_keys if len(api_keys) > 1 else (),
         )
     return on, off
@@ -270,14 +271,14 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
 def _proxies(
     config: Config, on: Mapping[str, Upstream], environment: Mapping[str, str], reader: YamlReader
 ) -> dict[str, str]:
-    """Provider → proxy, for those that are reached through one."""
+    """Return the proxies: provider → proxy, for those that are reached through one."""
     proxies: dict[str, str] = {}
-    for name, to in on.items():
+    for name, upstream in on.items():
         proxy, path = config.providers[name].proxy, f"providers.{name}.proxy"
-        if not proxy or path in reader.unset or not to.base_url:
+        if not proxy or path in reader.unset or not upstream.base_url:
             continue
         if proxy == FROM_ENVIRONMENT:
-            proxy = from_environment(to.base_url, environment)
+            proxy = from_environment(upstream.base_url, environment)
         if wrong := wrong_proxy(proxy) if proxy else "":
             reader.note(path, wrong)
         elif proxy:
@@ -286,12 +287,12 @@ def _proxies(
 
 
 def _switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:
-    """The paths of a provider at which an unset variable only means: off."""
+    """Return the paths of a provider at which an unset variable only switches it off."""
     return [f"providers.{name}.base_url", *_listed_keys(given, f"providers.{name}", reader)]
 
 
 def _listed_keys(given: ProviderConfig, path: str, reader: YamlReader) -> dict[str, str]:
-    """Path → key, of each key of a provider."""
+    """Return the keys of a provider: path → key."""
     path = f"{path}.api_key"
     if isinstance(given.api_key, str):
         return {path: given.api_key}
@@ -299,7 +300,7 @@ def _listed_keys(given: ProviderConfig, path: str, reader: YamlReader) -> dict[s
 
 
 def _api_keys(given: ProviderConfig, path: str, reader: YamlReader) -> tuple[tuple[str, ...], list[str]]:
-    """The keys of a provider that are there, and the environment variables of those that are not."""
+    """Return the keys of a provider that are set, and the environment variables of those that are not."""
     keys: list[str] = []
     lacking: list[str] = []
     for where, key in _listed_keys(given, path, reader).items():
@@ -313,8 +314,8 @@ def _api_keys(given: ProviderConfig, path: str, reader: YamlReader) -> tuple[tup
     return tuple(dict.fromkeys(keys)), lacking
 
 
-def _row(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Host | None:
-    """The row of the host table behind a provider; its protocol may be overridden. None after noting a mistake."""
+def _host_of(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Host | None:
+    """Return a provider's host: a row of the host table with the provider's overrides. Notes a mistake and returns None."""
     if given.host and given.host not in HOSTS:
         reader.note(f"{path}.host", f"there is no host '{given.host}'{guess(given.host, HOSTS)}")
         return None
@@ -322,37 +323,37 @@ def _row(name: str, given: ProviderConfig, path: str, reader: YamlReader) -> Hos
         known = ", ".join(PROVIDERS)
         reader.note(f"{path}.protocol", f"expected one of {known}{guess(given.protocol, PROVIDERS)}")
         return None
-    row = HOSTS.get(given.host or name)
-    if row is None and not given.protocol:
+    host = HOSTS.get(given.host or name)
+    if host is None and not given.protocol:
         reader.note(path, f"unknown provider: give a 'protocol' ({', '.join(PROVIDERS)}){guess(name, HOSTS)}")
         return None
-    if row is None or (given.protocol and given.protocol != row.protocol):
-        row = Host(protocol=given.protocol)
+    if host is None or (given.protocol and given.protocol != host.protocol):
+        host = Host(protocol=given.protocol)
     if given.responses != "auto":
-        row = replace(row, responses_native=given.responses == "native")
-    if given.row:
-        row = replace(row, **given.row)
-        _check_row(row, f"{path}.row", reader)
-    return row
+        host = replace(host, responses_native=given.responses == "native")
+    if given.overrides:
+        host = replace(host, **given.overrides)
+        _check_overrides(host, f"{path}.overrides", reader)
+    return host
 
 
-def _check_row(row: Host, path: str, reader: YamlReader) -> None:
-    """What a field's type cannot say."""
+def _check_overrides(host: Host, path: str, reader: YamlReader) -> None:
+    """Note the mistakes in overrides that their types do not show."""
     try:
-        endpoint(row, "", "model")
+        endpoint(host, "", "model")
     except (LookupError, ValueError):
         reader.note(f"{path}.path", "may only hold the placeholders {model} and {operation}")
     try:
-        right = "key" in key_header(row, "key").popitem()[1] and ": " in row.auth
+        right = "key" in key_header(host, "key").popitem()[1] and ": " in host.auth
     except (LookupError, ValueError):
         right = False
     if not right:
         reader.note(f"{path}.auth", 'expected a header with the placeholder {key}, such as "api-key: {key}"')
     try:
-        re.compile(row.tool_names)
+        re.compile(host.tool_names)
     except re.error as wrong:
         reader.note(f"{path}.tool_names", f"expected a regular expression, such as [a-zA-Z0-9_-]{{1,64}}: {wrong}")
-    if 0 < row.tool_id_length < SHORTENED:
+    if 0 < host.tool_id_length < SHORTENED:
         reader.note(f"{path}.tool_id_length", f"expected at least {SHORTENED}, or 0 for any length")
 
 
@@ -370,7 +371,7 @@ def _check_options(options: Mapping[str, Any], protocol: str, path: str, reader:
 
 
 def _check_url(url: str, path: str, reader: YamlReader) -> bool:
-    """Whether this is a URL at all."""
+    """Note what is wrong with a URL; return whether it is one at all."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PRINTABLE.fullmatch(url)
@@ -386,7 +387,7 @@ def _check_url(url: str, path: str, reader: YamlReader) -> bool:
 
 
 def _check_insecure(url: str, given: ProviderConfig, path: str, reader: YamlReader) -> None:
-    """Prompts and keys go in the clear only to this machine and to private networks, unless that is asked for."""
+    """Note http:// to a host outside of private networks, unless allow_insecure: keys and prompts would not be encrypted."""
     parts = urlsplit(url)
     if parts.scheme == "http" and not given.allow_insecure and not _is_near(parts.hostname or ""):
         reader.note(
@@ -395,15 +396,15 @@ def _check_insecure(url: str, given: ProviderConfig, path: str, reader: YamlRead
         )
 
 
-def _check_ending(url: str, row: Host, path: str, reader: YamlReader) -> None:
-    """Add a mistake when the URL already holds the path that each request appends."""
+def _check_ending(url: str, host: Host, path: str, reader: YamlReader) -> None:
+    """Note a URL that already holds the path that each request appends."""
     ending = _ENDPOINT.search(url)
-    if ending and "{operation}" in row.path:
+    if ending and "{operation}" in host.path:
         reader.note(f"{path}.base_url", f"ends in {ending[1]}, which is added to it: leave that out")
 
 
 def _is_near(host: str) -> bool:
-    """This machine, an address of a private network, or a name that only such a network has."""
+    """Whether a host is this machine, an address of a private network, or a name that only such a network has."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -412,18 +413,18 @@ def _is_near(host: str) -> bool:
 
 
 def _check_models(config: Config, reader: YamlReader) -> None:
-    for public, entry in config.models.items():
-        targets = route_of(entry).targets
+    for public, given in config.models.items():
+        targets = route_of(given).targets
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
-        if isinstance(entry, RouteConfig):
-            _check_defaults(entry.defaults, f"{path}.defaults", reader)
+        if isinstance(given, RouteConfig):
+            _check_defaults(given.defaults, f"{path}.defaults", reader)
         for i, target in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
                 reader.note(
-                    _where(path, entry, i, target, reader),
+                    _where(path, given, i, target, reader),
                     f"there is no provider '{name}'{guess(name, config.providers)}",
                 )
             elif "*" in model and "*" not in public:
@@ -438,9 +439,9 @@ def _check_defaults(defaults: Mapping[str, Any], path: str, reader: YamlReader) 
             reader.note(f"{path}.{name}", wrong)
 
 
-def _where(path: str, entry: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
-    """The path of a model's target, as the file has it."""
-    match entry:
+def _where(path: str, given: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
+    """Return the path of a model's target in the file."""
+    match given:
         case str():
             return path
         case RouteConfig(targets=dict()):

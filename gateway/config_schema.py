@@ -3,8 +3,9 @@
 Times are in seconds, sizes in bytes (YAML may say 32MiB). A field without a default is required.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -36,10 +37,11 @@ Dollars = Annotated[float, Meta(ge=0, le=100_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Tokens = Annotated[int, Meta(ge=1, le=10**6)]
 Weight = Annotated[float, Meta(gt=0, le=1_000_000)]
+OnDisconnect = Literal["cancel", "finish"]
 
 
 class Timeouts(Section, frozen=True):
-    """Silence is a fault; a long answer is not."""
+    """Limits of silence; a long answer is no fault."""
 
     connect: Seconds = 5.0  # until an upstream has accepted the connection, TLS included
     # From the request until the first byte of a stream, and of any silence until it has said something. An answer that is
@@ -47,10 +49,10 @@ class Timeouts(Section, frozen=True):
     first_byte: Seconds = 120.0
     first_byte_reasoning: Seconds = 600.0  # the same for a model that thinks before it speaks
     between_bytes: Seconds = 60.0  # between two reads from an upstream that has said something
-    write: Seconds = 60.0  # a client that takes nothing for this long is cut off
+    write: Seconds = 60.0  # a client that reads nothing for this long is disconnected
     request_body: Seconds = 30.0  # until a client's body has arrived
     attempts: Seconds = 180.0  # after this no other target or key is tried
-    total: Seconds = 3600.0  # of one request, whatever happens
+    total: Seconds = 3600.0  # of one request
 
 
 class KeepAlive(Section, frozen=True):
@@ -61,24 +63,26 @@ class KeepAlive(Section, frozen=True):
 
 
 class CapacityConfig(Section, frozen=True):
-    """How much at once. What does not fit is refused with 503 and Retry-After instead of slowing all the rest."""
+    """Limits of what is handled at once. More is refused with 503 and Retry-After instead of slowing down the rest."""
 
     connections: PositiveCount = 2000  # of clients; fewer where the system allows fewer open files
     requests: PositiveCount = 1000  # being answered
-    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # for their turn
-    wait: Seconds = 10.0  # for a turn
+    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200  # until they may begin
+    wait: Seconds = 10.0  # until they may begin
     bytes: ByteBudget = 256 * 2**20  # of memory for request bodies, and for answers not yet taken
     # Resident memory of the process; 0: four fifths of what systemd's MemoryMax= or a container allows, if anything does.
     memory: Memory = 0
-    lag: Seconds = 1.0  # by which the event loop comes late, again and again
+    lag: Seconds = 1.0  # by which the event loop is late, again and again
 
 
 class Cooldown(Section, frozen=True):
-    """When a target that fails is left alone for a while."""
+    """When a target that fails is not called for a while."""
 
-    failures: PositiveCount = 5  # in a row, until the target rests
-    rest: Seconds = 10.0  # the first time, doubled each time the one request that tries again fails; at most 12 times
-    benched: Seconds = 300.0  # a key that was refused is only used when no other is left
+    failures: PositiveCount = 5  # in a row, until the target cools down
+    seconds: Seconds = (
+        10.0  # the first time, doubled each time the one request that tries again fails; at most 12 times
+    )
+    refused_key_seconds: Seconds = 300.0  # for so long a key that was refused is only used when no other is left
 
 
 class ServerConfig(Section, frozen=True):
@@ -89,20 +93,20 @@ class ServerConfig(Section, frozen=True):
     max_answer: Size = 64 * 2**20  # of an upstream's answer to a call that is not streamed
     timeouts: Timeouts = Timeouts()
     keep_alive: KeepAlive = KeepAlive()
-    at_once: CapacityConfig = CapacityConfig()
+    capacity: CapacityConfig = CapacityConfig()
     cooldown: Cooldown = Cooldown()
     cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call with a key
     allowed_hosts: tuple[
         str, ...
     ] = ()  # names by which the server may be called; none: any with keys, loopback without
     drain: Seconds = 60.0  # how long running answers may take to finish when the server stops
-    watch: bool = False  # read this file again when it has changed; without it on SIGHUP and `reload` alone
+    reload_on_change: bool = False  # read this file again when it has changed; without it on SIGHUP and `reload` alone
     fetch_images: bool = True  # fetch image URLs for models whose provider does not
     log: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, JSON lines elsewhere
 
 
 class KeyConfig(Section, frozen=True):
-    """Who may call. Exactly one of key and sha256 is given."""
+    """A client key. Exactly one of key and sha256 is given."""
 
     name: str
     key: str = ""
@@ -113,19 +117,21 @@ class KeyConfig(Section, frozen=True):
     concurrency: Count = 0  # requests at once
     budget_usd: Dollars = 0.0
     budget_period: Literal["day", "month", "total"] = "month"  # by UTC
-    unpriced: bool = False  # with a budget: whether models of unknown price may be used; they cost the budget nothing
+    allow_unpriced: bool = (
+        False  # with a budget: whether models of unknown price may be used; they cost the budget nothing
+    )
     expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
     disabled: bool = False
     admin: bool = False  # sees the usage of all keys, and the inspector
 
 
 class ProviderConfig(Section, frozen=True):
-    """Where models live. A known name brings everything but the key."""
+    """Where models are served. A known name brings everything but the key."""
 
     protocol: str = ""
     host: str = ""  # the row of hosts.py to take defaults from; the provider's own name if it is one
     base_url: str = ""
-    api_key: str | tuple[str, ...] = ""  # several: a refused one is benched, one that is throttled rests
+    api_key: str | tuple[str, ...] = ""  # several share the load; see Cooldown for refused and throttled ones
     ca_file: str = ""  # certificates to trust instead of the system's, for a host with a private authority
     proxy: str = ""  # an HTTP proxy to reach it through, http://[user:password@]host:port, or env: the environment's
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
@@ -134,11 +140,11 @@ class ProviderConfig(Section, frozen=True):
     # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
     responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole
-    row: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
+    overrides: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
-    # when a client leaves: cancel the upstream's answer, or read on, for at most drain_seconds, to learn what it costs
-    on_disconnect: Literal["cancel", "drain"] = "cancel"
-    drain_seconds: Seconds = 60.0
+    # when a client leaves: cancel the upstream's answer, or read on, for at most finish_seconds, to learn what it costs
+    on_disconnect: OnDisconnect = "cancel"
+    finish_seconds: Seconds = 60.0
 
 
 class RouteConfig(Section, frozen=True):
@@ -150,9 +156,9 @@ class RouteConfig(Section, frozen=True):
 
 
 class UsageConfig(Section, frozen=True):
-    """The books: one row per request."""
+    """The usage ledger: one row per request."""
 
-    path: str = ""  # the SQLite file, relative to $STATE_DIRECTORY or this file's folder; "": none is kept
+    path: str = ""  # the SQLite file, relative to $STATE_DIRECTORY or this file's folder; "": no ledger
     retention_days: Days = 90  # rows older than this are deleted; the sums of each day stay
     fail_closed: bool = False  # refuse requests while rows cannot be written
     # Reserved for the answer to a request of a key with a budget or tpm that names no max_tokens, and sent as its limit …
@@ -161,15 +167,15 @@ class UsageConfig(Section, frozen=True):
 
 
 class SharedStateConfig(Section, frozen=True):
-    """Where limits are counted when several processes share them."""
+    """The Redis in which several processes share their limits."""
 
     url: str = ""  # redis://… or rediss://…; "": in this process
-    when_gone: Literal["closed", "open"] = "closed"  # refuse limited keys (503), or count in each process
+    on_unavailable: Literal["closed", "open"] = "closed"  # refuse limited keys (503), or count in each process
     prefix: str = "modelserver"  # of the names in Redis
 
 
 class InspectorConfig(Section, frozen=True):
-    """What the page's inspector shows: the last exchanges, with their content, in memory only."""
+    """The page's inspector: the last exchanges, with their content, in memory only."""
 
     enabled: bool = False
     exchanges: Annotated[int, Meta(ge=1, le=10_000)] = 100  # kept at most
@@ -198,6 +204,18 @@ class Config(Section, frozen=True):
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: InspectorConfig = InspectorConfig()
     responses: ResponsesConfig = ResponsesConfig()
-    facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
+    model_facts: dict[str, dict[str, Any]] = {}  # rows on top of providers/models.yaml
     usage: UsageConfig = UsageConfig()
-    state: str | SharedStateConfig = SharedStateConfig()  # a text is its url
+    shared_state: str | SharedStateConfig = SharedStateConfig()  # a text is its url
+
+
+# Words of config.yaml that have another name now: section, or values of a key → old word → new word.
+RENAMED: Final[Mapping[Any, Mapping[str, str]]] = {
+    ServerConfig: {"at_once": "capacity", "watch": "reload_on_change"},
+    Cooldown: {"rest": "seconds", "benched": "refused_key_seconds"},
+    KeyConfig: {"unpriced": "allow_unpriced"},
+    ProviderConfig: {"row": "overrides", "drain_seconds": "finish_seconds"},
+    OnDisconnect: {"drain": "finish"},
+    SharedStateConfig: {"when_gone": "on_unavailable"},
+    Config: {"facts": "model_facts", "state": "shared_state"},
+}

@@ -1,6 +1,6 @@
-"""How many tokens a prompt may have, told from its bytes: what is likely, for the books, and what is reserved. Pure.
+"""Estimate a prompt's tokens from its bytes: the likely number, for the usage ledger, and a safe one to reserve. Pure.
 
-The books take bytes / 4, the usual rate of English and of code. A reservation must not be far too small for any text:
+The ledger takes bytes / 4, the usual rate of English and of code. A reservation must not be far too small for any text:
 
     letters and spaces of ASCII   4 to a token
     other ASCII: digits, signs    1 token each
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
 
-_LONG: Final = 65_536  # bytes of a request from which on the books look at its texts: shorter ones are all text
+_LONG: Final = 65_536  # bytes of a request from which on its texts are counted apart: shorter ones are all text
 _LOOKED: Final = 32_768  # characters of a request that are looked at for a reservation
 # Type of a content part → the field that holds what is no text, the tokens it is taken for at least, and the bytes of it
 # that are a token (0: it has one size for the model, however many bytes it is).
@@ -42,9 +42,9 @@ _FOUR: Final = bytes(range(0xF0, 0xF8))
 
 
 class Prompt(NamedTuple):
-    """What a request says, measured once for all its targets, without the request itself.
+    """The size of a request, measured once for all its targets, without the request itself.
 
-    likely: the tokens of its prompt, for the books; most: those to reserve, 0 where nothing is; bound: more than these are
+    likely: the tokens of its prompt, for the ledger; most: those to reserve, 0 where nothing is; bound: more than these are
     taken for a mistake of the upstream's, or a lie; answers: how many it asks for; tier: the service tier it names, if any;
     hour: whether it may ask the upstream to cache its prompt for an hour (only known where tokens are reserved).
     """
@@ -56,13 +56,13 @@ class Prompt(NamedTuple):
     tier: Any
     hour: bool = False
 
-    def tokens(self, to: Upstream) -> int:
+    def tokens(self, upstream: Upstream) -> int:
         """Return the tokens the prompt is likely to have, bounded by what the model reads."""
-        return max(1, min(self.likely, to.facts.context or self.likely))
+        return max(1, min(self.likely, upstream.facts.context or self.likely))
 
 
 def measure(body: Json, size: int, reserve: bool) -> Prompt:
-    """Return what a request says. size: its bytes; reserve: whether its tokens are to be reserved. Walks long requests."""
+    """Measure a request. size: its bytes; reserve: whether its tokens are to be reserved. Walks long requests."""
     listed = has_parts(body)
     looked = size > _LONG or listed
     likely = most = size // 4
@@ -145,6 +145,7 @@ def _message(message: Json, rest: list[Any]) -> int:
 
 
 def _part(part: Json, rest: list[Any]) -> int:
+    """Add the values of a content part to `rest`; return quarters of a token for what of it is no text."""
     kind = part.get("type")
     if kind not in _PARTS:
         rest.append(part)
@@ -158,6 +159,7 @@ def _part(part: Json, rest: list[Any]) -> int:
 
 
 def _bytes(text: str) -> int:
+    """Return the length of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -1,12 +1,12 @@
-"""What is known of the health of upstreams, and in which order one request asks them.
+"""Circuit breakers of upstreams, and the order in which one request calls them.
 
-- A target that failed several times in a row rests; when its time is over, one request may try it (half-open), and its
-  end decides for all.
-- A key that was refused is benched: used only when no other is left, so that a server with one key stays truthful about
-  it. A key that is throttled (429 with Retry-After) rests for that model, and is not asked until its time is over.
-- One request asks each target once, with another key where only the key was at fault. One more try of the last target
-  comes only where the upstream surely did no work, or said so itself, and only for a tenth of all requests: retries must
-  not become the load that keeps an upstream down.
+- A target that failed several times in a row cools down: it is not called. Then one request may try it (half-open), and the
+  result of that one decides for all.
+- A key that was refused is used only when no other is left, so that a server with one key still returns the upstream's own
+  error. A key that is throttled (429 with Retry-After) cools down for that model.
+- One request calls each target once, with another key where only the key was at fault. The last target is
+  called once more only where the upstream surely did no work, or said so itself, and only for a tenth of all requests:
+  retries must not become the load that keeps an upstream down.
 
 Time (monotonic seconds) and chance (0 to 1) are handed in.
 """
@@ -33,7 +33,7 @@ from .config_schema import Cooldown
 from .routing import Target
 
 SHORT: Final = 2.0  # seconds: a Retry-After up to this is waited for
-LONGEST: Final = 60.0  # seconds: a key rests no longer, whatever the upstream said
+LONGEST: Final = 60.0  # seconds: a key cools down no longer, whatever the upstream said
 _ENTRIES: Final = 1024
 _RETRIES: Final = 10.0  # retries that may come at once; each request earns a tenth of one
 
@@ -43,20 +43,20 @@ V = TypeVar("V")
 
 
 class Attempt(NamedTuple):
-    """What to do next: wait, then ask this target."""
+    """The next step of a request: wait, then call this target."""
 
     target: Target
     wait: float = 0.0  # seconds
 
 
 class _Breaker:
-    """A target that has failed."""
+    """The state of a target that has failed."""
 
-    __slots__ = ("failures", "open_until", "rests", "trial")
+    __slots__ = ("cooldowns", "failures", "open_until", "trial")
 
     def __init__(self) -> None:
         self.failures = 0  # in a row
-        self.rests = 0  # in a row
+        self.cooldowns = 0  # in a row
         self.open_until = 0.0  # 0: closed
         self.trial = False  # one request is trying it; open_until then bounds how long the others wait for its end
 
@@ -65,71 +65,84 @@ Key = tuple[str, str, str]  # provider, model ("": all), key
 
 
 class CircuitBreakers:
-    """Of all upstreams of one configuration."""
+    """The circuit breakers of all upstreams of one configuration, and the retry budget."""
 
     def __init__(self, rules: Cooldown, chance: Callable[[], float]) -> None:
         self._rules, self._chance = rules, chance
         self._circuits: dict[tuple[str, str], _Breaker] = {}
-        self._resting: dict[Key, float] = {}  # until when
-        self._benched: dict[Key, float] = {}
+        self._throttled: dict[Key, float] = {}  # until when, monotonic
+        self._refused: dict[Key, float] = {}  # until when
         self._retries = _RETRIES
 
     def attempts(self, targets: Sequence[Target], deadline: float, session: str = "") -> "AttemptPlan":
-        """The attempts of one request; no new one begins after `deadline`. session: its conversation, if that is known."""
+        """Return the attempts of one request; no new one begins after `deadline`. Adds a tenth of a retry to the budget.
+
+        session: its conversation, if that is known.
+        """
         self._retries = min(_RETRIES, self._retries + 0.1)
         return AttemptPlan(self, self._shared(targets), deadline, session)
 
     def open_circuits(self, at: float) -> dict[str, int]:
-        """Provider → targets that rest now."""
-        resting: dict[str, int] = {}
+        """Count the targets of each provider that cool down now."""
+        cooling: dict[str, int] = {}
         for (name, _), circuit in self._circuits.items():
             if circuit.open_until > at:
-                resting[name] = resting.get(name, 0) + 1
-        return resting
+                cooling[name] = cooling.get(name, 0) + 1
+        return cooling
 
     def all_unavailable(self, targets: Sequence[Target], at: float) -> bool:
-        """Whether a request for these targets would be refused now without any of them being asked.
+        """Whether a request for these targets would be refused now without any of them being called.
 
-        A target whose rest is over counts as up: the next request tries it. So does one whose key is benched, for it is
-        still asked when no other key is left. Changes nothing, unlike `blocked`.
+        A target whose cooldown is over counts as up: the next request tries it. So does one whose key was refused, for it is
+        still called when no other key is left. Changes nothing, unlike `try_admit`.
         """
-        if not self._circuits and not self._resting:
+        if not self._circuits and not self._throttled:
             return False
-        return all(self._left_alone(target.upstream, at) for target in targets)
+        return all(self._is_unavailable(target.upstream, at) for target in targets)
 
-    def _left_alone(self, to: Upstream, at: float) -> bool:
-        """Whether `blocked` would refuse this target, whichever of its keys is used."""
-        circuit = self._circuits.get((to.name, to.model))
+    def _is_unavailable(self, upstream: Upstream, at: float) -> bool:
+        """Whether `try_admit` would refuse this target, whichever of its keys is used."""
+        circuit = self._circuits.get((upstream.name, upstream.model))
         if circuit is not None and circuit.open_until > at:
             return True
-        return all(self._resting.get((to.name, to.model, key), 0.0) > at for key in to.api_keys or (to.api_key,))
+        return all(
+            self._throttled.get((upstream.name, upstream.model, key), 0.0) > at
+            for key in upstream.api_keys or (upstream.api_key,)
+        )
 
     def _shared(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """Targets with weights in a random order, each first as often as its weight says."""
+        """Return targets with weights in a random order, each first as often as its weight says; others as they are."""
         if len(targets) < 2 or not targets[0].weight:
             return targets
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
     def with_each_key(self, target: Target, at: float, session: str = "") -> list[Target]:
-        """The target with each of its keys, benched ones last.
+        """Return the target once with each of its keys, refused ones last.
 
         A conversation begins with the same key every time: caches, and with some models what was thought, belong to it.
         """
-        to = target.upstream
-        if not to.api_keys:
+        upstream = target.upstream
+        count = len(upstream.api_keys)
+        if not count:
             return [target]
-        first = crc32(session.encode()) % len(to.api_keys) if session else int(self._chance() * len(to.api_keys))
-        keys = [*to.api_keys[first:], *to.api_keys[:first]]
-        keys.sort(key=lambda key: self._benched.get((to.name, "", key), 0.0) > at)
-        return [replace(target, upstream=replace(to, api_key=key)) for key in keys]
+        first = crc32(session.encode()) % count if session else int(self._chance() * count)
+        keys = [*upstream.api_keys[first:], *upstream.api_keys[:first]]
+        keys.sort(key=lambda key: self._refused.get((upstream.name, "", key), 0.0) > at)
+        return [replace(target, upstream=replace(upstream, api_key=key)) for key in keys]
 
-    def try_admit(self, to: Upstream, at: float) -> Failure | None:
-        """Why this target must not be asked now; None lets it be asked, and is the one trial of a target that rested."""
-        if self._resting and (until := self._resting.get((to.name, to.model, to.api_key), 0.0)) > at:
+    def try_admit(self, upstream: Upstream, at: float) -> Failure | None:
+        """Return the error if this target may not be called now, else None.
+
+        Side effect: if its cooldown has ended, None claims the single half-open trial.
+        """
+        if (
+            self._throttled
+            and (until := self._throttled.get((upstream.name, upstream.model, upstream.api_key), 0.0)) > at
+        ):
             return RateLimitExceeded(
                 "This model's provider is throttling this server. Try again later.", retry_after=until - at
             )
-        circuit = self._circuits.get((to.name, to.model))
+        circuit = self._circuits.get((upstream.name, upstream.model))
         if circuit is None or not circuit.open_until:
             return None
         if circuit.open_until > at:
@@ -138,59 +151,61 @@ class CircuitBreakers:
                 code="provider_unavailable",
                 retry_after=circuit.open_until - at,
             )
-        circuit.trial, circuit.open_until = True, at + self._rest(circuit)
+        circuit.trial, circuit.open_until = True, at + self._cooldown(circuit)
         return None
 
-    def failed(self, to: Upstream, failure: Failure, at: float) -> None:
-        """An attempt ended with this failure. What is answered here (echo) has no health."""
-        if not to.base_url:
+    def failed(self, upstream: Upstream, failure: Failure, at: float) -> None:
+        """Count the failure of an attempt. Upstreams without an address (echo) are not counted."""
+        if not upstream.base_url:
             return
         match failure:
             case RateLimitExceeded():
                 if failure.retry_after:
-                    _bounded(self._resting)[to.name, to.model, to.api_key] = at + min(LONGEST, failure.retry_after)
-                self.answered(to)  # whoever throttles is alive
+                    _bounded(self._throttled)[upstream.name, upstream.model, upstream.api_key] = at + min(
+                        LONGEST, failure.retry_after
+                    )
+                self.answered(upstream)  # an upstream that throttles is alive
             case UpstreamAuthError() | QuotaExhausted():
-                self._benched[to.name, "", to.api_key] = at + self._rules.benched
-                self.answered(to)
+                self._refused[upstream.name, "", upstream.api_key] = at + self._rules.refused_key_seconds
+                self.answered(upstream)
             case Overloaded(code="provider_busy"):
-                pass  # our own bound says nothing of the upstream
+                pass  # our own limit of calls, no error of the upstream
             case UpstreamError() | UpstreamTimeout() | Overloaded():
-                self._trip(_bounded(self._circuits).setdefault((to.name, to.model), _Breaker()), at)
+                self._trip(_bounded(self._circuits).setdefault((upstream.name, upstream.model), _Breaker()), at)
             case _ if failure.upstream_status:
-                self.answered(to)
+                self.answered(upstream)
 
-    def answered(self, to: Upstream) -> None:
-        """The upstream is alive."""
+    def answered(self, upstream: Upstream) -> None:
+        """Forget the failures of a target: it has answered."""
         if self._circuits:
-            self._circuits.pop((to.name, to.model), None)
+            self._circuits.pop((upstream.name, upstream.model), None)
 
     def _trip(self, circuit: _Breaker, at: float) -> None:
         if circuit.open_until and not circuit.trial:
-            return  # one of those that were under way when it was opened
+            return  # a call that had begun before the breaker opened
         circuit.failures += 1
         if circuit.trial or circuit.failures >= self._rules.failures:
             circuit.trial = False
-            circuit.rests += 1
-            circuit.open_until = at + self._rest(circuit)
+            circuit.cooldowns += 1
+            circuit.open_until = at + self._cooldown(circuit)
 
-    def _rest(self, circuit: _Breaker) -> float:
-        return float(self._rules.rest * min(2 ** max(0, circuit.rests - 1), 12))
+    def _cooldown(self, circuit: _Breaker) -> float:
+        return float(self._rules.seconds * min(2 ** max(0, circuit.cooldowns - 1), 12))
 
     def take_retry(self) -> bool:
-        """Whether one more retry is within a tenth of the traffic; takes it."""
+        """Take a retry from the budget, a tenth of the traffic; return whether there was one."""
         if self._retries < 1:
             return False
         self._retries -= 1
         return True
 
     def jitter(self) -> float:
-        """Seconds: clients that failed together must not come back together."""
+        """Return random seconds to wait: requests that failed together must not be repeated together."""
         return 0.1 + 0.2 * self._chance()
 
 
 def _bounded(table: dict[K, V]) -> dict[K, V]:
-    """The table with room for one more entry: behind a pattern, clients may invent models."""
+    """Return the table, without its oldest item if it is full: behind a pattern, clients may invent models."""
     if len(table) >= _ENTRIES:
         del table[next(iter(table))]
     return table
@@ -199,7 +214,7 @@ def _bounded(table: dict[K, V]) -> dict[K, V]:
 class AttemptPlan:
     """The attempts of one request.
 
-    made: how many; retried: whether one was a repeat; last: the failure to answer with when there is no other.
+    made: how many; retried: whether a target was called twice; last: the failure to return when no attempt is left.
     """
 
     __slots__ = (
@@ -230,7 +245,10 @@ class AttemptPlan:
         return self._last or ModelNotFound("No provider serves this model.", param="model")
 
     def next(self, at: float) -> Attempt | None:
-        """What to do next; None: nothing, `last` is the answer."""
+        """Return the next attempt, and count it as made; None when there is none, then `last` is the answer.
+
+        Side effects: those of `try_admit` and `take_retry`.
+        """
         if self.made and at >= self._deadline:
             return None
         while (target := self._candidate(at)) is not None:
@@ -262,31 +280,31 @@ class AttemptPlan:
         return Attempt(target, wait)
 
     def failed(self, failure: Failure, at: float) -> None:
-        """The attempt failed. Raises the failure when no other target can help."""
+        """Count the failure of the attempt that `next` returned last. Raises it when no other target can help."""
         assert self._tried is not None
         self._health.failed(self._tried.upstream, failure, at)
         if not failure.try_next:
             try:
                 raise failure
             finally:
-                del failure  # it knows this frame, which would know it: a circle that holds the request
+                del failure  # its traceback refers to this frame: a reference cycle that would hold the request
         self._last = failure
         if not isinstance(failure, RateLimitExceeded | UpstreamAuthError | QuotaExhausted):
             self._keys.clear()  # another key would not help
         self._again = self._tried if self._tried.upstream.base_url and _repeatable(failure) else None
 
     def answered(self) -> None:
-        """The attempt succeeded."""
+        """Count the success of the attempt that `next` returned last."""
         assert self._tried is not None
         self._health.answered(self._tried.upstream)
 
 
 def _repeatable(failure: Failure) -> bool:
-    """Whether the same target may be asked again: it surely did no work, and a wait is short or not asked for."""
+    """Whether the same target may be called again: it surely did no work, and asks for no wait or a short one."""
     if (failure.retry_after or 0.0) > SHORT or isinstance(failure, QuotaExhausted):
         return False
     if failure.not_sent:
         return failure.code == "upstream_connect"  # a name, a certificate or a silence will be the same in a moment
     if failure.upstream_status == 429:
-        return failure.retry_after is not None  # too fast already: only when told when
+        return failure.retry_after is not None  # only with a Retry-After
     return failure.upstream_status in (502, 503, 529)

@@ -1,8 +1,8 @@
-"""What a key may use: requests and tokens in a minute, requests at once, and a budget. Pure: time is handed in.
+"""Limits of a key: requests and tokens per minute, requests at once, and a budget. Pure: time is passed in.
 
-`Account.reserve` takes an estimate out of every limit at once, or refuses and takes nothing; `Account.settle` gives it
-back and books what was really used. So what is booked and what is reserved never exceed a limit together, as long as no
-request uses more than its estimate; one that does is booked in full, and the next ones wait for it.
+`LimitCounters.reserve` takes an estimate from every limit at once, or refuses and takes nothing; `LimitCounters.settle`
+returns it and counts what was really used. So what is used and what is reserved never exceed a limit together, as long as no
+request uses more than its estimate; one that does is counted in full, and later requests wait for it.
 
 A minute is any sixty seconds. A bucket that refills, or a minute by the clock, lets twice the limit through in a minute
 that straddles two of them.
@@ -26,12 +26,12 @@ Limit = Literal["rpm", "tpm", "concurrency", "budget"]
 WINDOW: Final = 60  # seconds
 _EACH: Final[dict[Period, str]] = {"day": "daily", "month": "monthly"}
 _OPENAI: Final = HeaderForm()
-NEVER: Final = 0.0  # the end of a period that has none
+NEVER: Final = 0.0  # the end of the period `total`
 _NAMED: Final[dict[Period, int]] = {"day": 10, "month": 7, "total": 0}  # characters of a day that name its period
 
 
 class Limits(NamedTuple):
-    """Of one key; 0: none. budget: micro-USD in each period."""
+    """The limits of one key; 0: no limit. budget: micro-USD in each period."""
 
     rpm: int = 0
     tpm: int = 0
@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 @dataclass(slots=True)
 class Reservation:
-    """What a running request holds: tokens, and micro-USD of the budget. day: on which it began; id: its name in shared state."""
+    """What a running request has reserved: tokens, and micro-USD of the budget. day: on which it began; id: its name in Redis."""
 
     tokens: int
     cost: int
@@ -52,7 +52,7 @@ class Reservation:
 
 
 class Remaining(NamedTuple):
-    """How much is left, for the headers of an answer. reset: seconds until all of it is."""
+    """How much is left, for the headers of an answer. reset: seconds until nothing is used any more."""
 
     requests: int
     requests_reset: int
@@ -61,7 +61,7 @@ class Remaining(NamedTuple):
 
 
 class SlidingWindow:
-    """A sum over the last minute, kept by the second. What came in one second leaves sixty seconds after its end."""
+    """A sum over the last minute, by the second. What was added in one second is removed sixty seconds after its end."""
 
     __slots__ = ("_slots", "_total")
 
@@ -70,6 +70,7 @@ class SlidingWindow:
         self._total = 0
 
     def add(self, amount: int, at: float) -> None:
+        """Add an amount. at: monotonic seconds, never less than before."""
         if amount:
             if self._slots and self._slots[-1][0] >= int(at):
                 self._slots[-1][1] += amount
@@ -78,15 +79,15 @@ class SlidingWindow:
             self._total += amount
 
     def sum(self, at: float) -> int:
-        """The sum. at: monotonic seconds, never less than before."""
+        """Return the sum; removes what is older than the window. at: monotonic seconds, never less than before."""
         slots = self._slots
         while slots and slots[0][0] + WINDOW + 1 <= at:
             self._total -= slots.popleft()[1]
         return self._total
 
-    def wait(self, room: int, at: float) -> int:
-        """Whole seconds until the sum is at most `room`; 0 when it is."""
-        over = self.sum(at) - room
+    def wait(self, limit: int, at: float) -> int:
+        """Return whole seconds until the sum is at most `limit`; 0 when it is."""
+        over = self.sum(at) - limit
         if over <= 0:
             return 0
         wait = 0
@@ -97,28 +98,28 @@ class SlidingWindow:
             wait = ceil(second + WINDOW + 1 - at)
         return wait
 
-    def standing(self, at: float) -> tuple[int, int]:
-        """The sum, and whole seconds until it is 0. at: as of sum()."""
+    def sum_and_reset(self, at: float) -> tuple[int, int]:
+        """Return the sum, and whole seconds until it is 0. at: as of sum()."""
         sum = self.sum(at)
         return sum, ceil(self._slots[-1][0] + WINDOW + 1 - at) if sum else 0
 
 
 class Spent:
-    """What each key has spent in the running day, in the running month and in all: micro-USD by the key's name.
+    """What each key has spent in the running day, the running month and in total: micro-USD by the key's name.
 
     Budgets are counted here and nowhere else, and every request that has cost something is added, whether its key has a
     budget or not: a budget that is lifted and restored, or new, or for another period, goes on from what was spent.
     """
 
     def __init__(self) -> None:
-        self.day = ""  # the running one (UTC), YYYY-MM-DD
+        self.day = ""  # the running day (UTC), YYYY-MM-DD
         self._ends = -inf  # Unix time
         self._sums: dict[Period, defaultdict[str, int]] = {period: defaultdict(int) for period in _NAMED}
 
     def roll(self, wall: float) -> str:
         """Return the running day; empties the sums of a day or a month that has ended. wall: Unix time.
 
-        A clock that is set back does not bring an old day back.
+        A clock that is set back does not start an old day again.
         """
         if wall >= self._ends:
             before, (self.day, self._ends) = self.day, period_at("day", wall)
@@ -128,7 +129,7 @@ class Spent:
         return self.day
 
     def add(self, name: str, day: str, cost: int) -> None:
-        """Count what a request of this key, begun on this day, has cost."""
+        """Add what a request of this key that began on this day has cost."""
         if not cost:
             return
         if day == self.day:
@@ -140,7 +141,7 @@ class Spent:
                 sums[name] += cost
 
     def of(self, name: str, period: Period) -> int:
-        """Return what a key has spent in the running day or month, or in all."""
+        """Return what a key has spent in the running day or month, or in total."""
         return self._sums[period].get(name, 0)
 
     def copy(self) -> dict[Period, dict[str, int]]:
@@ -162,7 +163,7 @@ class Spent:
 
 
 class LimitCounters:
-    """The limits of one key in this process. name: of the key; spent: where its cost is counted."""
+    """The limits of one key, counted in this process. name: of the key; spent: where its cost is counted."""
 
     def __init__(self, limits: Limits, name: str = "", spent: Spent | None = None) -> None:
         self.limits = limits
@@ -173,12 +174,12 @@ class LimitCounters:
 
     @property
     def spent(self) -> int:
-        """Micro-USD spent in the running period of the budget."""
+        """Return the micro-USD spent in the running period of the budget."""
         return self._spent.of(self._name, self.limits.period)
 
     @property
     def reserved_cost(self) -> int:
-        """Micro-USD that running requests hold of the budget's running period."""
+        """Return the micro-USD that running requests have reserved of the budget's running period."""
         last = self._spent.day
         if self._reserved.keys() <= {last}:  # nearly always
             return self._reserved.get(last, 0)
@@ -186,9 +187,10 @@ class LimitCounters:
         return sum(cost for day, cost in self._reserved.items() if period_of(period, day) == running)
 
     def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
-        """Let a request in that will use at most `tokens` and `cost` micro-USD.
+        """Reserve `tokens` and `cost` micro-USD for a request, or raise and reserve nothing.
 
-        at: monotonic seconds; wall: Unix time. Raises Throttled, or Exhausted where waiting a minute will not help.
+        at: monotonic seconds; wall: Unix time. Raises RateLimitExceeded, or BudgetExceeded where waiting a minute will not
+        help.
         """
         limits = self.limits
         day = self._spent.roll(wall)
@@ -212,9 +214,9 @@ class LimitCounters:
         return Reservation(tokens, cost, day)
 
     def extend(self, reservation: Reservation, tokens: int, cost: int, at: float, wall: float) -> bool:
-        """Raise what a running request holds to these totals; return False, and change nothing, where a limit is in the way.
+        """Raise what a running request has reserved to these totals; return False and change nothing where a limit forbids it.
 
-        What a period has cost that has ended since the request began is no longer known: its budget covers no more.
+        The cost of a period that has ended since the request began is no longer known: its budget covers no more.
         """
         limits, day = self.limits, self._spent.roll(wall)
         tokens, cost = max(0, tokens - reservation.tokens), max(0, cost - reservation.cost)
@@ -233,7 +235,7 @@ class LimitCounters:
         return True
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
-        """Give back what a request has reserved, and count what it has used. A second call for it does nothing."""
+        """Release what a request has reserved, and count what it has used. A second call for it does nothing."""
         if not reservation.running:
             return
         reservation.running = False
@@ -251,9 +253,9 @@ class LimitCounters:
             self._tokens.add(tokens, at)
 
     def remaining(self, at: float) -> Remaining:
-        """What the next request may use."""
-        requests, requests_reset = self._requests.standing(at)
-        tokens, tokens_reset = self._tokens.standing(at)
+        """Return what the next request may use."""
+        requests, requests_reset = self._requests.sum_and_reset(at)
+        tokens, tokens_reset = self._tokens.sum_and_reset(at)
         reserved = self.reserved_tokens
         return Remaining(
             max(0, self.limits.rpm - requests),
@@ -274,7 +276,7 @@ def since(period: Period, day: str) -> str:
 
 
 def period_at(period: Period, wall: float) -> tuple[str, float]:
-    """The name of the running period (UTC; names sort by time), and the Unix time of its end, NEVER for `total`."""
+    """Return the name of the running period (UTC; names sort by time), and the Unix time of its end, NEVER for `total`."""
     moment = datetime.fromtimestamp(wall, UTC)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     match period:
@@ -288,7 +290,7 @@ def period_at(period: Period, wall: float) -> tuple[str, float]:
 def limit_error(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
     """Return the error for a limit. wait: seconds.
 
-    tokens: what the request wants, when that is more than the limit at all: then no time is named, since no wait will help.
+    tokens: what the request needs, if that is more than the whole limit: then no time is named, since no wait will help.
     """
     match what:
         case "concurrency":
@@ -311,7 +313,7 @@ def limit_error(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Fail
 def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: float) -> Failure:
     """Return the error for a budget that does not cover a request. All in micro-USD.
 
-    It names a time to wait only where the request would be let in after it.
+    It names a time to wait only where the request would be admitted after it.
     """
     _, ends = period_at(limits.period, wall)
     each = "" if limits.period == "total" else f" a {limits.period}"
@@ -349,7 +351,7 @@ def headers(limits: Limits, standing: Remaining, form: HeaderForm = _OPENAI, at:
 
 
 def dollars(micro: int) -> str:
-    """Micro-USD as dollars: two digits at least, and all that are needed."""
+    """Return micro-USD as dollars, with all digits that are needed, two at least."""
     whole, rest = divmod(micro, 10**6)
     digits = f"{rest:06}".rstrip("0").ljust(2, "0")
     return f"{whole}.{digits}"

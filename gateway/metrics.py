@@ -1,4 +1,4 @@
-"""What is counted about requests, as plain numbers; server/prometheus.py writes them out for Prometheus.
+"""Counters and histograms of requests, as plain numbers; server/prometheus.py writes them out for Prometheus.
 
 Labels come from the configuration alone (public models and patterns, provider names) or from fixed lists: a client that
 invents names must not grow the tables.
@@ -6,7 +6,9 @@ invents names must not grow the tables.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
+
+from .record import RequestRecord
 
 K = TypeVar("K")
 
@@ -49,26 +51,8 @@ _CODES: Final = frozenset(
 )
 
 
-class Seen(Protocol):
-    """What is asked of the record of a request (server.logs.Record)."""
-
-    started: float
-    first: float
-    waited: float
-    gap: float
-    upstream: str
-    model: str
-    stream: bool
-    prompt: int | None
-    completion: int | None
-    cost: float | None
-    tried: list[tuple[str, str]]
-    retried: bool
-    code: str
-
-
 class Histogram:
-    """How often a value was at most each bound. counts: one per bound and one for what is above, not cumulative."""
+    """Counts of values by size. counts: one per bound and one for what is above, not cumulative."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -78,12 +62,13 @@ class Histogram:
         self.sum = 0.0
 
     def see(self, value: float) -> None:
+        """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
 
 class Metrics:
-    """All counters since the start of the process."""
+    """All counters and histograms since the start of the process."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, int], int] = {}  # model, upstream, status
@@ -95,8 +80,8 @@ class Metrics:
         self.overhead = Histogram(OVERHEAD)
         self.retries = self.fallbacks = self.cancelled = 0
 
-    def seen(self, record: Seen, model: str, status: int) -> None:
-        """A request has ended. model: its label (Routes.label), "" when it named none."""
+    def seen(self, record: RequestRecord, model: str, status: int) -> None:
+        """Count a request that has ended. model: its label (ModelRouter.metric_label), "" when it named none."""
         upstream = record.upstream.partition("/")[0]
         _add(self.requests, (model, upstream, status))
         if status == 499:
@@ -116,7 +101,8 @@ class Metrics:
         if record.cost:
             self.cost[model, upstream] = self.cost.get((model, upstream), 0.0) + record.cost
 
-    def _failures(self, record: Seen) -> None:
+    def _failures(self, record: RequestRecord) -> None:
+        """Count the failed attempts of a request."""
         for target, code in record.tried:
             _add(self.errors, (target.partition("/")[0], code if code in _CODES else "other"))
         self.retries += record.retried

@@ -1,7 +1,7 @@
-"""What a request costs, and whether what an upstream says of it can be: micro-USD from the facts of a model.
+"""The price of a request in micro-USD, from the facts of a model; and a check of the usage that an upstream reports.
 
 Prices are USD per million tokens, so micro-USD per token. An unknown price is None, never 0. Sums are exact (integers of
-a millionth of a micro-USD) and rounded up once, at the end: what is paid for never reads as free.
+a millionth of a micro-USD) and rounded up once, at the end: a request that cost something never shows 0.
 """
 
 from functools import lru_cache
@@ -40,7 +40,7 @@ _NO_DETAILS: Final[Json] = {}
 
 
 def parse_usage(body: Json | None) -> TokenUsage:
-    """Return the tokens of a canonical usage object (providers/common/usage.py); NOTHING when the upstream told nothing."""
+    """Return the tokens of a canonical usage object (providers/common/usage.py); NO_USAGE when there is none."""
     if not body:
         return NO_USAGE
     before = body.get("prompt_tokens_details") or _NO_DETAILS
@@ -55,19 +55,19 @@ def parse_usage(body: Json | None) -> TokenUsage:
     )
 
 
-def believable(used: TokenUsage, prompt: Prompt, to: Upstream) -> bool:
+def believable(used: TokenUsage, prompt: Prompt, upstream: Upstream) -> bool:
     """Whether a request can have used so much: no more than the model writes, and no more prompt than prompt.bound."""
-    return used.prompt <= prompt.bound and used.completion <= (to.facts.max_output or _ANSWER) * prompt.answers
+    return used.prompt <= prompt.bound and used.completion <= (upstream.facts.max_output or _ANSWER) * prompt.answers
 
 
-def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
+def cost(used: TokenUsage, upstream: Upstream, tier: Any = None) -> int | None:
     """Return the micro-USD that these tokens cost at this target; None where a price that is needed is unknown.
 
     tier: the service tier they were used at, if any was named.
     """
-    if to.host.free or used == NO_USAGE:
+    if upstream.host.free or used == NO_USAGE:
         return 0
-    facts = to.facts
+    facts = upstream.facts
     if facts.price is None:
         return None
     long = facts.long_context
@@ -81,17 +81,17 @@ def cost(used: TokenUsage, to: Upstream, tier: Any = None) -> int | None:
             sum += tokens * rate
     if tier is None or tier == USUAL_TIER:
         return -(-sum // _SCALE)
-    times = times_the_price(tier, to)
+    times = times_the_price(tier, upstream)
     if times == 1:
         return -(-sum // _SCALE)
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 
-def times_the_price(tier: Any, to: Upstream) -> float | None:
+def times_the_price(tier: Any, upstream: Upstream) -> float | None:
     """Return how many times its price a model costs at a service tier; None where that is not known, and may be more."""
-    if to.host.free or "service_tier" in to.host.drop:
+    if upstream.host.free or "service_tier" in upstream.host.drop:
         return 1.0
-    if isinstance(tier, str) and (times := to.facts.tiers.get("priority" if tier == "fast" else tier)):
+    if isinstance(tier, str) and (times := upstream.facts.tiers.get("priority" if tier == "fast" else tier)):
         return times
     return 1.0 if tier is None or (isinstance(tier, str) and tier in _LISTED) else None
 
@@ -106,11 +106,11 @@ def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
     return Price(**values).rates
 
 
-def has_price(body: Json, to: Upstream) -> bool:
+def has_price(body: Json, upstream: Upstream) -> bool:
     """Whether any answer of this target to such a request can be priced."""
-    if to.host.free:
+    if upstream.host.free:
         return True
-    price = to.facts.price
+    price = upstream.facts.price
     return price is not None and price.input is not None and (price.output is not None or "messages" not in body)
 
 

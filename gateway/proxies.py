@@ -1,4 +1,4 @@
-"""Which proxy stands between this server and a provider: the one that config.yaml names, or that of the environment."""
+"""Find the proxy through which a provider is reached: the one that config.yaml names, or that of the environment."""
 
 import re
 from collections.abc import Mapping

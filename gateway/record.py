@@ -7,7 +7,7 @@ from .limits import Limits
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request; filled in as it goes."""
+    """What is known of one request; filled in while it runs."""
 
     id: str
     started: float  # monotonic seconds

@@ -1,4 +1,4 @@
-"""What a request of a key with a budget or a tpm may use at most, and the limit of its answer that holds it to that. Pure.
+"""The most that a request of a key with a budget or a tpm may use, and the limit of its answer that enforces it. Pure.
 
 The client's max_tokens is reserved. A request that names none is given one (usage.cap_output): usage.reserve_tokens, and
 room to think for a model that reasons. Where the whole tpm, or the whole budget, does not cover that, it is what they cover:
@@ -33,51 +33,53 @@ _THINKING: Final = {
 
 
 def reserved(
-    body: Json, said: Prompt, target: Target, settings: UsageSettings, limits: Limits
+    body: Json, measured: Prompt, target: Target, settings: UsageSettings, limits: Limits
 ) -> tuple[Target, TokenUsage]:
     """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
-    to = target.upstream
-    prompt = max(1, min(said.most, to.facts.context or said.most))
+    upstream = target.upstream
+    prompt = max(1, min(measured.most, upstream.facts.context or measured.most))
     if "messages" not in body:  # embeddings are no tokens
         return target, TokenUsage(prompt)
     asked = with_defaults(body, target)
     answers = int(asked.get("n") or 1)
-    longest = to.facts.max_output or _LONGEST
-    limit_of = PROVIDERS[to.host.protocol].answer_limit
+    longest = upstream.facts.max_output or _LONGEST
+    limit_of = PROVIDERS[upstream.host.protocol].answer_limit
     try:
-        sent = limit_of(asked, to)
+        sent = limit_of(asked, upstream)
     except Failure:  # this target refuses the request
         return target, TokenUsage(prompt)
     natural = min(sent or longest, longest)
     tier = asked.get("service_tier")
     if "max_tokens" in asked or "max_completion_tokens" in asked:
-        answer = natural if sent else _covered(prompt, natural, answers, tier, said.hour, to, limits)
+        answer = natural if sent else _covered(prompt, natural, answers, tier, measured.hour, upstream, limits)
         return target, TokenUsage(prompt, answer * answers)
-    wanted = min(natural, settings.reserve_tokens + _thinking(asked, to)) if settings.cap_output else natural
-    answer = _covered(prompt, wanted, answers, tier, said.hour, to, limits)
+    wanted = min(natural, settings.reserve_tokens + _thinking(asked, upstream)) if settings.cap_output else natural
+    answer = _covered(prompt, wanted, answers, tier, measured.hour, upstream, limits)
     if settings.cap_output and answer < (sent or answer + 1):
-        name = to.limit_name
-        held = limit_of(asked | {name: answer}, to)
+        name = upstream.limit_name
+        held = limit_of(asked | {name: answer}, upstream)
         if held is None:  # this host takes no limit
-            return target, TokenUsage(prompt, _covered(prompt, natural, answers, tier, said.hour, to, limits) * answers)
+            return target, TokenUsage(
+                prompt, _covered(prompt, natural, answers, tier, measured.hour, upstream, limits) * answers
+            )
         answer = held
         defaults = {**target.defaults, name: answer}
-        target = Target(to, defaults, target.weight, target.first_byte, f"{name}={answer}")
+        target = Target(upstream, defaults, target.weight, target.first_byte, f"{name}={answer}")
     return target, TokenUsage(prompt, answer * answers)
 
 
-def most_costly(used: TokenUsage, to: Upstream, tier: Any = None, hour: bool = False) -> int:
+def most_costly(used: TokenUsage, upstream: Upstream, tier: Any = None, hour: bool = False) -> int:
     """Return the micro-USD that a request costs at most: writing to a cache can cost more than reading. 0 where unknown.
 
     hour: whether it may have its prompt cached for an hour, which costs more yet.
     """
-    most = cost(used, to, tier) or 0
-    if to.facts.price is not None and to.facts.price.cache_write is not None:
-        most = max(most, cost(used._replace(written=used.prompt, hour=hour and used.prompt), to, tier) or 0)
+    most = cost(used, upstream, tier) or 0
+    if upstream.facts.price is not None and upstream.facts.price.cache_write is not None:
+        most = max(most, cost(used._replace(written=used.prompt, hour=hour and used.prompt), upstream, tier) or 0)
     return most
 
 
-def _thinking(asked: Json, to: Upstream) -> int:
+def _thinking(asked: Json, upstream: Upstream) -> int:
     """Return the tokens that a model is to have for thinking, on top of its answer."""
     match asked:  # what OpenRouter and DashScope take passes through
         case {"thinking": {"budget_tokens": int(tokens)}} | {"reasoning": {"max_tokens": int(tokens)}}:
@@ -89,16 +91,16 @@ def _thinking(asked: Json, to: Upstream) -> int:
         case _:
             effort = None
     if effort is None:
-        effort = "medium" if thinks_unasked(asked, to.facts) else "none"
+        effort = "medium" if thinks_unasked(asked, upstream.facts) else "none"
     return _THINKING.get(effort, 0) if isinstance(effort, str) else 0
 
 
-def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, to: Upstream, limits: Limits) -> int:
+def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, upstream: Upstream, limits: Limits) -> int:
     """Return the longest answer, up to `answer` tokens, that an unused tpm and an unused budget cover."""
     if limits.tpm:
         answer = min(answer, (limits.tpm - prompt) // answers)
     if limits.budget and answer > 0:
-        base, all = (most_costly(TokenUsage(prompt, n), to, tier, hour) for n in (0, answer * answers))
-        if all > limits.budget:
-            answer = answer * (limits.budget - base) // (all - base) if all > base else 0
+        base, most = (most_costly(TokenUsage(prompt, n), upstream, tier, hour) for n in (0, answer * answers))
+        if most > limits.budget:
+            answer = answer * (limits.budget - base) // (most - base) if most > base else 0
     return max(answer, _LEAST)

@@ -1,8 +1,8 @@
 """Fields of a request by which a client would choose another model, route, host or price than its key may use.
 
-They are many, and each host has its own; what one host does not know another behind it may. So there is one list for all
-hosts: a key that may not use every model, or that has a budget or a tpm, may not send them. Other keys may: theirs is what
-the host allows. `row: {allow: [...]}` of a provider lets some of them pass.
+There are many, each host has its own, and a host may pass on what it does not know. So there is one list for all hosts: a key
+that may not use every model, or that has a budget or a tpm, may not send them. Other keys may send what the host allows.
+`overrides: {allow: [...]}` of a provider lets some of them pass.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ FIELDS: Final[dict[str, str]] = {
          "litellm_params", "litellm_metadata", "user_config", "num_retries", "tags", "mock_response"),
         _ROUTES,
     ),
-    # Where a host is to go: an address, a key, a deployment; Azure's data_sources; servers that hand work to each other
+    # Where a host sends the request: an address, a key, a deployment; Azure's data_sources; servers that hand work to each other
     **dict.fromkeys(
         ("api_base", "base_url", "api_key", "api_version", "organization", "deployment_id", "data_sources", "dataSources",
          "kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank",
@@ -86,7 +86,7 @@ def permitted(body: Json, targets: list[Target], sent: Json = _NONE, operation: 
     name = wrong[0]
     why = FIELDS.get(name, "the price of this tier is not known, and this key is limited. Leave it out")
     raise Unsupported(
-        f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (row: allow).",
+        f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (overrides: allow).",
         param=name,
         code="unsupported_parameter",
     )

@@ -1,4 +1,4 @@
-"""Paths of other APIs that clients send here: which of ours is nearest to each."""
+"""Find the path of this server that is nearest to one of another API that a client has sent."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""Which targets serve a public model, and which models a caller may use."""
+"""Find the targets of a public model, and the models that a caller may use."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ from providers.models import ModelFacts, ModelTable
 
 from .config_schema import RouteConfig, Timeouts
 
-# Parameters that a model which reasons refuses; a default must not bring them in by the back door.
+# Parameters that a model which reasons refuses; a default must not add them.
 _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
 SAMPLING: Final = frozenset(
     {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
@@ -53,8 +53,8 @@ class ModelRouter:
         self._exact: dict[str, list[Target]] = {}
         self._patterns: dict[str, RouteConfig] = {}
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
-        for public, entry in models.items():
-            route = route_of(entry)
+        for public, written in models.items():
+            route = route_of(written)
             names = dict.fromkeys(map(_provider, route.targets))
             self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
@@ -70,9 +70,9 @@ class ModelRouter:
         return model if model in self._exact else _VARIANT.sub("", model)
 
     def resolve(self, model: str, allowed: tuple[str, ...]) -> list[Target]:
-        """The targets of a public model, in the order to try them.
+        """Return the targets of a public model, in the order to try them.
 
-        allowed: patterns of the caller's models. Raises NoSuchModel for a model that does not exist, that the caller
+        allowed: patterns of the caller's models. Raises ModelNotFound for a model that does not exist, that the caller
         may not use (they cannot tell the two apart), or whose providers are all off.
         """
         usable = may_use(model, allowed)
@@ -110,7 +110,7 @@ class ModelRouter:
         )
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
-        """The models a caller can use now, with their targets; patterns are not listed."""
+        """Return the models a caller can use now, with their targets; patterns are not listed."""
         return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
 
     def _by_pattern(self, model: str) -> list[Target] | None:
@@ -124,7 +124,7 @@ class ModelRouter:
         return None
 
     def _pattern(self, model: str) -> str | None:
-        """The first pattern of the file that covers this name."""
+        """Return the first pattern of the configuration that covers this name."""
         for pattern in self._patterns:
             head, tail = pattern.split("*")
             if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
@@ -132,7 +132,7 @@ class ModelRouter:
         return None
 
     def _targets(self, public: str, route: RouteConfig, matched: str) -> list[Target]:
-        """matched: what the public name's `*` stands for."""
+        """Return the targets of a route whose providers are on. matched: what the public name's `*` stands for."""
         # A model's null takes a global default away.
         defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
         targets = []
@@ -144,13 +144,13 @@ class ModelRouter:
             model = model.replace("*", matched) if model else public.removeprefix(f"{name}/")
             provider = self._providers[name]
             facts = self._facts.of(model, provider.row or name)
-            to = replace(provider, model=model, facts=facts)
+            upstream = replace(provider, model=model, facts=facts)
             weight = route.targets[target] if isinstance(route.targets, dict) else 0.0
-            targets.append(Target(to, _accepted(defaults, facts), weight, route.first_byte))
+            targets.append(Target(upstream, _accepted(defaults, facts), weight, route.first_byte))
         return targets
 
     def metric_label(self, model: str) -> str:
-        """The name of a public model in metrics, always one that the configuration holds: clients invent names."""
+        """Return the name of a public model in metrics, always one of the configuration: clients invent names."""
         if model in self._exact:
             return model
         if (pattern := self._pattern(model)) is not None:
@@ -159,18 +159,18 @@ class ModelRouter:
         return f"{name}/*" if name in self._providers else "other"
 
 
-def route_of(entry: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
-    """The long form of a model's entry."""
-    if isinstance(entry, RouteConfig):
-        return entry
-    return RouteConfig(targets=(entry,) if isinstance(entry, str) else entry)
+def route_of(written: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
+    """Return a model's route in its long form."""
+    if isinstance(written, RouteConfig):
+        return written
+    return RouteConfig(targets=(written,) if isinstance(written, str) else written)
 
 
 def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
-    """Seconds the upstream may take until its first byte. A model that thinks first may take longer.
+    """Return the seconds that the upstream may take until its first byte. A model that thinks first may take longer.
 
     streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: it may take
-    as long as a request may, unless the model's own entry says otherwise.
+    as long as a request may, unless the model's own route says otherwise.
     """
     if target.first_byte is not None:
         return target.first_byte
@@ -182,11 +182,12 @@ def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed:
 
 
 def _squeezed(name: str) -> str:
-    """A model's name without what people forget: gpt4o, GPT-4o and gpt_4o are one."""
+    """Return a model's name in lower case, letters and digits only: gpt4o, GPT-4o and gpt_4o are one."""
     return "".join(char for char in name.lower() if char.isalnum())
 
 
 def _provider(target: str) -> str:
+    """Return the name of a target's provider."""
     return target.partition("/")[0]
 
 
@@ -196,15 +197,15 @@ def may_use(model: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _accepted(defaults: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
-    """The defaults that this model takes."""
+    """Return the defaults that this model takes."""
     takes = facts.sampling == "yes" or (facts.sampling == "without_reasoning" and facts.reasoning == "off")
     return {name: value for name, value in defaults.items() if takes or name not in SAMPLING}
 
 
 def with_defaults(body: Json, target: Target) -> Json:
-    """The request with the target's defaults where the client said nothing. Returns a new body, or the same one.
+    """Return the request with the target's defaults for what the client left out: a new body, or the same one.
 
-    A sampling default stays away where the client samples in another way or asks for reasoning: models refuse the two
+    A sampling default is left out where the client samples in another way or asks for reasoning: models refuse the two
     together, and the client did not ask for the conflict.
     """
     if not target.defaults:

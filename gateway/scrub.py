@@ -1,4 +1,4 @@
-"""No secret leaves in an error or a log line: what an upstream says may quote the key it was sent, or name its host."""
+"""Remove secrets from errors and log lines: an upstream's text may quote the key it was sent, or name its host."""
 
 import json
 import re
@@ -36,7 +36,7 @@ _SIGNS: Final = (
 
 
 class Scrubber:
-    """Called with a text, returns it without secrets and hosts of upstreams.
+    """Returns a text without secrets and hosts of upstreams.
 
     secrets: keys of the configuration, as they are; urls: addresses of upstreams.
     """
@@ -57,7 +57,7 @@ class Scrubber:
 
 
 def _names(url: str) -> list[str]:
-    """How a text may name the host of a URL; this machine only with its port, `localhost` is no secret."""
+    """Return how a text may name the host of a URL; this machine only with its port, `localhost` is no secret."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     near = host in ("localhost", "::1") or host.startswith("127.")

@@ -1,4 +1,4 @@
-"""What is wrong with a key or its name as it stands in config.yaml: empty, in quotes, a variable that was not filled in.
+"""Find what is wrong with a key or its name in config.yaml: empty, in quotes, a variable that was not replaced.
 
 Each function takes a text of the configuration and returns the message for the operator, "" when nothing is wrong.
 No message holds the text.

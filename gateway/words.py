@@ -1,4 +1,4 @@
-"""Words for people."""
+"""Texts for people."""
 
 
 def counted(number: int, noun: str) -> str:

@@ -17,7 +17,7 @@ _OTHER_COLON = re.compile(r"\s*(?:- +)?[\w.-]+\uff1a")
 
 
 class _Mistake(NamedTuple):
-    """A usual mistake. said: what the parser says. line: how the line looks, with NUL before the character it stopped at.
+    """A usual mistake. said: the parser's message. line: how the line looks, with NUL before the character it stopped at.
 
     about: the line that the message names: the one where the parser stopped, the one where the construct began that it
     was reading (context), or the one above. The two patterns are searched for; `line` is matched against the line named.

@@ -1,8 +1,8 @@
-"""YAML → typed sections, strictly: every mistake is found in one go, with its line and, where it helps, a guess.
+"""Read YAML as typed sections, strictly: every mistake is found in one run, with its line and, where it helps, a guess.
 
-It walks YAML's node tree beside the types of gateway/config_schema.py. Scalars are read as what the schema says, from the text
-as written: a model called `no`, `1.10` or `12:30` stays what it says. Anchors are refused: they hide where a value came
-from and can grow without bound. `${NAME}` in a string is replaced from the environment that is handed in.
+It walks YAML's node tree along the types of gateway/config_schema.py. Scalars are read as what the schema says, from the text
+as written: a model called `no`, `1.10` or `12:30` keeps its name. Anchors are refused: they hide where a value comes from
+and can grow without bound. `${NAME}` in a string is replaced from the environment that is passed in.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import msgspec
 import yaml
 from yaml.reader import ReaderError
 
-from .config_schema import ByteBudget, FieldsOf, Memory, Section, Size
+from .config_schema import RENAMED, ByteBudget, FieldsOf, Memory, Section, Size
 from .yaml_mistakes import COLON, COMMENT, explained, hint, line_of, lines_in
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. problems: all that is wrong, in the order of the file."""
+    """The configuration cannot be used. problems: all mistakes, in the order of the file."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems)
@@ -54,12 +54,12 @@ class ConfigError(Exception):
 
 
 def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
-    """One line for each problem. source: the name of the file."""
+    """Return one line for each problem. source: the name of the file."""
     return [f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
 
 
 def guess(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" for the known word closest to `word`, or nothing."""
+    """Return "; did you mean 'x'?" for the known word closest to `word`, "" where none is close."""
     close = difflib.get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -67,8 +67,8 @@ def guess(word: str, known: Iterable[str]) -> str:
 class YamlReader:
     """Reads one document.
 
-    problems: what is wrong; warnings: what is allowed and probably not meant; unset: path → the variable its text asked
-    for and did not get; expanded: paths whose texts hold a variable's value.
+    problems: mistakes; warnings: what is allowed and probably a mistake; unset: path → the variable in its text that is
+    not set; expanded: paths whose texts hold a variable's value.
     """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
@@ -77,13 +77,15 @@ class YamlReader:
         self.unset: dict[str, str] = {}
         self.expanded: set[str] = set()
         self._lines: dict[str, int] = {}
-        self._kept: dict[str, list[int]] = {}  # path of a list → where the file has the items that could be read
+        self._positions: dict[
+            str, list[int]
+        ] = {}  # path of a list → positions in the file of the items that could be read
         self._environment = environment
         self._text = lines_in(text)
         self._root = self._compose(text)
 
     def read(self, kind: type[T]) -> T | None:
-        """The document as `kind`, None where it is not one; only complete when there are no problems."""
+        """Return the document as `kind`, None where it is not one; only complete when there are no problems."""
         if self._root is None:
             return None if self.problems else kind()
         value = self._value(self._root, kind, "")
@@ -107,8 +109,8 @@ class YamlReader:
         return self._lines.get(path, 1)
 
     def item(self, path: str, i: int) -> str:
-        """The path of the item that became number `i` of the list at `path`."""
-        return f"{path}[{self._kept[path][i]}]"
+        """Return the path, in the file, of item `i` of the list that was read at `path`."""
+        return f"{path}[{self._positions[path][i]}]"
 
     def _note(self, line: int, path: str, message: str) -> Any:
         self.problems.append(Problem(line, path, message))
@@ -154,7 +156,7 @@ class YamlReader:
         return self._scalar(node, kind, path, line)
 
     def _pairs(self, node: yaml.Node, path: str) -> Iterable[tuple[str, yaml.Node, int]]:
-        """Key, value and line of a mapping's entries; keys are texts, and none comes twice."""
+        """Yield key, value and line of each item of a mapping. Notes keys that are no texts or are given twice."""
         if not isinstance(node, yaml.MappingNode):
             if node.tag != _NULL:  # an empty section is an empty mapping
                 listed = isinstance(node, yaml.SequenceNode)
@@ -178,6 +180,10 @@ class YamlReader:
         before = len(self.problems)
         for name, value, line in self._pairs(node, path):
             where = _join(path, name)
+            if new := RENAMED.get(kind, {}).get(name):
+                self._note(line, where, f"renamed to {new}")
+                self._value(value, fields[new].type, where)  # for the mistakes in it
+                continue
             if name not in fields:
                 # `api_key:sk-…` without a space is a key to YAML: what stands behind the colon may be a secret.
                 name, colon, _ = name.partition(":")
@@ -199,7 +205,7 @@ class YamlReader:
         return kind(**values)
 
     def _part(self, node: yaml.Node, part: FieldsOf, path: str) -> dict[str, Any]:
-        """Those fields of a dataclass that are given, each read as its type."""
+        """Return those fields of a dataclass that are given, each read as its type."""
         kinds = _field_types(part.kind)
         values: dict[str, Any] = {}
         for name, value, line in self._pairs(node, path):
@@ -227,11 +233,11 @@ class YamlReader:
         if length is not None and len(node.value) != length:
             return self._note(line_of(node.start_mark), path, f"expected a list of {length}")
         values = [(i, self._value(each, kind, f"{path}[{i}]")) for i, each in enumerate(node.value)]
-        self._kept[path] = [i for i, value in values if value is not _BAD]
+        self._positions[path] = [i for i, value in values if value is not _BAD]
         return tuple(value for _, value in values if value is not _BAD)
 
     def _either(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> Any:
-        """The member of a union that has the node's form: a text, a list or a mapping."""
+        """Read the node as the member of a union that has its form: a text, a list or a mapping."""
         for kind in kinds:
             origin = get_origin(kind)
             listed = origin is tuple
@@ -250,8 +256,12 @@ class YamlReader:
         if not node.style and re.match(r"\s+#\S", self._behind(node)):
             self.warn(path, COMMENT)
         text = self._expand(node.value, path)
+        if text in words:
+            return text
+        if new := RENAMED.get(base, {}).get(text):
+            return self._note(line, path, f"{text} is renamed to {new}")
         if words:
-            return text if text in words else self._note(line, path, f"expected {expected}{guess(text, words)}")
+            return self._note(line, path, f"expected {expected}{guess(text, words)}")
         try:
             value: Any = _bytes(text) if kind in _SIZES else _PARSE[base](text)
         except (ValueError, KeyError):
@@ -279,7 +289,7 @@ class YamlReader:
         return _VARIABLE.sub(value, text)
 
     def _json(self, node: yaml.Node, path: str) -> Any:
-        """A free value (a default, an option) as YAML reads it, within what JSON knows."""
+        """Return a value without a type (a default, an option) as YAML reads it, if JSON has such values, else as text."""
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, Any, path)
         if isinstance(node, yaml.SequenceNode):

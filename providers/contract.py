@@ -44,7 +44,7 @@ class Upstream:
     facts: ModelFacts = ModelFacts()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
-    drain: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
+    finish_seconds: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
 
     @property

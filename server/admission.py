@@ -23,18 +23,18 @@ _LATE = 2  # beats in a row: one alone may be a large request, or a machine that
 class InFlightRequest:
     """One request under way; a context manager, which raises `why` where this server has cancelled the request.
 
-    why: the failure it is being ended with. worker: what works on its body, where that is large. drain: the task that reads
+    why: the failure it is being ended with. worker: what works on its body, where that is large. detached: the task that reads
     its answer on when its client has left; until that is done it keeps its turn and its bytes.
     """
 
-    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "drain", "why", "worker")
+    __slots__ = ("_admission", "_bytes", "_task", "_turn", "deadline", "detached", "why", "worker")
 
     def __init__(self, admission: "Admission", task: "asyncio.Task[object]", deadline: float) -> None:
         self._admission, self._task = admission, task
         self.deadline = deadline  # loop time
         self.why: Failure | None = None
         self.worker: Worker | None = None
-        self.drain: asyncio.Task[None] | None = None
+        self.detached: asyncio.Task[None] | None = None
         self._bytes = 0
         self._turn = False
 
@@ -47,10 +47,10 @@ class InFlightRequest:
         admission.runs.discard(self)
         if admission.empty is not None and not admission.runs:
             admission.empty.set()
-        if self.drain is None:
+        if self.detached is None:
             self._give_back()
         else:
-            self.drain.add_done_callback(lambda _: self._give_back())
+            self.detached.add_done_callback(lambda _: self._give_back())
         if self.why is not None and isinstance(error, asyncio.CancelledError):
             raise self.to_failure(error) from None
 

@@ -59,7 +59,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
         "type": "model",
         "display_name": name,
         "supported_endpoint_types": ["openai", "openai-response"],
-        "status": "resting" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
+        "status": "cooling_down" if request[GENERATION].health.all_unavailable(targets, time.monotonic()) else "up",
         **model_objects.described(targets[0].upstream),
     }
 

@@ -44,7 +44,7 @@ class AppState:
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
         self.generations = Generations(build(settings, self._agent))
         log.scrub = self.generations.now.scrub
-        self.admission = Admission(server.at_once, _memory(server.at_once))
+        self.admission = Admission(server.capacity, _memory(server.capacity))
         self.ledger, self.detached = ledger, DetachedReads()
         self.metrics = Metrics()
         self.worker = Worker()
@@ -81,7 +81,7 @@ class AppState:
 
     async def use(self, settings: Settings) -> None:
         """Read what the budgets of these settings have cost, then go by them. Raises OSError; then nothing has changed."""
-        bounds = settings.config.server.at_once
+        bounds = settings.config.server.capacity
         most = _memory(bounds)
         await self.ledger.learn(settings)
         live = build(settings, self._agent)
@@ -135,7 +135,7 @@ class AppState:
 def _memory(bounds: CapacityConfig) -> int:
     """Bytes of memory from which on requests are refused; 0: no bound. Raises OSError where it could not be kept."""
     if bounds.memory and not memory.resident():
-        raise OSError("server.at_once.memory cannot be kept here: this system does not say how much memory is in use")
+        raise OSError("server.capacity.memory cannot be kept here: this system does not say how much memory is in use")
     return bounds.memory or memory.allowed()
 
 

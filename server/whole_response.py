@@ -13,7 +13,7 @@ _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 async def sent(request: web.Request, response: web.Response) -> web.Response:
     """Send an answer and return it once the client has taken it, but for what the connection's buffer may hold.
 
-    Its bytes count in server.at_once.bytes until then. A short answer is left to aiohttp, which sends it when it is
+    Its bytes count in server.capacity.bytes until then. A short answer is left to aiohttp, which sends it when it is
     returned. A client that takes nothing is cut off by listener.Unread.
     """
     body = response.body

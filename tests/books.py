@@ -14,7 +14,7 @@ import httpx2 as httpx
 from process import Process, config
 from scripted import Script, Upstream, answer, sse, stream
 
-PRICES = "facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 100}}\n"  # USD per million: mills a token
+PRICES = "model_facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 100}}\n"  # USD per million: mills a token
 
 
 def settings(upstream: Upstream, folder: Path, keys: Iterable[str], more: str = "", **sections: str) -> str:

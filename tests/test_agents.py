@@ -31,7 +31,7 @@ server: {{port: 0}}
 providers:
   claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary}}
   gemini: {{protocol: gemini, base_url: "{upstream.url}/v1beta", api_key: AIza-canary}}
-facts:
+model_facts:
   "agent-claude*": {{like: claude-haiku-4-5}}
   "agent-gemini*": {{like: gemini-3.5-flash}}
 """

@@ -240,7 +240,7 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
 def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     """Two turns: what the second request sends upstream begins with the blocks of the first answer, unchanged."""
     keeper, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
-    watcher = keeper.watcher()
+    watcher = keeper.collector()
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
     got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))
     for chunk in got:

@@ -158,7 +158,7 @@ def test_what_unfolds_beyond_the_bound_is_refused_beside_others(
     upstream: Upstream, scripted: Callable[..., str]
 ) -> None:
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
-    limits = "max_body: 2MiB\nat_once: {bytes: 8MiB}"
+    limits = "max_body: 2MiB\ncapacity: {bytes: 8MiB}"
     with Process(config(upstream, server=limits)) as server, dial(server) as client:
         assert ask(server, f"up/{quick}", x=[{"a": 0}] * 60_000).text == "Hi"  # alone it may
         client.sendall(raw(f"up/{name}"))

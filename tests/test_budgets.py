@@ -36,7 +36,7 @@ def shared(tmp_path: Path) -> Iterator[Redis]:
 @pytest.fixture(params=["alone", pytest.param("redis", marks=needs_redis)])
 def state(request: pytest.FixtureRequest) -> str:
     """The section of the configuration that says where limits are counted."""
-    return f"state: {request.getfixturevalue('shared').url}\n" if request.param == "redis" else ""
+    return f"shared_state: {request.getfixturevalue('shared').url}\n" if request.param == "redis" else ""
 
 
 def health(server: Process) -> Any:
@@ -259,7 +259,7 @@ def test_a_settlement_that_is_sent_twice_counts_once(upstream: Upstream, tmp_pat
     upstream.script("priced-spent-3", [go, *ONCE])
     with closing(Proxy(shared.port)) as proxy:
         keys = ["budget_usd: 1, budget_period: total, tpm: 10000"]
-        text = settings(upstream, tmp_path, keys, f"state: {proxy.url}\n")
+        text = settings(upstream, tmp_path, keys, f"shared_state: {proxy.url}\n")
         with ThreadPoolExecutor() as pool, Process(text) as server:
             running = pool.submit(spend, server, 1, "up/priced-spent-3")
             upstream.wait("priced-spent-3")

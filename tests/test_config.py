@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import config_schema
 from gateway.config import Caller, ConfigError, Settings, load
 from gateway.config_schema import CapacityConfig, Config, Cooldown, KeepAlive, ServerConfig, Timeouts
 
@@ -293,10 +294,69 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["2: keys[0].key: the environment variable LAPTOP is not set"],
     ),
     "facts about nothing": (
-        "facts: {m: {contxt: 5}}\n",
-        ["1: facts: m: contxt: unknown field, did you mean 'context'?"],
+        "model_facts: {m: {contxt: 5}}\n",
+        ["1: model_facts: m: contxt: unknown field, did you mean 'context'?"],
     ),
 }
+
+
+# Old word → a text that has it, and what is said.
+RENAMED = {
+    "server.at_once": ("server:\n  at_once: {requests: 5}\n", "2: server.at_once: renamed to capacity"),
+    "server.watch": ("server:\n  port: 1\n  watch: true\n", "3: server.watch: renamed to reload_on_change"),
+    "cooldown.rest": (
+        "server:\n  cooldown:\n    rest: 5\n",
+        "3: server.cooldown.rest: renamed to seconds",
+    ),
+    "cooldown.benched": (
+        "server:\n  cooldown:\n    benched: 5\n",
+        "3: server.cooldown.benched: renamed to refused_key_seconds",
+    ),
+    "providers.*.row": (
+        "providers:\n  openai:\n    api_key: k\n    row: {drop: [seed]}\n",
+        "4: providers.openai.row: renamed to overrides",
+    ),
+    "on_disconnect: drain": (
+        "providers:\n  echo: {on_disconnect: drain}\n",
+        "2: providers.echo.on_disconnect: drain is renamed to finish",
+    ),
+    "drain_seconds": (
+        "providers:\n  echo: {drain_seconds: 5}\n",
+        "2: providers.echo.drain_seconds: renamed to finish_seconds",
+    ),
+    "facts": ("strict_params: true\nfacts: {m: {context: 5}}\n", "2: facts: renamed to model_facts"),
+    "keys[].unpriced": (
+        f"keys:\n  - {{name: a, key: {SECRET}, unpriced: true}}\n",
+        "2: keys[0].unpriced: renamed to allow_unpriced",
+    ),
+    "state": ("state: redis://127.0.0.1:6379/0\n", "1: state: renamed to shared_state"),
+    "when_gone": (
+        "shared_state:\n  url: redis://h/0\n  when_gone: open\n",
+        "3: shared_state.when_gone: renamed to on_unavailable",
+    ),
+}
+
+
+@pytest.mark.parametrize("text, expected", RENAMED.values(), ids=RENAMED)
+def test_an_old_word_is_refused_with_its_new_one(text: str, expected: str):
+    assert mistakes(text) == [expected]
+
+
+def test_every_old_word_is_tried():
+    tried = {name.rpartition(".")[2].partition(":")[0] for name in RENAMED}
+    words = {old for words in config_schema.RENAMED.values() for old in words}
+    assert {name.replace("on_disconnect", "drain") for name in tried} == words
+
+
+def test_all_that_is_wrong_below_an_old_word_is_found():
+    assert mistakes("state: {when_gone: ajar, prefx: x}\nfacts: []\n") == [
+        "1: state: renamed to shared_state",
+        "1: state.prefx: unknown key; did you mean 'prefix'?",
+        "1: state.when_gone: expected closed or open",
+        "1: state.when_gone: renamed to on_unavailable",
+        "2: facts: expected a mapping (key: value); leave out the dash or the [ ] around it",
+        "2: facts: renamed to model_facts",
+    ]
 
 
 @pytest.mark.parametrize("text, expected", MISTAKES.values(), ids=MISTAKES)
@@ -354,8 +414,8 @@ server:
   max_answer: 4096
   timeouts: {connect: 0.5, first_byte: 1e2, between_bytes: 3, write: 4, request_body: 5, total: 86400}
   keep_alive: {after: 1, every: 2}
-  at_once: {connections: 1, requests: 2, waiting: 0, wait: 3, bytes: 2GiB}
-  cooldown: {failures: 4, rest: 5, benched: 6}
+  capacity: {connections: 1, requests: 2, waiting: 0, wait: 3, bytes: 2GiB}
+  cooldown: {failures: 4, seconds: 5, refused_key_seconds: 6}
   cors_origins: []
   allowed_hosts: [llm.example.com, "[::1]"]
   drain: 1
@@ -375,7 +435,7 @@ models:
   b: {targets: [echo], defaults: {temperature: 1, words: [1, yes, null, "1", 12:30, 1.10, 0x10], stop: null}}
 defaults: {temperature: 0.7, stop: ["a"], logit_bias: {"50256": -100}, user: null}
 strict_params: yes
-facts: {my-model: {context: 8192}}
+model_facts: {my-model: {context: 8192}}
 """,
         LAPTOP="sk-laptop",
         OPENAI="sk-openai",
@@ -388,8 +448,8 @@ facts: {my-model: {context: 8192}}
         max_answer=4096,
         timeouts=Timeouts(connect=0.5, first_byte=100.0, between_bytes=3.0, write=4.0, request_body=5.0, total=86400.0),
         keep_alive=KeepAlive(after=1.0, every=2.0),
-        at_once=CapacityConfig(connections=1, requests=2, waiting=0, wait=3.0, bytes=2**31),
-        cooldown=Cooldown(failures=4, rest=5.0, benched=6.0),
+        capacity=CapacityConfig(connections=1, requests=2, waiting=0, wait=3.0, bytes=2**31),
+        cooldown=Cooldown(failures=4, seconds=5.0, refused_key_seconds=6.0),
         cors_origins=(),
         allowed_hosts=("llm.example.com", "[::1]"),
         drain=1.0,
@@ -448,8 +508,8 @@ def test_true_and_false(word: str, expected: bool):
     [("1024", 1024), ("2KiB", 2048), ("3 MiB", 3 * 2**20), ("1GiB", 2**30), ("4096B", 4096), ("'8MiB'", 8 * 2**20)],
 )
 def test_sizes(text: str, size: int):
-    server = read(f"server: {{max_body: {text}, at_once: {{bytes: 1GiB}}}}").config.server
-    assert (server.max_body, server.at_once.bytes) == (size, 2**30)
+    server = read(f"server: {{max_body: {text}, capacity: {{bytes: 1GiB}}}}").config.server
+    assert (server.max_body, server.capacity.bytes) == (size, 2**30)
 
 
 @pytest.mark.parametrize(
@@ -623,7 +683,7 @@ def facts_of(value: Any) -> list[str]:
 
 
 def test_a_broken_table_of_models_is_told_too():
-    assert facts_of("families: {}\n") == ["1: facts: models.yaml: models: expected a mapping of rows"]
+    assert facts_of("families: {}\n") == ["1: model_facts: models.yaml: models: expected a mapping of rows"]
 
 
 def test_the_example_with_the_real_table():

@@ -50,7 +50,7 @@ def client(recorded: Upstream) -> Iterator[OpenAI]:
     for host in sorted({*FILES.values()}):
         key = ", api_key: sk-canary" if HOSTS[host].key_variable else ""
         lines.append(f'  {host}: {{base_url: "{recorded.url}/v1"{key}}}')
-    lines.append('facts: {"bridged-*": {like: gpt-6-always}}')
+    lines.append('model_facts: {"bridged-*": {like: gpt-6-always}}')
     with (
         Process("\n".join(lines)) as server,
         OpenAI(base_url=server.url, api_key="-", max_retries=0) as client,

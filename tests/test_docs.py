@@ -104,7 +104,7 @@ def test_every_key_is_documented(path: tuple[str, ...]):
 
 @pytest.mark.parametrize("path", sorted(ENTRIES), ids=".".join)
 def test_nothing_else_is_documented(path: tuple[str, ...]):
-    free = ("defaults", "facts")  # what stands there is the upstream's, or models.yaml's
+    free = ("defaults", "model_facts")  # what stands there is the upstream's, or models.yaml's
     assert path in FIELDS or path[0] in free or path[:-1] in NAMES, f"the schema has no {'.'.join(path)}"
 
 
@@ -113,9 +113,9 @@ WRITTEN = [
     for path, field in FIELDS.items()
     if not field.required
     and not any(True for _ in sections(field.type))
-    and path[0] in ("server", "usage", "state")
-    and path != ("usage", "path")  # the example keeps books
-] + [("strict_params",), ("facts",)]
+    and path[0] in ("server", "usage", "shared_state")
+    and path != ("usage", "path")  # the example has a ledger
+] + [("strict_params",), ("model_facts",)]
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=".".join)
@@ -142,7 +142,7 @@ def test_the_value_shown_is_the_default(path: tuple[str, ...]):
         (("keys", "expires"), "none"),
         (("usage", "path"), "none"),
         (("providers", "*", "on_disconnect"), "cancel"),
-        (("providers", "*", "drain_seconds"), "60"),
+        (("providers", "*", "finish_seconds"), "60"),
         (("providers", "*", "protocol"), "that of the known name"),
         (("providers", "*", "host"), "its own name"),
         (("providers", "*", "reasoning"), "true"),

@@ -1,4 +1,4 @@
-"""`on_disconnect: drain`: the answer is read on when its client has left, and its true usage is booked."""
+"""`on_disconnect: finish`: the answer is read on when its client has left, and its true usage is booked."""
 
 import contextlib
 import threading
@@ -19,7 +19,7 @@ REST = stream(sse(piece("there"), piece(finish="stop"), USAGE))[1:]
 
 def drained(upstream: Upstream, folder: Path, seconds: float = 20, drain: float = 60) -> str:
     text = settings(upstream, folder, ["concurrency: 1, tpm: 100000"], server=f"drain: {drain}")
-    return text.replace("  up: {", f"  up: {{on_disconnect: drain, drain_seconds: {seconds}, ")
+    return text.replace("  up: {", f"  up: {{on_disconnect: finish, finish_seconds: {seconds}, ")
 
 
 def leave(server: Process, model: str, **body: Any) -> None:
@@ -83,9 +83,9 @@ def test_an_answer_that_is_drained_keeps_its_place_and_its_bytes(
 ) -> None:
     go = threading.Event()
     name = upstream.script(f"place-{tmp_path.name}", [*HEAD, go, *REST], counted(1, 1))
-    text = settings(upstream, tmp_path, ["rpm: 100"], server=f"max_body: 512KiB\nat_once: {{{bounds}}}")
+    text = settings(upstream, tmp_path, ["rpm: 100"], server=f"max_body: 512KiB\ncapacity: {{{bounds}}}")
     body = [{"role": "user", "content": "word " * 50_000}]
-    with Process(text.replace("  up: {", "  up: {on_disconnect: drain, ")) as server:
+    with Process(text.replace("  up: {", "  up: {on_disconnect: finish, ")) as server:
         leave(server, name, stream=streamed, messages=body)
         server.logged(status=499)
         for _ in range(3):
@@ -100,7 +100,7 @@ def test_an_answer_that_is_drained_keeps_its_place_and_its_bytes(
 def test_the_time_of_a_request_ends_its_draining(upstream: Upstream, tmp_path: Path) -> None:
     name = upstream.script(f"total-{tmp_path.name}", [*HEAD, FOREVER])
     text = settings(upstream, tmp_path, ["rpm: 100"], server="timeouts: {total: 1.5}")
-    with Process(text.replace("  up: {", "  up: {on_disconnect: drain, ")) as server:
+    with Process(text.replace("  up: {", "  up: {on_disconnect: finish, ")) as server:
         leave(server, name, stream=True)
         upstream.of(name)[0].wait_left()
         [row] = until(lambda: rows(tmp_path, "status = 499"))

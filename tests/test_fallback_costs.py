@@ -24,7 +24,7 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     server = Redis(tmp_path)
-    yield f"state: {server.url}\n"
+    yield f"shared_state: {server.url}\n"
     server.close()
 
 
@@ -98,7 +98,7 @@ def test_a_cheaper_target_behind_one_that_is_not_covered_is_asked(
     text = text.replace(
         "claude/priced-c]", "claude/priced-c, up/priced-cheap]\n  other: [claude/priced-c, up/priced-whole]"
     )
-    text = text.replace("facts:\n", "facts:\n  priced-cheap: {price: {input: 1, output: 2}}\n")
+    text = text.replace("model_facts:\n", "model_facts:\n  priced-cheap: {price: {input: 1, output: 2}}\n")
     upstream.script("priced-cheap", counted(20, 100))
     upstream.script("priced-whole", counted(5, 80))
     with Process(text) as server:

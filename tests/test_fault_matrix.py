@@ -30,7 +30,7 @@ timeouts: {connect: 0.7, first_byte: 0.6, between_bytes: 0.5, write: 0.5, reques
 keep_alive: {after: 0.2, every: 0.1}
 max_answer: 1MiB
 max_event: 64KiB
-cooldown: {failures: 3, rest: 1}
+cooldown: {failures: 3, seconds: 1}
 """
 KEY = "sk-upstream-canary"
 START = sse(delta("", role="assistant"), delta("Once "), done=False)

@@ -40,7 +40,7 @@ def test_every_field_says_what_to_do() -> None:
             permitted({**ASK, name: 7}, [target()])
         return caught.value.message
 
-    end = ", or ask the operator of this server to let it pass (row: allow)."
+    end = ", or ask the operator of this server to let it pass (overrides: allow)."
     head = "Unsupported parameter: '{}': "
     route = "it chooses another model, route or price than this key may use. Leave it out"
     assert words("models") == head.format("models") + route + end
@@ -112,7 +112,7 @@ def test_limited_keys_may_not_send_them_and_others_may(upstream: Scripted, tmp_p
         assert upstream.of("priced-forced") == upstream.of("priced-routed-vectors") == []
         [(status, _, _)] = at_once(1, [server], "up/priced-forced", key="sk-canary-3", **FORCED)
         assert (status, FORCED.items() <= upstream.of("priced-forced")[0].json.items()) == (200, True)
-    allowed = re.sub(r"up: \{", "up: {row: {allow: [models, route]}, ", text)
+    allowed = re.sub(r"up: \{", "up: {overrides: {allow: [models, route]}, ", text)
     with Process(allowed) as server:
         more = {"models": ["d/dear"], "route": "fallback"}
         [(status, _, _)] = at_once(1, [server], "up/priced-forced", key="sk-canary-1", **more)
@@ -121,7 +121,9 @@ def test_limited_keys_may_not_send_them_and_others_may(upstream: Scripted, tmp_p
 
 def test_a_tier_is_reserved_and_booked_at_its_price_and_told(upstream: Scripted, tmp_path: Path) -> None:
     facts = "  tiered: {price: {input: 1000, output: 1000}, tiers: {priority: 2}}\n"
-    text = settings(upstream, tmp_path, ["budget_usd: 2, budget_period: total"]).replace("facts:\n", f"facts:\n{facts}")
+    text = settings(upstream, tmp_path, ["budget_usd: 2, budget_period: total"]).replace(
+        "model_facts:\n", f"model_facts:\n{facts}"
+    )
     used = {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200}
     message = {"role": "assistant", "content": "Yes."}
     whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": used}

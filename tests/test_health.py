@@ -28,7 +28,7 @@ from providers.errors import (
     UpstreamTruncated,
 )
 
-RULES = Cooldown(failures=3, rest=10.0, benched=300.0)
+RULES = Cooldown(failures=3, seconds=10.0, refused_key_seconds=300.0)
 
 
 def target(name: str, weight: float = 0.0, keys: tuple[str, ...] = ()) -> Target:
@@ -199,7 +199,7 @@ def test_a_model_rests_exactly_when_a_request_would_be_refused_at_once() -> None
     play(ill, [PAIR], RateLimitExceeded("x", retry_after=3), now=102)  # which is the other key
     look(104)
     look(105.5)
-    ill.failed(replace(PAIR.upstream, api_key="one"), UpstreamAuthError("x"), 106)  # benched: still asked
+    ill.failed(replace(PAIR.upstream, api_key="one"), UpstreamAuthError("x"), 106)  # a refused key: still asked
     look(106)
     look(110.5)
     assert ill.attempts([A], 1e9).next(111)  # the trial: meanwhile others are refused
@@ -339,7 +339,7 @@ def test_invented_models_do_not_fill_the_memory() -> None:
     for n in range(3000):
         ill.failed(replace(A.upstream, model=f"m{n}"), UpstreamTruncated(), 100)
         ill.failed(replace(A.upstream, model=f"m{n}"), RateLimitExceeded("x", retry_after=9), 100)
-    assert len(ill._circuits) <= 1024 and len(ill._resting) <= 1024
+    assert len(ill._circuits) <= 1024 and len(ill._throttled) <= 1024
 
 
 def record(**fields: Any) -> RequestRecord:

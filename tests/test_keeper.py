@@ -32,7 +32,7 @@ def asked(*calls: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
     keeper = ReasoningCache()
-    watcher = keeper.watcher()
+    watcher = keeper.collector()
     for piece in (
         chunk({"role": "assistant", "content": ""}),
         chunk({"reasoning_content": "查"}),
@@ -146,7 +146,7 @@ def test_bytes_are_bounded() -> None:
 
 def test_reasoning_larger_than_the_keeper_is_not_gathered() -> None:
     keeper = ReasoningCache(limit=1000)
-    watcher = keeper.watcher()
+    watcher = keeper.collector()
     for _ in range(100):
         watcher.see([chunk({"reasoning_content": "x" * 100})])
     assert sum(map(len, watcher._reasoning)) <= 1000

@@ -23,11 +23,11 @@ def settings(keys: str, more: str = BOOKS) -> Settings:
 def test_limits_of_a_key() -> None:
     [caller] = settings("rpm: 5, tpm: 6, concurrency: 7, budget_usd: 1.25, budget_period: day").keys.values()
     assert caller.limits == Limits(5, 6, 7, 1_250_000, "day")
-    assert not caller.unpriced
+    assert not caller.allow_unpriced
     [free] = settings("admin: true").keys.values()
-    assert (free.limits, free.unpriced, free.admin, free.disabled, free.expires) == (None, True, True, False, 0.0)
-    [generous] = settings("budget_usd: 1, unpriced: yes").keys.values()
-    assert (generous.limits, generous.unpriced) == (Limits(budget=1_000_000), True)
+    assert (free.limits, free.allow_unpriced, free.admin, free.disabled, free.expires) == (None, True, True, False, 0.0)
+    [generous] = settings("budget_usd: 1, allow_unpriced: yes").keys.values()
+    assert (generous.limits, generous.allow_unpriced) == (Limits(budget=1_000_000), True)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,13 @@ def test_when_a_key_ends(text: str, moment: datetime) -> None:
         ("budget_period: weak", BOOKS, "keys[0].budget_period: expected day or month or total"),
         ("expires: tomorrow", BOOKS, "keys[0].expires: expected a date or a time such as"),
         ("expires: 9999-12-31", BOOKS, "keys[0].expires: expected a date or a time such as"),
-        ("rpm: 1", "state: localhost:6379", "state: expected an address of Redis such as redis://127.0.0.1:6379/0"),
-        ("rpm: 1", "state: {url: http://x}", "state.url: expected an address of Redis"),
-        ("rpm: 1", "state: {when_gone: ajar}", "state.when_gone: expected closed or open"),
+        (
+            "rpm: 1",
+            "shared_state: localhost:6379",
+            "shared_state: expected an address of Redis such as redis://127.0.0.1:6379/0",
+        ),
+        ("rpm: 1", "shared_state: {url: http://x}", "shared_state.url: expected an address of Redis"),
+        ("rpm: 1", "shared_state: {on_unavailable: ajar}", "shared_state.on_unavailable: expected closed or open"),
         ("rpm: 1", "usage: {retention_days: 0}", "usage.retention_days: "),
     ],
 )
@@ -69,8 +73,11 @@ def test_mistakes_are_told(keys: str, more: str, says: str) -> None:
 
 
 def test_state_has_a_short_and_a_long_form() -> None:
-    assert settings("rpm: 1", "state: redis://h/0").state == settings("rpm: 1", "state: {url: redis://h/0}").state
-    assert settings("rpm: 1").state.url == ""
+    assert (
+        settings("rpm: 1", "shared_state: redis://h/0").shared_state
+        == settings("rpm: 1", "shared_state: {url: redis://h/0}").shared_state
+    )
+    assert settings("rpm: 1").shared_state.url == ""
 
 
 def test_keygen_makes_a_key_that_its_line_lets_in() -> None:

@@ -179,7 +179,7 @@ def test_the_reload_command_says_what_is_wrong(upstream: Upstream) -> None:
 
 
 def test_a_watched_file_is_read_again_when_it_has_changed(upstream: Upstream) -> None:
-    text = config(upstream, server="watch: true\nkeep_alive: {every: 0.2}", models="old: echo/echo")
+    text = config(upstream, server="reload_on_change: true\nkeep_alive: {every: 0.2}", models="old: echo/echo")
     with Process(text) as server:
 
         def health() -> Any:
@@ -192,7 +192,7 @@ def test_a_watched_file_is_read_again_when_it_has_changed(upstream: Upstream) ->
         until(lambda: health()["failed"] == 1)
         server.config.unlink()
         other = server.config.with_suffix(".new")  # as editors do it
-        other.write_text(text.replace("watch: true", "watch: false"), encoding="utf-8")
+        other.write_text(text.replace("reload_on_change: true", "reload_on_change: false"), encoding="utf-8")
         other.rename(server.config)
         until(lambda: health()["generation"] == 3)
         assert ask(server, "old").status == 200 and health()["failed"] == 1  # a file that is not there is no file yet
@@ -330,7 +330,7 @@ def test_systemd_hears_of_everything(upstream: Upstream) -> None:
 def test_a_full_server_refuses_at_once_and_stays_healthy(upstream: Upstream, scripted: Scripted) -> None:
     name = scripted([*stream(START, end=False), FOREVER])
     quick = scripted(FINE)
-    limits = "at_once: {requests: 2, waiting: 1, wait: 0.4}"
+    limits = "capacity: {requests: 2, waiting: 1, wait: 0.4}"
     with Process(config(upstream, server=limits)) as server:
         assert get(server, "/readyz").status_code == 200
         clients = [dial(server) for _ in range(2)]
@@ -361,7 +361,7 @@ def test_a_full_server_refuses_at_once_and_stays_healthy(upstream: Upstream, scr
 
 
 def test_bodies_have_a_bound_in_all(upstream: Upstream) -> None:
-    limits = "max_body: 1MiB\nat_once: {bytes: 1048576}"
+    limits = "max_body: 1MiB\ncapacity: {bytes: 1048576}"
     big = [{"role": "user", "content": "x" * 600_000}]
     with Process(config(upstream, server=limits)) as server:
         with dial(server) as client:
@@ -372,8 +372,8 @@ def test_bodies_have_a_bound_in_all(upstream: Upstream) -> None:
             assert ask(server, "echo").status == 200
         until(lambda: metric(server, "request_bytes") == 0)
         assert ask(server, "echo", messages=big).status == 200
-    done = run("check", text="server: {max_body: 2MiB, at_once: {bytes: 1048576}}")
-    assert done.returncode == 2 and "1: server.at_once.bytes: is less than server.max_body" in done.stderr
+    done = run("check", text="server: {max_body: 2MiB, capacity: {bytes: 1048576}}")
+    assert done.returncode == 2 and "1: server.capacity.bytes: is less than server.max_body" in done.stderr
 
 
 def test_a_provider_that_hangs_takes_nothing_from_another(upstream: Upstream, scripted: Scripted) -> None:
@@ -398,7 +398,7 @@ def test_a_provider_that_hangs_takes_nothing_from_another(upstream: Upstream, sc
 
 def test_connections_have_a_bound(upstream: Upstream, scripted: Scripted) -> None:
     name = scripted([FOREVER])
-    with Process(config(upstream, server="at_once: {connections: 10}")) as server:
+    with Process(config(upstream, server="capacity: {connections: 10}")) as server:
         clients = [dial(server) for _ in range(10)]
         for client in clients:
             client.sendall(raw(f"up/{name}"))
@@ -420,7 +420,7 @@ def test_connections_have_a_bound(upstream: Upstream, scripted: Scripted) -> Non
 def test_connections_without_a_request_make_room(upstream: Upstream, scripted: Scripted) -> None:
     """Slowloris beyond the bound: who asks is answered, who is being answered stays, the oldest of the others go."""
     name = scripted([*stream(START, end=False), FOREVER])
-    with Process(config(upstream, server="at_once: {connections: 10}")) as server:
+    with Process(config(upstream, server="capacity: {connections: 10}")) as server:
         busy, body = dial(server), dial(server)
         busy.sendall(raw(f"up/{name}"))
         until(lambda: b"Once" in busy.recv(65536))
@@ -511,7 +511,7 @@ STAGES: dict[str, Script] = {
 
 def test_leaving_at_each_stage_leaves_nothing(upstream: Upstream, hole: int) -> None:
     """F32: 5 stages, 50 clients each, streamed and not."""
-    limits = "at_once: {requests: 60, waiting: 100}\ncooldown: {failures: 1000}"
+    limits = "capacity: {requests: 60, waiting: 100}\ncooldown: {failures: 1000}"
     text = config(upstream, server=limits)
     text = text.replace("models:", f'  hole: {{protocol: openai, base_url: "http://127.0.0.1:{hole}/v1"}}\nmodels:', 1)
     with Process(text) as server:

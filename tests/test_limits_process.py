@@ -95,7 +95,7 @@ def test_keys_that_are_disabled_or_expired_are_refused(upstream: Upstream, tmp_p
 
 
 def test_a_budget_wants_prices(upstream: Upstream, tmp_path: Path) -> None:
-    keys = ["budget_usd: 1", "budget_usd: 1, unpriced: true", "rpm: 9"]
+    keys = ["budget_usd: 1", "budget_usd: 1, allow_unpriced: true", "rpm: 9"]
     upstream.script("nobody-knows", counted(9, 9))
     with Process(settings(upstream, tmp_path, keys)) as server:
         answers = [at_once(1, [server], "up/nobody-knows", key=f"sk-canary-{i}")[0] for i in range(3)]
@@ -114,7 +114,7 @@ def test_what_is_reserved_is_priced_at_the_dearest_target_and_as_if_its_prompt_w
               "write: {price: {input: 800, output: 100, cache_write: 1000}}"]  # fmt: skip
     models = "three: [up/cheap, up/write, up/plain]"
     text = settings(upstream, tmp_path, ["budget_usd: 0.000001"], models=models)
-    text = text.replace("facts:\n", "facts:\n" + "".join(f"  {price}\n" for price in prices))
+    text = text.replace("model_facts:\n", "model_facts:\n" + "".join(f"  {price}\n" for price in prices))
     with Process(text) as server:
         costs = []
         for model in ("up/plain", "up/write", "three"):
@@ -191,7 +191,9 @@ def test_a_prompt_that_is_cached_for_an_hour_is_reserved_and_booked_at_its_price
     config = settings(upstream, tmp_path, ["budget_usd: 0.000001", "budget_usd: 100"])
     price = "hour: {price: {input: 800, output: 100, cache_write: 1000, cache_write_1h: 1600}}"
     claude = f'  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}\n'
-    config = config.replace("facts:\n", f"facts:\n  {price}\n").replace("models:\n", claude + "models:\n", 1)
+    config = config.replace("model_facts:\n", f"model_facts:\n  {price}\n").replace(
+        "models:\n", claude + "models:\n", 1
+    )
     with Process(config) as server:
         costs = []
         for ttl in ("5m", "1h"):

@@ -20,7 +20,7 @@ providers:
   mine:
     host: vllm
     base_url: "https://llm.example.com/v1"
-    row:
+    overrides:
       %s
 """
 # A value for every field, as YAML, and what it is read as.
@@ -87,8 +87,8 @@ def test_every_field_of_a_row_can_be_overridden() -> None:
     elsewhere = {"protocol", "base_url"}
     assert FIELDS.keys() | elsewhere == {field.name for field in dataclasses.fields(Host)}
     for name, (text, value) in FIELDS.items():
-        more = "\n    api_key: k\n    row:" if name == "key_variable" else "\n    row:"
-        host = settings(ROW.replace("\n    row:", more) % f"{name}: {text}").providers["mine"].host
+        more = "\n    api_key: k\n    overrides:" if name == "key_variable" else "\n    overrides:"
+        host = settings(ROW.replace("\n    overrides:", more) % f"{name}: {text}").providers["mine"].host
         assert host == dataclasses.replace(HOSTS["vllm"], **{name: value}), name
 
 
@@ -108,14 +108,14 @@ def test_mistakes_in_a_row_are_found_with_their_lines() -> None:
         'tool_names: "[a-z"',
         "tool_id_length: 9",
     ]
-    here = "config.yaml:{}: providers.mine.row."
+    here = "config.yaml:{}: providers.mine.overrides."
     assert mistakes(ROW % "\n      ".join(lines)) == [
         here.format(7) + "forced_tool: unknown key; did you mean 'forced_tools'?",
         here.format(8) + "forced_tools: expected yes or without_thinking or no or none",
         here.format(9) + "clamp.temperature: expected a list of 2",
         here.format(10) + "drop: expected a list ([a, b] or lines with '- ')",
-        here.format(11) + "base_url: belongs one level up, beside 'row'",
-        here.format(12) + "protocol: belongs one level up, beside 'row'",
+        here.format(11) + "base_url: belongs one level up, beside 'overrides'",
+        here.format(12) + "protocol: belongs one level up, beside 'overrides'",
         here.format(13) + 'auth: expected a header with the placeholder {key}, such as "api-key: {key}"',
         here.format(14) + "path: may only hold the placeholders {model} and {operation}",
         here.format(15) + "usage: expected true or false",
@@ -166,7 +166,7 @@ def test_azure() -> None:
     assert call.url == ("https://me.openai.azure.com/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21")
     assert call.headers == {"api-key": "k"}
     assert call.body == {"model": "my-gpt", "messages": [{"role": "user", "content": "hi"}]}
-    newer = text.replace('"}', '", row: {query: {api-version: 2026-10-01-preview}}}')
+    newer = text.replace('"}', '", overrides: {query: {api-version: 2026-10-01-preview}}}')
     to = settings(newer, AZURE="k").routes.resolve("azure/my-gpt", ("*",))[0].upstream
     assert openai.build_request(call.body, to).url.endswith("?api-version=2026-10-01-preview")
     assert mistakes("providers:\n  azure: {api_key: k}") == [
@@ -204,7 +204,7 @@ def test_a_made_up_host_in_three_lines(upstream: Upstream, scripted: Callable[..
   made-up:
     host: vllm
     base_url: "{upstream.url}/made/up"
-    row: {{think_tags: true, roles: {{developer: user}}}}
+    overrides: {{think_tags: true, roles: {{developer: user}}}}
 """
     text = config(upstream).replace("\nmodels:", f"{three}models:")
     with Process(text) as server, OpenAI(base_url=server.url, api_key="-", max_retries=0) as sdk:

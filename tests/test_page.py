@@ -520,7 +520,7 @@ def test_models(browser: Browsing) -> None:
 def test_a_model_that_rests(chromium: Any, upstream: Upstream) -> None:
     """Up, resting, up again: as told each time the view is visited."""
     upstream.script("tired", answer({"error": {"message": "broken"}}, 500))
-    text = config(upstream, server="cooldown: {failures: 2, rest: 4}", models="tired: up/tired")
+    text = config(upstream, server="cooldown: {failures: 2, seconds: 4}", models="tired: up/tired")
     with Process(text) as server, browsing(chromium, server.root) as browser:
         page = browser.open("models")
         state = page.locator(".models tr", has=page.locator("th button", has_text="tired")).locator(".state")
@@ -531,11 +531,11 @@ def test_a_model_that_rests(chromium: Any, upstream: Upstream) -> None:
                 ask(server, "tired")
         page.click("#views >> text=Docs")
         page.click("#views >> text=Models")
-        page.locator(".models .state.resting").wait_for()
-        assert state.inner_text() == "resting" and page.locator(".models .state.resting").count() == 1
+        page.locator(".models .state.cooling_down").wait_for()
+        assert state.inner_text() == "cooling down" and page.locator(".models .state.cooling_down").count() == 1
         page.wait_for_function(
             """() => { location.hash = location.hash === "#models" ? "#docs" : "#models";
-                       return !document.querySelector(".models .state.resting"); }""",
+                       return !document.querySelector(".models .state.cooling_down"); }""",
             polling=500,
         )
         assert state.text_content() == "up" and state.get_attribute("class") == "state up"
@@ -729,7 +729,7 @@ def test_the_cost_is_that_of_whoever_answered(chromium: Any, upstream: Upstream)
         upstream.script(name, whole)
     upstream.script("gone", answer({"error": {"message": "gone"}}, 404))
     prices = {"dear": (30, 60), "gone": (1, 2), "cheap": (1, 2)}
-    facts = "facts:\n" + "".join(
+    facts = "model_facts:\n" + "".join(
         f"  {name}: {{price: {{input: {asked}, output: {said}}}}}\n" for name, (asked, said) in prices.items()
     )
     models = "first: up/cheap\nsecond: [up/gone, up/dear]\nthird: [up/gone, up/unpriced]"

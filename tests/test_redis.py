@@ -71,7 +71,7 @@ def test_two_processes_keep_the_limits_together(upstream: Upstream, tmp_path: Pa
     def held(key: str) -> int:
         return shared.client.zcard(f"{{modelserver:{key}}}:running") + shared.client.hlen(f"{{modelserver:{key}}}:held")
 
-    text = settings(upstream, tmp_path, LIMITED, f"state: {shared.url}\n")
+    text = settings(upstream, tmp_path, LIMITED, f"shared_state: {shared.url}\n")
     with Process(text) as one, Process(text) as two:
         crowd([one, two], upstream, "both", lambda: not any(map(held, KEYS)))
         spent = [usage(server, "sk-canary-2")["limits"]["budget"]["spent_usd"] for server in (one, two)]
@@ -84,7 +84,7 @@ def test_two_processes_keep_the_limits_together(upstream: Upstream, tmp_path: Pa
 def test_one_client_after_the_other_never_meets_its_own_last_request(
     upstream: Upstream, tmp_path: Path, shared: Redis
 ) -> None:
-    with Process(settings(upstream, tmp_path, ["concurrency: 1"], f"state: {shared.url}\n")) as server:
+    with Process(settings(upstream, tmp_path, ["concurrency: 1"], f"shared_state: {shared.url}\n")) as server:
         for _ in range(50):
             assert statuses(at_once(1, [server], "echo")) == {200: 1}
 
@@ -93,7 +93,7 @@ def test_what_a_dead_process_held_comes_back_when_its_lease_ends(
     upstream: Upstream, tmp_path: Path, shared: Redis
 ) -> None:
     upstream.script("lease", [float("inf")])
-    text = settings(upstream, tmp_path, ["concurrency: 2, tpm: 1000"], f"state: {shared.url}\n")
+    text = settings(upstream, tmp_path, ["concurrency: 2, tpm: 1000"], f"shared_state: {shared.url}\n")
     with Process(text) as server:
         shared.client.zadd("{modelserver:k0}:running", {"dead": 1.0, "alive": 9e9})
         shared.client.hset("{modelserver:k0}:held", mapping={"dead": "900 0 2026-11", "alive": "500 0 2026-11"})
@@ -109,7 +109,7 @@ def test_what_is_chosen_holds_while_redis_is_gone(
     upstream: Upstream, tmp_path: Path, shared: Redis, choice: str, status: int, says: str
 ) -> None:
     upstream.script("priced-gone", counted(100, 100))
-    state = f"state: {{url: {shared.url}, when_gone: {choice}}}\n"
+    state = f"shared_state: {{url: {shared.url}, on_unavailable: {choice}}}\n"
     keys = ["budget_usd: 1, budget_period: total, rpm: 4", "disabled: false"]
     with Process(settings(upstream, tmp_path, keys, state)) as server:
         assert statuses(at_once(1, [server], "up/priced-gone", max_tokens=100)) == {200: 1}
@@ -139,9 +139,9 @@ def test_what_is_chosen_holds_while_redis_is_gone(
 def test_limits_that_cannot_be_kept_are_an_error_at_the_start(tmp_path: Path, upstream: Upstream) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    ended = command(text=settings(upstream, tmp_path, ["rpm: 5"], f"state: redis://127.0.0.1:{port}\n"))
+    ended = command(text=settings(upstream, tmp_path, ["rpm: 5"], f"shared_state: redis://127.0.0.1:{port}\n"))
     assert ended.returncode == 1
-    assert "Redis (state) cannot be reached, and limits could not be enforced" in ended.stderr
+    assert "Redis (shared_state) cannot be reached, and limits could not be enforced" in ended.stderr
 
 
 def test_a_request_whose_question_is_dropped_from_a_full_queue_is_refused() -> None:

@@ -203,7 +203,7 @@ def test_whatever_is_said_to_the_model_counts() -> None:
 def test_a_burst_of_requests_that_name_no_limit_does_not_pass_one(upstream: Scripted, tmp_path: Path) -> None:
     """Each answer of the upstream is as long as it may be: 24 of them fit into 100,000 tokens a minute, and 1 dollar."""
     upstream.script("burst", [0.7, *counted(10, 4096)])
-    facts = "facts:\n  burst: {price: {input: 1, output: 10}, context: 1000000, max_output: 64000}\n"
+    facts = "model_facts:\n  burst: {price: {input: 1, output: 10}, context: 1000000, max_output: 64000}\n"
     keys = "keys: [{name: a, key: sk-canary-0, tpm: 100000, budget_usd: 1}]\n"
     more = f"{facts}{keys}usage: {{path: {tmp_path / 'usage.db'}}}\n"
     with Process(config(upstream, more)) as server:
@@ -220,7 +220,7 @@ def test_a_burst_of_requests_that_name_no_limit_does_not_pass_one(upstream: Scri
 def test_streams_and_small_keys_are_capped_and_others_are_not(upstream: Scripted, tmp_path: Path) -> None:
     chunk = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "length"}]}
     upstream.script("some", stream(sse(chunk)))
-    keys = ["tpm: 500", "rpm: 9, concurrency: 9", "budget_usd: 1, unpriced: true"]
+    keys = ["tpm: 500", "rpm: 9, concurrency: 9", "budget_usd: 1, allow_unpriced: true"]
     for more, sent in (("", [0, None, 4096]), ("cap_output: false", [None, None, None])):
         with Process(settings(upstream, tmp_path, keys, usage=more)) as server:
             for i, limit in enumerate(sent):

@@ -605,7 +605,7 @@ def test_parameters_are_named_as_the_client_knows_them() -> None:
 def test_reasoning_returns_with_the_tool_results() -> None:
     """What the keeper kept of a stream is back in the next request, unaltered, before the calls."""
     keeper = ReasoningCache()
-    watcher = keeper.watcher("s")
+    watcher = keeper.collector("s")
     for each in CHUNKS:
         watcher.see([each])
     watcher.commit()
@@ -631,7 +631,7 @@ def test_two_turns_through_the_real_process(streamed: bool, upstream: Scripted, 
     name = scripted(
         stream(STREAM), stream(second), answer({"error": {"message": "Bad.", "param": "max_output_tokens"}}, 400)
     )
-    text = config(upstream) + f"facts: {{{name}: {{like: gpt-6-always}}}}\n"
+    text = config(upstream) + f"model_facts: {{{name}: {{like: gpt-6-always}}}}\n"
     text = text.replace(
         "\nmodels:", f'\n  gpt: {{host: openai, base_url: "{upstream.url}/v1", api_key: sk-canary}}\nmodels:'
     )

@@ -219,7 +219,7 @@ def test_a_target_knows_the_facts_of_its_model():
 
 
 def test_the_users_facts_win():
-    [target] = routes(CONFIG + "facts: {gpt-4o: {context: 5}}").resolve("gpt-4o", EVERYONE)
+    [target] = routes(CONFIG + "model_facts: {gpt-4o: {context: 5}}").resolve("gpt-4o", EVERYONE)
     assert (target.upstream.facts.context, target.upstream.facts.vision) == (5, True)
 
 

@@ -437,7 +437,7 @@ def restore(value: tuple[ReasoningCache, Json]) -> int:
 
 
 def watched(chunks: list[Json]) -> None:
-    watcher = ReasoningCache().watcher()
+    watcher = ReasoningCache().collector()
     for chunk in chunks:
         watcher.see([chunk])
     watcher.commit()

@@ -365,7 +365,7 @@ def test_cards_tell_which_models_rest(http: httpx.Client, upstream: Upstream) ->
     """Resting: a request would be refused at once. Before, after, and where another target stands in: up."""
     upstream.script("ill", *[answer({"error": {"message": "broken"}}, 500)] * 2, answer(whole()))
     models = "ill: up/ill\npair: [up/ill, echo/echo]\nother: up/other"
-    with Process(config(upstream, server="cooldown: {failures: 2, rest: 3}", models=models)) as server:
+    with Process(config(upstream, server="cooldown: {failures: 2, seconds: 3}", models=models)) as server:
 
         def statuses() -> dict[str, str]:
             listed = {card["id"]: card["status"] for card in http.get(f"{server.url}/models").json()["data"]}
@@ -381,7 +381,7 @@ def test_cards_tell_which_models_rest(http: httpx.Client, upstream: Upstream) ->
         assert statuses() == well
         assert ask("ill") == (502, "upstream_error") and statuses() == well
         assert ask("ill") == (502, "upstream_error")
-        assert statuses() == {**well, "ill": "resting", "up/ill": "resting"}
+        assert statuses() == {**well, "ill": "cooling_down", "up/ill": "cooling_down"}
         assert ask("ill") == (503, "provider_unavailable") and ask("pair") == (200, None)
         until(lambda: statuses() == well)  # its rest is over: the next request tries it
         assert ask("ill") == (200, None) and statuses() == well

@@ -29,7 +29,7 @@ def ready(server: Process) -> bool:
 def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
     """Prompts that hang upstream fill it; what comes then is refused until they are gone. The process is not killed."""
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
-    limits = "at_once: {memory: 120MiB}\nkeep_alive: {every: 0.4}\nmax_body: 16MiB"
+    limits = "capacity: {memory: 120MiB}\nkeep_alive: {every: 0.4}\nmax_body: 16MiB"
     big = [{"role": "user", "content": "x" * 15_000_000}]
     with Process(config(upstream, server=limits)) as server:
         assert metric(server, "resident_bytes_limit") == 120 * 2**20 and ready(server)
@@ -93,7 +93,7 @@ def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -
     """A process that gets its processor only now and then: one pause alone refuses nobody."""
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
     with (
-        Process(config(upstream, server="at_once: {lag: 0.2}\nkeep_alive: {every: 0.4}")) as server,
+        Process(config(upstream, server="capacity: {lag: 0.2}\nkeep_alive: {every: 0.4}")) as server,
         dial(server) as client,
     ):
         client.sendall(raw(f"up/{name}"))

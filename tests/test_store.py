@@ -136,20 +136,20 @@ def test_ids_never_meet(tmp_path: Path) -> None:
     assert query(path, "SELECT count(*), count(DISTINCT id) FROM requests") == [(6, 6)]
 
 
-@pytest.mark.parametrize("what", ["text", "folder", "newer"])
-def test_a_file_that_cannot_be_the_books_is_an_error_at_the_start(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ["text", "folder", "newer", "older"])
+def test_a_file_that_cannot_be_the_ledger_is_an_error_at_the_start(tmp_path: Path, what: str) -> None:
     path = tmp_path / "u.db"
     match what:
         case "text":
             path.write_text("not a database, but a text that is long enough to be read as the head of one " * 9)
         case "folder":
             path = tmp_path / "none" / "u.db"
-        case "newer":
+        case "newer" | "older":
             with closing(sqlite3.connect(path)) as connection:
-                connection.execute("PRAGMA user_version = 3")
+                connection.execute(f"PRAGMA user_version = {3 if what == 'newer' else 1}")
     with pytest.raises(OSError, match=r"the usage file .* cannot be used"):
         UsageStore(str(path), 90)
-    if what == "newer":
+    if what in ("newer", "older"):
         assert query(path, "SELECT count(*) FROM sqlite_master") == [(0,)]  # nothing was made in it
 
 
@@ -169,81 +169,19 @@ def test_errors_are_summed(tmp_path: Path) -> None:
     store.close()
 
 
-# What version 1 wrote, by its own statements. Of 2026-01-01 the rows have been deleted.
-VERSION_1 = """
-CREATE TABLE requests (
-    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
-    upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
-    completion INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER,
-    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER);
-CREATE INDEX requests_by_key ON requests (key);
-CREATE INDEX requests_open ON requests (id) WHERE status IS NULL;
-CREATE TABLE days (
-    day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
-    cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    PRIMARY KEY (day, key, model)) WITHOUT ROWID;
-CREATE TABLE runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
-PRAGMA user_version = 1;
-PRAGMA journal_mode = WAL;
-INSERT INTO days VALUES ('2026-01-01', 'k', 'm', 40, 400, 80, 4, 2, 900, 1);
-INSERT INTO days VALUES ('2026-11-23', 'k', 'm', 9, 63, 45, 0, 0, 27, 0);
-INSERT INTO days VALUES ('2026-11-23', 'k', 'quiet', 5, 35, 25, 0, 0, 15, 0);
-INSERT INTO runs VALUES (7, 3);
+OPEN = """
+import sys
+from server.usage.store import UsageStore
+input()
+store = UsageStore(sys.argv[1], 36_500)
+print("open")
+input()
+store.close()
 """
 
 
-def version_1(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript(VERSION_1)
-        rows = [(7 * 2**40 + n, status, code) for n, (status, code) in enumerate([*ENDS, (None, "")])]
-        connection.executemany(
-            "INSERT INTO requests VALUES (?, 1795392000123, 'r', 'k', 'm', 'u', 1, ?, ?, 7, 5, 0, 0, 3, 0, 1, 2)", rows
-        )  # in the morning of 2026-11-23
-
-
-DAYS = "SELECT * FROM days ORDER BY day, model"
-UPGRADED = [
-    ("2026-01-01", "k", "m", 40, 400, 80, 4, 2, 900, 1, 0),
-    ("2026-11-23", "k", "m", 10, 70, 50, 0, 0, 30, 0, WRONG + 1),  # what was open has crashed
-    ("2026-11-23", "k", "quiet", 5, 35, 25, 0, 0, 15, 0, 0),
-]
-
-
-def test_a_file_of_version_1_keeps_its_sums_and_learns_its_errors(tmp_path: Path) -> None:
+def test_several_processes_make_one_file_once(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
-    version_1(path)
-    for _ in range(2):  # the second time there is nothing to do
-        store = UsageStore(str(path), 36_500)
-        assert query(path, DAYS) == UPGRADED
-        assert query(path, "PRAGMA user_version") == [(2,)]
-        assert store.spent([""]).result() == [{"k": 945}]
-        store.close()
-    store = UsageStore(str(path), 36_500)
-    store.enqueue(Entry(store.next_id(), at=1_795_392_000).end(503, "overloaded"))
-    store.close()
-    assert query(path, "SELECT requests, errors FROM days WHERE model = 'm'") == [(40, 0), (11, WRONG + 2)]
-
-
-def test_an_upgrade_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "u.db"
-    version_1(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("CREATE TRIGGER no BEFORE UPDATE ON days BEGIN SELECT raise(ABORT, 'no'); END")
-    before = query(path, "SELECT sql FROM sqlite_master")
-    with pytest.raises(OSError, match="cannot be used: no"):
-        UsageStore(str(path), 36_500)
-    assert query(path, "SELECT sql FROM sqlite_master") == before and query(path, "PRAGMA user_version") == [(1,)]
-
-
-OPEN = (
-    "import sys; from server.usage.store import UsageStore; input(); s = UsageStore(sys.argv[1], 36_500); print('open'); "
-    "input(); s.close()"
-)
-
-
-def test_several_processes_upgrade_one_file_once(tmp_path: Path) -> None:
-    path = tmp_path / "u.db"
-    version_1(path)
     command = [sys.executable, "-c", OPEN, str(path)]
     pipe = subprocess.PIPE
     crowd = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
@@ -253,28 +191,9 @@ def test_several_processes_upgrade_one_file_once(tmp_path: Path) -> None:
         each.stdin.flush()
     for each in crowd:
         assert each.stdout and each.stdout.readline() == "open\n", each.stderr and each.stderr.read()
-    assert query(path, DAYS) == UPGRADED
     assert query(path, "SELECT count(*) FROM runs") == [(4,)]
     for each in crowd:
         assert each.communicate("end\n") == ("", "") and each.returncode == 0
-
-
-LOCKED = "import fcntl, sys; f = open(sys.argv[1], 'a+b'); fcntl.lockf(f, fcntl.LOCK_EX, 1, 7); print('held'); input()"
-
-
-def test_a_file_that_an_older_process_still_writes_is_left_to_it(tmp_path: Path) -> None:
-    """It would fail at every row, and lose them, if the tables changed under it."""
-    path = tmp_path / "u.db"
-    version_1(path)
-    command = [sys.executable, "-c", LOCKED, f"{path}-runs"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
-        assert old.stdout and old.stdout.readline() == "held\n"
-        with pytest.raises(OSError, match="an older version of this server is using it"):
-            UsageStore(str(path), 36_500)
-        assert query(path, "PRAGMA user_version") == [(1,)]
-        old.communicate("end\n")
-    UsageStore(str(path), 36_500).close()
-    assert query(path, DAYS) == UPGRADED
 
 
 def test_what_a_day_and_a_key_have_spent(tmp_path: Path) -> None:
@@ -348,10 +267,10 @@ def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp
     damage(path, 4)
     with pytest.raises(sqlite3.DatabaseError):
         store.read(lambda connection: connection.execute("SELECT count(*), sum(prompt) FROM requests").fetchall())
-    assert "usage cannot be read: database disk image is malformed" in store.trouble()
+    assert "usage cannot be read: database disk image is malformed" in store.problems()
     put(store, 1)
     assert store.read(lambda connection: connection.execute("SELECT sum(requests) FROM days").fetchall()) == [(501,)]
-    [told] = store.trouble()
+    [told] = store.problems()
     assert told.startswith("the usage file was damaged: it is now u.db-broken-2")
     store.close()
 
@@ -364,7 +283,7 @@ def test_reading_never_makes_a_file(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
         store.read(lambda connection: connection.execute(SUMS).fetchall())
     assert not path.exists() and store.failing
-    assert any("cannot be read" in words for words in store.trouble())
+    assert any("cannot be read" in words for words in store.problems())
     (tmp_path / "elsewhere").rename(path.parent)
     store.close()
 
@@ -394,7 +313,7 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
     store.flush()  # into the file that goes
     (tmp_path / "copied").replace(path)
     store.flush()
-    assert [words.split(", which")[0] for words in store.trouble()] == ["the usage file was replaced by another one"]
+    assert [words.split(", which")[0] for words in store.problems()] == ["the usage file was replaced by another one"]
     store.enqueue(late.end())
     store.flush()
     assert query(path, SUMS) == [(3 + 2 + 4 + 1, 70, 50, 30)]

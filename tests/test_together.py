@@ -43,7 +43,7 @@ def reloaded(server: Process, text: str) -> None:
 def test_embeddings_are_bounded_counted_and_leave_a_failing_target_alone(
     upstream: Upstream, scripted: Callable[..., str]
 ) -> None:
-    bounds = "at_once: {requests: 1, waiting: 0}\ncooldown: {failures: 2}"
+    bounds = "capacity: {requests: 1, waiting: 0}\ncooldown: {failures: 2}"
     with Process(config(upstream, server=bounds)) as server:
         good, bad, busy = scripted(answer(VECTORS)), scripted(answer({}, 500)), scripted([*HEAD, FOREVER])
         assert embed(server, f"up/{good}").status_code == 200
@@ -93,7 +93,7 @@ def test_a_call_that_this_server_ends_is_booked_as_begun(
 
 
 def test_a_drained_answer_outlives_a_reload(upstream: Upstream, scripted: Callable[..., str], tmp_path: Path) -> None:
-    text = settings(upstream, tmp_path, ["rpm: 5"]).replace("  up: {", "  up: {on_disconnect: drain, ")
+    text = settings(upstream, tmp_path, ["rpm: 5"]).replace("  up: {", "  up: {on_disconnect: finish, ")
     name = scripted([*HEAD, 1.5, *REST])
     with Process(text) as server:
         with dial(server) as client:

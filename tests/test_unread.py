@@ -37,7 +37,7 @@ def rest(client: socket.socket, size: int = 2**20) -> int:
 
 def test_whole_answers_count_until_they_are_taken(upstream: Upstream, scripted: Callable[..., str]) -> None:
     name, quick = scripted(answer(whole("x" * SIZE))), scripted(answer(whole()))
-    limits = f"{HASTY}\nmax_body: 1MiB\nat_once: {{bytes: 30MiB}}"
+    limits = f"{HASTY}\nmax_body: 1MiB\ncapacity: {{bytes: 30MiB}}"
     with Process(config(upstream, server=limits)) as server:
         clients = [slow(server) for _ in range(2)]
         for client in clients:

@@ -86,7 +86,7 @@ function drawChanges(attempt, body) {
     list.length || attempt.dropped.length
       ? h("ul", { class: "diff" }, list.map(({ name, was, is }) =>
           h("li", {}, h("code", { class: "name" }, name), was !== undefined ? h("del", {}, brief(was)) : null, is !== undefined ? h("ins", {}, brief(is)) : null)),
-          attempt.dropped.map((name) => h("li", {}, h("span", { class: "chip resting" }, text("dropped")), " ", h("code", {}, name))))
+          attempt.dropped.map((name) => h("li", {}, h("span", { class: "chip warning" }, text("dropped")), " ", h("code", {}, name))))
       : h("p", { class: "faint" }, text("unchanged")));
 }
 

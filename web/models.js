@@ -53,15 +53,15 @@ function capabilities(card) {
   ].filter(Boolean);
 }
 
-/** What the server says about the model's health, and until when the model lives upstream. */
+/** What the server says about the model's health, and until when the upstream offers the model. */
 function stateOf(card) {
-  const kind = card.status === "resting" ? "resting" : "up";
+  const kind = card.status === "cooling_down" ? "cooling_down" : "up";
   const over = card.expiration_date <= new Date().toISOString().slice(0, 10);
   const ends = card.expiration_date ? h("div", { class: over ? "ended" : "faint" }, `${text(over ? "ended" : "ends")} `, h("span", { class: "nobr" }, card.expiration_date)) : null;
   return [h("span", { class: `state ${kind}` }, text(kind)), ends];
 }
 
-const PERIOD = 10_000; // ms between looks, while somebody looks: the first rest of a target is as long
+const PERIOD = 10_000; // ms between looks, while somebody looks: the first cooldown of a target is as long
 const state = { filter: "", cards: null, error: null };
 const cells = new Map(); // id → the cell of its state
 let container;

@@ -67,13 +67,13 @@ const UI = {
   jsonCap: ["JSON", "JSON"],
   embedding: ["嵌入", "embeddings"],
   up: ["可用", "up"],
-  resting: ["暂停使用", "resting"],
+  cooling_down: ["暂停使用", "cooling down"],
   ends: ["将停用于", "ends"],
   ended: ["上游已停用于", "retired upstream"],
   noModels: ["没有匹配的模型。", "No model matches."],
   modelsText: [
     "此刻可以调用的模型，来自 `GET /v1/models`。`provider/模型` 形式的名字（如 `openai/gpt-4o`）在允许时也可直接使用。**暂停使用**：它的每个上游刚刚连续失败或正在限流，请求会立即被拒绝，直到服务器再去试探。",
-    "What you can call right now, from `GET /v1/models`. Names of the form `provider/model`, such as `openai/gpt-4o`, work as well where your key allows. **Resting**: all its upstreams have just failed several times in a row, or throttle this server; requests are refused at once until one is tried again.",
+    "What you can call right now, from `GET /v1/models`. Names of the form `provider/model`, such as `openai/gpt-4o`, work as well where your key allows. **Cooling down**: all its upstreams have just failed several times in a row, or throttle this server; requests are refused at once until one is tried again.",
   ],
   groupBuiltin: ["内置", "Built in"],
   groupOther: ["其他", "Others"],
@@ -134,7 +134,7 @@ const UI = {
   networkError: ["没有收到应答", "No answer"],
   usageText: [
     "这个密钥的请求、token、花费和错误；管理员看到所有密钥。来自 `GET /v1/usage`，日期按 UTC。错误包括中途失败的流，不包括客户端自己离开的请求；一开始就被拒绝的请求（密钥、限额）不计入。",
-    "Requests, tokens, cost and errors of this key; an administrator sees all keys. From `GET /v1/usage`, days by UTC. Errors include streams that broke off, but no client that left; what was refused at the door (key, limit) is not counted.",
+    "Requests, tokens, cost and errors of this key; an administrator sees all keys. From `GET /v1/usage`, days by UTC. Errors include streams that broke off, but no client that left; what was refused before it was admitted (key, limit) is not counted.",
   ],
   usageOff: [
     "这台服务器没有记录用量。在 config.yaml 中设置 `usage: {path: usage.db}` 并重启。",
@@ -213,7 +213,7 @@ export const SECTIONS = [
       ["ul",
         ["**Base URL** `{{base}}`；大多数客户端要带 `/v1`，少数不要，见[客户端](#clients)。两种写法这里都可用。", "**Base URL** `{{base}}`. Most clients want the `/v1`, a few do not, see [clients](#clients). Both are served here."],
         ["不认识的字段原样传给同协议的上游。模型不接受的参数会被去掉并在响应头里说明，绝不悄悄发生；少了就会误读回答的（如 `n: 2`）则被拒绝。", "Unknown fields pass through to upstreams of the same protocol. Parameters a model does not take are dropped and named in a header, never silently; one without which you would misread the answer, such as `n: 2`, is refused."],
-        ["客户端离开，上游调用立刻取消（除非管理员设置了 `on_disconnect: drain`）。中断的回答绝不会看起来是完整的。", "When the client leaves, the upstream call is cancelled at once (unless the operator set `on_disconnect: drain`). An answer that broke off never looks complete."]],
+        ["客户端离开，上游调用立刻取消（除非管理员设置了 `on_disconnect: finish`）。中断的回答绝不会看起来是完整的。", "When the client leaves, the upstream call is cancelled at once (unless the operator set `on_disconnect: finish`). An answer that broke off never looks complete."]],
     ],
   },
   {
@@ -246,7 +246,7 @@ export const SECTIONS = [
     title: ["模型列表", "List models"],
     body: [
       ["p", "`GET /v1/models` 只列出你的密钥此刻可用的模型，`GET /v1/models/{id}` 给出其中一个；id 里可以有斜杠。", "`GET /v1/models` lists what your key can use now, `GET /v1/models/{id}` one of them; ids may hold slashes."],
-      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `resting`（所有上游都已暂停使用，请求会立即被拒绝）。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `resting` while all its upstreams are left alone and requests are refused at once."],
+      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都已暂停使用，请求会立即被拒绝）。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
       ["live", "models"],
       ["code", {
         curl: `curl {{base}}/models/{{model}}{{curl}}`,

@@ -1,9 +1,9 @@
-"""Answers that are read on after their client has left, to learn what they cost (`on_disconnect: drain`).
+"""Answers that are read on after their client has left, to learn what they cost (`on_disconnect: finish`).
 
 `DetachedReads.outlive` wraps the exchange with an upstream; nothing else knows of it. Reading happens in tasks of its own, which
 the end of the client's request does not touch. Each has the provider's time to come to an end, and no more than the request
 has, then the call is cancelled like any other. The request is settled when its answer has ended, and until then it keeps
-its place among the others (Run.drain): its turn, the bytes of its body, and what its key has reserved.
+its place among the others (Run.detached): its turn, the bytes of its body, and what its key has reserved.
 """
 
 import asyncio
@@ -66,8 +66,8 @@ class DetachedReads:
         """Do this after the request has ended, which is settled, and gives its place to others, when that is done."""
         loop = asyncio.get_running_loop()
         assert meter.exchange is not None
-        until = min(loop.time() + meter.exchange.to.drain, run.deadline)
-        task = self._tasks[id(meter)] = run.drain = loop.create_task(self._bounded(work, meter, until))
+        until = min(loop.time() + meter.exchange.to.finish_seconds, run.deadline)
+        task = self._tasks[id(meter)] = run.detached = loop.create_task(self._bounded(work, meter, until))
         task.add_done_callback(lambda _: self._tasks.pop(id(meter)))
 
     def after(self, meter: UsageMeter | None, settle: Callable[[], None]) -> None:

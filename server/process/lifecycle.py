@@ -2,7 +2,7 @@
 
 SIGTERM, SIGINT: not ready any more, nothing new is accepted, running answers may finish for server.drain seconds; what is
 left then ends with an error its client can tell from an answer. A second signal ends the wait.
-SIGHUP, or with server.watch a file that has changed: the configuration is read again; a broken one changes nothing.
+SIGHUP, or with server.reload_on_change a file that has changed: the configuration is read again; a broken one changes nothing.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ async def serve(
     try:
         assert runner.server is not None
         state = app[STATE]
-        most = listener.connections(state.generations.now.settings.config.server.at_once.connections)
+        most = listener.connections(state.generations.now.settings.config.server.capacity.connections)
         state.listener = listener.ProtocolFactory(runner.server, most)
         site = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
         stop, reload = ShutdownSignals(), Reloader(state, load)
@@ -200,8 +200,8 @@ class Reloader:
         for name in ("state", "inspector"):
             if getattr(new, name) != getattr(old, name):
                 LOGGER.warning("%s has changed: that needs a restart", name)
-        if new.server.at_once.connections != old.server.at_once.connections:
-            LOGGER.warning("server.at_once.connections has changed: that needs a restart")
+        if new.server.capacity.connections != old.server.capacity.connections:
+            LOGGER.warning("server.capacity.connections has changed: that needs a restart")
 
 
 class FileWatcher:
@@ -212,7 +212,7 @@ class FileWatcher:
         self._loaded = self._last = self._look()
 
     def __call__(self, now: float) -> None:
-        if not self._state.generations.now.settings.config.server.watch:
+        if not self._state.generations.now.settings.config.server.reload_on_change:
             return
         seen, before = self._look(), self._last
         self._last = seen

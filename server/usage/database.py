@@ -1,12 +1,12 @@
-"""The SQLite file of the books as this process has it open: opened, looked after, put back.
+"""The SQLite file of the usage ledger: it is opened, checked while the server runs, and restored where it was lost.
 
 A file may be deleted, replaced or overwritten while the server runs (a backup, logrotate, `git clean`). SQLite goes on writing to
-what it has open, and all of it would be gone at the end. So the store looks once a second whether the path still leads to
-the file it writes to. If not, what can be read through the open file is written to the path again; a file that somebody
-else has put there is taken over if it is one of ours, and moved aside if it is none.
+the file that it has open, and all of that would be lost at the end. So the store checks once a second that the path still
+leads to the file it writes to. If not, what can be read through the open file is written to the path again; a file that was
+put there is used if it is a usage file, and renamed if it is not.
 
-Which processes live is known by locks on bytes of a file beside the database, one per run: the kernel lets go of them whatever
-the end. Byte 0 is held while a file is put back, so that two processes do not do it at once.
+Which processes run is known by locks on bytes of a file beside the database, one per run: the kernel releases them however a
+process ends. Byte 0 is locked while a file is restored, so that two processes do not do it at once.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ try:
 except ImportError:  # Windows: other processes are taken for dead
     fcntl = None  # type: ignore[assignment]
 
-_PRIVATE: Final = 0o600  # names of keys, models, times and costs are nobody else's business
-_BESIDE: Final = ("-wal", "-shm")  # what SQLite keeps beside a file that is open
+_PRIVATE: Final = 0o600  # names of keys, models, times and costs are private
+_BESIDE: Final = ("-wal", "-shm")  # what SQLite writes beside a file that is open
 _HEAD: Final = b"SQLite format 3\0"
-_CHECKED: Final = 2**24  # bytes of a file that is checked before it is used: a larger one would hold up the start
+_CHECKED: Final = 2**24  # bytes of a file that is checked before it is used: a larger one would delay the start
 _BATCH: Final = 1000  # rows copied at once
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 Place = tuple[int, int]  # device and inode
@@ -41,14 +41,14 @@ class Damaged(sqlite3.DatabaseError):
 class Database:
     """The file at `path`, open. Raises sqlite3.Error or OSError when it cannot be used.
 
-    again: called with rows of this run that have ended and must be booked again, their ids counted from 0;
+    again: called with rows of this run that have ended and must be written again, their ids counted from 0;
     connection: to write with; run: the number of this process in the file; unwritten: why its start could not be written.
     """
 
     def __init__(self, path: str, again: Callable[[Any], None]) -> None:
         self.path, self._again = path, again
-        self.damaged = False  # whether writing has said so
-        self.doubted = False  # whether somebody who only reads has
+        self.damaged = False  # whether a write has failed so
+        self.doubted = False  # whether a read has
         self.unwritten: sqlite3.Error | None = None
         self.run = 0
         self._locks: BufferedRandom | None = None
@@ -60,12 +60,12 @@ class Database:
             raise
 
     def _open(self) -> None:
-        """Open what is at the path, or make it, and begin a run there."""
+        """Open the file at the path, or make it, and begin a run in it."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, _PRIVATE)  # SQLite gives -wal and -shm the same mode
         connection = None
         try:
             connection = _connect(self.path)
-            migrations.prepare(connection, self._refuse_to_share)
+            migrations.prepare(connection)
             if os.fstat(file).st_size <= _CHECKED:
                 check(connection)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -81,17 +81,10 @@ class Database:
         self._beside = {end: place(self.path + end) for end in _BESIDE}
         self.damaged = False
 
-    def _refuse_to_share(self, connection: sqlite3.Connection) -> None:
-        """Raise if a process of version 1 lives: it could write nothing any more once the table of days has changed."""
-        self._open_locks()
-        for (run,) in connection.execute("SELECT run FROM runs").fetchall():
-            if not self._lock(run):
-                raise sqlite3.DatabaseError("an older version of this server is using it: stop that one first")
-
     def _begin(self, connection: sqlite3.Connection) -> int:
-        """Take a number for this run, or keep the one that the file knows. At the start, settle what dead runs left open.
+        """Take a number for this run, or the one that the file has of it. At the start, settle what dead runs left open.
 
-        Later that is for the next start: the file of locks may be a new one, in which others have yet to take their places.
+        Later, the next start settles it: the file of locks may be a new one, in which other processes have no locks yet.
         """
         self._open_locks()
         # Before anything is written: on a full disk this is all that is possible.
@@ -138,7 +131,7 @@ class Database:
         return True
 
     def _lock(self, run: int) -> bool:
-        """Whether this run's byte could be locked: its process is not alive."""
+        """Lock this run's byte; return whether that was possible, which means that no other process has this run."""
         if fcntl is None:
             return True
         assert self._locks is not None
@@ -153,12 +146,12 @@ class Database:
             assert self._locks is not None
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, run)
 
-    # What happens to the file meanwhile
+    # Changes of the file from outside
 
     def look(self) -> str:
-        """Say what has happened to the file, and put it right; "" when nothing has.
+        """Restore the file if it was changed from outside; return what has happened to it, "" when nothing has.
 
-        Raises sqlite3.Error or OSError when it cannot be put right: the open file stays, and the next look tries again.
+        Raises sqlite3.Error or OSError when it cannot be restored: the open file stays, and the next look tries again.
         """
         if self._open_locks():
             self._lock(self.run)
@@ -168,12 +161,12 @@ class Database:
             assert self._locks is not None
             fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
         try:
-            return self._put_right(self._wrong())  # another process may have been first
+            return self._restore_path(self._wrong())  # another process may have been first
         finally:
             self._unlock(0)
 
     def _wrong(self) -> str:
-        """What is wrong with the path: "deleted", "replaced", "torn" from the files beside it, "damaged" or ""."""
+        """Return what is wrong with the path: "deleted", "replaced", "torn" from the files beside it, "damaged" or ""."""
         try:
             found = Path(self.path).stat()
         except FileNotFoundError:
@@ -195,7 +188,7 @@ class Database:
         return "damaged" if self.damaged else ""
 
     def _is_broken(self) -> bool:
-        """Whether a new connection finds the file broken; ours may still know its pages by heart."""
+        """Whether a new connection finds the file broken; this one may still have its pages in memory."""
         with contextlib.closing(_connect(self.path)) as connection:
             try:
                 check(connection)
@@ -203,7 +196,7 @@ class Database:
                 return broken(error)
         return False
 
-    def _put_right(self, wrong: str) -> str:
+    def _restore_path(self, wrong: str) -> str:
         match wrong:
             case "deleted":
                 return f"was deleted, and has been written again{self._restore()}"
@@ -226,12 +219,12 @@ class Database:
         return ""
 
     def _restore(self) -> str:
-        """Write what can be read through the open file to a new one, and go on with that. Returns what to say of losses."""
+        """Write what can be read through the open file to a new one, and use that. Returns a text about losses."""
         fresh = f"{self.path}-new"
         Path(fresh).unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
         with contextlib.closing(_connect(fresh)) as target:
-            migrations.prepare(target, lambda _: None)
+            migrations.prepare(target)
             whole = _copy(self.connection, target)
         self._forget_beside()
         Path(fresh).replace(self.path)
@@ -239,12 +232,12 @@ class Database:
         return "" if whole else ", but not all of it could be read"
 
     def _take_over(self) -> None:
-        """Go on with the file that is at the path now; `again` is told what this run has booked and that file does not know."""
+        """Use the file that is at the path now. Calls `again` with the rows that this run has written and that file lacks."""
         connection, file, run = self.connection, self._file, self.run
         self._open()
         for row in _missed(connection, self.connection, run):
             self._again(row)
-        connection.close()  # SQLite sees that it has moved, and leaves the path alone
+        connection.close()  # SQLite notices that it was moved, and does not touch the path
         os.close(file)
 
     def _forget_beside(self) -> None:
@@ -282,7 +275,7 @@ def rollback(connection: sqlite3.Connection) -> None:
 
 
 def place(path: str) -> Place | None:
-    """Where the file at a path is, None where there is none."""
+    """Return device and inode of the file at a path, None where there is none."""
     try:
         return _place_of(Path(path).stat())
     except OSError:
@@ -323,7 +316,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
 
 
 def _missed(source: sqlite3.Connection, target: sqlite3.Connection, run: int) -> Iterator[Any]:
-    """Rows of a run that have ended, as far as they can be read, and that the target does not know."""
+    """Yield the rows of a run that have ended, as far as they can be read, and that the target does not have."""
     ids = run * migrations.RUN, (run + 1) * migrations.RUN
     known = "SELECT 1 FROM requests WHERE (id, at, request) = (?, ?, ?) AND status IS NOT NULL"
     with contextlib.suppress(sqlite3.DatabaseError):
@@ -335,7 +328,7 @@ def _missed(source: sqlite3.Connection, target: sqlite3.Connection, run: int) ->
 
 
 def _rows(source: sqlite3.Connection, query: str) -> Iterator[list[tuple[object, ...]] | None]:
-    """Batches of rows; at last an empty one, or None where reading failed."""
+    """Yield batches of rows; at last an empty one, or None where reading failed."""
     try:
         cursor = source.execute(query)
         while batch := cursor.fetchmany(_BATCH):

@@ -1,11 +1,11 @@
-"""The books: what a request may cost is reserved before it is sent, what it did cost is settled at its end, whatever the end.
+"""The usage ledger: it reserves what a request may cost before it is sent, and settles what it did cost when it has ended.
 
-    open    limits and budget of the key, an open row
-    close   tokens and their cost, told by the upstream or estimated; the reservation and the row settled with them
+    reserve  take the worst case from the key's limits and budget; open a row
+    settle   find tokens and their cost, as the upstream reports or estimated; with them, settle the reservation and the row
 
-Where the upstream told nothing (the client left, the answer broke off, the host does not count) the prompt's estimate and
-what was streamed are booked, flagged as an estimate. A request that no upstream has begun to answer costs nothing, unless
-the client, or our patience, gave up on one that may well be working on it.
+Where the upstream reports no usage (the client left, the answer broke off, the host does not count) the prompt's estimate and
+what was streamed are counted, flagged as an estimate. A request that no upstream has begun to answer costs nothing, unless
+the client left, or a timeout ended it, while an upstream may have been working on it.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from ..outbound.exchange import Exchange
 from .limiter import Limiter, LocalLimiter
 from .store import UsageRow, UsageStore
 
-_PAID: Final = frozenset(  # failures of an upstream that may have worked, and charge, for nothing
+_PAID: Final = frozenset(  # failures of an upstream that may have done work, and charge for it
     {
         *("upstream_truncated", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_too_large"),
         *("upstream_bad_output", "upstream_bad_json", "upstream_event_too_large"),
@@ -42,7 +42,7 @@ _DEEPEST: Final = 64  # levels of an answer in which texts are counted
 
 
 class Opened(NamedTuple):
-    """What is known of a request when it begins: as a value, for the store's thread."""
+    """What is known of a request when it begins, as an immutable value for the store's thread."""
 
     id: int  # of its row
     at: float  # Unix time
@@ -51,18 +51,18 @@ class Opened(NamedTuple):
     model: str
     stream: bool
     prompt: int  # tokens, estimated
-    to: Upstream  # the target that is asked first
+    upstream: Upstream  # the target that is called first
 
     def row(self) -> UsageRow:
-        """The row while the request runs: its prompt is booked, in case this process dies."""
-        cost = pricing.cost(TokenUsage(self.prompt), self.to)
+        """Return the row while the request runs, with the prompt's estimate and cost, in case this process dies."""
+        cost = pricing.cost(TokenUsage(self.prompt), self.upstream)
         return UsageRow(
             self.id,
             int(self.at * 1000),
             self.request,
             self.key,
             self.model,
-            _name(self.to),
+            _name(self.upstream),
             self.stream,
             None,
             "",
@@ -78,20 +78,20 @@ class Opened(NamedTuple):
 
 
 class UsageMeter:
-    """One request in the books. The spine fills in what it learns: who was asked, what was sent, what was counted.
+    """The usage of one request. The handler fills in what it learns: the exchange, the text sent, the usage reported.
 
-    Used on the event loop alone: the store gets values. day: on which it began, for budgets; id: of its row.
+    It is used on the event loop alone: the store gets immutable values. day: on which it began, for budgets; id: of its row.
     """
 
     id = 0
     day = ""
 
     reservation: Reservation | None = None
-    exchange: Exchange | None = None  # with the upstream that was asked last
-    usage: Json | None = None  # as that upstream told it
+    exchange: Exchange | None = None  # with the upstream that was called last
+    usage: Json | None = None  # as that upstream reported it
     told: TokenUsage | None = None  # the same of a whole answer, checked
-    early = False  # … before all of the answer had come
-    tier: object = None  # the service tier it was used at, as that upstream told it
+    early = False  # … before the whole answer had arrived
+    tier: object = None  # the service tier that the upstream reported
     sent = 0  # bytes of text that were streamed to the client
     deltas = 0  # in so many pieces
     failed_attempts: tuple[tuple[TokenUsage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
@@ -103,16 +103,16 @@ class UsageMeter:
     cost: int | None = 0
     milliseconds: int | None = None
 
-    def __init__(self, record: RequestRecord, prompt: Prompt, to: Upstream, at: float) -> None:
-        """to: the target that is asked first; at: Unix time."""
-        self.record, self.prompt, self._to, self.at = record, prompt, to, at
+    def __init__(self, record: RequestRecord, prompt: Prompt, upstream: Upstream, at: float) -> None:
+        """Start to meter a request. upstream: the target that is called first; at: Unix time."""
+        self.record, self.prompt, self._upstream, self.at = record, prompt, upstream, at
 
     def count_chunks(self, chunks: list[Json]) -> None:
-        """Count the texts of chunks, and note the usage that they tell."""
+        """Count the texts of chunks, and note the usage in them."""
         for chunk in chunks:
             self.count_chunk(chunk)
             if "usage" in chunk:
-                self.tells(chunk)
+                self.note_usage(chunk)
 
     def count_chunk(self, chunk: Json) -> None:
         """Count the text of a chunk."""
@@ -127,27 +127,27 @@ class UsageMeter:
                 self.sent += size
                 self.deltas += 1
 
-    def tells(self, chunk: Json) -> None:
-        """Note the usage that a chunk, or a whole answer, tells of; removes from it what is meant for the books alone."""
+    def note_usage(self, chunk: Json) -> None:
+        """Note the usage in a chunk or a whole answer; removes from it the field that is meant for the ledger alone."""
         self.usage, self.tier = chunk.get("usage"), chunk.get("service_tier")
         if EARLY in chunk:
             self.early = chunk.pop(EARLY) is True
 
     def count_answer(self, answer: Json) -> None:
         """Note the usage in a whole answer, or count its text."""
-        self.tells(answer)
+        self.note_usage(answer)
         self.told = self._told(self.usage)
         if "choices" in answer and (self.early or not (self.told and self.told.completion)):
             self.count_chunk(answer)
 
     def stream_failed(self, error: Exception) -> None:
-        """The answer failed after it had begun."""
+        """Note that the answer failed after it had begun."""
         if self.exchange is not None:
             self.usage = getattr(error, "usage", None) or self.usage
             self.estimated = self.broken = True
 
     def attempt_failed(self, failure: Failure) -> None:
-        """The upstream asked last has failed, before anything was sent; another one may be asked."""
+        """Note what a failed attempt has used. Nothing has been sent to the client; another target may be called."""
         if self.exchange is None:
             return
         if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
@@ -159,11 +159,11 @@ class UsageMeter:
         self.exchange = None
 
     def settle(self, status: int) -> None:
-        """The request has ended: what it used, and what that costs in micro-USD (None: unknown)."""
+        """Determine what a request that has ended used, and what that costs in micro-USD (None: unknown)."""
         record = self.record
         self.milliseconds = round((time.monotonic() - record.started) * 1000)
         if self.exchange is not None:
-            # An answer that began, or that the client did not wait for, has been worked on.
+            # An upstream has worked on an answer that began, or that the client did not wait for.
             told = self.told or self._told(self.usage)
             if self.broken or (told and self.sent and (self.early or not told.completion)):
                 told = self._until_broken(self.usage)
@@ -179,14 +179,21 @@ class UsageMeter:
         self.exchange = None  # it holds the request and its answer
 
     def opened(self) -> Opened:
-        """What is known at the beginning."""
+        """Return what is known at the beginning."""
         record = self.record
         return Opened(
-            self.id, self.at, record.id, record.key, record.model, record.stream, self.prompt.tokens(self._to), self._to
+            self.id,
+            self.at,
+            record.id,
+            record.key,
+            record.model,
+            record.stream,
+            self.prompt.tokens(self._upstream),
+            self._upstream,
         )
 
     def row(self) -> UsageRow:
-        """The row of a request that has been settled."""
+        """Return the row of a request that has been settled."""
         record, used = self.record, self.used
         code = record.code or ("client_closed" if self.status == 499 else "")
         return UsageRow(
@@ -210,40 +217,40 @@ class UsageMeter:
         )
 
     def _told(self, usage: Json | None) -> TokenUsage | None:
-        """Return what the upstream says was used; None, with a note for the log, where that cannot be."""
+        """Return the usage that the upstream reports; None, with a note for the log, where it cannot be true."""
         assert self.exchange is not None
-        told, to = pricing.parse_usage(usage), self.exchange.to
-        if pricing.believable(told, self.prompt, to):
+        told, upstream = pricing.parse_usage(usage), self.exchange.to
+        if pricing.believable(told, self.prompt, upstream):
             return told
-        self.record.doubted = to.name, told.prompt, told.completion
+        self.record.doubted = upstream.name, told.prompt, told.completion
         return None
 
     def _until_broken(self, usage: Json | None) -> TokenUsage:
-        """Return what an answer that broke off has used. What it told until then may count no more than its first token."""
+        """Return what an answer that broke off has used. Its last report may count no more than its first token."""
         told, guess = self._told(usage), self._estimate()
         if told is None or told == NO_USAGE:
             return guess
         return told._replace(completion=max(told.completion, guess.completion))
 
     def _tier(self) -> object:
-        """Return the service tier whose price holds: the one the upstream names, where it is one, else the client's."""
+        """Return the service tier to price: the one the upstream reports, if its price is known, else the client's."""
         assert self.exchange is not None
         if self.tier == pricing.USUAL_TIER or (self.tier and pricing.times_the_price(self.tier, self.exchange.to)):
             return self.tier
         return self.prompt.tier
 
     def _estimate(self) -> TokenUsage:
-        """The prompt, and what came of the answer, shown to the client or not."""
+        """Estimate usage from the prompt's size and all text received so far, including chunks still held back."""
         assert self.exchange is not None
         self.estimated = True
         for chunk in self.exchange.held_back:
             self.count_chunk(chunk)
         sent, deltas, self.sent, self.deltas = self.sent, self.deltas, 0, 0
-        return TokenUsage(self.prompt.tokens(self._to), pricing.streamed_estimate(sent, deltas))
+        return TokenUsage(self.prompt.tokens(self._upstream), pricing.streamed_estimate(sent, deltas))
 
 
 def _text(value: object) -> int:
-    """Bytes of the texts in a delta, names and ids included: tokens, all of them. What is nested too deep counts for nothing."""
+    """Return the bytes of the texts in a delta, names and ids included. Texts that are nested too deep are not counted."""
     size = 0
     level = [value]
     for _ in range(_DEEPEST):
@@ -262,38 +269,38 @@ def _text(value: object) -> int:
     return size
 
 
-def _name(to: Upstream) -> str:
-    return f"{to.name}/{to.model}"
+def _name(upstream: Upstream) -> str:
+    return f"{upstream.name}/{upstream.model}"
 
 
 async def begin(settings: Settings) -> "Ledger":
-    """The books of a configuration, opened. Raises OSError when they cannot be: no limit is off without a word."""
+    """Open the ledger of a configuration. Raises OSError when that fails: no limit is silently ignored."""
     usage = settings.config.usage
     store = UsageStore(usage.path, usage.retention_days) if usage.path else None
-    books = Ledger(usage, store)
+    ledger = Ledger(usage, store)
     try:
-        await books.learn(settings)
+        await ledger.learn(settings)
         limits = limits_of(settings)
-        books.limiter = local = LocalLimiter(limits, books.spent)
-        if settings.state.url:
+        ledger.limiter = local = LocalLimiter(limits, ledger.spent)
+        if settings.shared_state.url:
             from .redis_limiter import RedisLimiter
 
-            books.limiter = shared = RedisLimiter(settings.state, local)
+            ledger.limiter = shared = RedisLimiter(settings.shared_state, local)
             await shared.begin(limits)
     except BaseException:
         if store is not None:
             store.close()
         raise
-    return books
+    return ledger
 
 
 def limits_of(settings: Settings) -> dict[str, Limits]:
-    """The limits of each key that has some, by its name."""
+    """Return the limits of each key that has some: name → limits."""
     return {caller.name: caller.limits for caller in settings.keys.values() if caller.limits}
 
 
 class Ledger:
-    """Opens and closes entries. store: None where no rows are kept; spent: what each key has spent, limited or not."""
+    """Reserves and settles the usage of requests. store: None without a usage file; spent: what each key has spent."""
 
     limiter: Limiter
 
@@ -303,10 +310,10 @@ class Ledger:
         self._known: set[str] = set()  # the kinds of periods whose sums have been read
 
     async def learn(self, settings: Settings) -> None:
-        """Read what the budgets of these settings have to go on from. Raises OSError when that cannot be known.
+        """Read what keys have spent in the periods of these settings' budgets. Raises OSError when that fails.
 
-        What is settled meanwhile is counted once: the sums are of all that was put in the store before it was asked, and
-        self.spent knows what has been added since.
+        What is settled meanwhile is counted once: the sums are of all rows that were enqueued before, and self.spent has
+        what has been added since.
         """
         periods = sorted({limits.period for limits in limits_of(settings).values() if limits.budget})
         if self.store is None or not periods:
@@ -316,7 +323,7 @@ class Ledger:
             found = await asyncio.wrap_future(self.store.spent([since(period, day) for period in periods]))
         except sqlite3.Error as error:
             if self._known.issuperset(periods):
-                return  # as before; the store says what is the matter with its file
+                return  # sums that were read before go on; the store reports what is wrong with its file
             raise OSError(f"the usage file cannot be read, and budgets could not go on from it: {error}") from None
         for period, sums in zip(periods, found, strict=True):
             self.spent.learn(period, day, before[period], sums)
@@ -327,30 +334,30 @@ class Ledger:
     ) -> tuple[UsageMeter, list[Target]]:
         """Reserve what a request may use and open its row. Return its meter, and the targets it may use.
 
-        Raises Throttled when a limit is reached, Forbidden when the key may only use models whose price
-        is known, Overloaded when the books cannot be kept and are to be (fail_closed).
+        Raises RateLimitExceeded or BudgetExceeded when a limit is reached, PermissionDenied when the key may only use
+        models whose price is known, Overloaded when rows cannot be written and fail_closed is set.
         """
         store = self.store
         if store is not None and store.failing and self._settings.fail_closed:
-            raise Overloaded("This server cannot keep its books just now. Try again later.", code="usage_unavailable")
-        if not caller.unpriced:
+            raise Overloaded("This server cannot record usage just now. Try again later.", code="usage_unavailable")
+        if not caller.allow_unpriced:
             targets = [target for target in targets if pricing.has_price(body, target.upstream)]
             if not targets:
                 raise PermissionDenied(
                     "The price of this model is unknown, and this key has a budget. The operator of this server can give "
-                    "the price (facts), or let the key use such models (unpriced: true).",
+                    "the price (model_facts), or let the key use such models (allow_unpriced: true).",
                     param="model",
                     code="model_not_priced",
                 )
-        entry = UsageMeter(record, prompt, targets[0].upstream, time.time())
-        entry.day = self.spent.roll(entry.at)
+        meter = UsageMeter(record, prompt, targets[0].upstream, time.time())
+        meter.day = self.spent.roll(meter.at)
         if caller.limits is not None:
             targets, tokens, cost = self._worst_case(caller.limits, body, prompt, targets)
-            entry.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
+            meter.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
         if store is not None:
-            entry.id = store.next_id()
-            store.enqueue(entry.opened())
-        return entry, targets
+            meter.id = store.next_id()
+            store.enqueue(meter.opened())
+        return meter, targets
 
     def _worst_case(
         self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
@@ -375,7 +382,7 @@ class Ledger:
     async def extend(self, meter: UsageMeter, body: Json, target: Target) -> bool:
         """Reserve what one more attempt may use, on top of what failed attempts have used.
 
-        Returns False where a limit of the key does not cover that: then this target must not be asked.
+        Returns False where a limit of the key does not cover that: then this target must not be called.
         """
         record, held = meter.record, meter.reservation
         limits = record.limits
@@ -389,39 +396,39 @@ class Ledger:
             return True
         return await self.limiter.extend(record.key, limits, held, tokens, cost)
 
-    def settle(self, entry: UsageMeter, status: int) -> None:
-        """Settle what the request reserved, and its row. status: of the answer; 499: the client left."""
-        record = entry.record
+    def settle(self, meter: UsageMeter, status: int) -> None:
+        """Settle the reservation and the row of a request that has ended. status: of the answer; 499: the client left."""
+        record = meter.record
         try:
-            entry.settle(status)
-        finally:  # whatever happens, a reservation is given back
-            used = entry.used
+            meter.settle(status)
+        finally:  # a reservation is released even after an error
+            used = meter.used
             tokens = used.prompt + used.completion
-            self.limiter.settle(record.key, entry.day, entry.reservation, tokens, entry.cost or 0)
+            self.limiter.settle(record.key, meter.day, meter.reservation, tokens, meter.cost or 0)
         if used is not NO_USAGE:
             record.prompt, record.completion = used.prompt, used.completion
-            record.cost = entry.cost / 10**6 if entry.cost is not None else None
+            record.cost = meter.cost / 10**6 if meter.cost is not None else None
         if self.store is not None:
-            self.store.enqueue(entry.row())
+            self.store.enqueue(meter.row())
 
     def apply(self, settings: Settings) -> None:
-        """Go by the limits and rules of these settings from now on, after `learn`; the file, its retention and Redis stay."""
+        """Use the limits and rules of these settings, after `learn`. The file, its retention and Redis do not change."""
         self.limiter.apply(limits_of(settings))
         self._settings = settings.config.usage
 
     def problems(self) -> list[str]:
-        """What does not work as it should, in a few words each."""
+        """Return what does not work, in a few words each."""
         health = self.limiter.problem()
-        return [*([health] if health else []), *(self.store.trouble() if self.store is not None else [])]
+        return [*([health] if health else []), *(self.store.problems() if self.store is not None else [])]
 
     async def aclose(self) -> None:
-        """Settle and write what is left."""
+        """Send and write the settlements that wait, and close the limiter and the store."""
         await self.limiter.aclose()
         if self.store is not None:
             self.store.close()
 
     def headers(self, record: RequestRecord, form: HeaderForm) -> dict[str, str]:
-        """The headers that tell the caller of a request what is left of its limits."""
+        """Return the headers that tell the caller of a request what is left of its limits."""
         if record.limits is None:
             return {}
         standing = self.limiter.remaining(record.key)

@@ -1,12 +1,13 @@
-"""Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them meet.
+"""Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them overlap.
 
-One task speaks to Redis: it sends whatever has come together in one pipeline, in order, so that a request that has ended
-is settled before the next one asks. Settlements are numbered: one that is sent again, because its answer was lost, counts
-once. A request holds its reservation by a lease, renewed while its process lives: what a dead process held comes back
-within a minute. Time is Redis's, the budget's period this machine's.
+One task sends commands to Redis: all that are waiting in one pipeline, in order, so that a request that has ended is settled
+before the next reservation. Settlements are numbered: one that is sent again, because its answer was lost, counts once. A
+request holds its reservation by a lease, renewed while its process runs: what a dead process held is released within a
+minute. The clock is Redis's; the day and month of a budget are this machine's.
 
-When Redis cannot be reached, keys with limits are refused (`when_gone: closed`) or counted in each process by itself (`open`);
-what was used meanwhile is booked when it is back. Either way the log says so once a minute, and /healthz while it lasts.
+When Redis cannot be reached, keys with limits are refused (`on_unavailable: closed`) or counted in each process by itself
+(`open`); what was used meanwhile is counted when it is back. Either way the log says so once a minute, and /healthz while it
+lasts.
 """
 
 import asyncio
@@ -30,14 +31,19 @@ LEASE: Final = 60  # seconds
 _TIMEOUT: Final = 1.0  # seconds for Redis to answer
 _PAUSE: Final = 0.5  # seconds until it is tried again
 _TOGETHER: Final = 200  # commands in one pipeline
-_WAITING: Final = 20_000  # settlements kept while Redis is gone
-_TTL: Final = {"day": 3 * 86_400, "month": 40 * 86_400, "total": 0}  # seconds that a period's sum is kept; 0: for ever
+_WAITING: Final = 20_000  # settlements that wait while Redis is unreachable
+_TTL: Final = {
+    "day": 3 * 86_400,
+    "month": 40 * 86_400,
+    "total": 0,
+}  # seconds that Redis holds a period's sum; 0: for ever
 
 
 class ScriptCall(NamedTuple):
     """A script with its keys and arguments.
 
-    answer: who waits for what it returns; none: it is done some time. spent: key, kind of period and day of what it returns.
+    answer: the future of its result, None where no caller waits. spent: key, kind of period and day of a result that is a
+    period's sum.
     """
 
     script: str
@@ -52,33 +58,35 @@ class Unreachable(Exception):
 
 
 class RedisLimiter:
-    """See the module. local: the same limits in this process, for the time when Redis is gone, and what it knows spent."""
+    """See the module. local: the same limits in this process, used while Redis is unreachable; it knows what keys have spent."""
 
     def __init__(self, state: SharedStateConfig, local: LocalLimiter) -> None:
         self._state, self._local = state, local
         self._queue: deque[ScriptCall] = deque()
         self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
-        self._standings: dict[str, Remaining] = {}
+        self._remaining: dict[str, Remaining] = {}
         self._process, self._settled = secrets.token_hex(8), count(1)  # its name, and the numbers of its settlements
-        self._gone = ""
+        self._unreachable = ""
         self._quiet_until = 0.0
         self._redis = _client(state.url)
 
     async def begin(self, limits: Mapping[str, Limits]) -> None:
-        """Raises OSError when Redis cannot be reached and limits are to hold."""
+        """Connect and start the tasks. Raises OSError when Redis is unreachable and on_unavailable is closed."""
         try:
             await self._redis.ping()
         except _errors() as error:
-            if self._state.when_gone == "closed":
+            if self._state.on_unavailable == "closed":
                 await self._redis.aclose()
-                raise OSError(f"Redis (state) cannot be reached, and limits could not be enforced: {error}") from None
-            self._lost(error)
-        self._tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._renew())]
+                raise OSError(
+                    f"Redis (shared_state) cannot be reached, and limits could not be enforced: {error}"
+                ) from None
+            self._mark_unreachable(error)
+        self._tasks = [asyncio.create_task(self._send_queue()), asyncio.create_task(self._renew())]
         self._begin_budgets(limits)
 
     def _begin_budgets(self, limits: Mapping[str, Limits]) -> None:
-        """Tell Redis what the books say of these keys' budgets: it may never have heard of it."""
+        """Raise the sums in Redis to what the ledger says of these keys' budgets: Redis may not have them."""
         day = self._local.spending.roll(time.time())
         for name, each in limits.items():
             if each.budget:
@@ -97,24 +105,26 @@ class RedisLimiter:
             raise limit_error(limits, "tpm", 0, tokens)
         day = self._local.spending.roll(wall)
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
-        if self._gone:
-            return await self._alone(name, limits, reservation)
+        if self._unreachable:
+            return await self._reserve_locally(name, limits, reservation)
         self._running[name].add(reservation.id)
         try:
-            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await self._ask(name, limits, reservation)
+            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await self._eval_reserve(
+                name, limits, reservation
+            )
         except Unreachable:
             self._running[name].discard(reservation.id)
             try:
-                return await self._alone(name, limits, reservation)
+                return await self._reserve_locally(name, limits, reservation)
             except Failure:
-                self._release(name, day, reservation.id, 0, 0)  # Redis may have heard it
+                self._release(name, day, reservation.id, 0, 0)  # Redis may have reserved it
                 raise
-        except BaseException:  # the client has left: what Redis may have given is given back
+        except BaseException:  # the client has left: release what Redis may have reserved
             self._release(name, day, reservation.id, 0, 0)
             raise
         if limits.budget:
             self._learn(name, limits.period, day, spent)
-        self._standings[name] = Remaining(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
+        self._remaining[name] = Remaining(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
         if verdict == "ok":
             return reservation
         self._running[name].discard(reservation.id)
@@ -123,24 +133,24 @@ class RedisLimiter:
         raise limit_error(limits, verdict, wait)
 
     async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
-        """See Limiter. What is reserved in Redis is not extended while Redis is gone."""
+        """See Limiter. What is reserved in Redis is not extended while Redis is unreachable."""
         if reservation.id not in self._running[name]:
             return await self._local.extend(name, limits, reservation, tokens, cost)
-        if self._gone:
+        if self._unreachable:
             return False
         more = Reservation(
             max(tokens, reservation.tokens), max(cost, reservation.cost), reservation.day, reservation.id
         )
         try:
-            verdict, *_ = await self._ask(name, limits._replace(rpm=0, concurrency=0), more)
+            verdict, *_ = await self._eval_reserve(name, limits._replace(rpm=0, concurrency=0), more)
         except Unreachable:
             return False
         if verdict == "ok":
             reservation.tokens, reservation.cost = more.tokens, more.cost
         return bool(verdict == "ok")
 
-    async def _ask(self, name: str, limits: Limits, wanted: Reservation) -> list[Any]:
-        """Have Redis reserve this, in place of what it holds for the same id; return its answer. Raises Unreachable."""
+    async def _eval_reserve(self, name: str, limits: Limits, wanted: Reservation) -> list[Any]:
+        """Reserve this in Redis, in place of what is held for the same id; return the script's result. Raises Unreachable."""
         period = period_of(limits.period, wanted.day)
         known, ttl = self._known(name, limits.period, period), _TTL[limits.period]
         arguments = (*limits[:4], wanted.tokens, wanted.cost, wanted.id, period, known, ttl, LEASE, wanted.day)
@@ -149,12 +159,12 @@ class RedisLimiter:
         return await answer
 
     def _known(self, name: str, kind: Period, period: str) -> int:
-        """Return what a key has spent in a period as far as it is known here: 0 for one that has ended."""
+        """Return what a key has spent in a period as far as this process knows: 0 for one that has ended."""
         spending = self._local.spending
         return spending.of(name, kind) if period == period_of(kind, spending.day) else 0
 
-    async def _alone(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
-        if self._state.when_gone == "closed":
+    async def _reserve_locally(self, name: str, limits: Limits, reservation: Reservation) -> Reservation:
+        if self._state.on_unavailable == "closed":
             raise Overloaded(
                 "This server cannot count this key's limits just now. Try again later.",
                 code="limits_unavailable",
@@ -180,15 +190,15 @@ class RedisLimiter:
             self._release(name, day, secrets.token_hex(8), tokens, cost)
         self._local.settle(
             name, day, mine, tokens, cost
-        )  # last: what Redis may have to begin with is without this cost
+        )  # last: the sum that `_release` sends must be without this cost
 
     def _release(self, name: str, day: str, id: str, tokens: int, cost: int) -> None:
-        """Give back a reservation in Redis and count there what was used."""
+        """Release a reservation in Redis and count there what was used."""
         self._running[name].discard(id)
         limits = self._local.limits(name)
         period = period_of(limits.period, day)
         known = self._known(name, limits.period, period)
-        cost = cost if limits.budget else 0  # what a key spends without a budget is told when it has one again
+        cost = cost if limits.budget else 0  # what a key spends without a budget is sent when it has one again
         number = next(self._settled)
         arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known, self._process, number
         self._put(
@@ -196,12 +206,12 @@ class RedisLimiter:
         )
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
-        """Redis says what the period of a day has cost: others may have spent too, and Redis may have lost its data."""
+        """Raise this process's sum to what Redis says a period has cost: other processes may have spent too."""
         spending = self._local.spending
         spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
     def remaining(self, name: str) -> Remaining | None:
-        return self._local.remaining(name) if self._gone else self._standings.get(name)
+        return self._local.remaining(name) if self._unreachable else self._remaining.get(name)
 
     def apply(self, limits: Mapping[str, Limits]) -> None:
         old = {name: self._local.limits(name) for name in limits}
@@ -210,7 +220,7 @@ class RedisLimiter:
 
     async def spent(self, name: str) -> int:
         known = await self._local.spent(name)
-        if not self._gone:
+        if not self._unreachable:
             period = period_of(self._local.limits(name).period, self._local.spending.day)
             with suppress(*_errors()):
                 found = await self._redis.get(self._keys(name, period)[4])
@@ -218,14 +228,14 @@ class RedisLimiter:
         return known
 
     def problem(self) -> str:
-        if not self._gone:
+        if not self._unreachable:
             return ""
-        closed = self._state.when_gone == "closed"
+        closed = self._state.on_unavailable == "closed"
         return "Redis is gone: " + ("limited keys are refused" if closed else "limits hold in each process by itself")
 
     async def aclose(self) -> None:
-        """Book what has ended, if Redis takes it."""
-        if not self._gone:
+        """Send the settlements that wait, if Redis answers within a second; end the tasks and close the connection."""
+        if not self._unreachable:
             last = asyncio.get_running_loop().create_future()
             self._put(ScriptCall(redis_scripts.RENEW, self._keys(""), (LEASE,), last))
             with suppress(TimeoutError, Unreachable):
@@ -238,7 +248,7 @@ class RedisLimiter:
     # Redis
 
     def _keys(self, name: str, period: str = "") -> tuple[str, ...]:
-        """In braces: what is kept together in a cluster."""
+        """Return the names of a key's data in Redis. The part in braces puts them on one node of a cluster."""
         base = f"{{{self._state.prefix}:{name}}}"
         parts = "requests", "tokens", "running", "held", f"spent:{period}", "settled"
         return tuple(f"{base}:{part}" for part in parts)
@@ -246,23 +256,23 @@ class RedisLimiter:
     def _put(self, command: ScriptCall) -> None:
         self._queue.append(command)
         if len(self._queue) > _WAITING:
-            _refuse(self._queue.popleft())
+            _fail(self._queue.popleft())
         self._wake.set()
 
-    async def _speak(self) -> None:
-        """Send what is waiting, for ever."""
+    async def _send_queue(self) -> None:
+        """Send the commands that wait, for ever."""
         while True:
-            if self._gone:
-                await self._wait()
+            if self._unreachable:
+                await self._wait_for_redis()
             await self._wake.wait()
             self._wake.clear()
-            while self._queue and not self._gone:
+            while self._queue and not self._unreachable:
                 sending = [self._queue.popleft() for _ in range(min(_TOGETHER, len(self._queue)))]
                 try:
                     answers = await self._send(sending)
                 except _errors() as error:
-                    self._lost(error)
-                    self._keep([*sending, *self._queue])
+                    self._mark_unreachable(error)
+                    self._requeue([*sending, *self._queue])
                 else:
                     for command, answer in zip(sending, answers, strict=True):
                         if command.answer is not None and not command.answer.done():
@@ -270,14 +280,17 @@ class RedisLimiter:
                         if command.spent and answer >= 0:
                             self._learn(*command.spent, answer)
 
-    def _keep(self, commands: list[ScriptCall]) -> None:
-        """Redis is gone: who asks is told, what is to be booked is kept. It may have been; it counts once all the same."""
+    def _requeue(self, commands: list[ScriptCall]) -> None:
+        """Redis is unreachable: fail the waiting reservations, requeue the settlements.
+
+        A settlement that had already been applied is not counted twice: it has a number.
+        """
         self._queue.clear()
         for command in commands:
             if command.answer is None:
                 self._queue.append(command)
             else:
-                _refuse(command)
+                _fail(command)
         self._wake.set()
 
     async def _send(self, commands: list[ScriptCall]) -> list[Any]:
@@ -286,36 +299,36 @@ class RedisLimiter:
                 pipe.eval(command.script, len(command.keys), *command.keys, *command.arguments)
             return list(await pipe.execute())
 
-    async def _wait(self) -> None:
-        """Until Redis answers again."""
+    async def _wait_for_redis(self) -> None:
+        """Wait until Redis answers again."""
         while True:
             await asyncio.sleep(_PAUSE)
             try:
                 await self._redis.ping()
             except _errors() as error:
-                self._lost(error)
+                self._mark_unreachable(error)
             else:
-                self._gone = ""
+                self._unreachable = ""
                 logs.LOGGER.info("Redis answers again")
                 return
 
-    def _lost(self, error: Exception) -> None:
-        self._gone = type(error).__name__
+    def _mark_unreachable(self, error: Exception) -> None:
+        self._unreachable = type(error).__name__
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + 60
-            logs.LOGGER.warning("%s (%s)", self.problem(), self._gone)
+            logs.LOGGER.warning("%s (%s)", self.problem(), self._unreachable)
 
     async def _renew(self) -> None:
-        """Keep the leases of what runs."""
+        """Renew the leases of running requests, for ever."""
         while True:
             await asyncio.sleep(LEASE / 3)
             for name, ids in self._running.items():
-                if ids and not self._gone:
+                if ids and not self._unreachable:
                     self._put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
 
 
-def _refuse(command: ScriptCall) -> None:
-    """Tell who waits for this command's answer that none will come."""
+def _fail(command: ScriptCall) -> None:
+    """Fail the future of a command with Unreachable."""
     if command.answer is not None and not command.answer.done():
         command.answer.set_exception(Unreachable())
 
@@ -326,13 +339,13 @@ def _begins(old: Limits, new: Limits) -> bool:
 
 
 def _client(url: str) -> Any:
-    """Raises OSError when redis-py is not installed: it is needed by those who share limits only."""
+    """Return a client of Redis. Raises OSError when redis-py, an optional package, is not installed."""
     try:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
-        raise OSError("state needs redis-py: pip install 'redis>=5'") from None
+        raise OSError("shared_state needs redis-py: pip install 'redis>=5'") from None
     return Redis.from_url(
         url,
         decode_responses=True,

@@ -1,9 +1,9 @@
-"""The Lua that Redis runs for server/usage/redis_limiter.py: each script is one decision, and nothing comes between its steps."""
+"""The Lua scripts that Redis runs for server/usage/redis_limiter.py. Each is one decision and runs without interruption."""
 
 from typing import Final
 
-# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, the budget,
-# and, by process, the number of its last settlement: a process settles in the order of its numbers.
+# KEYS: requests and tokens by the second, ids of running requests by the end of their lease, what they hold, what the period
+# has cost, and, by process, the number of its last settlement: a process settles in the order of its numbers.
 _TOOLS: Final = """
 local t = redis.call('TIME')
 local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
@@ -24,7 +24,7 @@ local function window(key, room)
   end
   return total, wait, reset
 end
-local function book(key, amount)
+local function add(key, amount)
   if amount > 0 then
     redis.call('HINCRBY', key, t[1], amount)
     redis.call('EXPIRE', key, 120)
@@ -65,7 +65,7 @@ elseif rpm > 0 and waitSent > 0 then verdict, wait = 'rpm', waitSent
 elseif tpm > 0 and used + heldTokens + tokens > tpm then verdict, wait = 'tpm', math.max(waitUsed, 1)
 elseif budget > 0 and cost > 0 and spent + heldCost + cost > budget then verdict = 'budget'
 else
-  if rpm > 0 then book(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
+  if rpm > 0 then add(KEYS[1], 1); sent = sent + 1; resetSent = 61 end
   redis.call('ZADD', KEYS[3], string.format('%.3f', now + tonumber(ARGV[11])), id)
   redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. ARGV[12])
   redis.call('EXPIRE', KEYS[3], 86400)
@@ -85,7 +85,7 @@ redis.call('HSET', KEYS[6], process, number)
 redis.call('EXPIRE', KEYS[6], 30 * 86400)
 redis.call('ZREM', KEYS[3], id)
 redis.call('HDEL', KEYS[4], id)
-if tpm > 0 then book(KEYS[2], tokens) end
+if tpm > 0 then add(KEYS[2], tokens) end
 if cost == 0 then return -1 end
 redis.call('SETNX', KEYS[5], ARGV[6])
 local spent = redis.call('INCRBY', KEYS[5], cost)
@@ -93,7 +93,7 @@ if ttl > 0 then redis.call('EXPIRE', KEYS[5], ttl) end
 return spent
 """
 )
-# A budget begins to hold: what its period has cost is at least what the books of one process say.
+# A budget begins to hold: its period has cost at least what the ledger of one process says.
 RAISE: Final = """
 local known, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
 local spent = tonumber(redis.call('GET', KEYS[5]) or '0')

@@ -1,8 +1,8 @@
-"""What the books say: GET /v1/usage, and the two pages of OpenAI's old billing API from which chat clients read a balance.
+"""Reports of the usage ledger: GET /v1/usage, and the two pages of OpenAI's old billing API that chat clients read.
 
 A caller sees what its own key has used; an admin key sees all keys, or one of them. Sums come from the table of days, which
 outlives the rows. Costs of models whose price is unknown are null in a row and left out of sums, which say how many. Sums
-count as errors what store.Row.failed does: error answers and streams that broke off, not clients that left.
+count as errors what UsageRow.failed does: error answers and streams that broke off, not clients that left.
 """
 
 import asyncio
@@ -39,16 +39,16 @@ _MOST: Final = 1000  # rows of each table of sums
 _FLAGS: Final = ("stream", "estimated")
 
 
-async def usage(books: Ledger, caller: Caller, query: Mapping[str, str]) -> web.Response:
-    """GET /v1/usage. query: days, limit (of the latest requests), key (admin), format (json, csv), by (for CSV).
+async def usage(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> web.Response:
+    """Answer GET /v1/usage. query: days, limit (of the latest requests), key (admin), format (json, csv), by (for CSV).
 
-    Raises BadRequest, Forbidden for another's key, NotFound where no books are kept, Overloaded when they cannot be read.
+    Raises BadRequest, PermissionDenied for another's key, NotFound without a usage file, Overloaded when it cannot be read.
     """
     days, limit = _number(query, "days", 30, 36_500), _number(query, "limit", 50, 10_000)
     key = _whose(caller, query)
     today = datetime.fromtimestamp(time.time(), UTC).date()
     since = (today - timedelta(days=days - 1)).isoformat()
-    tables = await _read(books, lambda connection: _tables(connection, key, since, limit))
+    tables = await _read(ledger, lambda connection: _tables(connection, key, since, limit))
     match query.get("format", "json"):
         case "csv":
             table = tables.get(_TABLES.get(query.get("by", "request"), ""))
@@ -58,7 +58,7 @@ async def usage(books: Ledger, caller: Caller, query: Mapping[str, str]) -> web.
         case "json":
             body: Json = {"object": "usage", "key": key, "from": since, "to": today.isoformat(), "limits": None}
             if caller.limits is not None:
-                body["limits"] = await _limits(books, caller)
+                body["limits"] = await _limits(ledger, caller)
             for name, (columns, rows) in tables.items():
                 body[name] = [dict(zip(columns, row, strict=True)) for row in rows]
             for row in body["requests"]:
@@ -68,7 +68,7 @@ async def usage(books: Ledger, caller: Caller, query: Mapping[str, str]) -> web.
 
 
 def _whose(caller: Caller, query: Mapping[str, str]) -> str | None:
-    """The key whose usage is asked for; None: all."""
+    """Return the key whose usage is requested, None for all. Raises PermissionDenied."""
     wanted = query.get("key")
     if caller.admin:
         return wanted
@@ -107,12 +107,12 @@ def _csv(table: Table) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value as a spreadsheet may read it: a text that it would take for a formula is quoted, no price is an empty cell."""
+    """Return a value that a spreadsheet may read: a text that it would take for a formula gets a quote in front."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
 
 
-async def _limits(books: Ledger, caller: Caller) -> Json:
-    """The caller's limits and how far its budget is spent."""
+async def _limits(ledger: Ledger, caller: Caller) -> Json:
+    """Return the caller's limits and how much of its budget is spent."""
     limits = caller.limits
     assert limits is not None
     body: Json = {name: getattr(limits, name) or None for name in ("rpm", "tpm", "concurrency")}
@@ -121,14 +121,14 @@ async def _limits(books: Ledger, caller: Caller) -> Json:
         body["budget"] = {
             "usd": limits.budget / 1e6,
             "period": limits.period,
-            "spent_usd": await books.limiter.spent(caller.name) / 1e6,
+            "spent_usd": await ledger.limiter.spent(caller.name) / 1e6,
             "resets_at": f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}" if ends else None,
         }
     return body
 
 
 def subscription(caller: Caller) -> Json:
-    """GET /dashboard/billing/subscription: the budget, as a chat client reads it."""
+    """Answer GET /dashboard/billing/subscription: the budget, in the form that chat clients read."""
     limit = caller.limits.budget / 1e6 if caller.limits and caller.limits.budget else UNLIMITED
     return {
         "object": "billing_subscription",
@@ -140,28 +140,28 @@ def subscription(caller: Caller) -> Json:
     }
 
 
-async def billed(books: Ledger, caller: Caller, query: Mapping[str, str]) -> Json:
-    """GET /dashboard/billing/usage: what was spent, in cents.
+async def billed(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> Json:
+    """Answer GET /dashboard/billing/usage: what was spent, in cents.
 
     Clients show the difference to the limit as a balance. With a budget it is therefore what the running period has cost,
     whatever dates they ask for; without one, what the days from start_date until before end_date have.
     """
     if caller.limits is not None and caller.limits.budget:
-        micro = await books.limiter.spent(caller.name)
+        micro = await ledger.limiter.spent(caller.name)
     else:
         start, end = _day(query, "start_date") or "", _day(query, "end_date") or "9999-12-31"
         sql = "SELECT coalesce(sum(cost), 0) FROM days WHERE key = ? AND day >= ? AND day < ?"
-        micro = await _read(books, lambda connection: connection.execute(sql, (caller.name, start, end)).fetchone()[0])
+        micro = await _read(ledger, lambda connection: connection.execute(sql, (caller.name, start, end)).fetchone()[0])
     return {"object": "list", "total_usage": micro / 10_000}
 
 
-async def _read(books: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
-    if books.store is None:
+async def _read(ledger: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
+    if ledger.store is None:
         raise NotFound("This server keeps no usage: its operator can give usage.path a file.", code="usage_off")
     try:
-        return await asyncio.to_thread(books.store.read, query)
+        return await asyncio.to_thread(ledger.store.read, query)
     except sqlite3.Error:
-        raise Overloaded("The books cannot be read just now. Try again later.", code="usage_unavailable") from None
+        raise Overloaded("The usage file cannot be read just now. Try again later.", code="usage_unavailable") from None
 
 
 def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -1,6 +1,6 @@
-"""The books on disk: one SQLite file, one row per request, written by one thread.
+"""The usage ledger on disk: one SQLite file, one row per request, written by one thread.
 
-A request costs the event loop two appends to a deque of values that nothing changes any more. The thread collects for at most
+A request costs the event loop two appends of immutable values to a deque. The thread collects for at most
 a tenth of a second and writes all of it in one transaction (WAL, synchronous=NORMAL: a kill -9 loses at most what was still
 collected; a power cut may lose the last transactions). A request that ends in the batch it began in is written once.
 
@@ -8,10 +8,10 @@ collected; a power cut may lose the last transactions). A request that ends in t
 summaries read and which stay. Both change in one transaction. A row without a status is open: one that a dead process left
 behind is settled as `crashed` at the next start. Several processes may write to one file.
 
-When the disk is full, the database locked or the file gone, rows wait in bounded memory. Sums are kept even where rows
-have to go.
+When the disk is full, the database locked or the file gone, rows wait in bounded memory. Sums are complete even where rows
+have to be dropped.
 
-database.py opens the file and looks after it; tables.py makes the tables, and brings those of an older version up to date.
+database.py opens the file and checks it while the server runs; migrations.py makes its tables.
 """
 
 import contextlib
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 BATCH: Final = 0.08  # seconds in which rows are collected
 PAUSE: Final = 1.0  # seconds until the next try, after writing has failed
-LOOK: Final = 1.0  # seconds between two looks at the file
-WAITING: Final = 20_000  # rows kept in memory meanwhile
+LOOK: Final = 1.0  # seconds between two checks of the file
+WAITING: Final = 20_000  # rows that wait in memory meanwhile
 NAMES: Final = 200  # different models of a day and key in `days`: clients invent names, and the sums stay for ever
-OTHER: Final = "other"  # the model of what goes beyond that
-_DAYS: Final = 3  # for which these names are known: requests that run over midnight belong to the day before
+OTHER: Final = "other"  # the model of all others
+_DAYS: Final = 3  # for which these names are remembered: requests that run over midnight belong to the day before
 _SWEEP: Final = 3600.0  # seconds between deletions of old rows
 _SWEPT: Final = 2000  # rows deleted in one transaction
-_TOLD: Final = 600.0  # seconds for which /healthz tells that the file had to be put right
+_TOLD: Final = 600.0  # seconds for which /healthz says that the file had to be restored
 
 
 class UsageRow(NamedTuple):
@@ -70,13 +70,13 @@ class UsageRow(NamedTuple):
     def failed(self) -> bool:
         """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
 
-        A client that left is none, whatever happened meanwhile. tables.FAILED says the same in SQL.
+        A client that left is none, whatever happened meanwhile. It is counted once, when the row has ended.
         """
         return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
 
 
 class Opened(Protocol):
-    """A request that has begun, as a value that nothing changes any more."""
+    """A request that has begun, as an immutable value."""
 
     @property
     def id(self) -> int:
@@ -87,13 +87,13 @@ class Opened(Protocol):
 
 
 class Question(NamedTuple):
-    """Something to be asked once everything put before it has been written, and nothing after it, as far as that was possible."""
+    """A query to run when all rows enqueued before it have been written, and none after it, as far as that was possible."""
 
     query: Callable[[sqlite3.Connection], Any]
     answer: "Future[Any]"
 
 
-Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as tables.SUMS
+Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as migrations.SUMS
 
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
 _ADD: Final = (
@@ -113,7 +113,7 @@ class UsageStore:
         self.failing = False
         self.failures = self.dropped = 0
         self._unreadable = ""  # why the last reading failed
-        self._happened = ("", 0.0)  # what had to be put right, and when (monotonic)
+        self._happened = ("", 0.0)  # why the file had to be restored, and when (monotonic)
         self._retention = retention_days
         self._queue: deque[UsageRow | Opened | Question] = deque()
         self._rows: dict[int, UsageRow | Opened] = {}  # taken from the queue, not yet written
@@ -125,7 +125,7 @@ class UsageStore:
         self._wake = threading.Event()
         self._stopping = False
         try:
-            self._file = database.Database(path, self._again)
+            self._file = database.Database(path, self._add_again)
         except (sqlite3.Error, OSError) as error:
             raise OSError(
                 f"the usage file {path} cannot be used: {getattr(error, 'strerror', None) or error}"
@@ -136,39 +136,39 @@ class UsageStore:
         self._next = self._run * migrations.RUN
         self._swept = time.monotonic() - _SWEEP
         self._looked = time.monotonic()
-        self._astray = False  # whether the file could not be put right
+        self._unrestored = False  # whether the file could not be restored
         self._thread = threading.Thread(target=self._write_rows, name="usage", daemon=True)
         self._thread.start()
 
-    # What the event loop calls
+    # Called on the event loop
 
     def next_id(self) -> int:
-        """The id of a new row."""
+        """Return the id of a new row."""
         self._next += 1
         return self._next
 
     def enqueue(self, row: "UsageRow | Opened") -> None:
-        """Write a request's row, soon: when it has begun, and again, once, when it has ended."""
+        """Add a request's row to the queue of the thread: when it has begun, and again, once, when it has ended."""
         self._queue.append(row)
         if not self._wake.is_set():
             self._wake.set()
 
     def ask(self, query: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """Ask the books for what everything put until now makes; the store's thread answers (sqlite3.Error, OSError)."""
+        """Run a query in the store's thread, after all rows enqueued until now (sqlite3.Error, OSError)."""
         answer: Future[T] = Future()
         self._queue.append(Question(query, answer))
         self._wake.set()
         return answer
 
     def spent(self, since: Iterable[str]) -> "Future[list[dict[str, int]]]":
-        """Ask what each key has spent since each of these days, in micro-USD, of what was put until now.
+        """Query what each key has spent since each of these days, in micro-USD, of all rows enqueued until now.
 
-        What could not yet be written is counted too. since: as limits.since tells it.
+        What could not yet be written is counted too. since: texts made by limits.since.
         """
         return self.ask(lambda connection: [self._spent(connection, day) for day in since])
 
-    def trouble(self) -> list[str]:
-        """What does not work as it should, in a few words each."""
+    def problems(self) -> list[str]:
+        """Return what does not work, in a few words each."""
         found = []
         if self.failing:
             found.append(f"usage cannot be written: {counted(self.waiting, 'row')} waiting, {self.dropped} dropped")
@@ -181,15 +181,15 @@ class UsageStore:
 
     @property
     def waiting(self) -> int:
-        """Rows not yet written."""
+        """Return the number of rows not yet written."""
         return len(self._queue) + len(self._rows)
 
-    # What other threads call
+    # Called in other threads
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """What `query` makes of the books, with all that was put before. Blocks: call it in a thread.
+        """Run a query after all rows enqueued before. Blocks: call it in a thread.
 
-        Raises sqlite3.Error, and lets trouble() tell of it. Never makes a file.
+        Raises sqlite3.Error, which problems() then reports. Never makes a file.
         """
         self.flush()
         try:
@@ -209,7 +209,7 @@ class UsageStore:
             return query(connection)
 
     def flush(self, patience: float = 2.0) -> None:
-        """Wait until what was put has been written, or writing has failed."""
+        """Wait until the enqueued rows have been written, or writing has failed."""
         with contextlib.suppress(TimeoutError):
             self.ask(lambda _: None).result(patience)
 
@@ -230,7 +230,7 @@ class UsageStore:
     def _write_rows(self) -> None:
         while True:
             due = self._wake.wait(LOOK)
-            if due and not self._stopping and not self._is_asked():
+            if due and not self._stopping and not self._has_question():
                 time.sleep(BATCH if not self.failing else PAUSE)
             self._wake.clear()
             last = self._stopping  # read after clear(): what is set from now on wakes the next round
@@ -246,17 +246,17 @@ class UsageStore:
                 self._delete_expired()
 
     def _work(self, look: bool = False) -> None:
-        """Put the file right if it is time to look at it, and write what there is."""
+        """Check the file if it is time to, and write the rows."""
         now = time.monotonic()
-        if look or self._astray or now >= self._looked + LOOK:
+        if look or self._unrestored or now >= self._looked + LOOK:
             self._looked = now
             try:
                 self._look()
             except (sqlite3.Error, OSError) as error:
-                self._astray = True  # what is written to a file that is gone would be lost
+                self._unrestored = True  # rows written to a file that is gone would be lost
                 self._complain(error)
                 return
-            self._astray = False
+            self._unrestored = False
         if self._rows or self._days or self._trying or self.failing:
             self._write()
 
@@ -269,7 +269,7 @@ class UsageStore:
                 self._read(lambda connection: connection.execute("SELECT 1 FROM days, requests LIMIT 1").fetchall())
                 self._unreadable = ""
 
-    def _is_asked(self) -> bool:
+    def _has_question(self) -> bool:
         return bool(self._queue) and isinstance(self._queue[-1], Question)
 
     def _drain_queue(self) -> Question | None:
@@ -280,24 +280,24 @@ class UsageStore:
             if isinstance(item, Question):
                 question = item
                 break
-            self._keep(item)
+            self._add_to_batch(item)
         return question
 
-    def _again(self, row: Any) -> None:
-        """Book a request again that only a file knew which is gone. row: as in its table, its id counted from 0."""
+    def _add_again(self, row: Any) -> None:
+        """Add a request again that was only in a file that is gone. row: as in its table, its id counted from 0."""
         number, *values = row
-        self._keep(UsageRow(self._run * migrations.RUN + number, *values))
+        self._add_to_batch(UsageRow(self._run * migrations.RUN + number, *values))
 
-    def _keep(self, row: UsageRow | Opened) -> None:
-        """Put a row into the batch; one that has ended is added to the sums, even where memory has no room for rows."""
+    def _add_to_batch(self, row: UsageRow | Opened) -> None:
+        """Add a row to the batch, and one that has ended to the sums. Drops the oldest row where too many wait."""
         self._rows[row.id] = row
         if isinstance(row, UsageRow):
-            self._sum(row)
+            self._add_to_sums(row)
         if len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
             self.dropped += 1
 
-    def _sum(self, row: UsageRow) -> None:
+    def _add_to_sums(self, row: UsageRow) -> None:
         """Add a request that has ended to the sums of its day."""
         day = _day(row.at // 86_400_000)
         sums = self._days.setdefault((day, row.key, self._name(day, row)), [0] * len(migrations.SUMS))
@@ -306,7 +306,7 @@ class UsageStore:
         sums[:] = map(add, sums, amounts)
 
     def _name(self, day: str, row: UsageRow) -> str:
-        """The model under which a request is summed up: so many different ones for each day and key, then OTHER."""
+        """Return the model under which a request is summed up: so many different ones for each day and key, then OTHER."""
         names = self._names.setdefault(day, {}).setdefault(row.key, set())
         while len(self._names) > _DAYS:
             del self._names[min(self._names)]
@@ -342,10 +342,10 @@ class UsageStore:
             self._trying, self._batch = {}, self._batch + 1
 
     def _write(self) -> None:
-        """One transaction with all there is; on failure it stays for the next."""
+        """Write all rows and sums in one transaction; after a failure they stay for the next."""
         connection = self._file.connection
         rows: list[UsageRow] = [each if isinstance(each, UsageRow) else each.row() for each in self._rows.values()]
-        if shift := (self._file.run - self._run) * migrations.RUN:  # another file, where our ids may be another's
+        if shift := (self._file.run - self._run) * migrations.RUN:  # another file, where another run may have these ids
             rows = [row._replace(id=row.id + shift) for row in rows]
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -369,7 +369,7 @@ class UsageStore:
             logs.LOGGER.info("the usage file can be written again, and what was waiting has been")
 
     def _complain(self, error: Exception) -> None:
-        """Count it, and say so once a minute."""
+        """Count a failure, and log it once a minute."""
         self.failing = True
         self.failures += 1
         if time.monotonic() >= self._quiet_until:
@@ -380,7 +380,7 @@ class UsageStore:
             )  # fmt: skip
 
     def _delete_expired(self) -> None:
-        """Delete rows that are too old, a few at a time: others may want to write. Ids grow with time."""
+        """Delete rows that are too old, a few at a time: other processes may wait to write. Ids grow with time."""
         self._swept = time.monotonic()
         before = int((time.time() - self._retention * 86_400) * 1000)
         oldest = "SELECT id, at FROM requests ORDER BY id LIMIT ?"
@@ -398,5 +398,5 @@ class UsageStore:
 
 @lru_cache(4)
 def _day(number: int) -> str:
-    """YYYY-MM-DD of a day since the Unix epoch."""
+    """Return YYYY-MM-DD of a day since the Unix epoch."""
     return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
