@@ -1,6 +1,6 @@
 """`functions` and `function_call`, which OpenAI replaced by tools in 2023 and clients still send.
 
-They become tools at the door, so that nothing behind it knows them, and the answer is turned back:
+They become tools when a request is parsed, so that nothing else knows them, and the answer is turned back:
 message.function_call, finish_reason "function_call", the first call only. https://platform.openai.com/docs/api-reference/chat/create
 """
 
