@@ -144,28 +144,38 @@ def named(*events: Json) -> bytes:
     return b"".join(b"event: %b\ndata: %b\n\n" % (each["type"].encode(), json.dumps(each).encode()) for each in events)
 
 
-def claude(block: Json, delta: Json, reason: str) -> Script:
+def claude_blocks(*blocks: Json) -> Script:
+    """Claude's stream of these blocks; each block's text comes as one delta."""
     usage = {"input_tokens": 10, "output_tokens": 1}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
-    return stream(
-        named(
-            {"type": "message_start", "message": message},
-            {"type": "content_block_start", "index": 0, "content_block": block},
-            {"type": "content_block_delta", "index": 0, "delta": delta},
-            {"type": "content_block_stop", "index": 0},
-            {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}},
-            {"type": "message_stop"},
-        )
-    )
+    events: list[Json] = [{"type": "message_start", "message": message}]
+    for index, block in enumerate(blocks):
+        opened, *deltas = _opened(block)
+        events.append({"type": "content_block_start", "index": index, "content_block": opened})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    reason = "tool_use" if blocks[-1]["type"] == "tool_use" else "end_turn"
+    events.append({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}})
+    return stream(named(*events, {"type": "message_stop"}))
+
+
+def _opened(block: Json) -> list[Json]:
+    """A block as it is opened, and its deltas."""
+    match block:
+        case {"type": "text", "text": text}:
+            return [{**block, "text": ""}, {"type": "text_delta", "text": text}]
+        case {"type": "thinking", "thinking": text, "signature": signature}:
+            deltas = {"type": "thinking_delta", "thinking": text}, {"type": "signature_delta", "signature": signature}
+            return [{**block, "thinking": "", "signature": ""}, *deltas]
+    return [{**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
 
 
 def claude_text(text: str) -> Script:
-    return claude({"type": "text", "text": ""}, {"type": "text_delta", "text": text}, "end_turn")
+    return claude_blocks({"type": "text", "text": text})
 
 
 def claude_call(name: str, arguments: Json) -> Script:
-    block = {"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": {}}
-    return claude(block, {"type": "input_json_delta", "partial_json": json.dumps(arguments)}, "tool_use")
+    return claude_blocks({"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": arguments})
 
 
 def native(item: Json) -> Script:
@@ -216,6 +226,16 @@ def test_commands_and_patches_are_carried_out(
     assert "from a command" not in first
     assert "Process exited with code 0" in second
     assert "Success. Updated the following files" in third
+
+
+def test_claude_gets_its_thinking_back_in_front_of_the_call(run: Callable[..., Ran], upstream: Upstream):
+    thinking = {"type": "thinking", "thinking": "Hm.", "signature": "U0lHTkVE"}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "exec_command", "input": COMMAND}
+    name = upstream.script("claude-sonnet-4-5", claude_blocks(thinking, call), claude_text("All done."))
+    ran = run(f"claude/{name}", more='model_reasoning_effort = "high"\nmodel_reasoning_summary = "detailed"')
+    assert (ran.code, ran.errors, ran.said) == (0, [], ["All done."])
+    answered = [each for each in upstream.of(name)[1].json["messages"] if each["role"] == "assistant"]
+    assert answered == [{"role": "assistant", "content": [thinking, call]}]
 
 
 def test_echo_answers(run: Callable[..., Ran]):
