@@ -9,6 +9,7 @@ providers verify their own signatures. Only the provider that made it gets it ba
     blocks      thinking_blocks          Claude
     items       reasoning_items          Responses
     details     reasoning_details        OpenRouter
+    order       output_order             of blocks or items among texts and calls, where they did not come first
     extra       extra_content of calls, by call id: Gemini
 """
 
@@ -16,6 +17,7 @@ from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Final
 
 from providers import codec
+from providers.common import output_order
 from providers.contract import Json
 
 from .contract import Seals
@@ -32,6 +34,7 @@ _KINDS: Final[dict[str, type]] = {
     "blocks": list,
     "items": list,
     "details": list,
+    "order": list,
     "extra": dict,
 }
 # Field of a seal → the field of an assistant message that holds it.
@@ -90,6 +93,8 @@ def _with(message: Json, sealed: Json, same_model: bool) -> Json:
         for name, field in FIELDS.items():
             if each := sealed.get(name):
                 more[field] = [*(message.get(field) or ()), *each]
+        if order := sealed.get("order"):
+            more[output_order.FIELD] = order
         if (extra := sealed.get("extra")) and (calls := message.get("tool_calls")):
             more["tool_calls"] = [
                 {"extra_content": extra[call.get("id")], **call} if call.get("id") in extra else call for call in calls

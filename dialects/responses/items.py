@@ -290,8 +290,19 @@ def _message(said: _Said) -> Json:
     if said.calls:
         message["tool_calls"] = [call.chat for call in said.calls]
     if any(entry["type"] == "thinking" for entry in said.order):
-        message |= output_order.told(said.order)
+        message |= output_order.told(_in_front(said.order))
     return message
+
+
+def _in_front(order: list[Json]) -> list[Json]:
+    """Return an order with the thinking of its end first: no model thinks last in a turn that calls.
+
+    Translators tell what is to be carried at the end of an answer. Where it did not come first its seal says the order.
+    """
+    end = len(order)
+    while end and order[end - 1]["type"] == "thinking":
+        end -= 1
+    return order[end:] + order[:end]
 
 
 def _not_found(item: Json, store: Any) -> ItemNotFound:

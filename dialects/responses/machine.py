@@ -7,6 +7,7 @@ for their turn.
 from typing import Any, Final
 
 from providers import codec
+from providers.common import output_order
 from providers.contract import Json
 from providers.errors import Failure, UpstreamBadOutput
 
@@ -116,6 +117,8 @@ class Machine:
         for name, field in seal.FIELDS.items():
             if found := delta.get(field):
                 self._carries(name, found, field in _CLOSING)
+        if self.carry and (order := delta.get(output_order.FIELD)):
+            self.carry["order"] = order
         if text := delta.get("content"):
             asked = logprobs.get("content") if logprobs and self.wanted.logprobs else None
             self._message().text(text, [_logprob(each) for each in asked] if asked else None)
