@@ -264,7 +264,7 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if native is not None:
         as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
-            return native_one
+            return in_clients_words(native_one, dialect)
     if (conversation := request.get(CONVERSATION)) is not None:
         conversation.check()
     if asked.refusal is not None:
@@ -273,8 +273,15 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
     build = partial(provider.build_request, body, upstream)
-    call = await made(request, build)
-    return call._replace(dropped=tuple(dict.fromkeys((*asked.dropped, *call.dropped)))) if asked.dropped else call
+    return in_clients_words(await made(request, build), dialect, asked.dropped)
+
+
+def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ()) -> Call:
+    """Return the call with the client's own words for what it drops, behind `before`; what the client did not send is left out."""
+    if not call.dropped and not before:
+        return call
+    words = (dialect.parameters.get(name, name) for name in call.dropped)
+    return call._replace(dropped=tuple(filter(None, dict.fromkeys((*before, *words)))))
 
 
 async def made(request: web.Request, build: Callable[[], T]) -> T:
@@ -358,9 +365,7 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     """Return what an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        told = (dialect.parameters.get(name, name) for name in exchange.call.dropped)
-        if dropped := ",".join(filter(None, dict.fromkeys(told))):
-            headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
+        headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
