@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
+from copy import copy
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -268,7 +269,7 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if (conversation := request.get(CONVERSATION)) is not None:
         conversation.check()
     if asked.refusal is not None:
-        raise asked.refusal
+        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     body = with_defaults(asked.body, target)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
@@ -429,7 +430,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
     elif asked.refusal is not None:
-        raise asked.refusal
+        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     else:
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)

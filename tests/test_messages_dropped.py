@@ -15,7 +15,7 @@ strict_params: {strict}
 providers:
   mine: {{protocol: openai, base_url: "{url}/v1", api_key: sk-other, host: groq}}
   openai: {{base_url: "{url}/v1", api_key: sk-openai}}
-models: {{plain: mine/plain, small: mine/small, blind: mine/blind, gpt-4o: openai, o4-mini: openai, unknown: mine/unknown}}
+models: {{plain: mine/plain, two: [mine/plain, mine/small], small: mine/small, blind: mine/blind, gpt-4o: openai, o4-mini: openai, unknown: mine/unknown}}
 keys: [{{name: laptop, key: "{key}"}}]
 model_facts: {{small: {{max_output: 1000, stop: false}}, blind: {{vision: false, pdf: false}}}}
 """
@@ -51,3 +51,13 @@ def test_a_strict_server_names_it_as_the_client_does__case_56(strict: Process, u
     got = post(strict, upstream, model="plain", top_k=5, metadata={"user_id": "u"})
     assert got.status_code == 400
     assert "does not take top_k, and" in got.json()["error"]["message"]
+
+
+def test_a_refusal_is_told_twice_alike__case_48(strict: Process, upstream: Upstream) -> None:
+    """It is raised for each of two targets, as a copy: type, param and words are the same."""
+    got = post(strict, upstream, model="two", container={"id": "c"})
+    assert (got.status_code, got.json()["error"]) == (
+        400,
+        {"type": "invalid_request_error", "message": "container: this model cannot do what it asks for; only Claude can"},
+    )
+    assert upstream.of("two") == []
