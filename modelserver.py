@@ -271,14 +271,19 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if asked.refusal is not None:
         raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     body = with_defaults(asked.body, target)
+    changed: tuple[str, ...] = ()
+    if asked.fit is not None:
+        body, changed = asked.fit(body, upstream)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
     build = partial(provider.build_request, body, upstream)
-    return in_clients_words(await made(request, build), dialect, asked.dropped)
+    call = await made(request, build)
+    call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
+    return in_clients_words(call, dialect, asked.dropped)
 
 
 def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ()) -> Call:
-    """Return the call with the client's own words for what it drops, behind `before`; what the client did not send is left out."""
+    """Return a call that names what it drops in the client's words, behind `before`, and not what the client did not send."""
     if not call.dropped and not before:
         return call
     words = (dialect.parameters.get(name, name) for name in call.dropped)

@@ -15,7 +15,14 @@ strict_params: {strict}
 providers:
   mine: {{protocol: openai, base_url: "{url}/v1", api_key: sk-other, host: groq}}
   openai: {{base_url: "{url}/v1", api_key: sk-openai}}
-models: {{plain: mine/plain, two: [mine/plain, mine/small], small: mine/small, blind: mine/blind, gpt-4o: openai, o4-mini: openai, unknown: mine/unknown}}
+models:
+  two: [mine/plain, mine/small]
+  plain: mine/plain
+  small: mine/small
+  blind: mine/blind
+  unknown: mine/unknown
+  gpt-4o: openai
+  o4-mini: openai
 keys: [{{name: laptop, key: "{key}"}}]
 model_facts: {{small: {{max_output: 1000, stop: false}}, blind: {{vision: false, pdf: false}}}}
 """
@@ -32,6 +39,12 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def strict(upstream: Upstream) -> Iterator[Process]:
     with Process(CONFIG.format(url=upstream.url, key=KEY, strict="true")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Process]:
+    with Process(CONFIG.format(url=upstream.url, key=KEY, strict="false")) as process:
         yield process
 
 
@@ -58,6 +71,58 @@ def test_a_refusal_is_told_twice_alike__case_48(strict: Process, upstream: Upstr
     got = post(strict, upstream, model="two", container={"id": "c"})
     assert (got.status_code, got.json()["error"]) == (
         400,
-        {"type": "invalid_request_error", "message": "container: this model cannot do what it asks for; only Claude can"},
+        {
+            "type": "invalid_request_error",
+            "message": "container: this model cannot do what it asks for; only Claude can",
+        },
     )
     assert upstream.of("two") == []
+
+
+def dropped(got: httpx.Response) -> tuple[int, str | None]:
+    return got.status_code, got.headers.get("x-modelserver-dropped")
+
+
+def test_a_limit_above_the_models_is_clamped__case_43(server: Process, upstream: Upstream) -> None:
+    assert dropped(post(server, upstream, model="gpt-4o", max_tokens=32_000)) == (200, "max_tokens")
+    assert upstream.of("gpt-4o")[-1].json["max_completion_tokens"] == 16_384
+    assert dropped(post(server, upstream, model="small", max_tokens=1000)) == (200, None)
+    assert dropped(post(server, upstream, model="unknown", max_tokens=10**6)) == (200, None)
+    assert upstream.of("unknown")[-1].json["max_completion_tokens"] == 10**6
+
+
+@pytest.mark.parametrize("model", ["o4-mini", "small"])
+def test_a_model_without_stop_sequences__case_44(server: Process, upstream: Upstream, model: str) -> None:
+    assert dropped(post(server, upstream, model=model, stop_sequences=["END"])) == (200, "stop_sequences")
+    assert "stop" not in upstream.of(model)[-1].json
+
+
+IMAGE = {"type": "image", "source": {"type": "url", "url": "https://u.example/a.png"}}
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"}}
+NO_IMAGE, NO_PDF = (
+    "[image omitted: this model does not read images]",
+    "[document omitted: this model does not read PDFs]",
+)
+
+
+def test_a_model_that_reads_neither_images_nor_pdfs__case_34(server: Process, upstream: Upstream) -> None:
+    """Also in a tool's result; nothing is downloaded for it."""
+    use = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE, PDF]},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [IMAGE]}]},
+    ]
+    assert dropped(post(server, upstream, model="blind", messages=messages)) == (
+        200,
+        "messages.image,messages.document",
+    )
+    sent = upstream.of("blind")[-1].json["messages"]
+    assert [sent[0]["content"], sent[2]["content"], len(sent)] == [f"look\n{NO_IMAGE}\n{NO_PDF}", NO_IMAGE, 3]
+
+
+def test_a_model_of_which_nothing_is_known_gets_both__case_34(server: Process, upstream: Upstream) -> None:
+    got = post(server, upstream, model="unknown", messages=[{"role": "user", "content": [IMAGE, PDF]}])
+    assert dropped(got) == (200, None)
+    kinds = [part["type"] for part in upstream.of("unknown")[-1].json["messages"][0]["content"]]
+    assert kinds == ["image_url", "file"]
