@@ -92,12 +92,16 @@ async def respond_whole(
     exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
     began(request, exchange)
     to = exchange.to
+    collector = None
     if "tools" in asked.body and answer["choices"] and not exchange.verbatim:
-        request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
+        collector = request.app[REASONING].collector(cache_scope(request, to))
+        collector.see([{"choices": [{"index": 0, "delta": answer["choices"][0]["message"]}]}])
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
         answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        if collector is not None:
+            collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
     if (conversation := request.get(CONVERSATION)) is not None:

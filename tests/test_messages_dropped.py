@@ -1,12 +1,13 @@
 """What a strict server refuses of Messages requests, and what is left out of them by what is known of a model."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from process import Process
-from scripted import Upstream, answer
+from scripted import Upstream, answer, sse, stream
 
 KEY = "sk-client-canary"
 CONFIG = """
@@ -14,10 +15,13 @@ server: {{port: 0}}
 strict_params: {strict}
 providers:
   mine: {{protocol: openai, base_url: "{url}/v1", api_key: sk-other, host: groq}}
+  deep: {{protocol: openai, base_url: "{url}/v1", api_key: sk-deep, host: deepseek}}
   openai: {{base_url: "{url}/v1", api_key: sk-openai}}
 models:
   two: [mine/plain, mine/small]
   plain: mine/plain
+  thinker: deep/thinker
+  streamer: deep/streamer
   small: mine/small
   blind: mine/blind
   unknown: mine/unknown
@@ -126,3 +130,25 @@ def test_a_model_of_which_nothing_is_known_gets_both__case_34(server: Process, u
     assert dropped(got) == (200, None)
     kinds = [part["type"] for part in upstream.of("unknown")[-1].json["messages"][0]["content"]]
     assert kinds == ["image_url", "file"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thinking_is_found_under_the_id_that_the_client_has__case_64(
+    server: Process, upstream: Upstream, streamed: bool
+) -> None:
+    """The upstream's is one that Claude does not take."""
+    model = "streamer" if streamed else "thinker"
+    call = {"index": 0, "id": "functions.Bash:0", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [call]}
+    choice = {"index": 0, "finish_reason": "tool_calls", "delta" if streamed else "message": message}
+    upstream.script(
+        model, stream(sse({"choices": [choice]})) if streamed else answer({"choices": [choice]}), answer(DONE)
+    )
+    body: Any = {"model": model, "max_tokens": 50, "tools": [{"name": "Bash", "input_schema": {"type": "object"}}]}
+    url, key = f"{server.root}/v1/messages", {"x-api-key": KEY}
+    got = httpx.post(url, json={**body, "messages": HI, "stream": streamed}, headers=key)
+    (ident,) = set(re.findall(r"toolu_[0-9a-f]{24}", got.text))
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": ident, "name": "Bash", "input": {}}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": ident, "content": "ok"}]}
+    assert httpx.post(url, json={**body, "messages": [*HI, use, result]}, headers=key).status_code == 200
+    assert upstream.of(model)[-1].json["messages"][1]["reasoning_content"] == "hm"
