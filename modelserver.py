@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
+from copy import copy
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -91,12 +92,16 @@ async def respond_whole(
     exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
     began(request, exchange)
     to = exchange.to
+    collector = None
     if "tools" in asked.body and answer["choices"] and not exchange.verbatim:
-        request.app[REASONING].remember(answer["choices"][0]["message"], cache_scope(request, to))
+        collector = request.app[REASONING].collector(cache_scope(request, to))
+        collector.see([{"choices": [{"index": 0, "delta": answer["choices"][0]["message"]}]}])
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
         answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        if collector is not None:
+            collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
     if (conversation := request.get(CONVERSATION)) is not None:
@@ -264,17 +269,29 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     if native is not None:
         as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
-            return native_one
+            return in_clients_words(native_one, dialect)
     if (conversation := request.get(CONVERSATION)) is not None:
         conversation.check()
     if asked.refusal is not None:
-        raise asked.refusal
+        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     body = with_defaults(asked.body, target)
+    changed: tuple[str, ...] = ()
+    if asked.fit is not None:
+        body, changed = asked.fit(body, upstream)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
     build = partial(provider.build_request, body, upstream)
     call = await made(request, build)
-    return call._replace(dropped=tuple(dict.fromkeys((*asked.dropped, *call.dropped)))) if asked.dropped else call
+    call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
+    return in_clients_words(call, dialect, asked.dropped)
+
+
+def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ()) -> Call:
+    """Return a call that names what it drops in the client's words, behind `before`, and not what the client did not send."""
+    if not call.dropped and not before:
+        return call
+    words = (dialect.parameters.get(name, name) for name in call.dropped)
+    return call._replace(dropped=tuple(filter(None, dict.fromkeys((*before, *words)))))
 
 
 async def made(request: web.Request, build: Callable[[], T]) -> T:
@@ -358,9 +375,7 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     """Return what an answer tells about itself beside its body."""
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
-        told = (dialect.parameters.get(name, name) for name in exchange.call.dropped)
-        if dropped := ",".join(filter(None, dict.fromkeys(told))):
-            headers["x-modelserver-dropped"] = header_safe(dropped[:_IN_HEADER])
+        headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
     if exchange.added:
         headers["x-modelserver-added"] = exchange.added
     if exchange.request_id:
@@ -424,7 +439,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
     elif asked.refusal is not None:
-        raise asked.refusal
+        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     else:
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)

@@ -6,10 +6,10 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from providers.contract import Batch, Json
+from providers.contract import Batch, Json, Upstream
 from providers.errors import Failure
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -34,6 +34,9 @@ class ClientRequest(NamedTuple):
     refusal: Failure | None = None
     # What body lacks of what the client asked for, in the client's own words; native calls have it.
     dropped: tuple[str, ...] = ()
+    # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
+    # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
+    fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None
 
 
 class Envelope(NamedTuple):

@@ -161,7 +161,7 @@ class ReasoningCollector:
     def __init__(self, cache: ReasoningCache, scope: str) -> None:
         self._cache = cache
         self._scope = scope
-        self._calls: dict[int, Json] = {}
+        self._calls: dict[int, Json] = {}  # under id: the object that has it, in which a renderer may yet change it
         self._lists: dict[str, list[Any]] = {}
         self._reasoning: list[str] = []
         self._size = 0
@@ -195,14 +195,14 @@ class ReasoningCollector:
                 known = self._calls.setdefault(index if isinstance(index := call.get("index"), int) else n, {})
                 for name, kind in _PARTS.items():
                     if (part := call.get(name)) and isinstance(part, kind) and name not in known:
-                        known[name] = part
+                        known[name] = call if name == "id" else part
 
     def commit(self) -> None:
         """Store what was collected; call it when the answer is complete. One that was cut short cannot be continued."""
         fields: Json = dict(self._lists)
         if self._reasoning:
             fields["reasoning_content"] = "".join(self._reasoning)
-        calls = {call["id"]: call for call in self._calls.values() if "id" in call}
+        calls = {call["id"]["id"]: call for call in self._calls.values() if "id" in call}
         if calls:
             self._cache.store(calls, fields, self._scope)
 

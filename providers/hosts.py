@@ -75,6 +75,7 @@ class Host:
     reasoning_key: str = ""  # what an assistant message's reasoning_content is called there; "": as it came
     reasoning_back: bool = False  # while reasoning, assistant messages with tool calls must bring theirs back
     inline_images: bool = False  # does not fetch image URLs
+    tool_images: bool = False  # takes images and files in tools' results; otherwise they follow as the user's
     images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
 
     # /v1/responses of clients, passed on as it is

@@ -66,8 +66,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # service_tier → how many times the price it costs. Tiers that are not here and may cost more have no known price.
     tiers: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
     shutdown: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None  # date of its announced end
-    vision: bool = False
-    pdf: bool = False
+    vision: bool | None = None  # reads images; null: not known, the upstream decides
+    pdf: bool | None = None
     audio: bool = False
     embeds: bool = False  # makes embeddings, and nothing else
     tools: bool = True

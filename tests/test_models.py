@@ -97,7 +97,14 @@ GPT_TO_COME = {
     "max_tokens": "max_completion_tokens",
     "chat_tools": "no",
 }
-OSS = {"context": 131_072, "reasoning": "always", "efforts": ("low", "medium", "high"), "max_tokens": "max_tokens"}
+OSS = {
+    "vision": False,
+    "pdf": False,
+    "context": 131_072,
+    "reasoning": "always",
+    "efforts": ("low", "medium", "high"),
+    "max_tokens": "max_tokens",
+}
 
 ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("claude-opus-5-5", "", OPUS),
@@ -326,7 +333,7 @@ def test_a_users_new_id_keeps_what_its_family_does() -> None:
 
 def test_a_users_row_may_be_like_another_but_costs_its_own() -> None:
     extra: dict[str, Any] = {"nova": {"like": "claude-haiku-4-5", "vision": False}}
-    expected = {name: value for name, value in HAIKU.items() if name not in ("price", "vision")}
+    expected = {name: value for name, value in HAIKU.items() if name != "price"} | {"vision": False}
     assert known("nova", **extra) == expected
     kept = known("gpt-5.6-terra", **{"gpt-5.6-terra": {"like": "gpt-4o"}})
     assert (kept["price"], kept.get("sampling")) == (TERRA["price"], None)
@@ -339,11 +346,11 @@ def test_a_row_like_a_provider_s_row_is_not_bound_to_it() -> None:
 
 def test_a_provider_s_pattern_wins_over_the_general_one() -> None:
     models = ModelTable.parse('families: {}\nmodels: {"a*": [{provider: lab, vision: true}, {audio: true}]}')
-    assert (models.of("ab", "lab").vision, models.of("ab", "other").vision) == (True, False)
+    assert (models.of("ab", "lab").vision, models.of("ab", "other").vision) == (True, None)
 
 
 def test_a_users_pattern_has_no_price_of_one_model() -> None:
-    tiny = {"pdf": True, "context": 128_000, "max_output": 16_384, "tiers": {"priority": 1.7}}
+    tiny = {"vision": False, "pdf": True, "context": 128_000, "max_output": 16_384, "tiers": {"priority": 1.7}}
     assert known("gpt-4o-tiny", **{"gpt-4o*": {"vision": False}}) == tiny
     assert known("gpt-4o", **{"gpt-4o*": {"vision": False}}) == known("gpt-4o")
     assert known("gpt-4o-2", **{"gpt-4*": {"vision": False}}) == tiny

@@ -55,6 +55,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "bare_tools": ("false", False),
     "any_parameters": ("false", False),
     "typed_unions": ("false", False),
+    "tool_images": ("true", True),
     "roles": ("{developer: user}", {"developer": "user"}),
     "merge_system": ("false", False),
     "alternate": ("true", True),

@@ -30,13 +30,14 @@ def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoni
 
 
 def chunks_of(answer: Json) -> Iterator[Json]:
-    """The chunks that a whole answer could have come in: thinking, text, calls."""
+    """The chunks that a whole answer could have come in: thinking, text, calls. Its calls are in them, and get an index."""
     for choice in answer["choices"][:1]:
         message = choice["message"]
         yield chunk({name: message[name] for name in _THOUGHT if message.get(name)})
         yield chunk({name: message[name] for name in ("content", "refusal") if message.get(name)})
         for index, call in enumerate(message.get("tool_calls") or ()):
-            yield chunk({"tool_calls": [{**call, "index": index}]})
+            call["index"] = index
+            yield chunk({"tool_calls": [call]})
         last = chunk({}, choice.get("finish_reason"))
         last["choices"][0]["stop_reason"] = choice.get("stop_reason")
         yield last

@@ -69,8 +69,8 @@ def _capabilities(facts: ModelFacts, own: bool) -> Json:
         **{name: _is(own) for name in _OWN},
         "server_tools": {**_is(own), "code_execution": _is(own), "web_search": _is(own)},
         "effort": {**_is(any(effort in facts.efforts for effort in _EFFORTS)), **efforts},
-        "image_input": _is(facts.vision),
-        "pdf_input": _is(facts.pdf),
+        "image_input": _is(facts.vision is True),
+        "pdf_input": _is(facts.pdf is True),
         "structured_outputs": _is(facts.json_schema),
         "thinking": {**_is(bool(thinks)), "types": kinds},
     }

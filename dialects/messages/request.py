@@ -15,6 +15,7 @@ from providers.errors import BadRequest, Failure
 from .. import validation
 from ..contract import NO_HEADERS, ClientRequest
 from .estimate import without_data
+from .fitted import fit
 from .history import chat_messages
 from .params import put_parameters
 from .reading import Reading, invalid, list_at, object_at, text_at
@@ -78,6 +79,7 @@ def _parsed(data: bytes, headers: Mapping[str, str], limited: bool) -> ClientReq
         session_name=named(headers),
         refusal=refusal,
         dropped=tuple(reading.dropped),
+        fit=fit,
     )
 
 

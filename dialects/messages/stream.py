@@ -237,13 +237,15 @@ class MessageEvents:
         return [*events, self._delta("text_delta", "text", text)]
 
     def _call(self, fragment: Json) -> list[Json]:
-        """Return the events of a piece of a call."""
+        """Return the events of a piece of a call. Gives it the id that the client is told: the reasoning cache needs that one."""
         at = fragment["index"]
         function = fragment.get("function") or {}
         tool = self.tools.get(at)
         events: list[Json] = []
         if new := tool is None:
             tool = self.tools[at] = _ToolUse(self._own_id(fragment.get("id"), at))
+        if "id" in fragment:
+            fragment["id"] = tool.id
         if name := function.get("name"):
             tool.name = tool.name or self.wanted.tool_names.get(name, name)
         if self.carries and (extra := fragment.get("extra_content")):

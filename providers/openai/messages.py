@@ -9,7 +9,7 @@ from ..common.media import data_uri, is_data_uri
 from ..contract import Json
 from ..errors import BadRequest
 from ..hosts import NAMED, Host
-from .turns import EMPTY, SYSTEM_GAP, gap, in_order, text_of
+from .turns import EMPTY, SYSTEM_GAP, gap, in_order, results_lifted, text_of
 
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
 SHORTENED: Final = 37  # characters of an id that was too long
@@ -29,6 +29,8 @@ class Step(Protocol):
 
 def edit_messages(messages: list[Json], host: Host, reasoning_back: bool) -> list[Json]:
     """The messages as `host` takes them; reasoning_back: whether those with tool calls must bring reasoning back."""
+    if not host.tool_images:
+        messages = results_lifted(messages)
     edited = messages
     steps: list[Step] = []
     for index, message in enumerate(messages):

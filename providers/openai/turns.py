@@ -12,6 +12,7 @@ from ..hosts import Host
 EMPTY: Final = "(empty message)"  # what stands for a message that says nothing and cannot be left out
 _START: Final = "(conversation start)"
 _DONE: Final = "OK."  # what the assistant says of a tool's result, where it must say something
+_BELOW: Final = "[see the image below]"  # what stands in a tool's result for what the user's next message shows
 SYSTEM_GAP: Final = "\n\n"
 _TURNS: Final = ("user", "assistant")
 
@@ -27,6 +28,37 @@ def in_order(messages: list[Json], host: Host) -> list[Json]:
     if not host.after_results:
         messages = _results_answered(messages)
     return messages
+
+
+def results_lifted(messages: list[Json]) -> list[Json]:
+    """Images and files of tools' results as the user's, behind the last result: most hosts take texts only of a tool.
+
+    The same list where there are none.
+    """
+    if not any(message["role"] == "tool" and _is_more_than_text(message.get("content")) for message in messages):
+        return messages
+    out: list[Json] = []
+    names: dict[str, str] = {}  # of the tools that were called, by id of the call
+    lifted: list[Json] = []
+    for message in messages:
+        if message["role"] != "tool" and lifted:
+            out.append({"role": "user", "content": lifted})
+            lifted = []
+        for call in message.get("tool_calls") or ():
+            names[call["id"]] = (call.get("function") or call.get("custom") or {}).get("name") or ""
+        if message["role"] == "tool" and _is_more_than_text(content := message["content"]):
+            ident = str(message.get("tool_call_id") or "")
+            named = " ".join(filter(None, (names.get(ident) or message.get("name"), f"({ident})")))
+            lifted.append({"type": "text", "text": f"Images returned by tool {named}:"})
+            lifted += [part for part in content if part.get("type") != "text"]
+            texts = [part for part in content if part.get("type") == "text"]
+            message = message | {"content": [*texts, {"type": "text", "text": _BELOW}] if texts else _BELOW}
+        out.append(message)
+    return [*out, {"role": "user", "content": lifted}] if lifted else out
+
+
+def _is_more_than_text(content: Any) -> bool:
+    return type(content) is list and any(part.get("type") != "text" for part in content)
 
 
 def text_of(content: Any) -> str:
