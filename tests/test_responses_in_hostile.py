@@ -123,3 +123,21 @@ def test_many_ids_are_looked_up_in_turns(path: str, tmp_path: Any):
     assert found == {"msg_1": {"id": "msg_1", "type": "message"}, "odd_1": {"type": [], "id": "odd_1"}}
     assert pins == {"id_4999": Pin("me", "openai")}
     assert turns >= 20
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+@pytest.mark.parametrize("kind", ["error", "response.failed"])
+def test_a_failure_inside_a_stream_holds_no_secret(
+    gateway: Process, http: httpx.Client, scripted: Scripted, kind: str, named: bool
+):
+    said = {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "Hi"}
+    wrong = {"code": "server_error", "message": "The key sk-upstream-canary is wrong."}
+    failed = {"type": kind, **(wrong if kind == "error" else {"response": {**response("resp_f", []), "error": wrong}})}
+    events = [json.dumps(event) for event in (said, failed)]
+    names = [f"event: {event['type']}\n" if named else "" for event in (said, failed)]
+    data = "".join(f"{name}data: {event}\n\n" for name, event in zip(names, events, strict=True))
+    name = scripted(stream(data.encode()))
+    body = {"model": f"openai/{name}", "input": "x", "stream": True}
+    found = http.post(f"{gateway.url}/responses", json=body)
+    assert "Hi" in found.text and "is wrong." in found.text
+    assert "canary" not in found.text
