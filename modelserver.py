@@ -35,7 +35,7 @@ from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
-from server.error_response import JSON, scrubbed, to_failure
+from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
@@ -133,6 +133,8 @@ async def respond_stream(
                     if collector is not None:
                         collector.see(batch.chunks)
                     if data := render(batch):
+                        if exchange.verbatim:
+                            data = scrubbed_events(data, request)
                         if conversation is not None:
                             await conversation.keep_streamed(data, exchange)
                         await line.write(data)

@@ -1,6 +1,7 @@
 """Failures on their way to the client: which one it is, in whose words, and never with a secret in it."""
 
 import asyncio
+import re
 from copy import copy
 from math import ceil
 from typing import Final
@@ -16,6 +17,11 @@ from . import logs
 from .logs import RECORD
 from .state import GENERATION, IN_FLIGHT
 
+# Lines of an event stream that tell of a failure; no text of a model can look like one.
+_FAILING: Final = re.compile(
+    rb"""^(?:event:\ ?(?:error|response\.failed)\b|data:\ ?\{\s*"(?:error"|type":\s*"(?:error|response\.failed)"))""",
+    re.MULTILINE | re.VERBOSE,
+)
 JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -55,5 +61,14 @@ def scrubbed(failure: Failure, request: web.Request) -> Failure:
     shown.param = scrub(failure.param) if failure.param else failure.param
     shown.code = scrub(failure.code) if failure.code else failure.code
     if failure.verbatim is not None:
-        shown.verbatim = scrub(failure.verbatim.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        shown.verbatim = _scrubbed_bytes(failure.verbatim, request)
     return shown
+
+
+def scrubbed_events(data: bytes | bytearray, request: web.Request) -> bytes | bytearray:
+    """Return events of an upstream as they came, without secrets where one of them tells of a failure."""
+    return _scrubbed_bytes(data, request) if _FAILING.search(data) else data
+
+
+def _scrubbed_bytes(data: bytes | bytearray, request: web.Request) -> bytes:
+    return request[GENERATION].scrub(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")

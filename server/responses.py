@@ -91,8 +91,11 @@ class Conversation:
             if ident not in items:
                 self._place(ident, pins.get(ident), may_pass, state.item_not_found(ident, body.get("store")))
         self.own = state.resolved(body, named.items, items)
+        largest = max(largest, len(data))
+        if state.size_of(named.items, items) > largest:  # one item may be named many times
+            raise too_large(largest)
         whole = codec.encode(state.expanded(body, self.before or [], self.own))
-        if len(whole) > max(largest, len(data)):
+        if len(whole) > largest:
             raise too_large(largest)
         return whole
 
@@ -159,7 +162,8 @@ class Conversation:
         to, native = exchange.to, exchange.verbatim
         if native and not self.opened and (response := _response_in(data, _OPENED)) is not None:
             self.opened = True
-            await self._pin(response["id"], [], to)
+            if state.is_ident(response["id"]):
+                await self._pin(response["id"], [], to)
         if (response := _response_in(data, _KEPT)) is not None:
             await self._keep(response, to, native)
 
@@ -172,11 +176,10 @@ class Conversation:
     async def _keep(self, response: Json, to: Upstream, native: bool) -> None:
         """Keep an answer, where it is one to be kept, and note whose its ids are."""
         ident, output = response.get("id"), response.get("output")
-        if not isinstance(ident, str) or not isinstance(output, list):
+        if not isinstance(ident, str) or not state.is_ident(ident) or not isinstance(output, list):
             return
         if native:
-            items = [item["id"] for item in output if isinstance(item, dict) and isinstance(item.get("id"), str)]
-            await self._pin(ident, items, to)
+            await self._pin(ident, [*state.by_ident(output)], to)
         if self.keep and response.get("status") in ("completed", "incomplete"):
             unique = f"{random.getrandbits(128):032x}"
             parent = self.previous if self.before is not None else None

@@ -99,6 +99,8 @@ async def _find(request: web.Request) -> Stored | Upstream:
     caller = authenticate_request(request)
     owner = request[_OWNER] = caller.name
     ident, store = request.match_info["id"], request.app[STORE]
+    if not state.is_ident(ident):  # it becomes a part of the path that an upstream is asked
+        raise state.response_not_found(ident)
     pin = (await store.pinned([ident])).get(ident)
     providers = request[GENERATION].settings.providers
     if pin is not None and pin.owner == owner and pin.provider in providers:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
 
+from dialects.responses.state import by_ident
 from providers import codec
 from providers.contract import Json
 
@@ -24,6 +25,7 @@ MEMORY: Final = "memory"
 OFF: Final = "off"
 LARGEST: Final = 4 * 2**20  # bytes of one response, its input included; a larger one is not kept
 PINS: Final = 20_000
+_AT_A_TIME: Final = 500  # ids
 PIN_SECONDS: Final = 30 * 86_400.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -89,7 +91,7 @@ class ResponsesStore:
         data = codec.encode([stored.provider, stored.native, stored.input, stored.response])
         if not self.on or len(data) > min(LARGEST, self.room):
             return False
-        items = [item["id"] for item in (*stored.input, *stored.response["output"]) if isinstance(item.get("id"), str)]
+        items = [*by_ident((*stored.input, *stored.response["output"]))]
         return await self._run(self._put, owner, stored.id, stored.parent, data, items) is not None
 
     async def get(self, owner: str, ident: str) -> Stored | None:
@@ -109,10 +111,11 @@ class ResponsesStore:
     async def items(self, owner: str, idents: Iterable[str]) -> dict[str, Json]:
         """Return those of these items that are part of a response of this owner, by id."""
         found: dict[str, Json] = {}
-        for ident in idents:
-            response = None if ident in found else await self._run(self._response_of, owner, ident)
-            if response is not None and (stored := await self.get(owner, response)):
-                found |= {each["id"]: each for each in (*stored.input, *stored.response["output"]) if "id" in each}
+        for some in _in_turns(idents):
+            for response in await self._run(self._responses_of, owner, some) or ():
+                if stored := await self.get(owner, response):
+                    found |= by_ident((*stored.input, *stored.response["output"]))
+            await asyncio.sleep(0)
         return found
 
     async def pin(self, owner: str, provider: str, idents: Sequence[str]) -> None:
@@ -121,7 +124,11 @@ class ResponsesStore:
 
     async def pinned(self, idents: Sequence[str]) -> dict[str, Pin]:
         """Return whose these ids are, where that is known."""
-        return (await self._run(self._pinned, idents) if idents else None) or {}
+        found: dict[str, Pin] = {}
+        for some in _in_turns(idents):
+            found |= await self._run(self._pinned, some) or {}
+            await asyncio.sleep(0)
+        return found
 
     async def unpin(self, ident: str) -> None:
         """Forget whose this id is."""
@@ -212,9 +219,10 @@ class ResponsesStore:
         self._db.execute("DELETE FROM items WHERE owner = ? AND response = ?", (owner, ident))
         return self._db.execute("DELETE FROM responses WHERE owner = ? AND id = ?", (owner, ident)).rowcount
 
-    def _response_of(self, owner: str, ident: str) -> str | None:
-        row = self._db.execute("SELECT response FROM items WHERE owner = ? AND id = ?", (owner, ident)).fetchone()
-        return row[0] if row else None
+    def _responses_of(self, owner: str, idents: Sequence[str]) -> list[str]:
+        """Return the responses that these items are part of."""
+        query = "SELECT DISTINCT response FROM items WHERE owner = ? AND id IN (SELECT value FROM json_each(?))"
+        return [row[0] for row in self._db.execute(query, (owner, codec.encode_text(idents)))]
 
     def _pin(self, owner: str, provider: str, idents: Sequence[str]) -> None:
         now = self._now()
@@ -233,14 +241,17 @@ class ResponsesStore:
 
     def _pinned(self, idents: Sequence[str]) -> dict[str, Pin]:
         now = self._now()
-        found: dict[str, Pin] = {}
         with self._db:
-            for ident in dict.fromkeys(idents):
-                query = "SELECT owner, provider FROM pins WHERE id = ? AND used > ?"
-                if row := self._db.execute(query, (ident, now - PIN_SECONDS)).fetchone():
-                    found[ident] = Pin(*row)
-                    self._db.execute("UPDATE pins SET used = ? WHERE id = ?", (now, ident))
-        return found
+            query = "SELECT id, owner, provider FROM pins WHERE used > ? AND id IN (SELECT value FROM json_each(?))"
+            rows = self._db.execute(query, (now - PIN_SECONDS, codec.encode_text(idents))).fetchall()
+            self._db.executemany("UPDATE pins SET used = ? WHERE id = ?", [(now, row[0]) for row in rows])
+        return {ident: Pin(owner, provider) for ident, owner, provider in rows}
+
+
+def _in_turns(idents: Iterable[str]) -> list[list[str]]:
+    """Return these ids, each once, in groups that are looked up at a time: between them the event loop gets its turn."""
+    once = [*dict.fromkeys(idents)]
+    return [once[at : at + _AT_A_TIME] for at in range(0, len(once), _AT_A_TIME)]
 
 
 def _opened(path: str) -> tuple[sqlite3.Connection, int, int]:

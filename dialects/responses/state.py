@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
 
@@ -28,6 +29,7 @@ _NOT_PERSISTED: Final = (
     " Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from"
     " your input."
 )
+_IDENT: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.:=~-]{1,512}", re.ASCII)
 _LIMIT: Final = 20  # items of a page
 _MOST: Final = 100
 
@@ -37,6 +39,16 @@ class References(NamedTuple):
 
     previous: str | None
     items: Mapping[int, str]
+
+
+def is_ident(ident: Any) -> bool:
+    """Whether a value may be the id of a response or an item: a text that means nothing else in a path, and can be kept."""
+    return isinstance(ident, str) and _IDENT.fullmatch(ident) is not None
+
+
+def by_ident(items: Sequence[Any]) -> dict[str, Json]:
+    """Return those items that have an id, by it. An upstream's may be anything."""
+    return {item["id"]: item for item in items if isinstance(item, dict) and is_ident(item.get("id"))}
 
 
 def references(body: Any) -> References:
@@ -62,6 +74,12 @@ def resolved(body: Json, named: Mapping[int, str], items: Mapping[str, Json]) ->
     return [items.get(named[at], item) if at in named else item for at, item in enumerate(given)]
 
 
+def size_of(named: Mapping[int, str], items: Mapping[str, Json]) -> int:
+    """Return how many bytes of JSON the items take that are put in place of references."""
+    sizes = {ident: len(codec.encode(items[ident])) for ident in set(named.values()) if ident in items}
+    return sum(sizes.get(ident, 0) for ident in named.values())
+
+
 def expanded(body: Json, before: Sequence[Json], own: list[Json]) -> Json:
     """Return a request that holds its whole conversation: `before`, then its own input."""
     body = {**body, "input": [*before, *own] if before or isinstance(body.get("input"), list) else body.get("input")}
@@ -78,7 +96,8 @@ def with_ids(items: Sequence[Any], unique: str) -> list[Json]:
         kind = item.get("type") or "message"
         ident = item.get("id")
         if not isinstance(ident, str) or not ident:
-            ident = f"{_PREFIXES.get(kind, 'item')}_ms{unique}{0x8000 + n:04x}"
+            prefix = _PREFIXES.get(kind, "item") if isinstance(kind, str) else "item"
+            ident = f"{prefix}_ms{unique}{0x8000 + n:04x}"
         content = item.get("content")
         if kind == "message" and isinstance(content, str):
             text = "output_text" if item.get("role") == "assistant" else "input_text"
@@ -88,7 +107,11 @@ def with_ids(items: Sequence[Any], unique: str) -> list[Json]:
 
 
 def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
-    """Return a page of a list of items, oldest first in `items`. query: limit, order, after. Raises BadRequest."""
+    """Return a page of a list of items, oldest first in `items`. query: limit, order, after. Raises BadRequest.
+
+    What is no item at all is left out: an upstream's answer may hold anything.
+    """
+    items = [item for item in items if isinstance(item, dict)]
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise unsupported_value(order, ("asc", "desc"), "order")
@@ -100,7 +123,7 @@ def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
         )
     left = list(items) if order == "asc" else list(reversed(items))
     if after := query.get("after"):
-        places = [n for n, item in enumerate(left) if item["id"] == after]
+        places = [n for n, item in enumerate(left) if item.get("id") == after]
         if not places:
             raise BadRequest(f"Item with id '{after[:100]}' not found.", param="after", code="invalid_value")
         left = left[places[0] + 1 :]
@@ -108,8 +131,8 @@ def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
     return {
         "object": "list",
         "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
+        "first_id": shown[0].get("id") if shown else None,
+        "last_id": shown[-1].get("id") if shown else None,
         "has_more": len(left) > limit,
     }
 
