@@ -37,7 +37,7 @@ keys:
   - {{name: slow, key: "{slow}", rpm: 2, tpm: 100000}}
   - {{name: cheap, key: "{cheap}", tpm: 100000}}
 usage: {{path: "{path}"}}
-facts: {{"*": {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}}}
+model_facts: {{"*": {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}}}
 """
 USAGE = {"input_tokens": 20, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
 MESSAGE: Any = {

@@ -71,6 +71,14 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "images": ("[image/png]", ("image/png",)),
     "embed_int8": ("true", True),
     "think_tags": ("false", False),
+    "responses_native": ("true", True),
+    "responses_tools": ("[function, custom]", ("function", "custom")),
+    "responses_items": ("[message]", ("message",)),
+    "responses_state": ("true", True),
+    "responses_unique": ("false", False),
+    "responses_reasoning": ("false", False),
+    "responses_drop": ("[truncation]", ("truncation",)),
+    "responses_done": ("true", True),
 }
 
 
