@@ -114,11 +114,11 @@ class Machine:
     def _delta(self, delta: Json, logprobs: Any) -> None:
         if text := delta.get("reasoning_content"):
             self._thinks(text)
+        if self.carried and (order := delta.get(output_order.FIELD)) and any(delta.get(field) for field in _CLOSING):
+            self.carry["order"] = order
         for name, field in seal.FIELDS.items():
             if found := delta.get(field):
                 self._carries(name, found, field in _CLOSING)
-        if self.carry and (order := delta.get(output_order.FIELD)):
-            self.carry["order"] = order
         if text := delta.get("content"):
             asked = logprobs.get("content") if logprobs and self.wanted.logprobs else None
             self._message().text(text, [_logprob(each) for each in asked] if asked else None)
