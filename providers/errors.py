@@ -86,6 +86,7 @@ class ContextLengthExceeded(BadRequest):
 
 class AuthenticationError(Failure):
     status, type, code = 401, "authentication_error", "authentication_error"
+    should_retry: bool | None = False  # Claude Code would repeat it for minutes
 
 
 class PermissionDenied(Failure):

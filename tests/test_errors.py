@@ -92,6 +92,7 @@ def test_an_own_code_wins_for_one_failure_only():
         (errors.QuotaExhausted, False),
         (errors.UpstreamTruncated, False),
         (errors.UpstreamBadOutput, False),
+        (errors.AuthenticationError, False),
         (errors.RateLimitExceeded, None),
         (errors.Overloaded, None),
         (errors.UpstreamError, None),
