@@ -197,7 +197,7 @@ class Reloader:
         for name in ("path", "retention_days"):
             if getattr(new.usage, name) != getattr(old.usage, name):
                 LOGGER.warning("usage.%s has changed: that needs a restart", name)
-        for name in ("state", "inspector"):
+        for name in ("shared_state", "inspector"):
             if getattr(new, name) != getattr(old, name):
                 LOGGER.warning("%s has changed: that needs a restart", name)
         if new.server.capacity.connections != old.server.capacity.connections:
