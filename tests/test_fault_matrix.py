@@ -751,6 +751,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         ("server/inspector.py", "__init__"),
         ("server/logs.py", "request"),
         ("server/outbound/exchange.py", "_failure"),
+        ("server/usage/ledger.py", "headers"),
         ("server/usage/ledger.py", "learn"),
         ("server/usage/ledger.py", "reserve"),
         ("server/usage/limiter.py", "extend"),

@@ -137,9 +137,11 @@ async def test_a_provider_whose_name_hangs_takes_nothing_from_another(names: Ser
     upstream.script("named", answer(b"ok"))
     names.says = None
     async with pool(names) as stuck, pool(socket.getaddrinfo) as free:
-        hanging = [asyncio.ensure_future(stuck.post(f"http://h{n}.example/v1", {}, b"{}", 5)) for n in range(4)]
+        hanging = [
+            asyncio.ensure_future(stuck.request("POST", f"http://h{n}.example/v1", {}, b"{}", 5)) for n in range(4)
+        ]
         await asyncio.sleep(0)
-        answered = await free.post(f"http://localhost:{upstream.port}/models/named", {}, b"{}", 5)
+        answered = await free.request("POST", f"http://localhost:{upstream.port}/models/named", {}, b"{}", 5)
         assert answered.status == 200 and not any(each.done() for each in hanging)
         answered.close()
         for each in hanging:
@@ -147,5 +149,5 @@ async def test_a_provider_whose_name_hangs_takes_nothing_from_another(names: Ser
                 await each
             assert caught.value.code == "upstream_connect_timeout"
         with pytest.raises(Failure) as caught:
-            await stuck.post("http://h5.example/v1", {}, b"{}", 5)
+            await stuck.request("POST", "http://h5.example/v1", {}, b"{}", 5)
         assert caught.value.code == "upstream_dns"
