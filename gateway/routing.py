@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any, Final
 
 from dialects.chat.request import BESIDE
@@ -169,13 +170,13 @@ def route_of(written: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
 def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed: bool) -> float:
     """Return the seconds that the upstream may take until its first byte. A model that thinks first may take longer.
 
-    streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: it may take
-    as long as a request may, unless the model's own route says otherwise.
+    streamed: whether the answer is streamed upstream. One that is not has no first byte before its last word: inf, so that
+    only the request's own time (timeouts.total) ends it, unless the model's own route says otherwise.
     """
     if target.first_byte is not None:
         return target.first_byte
     if not streamed:
-        return timeouts.total
+        return inf
     facts = target.upstream.facts
     thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
     return timeouts.first_byte_reasoning if thinks else timeouts.first_byte

@@ -189,7 +189,7 @@ def test_what_is_not_logged_is_counted() -> None:
             for _ in range(piles):
                 client.sendall(pile)
                 said = b""
-                while said.count(b'"status": "ok"') < 100:
+                while said.count(b'"status":"ok"') < 100:
                     said += client.recv(2**18)
         dropped = metric(server, "log_dropped_total")
         assert 0 < dropped < 100 * piles
