@@ -406,3 +406,9 @@ def test_which_conversation_it_is() -> None:
     first = session(plain)
     assert first == session({**plain, "temperature": 1}) != session({**plain, "messages": [*HI, *HI]})
     assert session(plain, **{"x-claude-code-session-id": "x" * 65}) == first
+
+
+def test_half_a_pair_in_a_users_name_can_be_hashed() -> None:
+    """A provider of several keys chooses one by the bytes of this text."""
+    data = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}],"metadata":{"user_id":"a\\ud83d"}}'
+    assert messages.parse(data).session.encode() == "a\ufffd".encode()

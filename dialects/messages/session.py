@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from providers import codec
+from providers.contract import Json
 from providers.raw_json import Members
 
 _HEADER: Final = "x-claude-code-session-id"
@@ -18,12 +18,15 @@ def named(headers: Mapping[str, str]) -> str:
     return name if len(name) <= _LONGEST and name.isascii() and name.isprintable() else ""
 
 
-def session(raw: Members, headers: Mapping[str, str]) -> str:
-    """Return what is the same in all requests of a conversation: its name, its user's, or a hash of how it begins."""
+def session(given: Json, raw: Members, headers: Mapping[str, str]) -> str:
+    """Return what is the same in all requests of a conversation: its name, its user's, or a hash of how it begins.
+
+    given, raw: the request's members, decoded and as they came.
+    """
     if name := named(headers):
         return name
-    match codec.decode(bytes(raw.get("metadata", b"null"))):
+    match given.get("metadata"):
         case {"user_id": str(user)} if user:
             return user
-    begins = bytes(raw.get("system", b"")) + bytes(raw.get("messages", b""))
+    begins = b"".join([bytes(memoryview(raw[part])[:_LOOKED]) for part in ("system", "messages") if part in raw])
     return sha256(begins[:_LOOKED]).hexdigest()
