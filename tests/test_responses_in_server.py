@@ -620,6 +620,16 @@ def test_81_an_unknown_id_passes_where_there_is_one_client(
     assert translated.json()["error"]["code"] == "previous_response_not_found"
 
 
+def test_81_an_unknown_item_passes_where_there_is_one_client(
+    gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
+):
+    name = scripted(answer(said("x")))
+    body = {"model": f"openai/{name}", "input": [HI, {"type": "item_reference", "id": "msg_0123"}]}
+    assert http.post(f"{gateway.url}/responses", json=body).status_code == 200
+    assert asked_of(upstream, name)[0].json == {**body, "model": name}
+    assert http.post(f"{gateway.url}/responses", json={**body, "model": "echo"}).status_code == 404
+
+
 @passes
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 def test_82_a_native_conversation_moves_to_another_provider(
