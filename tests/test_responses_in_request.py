@@ -9,9 +9,9 @@ import pytest
 
 from dialects import seal
 from dialects.responses import compaction
-from dialects.responses.items import ItemNotFound
 from dialects.responses.params import readdress
 from dialects.responses.request import parse
+from dialects.responses.state import NotHere
 from dialects.responses.tables import flattened
 from dialects.responses.wanted import LoweredTool
 from providers import PROVIDERS
@@ -240,7 +240,7 @@ REFUSED: dict[str, tuple[Any, Json, str | None, str | None]] = {
 def test_refused(input: Any, fields: Json, code: str | None, param: str):
     failure = refused(input, **fields)
     assert (failure.code, failure.param) == (code, param)
-    assert isinstance(failure, BadRequest | ItemNotFound)
+    assert isinstance(failure, BadRequest | NotHere)
     assert "messages" not in failure.message and "max_completion" not in failure.message
 
 

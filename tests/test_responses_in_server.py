@@ -441,6 +441,21 @@ def test_87_a_trigger_is_answered_with_exactly_one_item(sdk: OpenAI, scripted: S
     assert completed.response.usage is not None
 
 
+@passes
+def test_87_a_streamed_native_answer_to_a_trigger_passes(gateway: Process, http: httpx.Client, scripted: Scripted):
+    item = {"id": "cmp_1", "type": "compaction", "encrypted_content": "gAAA"}
+    response = {**said("x"), "output": [item]}
+    events = [
+        {"type": "response.created", "response": {**response, "status": "in_progress", "output": []}},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": response},
+    ]
+    data = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events).encode()
+    name = scripted(stream(data))
+    body = {"model": f"openai/{name}", "input": [HI, {"type": "compaction_trigger"}], "stream": True}
+    assert http.post(f"{gateway.url}/responses", json=body).content == data
+
+
 def test_87_a_trigger_elsewhere_is_refused(gateway: Process, http: httpx.Client):
     body = {"model": "echo", "input": [{"type": "compaction_trigger"}, HI], "stream": True}
     found = http.post(f"{gateway.url}/responses", json=body)
@@ -603,6 +618,16 @@ def test_81_an_unknown_id_passes_where_there_is_one_client(
     assert asked_of(upstream, name)[0].json == {**body, "model": name}
     translated = http.post(f"{gateway.url}/responses", json={**body, "model": "echo"})
     assert translated.json()["error"]["code"] == "previous_response_not_found"
+
+
+def test_81_an_unknown_item_passes_where_there_is_one_client(
+    gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
+):
+    name = scripted(answer(said("x")))
+    body = {"model": f"openai/{name}", "input": [HI, {"type": "item_reference", "id": "msg_0123"}]}
+    assert http.post(f"{gateway.url}/responses", json=body).status_code == 200
+    assert asked_of(upstream, name)[0].json == {**body, "model": name}
+    assert http.post(f"{gateway.url}/responses", json={**body, "model": "echo"}).status_code == 404
 
 
 @passes

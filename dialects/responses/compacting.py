@@ -4,18 +4,19 @@ Natively they are passed on. Translated, the model is asked for a summary, which
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from providers import codec
 from providers.chunks import collect
-from providers.contract import Json
-from providers.errors import BadRequest, Failure
+from providers.contract import Batch, Json
+from providers.errors import BadRequest
 
 from .. import responses
-from ..chat.stream import escape_line_ends
-from ..contract import ClientRequest, Envelope, Renderer, end_of
+from ..contract import ClientRequest, Envelope, Renderer
 from ..validation import read_json
 from . import compaction
+from .stream import wanted_of
 
 
 class Compacting:
@@ -59,30 +60,34 @@ class Compacting:
         }
 
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
-        """Return the primed renderer of a streamed answer: one item, told once the summary is whole."""
-        renderer = self._render(request, envelope, reasoning)
-        next(renderer)
-        return renderer
+        """Return the renderer of a streamed answer."""
+        return _Summarised(self, request, envelope, reasoning)
 
-    def _render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
-        chunks: list[Json] = []
-        try:
-            while (batch := (yield b"")) is not None:
-                chunks += batch.chunks
-        except Failure as failure:
-            return end_of(responses.render(request, envelope, reasoning), failure)
-        response = self.completion(request, collect(chunks), envelope, reasoning)
-        (item,) = response["output"]
+
+class _Summarised(responses.Answered):
+    """Passes a native answer on as it comes. Of any other it writes one item, once the summary is whole."""
+
+    def __init__(self, dialect: Compacting, request: ClientRequest, envelope: Envelope, reasoning: bool) -> None:
+        super().__init__(wanted_of(request), envelope, reasoning)
+        self._complete = partial(dialect.completion, request, envelope=envelope, reasoning=reasoning)
+        self._chunks: list[Json] = []
+
+    def send(self, batch: Batch | None) -> bytes | bytearray:
+        if self._native.seen or (batch is not None and batch.raw):
+            return super().send(batch)
+        if batch is not None:
+            self._chunks += batch.chunks
+            return b""
+        self._tell(self._complete(collect(self._chunks)))
+        raise StopIteration(bytes(self._taken()))
+
+    def _tell(self, response: Json) -> None:
         begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
-        events: list[tuple[str, Json]] = [
-            ("response.created", {"response": begun}),
-            ("response.in_progress", {"response": begun}),
-            ("response.output_item.added", {"output_index": 0, "item": item}),
-            ("response.output_item.done", {"output_index": 0, "item": item}),
-            ("response.completed", {"response": response}),
-        ]
-        data = bytearray()
-        for n, (kind, payload) in enumerate(events):
-            data += f"event: {kind}\ndata: ".encode()
-            data += codec.encode({"type": kind, "sequence_number": n, **payload}) + b"\n\n"
-        return bytes(escape_line_ends(data))
+        (item,) = response["output"]
+        say = self._machine.events.say
+        say("response.created", response=begun)
+        say("response.in_progress", response=begun)
+        say("response.output_item.added", output_index=0, item=item)
+        say("response.output_item.done", output_index=0, item=item)
+        say("response.completed", response=response)
+        self._machine.response = response

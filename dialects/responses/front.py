@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.contract import Json
-from providers.errors import BadRequest, ModelNotFound, NotFound
+from providers.errors import BadRequest
 
 from ..contract import ClientRequest
 from ..validation import read_json
 from . import request
+from .state import NotHere
 from .wanted import Wanted
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -21,9 +22,7 @@ def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
     """
     try:
         return request.parse(data, headers)
-    except ModelNotFound:
-        raise
-    except (BadRequest, NotFound) as failure:
+    except (BadRequest, NotHere) as failure:
         raw = read_json(data)
         if not _is_sound(raw):
             raise

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from providers.common import output_order
 from providers.contract import Json
-from providers.errors import BadRequest, Failure, Unsupported
+from providers.errors import BadRequest, Unsupported
 
 from .. import seal
 from ..validation import unsupported_value, wrong_type
@@ -17,17 +17,11 @@ from . import compaction
 from .calls import called, report, result, text_of
 from .content import Parts, parts, plain
 from .params import Place
+from .state import item_not_found
 from .tables import CALLS, OUTPUTS
 
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _REASONING: Final = "input.reasoning"
-
-
-class ItemNotFound(Failure):
-    """An item that is only named is not known here. Another target may keep it itself."""
-
-    status, type, try_next = 404, "invalid_request_error", True
-    code: str | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +65,7 @@ class Reader:
         self._entries.append(({"role": role, "content": content}, place))
 
     def read(self, items: list[Any]) -> None:
-        """Add the items of a request. Raises BadRequest, Unsupported, ItemNotFound."""
+        """Add the items of a request. Raises BadRequest, Unsupported, NotHere."""
         for index, item in enumerate(items):
             at = f"input[{index}]"
             if not isinstance(item, dict):
@@ -120,7 +114,7 @@ class Reader:
                 self._unique(item)
                 self._reasoning(item)
             case "item_reference":
-                raise _not_found(item, self.store)
+                raise item_not_found(str(item.get("id")), self.store)
             case "additional_tools" | "tool_search_output":
                 self._tools(item, at)
                 if kind == "tool_search_output":
@@ -303,14 +297,3 @@ def _in_front(order: list[Json]) -> list[Json]:
     while end and order[end - 1]["type"] == "thinking":
         end -= 1
     return order[end:] + order[:end]
-
-
-def _not_found(item: Json, store: Any) -> ItemNotFound:
-    ident = str(item.get("id"))[:200]
-    more = ""
-    if store is False or "_ms" in ident:
-        more = (
-            " Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item "
-            "from your input."
-        )
-    return ItemNotFound(f"Item with id '{ident}' not found.{more}", param="input")

@@ -41,7 +41,7 @@ _CARRIED: Final = "reasoning.encrypted_content"
 
 
 def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest:
-    """Return the request that these bytes hold. Raises BadRequest, Unsupported, ModelNotFound, ItemNotFound."""
+    """Return the request that these bytes hold. Raises BadRequest, Unsupported, ModelNotFound, NotHere."""
     raw = read_json(data)
     if not isinstance(raw, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")

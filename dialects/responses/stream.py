@@ -109,12 +109,12 @@ class Passed:
 
 def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Answered:
     """Return the renderer of a streamed answer."""
-    return Answered(_wanted(request), envelope, reasoning)
+    return Answered(wanted_of(request), envelope, reasoning)
 
 
 def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
     """Return the Response of a whole answer: what the stream of it in one piece would end with. Raises BadOutput."""
-    machine = Machine(_wanted(request), envelope, reasoning, quiet=True)
+    machine = Machine(wanted_of(request), envelope, reasoning, quiet=True)
     machine.feed({**answer, "choices": [_as_piece(choice) for choice in answer["choices"]]})
     machine.end()
     assert machine.response is not None
@@ -127,5 +127,6 @@ def _as_piece(choice: Json) -> Json:
     return {**choice, "delta": {**message, "tool_calls": calls}}
 
 
-def _wanted(request: ClientRequest) -> Wanted:
+def wanted_of(request: ClientRequest) -> Wanted:
+    """Return what the answer to a request depends on."""
     return request.answer if isinstance(request.answer, Wanted) else Wanted(request.body)
