@@ -114,6 +114,11 @@ def _nested(n: int, around: Callable[[Any], Any]) -> Any:
     return schema
 
 
+def _chain(n: int) -> Json:
+    """References that lead to references, with a word of its own beside each."""
+    return {"$ref": "#/$defs/d0", "$defs": {f"d{i}": {"$ref": f"#/$defs/d{i + 1}", f"w{i}": i} for i in range(n)}}
+
+
 def _spellings() -> Iterator[str]:
     """Ways to spell `#/$defs/abcdefgh`: any of its letters may be escaped."""
     for mask in range(2**8):
@@ -177,6 +182,8 @@ SCHEMAS: Final[dict[str, Make]] = {
         "$defs": {f"d{i}": _object(a={"$ref": f"#/$defs/d{i - 1}"}) for i in range(1, n)} | {"d0": {}},
         **_object(a={"$ref": f"#/$defs/d{n - 1}"}),
     },
+    "a chain of references, a word beside each": _chain,
+    "a branch of a chain of references": lambda n: {"anyOf": [{"$ref": "#/$defs/d0"}], "$defs": _chain(n)["$defs"]},
     "two references at each step": lambda n: {
         "$defs": {f"d{i}": _object(a={"$ref": f"#/$defs/d{i + 1}"}, b={"$ref": f"#/$defs/d{i + 1}"}) for i in range(n)}
         | {f"d{n}": {}},

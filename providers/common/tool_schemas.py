@@ -141,13 +141,33 @@ def without_top_reference(schema: Json) -> Json:
 
     Definitions stay where they are. A reference into itself, or to nowhere, stays: it is the upstream's to refuse.
     """
-    out, seen = schema, {id(schema)}
-    while isinstance(ref := out.get("$ref"), str):
-        target = json_schema.resolve(schema, ref)
-        if target is None or id(target) in seen:
+    trail = _trail(schema, schema, frozenset({id(schema)}))
+    return _joined(trail) if len(trail) > 1 else schema
+
+
+def _trail(root: Json, node: Json, inside: AbstractSet[int]) -> list[Json]:
+    """`node` and the schemas that its reference leads to, one through the other.
+
+    It ends at a reference to nowhere, or to a schema that is part of it or whose id is in `inside`.
+    """
+    trail, seen = [node], set[int]()
+    while isinstance(ref := trail[-1].get("$ref"), str):
+        target = json_schema.resolve(root, ref)
+        if target is None or id(target) in inside or id(target) in seen:
             break
         seen.add(id(target))
-        out = {**target, **{word: value for word, value in out.items() if word != "$ref"}}
+        trail.append(target)
+    return trail
+
+
+def _joined(trail: list[Json]) -> Json:
+    """The last schema of a trail, with the keywords of those before it in the place of its own.
+
+    Made in one go: one copy for each reference would cost the square of a long trail.
+    """
+    out = dict(trail[-1])
+    for node in reversed(trail[:-1]):
+        out |= {word: value for word, value in node.items() if word != "$ref"}
     return out
 
 
@@ -239,13 +259,13 @@ class _Merge:
 
     def followed(self, node: Json, inside: frozenset[int]) -> tuple[Json, frozenset[int]]:
         """`node` with what its reference points to in its place; a reference into itself, or to nowhere, says nothing."""
-        while isinstance(ref := node.get("$ref"), str):
-            target = json_schema.resolve(self.root, ref)
-            beside = {word: value for word, value in node.items() if word != "$ref"}
-            if target is None or id(target) in inside:
-                return beside, inside
+        trail = _trail(self.root, node, inside)
+        for target in trail[1:]:
             self.spend(1 + len(target))
-            node, inside = {**target, **beside}, inside | {id(target)}
+        if len(trail) > 1:
+            node, inside = _joined(trail), inside.union(map(id, trail[1:]))
+        if isinstance(node.get("$ref"), str):
+            node = {word: value for word, value in node.items() if word != "$ref"}
         return node, inside
 
     def together(self, parts: list[_Flat]) -> _Flat:
