@@ -37,6 +37,7 @@ from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
+from server.json_answer import json_answer
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound import exchange as outbound
@@ -429,7 +430,7 @@ async def count(request: web.Request) -> web.Response:
         except (Failure, TimeoutError) as failure:
             if isinstance(failure, Failure) and not count_tokens.may_estimate(failure):
                 raise
-        return web.json_response(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
+        return json_answer(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
 
 
 async def counted(request: web.Request, asked: ClientRequest, target: Target) -> web.Response:
