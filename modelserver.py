@@ -199,13 +199,14 @@ async def first_that_answers(
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`respond_whole` or `open_stream`) to the call prepared for it, and its answer.
+    """Return the exchange with the first target that answers the call prepared for it, and what `answer` makes of it.
 
-    Raises the failure of the last target when none answers, or the first that no other target can help.
+    answer: fetch_whole or open_stream. Raises the failure of the last target when none answers, or the first that no other
+    target can help.
     """
     body = asked.body
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
-    meter, worker, trace = request[METER], worker_of(request), inspector.trace_of(request)
+    meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
     while (attempt := attempts.next(time.monotonic())) is not None:
@@ -220,16 +221,7 @@ async def first_that_answers(
             if call.dropped and live.settings.config.strict_params:
                 raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
-            exchange = meter.exchange = Exchange(
-                target.upstream,
-                call,
-                first_byte,
-                added=target.added,
-                observer=trace.watch if trace else None,
-                worker=app_state.worker,
-            )
-            if worker is not None:
-                exchange.away = worker.run
+            exchange = meter.exchange = exchange_of(request, target, call, first_byte)
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
@@ -252,6 +244,20 @@ async def first_that_answers(
         raise attempts.last
     finally:
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
+
+
+def exchange_of(request: web.Request, target: Target, call: Call, first_byte: float) -> Exchange:
+    """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
+    worker, trace = worker_of(request), inspector.trace_of(request)
+    return Exchange(
+        target.upstream,
+        call,
+        first_byte,
+        added=target.added,
+        observer=trace.watch if trace is not None else None,
+        away=worker.run if worker is not None else None,
+        worker=request[APP_STATE].worker,
+    )
 
 
 def strictly_refused(call: Call) -> BadRequest:
@@ -447,8 +453,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)
     assert call is not None
-    trace = inspector.trace_of(request)
-    exchange = Exchange(upstream, call, COUNTING, observer=trace.watch if trace else None)
+    exchange = exchange_of(request, target, call, COUNTING)
     async with asyncio.timeout(COUNTING):
         answer = await outbound.fetch_whole(exchange, live.http, live.settings.config.server)
     began(request, exchange)
