@@ -275,14 +275,14 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
+    conversation = request.get(CONVERSATION)
     if native is not None:
-        as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
+        as_sent = partial(native_call, conversation, native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
             return in_clients_words(native_one, dialect)
-    if (conversation := request.get(CONVERSATION)) is not None:
+    if conversation is not None:
         conversation.check()
-    if asked.refusal is not None:
-        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
+    check_translatable(asked)
     body = with_defaults(asked.body, target)
     changed: tuple[str, ...] = ()
     if asked.fit is not None:
@@ -293,6 +293,12 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     call = await made(request, build)
     call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
     return in_clients_words(call, dialect, asked.dropped)
+
+
+def check_translatable(asked: ClientRequest) -> None:
+    """Raise the failure of a request that only native calls can be made of."""
+    if asked.refusal is not None:
+        raise copy(asked.refusal)  # its traceback knows the frames that know the request, which would know it
 
 
 def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ()) -> Call:
@@ -447,9 +453,8 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     build: Callable[[], Call | None]
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
-    elif asked.refusal is not None:
-        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     else:
+        check_translatable(asked)
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)
     assert call is not None
