@@ -500,14 +500,13 @@ def routes() -> list[web.RouteDef]:
         *inspector.routes(handlers.admin),
     ]
     messages_handler = complete(messages)
-    for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):
+    for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):  # what Anthropic's clients ask
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/messages{end}", messages_handler),
                 web.post(f"{prefix}/messages/count_tokens{end}", count),
+                web.get(f"{prefix}/models{end}", handlers.models),
             ]
-    for prefix in ("/v1/v1", "/anthropic/v1", "/anthropic"):
-        table += [web.get(f"{prefix}/models{end}", handlers.models) for end in ("", "/")]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     for prefix in ("/v1", ""):
         for end in ("", "/"):
@@ -522,12 +521,10 @@ def routes() -> list[web.RouteDef]:
                 web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
                 web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
                 web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
-                web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
         route.kwargs["expect_handler"] = handle_expect
