@@ -37,6 +37,7 @@ from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
+from server.json_answer import json_answer
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound import exchange as outbound
@@ -198,13 +199,14 @@ async def first_that_answers(
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
 ) -> tuple[Exchange, T]:
-    """The first target that gives an answer (`respond_whole` or `open_stream`) to the call prepared for it, and its answer.
+    """Return the exchange with the first target that answers the call prepared for it, and what `answer` makes of it.
 
-    Raises the failure of the last target when none answers, or the first that no other target can help.
+    answer: fetch_whole or open_stream. Raises the failure of the last target when none answers, or the first that no other
+    target can help.
     """
     body = asked.body
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
-    meter, worker, trace = request[METER], worker_of(request), inspector.trace_of(request)
+    meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
     while (attempt := attempts.next(time.monotonic())) is not None:
@@ -219,16 +221,7 @@ async def first_that_answers(
             if call.dropped and live.settings.config.strict_params:
                 raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
-            exchange = meter.exchange = Exchange(
-                target.upstream,
-                call,
-                first_byte,
-                added=target.added,
-                observer=trace.watch if trace else None,
-                worker=app_state.worker,
-            )
-            if worker is not None:
-                exchange.away = worker.run
+            exchange = meter.exchange = exchange_of(request, target, call, first_byte)
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
@@ -253,6 +246,20 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
+def exchange_of(request: web.Request, target: Target, call: Call, first_byte: float) -> Exchange:
+    """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
+    worker, trace = worker_of(request), inspector.trace_of(request)
+    return Exchange(
+        target.upstream,
+        call,
+        first_byte,
+        added=target.added,
+        observer=trace.watch if trace is not None else None,
+        away=worker.run if worker is not None else None,
+        worker=request[APP_STATE].worker,
+    )
+
+
 def strictly_refused(call: Call) -> BadRequest:
     """Return the error of a request of which something would have to be dropped, where strict_params forbids that."""
     return BadRequest(
@@ -268,14 +275,14 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
+    conversation = request.get(CONVERSATION)
     if native is not None:
-        as_sent = partial(native_call, request.get(CONVERSATION), native, asked, target)
+        as_sent = partial(native_call, conversation, native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
             return in_clients_words(native_one, dialect)
-    if (conversation := request.get(CONVERSATION)) is not None:
+    if conversation is not None:
         conversation.check()
-    if asked.refusal is not None:
-        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
+    check_translatable(asked)
     body = with_defaults(asked.body, target)
     changed: tuple[str, ...] = ()
     if asked.fit is not None:
@@ -286,6 +293,12 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     call = await made(request, build)
     call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
     return in_clients_words(call, dialect, asked.dropped)
+
+
+def check_translatable(asked: ClientRequest) -> None:
+    """Raise the failure of a request that only native calls can be made of."""
+    if asked.refusal is not None:
+        raise copy(asked.refusal)  # its traceback knows the frames that know the request, which would know it
 
 
 def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ()) -> Call:
@@ -429,7 +442,7 @@ async def count(request: web.Request) -> web.Response:
         except (Failure, TimeoutError) as failure:
             if isinstance(failure, Failure) and not count_tokens.may_estimate(failure):
                 raise
-        return web.json_response(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
+        return json_answer(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
 
 
 async def counted(request: web.Request, asked: ClientRequest, target: Target) -> web.Response:
@@ -440,14 +453,12 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     build: Callable[[], Call | None]
     if native is not None:
         build = partial(native, asked.raw, asked.headers, upstream)
-    elif asked.refusal is not None:
-        raise copy(asked.refusal)  # its traceback knows this frame, which knows the request, which would know it
     else:
+        check_translatable(asked)
         build = partial(provider.build_count, asked.body, upstream)
     call = await made(request, build)
     assert call is not None
-    trace = inspector.trace_of(request)
-    exchange = Exchange(upstream, call, COUNTING, observer=trace.watch if trace else None)
+    exchange = exchange_of(request, target, call, COUNTING)
     async with asyncio.timeout(COUNTING):
         answer = await outbound.fetch_whole(exchange, live.http, live.settings.config.server)
     began(request, exchange)
@@ -489,14 +500,13 @@ def routes() -> list[web.RouteDef]:
         *inspector.routes(handlers.admin),
     ]
     messages_handler = complete(messages)
-    for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):
+    for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):  # what Anthropic's clients ask
         for end in ("", "/"):
             table += [
                 web.post(f"{prefix}/messages{end}", messages_handler),
                 web.post(f"{prefix}/messages/count_tokens{end}", count),
+                web.get(f"{prefix}/models{end}", handlers.models),
             ]
-    for prefix in ("/v1/v1", "/anthropic/v1", "/anthropic"):
-        table += [web.get(f"{prefix}/models{end}", handlers.models) for end in ("", "/")]
         table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     for prefix in ("/v1", ""):
         for end in ("", "/"):
@@ -511,12 +521,10 @@ def routes() -> list[web.RouteDef]:
                 web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
                 web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
                 web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
-                web.get(f"{prefix}/models{end}", handlers.models),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
         route.kwargs["expect_handler"] = handle_expect

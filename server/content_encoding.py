@@ -20,14 +20,13 @@ def _zlib(window: int) -> Callable[[bytes], Iterator[bytes]]:
 
     def unpack(data: bytes) -> Iterator[bytes]:
         stream = zlib.decompressobj(window)
-        rest = data
-        while not stream.eof:
-            piece = stream.decompress(rest, _STEP)
-            rest = stream.unconsumed_tail
-            if not piece and not stream.eof:
-                break  # no more input
-            yield piece
-        _check_end(stream.eof, stream.unused_data)
+        end = 0
+        while end < len(data) and not stream.eof:
+            rest, end = data[end : end + _STEP], end + _STEP  # not all at once: each call copies what it has not used
+            while piece := stream.decompress(rest, _STEP):
+                yield piece
+                rest = stream.unconsumed_tail
+        _check_end(stream.eof, stream.unused_data or data[end:])
 
     return unpack
 

@@ -1,5 +1,6 @@
 """Answers of JSON to requests that no dialect answers: all are encoded alike."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -7,6 +8,7 @@ from aiohttp import web
 from providers import codec
 
 
-def json_answer(value: Any, status: int = 200) -> web.Response:
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return the HTTP answer that holds `value` as JSON."""
-    return web.Response(body=codec.encode(value), status=status, content_type="application/json", charset="utf-8")
+    body = codec.encode(value)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")

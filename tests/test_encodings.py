@@ -1,8 +1,10 @@
 """Compressed request bodies: unpacked within max_body, or refused with the encodings that are taken."""
 
+import asyncio
 import gzip
 import json
 import os
+import random
 import socket
 import sys
 import zlib
@@ -12,6 +14,8 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 from process import Process, config
+
+from server import content_encoding
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -91,6 +95,33 @@ def test_a_packed_body_that_is_broken(server: Process, encoding: str) -> None:
             400,
             f"The request body is not valid {encoding}, or a part of it is missing.",
         ), body[:20]
+
+
+def test_the_work_of_unpacking_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zlib copies, at each call, what it was given and has not used."""
+    given = 0
+
+    class Counting:
+        """What zlib.decompressobj() gives, and how many bytes it is given."""
+
+        def __init__(self, window: int) -> None:
+            self._stream = real(window)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal given
+            given += len(data)
+            return self._stream.decompress(data, most)
+
+    real = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    body = random.Random(1).randbytes(2**23)
+    for encoding, packed in (("gzip", gzip.compress(body, 1)), ("deflate", zlib.compress(body, 1))):
+        given = 0
+        assert asyncio.run(content_encoding.unpacked(packed, encoding, lambda size: None)) == body
+        assert given <= 3 * len(packed), encoding
 
 
 def peak(server: Process) -> int:
