@@ -17,6 +17,7 @@ ANSWER: Final = 100_000  # values that any answer, or event of a stream, may hol
 TIMES: Final = (
     12  # bytes of memory that an answer of more values may take for each of its own; log probabilities take 10
 )
+_BLANKS: Final = 64  # bytes at the end of a piece that are looked at first
 _WINDOW: Final = 2**16  # bytes that are looked at in one step: other threads run in between
 _MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
 # Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
@@ -55,16 +56,56 @@ def _outside_strings(data: bytes) -> int:
     return count
 
 
+class Structure:
+    """JSON text without its strings, read a piece at a time."""
+
+    __slots__ = ("_cut", "inside")
+
+    def __init__(self) -> None:
+        self.inside = 0  # 1 between the quotes of a string
+        self._cut = b""  # a backslash whose other half is in the next piece
+
+    def of(self, piece: bytes) -> bytes:
+        """Return what the next piece holds outside of strings."""
+        piece = (self._cut + piece).replace(b"\\\\", b"")
+        self._cut = b"\\" if piece.endswith(b"\\") else b""
+        parts = piece.replace(b'\\"', b"").split(b'"')
+        outside = b" ".join(parts[self.inside :: 2])
+        self.inside ^= (len(parts) - 1) & 1
+        return outside
+
+
 def _structure(data: bytes) -> Iterator[bytes]:
     """Yield JSON text without its strings, a window at a time."""
-    inside = 0  # 1 between the quotes of a string
-    cut = b""  # a backslash whose other half is in the next window
+    structure = Structure()
     for at in range(0, len(data), _WINDOW):
-        window = (cut + data[at : at + _WINDOW]).replace(b"\\\\", b"")
-        cut = b"\\" if window.endswith(b"\\") else b""
-        pieces = window.replace(b'\\"', b"").split(b'"')
-        yield b" ".join(pieces[inside::2])
-        inside ^= (len(pieces) - 1) & 1
+        yield structure.of(data[at : at + _WINDOW])
+
+
+class Whole:
+    """Tells when an object or a list that comes in pieces is whole. Pieces are looked at only when one may be the last."""
+
+    __slots__ = ("_depth", "_pieces", "_structure", "_told")
+
+    def __init__(self) -> None:
+        self._structure = Structure()
+        self._pieces: list[bytes] = []  # not looked at yet
+        self._depth = 0  # objects and lists that are open
+        self._told = False
+
+    def add(self, piece: bytes) -> bool:
+        """Whether the value is whole with this piece; blanks behind it change nothing."""
+        if not (end := piece[-_BLANKS:].rstrip() or piece.rstrip()):
+            return self._told
+        self._pieces.append(piece)
+        self._told = False
+        if end.endswith((b"}", b"]")):
+            for waiting in self._pieces:
+                outside = self._structure.of(waiting)
+                self._depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+            self._pieces.clear()
+            self._told = self._depth == 0 and not self._structure.inside
+        return self._told
 
 
 def heavy(data: bytes) -> bool:

@@ -74,6 +74,13 @@ class Host:
     strip: frozenset[str] = frozenset()
     reasoning_key: str = ""  # what an assistant message's reasoning_content is called there; "": as it came
     reasoning_back: bool = False  # while reasoning, assistant messages with tool calls must bring theirs back
+    # a last message of the assistant's: taken as it is; only where it is marked as the beginning of the answer, always or
+    # while the model thinks; never. Where it cannot be sent so, the user's "Continue." follows
+    last_assistant: Literal["taken", "marked", "marked_thinking", "user"] = "taken"
+    prefill: str = ""  # the field of a message that marks it so; "": there is none
+    prefill_fields: Mapping[str, Any] = field(default_factory=dict)  # body fields that do so, or are sent beside it
+    prefill_base: str = ""  # the end of the base URLs under which that is taken
+    prefill_echoed: bool = False  # the answer begins with the words of that message
     inline_images: bool = False  # does not fetch image URLs
     tool_images: bool = False  # takes images and files in tools' results; otherwise they follow as the user's
     images: tuple[str, ...] = ()  # media types of inline images it reads; (): not known, it decides
@@ -123,7 +130,7 @@ def key_header(host: Host, key: str) -> dict[str, str]:
 # parameter: 'messages[1].tool_calls[0].index'", '…content[0].cache_control'), Groq and Cerebras (400 "property
 # 'reasoning_content' is unsupported"), Mistral (422 "Extra inputs are not permitted").
 _FOREIGN = frozenset({"reasoning_content", "reasoning", "reasoning_details", "reasoning_items", "thinking_blocks",
-                      "output_order", "cache_control", "index", "extra_content"})  # fmt: skip
+                      "output_order", "cache_control", "index", "extra_content", "prefix", "partial"})  # fmt: skip
 _ANSWERED = _FOREIGN | {"refusal", "annotations", "audio", "function_call", "images"}
 # The same of hosts that take reasoning back. Fireworks: 400 "Extra inputs are not permitted, field:
 # 'messages[0].content.list[ChatMessageContent][0].cache_control'".
@@ -213,6 +220,10 @@ HOSTS: dict[str, Host] = {
         tool_names=_NAMES,
         any_parameters=False,
         join_text=True,  # "invalid type: sequence, expected a string"
+        # "The last message of deepseek-reasoner must be a user message, or an assistant message with prefix mode on"
+        last_assistant="marked_thinking",
+        prefill="prefix",
+        prefill_base="/beta",
     ),
     # console.groq.com/docs/openai, /docs/reasoning
     "groq": Host(
@@ -252,6 +263,9 @@ HOSTS: dict[str, Host] = {
         after_results=False,
         named=("tool",),  # "messages.1.user.name: Extra inputs are not permitted"
         bare_tools=False,
+        last_assistant="marked",  # "Expected last role User or Tool (or Assistant with prefix True) for serving"
+        prefill="prefix",
+        prefill_echoed=True,
     ),
     # openrouter.ai/docs/api-reference/parameters
     "openrouter": Host(
@@ -327,6 +341,7 @@ HOSTS: dict[str, Host] = {
         join_text=True,  # its models without vision take no lists
         strip=_ALL_BUT_REASONING,
         empty_text=False,  # "the message at position 1 with role 'assistant' must not be empty"
+        prefill="partial",  # platform.kimi.ai/docs/guide/use-partial-mode-feature-of-kimi-api
     ),
     # docs.z.ai/api-reference/llm/chat-completion (open.bigmodel.cn/api/paas/v4 in China)
     "zhipu": Host(
@@ -362,6 +377,7 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         reasoning_key="reasoning_content",
         tool_names=_NAMES,
+        prefill="partial",  # help.aliyun.com/en/model-studio/partial-mode; most models refuse it while they think
     ),
     # docs.siliconflow.cn/docs/api/chat-completions-post (api.siliconflow.com abroad)
     "siliconflow": Host(
@@ -446,6 +462,7 @@ HOSTS: dict[str, Host] = {
         alternate=True,
         join_text=True,
         empty_text=False,
+        last_assistant="user",  # "Last message must have role `user`."
     ),
     # huggingface.co/docs/inference-providers: routes to many of the hosts above
     "huggingface": Host(
@@ -493,6 +510,7 @@ HOSTS: dict[str, Host] = {
         think_tags=True,
         alternate=True,  # as some other templates demand
         join_text=True,
+        prefill_fields={"continue_final_message": True, "add_generation_prompt": False},
     ),
     # github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     "llamacpp": Host(

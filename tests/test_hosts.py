@@ -246,6 +246,7 @@ CASES: list[Case] = [
                 TOOL_TURNS[1] | {"reasoning_content": " "},
                 TOOL_TURNS[2],
                 {"role": "assistant", "content": "72F"},
+                user("Continue."),
             ]
         },
         (),
@@ -1060,3 +1061,51 @@ def test_how_a_key_travels() -> None:
         "gemini": {"x-goog-api-key": "k{e}y"},
     }
     assert key_header(HOSTS["ollama"], "") == {}
+
+
+SO_FAR = {"role": "assistant", "content": "It is "}
+PREFIXED, PARTIAL, UNMARKED = SO_FAR | {"prefix": True}, SO_FAR | {"partial": True}, SO_FAR | {"prefix": False}
+GO_ON = user("Continue.")
+# host, model, base URL, the client's last message → the messages that end the conversation there, and other fields
+ENDS: list[tuple[str, str, str, Json, list[Json], Json]] = [
+    ("openai", "gpt-4o", "", SO_FAR, [SO_FAR], {}),
+    ("openai", "gpt-4o", "", PREFIXED, [SO_FAR], {}),
+    ("groq", "llama-3.3-70b", "", PARTIAL, [SO_FAR], {}),
+    ("mistral", "mistral-large", "", SO_FAR, [PREFIXED], {}),
+    ("mistral", "mistral-large", "", UNMARKED, [PREFIXED], {}),
+    ("mistral", "mistral-large", "", PARTIAL, [PREFIXED], {}),
+    ("deepseek", "deepseek-flash", "https://api.deepseek.com", SO_FAR, [SO_FAR, GO_ON], {}),
+    ("deepseek", "deepseek-flash", "https://api.deepseek.com/beta/", SO_FAR, [PREFIXED], {}),
+    ("deepseek", "deepseek-flash", "https://api.deepseek.com/beta", PARTIAL, [PREFIXED], {}),
+    ("moonshot", "kimi-k2", "", SO_FAR, [SO_FAR], {}),
+    ("moonshot", "kimi-k2", "", PREFIXED, [PARTIAL], {}),
+    ("dashscope", "qwen-plus", "", PREFIXED, [PARTIAL], {}),
+    ("dashscope", "qwen-plus", "", PARTIAL, [PARTIAL], {}),
+    ("perplexity", "sonar", "", PREFIXED, [SO_FAR, GO_ON], {}),
+    ("vllm", "qwen3", "", SO_FAR, [SO_FAR], {}),
+    ("vllm", "qwen3", "", PREFIXED, [SO_FAR], {"continue_final_message": True, "add_generation_prompt": False}),
+    ("openrouter", "anthropic/claude-opus-4.6", "", SO_FAR, [SO_FAR, GO_ON], {}),
+    ("openrouter", "anthropic/claude-haiku-4.5", "", SO_FAR, [SO_FAR], {}),
+]
+
+
+@pytest.mark.parametrize("host, model, base_url, last, ends, fields", ENDS)
+def test_a_conversation_that_ends_with_the_assistants_words(
+    host: str, model: str, base_url: str, last: Json, ends: list[Json], fields: Json
+):
+    body = {"messages": [user(), last]}
+    before = copy.deepcopy(body)
+    made, _ = build(body, replace(to(host, model), base_url=base_url))
+    assert made == {"model": model, "messages": [user(), *ends]} | fields
+    assert body == before
+
+
+def test_deepseek_takes_the_assistants_words_while_it_does_not_think():
+    made, _ = build({"messages": [user(), SO_FAR], "reasoning_effort": "none"}, to("deepseek", "deepseek-flash"))
+    assert made["messages"] == [user(), SO_FAR]
+
+
+def test_calls_are_no_words_of_the_assistants():
+    asked = [user(), {"role": "assistant", "content": "x", "tool_calls": [call("abcDEF123")]}]
+    made, _ = build({"messages": asked}, to("mistral", "mistral-large"))
+    assert made["messages"] == asked

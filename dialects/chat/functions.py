@@ -73,14 +73,17 @@ def _messages(messages: list[Json]) -> list[Json]:
             modern.append({**rest, "tool_calls": [{"id": ident, "type": "function", "function": function}]})
         elif message["role"] == "function":
             name = message.get("name")
-            open_calls = waiting.get(name) if isinstance(name, str) else None
-            if not open_calls:
+            if not isinstance(name, str) or not name:
                 raise BadRequest(
-                    f"A message with role 'function' must answer an earlier 'function_call' of '{name}'."[:300],
-                    param=f"messages[{i}].role",
+                    f"Missing required parameter: 'messages[{i}].name'.",
+                    param=f"messages[{i}].name",
+                    code="missing_required_parameter",
                 )
-            ident = open_calls.pop()
-            modern.append({"role": "tool", "tool_call_id": ident, "content": message.get("content") or ""})
+            result = {"role": "tool", "content": message.get("content") or ""}
+            if open_calls := waiting.get(name):
+                modern.append({**result, "tool_call_id": open_calls.pop()})
+            else:  # its call is gone
+                modern.append({**result, "tool_call_id": f"call_function_{i}", "name": name})
         else:
             modern.append(message)
     return modern

@@ -6,8 +6,8 @@ on the way out (dialects/chat/functions.py). Fields it does not know are left al
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from providers import codec
 from providers.contract import Json
@@ -16,6 +16,7 @@ from providers.errors import BadRequest
 from ..contract import NO_HEADERS, ClientRequest
 from ..validation import TYPES, number, of_type, one_of, read_request, unsupported_value, wrong_type
 from . import functions
+from .pairing import paired
 
 _MAX_SCHEMAS: Final = 2**20  # bytes of tools and response_format together
 
@@ -43,14 +44,15 @@ def checked(body: Json, size: int) -> ClientRequest:
     for name in _HOLDERS & body.keys():
         _drop_nulls(body[name])
     speaks_legacy = False
+    changed: tuple[str, ...] = ()
     if calls or "functions" in body or "function_call" in body:
         body, speaks_legacy = functions.functions_to_tools(body)
-        _pair_tool_results(body["messages"])
+        body["messages"], changed = paired(body["messages"])
     _reconcile(body)
     if size > _MAX_SCHEMAS:
         _check_schemas(body)
     stream = body.get("stream") is True
-    return ClientRequest(body, stream=stream, tool_calls=calls, images=images, answer=speaks_legacy)
+    return ClientRequest(body, stream=stream, tool_calls=calls, images=images, answer=speaks_legacy, dropped=changed)
 
 
 def _stop(value: Any, param: str) -> None:
@@ -335,65 +337,6 @@ def wrong_default(name: str, value: Any) -> str:
 
 
 _WHOLE: Final = frozenset({"n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed"})
-
-
-def _pair_tool_results(messages: list[Json]) -> None:
-    """Check that every tool call is answered right after it, and that nothing is answered that was not called.
-
-    Calls without an id get one, and the results that name no call that is known answer them in their order: some servers
-    make no ids. Changes `messages` in place.
-    """
-    waiting: dict[str, None] = {}
-    known: set[str] = set()
-    unnamed: Iterator[str] = iter(())  # the ids given here to calls of the turn that had none
-    for i, message in enumerate(messages):
-        role = message["role"]
-        if role == "tool":
-            ident = message["tool_call_id"]
-            if ident not in known:
-                ident = message["tool_call_id"] = next(unnamed, "") or _no_call(ident, i)
-            waiting.pop(ident, None)
-            continue
-        if waiting:
-            raise _unanswered(waiting, i)
-        if role == "assistant" and (calls := message.get("tool_calls")):
-            unnamed = iter([_identify(call, f"call_{i}_{k}") for k, call in enumerate(calls) if not call.get("id")])
-            waiting = dict.fromkeys(call["id"] for call in calls)
-            known = set(waiting)
-        elif role in ("user", "assistant"):
-            known = set()
-            unnamed = iter(())
-    if waiting:
-        raise _unanswered(waiting, len(messages) - 1)
-
-
-def _identify(call: Json, ident: str) -> str:
-    """Give a call its id, in place. Return the id."""
-    call["id"] = ident
-    return ident
-
-
-def _no_call(ident: str, i: int) -> NoReturn:
-    """Raise the error for a tool's result that answers no call."""
-    if not ident:
-        raise BadRequest(
-            f"Missing required parameter: 'messages[{i}].tool_call_id'.",
-            param=f"messages[{i}].tool_call_id",
-            code="missing_required_parameter",
-        )
-    raise BadRequest(
-        "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'. "
-        f"There is no call with the id '{ident[:100]}'.",
-        param=f"messages[{i}].role",
-    )
-
-
-def _unanswered(waiting: dict[str, None], i: int) -> BadRequest:
-    return BadRequest(
-        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
-        f"The following tool_call_ids did not have response messages: {', '.join(waiting)[:1000]}",
-        param=f"messages[{i}].role",
-    )
 
 
 def _drop_nulls(value: Json, kept: frozenset[str] = frozenset()) -> None:

@@ -16,7 +16,7 @@ from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import NAMED, Host, endpoint, key_header
 from ..models import ModelFacts
-from . import stream
+from . import prefill, stream
 from .messages import edit_messages, json_schema_in_words, omit, stripped
 
 _UNKNOWN: Final = ModelFacts()
@@ -56,7 +56,13 @@ def build_request(body: Json, to: Upstream) -> Call:
     edited, dropped = build(body, to)
     url = endpoint(to.host, to.base_url, to.model)
     read = partial(stream.translate, to=to, names=names)
-    return Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, read, dropped)
+    call = Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, read, dropped)
+    if prefill.is_prefilled(messages := edited["messages"]):
+        words = messages[-1].get("content")
+        if to.host.prefill_echoed and isinstance(words, str) and not prefill.is_marked(body["messages"]):
+            call = call._replace(read=partial(read, echo=words))
+        return call._replace(repair=partial(prefill.repaired, call))
+    return call
 
 
 def needs_responses(body: Json, to: Upstream) -> bool:
@@ -105,6 +111,7 @@ def build(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     if host.named is not NAMED and any(_loses_name(message, host) for message in out["messages"]):
         changed.append("messages.name")
     out["messages"] = edit_messages(out["messages"], host, thinks and (host.reasoning_back or facts.reasoning_back))
+    prefill.ended(out, body["messages"], to, thinks)
     if "response_format" in out:
         fit_format(out, host)
         if not host.json_schema and (out["response_format"] or {}).get("type") == "json_schema":

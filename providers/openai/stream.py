@@ -23,6 +23,7 @@ from ..contract import Call, Ended, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
+from .prefill import without_echo
 from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
@@ -30,11 +31,15 @@ _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
 
-def translate(call: Call, streamed: bool, to: Upstream, names: Mapping[str, str] = _NO_NAMES) -> Translator:
+def translate(
+    call: Call, streamed: bool, to: Upstream, names: Mapping[str, str] = _NO_NAMES, echo: str = ""
+) -> Translator:
     """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
-    name sent → the client's.
+    name sent → the client's; echo: words of the client's that the answer may begin with, which are left out.
     """
     translator = _in_shape(_chunks(to, call.body.get("n") or 1) if streamed else _whole(to))
+    if echo:
+        translator = without_echo(prime(translator), echo)
     return prime(given_back(prime(translator), names) if names else translator)
 
 

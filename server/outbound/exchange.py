@@ -176,10 +176,11 @@ async def _document(begun: _Begun, exchange: Exchange, http: ConnectionPools, li
     """
     translator = _reader(exchange, exchange.call.stream)
     batch: list[Json] = []
+    tail = min(_TAIL, limits.timeouts.between_bytes)
     while True:
         try:
             try:
-                body, failure = await read_all(begun.answer, limits.max_answer, begun.data)
+                body, failure = await read_all(begun.answer, limits.max_answer, begun.data, tail)
             finally:
                 begun.answer.close()
             exchange.large = exchange.large or density.heavy(body)
@@ -441,11 +442,13 @@ async def _failure(
         return UpstreamError(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
     pieces: list[bytes] = []
     size = 0
-    due = monotonic() + patience
+    due, whole = monotonic() + patience, density.Whole()
     with suppress(Failure):
         while size < _ERROR_BODY and (left := due - monotonic()) > 0 and (piece := await answer.read(left)):
             pieces.append(piece)
             size += len(piece)
+            if whole.add(piece):
+                due = min(due, monotonic() + _TAIL)
     body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
     failure = error(answer.status, unframed(body))
     failure.upstream_status = answer.status

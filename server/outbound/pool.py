@@ -27,6 +27,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from gateway.config_schema import ProviderConfig, Timeouts
+from providers import density
 from providers.contract import CannedReply
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTimeout, UpstreamTruncated
 
@@ -530,16 +531,21 @@ def _watch_over(transport: asyncio.BaseTransport) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def read_all(answer: UpstreamResponse, limit: int, start: bytes = b"") -> tuple[bytes, Failure | None]:
+async def read_all(
+    answer: UpstreamResponse, limit: int, start: bytes = b"", tail: float = 0.0
+) -> tuple[bytes, Failure | None]:
     """Read the rest of a body. Returns `start`, which was read before, with what came, and what kept the rest from coming.
 
-    More than `limit` bytes are not read.
+    More than `limit` bytes are not read. tail: seconds that the end of the body may take once the JSON in it is whole; 0: as
+    long as any silence.
     """
-    pieces, size = [start], len(start)
+    pieces, size, whole = [start], len(start), density.Whole()
     try:
-        while size <= limit and (piece := await answer.read()):
+        patience = tail if tail and whole.add(start) else 0.0
+        while size <= limit and (piece := await answer.read(patience)):
             size += len(piece)
             pieces.append(piece)
+            patience = tail if tail and whole.add(piece) else 0.0
     except Failure as failure:
         return b"".join(pieces), failure
     if size <= limit:
