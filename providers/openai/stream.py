@@ -23,8 +23,8 @@ from ..contract import Call, Ended, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
-from .prefill import without_echo
 from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
+from .prefill import without_echo
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
