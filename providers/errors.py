@@ -180,6 +180,12 @@ NO_MONEY = frozenset(
         "allocationquota.freetieronly",
         *("1113", "1304", "1308", "1309", "1310"),  # Z.ai
         "30001",  # SiliconFlow
+        *(
+            "AccountOverdueError",
+            "QuotaExceeded",
+            "SetLimitExceeded",
+            "OperationDenied.ServiceOverdue",
+        ),  # Volcengine Ark
     }
 )
 # … and in words, in lower case.
@@ -189,10 +195,23 @@ _NO_MONEY = re.compile(
     r"|(?:reached|exceeded) (?:its|your|the) monthly (?:spending limit|included credits)"
     r"|(?:doesn't|does not) have any credits|account .{0,40}in arrears|余额不足|欠费"
 )
-# Codes and types of "there is no such model here (any more)", under 400 or 404: OpenAI, Groq, Azure, Mistral.
-NO_MODEL = frozenset({"model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"})
+# Codes and types of "there is no such model here (any more)", under 400, 403 or 404: OpenAI, Groq, Azure, Mistral.
+NO_MODEL = frozenset(
+    {
+        *("model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"),
+        *("1211", "1311"),  # Z.ai: none of this name; not in the plan
+        *("20012", "30003"),  # SiliconFlow: none of this name; disabled
+        # Volcengine Ark: a model may be another's endpoint, closed, not ordered, or not in the plan
+        *(
+            "InvalidEndpointOrModel.NotFound",
+            "InvalidEndpointOrModel.ModelIDAccessDisabled",
+            "InvalidEndpoint.NotFound",
+        ),
+        *("InvalidEndpoint.ClosedEndpoint", "ModelNotOpen", "OperationDenied.ServiceNotOpen", "UnsupportedModel"),
+    }
+)
 _CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
-# Codes and types of "the prompt is too long": OpenAI and its imitators, llama.cpp, Z.ai.
+# Codes and types of "the prompt is too long": OpenAI and its imitators, llama.cpp, Z.ai, Baidu.
 TOO_LONG = frozenset(
     {
         "context_length_exceeded",
@@ -201,6 +220,7 @@ TOO_LONG = frozenset(
         "context_window_exceeded",
         "tokens_limit_reached",  # GitHub Models
         "1261",
+        *("characters_too_long", "tokens_too_long"),
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
@@ -234,16 +254,20 @@ TOO_LONG_WORDS = re.compile(
             r"`?inputs`? must have less than \d+ tokens",  # Hugging Face
             r"prompt length .{0,30}exceeds? (?:the )?max(?:imum)? (?:input|prompt) length",  # TensorRT-LLM
             r"total number of tokens in the prompt cannot exceed",  # Cohere
-            r"(?:prompt|input) (?:tokens )?too long",
+            r"(?:prompt|input) (?:tokens )?too long|the max input characters is",  # Ollama, Baidu
+            r"input token count \+ max_tokens",  # Together, under 403
             r"(?:上下文|输入|提示词?)(?:文本|内容)?(?:长度|token)?.{0,6}(?:超过|超出|超长|过长)",
         )
     )
 )
 # 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
-_TOO_LONG_STATUS = frozenset({400, 413, 422, 500})
+_TOO_LONG_STATUS = frozenset({400, 403, 413, 422, 500})
 _NO_MONEY_STATUS = frozenset({400, 401, 403, 412, 429, 500})
+_BAD_STATUS = frozenset({400, 422, 451})  # 451: StepFun, for what its censors refuse
 _BY_STATUS: dict[int, type[Failure]] = {
     403: PermissionDenied,
+    434: PermissionDenied,  # Z.ai: the API is not open to this account
+    435: RequestTooLarge,  # Z.ai: a file
     404: ModelNotFound,
     408: RequestTimeout,
     409: Conflict,
@@ -270,26 +294,29 @@ def from_upstream(
     code: str | None = None,
     param: str | None = None,
     retry_after: float | None = None,
+    said: str = "",
 ) -> Failure:
     """Name an upstream's failure from our client's point of view.
 
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
+    said: the upstream's own words where others are to stand for them: they say what happened all the same.
     """
     # It goes into the log and the usage rows: a text there might be the prompt's.
     code = code if code and _CODE.fullmatch(code) else None
-    low = message.lower()
+    low = (said or message).lower()
     if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and _NO_MONEY.search(low)):
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
-    if status in (400, 404) and code in NO_MODEL:
+    if status in (400, 403, 404) and code in NO_MODEL:
         return ModelNotFound(message, param=param or "model")
     if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
-        return ContextLengthExceeded(message, param=param or "messages")
-    if status in (400, 422):
+        told = "The prompt is longer than this model reads." if said and said != message else message
+        return ContextLengthExceeded(told, param=param or "messages")
+    if status in _BAD_STATUS:
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):
         return NotFound(message, param=param, code=code)

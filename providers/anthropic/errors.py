@@ -84,7 +84,8 @@ def to_failure(data: Any, status: int | None = None) -> Failure:
         words = "The upstream does not know this model."
     path = _PATH.match(message)
     param = _PARAMS.get(path[1]) if path and status == 400 else None
-    failure = from_upstream(status, words or "The upstream failed. Try again later.", code=code, param=param)
+    words = words or "The upstream failed. Try again later."
+    failure = from_upstream(status, words, code=code, param=param, said=message)
     if isinstance(failure, ModelNotFound):
         failure.certain = message.startswith("model:")
     return failure

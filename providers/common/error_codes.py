@@ -30,19 +30,13 @@ STATUS_OF_KIND: Final = {
     "service_unavailable": 503,
     "timeout": 504,
     "gateway_timeout": 504,
-    # Types and codes of DashScope, vLLM, Moonshot, Z.ai, SiliconFlow, Google, Mistral
+    # Types and codes of DashScope, vLLM, Moonshot, Google, Mistral
     "invalidparameter": 400,
     "badrequesterror": 400,
     "bad_request": 400,
     "invalid_argument": 400,
     "datainspectionfailed": 400,
     "data_inspection_failed": 400,
-    "1210": 400,
-    "1213": 400,
-    "1214": 400,
-    "1261": 400,
-    "1301": 400,
-    "20015": 400,
     "exceed_context_size_error": 400,
     "invalidapikey": 401,
     "authenticationerror": 401,
@@ -55,26 +49,45 @@ STATUS_OF_KIND: Final = {
     "forbidden": 403,
     "modelnotfound": 404,
     "notfounderror": 404,
-    "1211": 404,
-    "20012": 404,
     "throttling": 429,
-    "throttling.ratequota": 429,
-    "throttling.burstrate": 429,
-    "throttling.allocationquota": 429,
     "ratelimiterror": 429,
     "rate_limit_reached_error": 429,
     "rate_limited": 429,
     "too_many_requests": 429,
     "resource_exhausted": 429,
     "engine_overloaded_error": 503,
-    "1302": 429,
-    "1303": 429,
-    "1305": 429,
     "overloaded": 503,
     "unavailable": 503,
-    "50501": 503,
-    "50505": 503,
-    **dict.fromkeys(NO_MONEY - {"insufficient_quota"}, 402),
+    # Volcengine Ark (volcengine.com/docs/82379/1299023) and Tencent Cloud (tencentcloud.com/document/product/1284/75543)
+    "badrequest": 400,
+    "missingparameter": 400,
+    "invalidparametervalue": 400,
+    "authfailure": 401,
+    "unauthorizedoperation": 403,
+    "notfound": 404,
+    "toomanyrequests": 429,
+    "ratelimitexceeded": 429,
+    "requestlimitexceeded": 429,
+    "limitexceeded": 429,
+    "serveroverloaded": 503,
+    "resourceinsufficient": 503,
+    "resourceunavailable": 503,
+    "internalserviceerror": 500,
+    "internalerror": 500,
+    "failedoperation": 500,
+    # Z.ai (docs.bigmodel.cn/cn/api/api-code, docs.z.ai/api-reference/api-code)
+    **dict.fromkeys(("1000", "1001", "1002", "1003", "1004", "1110", "1111", "1112", "1121"), 401),
+    **dict.fromkeys(("1200", "1210", "1212", "1213", "1214", "1215", "1261", "1300", "1301"), 400),
+    "1220": 403,
+    **dict.fromkeys(("1221", "1222"), 404),
+    **dict.fromkeys(("1302", "1303", "1305", "1312", "1313"), 429),
+    "1120": 503,
+    # SiliconFlow (docs.siliconflow.cn/docs/api/chat-completions-post; bodies that its users report)
+    "20015": 400,
+    "30014": 401,
+    **dict.fromkeys(("50501", "50505", "50508", "50603"), 503),
+    **dict.fromkeys(map(str.lower, NO_MODEL), 404),
+    **dict.fromkeys(map(str.lower, NO_MONEY - {"insufficient_quota"}), 402),
     "server_error": 500,
     "api_error": 500,  # of /v1/responses: what is wrong with the request, found too late for a status
     **dict.fromkeys(
@@ -104,6 +117,13 @@ _WORDS: Final = {
 }  # fmt: skip
 
 
+def known_status(kind: object) -> int | None:
+    """Return the HTTP status that a type or code stands for, or what stands before its first dot; None where none is known."""
+    name = str(kind).lower()
+    found = STATUS_OF_KIND.get(name)
+    return STATUS_OF_KIND.get(name.partition(".")[0]) if found is None else found
+
+
 def status_of(wrong: Json) -> int:
     """Return the HTTP status that an error object stands for: by its numbers, its code or type, or its words; else 500."""
     told = [wrong.get(name) for name in ("status_code", "statusCode", "http_code", "status", "code", "type")]
@@ -111,7 +131,7 @@ def status_of(wrong: Json) -> int:
         if isinstance(value, int | str) and str(value).isdecimal() and 400 <= int(str(value)[:9]) < 600:
             return int(value)
     for value in told:
-        if (named := STATUS_OF_KIND.get(str(value).lower())) is not None:
+        if (named := known_status(value)) is not None:
             return named
     words = str(wrong.get("message") or "")[:_LOOKED_AT].lower()
     return next((status for status, pattern in _WORDS.items() if pattern.search(words)), 500)

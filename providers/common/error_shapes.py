@@ -1,7 +1,7 @@
 """Where an upstream says that something went wrong, and in whose words: every shape that hosts have → one object.
 
 The object is OpenAI's error, as far as the host fills it: message, code, type, param, status. Beside OpenAI's own shape:
-FastAPI's `detail`, MiniMax's `base_resp`, Baidu's `error_code` and `error_msg`, `{"code": …, "msg": …}` of DashScope,
+FastAPI's `detail`, MiniMax's `base_resp`, Tencent Cloud's `Response.Error`, Baidu's `error_code` and `error_msg`, `{"code": …, "msg": …}` of DashScope,
 SiliconFlow and Z.ai, `{"success": false}`, `errors` of Cloudflare, and JSON inside a text.
 """
 
@@ -21,7 +21,19 @@ _FINE: Final = frozenset({"", "0", "200", "20000", "ok", "success", "succeeded",
 _FAILED: Final = frozenset({"error", "failed", "failure", "fail"})
 # Names of which one at least is in every error that is not told by the name of its event.
 SIGNS: Final = frozenset(
-    {"error", "errors", "x_groq", "base_resp", "detail", "success", "status", *_MESSAGES, *_CODES, *_STATUSES}
+    {
+        "error",
+        "errors",
+        "x_groq",
+        "base_resp",
+        "Response",
+        "detail",
+        "success",
+        "status",
+        *_MESSAGES,
+        *_CODES,
+        *_STATUSES,
+    }
 )
 # Fields that say how long to wait → seconds in one of theirs.
 _WAITS: Final = {"retry_after": 1.0, "retryAfter": 1.0, "retry-after": 1.0, "retry_after_seconds": 1.0, "retry_after_ms": 0.001,
@@ -38,14 +50,16 @@ _WAIT: Final = re.compile(
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)")
 _WORD: Final = re.compile(r"[a-zA-Z][\w.-]{0,63}", re.ASCII)
 # Numbers that hosts give their errors → the HTTP status that they stand for. platform.minimax.io/docs/api-reference/errorcode;
-# cloud.baidu.com/doc/qianfan-api, error_code.
+# not in what could be read of it on 2026-11-28, and from its users: 1013, 1026, 1033, 1042, 2061, 2062.
 _MINIMAX: Final = {
-    "1001": 504, "1002": 429, "1004": 401, "1008": 402, "1013": 500, "1024": 500, "1026": 400, "1027": 400, "1033": 500,
-    "1039": 429, "1041": 429, "1042": 400, "2013": 400, "2045": 429, "2049": 401, "2056": 402,
+    "1000": 500, "1001": 504, "1002": 429, "1004": 401, "1008": 402, "1013": 500, "1024": 500, "1026": 400, "1027": 400,
+    "1033": 500, "1039": 429, "1041": 429, "1042": 400, "2013": 400, "2045": 429, "2049": 401, "2056": 402, "2062": 429,
 }  # fmt: skip
+# ai.baidu.com/ai-doc/WENXINWORKSHOP/tlmyncueh, which says of 15 that a retry solves it, of 17 that the day's calls or the money
+# are used up, and calls 100 an access token that is none. 336004 to 336007, 336100 and above: from memory, but for 336103.
 _BAIDU: Final = {
-    "1": 500, "2": 503, "3": 404, "4": 429, "6": 403, "13": 401, "14": 401, "15": 401, "17": 429, "18": 429, "19": 402,
-    "100": 400, "110": 401, "111": 401, "336000": 500, "336001": 400, "336002": 400, "336003": 400, "336004": 403,
+    "1": 500, "2": 503, "3": 404, "4": 429, "6": 403, "13": 401, "14": 401, "15": 503, "17": 402, "18": 429, "19": 402,
+    "100": 401, "110": 401, "111": 401, "336000": 500, "336001": 400, "336002": 400, "336003": 400, "336004": 403,
     "336005": 403, "336006": 400, "336007": 400, "336100": 503, "336103": 400, "336104": 400, "336117": 400,
     "336120": 400, "336122": 400, "336123": 400, "336200": 500, "336303": 402, "336501": 429, "336502": 429,
 }  # fmt: skip
@@ -60,6 +74,8 @@ def told_of(data: Json) -> Json | None:
             return opened(wrong, data)
         case {"x_groq": {"error": wrong}} if wrong:
             return opened(wrong)
+        case {"Response": {"Error": {"Code": str(code), **more}}}:
+            return {"message": more.get("Message"), "code": code}
         case {"base_resp": {"status_code": code} as wrong} if not _is_fine(code):
             return {"message": wrong.get("status_msg"), "code": code, "status": _MINIMAX.get(str(code), 500)}
     return None

@@ -96,7 +96,8 @@ def _failure(status: int, message: str, details: Any, code: str | None = None) -
             case {"retryDelay": str(delay)}:
                 retry_after = _seconds(delay)
     if status not in (400, 422):
-        return from_upstream(status, _WORDS.get(status, _FAILED), code=code, retry_after=retry_after)
+        words = _WORDS.get(status, _FAILED)
+        return from_upstream(status, words, code=code, retry_after=retry_after, said=message)
     # "models/gemini-2.5-flash-image" is the upstream's name for what the client calls something else.
     message = re.sub(r"\bmodels/[\w.-]+", "this model", message).strip()[:2000]
     return from_upstream(status, message or "The upstream refused the request as invalid.", code=code)

@@ -7,10 +7,10 @@ import re
 from typing import Any, Final
 
 from .. import codec
-from ..common.error_codes import STATUS_OF_KIND, kinds_of, sharp_code, status_of
+from ..common.error_codes import kinds_of, known_status, sharp_code, status_of
 from ..common.error_shapes import opened, told_instead, told_of, wait_of
 from ..contract import Json
-from ..errors import NO_MONEY, TOO_LONG, Failure, UpstreamError, from_upstream
+from ..errors import NO_MODEL, NO_MONEY, TOO_LONG, Failure, UpstreamError, from_upstream
 
 _ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
 
@@ -71,11 +71,11 @@ def parse_error(status: int, body: bytes) -> Failure:
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
     code = str(code) if type(code) in (int, str) else None
-    if code and code.isdigit() and code not in TOO_LONG and code not in NO_MONEY:  # a number is the status once more
+    if code and code.isdigit() and code not in NO_MODEL | TOO_LONG | NO_MONEY:  # a number is the status once more
         code = None
     code = sharp_code(wrong) or code
     if status in (400, 500):  # some hosts have one status for all that goes wrong
-        named = (STATUS_OF_KIND.get(kind.lower()) for kind in (code or "", *kinds_of(wrong)))
+        named = (known_status(kind) for kind in (code or "", *kinds_of(wrong)))
         status = next((known for known in named if known in (401, 402, 429)), status)
     return from_upstream(
         status,
