@@ -93,6 +93,8 @@ FINE: dict[str, str] = {
     "a text of quoted marks": json.dumps('{"a":[]},' * (SIZE // 12)),
     "numbers": many("-0.0123456789"),
     "integers": many("-123"),
+    "small integers": many("7"),
+    "small integers, spaced": f"[{', '.join(['42'] * (SIZE // 4))}]",
     "log probabilities": many(json.dumps(LOGPROB, separators=(",", ":"))),
     "few dense values": many("[[]]", 150_000),
 }

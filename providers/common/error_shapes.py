@@ -1,8 +1,8 @@
 """Where an upstream says that something went wrong, and in whose words: every shape that hosts have → one object.
 
 The object is OpenAI's error, as far as the host fills it: message, code, type, param, status. Beside OpenAI's own shape:
-FastAPI's `detail`, MiniMax's `base_resp`, Tencent Cloud's `Response.Error`, Baidu's `error_code` and `error_msg`, `{"code": …, "msg": …}` of DashScope,
-SiliconFlow and Z.ai, `{"success": false}`, `errors` of Cloudflare, and JSON inside a text.
+FastAPI's `detail`, MiniMax's `base_resp`, Tencent Cloud's `Response.Error`, Baidu's `error_code` and `error_msg`,
+`{"code": …, "msg": …}` of DashScope, SiliconFlow and Z.ai, `{"success": false}`, `errors` of Cloudflare, and JSON inside a text.
 """
 
 import re

@@ -203,7 +203,8 @@ def _translate_whole(
 
     Raises Failure, as parsed does.
     """
-    value = parsed(body, failure)
+    many = exchange.large and body.count(b"{") > density.MANY
+    value = parsed(body, failure, codec.decode_in_turns if many else codec.decode)
     try:
         for event in (Event("", value), Event("", DONE)):  # JSON that is whole is an answer that is whole
             batch += translator.send(event)  # type: ignore[arg-type]
