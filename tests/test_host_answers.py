@@ -461,3 +461,23 @@ def test_a_failure_after_a_first_finish() -> None:
 def test_where_hosts_put_a_whole_answer(choice: Json, message: Json) -> None:
     raw = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", **choice}], "usage": USAGE}).encode()
     assert whole(raw) == answer(message)
+
+
+@pytest.mark.parametrize("index", [0.0, "0", None])
+def test_an_index_that_is_no_integer(index: Any) -> None:
+    raw = sse({"choices": [{"index": index, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}) + DONE
+    assert collect(read(raw))["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ]
+
+
+@pytest.mark.parametrize("index", [0.5, "x", "9" * 5000, True, [], {}, -1, "-1", 10**12])
+def test_an_index_that_is_none(index: Any) -> None:
+    raw = sse({"choices": [{"index": index, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}) + DONE
+    with pytest.raises(UpstreamBadOutput):
+        read(raw)

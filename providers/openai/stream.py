@@ -28,6 +28,7 @@ from .prefill import without_echo
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_DIGITS: Final = 9  # of an index that came as a text
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
 
@@ -225,16 +226,26 @@ def _after_event(chunks: list[Json], seen: dict[int, ChoiceState], n: int) -> li
 def _index(choice: Json, position: int, n: int) -> int:
     """The index of a choice, set where the host left it out.
 
-    Raises TypeError for one that is no integer, UpstreamBadOutput for a choice that was not asked for.
+    Raises TypeError for one that is no whole number, UpstreamBadOutput for a choice that was not asked for.
     """
     if choice.get("index") is None:
         choice["index"] = position
     index = choice["index"]
     if type(index) is not int:
-        raise TypeError("index of a choice")
+        index = choice["index"] = _whole_number(index)
     if not 0 <= index < n:
         raise UpstreamBadOutput("The upstream sent a choice that was not asked for.")
     return index
+
+
+def _whole_number(value: Any) -> int:
+    """An index that came as 0.0 or "0". Raises TypeError for what is no whole number."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case str() if value.isdecimal() and len(value) < _DIGITS:
+            return int(value)
+    raise TypeError("index of a choice")
 
 
 def _is_plain(choice: Json, seen: dict[int, ChoiceState]) -> bool:
