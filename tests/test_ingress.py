@@ -76,11 +76,11 @@ def error(response: httpx.Response, status: int) -> dict[str, Any]:
         ({"tool_choice": "required"}, 400, "tool_choice", "invalid_value", ""),
         ({"tools": [{}]}, 400, "tools[0].type", "missing_required_parameter", ""),
         (
-            {"messages": [{"role": "tool", "tool_call_id": "x", "content": "1"}]},
+            {"messages": [{"role": "tool", "content": "1"}]},
             400,
-            "messages[0].role",
-            None,
-            "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'",
+            "messages[0].tool_call_id",
+            "missing_required_parameter",
+            "'messages[0].tool_call_id'",
         ),
         (
             {
