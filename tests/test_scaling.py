@@ -474,6 +474,12 @@ def summed(pieces: list[bytes]) -> None:
         held.add(piece)
 
 
+def told_whole(pieces: list[bytes]) -> None:
+    seen = density.Whole()
+    for piece in pieces:
+        seen.add(piece)
+
+
 MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
@@ -539,6 +545,7 @@ OTHERS: dict[str, Row] = {
             "escaped quotes": b'\\"',
         }.items()
     },
+    "whole JSON in many pieces": Row(lambda n: [b'{"a":"}"},'] * n, told_whole),
     "density: many events": Row(lambda n: [b'"ab",[]' * 8] * n, summed),
     "density: JSON inside of many strings": Row(
         lambda n: {"messages": [called(call("c", arguments='{"a":[1]}')), {"role": "tool", "content": "{}"}] * n},
@@ -710,7 +717,14 @@ DENSE = dict.fromkeys(
     (
         *("many messages", "many empty messages", "many system messages", "system messages between", "many parts"),
         *("many empty parts", "calls of one turn", "calls of one turn, answered backwards", "calls of many tools"),
-        *("one id in many turns", "ids that become one", "ids of many turns", "results of many parts"),
+        *("results without calls", "calls without results", "one call many times, then its results"),
+        *(
+            "calls, then their results",
+            "one id in many turns",
+            "ids that become one",
+            "ids of many turns",
+            "results of many parts",
+        ),
         *("an unknown field of objects", "tool choice of many", "many tools", "one function called often"),
         "functions called, answered in the order of the calls",
     ),
