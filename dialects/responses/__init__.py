@@ -5,8 +5,9 @@ from typing import Final
 from providers.openai.native import HEADERS as headers
 
 from ..contract import HeaderForm
-from .errors import error_body, error_status, parameters
+from .errors import error_body, error_status
 from .front import parse
+from .params import PARAMETERS as parameters
 from .stream import Answered, completion, render
 
 __all__ = [

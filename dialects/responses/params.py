@@ -4,10 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..contract import ClientRequest
-
-# Parameter of the hub → the client's own word for it.
-WORDS: Final = {
+# Parameter of the hub → the client's own word for it: the one table, of dropped parameters and of those in errors.
+PARAMETERS: Final = {
     "messages": "input",
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
@@ -51,14 +49,11 @@ _ENDS: Final = {
 }
 
 
-def readdress(param: str | None, asked: ClientRequest | None) -> str | None:
-    """Return the path of a failure (Failure.param) as a path of the client's request. asked: that request, parsed."""
-    places = getattr(asked.answer, "places", NOWHERE) if asked is not None else NOWHERE
-    return within(param, places)
+def within(param: str | None, places: Places = NOWHERE) -> str | None:
+    """Return a path in words of chat as a path of the client's request.
 
-
-def within(param: str | None, places: Places) -> str | None:
-    """Return a path in words of chat as a path of the client's request."""
+    Where it is not known what became of each message, a path into messages is the input's.
+    """
     if param is None:
         return None
     if head := _HEAD.match(param):
@@ -70,9 +65,14 @@ def within(param: str | None, places: Places) -> str | None:
             return "input"
         return own(_in_message(places.messages[index], rest), places.before)
     name = next(
-        (name for name in sorted(WORDS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)), ""
+        (name for name in sorted(PARAMETERS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)),
+        "",
     )
-    return WORDS[name] + param[len(name) :].replace(".function", "", 1) if name else param.replace(".function.", ".", 1)
+    return (
+        PARAMETERS[name] + param[len(name) :].replace(".function", "", 1)
+        if name
+        else param.replace(".function.", ".", 1)
+    )
 
 
 def own(path: str, before: int) -> str:
