@@ -96,7 +96,7 @@ async def respond_whole(
     collector = None
     if "tools" in asked.body and answer["choices"] and not exchange.verbatim:
         collector = request.app[REASONING].collector(cache_scope(request, to))
-        collector.see([{"choices": [{"index": 0, "delta": answer["choices"][0]["message"]}]}])
+        collector.see_message(answer["choices"][0]["message"])
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:

@@ -48,23 +48,32 @@ def signature(fields: Json) -> str:
 
 def envelope(fields: Json) -> str:
     """Return the encrypted_content of a reasoning item that carries these fields."""
-    return ENVELOPE + urlsafe_b64encode(_bounded(fields)).rstrip(b"=").decode()
+    return encrypted_content(ENVELOPE, _bounded(fields))
+
+
+def encrypted_content(mark: str, data: bytes) -> str:
+    """Return an encrypted_content that carries JSON. mark: how it begins."""
+    return mark + urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def content_of(mark: str, text: Any) -> Any:
+    """Return what an encrypted_content that begins with this mark carries; None for any other value."""
+    if not isinstance(text, str) or not text.startswith(mark) or len(text) > _MOST_READ:
+        return None
+    try:
+        return codec.decode(urlsafe_b64decode(text[len(mark) :] + "=="))
+    except ValueError:
+        return None
 
 
 def opened(text: Any) -> Json | None:
     """Return what a signature or an encrypted_content of ours carries; None for any other value."""
-    if not isinstance(text, str) or len(text) > _MOST_READ:
-        return None
-    try:
-        if text.startswith(ENVELOPE):
-            data = urlsafe_b64decode(text[len(ENVELOPE) :] + "==")
-        elif text.startswith(SIGNATURE):
-            data = b64decode(text, validate=True).removeprefix(_MARK)
-        else:
+    value = content_of(ENVELOPE, text)
+    if isinstance(text, str) and text.startswith(SIGNATURE) and len(text) <= _MOST_READ:
+        try:
+            value = codec.decode(b64decode(text, validate=True).removeprefix(_MARK))
+        except ValueError:
             return None
-        value = codec.decode(data)
-    except ValueError:
-        return None
     if not isinstance(value, dict) or not isinstance(value.get("by"), str):
         return None
     return value if all(isinstance(each, _KINDS.get(name, ())) for name, each in value.items()) else None

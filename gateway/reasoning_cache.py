@@ -59,12 +59,6 @@ class ReasoningCache:
         """Return a collector for the chunks of one answer."""
         return ReasoningCollector(self, scope)
 
-    def remember(self, message: Json, scope: str = "") -> None:
-        """Store the reasoning of a whole assistant message."""
-        collector = self.collector(scope)
-        collector.see([{"choices": [{"index": 0, "delta": message}]}])
-        collector.commit()
-
     def restore(self, body: Json, scope: str = "") -> Json:
         """Return the chat request with the reasoning that its assistant messages lack; the same object when there is none.
 
@@ -172,7 +166,6 @@ class ReasoningCollector:
             self._see(chunk)
 
     def _see(self, chunk: Json) -> None:
-        """Collect what is to be stored of one chunk. Fields of a wrong type are ignored."""
         choices = chunk["choices"]
         if not choices:
             return
@@ -180,6 +173,10 @@ class ReasoningCollector:
         # Nearly every chunk is a piece of content.
         if not delta or ("content" in delta and len(delta) == 1) or choices[0].get("index"):
             return
+        self.see_message(delta)
+
+    def see_message(self, delta: Json) -> None:
+        """Collect what is to be stored of a piece of the message, or of the whole. Fields of a wrong type are ignored."""
         if (text := delta.get("reasoning_content")) and isinstance(text, str):
             self._size += len(text)
             if self._size <= self._cache.limit:

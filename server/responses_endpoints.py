@@ -18,6 +18,7 @@ from providers.openai.native import state_call
 
 from .error_response import JSON
 from .ingress import authenticate_request, enter, read_body
+from .json_answer import json_answer
 from .outbound.exchange import Exchange, send_request
 from .outbound.pool import read_all
 from .responses import STORE, may_pass
@@ -55,7 +56,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
             param="stream",
             code="unsupported_value",
         )
-    return web.json_response(found.response, dumps=codec.encode_text)
+    return json_answer(found.response)
 
 
 async def delete(request: web.Request) -> web.StreamResponse:
@@ -67,7 +68,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
         await store.unpin(ident)
         return answer
     await store.delete(request[_OWNER], ident)
-    return web.json_response({"id": ident, "object": "response", "deleted": True})
+    return json_answer({"id": ident, "object": "response", "deleted": True})
 
 
 async def input_items(request: web.Request) -> web.StreamResponse:
@@ -77,7 +78,7 @@ async def input_items(request: web.Request) -> web.StreamResponse:
         return await _forward(request, found, "/input_items")
     chain = await request.app[STORE].chain(request[_OWNER], found.id) or [found]
     before = [item for each in chain[:-1] for item in (*each.input, *each.response["output"])]
-    return web.json_response(state.page([*before, *found.input], request.query), dumps=codec.encode_text)
+    return json_answer(state.page([*before, *found.input], request.query))
 
 
 async def cancel(request: web.Request) -> web.StreamResponse:

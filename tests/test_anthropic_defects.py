@@ -239,17 +239,17 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
 
 def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     """Two turns: what the second request sends upstream begins with the blocks of the first answer, unchanged."""
-    keeper, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
-    watcher = keeper.collector()
+    cache, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
+    collector = cache.collector()
     raw = (replay.STREAMS / "claude_thinking.sse").read_bytes()
     got = list(replay.chunks(anthropic, raw, 7, call=anthropic.build_request(first, TO), to=TO))
     for chunk in got:
-        watcher.see([chunk])
-    watcher.commit()
+        collector.see([chunk])
+    collector.commit()
     message = collect(got)["choices"][0]["message"]
     kept = {name: message[name] for name in ("role", "content", "tool_calls")}  # all that most clients keep
     second = asked([HI, kept, tool("toolu_a", "晴")], tools=[F], reasoning_effort="minimal")
-    body = anthropic.build_request(keeper.restore(second), TO).body
+    body = anthropic.build_request(cache.restore(second), TO).body
     assert body["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "想一想\u2028", "signature": "c2lnMQ=="},
         {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
@@ -259,7 +259,7 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     ]
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 1024}
     assert "thinking" not in anthropic.build_request(second, TO).body, (
-        "without the keeper there is no thinking to be had"
+        "without the cache there is no thinking to be had"
     )
 
 

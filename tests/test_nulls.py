@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cached import remember
 
 from dialects.chat import request
 from gateway.reasoning_cache import ReasoningCache
@@ -136,13 +137,13 @@ ASKED = [(body, path) for body in BODIES for path in places(body)]
 
 @pytest.mark.parametrize("value", [None, 7, "text", [], {}, [None], [7]], ids=repr)
 def test_an_odd_value_at_any_place_is_an_answer_or_a_clear_error(value: Any) -> None:
-    keeper = ReasoningCache()
-    keeper.remember(FULL["messages"][2])
+    cache = ReasoningCache()
+    remember(cache, FULL["messages"][2])
     reached = 0
     for body, path in ASKED:
         try:
             ask = request.parse(json.dumps(put(body, path, value)).encode())
-            whole = keeper.restore(ask.body) if ask.tool_calls else ask.body
+            whole = cache.restore(ask.body) if ask.tool_calls else ask.body
         except Failure:
             continue
         for to in TARGETS:

@@ -5,6 +5,7 @@ from typing import Any
 import claude_facts as facts
 import pytest
 import replay
+from cached import remember
 from test_anthropic import HI, F, call, text, tool, use
 from test_anthropic_defects import calls, sent
 from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, start
@@ -62,15 +63,15 @@ def answered(*blocks: list[Json]) -> list[Json]:
     return list(replay.chunks(anthropic, raw, call=CALL, to=TO))
 
 
-def back(chunks: list[Json], *kept: str, keeper: ReasoningCache | None = None) -> list[Json]:
+def back(chunks: list[Json], *kept: str, cache: ReasoningCache | None = None) -> list[Json]:
     """The assistant turn of the next request, from a client that keeps these fields; none: all of the message."""
     message = collect(chunks)["choices"][0]["message"]
-    if keeper is not None:
-        keeper.remember(message)
+    if cache is not None:
+        remember(cache, message)
     mine = {name: message[name] for name in ("role", *kept)} if kept else message
     body = {"messages": [HI, mine, *(tool(each["id"]) for each in message["tool_calls"])]}
-    if keeper is not None:
-        body = keeper.restore(body)
+    if cache is not None:
+        body = cache.restore(body)
     turn: list[Json] = sent(body["messages"], facts.FABLE_5, tools=[F]).body["messages"][1]["content"]
     return turn
 
@@ -81,9 +82,9 @@ IN_ORDER = [T1, use("a"), T2, *text("and"), use("b")]
 
 def test_thinking_between_calls_goes_back_where_it_was() -> None:
     assert back(ALTERNATING) == IN_ORDER
-    assert back(ALTERNATING, "content", "tool_calls", keeper=ReasoningCache()) == IN_ORDER
-    assert back(ALTERNATING, "content", "tool_calls", "thinking_blocks", keeper=ReasoningCache()) == IN_ORDER
-    assert back(ALTERNATING, "tool_calls", keeper=ReasoningCache()) == [T1, use("a"), T2, use("b")]
+    assert back(ALTERNATING, "content", "tool_calls", cache=ReasoningCache()) == IN_ORDER
+    assert back(ALTERNATING, "content", "tool_calls", "thinking_blocks", cache=ReasoningCache()) == IN_ORDER
+    assert back(ALTERNATING, "tool_calls", cache=ReasoningCache()) == [T1, use("a"), T2, use("b")]
 
 
 def test_thinking_whose_place_is_not_known_is_left_out() -> None:
@@ -115,7 +116,7 @@ def test_pieces_of_thinking_are_read_apart() -> None:
 def test_other_orders(blocks: list[list[Json]], expected: list[Json]) -> None:
     chunks = answered(*blocks)
     assert back(chunks) == expected
-    assert back(chunks, "content", "tool_calls", keeper=ReasoningCache()) == expected
+    assert back(chunks, "content", "tool_calls", cache=ReasoningCache()) == expected
 
 
 @pytest.mark.parametrize(
@@ -238,14 +239,14 @@ def calls_weather(n: int) -> Json:
 
 @pytest.mark.parametrize("kept", [None, ("content", "tool_calls")])
 def test_phases_and_order_go_back(kept: tuple[str, ...] | None) -> None:
-    """From the client that brings all, and by the keeper from one that brings what most do."""
+    """From the client that brings all, and by the cache from one that brings what most do."""
     items = [thinks(0), REMARK, calls_weather(0), thinks(1), message(4, "And on.", "commentary"), calls_weather(1)]
     chunks = read(frames(CREATED, *(done(at, item) for at, item in enumerate(items)), ENDED))
-    answer, keeper = collect(chunks)["choices"][0]["message"], ReasoningCache()
-    keeper.remember(answer)
+    answer, cache = collect(chunks)["choices"][0]["message"], ReasoningCache()
+    remember(cache, answer)
     mine = {name: answer[name] for name in ("role", *kept)} if kept else answer
     results = [{"role": "tool", "tool_call_id": each["id"], "content": "ok"} for each in answer["tool_calls"]]
-    body = keeper.restore({"model": "m", "messages": [HI, mine, *results], "tools": [TOOL]})
+    body = cache.restore({"model": "m", "messages": [HI, mine, *results], "tools": [TOOL]})
 
     def remark(words: str) -> Json:
         content = [{"type": "output_text", "text": words}]

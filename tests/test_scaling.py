@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import embedded
 import pytest
 import shapes
+from cached import remember
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
 from translators import translator_of
 
@@ -419,12 +420,12 @@ ERRORS: dict[str, Make] = {
 
 
 def kept(records: int, calls: int, text: str) -> ReasoningCache:
-    """A keeper with some answers of some calls each, c0, c1 …"""
-    keeper = ReasoningCache()
+    """A cache with some answers of some calls each, c0, c1 …"""
+    cache = ReasoningCache()
     for k in range(records):
         made = [call(f"c{k * calls + i}") for i in range(calls)]
-        keeper.remember({"tool_calls": made, "reasoning_content": text})
-    return keeper
+        remember(cache, {"tool_calls": made, "reasoning_content": text})
+    return cache
 
 
 def naming(messages: int, calls: int, **more: Any) -> Json:
@@ -437,10 +438,10 @@ def restore(value: tuple[ReasoningCache, Json]) -> int:
 
 
 def watched(chunks: list[Json]) -> None:
-    watcher = ReasoningCache().collector()
+    collector = ReasoningCache().collector()
     for chunk in chunks:
-        watcher.see([chunk])
-    watcher.commit()
+        collector.see([chunk])
+    collector.commit()
 
 
 def fed(pieces: list[str]) -> None:
@@ -510,16 +511,16 @@ OTHERS: dict[str, Row] = {
         f"scrub: {text!r}": Row(lambda n, text=text: text * n, SCRUB)
         for text in ("sk-", "sk-a ", "bearer ", "Bearer a", "?key=", "&api_key", "AIza", "gsk_", "x", "hf_hf_ ")
     },
-    "keeper: calls of two answers": Row(lambda n: (kept(2, n, "x"), naming(1, 2 * n)), restore),
-    "keeper: many messages name one answer": Row(lambda n: (kept(1, 1, "x" * n), naming(n, 1)), restore),
-    "keeper: many calls of an answer that was brought back": Row(
+    "cache: calls of two answers": Row(lambda n: (kept(2, n, "x"), naming(1, 2 * n)), restore),
+    "cache: many messages name one answer": Row(lambda n: (kept(1, 1, "x" * n), naming(n, 1)), restore),
+    "cache: many calls of an answer that was brought back": Row(
         lambda n: (kept(1, n, "x" * 100 * n), naming(1, n, reasoning_content="x")), restore
     ),
-    "keeper: many answers": Row(lambda n: (kept(n, 1, "x"), naming(1, n)), restore),
-    "keeper: many calls go by": Row(
+    "cache: many answers": Row(lambda n: (kept(n, 1, "x"), naming(1, n)), restore),
+    "cache: many calls go by": Row(
         lambda n: [says({"tool_calls": [fragment(i, f"c{i}")], "reasoning_content": "x"}) for i in range(n)], watched
     ),
-    "keeper: one call goes by in pieces": Row(
+    "cache: one call goes by in pieces": Row(
         lambda n: [says({"tool_calls": [fragment(0, "c")], "thinking_blocks": [0]}) for i in range(n)], watched
     ),
     "think tags: blanks": Row(lambda n: [" "] * n, fed),

@@ -4,16 +4,16 @@ Clients that know OpenAI have it do this, in two ways: by POST /v1/responses/com
 an ordinary request that ends in an item of type compaction_trigger, whose answer is one item of type compaction.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Final
 
 from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest, UpstreamBadOutput
 
+from .. import seal
+
 MARK: Final = "msc1:"
 TRIGGER: Final = "compaction_trigger"
-_MOST_READ: Final = 2**20  # characters of an item that is opened
 _HEADING: Final = "Summary of the conversation so far, made by the assistant:\n\n"
 _QUESTION: Final = (
     "The conversation is about to be replaced by a summary, with which you will go on. Write it now, as a hand-over to "
@@ -28,19 +28,14 @@ _NOT_ASKED: Final = ("response_format", "parallel_tool_calls", "stop", "logprobs
 
 def sealed(text: str) -> str:
     """Return the encrypted_content of an item that holds this summary."""
-    return MARK + urlsafe_b64encode(codec.encode({"v": 1, "text": text})).rstrip(b"=").decode()
+    return seal.encrypted_content(MARK, codec.encode({"v": 1, "text": text}))
 
 
 def opened(text: Any) -> str | None:
     """Return the summary that an encrypted_content of ours holds; None for any other value."""
-    if not isinstance(text, str) or not text.startswith(MARK) or len(text) > _MOST_READ:
-        return None
-    try:
-        match codec.decode(urlsafe_b64decode(text[len(MARK) :] + "==")):
-            case {"v": 1, "text": str(summary)}:
-                return summary
-    except ValueError:
-        pass
+    match seal.content_of(MARK, text):
+        case {"v": 1, "text": str(summary)}:
+            return summary
     return None
 
 

@@ -1,9 +1,10 @@
-"""The signature keeper: what goes in comes back unaltered, once lost and only then, and never grows without bound."""
+"""The reasoning cache: what goes in comes back unaltered, once lost and only then, and never grows without bound."""
 
 import copy
 from typing import Any
 
 import pytest
+from cached import remember
 
 from gateway.reasoning_cache import ReasoningCache
 from providers.chunks import chunk, tool_call
@@ -31,8 +32,8 @@ def asked(*calls: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
-    keeper = ReasoningCache()
-    watcher = keeper.collector()
+    cache = ReasoningCache()
+    collector = cache.collector()
     for piece in (
         chunk({"role": "assistant", "content": ""}),
         chunk({"reasoning_content": "查"}),
@@ -45,12 +46,12 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
         chunk({}, "tool_calls"),
         {"choices": [], "usage": {}},
     ):
-        watcher.see([piece])
-    assert len(keeper) == 0, "nothing is kept of an answer that is not complete"
-    watcher.commit()
+        collector.see([piece])
+    assert len(cache) == 0, "nothing is kept of an answer that is not complete"
+    collector.commit()
     body = asked(call(arguments='{ "city": "北京" }'))
     before = copy.deepcopy(body)
-    restored = keeper.restore(body)
+    restored = cache.restore(body)
     assert body == before
     assert restored == asked(
         call(arguments='{ "city": "北京" }'),
@@ -62,11 +63,11 @@ def test_a_stream_watched_chunk_by_chunk_comes_back_whole() -> None:
 
 
 def test_gemini_signatures_belong_to_their_calls() -> None:
-    keeper = ReasoningCache()
+    cache = ReasoningCache()
     signed = {"google": {"thought_signature": "c2ln"}}
-    keeper.remember({"role": "assistant", "tool_calls": [call("a", extra_content=signed), call("b")]})
-    assert keeper.restore(asked(call("a"), call("b"))) == asked(call("a", extra_content=signed), call("b"))
-    assert keeper.restore(asked(call("b"), call("a"))) == asked(call("b"), call("a", extra_content=signed))
+    remember(cache, {"role": "assistant", "tool_calls": [call("a", extra_content=signed), call("b")]})
+    assert cache.restore(asked(call("a"), call("b"))) == asked(call("a", extra_content=signed), call("b"))
+    assert cache.restore(asked(call("b"), call("a"))) == asked(call("b"), call("a", extra_content=signed))
 
 
 @pytest.mark.parametrize(
@@ -80,16 +81,16 @@ def test_gemini_signatures_belong_to_their_calls() -> None:
     ],
 )
 def test_what_the_client_brings_wins(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call()], "thinking_blocks": THINKING})
-    assert keeper.restore(asked(call(), **fields)) == asked(call(), **expected)
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call()], "thinking_blocks": THINKING})
+    assert cache.restore(asked(call(), **fields)) == asked(call(), **expected)
 
 
 def test_the_clients_extra_content_wins() -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call(extra_content={"google": {"thought_signature": "kept"}})]})
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call(extra_content={"google": {"thought_signature": "kept"}})]})
     mine = asked(call(extra_content={"google": {"thought_signature": "mine"}}))
-    assert keeper.restore(mine) is mine
+    assert cache.restore(mine) is mine
 
 
 @pytest.mark.parametrize(
@@ -103,93 +104,93 @@ def test_the_clients_extra_content_wins() -> None:
     ids=["no calls", "empty calls", "unknown id", "another tool's call"],
 )
 def test_nothing_to_restore_is_the_same_object(body: dict[str, Any]) -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call()], "thinking_blocks": THINKING})
-    assert keeper.restore(body) is body
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call()], "thinking_blocks": THINKING})
+    assert cache.restore(body) is body
 
 
 def test_scopes_do_not_meet() -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "alice"}, "alice")
-    keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "bob"}, "bob")
-    assert keeper.restore(asked(call("call_0")), "bob") == asked(call("call_0"), reasoning_content="bob")
-    assert keeper.restore(asked(call("call_0")), "alice") == asked(call("call_0"), reasoning_content="alice")
-    assert "reasoning_content" not in keeper.restore(asked(call("call_0")))["messages"][1]
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call("call_0")], "reasoning_content": "alice"}, "alice")
+    remember(cache, {"tool_calls": [call("call_0")], "reasoning_content": "bob"}, "bob")
+    assert cache.restore(asked(call("call_0")), "bob") == asked(call("call_0"), reasoning_content="bob")
+    assert cache.restore(asked(call("call_0")), "alice") == asked(call("call_0"), reasoning_content="alice")
+    assert "reasoning_content" not in cache.restore(asked(call("call_0")))["messages"][1]
 
 
 def test_an_answer_without_calls_or_without_thinking_is_not_kept() -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"content": "x", "reasoning_content": "y"})
-    keeper.remember({"content": None, "tool_calls": [call()]})
-    assert (len(keeper), keeper.size) == (0, 0)
+    cache = ReasoningCache()
+    remember(cache, {"content": "x", "reasoning_content": "y"})
+    remember(cache, {"content": None, "tool_calls": [call()]})
+    assert (len(cache), cache.size) == (0, 0)
 
 
 def test_the_longest_unused_goes_first() -> None:
-    keeper = ReasoningCache(capacity=3)
+    cache = ReasoningCache(capacity=3)
     for id in "abc":
-        keeper.remember({"tool_calls": [call(id)], "reasoning_content": id})
-    keeper.restore(asked(call("a")))
-    keeper.remember({"tool_calls": [call("d")], "reasoning_content": "d"})
-    kept = [id for id in "abcd" if keeper.restore(asked(call(id))) != asked(call(id))]
+        remember(cache, {"tool_calls": [call(id)], "reasoning_content": id})
+    cache.restore(asked(call("a")))
+    remember(cache, {"tool_calls": [call("d")], "reasoning_content": "d"})
+    kept = [id for id in "abcd" if cache.restore(asked(call(id))) != asked(call(id))]
     assert kept == ["a", "c", "d"]
 
 
 def test_bytes_are_bounded() -> None:
-    keeper = ReasoningCache(limit=10_000)
+    cache = ReasoningCache(limit=10_000)
     for n in range(100):
-        keeper.remember({"tool_calls": [call(f"call_{n}"), call(f"again_{n}")], "reasoning_content": "思" * 1000})
-        assert keeper.size <= 10_000
-    assert len(keeper) == 4  # two messages of 3 kB with two calls each
-    keeper.remember({"tool_calls": [call("huge")], "thinking_blocks": [{"thinking": "x" * 20_000}]})
-    assert len(keeper) == 4, "one that is larger than the whole is not kept, and drives nothing out"
+        remember(cache, {"tool_calls": [call(f"call_{n}"), call(f"again_{n}")], "reasoning_content": "思" * 1000})
+        assert cache.size <= 10_000
+    assert len(cache) == 4  # two messages of 3 kB with two calls each
+    remember(cache, {"tool_calls": [call("huge")], "thinking_blocks": [{"thinking": "x" * 20_000}]})
+    assert len(cache) == 4, "one that is larger than the whole is not kept, and drives nothing out"
 
 
 def test_reasoning_larger_than_the_keeper_is_not_gathered() -> None:
-    keeper = ReasoningCache(limit=1000)
-    watcher = keeper.collector()
+    cache = ReasoningCache(limit=1000)
+    collector = cache.collector()
     for _ in range(100):
-        watcher.see([chunk({"reasoning_content": "x" * 100})])
-    assert sum(map(len, watcher._reasoning)) <= 1000
+        collector.see([chunk({"reasoning_content": "x" * 100})])
+    assert sum(map(len, collector._reasoning)) <= 1000
 
 
 def test_an_id_used_again_replaces_the_first() -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call("call_0"), call("call_1")], "reasoning_content": "one"})
-    keeper.remember({"tool_calls": [call("call_0")], "reasoning_content": "two"})
-    assert keeper.restore(asked(call("call_0"))) == asked(call("call_0"), reasoning_content="two")
-    assert len(keeper) == 1
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call("call_0"), call("call_1")], "reasoning_content": "one"})
+    remember(cache, {"tool_calls": [call("call_0")], "reasoning_content": "two"})
+    assert cache.restore(asked(call("call_0"))) == asked(call("call_0"), reasoning_content="two")
+    assert len(cache) == 1
 
 
 def test_a_lone_surrogate_survives() -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [call()], "reasoning_content": "\ud83d"})
-    assert keeper.restore(asked(call())) == asked(call(), reasoning_content="\ud83d")
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [call()], "reasoning_content": "\ud83d"})
+    assert cache.restore(asked(call())) == asked(call(), reasoning_content="\ud83d")
 
 
 def test_long_ids_and_names_are_counted() -> None:
-    keeper = ReasoningCache(limit=1_000_000)
+    cache = ReasoningCache(limit=1_000_000)
     for n in range(40):
-        keeper.remember({"tool_calls": [call(f"{n}" + "x" * 50_000, "y" * 50_000)], "reasoning_content": "z"})
-    assert 900_000 < keeper.size <= 1_000_000 and len(keeper) == 9
+        remember(cache, {"tool_calls": [call(f"{n}" + "x" * 50_000, "y" * 50_000)], "reasoning_content": "z"})
+    assert 900_000 < cache.size <= 1_000_000 and len(cache) == 9
 
 
 def test_what_one_request_gets_back_is_bounded() -> None:
-    keeper = ReasoningCache(limit=400_000)
-    keeper.remember({"tool_calls": [call()], "reasoning_content": "x" * 30_000})
+    cache = ReasoningCache(limit=400_000)
+    remember(cache, {"tool_calls": [call()], "reasoning_content": "x" * 30_000})
     body = {"messages": [{"role": "assistant", "tool_calls": [call()]} for _ in range(10)]}
-    restored = ["reasoning_content" in message for message in keeper.restore(body)["messages"]]
+    restored = ["reasoning_content" in message for message in cache.restore(body)["messages"]]
     assert restored == [False] * 7 + [True] * 3, "a quarter of the limit, to the latest messages"
     own = {"messages": [{"role": "assistant", "tool_calls": [call()], "reasoning_content": "mine"} for _ in range(10)]}
-    assert keeper.restore(own) is own
+    assert cache.restore(own) is own
 
 
 @pytest.mark.parametrize("odd", [["x"], {"text": "x"}, 5, True], ids=str)
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking_blocks", "reasoning_items", "output_order"])
 def test_a_field_of_an_odd_type_is_ignored(name: str, odd: Any) -> None:
-    keeper = ReasoningCache()
+    cache = ReasoningCache()
     kept = {"reasoning_items": [{"id": "rs_1"}]} if name == "reasoning_content" else {"reasoning_content": "mine"}
-    keeper.remember({"tool_calls": [call()], **kept, name: odd})
-    assert keeper.restore(asked(call())) == asked(call(), **kept)
+    remember(cache, {"tool_calls": [call()], **kept, name: odd})
+    assert cache.restore(asked(call())) == asked(call(), **kept)
 
 
 @pytest.mark.parametrize(
@@ -208,13 +209,13 @@ def test_a_field_of_an_odd_type_is_ignored(name: str, odd: Any) -> None:
     ids=str,
 )
 def test_an_odd_call_keeps_nothing_from_the_others(odd: Any) -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": [odd, call()], "reasoning_content": "mine"})
-    assert keeper.restore(asked(call())) == asked(call(), reasoning_content="mine")
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": [odd, call()], "reasoning_content": "mine"})
+    assert cache.restore(asked(call())) == asked(call(), reasoning_content="mine")
 
 
 @pytest.mark.parametrize("odd", [5, "call", {"id": "a"}], ids=str)
 def test_calls_that_are_no_list_are_ignored(odd: Any) -> None:
-    keeper = ReasoningCache()
-    keeper.remember({"tool_calls": odd, "reasoning_content": "mine"})
-    assert len(keeper) == 0
+    cache = ReasoningCache()
+    remember(cache, {"tool_calls": odd, "reasoning_content": "mine"})
+    assert len(cache) == 0
