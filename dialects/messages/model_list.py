@@ -9,9 +9,10 @@ from providers.contract import Json, Upstream
 from providers.errors import BadRequest
 from providers.models import ModelFacts
 
+from .params import CLAUDE_EFFORTS
+
 _PAGING: Final = frozenset({"limit", "before_id", "after_id"})  # OpenAI's list takes none of them
 _MOST: Final = 1000
-_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 # What only Anthropic's own API has.
 _OWN: Final = ("citations", "code_execution", "context_management")
 _THINKING: Final = ("adaptive", "between_tools", "disabled", "enabled")
@@ -63,12 +64,12 @@ def page(cards: list[Json], query: Mapping[str, str]) -> Json:
 def _capabilities(facts: ModelFacts, own: bool) -> Json:
     thinks = facts.thinking or (("adaptive",) if facts.reasoning != "no" else ())
     kinds: dict[str, Any] = {kind: _is(kind in thinks) for kind in _THINKING}
-    efforts: dict[str, Any] = {effort: _is(effort in facts.efforts) for effort in _EFFORTS}
+    efforts: dict[str, Any] = {effort: _is(effort in facts.efforts) for effort in CLAUDE_EFFORTS}
     return {
         "batch": _is(False),
         **{name: _is(own) for name in _OWN},
         "server_tools": {**_is(own), "code_execution": _is(own), "web_search": _is(own)},
-        "effort": {**_is(any(effort in facts.efforts for effort in _EFFORTS)), **efforts},
+        "effort": {**_is(any(effort in facts.efforts for effort in CLAUDE_EFFORTS)), **efforts},
         "image_input": _is(facts.vision is True),
         "pdf_input": _is(facts.pdf is True),
         "structured_outputs": _is(facts.json_schema),

@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import Unsupported
+from providers.models import effort_of_budget
 
 from .reading import Reading, invalid, list_at, object_at
 from .tools import fits
 
 _MOST_STOPS: Final = 4
-_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-# thinking.budget_tokens up to … → reasoning_effort; more: xhigh.
-_BUDGETS: Final = ((2048, "low"), (8192, "medium"), (32_767, "high"))
+CLAUDE_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")  # values of output_config.effort
 
 
 def put_parameters(given: Json, body: Json, reading: Reading) -> None:
@@ -126,7 +125,7 @@ def _put_thinking(given: Json, body: Json, reading: Reading) -> None:
     """Add the reasoning_effort, and note whether, and how, the client is shown what the model thinks."""
     config = given.get("output_config")
     effort = reading.effort or (config.get("effort") if isinstance(config, dict) else None)
-    if effort is not None and effort not in _EFFORTS:
+    if effort is not None and effort not in CLAUDE_EFFORTS:
         reading.drop("output_config.effort")
         effort = None
     thinking = object_at({} if given.get("thinking") is None else given["thinking"], "thinking")
@@ -138,7 +137,7 @@ def _put_thinking(given: Json, body: Json, reading: Reading) -> None:
         case "enabled":
             budget = thinking.get("budget_tokens")
             if type(budget) is int and effort is None:
-                effort = next((name for most, name in _BUDGETS if budget <= most), "xhigh")
+                effort = effort_of_budget(budget)
             reading.thinking = True
         case "adaptive" | "auto":
             reading.thinking = True

@@ -12,14 +12,11 @@ import msgspec
 
 from .. import codec
 from ..contract import Json, Upstream
-from ..models import ModelFacts
+from ..models import ModelFacts, effort_of_budget
 from ..raw_json import Members
 
 _VARIANT: Final = re.compile(r"(?:\[1m\])+$", re.IGNORECASE)
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{8}|\d{4}-\d\d-\d\d|latest)$", re.ASCII)
-_EFFORTS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")  # weakest first
-# The largest budget of each effort. https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
-_BUDGETS: Final = ((2048, "low"), (8192, "medium"), (32_767, "high"))
 _BUDGET: Final = 16_384  # of a model that is asked to think as much as it likes
 _LEAST_BUDGET: Final = 1024
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
@@ -54,8 +51,7 @@ def _thinking(members: Json, facts: ModelFacts) -> None:
         members["thinking"] = {"type": "adaptive", **common}
         config = members.get("output_config") or {}
         if isinstance(config, dict) and "effort" not in config and isinstance(budget := rest.get("budget_tokens"), int):
-            effort = next((effort for most, effort in _BUDGETS if budget <= most), "xhigh")
-            members["output_config"] = {**config, "effort": effort}
+            members["output_config"] = {**config, "effort": effort_of_budget(budget)}
         return
     if kind == "adaptive" and "enabled" in facts.thinking:
         limit = members.get("max_tokens")
@@ -72,8 +68,7 @@ def _effort(members: Json, facts: ModelFacts) -> None:
             pass
         case _:
             return
-    stronger = _EFFORTS[_EFFORTS.index(effort) :] if effort in _EFFORTS else ()
-    found = next((each for each in stronger if each in facts.efforts), None) or next(reversed(facts.efforts), None)
+    found = facts.nearest_effort(effort)
     config = {**rest, "effort": found} if found else rest
     if config:
         members["output_config"] = config

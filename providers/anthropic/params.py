@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..contract import Json
 from ..errors import BadRequest, Unsupported
-from ..models import ModelFacts
+from ..models import EFFORTS, ModelFacts
 from .messages import thoughts
 
 # What another part of the translation, or the dialect, reads.
@@ -40,7 +40,6 @@ _REFUSED = {
     "audio": "This model answers in text only.",
 }
 _TIERS = {"auto": "auto", "default": "standard_only"}
-_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")  # weakest first
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
 _LEAST_BUDGET = 1024
 _LEAST_OUTPUT = 4096  # asked of a model whose limit is unknown
@@ -130,8 +129,8 @@ def thinking_for(body: Json, facts: ModelFacts, shown: bool, dropped: dict[str, 
         return usual
     if effort == "none":
         return _without(usual, facts, dropped)
-    if effort not in _EFFORTS:
-        raise BadRequest(f"reasoning_effort must be one of none, {', '.join(_EFFORTS)}.", param="reasoning_effort")
+    if effort not in EFFORTS:
+        raise BadRequest(f"reasoning_effort must be one of {', '.join(EFFORTS)}.", param="reasoning_effort")
     if "adaptive" in facts.thinking:
         thinking: Json = {"type": "adaptive"}
         if shown:
@@ -168,12 +167,11 @@ def _without(usual: Thinking, facts: ModelFacts, dropped: dict[str, None]) -> Th
 
 
 def _effort(wanted: str, facts: ModelFacts, dropped: dict[str, None]) -> str | None:
-    """The model's own level for an effort: the same, else the next stronger, else its strongest."""
-    if wanted in facts.efforts:
-        return wanted
-    dropped["reasoning_effort"] = None
-    stronger = _EFFORTS[_EFFORTS.index(wanted) :]
-    return next((one for one in stronger if one in facts.efforts), facts.efforts[-1] if facts.efforts else None)
+    """Return the model's own level for an effort; one that is not the same is named in `dropped`."""
+    effort = facts.nearest_effort(wanted)
+    if effort != wanted:
+        dropped["reasoning_effort"] = None
+    return effort
 
 
 def _on_budget(

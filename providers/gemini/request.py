@@ -14,7 +14,7 @@ from ..common.json_schema import Room
 from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
-from ..models import ModelFacts
+from ..models import EFFORTS, ModelFacts
 from .messages import contents
 from .schema import clean
 from .schema import parameters as tool_parameters
@@ -32,7 +32,6 @@ _TUNING: Final[dict[str, tuple[str, Callable[[ModelFacts], bool]]]] = {
     "frequency_penalty": ("frequencyPenalty", lambda facts: facts.penalties),
     "seed": ("seed", lambda facts: True),
 }
-_LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # reasoning_effort, weakest first
 _BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}  # more: as high
 _LEAST_BUDGET: Final = 128  # of models that always reason (gemini-2.5-pro)
 _READ: Final = frozenset(
@@ -173,8 +172,8 @@ def _thinking(effort: str, to: Upstream) -> tuple[Json, bool]:
 
     Gemini 2.5 counts tokens (thinkingBudget), later models take a level; both in one request are refused.
     """
-    if effort not in _LEVELS:
-        raise BadRequest(f"reasoning_effort must be one of {', '.join(_LEVELS)}.", param="reasoning_effort")
+    if effort not in EFFORTS:
+        raise BadRequest(f"reasoning_effort must be one of {', '.join(EFFORTS)}.", param="reasoning_effort")
     facts = to.facts
     shown = {"includeThoughts": True} if to.reasoning and effort != "none" else {}
     if facts.budget:
@@ -182,10 +181,9 @@ def _thinking(effort: str, to: Upstream) -> tuple[Json, bool]:
         if facts.reasoning == "always":
             budget = max(budget, _LEAST_BUDGET)
         return {"thinkingConfig": {"thinkingBudget": budget, **shown}}, _BUDGETS.get(effort) == budget
-    if not facts.efforts:
+    level = facts.nearest_effort(effort)
+    if level is None:
         return {}, effort == "none" and facts.reasoning == "no"
-    enough = (level for level in facts.efforts if _LEVELS.index(level) >= _LEVELS.index(effort))
-    level = next(enough, facts.efforts[-1])
     return {"thinkingConfig": {"thinkingLevel": level, **shown}}, level == effort
 
 

@@ -15,12 +15,11 @@ from ..common.tool_names import fitted, renamed
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import NAMED, Host, endpoint, key_header
-from ..models import ModelFacts
+from ..models import EFFORTS, ModelFacts
 from . import prefill, stream
 from .messages import edit_messages, json_schema_in_words, omit, stripped
 
 _UNKNOWN: Final = ModelFacts()
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
@@ -228,11 +227,8 @@ def thinks_unasked(out: Json, facts: ModelFacts) -> bool:
 
 
 def snapped(effort: str, facts: ModelFacts) -> str:
-    """The nearest effort that the model takes: the next stronger one, else its strongest."""
-    if not facts.efforts or effort in facts.efforts or effort not in _EFFORTS:
-        return effort
-    stronger = (other for other in _EFFORTS[_EFFORTS.index(effort) :] if other in facts.efforts)
-    return next(stronger, facts.efforts[-1])
+    """Return the nearest effort that the model takes; a word that is no effort passes."""
+    return (facts.nearest_effort(effort) if effort in EFFORTS else None) or effort
 
 
 def _put(out: Json, path: tuple[str, ...], value: Any) -> None:
