@@ -14,9 +14,10 @@ Time (monotonic seconds) and chance (0 to 1) are handed in.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 from zlib import crc32
 
+from providers.bounded_dict import BoundedDict
 from providers.contract import Upstream
 from providers.errors import (
     Failure,
@@ -34,12 +35,8 @@ from .routing import Target
 
 SHORT: Final = 2.0  # seconds: a Retry-After up to this is waited for
 LONGEST: Final = 60.0  # seconds: a key cools down no longer, whatever the upstream said
-_ENTRIES: Final = 1024
+_ENTRIES: Final = 1024  # of each table: behind a pattern, clients may invent models
 _RETRIES: Final = 10.0  # retries that may come at once; each request earns a tenth of one
-
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Attempt(NamedTuple):
@@ -69,8 +66,8 @@ class CircuitBreakers:
 
     def __init__(self, rules: Cooldown, chance: Callable[[], float]) -> None:
         self._rules, self._chance = rules, chance
-        self._circuits: dict[tuple[str, str], _Breaker] = {}
-        self._throttled: dict[Key, float] = {}  # until when, monotonic
+        self._circuits: BoundedDict[tuple[str, str], _Breaker] = BoundedDict(_ENTRIES)
+        self._throttled: BoundedDict[Key, float] = BoundedDict(_ENTRIES)  # until when, monotonic
         self._refused: dict[Key, float] = {}  # until when
         self._retries = _RETRIES
 
@@ -161,7 +158,7 @@ class CircuitBreakers:
         match failure:
             case RateLimitExceeded():
                 if failure.retry_after:
-                    _bounded(self._throttled)[upstream.name, upstream.model, upstream.api_key] = at + min(
+                    self._throttled[upstream.name, upstream.model, upstream.api_key] = at + min(
                         LONGEST, failure.retry_after
                     )
                 self.answered(upstream)  # an upstream that throttles is alive
@@ -171,7 +168,7 @@ class CircuitBreakers:
             case Overloaded(code="provider_busy"):
                 pass  # our own limit of calls, no error of the upstream
             case UpstreamError() | UpstreamTimeout() | Overloaded():
-                self._trip(_bounded(self._circuits).setdefault((upstream.name, upstream.model), _Breaker()), at)
+                self._trip(self._circuits.setdefault((upstream.name, upstream.model), _Breaker()), at)
             case _ if failure.upstream_status:
                 self.answered(upstream)
 
@@ -202,13 +199,6 @@ class CircuitBreakers:
     def jitter(self) -> float:
         """Return random seconds to wait: requests that failed together must not be repeated together."""
         return 0.1 + 0.2 * self._chance()
-
-
-def _bounded(table: dict[K, V]) -> dict[K, V]:
-    """Return the table, without its oldest item if it is full: behind a pattern, clients may invent models."""
-    if len(table) >= _ENTRIES:
-        del table[next(iter(table))]
-    return table
 
 
 class AttemptPlan:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 import yaml
 
+from .bounded_dict import BoundedDict
+
 Tokens = Annotated[int, msgspec.Meta(ge=1)]
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -133,7 +135,7 @@ class ModelTable:
         self._rows: dict[tuple[str, str], ModelFacts] = {}  # (provider or "", id in lower case)
         self._patterns: dict[tuple[str, str], tuple[int, re.Pattern[str], ModelFacts]] = {}
         self._ranked: list[tuple[str, re.Pattern[str], ModelFacts]] = []  # patterns, most specific first
-        self._found: dict[tuple[str, str], ModelFacts] = {}
+        self._found: BoundedDict[tuple[str, str], ModelFacts] = BoundedDict(_REMEMBERED)
 
     @classmethod
     def parse(cls, text: str, extra: Mapping[str, Row] | None = None) -> "ModelTable":
@@ -159,8 +161,6 @@ class ModelTable:
         key = provider, model
         found = self._found.get(key)
         if found is None:
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
             found = self._found[key] = self._of(model, provider)
         return found
 

@@ -23,6 +23,7 @@ from gateway.scrub import Scrubber
 from providers import codec
 
 from .terminal import text_of
+from .throttle import Throttle
 
 LOGGER: Final = logging.getLogger("modelserver")
 RECORD: Final = web.RequestKey("record", RequestRecord)
@@ -45,7 +46,7 @@ class Log(logging.Handler):
         self._terminal, self._colour = terminal, colour
         self.dropped = 0
         self.scrub: Callable[[str], str] = Scrubber()
-        self._said: dict[str, list[int]] = {}  # line → the second it was last said in, and how often
+        self._throttle = Throttle(_FLOOD, 1.0)
         self._out, self._as_json = out, as_json
         self._lines: deque[dict[str, Any]] = deque()
         self._wake = threading.Event()
@@ -59,7 +60,7 @@ class Log(logging.Handler):
         Of refusals to callers without a key, only so many a second: anyone can cause them.
         """
         at = time.time()
-        if status >= 400 and not record.key and self._is_flood(f"{status} {record.code}", int(at)):
+        if status >= 400 and not record.key and not self._throttle.allows(f"{status} {record.code}", at):
             self.dropped += 1
             return
         # The thread gets values: the record may still change, when its answer is read to the end after the client has left.
@@ -96,7 +97,7 @@ class Log(logging.Handler):
 
         The same line comes at most ten times a second: whoever can cause a line must not fill the disk with it.
         """
-        if self._is_flood(str(record.msg), int(record.created)):
+        if not self._throttle.allows(str(record.msg), record.created):
             self.dropped += 1
             return
         line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
@@ -110,15 +111,6 @@ class Log(logging.Handler):
         elif record.exc_info:
             line["traceback"] = logging.Formatter().formatException(record.exc_info)
         self._put(line)
-
-    def _is_flood(self, text: str, second: int) -> bool:
-        if len(self._said) > 1000:
-            self._said.clear()
-        said = self._said.setdefault(text, [second, 0])
-        if said[0] != second:
-            said[:] = [second, 0]
-        said[1] += 1
-        return said[1] > _FLOOD
 
     def _put(self, line: dict[str, Any]) -> None:
         if len(self._lines) >= _LIMIT:

@@ -17,6 +17,7 @@ from .generations import Generation, Generations, build
 from .outbound.detached import DetachedReads
 from .process import memory
 from .process.listener import ProtocolFactory
+from .throttle import Throttle
 from .usage import ledger
 from .worker import Worker
 
@@ -51,7 +52,7 @@ class AppState:
         self.heartbeat = Heartbeat(server)
         self.heartbeat.callbacks.append(self._beat)
         self._release_at = 0.0
-        self._quiet_until: dict[tuple[str, ...], float] = {}
+        self._throttle = Throttle(1, _QUIET)
         self.listener: ProtocolFactory | None = None
         self.now = time.monotonic
 
@@ -73,11 +74,7 @@ class AppState:
 
     def _may_say(self, *what: str) -> bool:
         """Whether a warning about this is due: once a minute."""
-        now = self.now()
-        if now < self._quiet_until.get(what, 0.0):
-            return False
-        self._quiet_until[what] = now + _QUIET
-        return True
+        return self._throttle.allows(what, self.now())
 
     async def use(self, settings: Settings) -> None:
         """Read what the budgets of these settings have cost, then go by them. Raises OSError; then nothing has changed."""

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from providers.bounded_dict import BoundedDict
+
 _PATIENCE: Final = 1.0  # seconds for a fresh answer while an old one is at hand
 _GONE: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 # Only kinds of addresses this machine has itself; Windows does not count its loopback as one.
@@ -31,7 +33,7 @@ class Resolver(AbstractResolver):
 
     def __init__(self, most: int, keep: int = 0, lookup: Callable[..., Infos] = socket.getaddrinfo) -> None:
         self._most, self._keep, self._lookup = most, keep, lookup
-        self._known: dict[tuple[str, int], list[ResolveResult]] = {}
+        self._known: BoundedDict[tuple[str, int], list[ResolveResult]] = BoundedDict(keep)
         self._running = 0
 
     async def resolve(
@@ -59,7 +61,7 @@ class Resolver(AbstractResolver):
             self._running -= 1
             found = [_result(host, port, info) for info in infos]
             if found and self._keep:
-                self._remember((host, port), found)
+                self._known[host, port] = found
             if answer.done():
                 return
             if error is None:
@@ -79,11 +81,6 @@ class Resolver(AbstractResolver):
 
         threading.Thread(target=run, name="resolver", daemon=True).start()
         return answer
-
-    def _remember(self, name: tuple[str, int], found: list[ResolveResult]) -> None:
-        if name not in self._known and len(self._known) >= self._keep:
-            del self._known[next(iter(self._known))]
-        self._known[name] = found
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -23,6 +23,7 @@ from aiohttp.web_protocol import RequestHandler
 from providers import codec
 from providers.errors import BadRequest, Failure
 
+from ..throttle import Throttle
 from . import systemd
 
 try:
@@ -235,18 +236,14 @@ def is_idle(handler: RequestHandler) -> bool:
 def throttled_exception_handler(
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """An exception handler for the loop that says each thing once a second, however often it happens."""
-    said: dict[str, float] = {}
+    """Return an exception handler for the loop that says each thing once a second, however often it happens."""
+    throttle = Throttle(1, _EVERY)
 
     def handler(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         message = str(context.get("message") or "an error in the event loop")
         error = context.get("exception")
-        at = now()
-        if at - said.get(message, -_EVERY) < _EVERY:
+        if not throttle.allows(message, now()):
             return
-        if len(said) > 100:
-            said.clear()
-        said[message] = at
         if isinstance(error, OSError):
             LOGGER.error("%s: %s", message, error)
         else:

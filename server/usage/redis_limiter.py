@@ -24,6 +24,7 @@ from gateway.limits import Limits, Period, Remaining, Reservation, budget_error,
 from providers.errors import Failure, Overloaded
 
 from .. import logs
+from ..throttle import Throttle
 from . import redis_scripts
 from .limiter import LocalLimiter
 
@@ -68,7 +69,7 @@ class RedisLimiter:
         self._remaining: dict[str, Remaining] = {}
         self._process, self._settled = secrets.token_hex(8), count(1)  # its name, and the numbers of its settlements
         self._unreachable = ""
-        self._quiet_until = 0.0
+        self._throttle = Throttle(1, 60.0)
         self._redis = _client(state.url)
 
     async def begin(self, limits: Mapping[str, Limits]) -> None:
@@ -314,8 +315,7 @@ class RedisLimiter:
 
     def _mark_unreachable(self, error: Exception) -> None:
         self._unreachable = type(error).__name__
-        if time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + 60
+        if self._throttle.allows("", time.monotonic()):
             logs.LOGGER.warning("%s (%s)", self.problem(), self._unreachable)
 
     async def _renew(self) -> None:

@@ -29,6 +29,7 @@ from urllib.parse import quote
 from gateway.words import counted
 
 from .. import logs
+from ..throttle import Throttle
 from . import database, migrations
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ class UsageStore:
         self._trying: Sums = {}  # sums of a transaction that has failed
         self._names: dict[str, dict[str, set[str]]] = {}  # day → key → models that have sums of their own
         self._batch = 1  # number of the next transaction
-        self._quiet_until = 0.0
+        self._throttle = Throttle(1, 60.0)
         self._wake = threading.Event()
         self._stopping = False
         try:
@@ -372,8 +373,7 @@ class UsageStore:
         """Count a failure, and log it once a minute."""
         self.failing = True
         self.failures += 1
-        if time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + 60
+        if self._throttle.allows("", time.monotonic()):
             logs.LOGGER.warning(
                 "usage cannot be written to %s: %s. %s waiting in memory, %d dropped (their sums are kept).",
                 self.path, error, counted(self.waiting, "row"), self.dropped,
