@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from providers import density
+from providers.common.turns import content_text
 from providers.contract import Json
 from providers.errors import BadRequest, ModelNotFound
 
@@ -68,10 +69,8 @@ def _texts_of_json(messages: list[Json]) -> Iterator[str]:
             if isinstance(arguments, str):
                 yield arguments
         if message.get("role") in _RESULTS:
-            content = message.get("content")
-            if isinstance(content, list):  # its parts are put together
-                content = "".join([part.get("text") or part.get("refusal") or "" for part in content])
-            if content and content.lstrip()[:1] == "{":
+            content = content_text(message.get("content"))
+            if content.lstrip()[:1] == "{":
                 yield content
 
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from providers import codec
 from providers.common import media
+from providers.common.turns import EMPTY
 from providers.contract import Json
 from providers.errors import BadRequest
 
 from .reading import Reading, invalid, list_at, object_at, text_at
 
 Block = tuple[str, Json]  # with its path
-EMPTY: Final = "(empty message)"
 
 
 def blocks_of(content: Any, path: str) -> list[Block]:

@@ -1,17 +1,16 @@
 """A whole answer as an Anthropic message: the fold of the events that tell the same answer in a stream."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from providers import codec
 from providers.chunks import chunk
+from providers.common.arguments import RAW, as_object
 from providers.contract import Json
 
 from .. import seal
 from ..contract import ClientRequest, Envelope
 from .stream import MessageEvents
 
-_RAW: Final = "_raw_arguments"  # the input of a call whose arguments are no object: their text
 _THOUGHT: Final = ("reasoning_content", *seal.FIELDS.values())
 # Type of a delta → the field of the block that it adds to.
 _GROWS: Final = {
@@ -71,10 +70,5 @@ def fold(events: Iterable[Json]) -> Json:
 
 def _input(arguments: str, cut: bool) -> Json:
     """Return a call's input. cut: the answer ended at its limit, so that arguments which are no JSON are not whole."""
-    try:
-        value: Any = codec.decode(arguments.encode("utf-8", "surrogatepass"))
-    except ValueError:
-        if cut:
-            return {}
-        value = None
-    return value if isinstance(value, dict) else {_RAW: arguments}
+    value = as_object(arguments)
+    return value if value is not None else {} if cut else {RAW: arguments}

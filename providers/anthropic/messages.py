@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from .. import codec
 from ..common import media, output_order, tools
-from ..common.turns import merge_turns
+from ..common.arguments import RAW, as_object
+from ..common.turns import EMPTY, GO_ON, START, as_system, merge_turns
 from ..contract import Json
 from ..errors import BadRequest, Unsupported
 
@@ -47,7 +47,7 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
     blocks += map(_text, lines)
     turns = list(merge_turns(_turns(messages, leading, thinking), "content"))
     if not turns or turns[0]["role"] == "assistant":
-        turns.insert(0, _user("(conversation start)"))
+        turns.insert(0, _user(START))
     if turns[-1]["role"] == "assistant":
         _end(turns, prefill)
     _order(turns)
@@ -111,13 +111,13 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
                 unanswered.remove(id)
                 yield {"role": "user", "content": _marked([_result(message, at, calls[id])], message)}
             case "user":
-                blocks = _parts(message, at) or [_text("(empty message)")]
+                blocks = _parts(message, at) or [_text(EMPTY)]
                 yield {"role": "user", "content": _marked(blocks, message)}
             case _:
                 blocks = _texts(message, at)
                 text = "\n\n".join(block["text"] for block in blocks)
                 mark = _cache(blocks[-1]) if blocks else {}
-                yield {"role": "user", "content": [_text(f"<system>\n{text}\n</system>") | mark] if text else []}
+                yield {"role": "user", "content": [_text(as_system(text)) | mark] if text else []}
     _check_answered(unanswered, f"messages[{len(messages) - 1}]")
 
 
@@ -159,7 +159,7 @@ def _end(turns: list[Json], prefill: bool) -> None:
     if prefill and block["type"] == "text":
         turns[-1]["content"][-1] = {**block, "text": block["text"].rstrip()}  # trailing blanks are refused
     else:
-        turns.append(_user("Continue."))
+        turns.append(_user(GO_ON))
 
 
 def _system(blocks: list[Json]) -> str | list[Json] | None:
@@ -196,17 +196,9 @@ def _call(call: Json) -> Json:
     name = tools.tool_name(call)
     if "function" not in call or call.get("type") == "custom":
         return {"name": name, "input": {"input": call["custom"].get("input", "")}}
-    given = arguments = call["function"].get("arguments") or "{}"
-    if isinstance(arguments, str):
-        try:
-            given = codec.decode(arguments.encode())
-        except ValueError:
-            given = None
-    # Models do write broken JSON, and the client sends it back: Claude takes only objects.
-    return {
-        "name": name,
-        "input": given if isinstance(given, dict) else {"_raw_arguments": arguments},
-    }
+    arguments = call["function"].get("arguments") or "{}"
+    given = as_object(arguments)
+    return {"name": name, "input": {RAW: arguments} if given is None else given}
 
 
 def _result(message: Json, at: str, id: str) -> Json:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .. import codec, density
+from .. import density
 from ..chunks import after_opening, chunk, tool_call, usage_chunk
 from ..common import output_order
-from ..common.arguments import Beginning, as_text
+from ..common.arguments import Beginning, as_object, as_text
 from ..common.bounds import MAX_CALLS, Kept, too_many_calls
 from ..common.error_shapes import told_instead
 from ..common.finish_reasons import reason_of
@@ -419,8 +419,7 @@ def _input(arguments: str) -> str:
     with suppress(ValueError):
         return _called(arguments).input
     if not density.is_dense(arguments):  # what only lenient readers take
-        with suppress(ValueError):
-            match codec.decode(arguments.encode()):
-                case {"input": str(text)}:
-                    return text
+        match as_object(arguments):
+            case {"input": str(text)}:
+                return text
     return arguments

@@ -61,8 +61,7 @@ def _tool(tool: Json, at: str) -> Json:
     mark = {"cache_control": cache} if (cache := tool.get("cache_control")) else {}
     if tool.get("type") == "custom":
         custom = tool["custom"]
-        if (custom.get("format") or {}).get("type", "text") != "text":
-            raise Unsupported("This model does not take grammars for custom tools.", param=f"{at}.custom.format")
+        tools.refuse_grammar(custom, at)
         return {"name": custom["name"], **_described(custom), "input_schema": _TEXT_INPUT, **mark}
     name, function = tools.tool_name(tool), tool["function"]
     taken = schema.as_input(function.get("parameters"), f"{at}.function.parameters")

@@ -9,7 +9,9 @@ import re
 from typing import Any, Final
 
 from .. import codec, density
+from ..contract import Json
 
+RAW: Final = "_raw_arguments"  # key of the text of arguments that are no object, for upstreams and clients that take objects only
 # Placeholders at the start of a text that goes on with the real arguments.
 _PLACEHOLDERS: Final = re.compile(r'(?:\s*+(?:\{\s*+\}|\[\s*+\]|null|""))++(?=\s*+[{"])')
 _MAYBE: Final = frozenset({"{", "[", "n", "nu", "nul"})  # the beginning of a placeholder, or of the arguments
@@ -22,6 +24,15 @@ _UNREAD: Final = 64 * 1024  # characters that are kept before they are read unas
 def as_text(value: Any) -> str:
     """Arguments as JSON text; some hosts send the object itself, or null."""
     return value if isinstance(value, str) else "" if value is None else codec.encode_text(value)
+
+
+def as_object(text: str) -> Json | None:
+    """Return the object that whole arguments are, None where they are none: models do write broken JSON."""
+    try:
+        value = codec.decode(text.encode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def say_nothing(text: str) -> bool:

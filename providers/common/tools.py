@@ -29,6 +29,12 @@ def tool_name(tool: Json) -> str:
     raise Unsupported("This model takes functions and custom tools only.", param="tools")
 
 
+def refuse_grammar(custom: Json, at: str) -> None:
+    """Raise Unsupported for a custom tool whose text must follow a grammar. at: path of the tool."""
+    if (custom.get("format") or {}).get("type", "text") != "text":
+        raise Unsupported("This model takes no grammars for custom tools.", param=f"{at}.custom.format")
+
+
 def allowed_tools(choice: Any) -> tuple[frozenset[str] | None, Any]:
     """tool_choice → (the names `allowed_tools` leaves, or None for all; the choice that remains: auto, required …)."""
     match choice:

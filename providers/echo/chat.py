@@ -17,6 +17,7 @@ from typing import Any, Final
 from .. import codec
 from ..common import media
 from ..common.tools import new_call_id
+from ..common.turns import EMPTY
 from ..contract import Call, CannedReply, Json, ReplyStep, Upstream
 from ..errors import (
     AuthenticationError,
@@ -302,7 +303,7 @@ def _text(body: Json) -> str:
         case {"type": "json_object"}:
             _check_size(len(said), 0)
             return codec.encode_text({"echo": said})
-    return said or "(empty message)"
+    return said or EMPTY
 
 
 def _said(message: Json) -> str:

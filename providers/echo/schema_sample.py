@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .. import codec
+from ..common.json_schema import resolve
 from ..contract import Json
 from ..errors import BadRequest
 
@@ -112,17 +113,8 @@ def _type(schema: Json) -> str:
 def _find(ref: str, work: SampleBudget) -> Any:
     """The schema a local reference (`#`, `#/$defs/x`) points to; an unknown one allows everything."""
     work.spend(len(ref))
-    found: Any = work.root
-    for name in ref.removeprefix("#").split("/")[1:]:
-        name = name.replace("~1", "/").replace("~0", "~")
-        match found:
-            case dict():
-                found = found.get(name, True)
-            case list() if name.isdecimal() and len(name) < 9 and int(name) < len(found):
-                found = found[int(name)]
-            case _:
-                return True
-    return found
+    found = resolve(work.root, ref)
+    return True if found is None else found
 
 
 def _joined(schema: Json, parts: list[Any], work: SampleBudget) -> Json:

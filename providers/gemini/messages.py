@@ -10,9 +10,9 @@ from itertools import count, groupby
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .. import codec
 from ..common import media, tools
-from ..common.turns import merge_turns
+from ..common.arguments import RAW, as_object
+from ..common.turns import EMPTY, GO_ON, START, as_system, content_text, merge_turns
 from ..contract import Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..models import ModelFacts
@@ -39,12 +39,12 @@ def contents(messages: list[Json], facts: ModelFacts, names: Mapping[str, str]) 
     """
     numbered = list(enumerate(messages))
     lead = next((i for i, message in numbered if message["role"] not in _SYSTEM), len(messages) - 1)
-    system = _GAP.join(filter(None, (_text(message.get("content"), _GAP) for message in messages[:lead])))
+    system = _GAP.join(filter(None, (content_text(message.get("content"), _GAP) for message in messages[:lead])))
     turns = list(merge_turns(_turns(numbered[lead:], facts, names), "parts"))
     if not turns or turns[0]["role"] == "model":
-        turns.insert(0, _said("(conversation start)"))
+        turns.insert(0, _said(START))
     if turns[-1]["role"] == "model":
-        turns.append(_said("Continue."))
+        turns.append(_said(GO_ON))
     return {"parts": [{"text": system}]} if system else None, turns
 
 
@@ -66,9 +66,9 @@ def _turns(messages: list[tuple[int, Json]], facts: ModelFacts, names: Mapping[s
                     raise BadRequest("This result answers no tool call.", param=f"messages[{i}].tool_call_id")
                 results.append((*called[message["tool_call_id"]], i, message))
             elif message["role"] in _SYSTEM and not alone:
-                said.append({"text": f"<system>\n{_text(message.get('content'), _GAP)}\n</system>"})
+                said.append({"text": as_system(content_text(message.get("content"), _GAP))})
             else:
-                said += _user_parts(message.get("content"), i) or [{"text": "(empty message)"}]
+                said += _user_parts(message.get("content"), i) or [{"text": EMPTY}]
         results.sort(key=lambda result: result[0])
         answers = [_result(name, message, facts) for _, name, _, message in results]
         seen = [p for *_, i, message in results for p in _user_parts(message.get("content"), i) if "text" not in p]
@@ -79,19 +79,12 @@ def _said(text: str) -> Json:
     return {"role": "user", "parts": [{"text": text}]}
 
 
-def _text(content: Any, gap: str = "") -> str:
-    """The text of a message's content, a string or parts."""
-    if isinstance(content, list):
-        return gap.join(part.get("text") or part.get("refusal") or "" for part in content)
-    return content or ""
-
-
 def _apart(content: Any) -> str:
     """The text of a result: parts are texts of their own, each on a new line unless blanks keep them apart already."""
     if not isinstance(content, list):
         return content or ""
     pieces: list[str] = []
-    for text in filter(None, map(_text, ([part] for part in content))):
+    for text in filter(None, map(content_text, ([part] for part in content))):
         if pieces and not (pieces[-1][-1].isspace() or text[0].isspace()):
             pieces.append("\n")
         pieces.append(text)
@@ -106,16 +99,13 @@ def _result(name: str, message: Json, facts: ModelFacts) -> Json:
 
 def _object(text: str, key: str) -> Json:
     """Text that is a JSON object as that object, any other text under `key`: Gemini takes objects only."""
-    try:
-        value = codec.decode(text.encode()) if text.lstrip()[:1] == "{" else None
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {key: text}
+    value = as_object(text) if text.lstrip()[:1] == "{" else None
+    return {key: text} if value is None else value
 
 
 def _model_parts(message: Json, facts: ModelFacts, names: Mapping[str, str]) -> list[Json]:
     content = message.get("content")
-    texts = [_text([part]) for part in content] if isinstance(content, list) else [content]
+    texts = [content_text([part]) for part in content] if isinstance(content, list) else [content]
     if isinstance(refusal := message.get("refusal"), str):
         texts.append(refusal)
     parts: list[Json] = [{"text": text} for text in texts if text]
@@ -135,7 +125,7 @@ def _arguments(call: Json) -> Json:
         case {"custom": {"input": text}}:
             return {"input": text}
         case {"function": {"arguments": str(text)}} if text.strip():
-            return _object(text, "_raw_arguments")
+            return _object(text, RAW)
     return {}
 
 

@@ -203,8 +203,7 @@ def _declared(tool: Json, i: int, names: Mapping[str, str], room: Room) -> Json:
 
 def _declared_custom(tool: Json, i: int, names: Mapping[str, str]) -> Json:
     """A custom tool takes text: declared as a function with that one argument, and turned back in the answer."""
-    if (tool.get("format") or {"type": "text"})["type"] != "text":
-        raise Unsupported("This model takes no grammars for custom tools.", param=f"tools[{i}].custom.format")
+    tools.refuse_grammar(tool, f"tools[{i}]")
     said = {"description": tool["description"]} if tool.get("description") else {}
     schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
     return {"name": names[tool["name"]], **said, "parametersJsonSchema": schema}

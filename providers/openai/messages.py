@@ -6,10 +6,11 @@ from typing import Any, Final, Protocol
 
 from .. import codec
 from ..common.media import data_uri, is_data_uri
+from ..common.turns import EMPTY, content_text
 from ..contract import Json
 from ..errors import BadRequest
 from ..hosts import NAMED, Host
-from .turns import EMPTY, SYSTEM_GAP, gap, in_order, results_lifted, text_of
+from .turns import SYSTEM_GAP, gap, in_order, results_lifted
 
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}", re.ASCII)
 SHORTENED: Final = 37  # characters of an id that was too long
@@ -247,7 +248,7 @@ def _joined(message: Json, host: Host, index: int) -> Json:
     parts = message.get("content")
     if not isinstance(parts, list) or any(part.get("type") != "text" for part in parts):
         return message
-    return message | {"content": gap(message["role"]).join(part.get("text") or "" for part in parts)}
+    return message | {"content": content_text(parts, gap(message["role"]))}
 
 
 # Fields of a message beside which it says nothing, where it has no content.
@@ -305,7 +306,7 @@ def json_schema_in_words(out: Json) -> None:
     messages = out["messages"]
     first = messages[0]
     if first["role"] == "system":
-        first = first | {"content": f"{text_of(first.get('content'))}{SYSTEM_GAP}{words}"}
+        first = first | {"content": f"{content_text(first.get('content'), SYSTEM_GAP)}{SYSTEM_GAP}{words}"}
         out["messages"] = [first, *messages[1:]]
     else:
         out["messages"] = [{"role": "system", "content": words}, *messages]

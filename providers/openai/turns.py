@@ -6,11 +6,10 @@ Chat templates of open models, and some hosts, take one system message at the st
 from itertools import chain, groupby
 from typing import Any, Final
 
+from ..common.turns import EMPTY, START, as_system, content_text
 from ..contract import Json
 from ..hosts import Host
 
-EMPTY: Final = "(empty message)"  # what stands for a message that says nothing and cannot be left out
-_START: Final = "(conversation start)"
 _DONE: Final = "OK."  # what the assistant says of a tool's result, where it must say something
 _BELOW: Final = "[see the image below]"  # what stands in a tool's result for what the user's next message shows
 SYSTEM_GAP: Final = "\n\n"
@@ -61,13 +60,6 @@ def _is_more_than_text(content: Any) -> bool:
     return type(content) is list and any(part.get("type") != "text" for part in content)
 
 
-def text_of(content: Any) -> str:
-    """The text of a system message."""
-    if isinstance(content, list):
-        return SYSTEM_GAP.join(part.get("text", "") for part in content)
-    return content or ""
-
-
 def gap(role: str) -> str:
     """What stands between the parts of a message: system texts are joined alike, whether they were parts or messages."""
     return SYSTEM_GAP if role in ("system", "developer") else "\n"
@@ -82,7 +74,10 @@ def _one_system(messages: list[Json]) -> list[Json]:
     count = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
     first, rest = messages[:count], messages[count:]
     if count > 1:
-        first = [first[0] | {"content": SYSTEM_GAP.join(text_of(message.get("content")) for message in first)}]
+        first = [
+            first[0]
+            | {"content": SYSTEM_GAP.join(content_text(message.get("content"), SYSTEM_GAP) for message in first)}
+        ]
     if any(message["role"] == "system" for message in rest):
         rest = [_as_users(message) if message["role"] == "system" else message for message in rest]
     elif count < 2:
@@ -91,7 +86,7 @@ def _one_system(messages: list[Json]) -> list[Json]:
 
 
 def _as_users(message: Json) -> Json:
-    return {"role": "user", "content": f"<system>\n{text_of(message.get('content'))}\n</system>"}
+    return {"role": "user", "content": as_system(content_text(message.get("content"), SYSTEM_GAP))}
 
 
 def _in_turn(messages: list[Json]) -> list[Json]:
@@ -104,7 +99,7 @@ def _in_turn(messages: list[Json]) -> list[Json]:
     out = list(chain.from_iterable([_together(run)] if role in _TURNS and len(run) > 1 else run for role, run in runs))
     start = next((i for i, message in enumerate(out) if message["role"] != "system"), len(out))
     if start < len(out) and out[start]["role"] == "assistant":
-        out.insert(start, {"role": "user", "content": _START})
+        out.insert(start, {"role": "user", "content": START})
     return out
 
 
