@@ -23,7 +23,7 @@ from providers.openai.messages import SHORTENED
 
 from .addresses import wrong_host
 from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
-from .limits import Limits
+from .limits import KINDS, Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
 from .routing import ModelRouter, route_of
 from .scrub import Scrubber
@@ -55,7 +55,7 @@ class Caller:
     @property
     def restricted(self) -> bool:
         """Whether this key may not use every model, or has a budget or a tpm: see gateway/restricted_fields.py."""
-        return "*" not in self.models or (self.limits is not None and bool(self.limits.budget or self.limits.tpm))
+        return "*" not in self.models or (self.limits is not None and self.limits.need_estimate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,8 @@ def _keys(config: Config, reader: YamlReader) -> dict[str, Caller]:
 
 
 def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Caller:
-    limits = Limits(key.rpm, key.tpm, key.concurrency, round(key.budget_usd * 10**6), key.budget_period)
+    counted = {kind.name: getattr(key, kind.name) for kind in KINDS if kind.over != "period"}
+    limits = Limits(**counted, budget=round(key.budget_usd * 10**6), period=key.budget_period)
     if limits.budget and not config.usage.path:
         reader.note(
             f"{path}.budget_usd", "a budget must outlive a restart: give usage.path a file, for example usage.db"
@@ -192,7 +193,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
     return Caller(
         key.name,
         key.models,
-        limits if any(limits[:4]) else None,
+        limits if limits.rows else None,
         key.allow_unpriced or not limits.budget,
         _expiry(key.expires, path, reader),
         key.disabled,

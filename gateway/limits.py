@@ -1,5 +1,8 @@
 """Limits of a key: requests and tokens per minute, requests at once, and a budget. Pure: time is passed in.
 
+`KINDS` is the table of them: the counters here, the script in Redis (server/usage/redis_limiter.py), errors and headers all
+follow it. A limit more is a row, its field in `Limits`, and its key in gateway/config_schema.py.
+
 `LimitCounters.reserve` takes an estimate from every limit at once, or refuses and takes nothing; `LimitCounters.settle`
 returns it and counts what was really used. So what is used and what is reserved never exceed a limit together, as long as no
 request uses more than its estimate; one that does is counted in full, and later requests wait for it.
@@ -8,26 +11,64 @@ A minute is any sixty seconds. A bucket that refills, or a minute by the clock, 
 that straddles two of them.
 """
 
-from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from math import ceil, inf
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
 from typing import Final, Literal, NamedTuple
 
 from dialects.contract import HeaderForm
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
+from .spending import NEVER, Period, SlidingWindow, Spent, period_at, period_of
 from .words import counted
 
-Period = Literal["day", "month", "total"]
-Limit = Literal["rpm", "tpm", "concurrency", "budget"]
+Unit = Literal["requests", "tokens", "cost"]
 
-WINDOW: Final = 60  # seconds
 _EACH: Final[dict[Period, str]] = {"day": "daily", "month": "monthly"}
 _OPENAI: Final = HeaderForm()
-NEVER: Final = 0.0  # the end of the period `total`
-_NAMED: Final[dict[Period, int]] = {"day": 10, "month": 7, "total": 0}  # characters of a day that name its period
+_VALUES: Final = ("limit", "remaining", "reset")  # of a limit, each in a header of its own
+
+
+class Kind(NamedTuple):
+    """One kind of limit. over: the seconds of a sliding window, `now`: what is running, `period`: day, month or all time."""
+
+    name: str  # its field of Limits
+    unit: Unit  # what it counts. Requests are counted when they begin, tokens and micro-USD when they have ended
+    over: int | Literal["now", "period"]
+    header: str = ""  # its name in the headers of an answer (HeaderForm.limits); "": it has none
+    code: str = "rate_limit_exceeded"
+    words: str = ""  # of the error. cap: the limit; wait: seconds
+    too_large: str = ""  # of the error of a request that needs more than the whole limit. needed: what it needs
+
+
+# In the order in which they are looked at.
+KINDS: Final = (
+    Kind(
+        "concurrency",
+        "requests",
+        "now",
+        words="This key may have {cap} at once; wait until one of them has ended.",
+    ),
+    Kind(
+        "rpm",
+        "requests",
+        60,
+        header="requests",
+        words="Rate limit reached: this key may send {cap} per minute. Try again in {wait} s.",
+    ),
+    Kind(
+        "tpm",
+        "tokens",
+        60,
+        header="tokens",
+        words="Rate limit reached: this key may use {cap} per minute. Try again in {wait} s.",
+        too_large="Request too large: it may use {needed}, and this key may use {cap} per minute. Send a shorter prompt, or a "
+        "smaller max_tokens.",
+    ),
+    Kind("budget", "cost", "period", code="budget_exceeded"),  # its errors: budget_error
+)
 
 
 class Limits(NamedTuple):
@@ -38,6 +79,25 @@ class Limits(NamedTuple):
     concurrency: int = 0
     budget: int = 0
     period: Period = "month"
+
+    @property
+    def rows(self) -> tuple[tuple[Kind, int], ...]:
+        """Return the kinds of limit that hold, with the limit."""
+        return _rows(self)
+
+    @property
+    def need_estimate(self) -> bool:
+        """Whether what a request may use is to be reserved."""
+        return any(kind.unit != "requests" for kind, _ in _rows(self))
+
+    def least(self, unit: Unit) -> int:
+        """Return the smallest limit of a unit; 0: there is none."""
+        return min((cap for kind, cap in _rows(self) if kind.unit == unit), default=0)
+
+
+@lru_cache(1024)
+def _rows(limits: Limits) -> tuple[tuple[Kind, int], ...]:
+    return tuple((kind, cap) for kind in KINDS if (cap := getattr(limits, kind.name)))
 
 
 @dataclass(slots=True)
@@ -51,115 +111,19 @@ class Reservation:
     running: bool = True
 
 
-class Remaining(NamedTuple):
-    """How much is left, for the headers of an answer. reset: seconds until nothing is used any more."""
+class Left(NamedTuple):
+    """How much is left of a limit. reset: seconds until nothing is used any more."""
 
-    requests: int
-    requests_reset: int
-    tokens: int
-    tokens_reset: int
+    amount: int
+    reset: int
 
 
-class SlidingWindow:
-    """A sum over the last minute, by the second. What was added in one second is removed sixty seconds after its end."""
-
-    __slots__ = ("_slots", "_total")
-
-    def __init__(self) -> None:
-        self._slots: deque[list[int]] = deque()  # [second, amount], oldest first
-        self._total = 0
-
-    def add(self, amount: int, at: float) -> None:
-        """Add an amount. at: monotonic seconds, never less than before."""
-        if amount:
-            if self._slots and self._slots[-1][0] >= int(at):
-                self._slots[-1][1] += amount
-            else:
-                self._slots.append([int(at), amount])
-            self._total += amount
-
-    def sum(self, at: float) -> int:
-        """Return the sum; removes what is older than the window. at: monotonic seconds, never less than before."""
-        slots = self._slots
-        while slots and slots[0][0] + WINDOW + 1 <= at:
-            self._total -= slots.popleft()[1]
-        return self._total
-
-    def wait(self, limit: int, at: float) -> int:
-        """Return whole seconds until the sum is at most `limit`; 0 when it is."""
-        over = self.sum(at) - limit
-        if over <= 0:
-            return 0
-        wait = 0
-        for second, amount in self._slots:
-            if over <= 0:
-                break
-            over -= amount
-            wait = ceil(second + WINDOW + 1 - at)
-        return wait
-
-    def sum_and_reset(self, at: float) -> tuple[int, int]:
-        """Return the sum, and whole seconds until it is 0. at: as of sum()."""
-        sum = self.sum(at)
-        return sum, ceil(self._slots[-1][0] + WINDOW + 1 - at) if sum else 0
+Remaining = Mapping[str, Left]  # by the name of the kind: what the headers of an answer tell
 
 
-class Spent:
-    """What each key has spent in the running day, the running month and in total: micro-USD by the key's name.
-
-    Budgets are counted here and nowhere else, and every request that has cost something is added, whether its key has a
-    budget or not: a budget that is lifted and restored, or new, or for another period, goes on from what was spent.
-    """
-
-    def __init__(self) -> None:
-        self.day = ""  # the running day (UTC), YYYY-MM-DD
-        self._ends = -inf  # Unix time
-        self._sums: dict[Period, defaultdict[str, int]] = {period: defaultdict(int) for period in _NAMED}
-
-    def roll(self, wall: float) -> str:
-        """Return the running day; empties the sums of a day or a month that has ended. wall: Unix time.
-
-        A clock that is set back does not start an old day again.
-        """
-        if wall >= self._ends:
-            before, (self.day, self._ends) = self.day, period_at("day", wall)
-            for period, sums in self._sums.items():
-                if period_of(period, before) != period_of(period, self.day):
-                    sums.clear()
-        return self.day
-
-    def add(self, name: str, day: str, cost: int) -> None:
-        """Add what a request of this key that began on this day has cost."""
-        if not cost:
-            return
-        if day == self.day:
-            for sums in self._sums.values():
-                sums[name] += cost
-            return
-        for period, sums in self._sums.items():
-            if period_of(period, day) == period_of(period, self.day):
-                sums[name] += cost
-
-    def of(self, name: str, period: Period) -> int:
-        """Return what a key has spent in the running day or month, or in total."""
-        return self._sums[period].get(name, 0)
-
-    def copy(self) -> dict[Period, dict[str, int]]:
-        """Return all sums as they are now."""
-        return {period: dict(sums) for period, sums in self._sums.items()}
-
-    def learn(self, period: Period, day: str, before: Mapping[str, int], known: Mapping[str, int]) -> None:
-        """Raise the sums of a period to what another count knew at the moment when they were `before`, on this day.
-
-        What was added since stays added. A count that knows less changes nothing: its file may have been lost.
-        """
-        if period_of(period, day) != period_of(period, self.day):
-            return
-        sums = self._sums[period]
-        for name, spent in known.items():
-            missing = spent - before.get(name, 0)
-            if missing > 0:
-                sums[name] += missing
+def left(cap: int, used: int, reset: int) -> Left:
+    """Return how much is left. used: counted and reserved; reset: seconds until nothing is counted any more."""
+    return Left(max(0, cap - used), reset or (1 if used else 0))
 
 
 class LimitCounters:
@@ -168,7 +132,7 @@ class LimitCounters:
     def __init__(self, limits: Limits, name: str = "", spent: Spent | None = None) -> None:
         self.limits = limits
         self._name, self._spent = name, spent if spent is not None else Spent()
-        self._requests, self._tokens = SlidingWindow(), SlidingWindow()
+        self._windows = {kind.name: SlidingWindow(kind.over) for kind in KINDS if isinstance(kind.over, int)}
         self.running = self.reserved_tokens = 0
         self._reserved: dict[str, int] = {}  # day on which requests began → micro-USD that they hold
 
@@ -192,21 +156,15 @@ class LimitCounters:
         at: monotonic seconds; wall: Unix time. Raises RateLimitExceeded, or BudgetExceeded where waiting a minute will not
         help.
         """
-        limits = self.limits
         day = self._spent.roll(wall)
-        if limits.concurrency and self.running >= limits.concurrency:
-            raise limit_error(limits, "concurrency", 1)
-        if limits.rpm and (wait := self._requests.wait(limits.rpm - 1, at)):
-            raise limit_error(limits, "rpm", wait)
-        if limits.tpm:
-            if tokens > limits.tpm:
-                raise limit_error(limits, "tpm", 0, tokens)
-            if self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
-                raise limit_error(limits, "tpm", self._tokens.wait(limits.tpm - self.reserved_tokens - tokens, at) or 1)
-        if limits.budget and cost and self.spent + self.reserved_cost + cost > limits.budget:
-            raise budget_error(limits, self.spent, self.reserved_cost, cost, wall)
-        if limits.rpm:
-            self._requests.add(1, at)
+        needed: dict[Unit, int] = {"requests": 1, "tokens": tokens, "cost": cost}
+        rows = self.limits.rows
+        for kind, cap in rows:
+            if refusal := self._refusal(kind, cap, needed[kind.unit], at, wall):
+                raise refusal
+        for kind, _ in rows:
+            if kind.unit == "requests" and kind.name in self._windows:
+                self._windows[kind.name].add(1, at)
         self.running += 1
         self.reserved_tokens += tokens
         if cost:
@@ -220,19 +178,40 @@ class LimitCounters:
         """
         limits, day = self.limits, self._spent.roll(wall)
         tokens, cost = max(0, tokens - reservation.tokens), max(0, cost - reservation.cost)
-        if limits.tpm and tokens and self._tokens.sum(at) + self.reserved_tokens + tokens > limits.tpm:
+        needed: dict[Unit, int] = {"requests": 0, "tokens": tokens, "cost": cost}
+        if limits.budget and cost and period_of(limits.period, reservation.day) != period_of(limits.period, day):
             return False
-        if limits.budget and cost:
-            if period_of(limits.period, reservation.day) != period_of(limits.period, day):
-                return False
-            if self.spent + self.reserved_cost + cost > limits.budget:
-                return False
+        if any(
+            needed[kind.unit] and self._refusal(kind, cap, needed[kind.unit], at, wall) for kind, cap in limits.rows
+        ):
+            return False
         reservation.tokens += tokens
         self.reserved_tokens += tokens
         if cost:
             reservation.cost += cost
             self._reserved[reservation.day] = self._reserved.get(reservation.day, 0) + cost
         return True
+
+    def _refusal(self, kind: Kind, cap: int, needed: int, at: float, wall: float) -> Failure | None:
+        """Return why a limit does not cover what is needed; None where it does."""
+        match kind.over:
+            case "now":
+                wait, fits = 1, self._held(kind) + needed <= cap
+            case "period":
+                if not needed or self.spent + self.reserved_cost + needed <= cap:
+                    return None
+                return budget_error(self.limits, self.spent, self.reserved_cost, needed, wall)
+            case _:
+                unused = cap - self._held(kind) - needed
+                wait = self._windows[kind.name].wait(unused, at)
+                fits = self._windows[kind.name].sum(at) <= unused
+        return None if fits else limit_error(kind, cap, wait, needed)
+
+    def _held(self, kind: Kind) -> int:
+        """Return what running requests hold of a limit and have not been counted for yet."""
+        if kind.unit == "tokens":
+            return self.reserved_tokens
+        return self.running if kind.over == "now" else 0
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
         """Release what a request has reserved, and count what it has used. A second call for it does nothing."""
@@ -241,73 +220,39 @@ class LimitCounters:
         reservation.running = False
         self.running -= 1
         self.reserved_tokens -= reservation.tokens
-        if left := self._reserved.pop(reservation.day, 0) - reservation.cost:
-            self._reserved[reservation.day] = left
+        if rest := self._reserved.pop(reservation.day, 0) - reservation.cost:
+            self._reserved[reservation.day] = rest
         self.used(tokens, at)
         self._spent.add(self._name, reservation.day, cost)
 
     def used(self, tokens: int, at: float) -> None:
         """Count the tokens of a request that has ended."""
-        if self.limits.tpm:
-            self._tokens.sum(at)
-            self._tokens.add(tokens, at)
+        for kind, _ in self.limits.rows:
+            if kind.unit == "tokens" and kind.name in self._windows:
+                self._windows[kind.name].sum(at)
+                self._windows[kind.name].add(tokens, at)
 
     def remaining(self, at: float) -> Remaining:
         """Return what the next request may use."""
-        requests, requests_reset = self._requests.sum_and_reset(at)
-        tokens, tokens_reset = self._tokens.sum_and_reset(at)
-        reserved = self.reserved_tokens
-        return Remaining(
-            max(0, self.limits.rpm - requests),
-            requests_reset,
-            max(0, self.limits.tpm - tokens - reserved),
-            tokens_reset or (1 if reserved else 0),
-        )
+        found = {}
+        for kind, cap in self.limits.rows:
+            if kind.header:
+                used, reset = self._windows[kind.name].sum_and_reset(at)
+                found[kind.name] = left(cap, used + self._held(kind), reset)
+        return found
 
 
-def period_of(period: Period, day: str) -> str:
-    """Return the name of the day, month or `total` that a day (YYYY-MM-DD) belongs to."""
-    return since(period, day) or "total"
+def limit_error(kind: Kind, cap: int, wait: int, needed: int) -> Failure:
+    """Return the error of a limit that is no budget. wait: seconds; needed: what the request needs of it.
 
-
-def since(period: Period, day: str) -> str:
-    """Return a text that sorts before all days of the running period and after all days before it. day: YYYY-MM-DD."""
-    return day[: _NAMED[period]]
-
-
-def period_at(period: Period, wall: float) -> tuple[str, float]:
-    """Return the name of the running period (UTC; names sort by time), and the Unix time of its end, NEVER for `total`."""
-    moment = datetime.fromtimestamp(wall, UTC)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    match period:
-        case "day":
-            return f"{day:%Y-%m-%d}", (day + timedelta(days=1)).timestamp()
-        case "month":
-            return f"{day:%Y-%m}", (day.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()
-    return "total", NEVER
-
-
-def limit_error(limits: Limits, what: Limit, wait: int, tokens: int = 0) -> Failure:
-    """Return the error for a limit. wait: seconds.
-
-    tokens: what the request needs, if that is more than the whole limit: then no time is named, since no wait will help.
+    No time is named where that is more than the whole limit, since no wait will help.
     """
-    match what:
-        case "concurrency":
-            words = (
-                f"This key may have {counted(limits.concurrency, 'request')} at once; wait until one of them has ended."
-            )
-        case "rpm":
-            words = f"Rate limit reached: this key may send {counted(limits.rpm, 'request')} per minute. Try again in {wait} s."
-        case _ if tokens:
-            return BudgetExceeded(
-                f"Request too large: it may use {counted(tokens, 'token')}, and this key may use {limits.tpm} per minute. Send a "
-                "shorter prompt, or a smaller max_tokens.",
-                code="rate_limit_exceeded",
-            )
-        case _:
-            words = f"Rate limit reached: this key may use {counted(limits.tpm, 'token')} per minute. Try again in {wait} s."
-    return RateLimitExceeded(words, retry_after=wait)
+    unit = kind.unit.removesuffix("s")
+    if needed > cap:
+        words = kind.too_large.format(needed=counted(needed, unit), cap=cap)
+        return BudgetExceeded(words, code=kind.code)
+    wait = max(1, wait)
+    return RateLimitExceeded(kind.words.format(cap=counted(cap, unit), wait=wait), code=kind.code, retry_after=wait)
 
 
 def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: float) -> Failure:
@@ -334,20 +279,22 @@ def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: flo
     return failure
 
 
-def headers(limits: Limits, standing: Remaining, form: HeaderForm = _OPENAI, at: float = 0.0) -> dict[str, str]:
-    """The headers of an answer that tell what is left of the limits there are. at: Unix time."""
-    values: dict[str, str] = {}
-    for of, limit, left, reset in (
-        ("requests", limits.rpm, standing.requests, standing.requests_reset),
-        ("tokens", limits.tpm, standing.tokens, standing.tokens_reset),
-    ):
-        if limit:
-            until = (
-                f"{datetime.fromtimestamp(ceil(at) + reset, UTC):%Y-%m-%dT%H:%M:%SZ}" if form.moments else f"{reset}s"
-            )
-            for value, text in (("limit", str(limit)), ("remaining", str(left)), ("reset", until)):
-                values[form.limits.format(value=value, of=of)] = text
-    return values
+def headers(limits: Limits, remaining: Remaining, form: HeaderForm = _OPENAI, at: float = 0.0) -> dict[str, str]:
+    """Return the headers of an answer that tell what is left of the limits there are. at: Unix time."""
+    told: dict[str, str] = {}
+    for kind, cap in limits.rows:
+        if kind.header and (found := remaining.get(kind.name)):
+            reset = f"{found.reset}s"
+            if form.moments:
+                reset = f"{datetime.fromtimestamp(ceil(at) + found.reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            for value, text in zip(_VALUES, (str(cap), str(found.amount), reset), strict=True):
+                told[form.limits.format(value=value, of=kind.header)] = text
+    return told
+
+
+def header_names(form: HeaderForm) -> list[str]:
+    """Return the names of all headers that tell what is left."""
+    return [form.limits.format(value=value, of=kind.header) for kind in KINDS if kind.header for value in _VALUES]
 
 
 def dollars(micro: int) -> str:

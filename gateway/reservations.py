@@ -97,8 +97,8 @@ def _thinking(asked: Json, upstream: Upstream) -> int:
 
 def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, upstream: Upstream, limits: Limits) -> int:
     """Return the longest answer, up to `answer` tokens, that an unused tpm and an unused budget cover."""
-    if limits.tpm:
-        answer = min(answer, (limits.tpm - prompt) // answers)
+    if tokens := limits.least("tokens"):
+        answer = min(answer, (tokens - prompt) // answers)
     if limits.budget and answer > 0:
         base, most = (most_costly(TokenUsage(prompt, n), upstream, tier, hour) for n in (0, answer * answers))
         if most > limits.budget:

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from dialects import dialect_of
+from dialects import DIALECTS, dialect_of
 from gateway.config import ANYONE, Caller, Settings
+from gateway.limits import header_names
 from providers.errors import AuthenticationError, BadRequest, PermissionDenied
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine
@@ -229,12 +230,11 @@ def cors(request: web.Request, settings: Settings) -> dict[str, str]:
     return headers
 
 
-_EXPOSED = (
-    "x-request-id, retry-after, x-should-retry, x-upstream-request-id, "
-    "x-modelserver-upstream, x-modelserver-dropped, x-modelserver-added, "
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
-    "request-id, x-modelserver-estimated, "
-    "anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, anthropic-ratelimit-requests-reset, "
-    "anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
+_FORMS = dict.fromkeys(dialect.header_form for dialect in DIALECTS.values())
+_EXPOSED = ", ".join(
+    [
+        *("x-request-id", "retry-after", "x-should-retry", "x-upstream-request-id", "request-id"),
+        *("x-modelserver-upstream", "x-modelserver-dropped", "x-modelserver-added", "x-modelserver-estimated"),
+        *(name for form in _FORMS for name in header_names(form)),
+    ]
 )

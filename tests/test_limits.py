@@ -8,17 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.limits import (
-    LimitCounters,
-    Limits,
-    Reservation,
-    SlidingWindow,
-    Spent,
-    dollars,
-    headers,
-    period_at,
-    period_of,
-)
+from dialects.contract import HeaderForm
+from gateway.limits import KINDS, LimitCounters, Limits, Reservation, dollars, header_names, headers
+from gateway.spending import SlidingWindow, Spent, period_at, period_of
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
@@ -114,8 +106,8 @@ class Interleavings(RuleBasedStateMachine):
         account = self.account
         assert (account.running, account.reserved_tokens, account.reserved_cost) == (0, 0, 0)
         standing = account.remaining(self.now + 61)
-        assert standing[::2] == (self.limits.rpm, self.limits.tpm)
-        assert standing[1::2] == (0, 0)
+        limits = {name: cap for name, cap in (("rpm", self.limits.rpm), ("tpm", self.limits.tpm)) if cap}
+        assert standing == {name: (cap, 0) for name, cap in limits.items()}
 
 
 TestInterleavings = Interleavings.TestCase
@@ -126,7 +118,7 @@ TestInterleavings.settings = settings(max_examples=150, stateful_step_count=40, 
 def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_room(
     steps: list[tuple[float, int]], room: int
 ) -> None:
-    window, now, all = SlidingWindow(), 0.0, []
+    window, now, all = SlidingWindow(60), 0.0, []
     for pause, amount in steps:
         now += pause
         window.sum(now)
@@ -240,7 +232,7 @@ def test_what_ends_twice_is_given_back_and_counted_once() -> None:
     for _ in range(2):
         account.settle(first, 5, 4, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (1, 20, 20, 4)
-    assert account.remaining(0.0).tokens == 100 - 20 - 5
+    assert account.remaining(0.0)["tpm"].amount == 100 - 20 - 5
     account.settle(second, 0, 0, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (0, 0, 0, 4)
 
@@ -293,6 +285,14 @@ def test_headers_name_the_limits_there_are() -> None:
         "x-ratelimit-reset-tokens": "59s",
     }
     assert headers(Limits(concurrency=1), LimitCounters(Limits(concurrency=1)).remaining(0.0)) == {}
+
+
+def test_every_kind_of_limit_is_a_row() -> None:
+    assert {kind.name for kind in KINDS} == {*Limits._fields} - {"period"}
+    assert [kind.name for kind, _ in Limits(rpm=1, budget=2).rows] == ["rpm", "budget"]
+    assert header_names(HeaderForm(limits="{of}-{value}")) == [
+        *("requests-limit", "requests-remaining", "requests-reset", "tokens-limit", "tokens-remaining", "tokens-reset"),
+    ]
 
 
 @pytest.mark.parametrize(

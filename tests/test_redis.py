@@ -18,7 +18,8 @@ from test_limits_process import LIMITED, crowd
 from test_store_process import trouble
 
 from gateway.config_schema import SharedStateConfig
-from gateway.limits import Limits, Spent
+from gateway.limits import Limits
+from gateway.spending import Spent
 from providers.errors import Overloaded
 from server.usage.limiter import LocalLimiter
 from server.usage.redis_limiter import RedisLimiter

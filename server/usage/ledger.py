@@ -18,10 +18,11 @@ from gateway import pricing, reservations
 from gateway.config import Caller, Settings
 from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import Prompt
-from gateway.limits import Limits, Reservation, Spent, headers, since
+from gateway.limits import Limits, Reservation, headers
 from gateway.pricing import NO_USAGE, TokenUsage
 from gateway.record import RequestRecord
 from gateway.routing import Target
+from gateway.spending import Spent, since
 from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Overloaded, PermissionDenied
@@ -363,7 +364,7 @@ class Ledger:
         self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
     ) -> tuple[list[Target], int, int]:
         """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
-        if not (limits.tpm or limits.budget):
+        if not limits.need_estimate:
             return targets, 0, 0
         tokens = cost = 0
         bound = []
@@ -386,7 +387,7 @@ class Ledger:
         """
         record, held = meter.record, meter.reservation
         limits = record.limits
-        if limits is None or held is None or not (limits.tpm or limits.budget):
+        if limits is None or held is None or not limits.need_estimate:
             return True
         _, tokens, cost = self._most_at(limits, body, meter.prompt, target)
         for used, price in meter.failed_attempts:

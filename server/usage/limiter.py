@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from gateway.limits import LimitCounters, Limits, Remaining, Reservation, Spent
+from gateway.limits import LimitCounters, Limits, Remaining, Reservation
+from gateway.spending import Spent
 
 _NONE: Final = Limits()
 

@@ -20,7 +20,10 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from gateway.config_schema import SharedStateConfig
-from gateway.limits import Limits, Period, Remaining, Reservation, budget_error, limit_error, period_of
+from gateway.limits import KINDS, Kind, Limits, Remaining, Reservation, budget_error, left, limit_error
+from gateway.spending import Period, period_of
+from providers import codec
+from providers.contract import Json
 from providers.errors import Failure, Overloaded
 
 from .. import logs
@@ -38,6 +41,11 @@ _TTL: Final = {
     "month": 40 * 86_400,
     "total": 0,
 }  # seconds that Redis holds a period's sum; 0: for ever
+
+
+_WINDOWS: Final = tuple(kind.name for kind in KINDS if isinstance(kind.over, int))
+_FIXED: Final = 4  # keys of a script in front of those of windows
+_SPENT: Final = 2  # place of the key of what a period has cost
 
 
 class ScriptCall(NamedTuple):
@@ -102,17 +110,16 @@ class RedisLimiter:
 
     async def reserve(self, name: str, limits: Limits, tokens: int, cost: int) -> Reservation:
         wall = time.time()
-        if limits.tpm and tokens > limits.tpm:
-            raise limit_error(limits, "tpm", 0, tokens)
+        for kind, cap in limits.rows:
+            if kind.too_large and tokens > cap:
+                raise limit_error(kind, cap, 0, tokens)
         day = self._local.spending.roll(wall)
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
         if self._unreachable:
             return await self._reserve_locally(name, limits, reservation)
         self._running[name].add(reservation.id)
         try:
-            verdict, wait, sent, sent_reset, used, used_reset, spent, held = await self._eval_reserve(
-                name, limits, reservation
-            )
+            verdict, wait, spent, held, told = await self._eval_reserve(name, limits, reservation, limits.rows, 1)
         except Unreachable:
             self._running[name].discard(reservation.id)
             try:
@@ -125,13 +132,15 @@ class RedisLimiter:
             raise
         if limits.budget:
             self._learn(name, limits.period, day, spent)
-        self._remaining[name] = Remaining(max(0, limits.rpm - sent), sent_reset, max(0, limits.tpm - used), used_reset)
+        standing = [(kind, left(cap, *each)) for (kind, cap), each in zip(limits.rows, told, strict=True)]
+        self._remaining[name] = {kind.name: each for kind, each in standing if kind.header}
         if verdict == "ok":
             return reservation
         self._running[name].discard(reservation.id)
-        if verdict == "budget":
+        [(kind, cap)] = [row for row in limits.rows if row[0].name == verdict]
+        if kind.over == "period":
             raise budget_error(limits, spent, held, cost, wall)
-        raise limit_error(limits, verdict, wait)
+        raise limit_error(kind, cap, wait, 0)
 
     async def extend(self, name: str, limits: Limits, reservation: Reservation, tokens: int, cost: int) -> bool:
         """See Limiter. What is reserved in Redis is not extended while Redis is unreachable."""
@@ -143,20 +152,32 @@ class RedisLimiter:
             max(tokens, reservation.tokens), max(cost, reservation.cost), reservation.day, reservation.id
         )
         try:
-            verdict, *_ = await self._eval_reserve(name, limits._replace(rpm=0, concurrency=0), more)
+            rows = tuple(row for row in limits.rows if row[0].unit != "requests")
+            verdict, *_ = await self._eval_reserve(name, limits, more, rows, 0)
         except Unreachable:
             return False
         if verdict == "ok":
             reservation.tokens, reservation.cost = more.tokens, more.cost
         return bool(verdict == "ok")
 
-    async def _eval_reserve(self, name: str, limits: Limits, wanted: Reservation) -> list[Any]:
+    async def _eval_reserve(
+        self, name: str, limits: Limits, wanted: Reservation, rows: tuple[tuple[Kind, int], ...], requests: int
+    ) -> list[Any]:
         """Reserve this in Redis, in place of what is held for the same id; return the script's result. Raises Unreachable."""
         period = period_of(limits.period, wanted.day)
-        known, ttl = self._known(name, limits.period, period), _TTL[limits.period]
-        arguments = (*limits[:4], wanted.tokens, wanted.cost, wanted.id, period, known, ttl, LEASE, wanted.day)
+        given = {
+            "rows": [_row(kind, cap) for kind, cap in rows],
+            "needed": {"requests": requests, "tokens": wanted.tokens, "cost": wanted.cost},
+            "need_estimate": limits.need_estimate,
+            "id": wanted.id,
+            "period": period,
+            "known": self._known(name, limits.period, period),
+            "ttl": _TTL[limits.period],
+            "lease": LEASE,
+            "day": wanted.day,
+        }
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period), arguments, answer))
+        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period), (codec.encode_text(given),), answer))
         return await answer
 
     def _known(self, name: str, kind: Period, period: str) -> int:
@@ -187,7 +208,7 @@ class RedisLimiter:
         limits = self._local.limits(name)
         if reservation is not None:
             self._release(name, day, reservation.id, tokens, cost)
-        elif limits.tpm or (limits.budget and cost):  # it began before the key had limits
+        elif limits.least("tokens") or (limits.budget and cost):  # it began before the key had limits
             self._release(name, day, secrets.token_hex(8), tokens, cost)
         self._local.settle(
             name, day, mine, tokens, cost
@@ -198,13 +219,18 @@ class RedisLimiter:
         self._running[name].discard(id)
         limits = self._local.limits(name)
         period = period_of(limits.period, day)
-        known = self._known(name, limits.period, period)
-        cost = cost if limits.budget else 0  # what a key spends without a budget is sent when it has one again
-        number = next(self._settled)
-        arguments = id, tokens, cost, limits.tpm, _TTL[limits.period], known, self._process, number
-        self._put(
-            ScriptCall(redis_scripts.SETTLE, self._keys(name, period), arguments, spent=(name, limits.period, day))
-        )
+        given = {
+            "rows": [_row(kind, cap) for kind, cap in limits.rows if kind.unit == "tokens" and kind.name in _WINDOWS],
+            "id": id,
+            "tokens": tokens,
+            "cost": cost if limits.budget else 0,  # what a key spends without a budget is sent when it has one again
+            "known": self._known(name, limits.period, period),
+            "ttl": _TTL[limits.period],
+            "process": self._process,
+            "number": next(self._settled),
+        }
+        keys = self._keys(name, period)
+        self._put(ScriptCall(redis_scripts.SETTLE, keys, (codec.encode_text(given),), spent=(name, limits.period, day)))
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
         """Raise this process's sum to what Redis says a period has cost: other processes may have spent too."""
@@ -224,7 +250,7 @@ class RedisLimiter:
         if not self._unreachable:
             period = period_of(self._local.limits(name).period, self._local.spending.day)
             with suppress(*_errors()):
-                found = await self._redis.get(self._keys(name, period)[4])
+                found = await self._redis.get(self._keys(name, period)[_SPENT])
                 return int(found) if found is not None else known
         return known
 
@@ -251,7 +277,7 @@ class RedisLimiter:
     def _keys(self, name: str, period: str = "") -> tuple[str, ...]:
         """Return the names of a key's data in Redis. The part in braces puts them on one node of a cluster."""
         base = f"{{{self._state.prefix}:{name}}}"
-        parts = "requests", "tokens", "running", "held", f"spent:{period}", "settled"
+        parts = "running", "held", f"spent:{period}", "settled", *_WINDOWS
         return tuple(f"{base}:{part}" for part in parts)
 
     def _put(self, command: ScriptCall) -> None:
@@ -325,6 +351,18 @@ class RedisLimiter:
             for name, ids in self._running.items():
                 if ids and not self._unreachable:
                     self._put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
+
+
+def _row(kind: Kind, cap: int) -> Json:
+    """Return a limit as the scripts read it. key: where the sum of its window is, counted from 1."""
+    row: Json = {
+        "name": kind.name,
+        "unit": kind.unit,
+        "over": kind.over,
+        "cap": cap,
+        "at_begin": kind.unit == "requests",
+    }
+    return {**row, "key": _FIXED + 1 + _WINDOWS.index(kind.name)} if kind.name in _WINDOWS else row
 
 
 def _fail(command: ScriptCall) -> None:

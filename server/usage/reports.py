@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from gateway.config import Caller
-from gateway.limits import period_at
+from gateway.limits import KINDS
+from gateway.spending import period_at
 from providers.contract import Json
 from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied
 
@@ -25,6 +26,7 @@ from ..json_answer import json_answer
 from .ledger import Ledger
 
 T = TypeVar("T")
+_COUNTED: Final = [kind.name for kind in KINDS if kind.over != "period"]
 Table = tuple[list[str], list[tuple[Any, ...]]]  # names of the columns, rows
 _TABLES: Final = {"request": "requests", "day": "by_day", "model": "by_model", "key": "by_key"}
 UNLIMITED: Final = 100_000_000  # USD: what one-api tells clients that want a number where there is no limit
@@ -115,7 +117,7 @@ async def _limits(ledger: Ledger, caller: Caller) -> Json:
     """Return the caller's limits and how much of its budget is spent."""
     limits = caller.limits
     assert limits is not None
-    body: Json = {name: getattr(limits, name) or None for name in ("rpm", "tpm", "concurrency")}
+    body: Json = {name: getattr(limits, name) or None for name in _COUNTED}
     if limits.budget:
         _, ends = period_at(limits.period, time.time())
         body["budget"] = {
