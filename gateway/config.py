@@ -17,7 +17,7 @@ import msgspec
 from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
-from providers.hosts import HOSTS, Host, endpoint, key_header
+from providers.hosts import HOSTS, PLAIN, Host, effective_fields, endpoint, key_header
 from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
 
@@ -329,17 +329,22 @@ def _host_of(name: str, given: ProviderConfig, path: str, reader: YamlReader) ->
         reader.note(path, f"unknown provider: give a 'protocol' ({', '.join(PROVIDERS)}){guess(name, HOSTS)}")
         return None
     if host is None or (given.protocol and given.protocol != host.protocol):
-        host = Host(protocol=given.protocol)
+        host = PLAIN[given.protocol]
     if given.responses != "auto":
         host = replace(host, responses_native=given.responses == "native")
     if given.overrides:
         host = replace(host, **given.overrides)
-        _check_overrides(host, f"{path}.overrides", reader)
+        _check_overrides(given.overrides, host, f"{path}.overrides", reader)
     return host
 
 
-def _check_overrides(host: Host, path: str, reader: YamlReader) -> None:
+def _check_overrides(given: Mapping[str, Any], host: Host, path: str, reader: YamlReader) -> None:
     """Note the mistakes in overrides that their types do not show."""
+    effective = effective_fields(host.protocol)
+    for name in given:
+        if name not in effective:
+            known = ", ".join(effective)
+            reader.note(f"{path}.{name}", f"has no effect with protocol {host.protocol}; only {known} have")
     try:
         endpoint(host, "", "model")
     except (LookupError, ValueError):

@@ -7,8 +7,9 @@ litellm 1.109.1 (MIT), which record what hosts answered.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -108,9 +109,37 @@ class Host:
         return self.protocol != "echo"
 
 
-def endpoint(host: Host, base_url: str, model: str, operation: str = "chat/completions") -> str:
-    """The URL of an operation (chat/completions, embeddings, responses) for a model at base_url, query included."""
-    return _url(host.path, tuple(host.query.items()), base_url, model, operation)
+# A host of each protocol of which nothing more is known: a user's own host begins with it.
+PLAIN: Final = {
+    "openai": Host(),
+    "anthropic": Host(protocol="anthropic", auth="x-api-key: {key}"),
+    "gemini": Host(protocol="gemini", auth="x-goog-api-key: {key}", path="/models/{model}:{operation}"),
+    "echo": Host(protocol="echo"),
+}
+# The fields that have an effect with a protocol; all have with one that is not here.
+_EFFECTIVE: Final = {
+    **dict.fromkeys(("anthropic", "gemini"), ("key_variable", "auth", "path", "query", "free", "allow")),
+    "echo": ("free", "allow"),
+}
+
+
+def effective_fields(protocol: str) -> tuple[str, ...]:
+    """Return the fields of a row that have an effect with a protocol."""
+    return _EFFECTIVE.get(protocol) or tuple(each.name for each in fields(Host))
+
+
+def endpoint(
+    host: Host,
+    base_url: str,
+    model: str,
+    operation: str = "chat/completions",
+    query: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return the URL of an operation (chat/completions, embeddings, responses) for a model at base_url.
+
+    query: parameters beside those of the host.
+    """
+    return _url(host.path, (*host.query.items(), *query.items()), base_url, model, operation)
 
 
 @lru_cache(1024)
@@ -548,19 +577,15 @@ HOSTS: dict[str, Host] = {
         empty_text=False,
     ),
     # Other protocols: one row each, read by their own modules
-    "anthropic": Host(
-        protocol="anthropic",
+    "anthropic": replace(
+        PLAIN["anthropic"],
         base_url="https://api.anthropic.com/v1",
         key_variable="ANTHROPIC_API_KEY",
-        auth="x-api-key: {key}",
-        path="/messages",
     ),
-    "gemini": Host(
-        protocol="gemini",
+    "gemini": replace(
+        PLAIN["gemini"],
         base_url="https://generativelanguage.googleapis.com/v1beta",
         key_variable="GEMINI_API_KEY",
-        auth="x-goog-api-key: {key}",
-        path="/models/{model}:{operation}",
     ),
     "echo": Host(protocol="echo", free=True),
 }

@@ -10,11 +10,14 @@ from translators import translator_of
 
 from providers import gemini
 from providers.contract import Call, Translator, Upstream
+from providers.hosts import PLAIN
 from providers.models import ModelFacts
 from providers.sse import Decoder
 
 STREAMS = Path(__file__).parent / "streams"
-UPSTREAM = Upstream("gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key")
+UPSTREAM = Upstream(
+    "gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key", host=PLAIN["gemini"]
+)
 
 # Shaped like the rows of models.yaml.
 GEMINI_2 = ModelFacts(budget=True, reasoning="on", json_with_tools=False)

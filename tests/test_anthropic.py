@@ -13,6 +13,7 @@ from translators import translator_of
 from providers import Upstream, anthropic
 from providers.chunks import collect
 from providers.errors import BadRequest, Unsupported
+from providers.hosts import PLAIN
 from providers.models import ModelFacts
 from providers.sse import Event
 
@@ -879,7 +880,9 @@ def test_36_the_answering_tool_becomes_the_content() -> None:
     ],
 )
 def test_where_and_how_it_is_sent(base: str, url: str) -> None:
-    upstream = Upstream("a", "claude", base, "sk", options={"headers": {"anthropic-beta": "b-1"}})
+    upstream = Upstream(
+        "a", "claude", base, "sk", host=PLAIN["anthropic"], options={"headers": {"anthropic-beta": "b-1"}}
+    )
     made = anthropic.build_request({"model": "m", "messages": [HI]}, upstream)
     assert made.url == url
     assert made.stream

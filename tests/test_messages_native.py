@@ -13,6 +13,7 @@ from providers.anthropic.watch import watch
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTruncated
 from providers.frames import Frames
+from providers.hosts import PLAIN
 from providers.models import ModelFacts
 from providers.sse import Event
 
@@ -34,7 +35,9 @@ BY_BUDGET = ModelFacts(thinking=("enabled", "disabled"), max_output=64000)
 
 
 def to(model: str = "claude-x-5", facts: ModelFacts = ADAPTIVE, **options: Any) -> Upstream:
-    return Upstream("claude", model, "https://api.example", "sk-ant-k", facts=facts, options=options)
+    return Upstream(
+        "claude", model, "https://api.example", "sk-ant-k", host=PLAIN["anthropic"], facts=facts, options=options
+    )
 
 
 def call(body: Json | bytes, upstream: Upstream | None = None, **headers: str) -> Call:
@@ -114,7 +117,7 @@ def test_betas_that_a_host_is_not_to_have() -> None:
 )
 def test_urls(base: str, query: dict[str, str], url: str) -> None:
     raw = raw_json.members(b'{"model":"m"}')
-    upstream = Upstream("c", "m", base)
+    upstream = Upstream("c", "m", base, host=PLAIN["anthropic"])
     assert build(raw, query, upstream).url == url
     assert build_count(raw, query, upstream).url == url.replace("/messages", "/messages/count_tokens")
     assert "x-api-key" not in build(raw, query, upstream).headers

@@ -11,8 +11,9 @@ from process import Process, config
 from scripted import Upstream, answer, sse, stream
 
 from gateway.config import ConfigError, Settings, load
-from providers import openai
+from providers import PROVIDERS, openai
 from providers.hosts import HOSTS, Host
+from providers.raw_json import members
 
 FACTS = (Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8")
 ROW = """
@@ -186,6 +187,72 @@ def test_azure() -> None:
     assert mistakes("providers:\n  azure: {api_key: k}") == [
         'config.yaml:2: providers.azure.base_url: the URL is missing; for example "https://llm.example.com/v1"'
     ]
+
+
+OWN = """
+providers:
+  claude: {protocol: anthropic, base_url: "https://c.example/api", api_key: k}
+  bearer:
+    protocol: anthropic
+    base_url: "https://c.example"
+    api_key: k
+    overrides: {auth: "Authorization: Bearer {key}", path: "/proxy/{model}/{operation}", query: {tenant: "7"}}
+  google: {protocol: gemini, base_url: "https://g.example/v1beta", api_key: k}
+  vertex:
+    host: gemini
+    base_url: "https://g.example/v1"
+    api_key: k
+    overrides: {auth: "Authorization: Bearer {key}", path: "/publishers/google/models/{model}:{operation}", query: {tenant: "7"}}
+"""
+# Provider → where its calls go, and with which header: chat, and what else there is.
+CALLS = {
+    "claude": (
+        "https://c.example/api/v1/messages",
+        "https://c.example/api/v1/messages/count_tokens?beta=true",
+        "x-api-key",
+    ),
+    "bearer": (
+        "https://c.example/proxy/m%2F1/messages?tenant=7",
+        "https://c.example/proxy/m%2F1/messages/count_tokens?tenant=7&beta=true",
+        "authorization",
+    ),
+    "google": (
+        "https://g.example/v1beta/models/m%2F1:streamGenerateContent?alt=sse",
+        "https://g.example/v1beta/models/m%2F1:embedContent",
+        "x-goog-api-key",
+    ),
+    "vertex": (
+        "https://g.example/v1/publishers/google/models/m%2F1:streamGenerateContent?tenant=7&alt=sse",
+        "https://g.example/v1/publishers/google/models/m%2F1:embedContent?tenant=7",
+        "authorization",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_where_a_host_is_holds_for_every_protocol(name: str) -> None:
+    to = settings(OWN).routes.resolve(f"{name}/m/1", ("*",))[0].upstream
+    provider, body = PROVIDERS[to.host.protocol], {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    chat = provider.build_request(body, to)
+    if to.host.protocol == "anthropic":
+        beside = provider.native["messages/count_tokens"](members(b'{"model":"m"}'), {"?beta": "true"}, to)
+    else:
+        beside = provider.build_embeddings({"model": "m", "input": "hi"}, to)
+        assert provider.build_count(body, to).url == beside.url.replace("embedContent", "countTokens")
+    assert (chat.url, beside.url) == CALLS[name][:2]
+    for call in chat, beside:
+        keys = {header.lower(): value for header, value in call.headers.items() if value in ("k", "Bearer k")}
+        assert keys == {CALLS[name][2]: "Bearer k" if CALLS[name][2] == "authorization" else "k"}
+
+
+def test_fields_without_effect_are_refused() -> None:
+    text = "providers:\n  mine: {protocol: %s, base_url: 'https://x.example', api_key: k, overrides: {drop: [seed], free: true}}"
+    for protocol in "anthropic", "gemini":
+        assert mistakes(text % protocol) == [
+            f"config.yaml:2: providers.mine.overrides.drop: has no effect with protocol {protocol}; "
+            "only key_variable, auth, path, query, free, allow have"
+        ]
+    assert settings(text % "openai").providers["mine"].host.drop == ("seed",)
 
 
 def test_an_unset_address_or_key_turns_a_provider_off() -> None:

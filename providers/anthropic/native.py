@@ -14,6 +14,7 @@ from typing import Final
 from .. import codec, raw_json
 from ..contract import Call, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput
+from ..hosts import key_header
 from ..raw_json import Members
 from .fitted import fitted
 from .foreign import without_foreign
@@ -42,7 +43,7 @@ def build(raw: Members, sent: Mapping[str, str], to: Upstream) -> Call:
     read = partial(translate, way=Way(), reasoning=True)
     streamed = codec.decode(bytes(raw["stream"])) is True if "stream" in raw else False
     headers = _headers(sent, to, dropped)
-    return Call(_url(to, "", sent), headers, _body(members, to), streamed, read, tuple(dropped), watch)
+    return Call(_url(to, "messages", sent), headers, _body(members, to), streamed, read, tuple(dropped), watch)
 
 
 def build_count(raw: Members, sent: Mapping[str, str], to: Upstream) -> Call:
@@ -50,7 +51,7 @@ def build_count(raw: Members, sent: Mapping[str, str], to: Upstream) -> Call:
     dropped: dict[str, None] = {}
     body = _body(fitted(without_foreign(raw, dropped), to, dropped), to)
     headers = _headers(sent, to, dropped)
-    return Call(_url(to, "/count_tokens", sent), headers, body, False, _no_count, tuple(dropped), _counted)
+    return Call(_url(to, "messages/count_tokens", sent), headers, body, False, _no_count, tuple(dropped), _counted)
 
 
 def _no_count(call: Call, streamed: bool) -> Translator:
@@ -70,7 +71,7 @@ def _read_count() -> Translator:
 
 
 def _url(to: Upstream, operation: str, sent: Mapping[str, str]) -> str:
-    return f"{messages_url(to)}{operation}{'?beta=true' if sent.get('?beta') == 'true' else ''}"
+    return messages_url(to, operation, {"beta": "true"} if sent.get("?beta") == "true" else {})
 
 
 def _body(members: Members, to: Upstream) -> bytes:
@@ -87,8 +88,7 @@ def _headers(sent: Mapping[str, str], to: Upstream, dropped: dict[str, None]) ->
     version = headers.get("anthropic-version", "")
     headers["anthropic-version"] = version if _DATE.fullmatch(version) else _VERSION
     headers["accept-encoding"] = "identity"
-    if to.api_key:
-        headers["x-api-key"] = to.api_key
+    headers |= {name.lower(): value for name, value in key_header(to.host, to.api_key).items()}
     betas = _betas(headers.pop(_BETA, ""), own.pop(_BETA, ""), to, dropped)
     headers |= own
     return {**headers, _BETA: betas} if betas else headers

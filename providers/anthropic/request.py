@@ -5,11 +5,14 @@ Rules: the upstream is always asked to stream; what only tunes an answer is drop
 misread is refused; what a model takes is data (Upstream.facts).
 """
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 from ..common import tool_names
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
+from ..hosts import PLAIN, endpoint, key_header
 from .messages import history
 from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
 from .stream import Way, translate
@@ -58,19 +61,19 @@ def build_request(body: Json, to: Upstream) -> Call:
     }
     headers = _headers(to, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(messages_url(to), headers, upstream, True, read, tuple(dropped))
+    return Call(messages_url(to, "messages"), headers, upstream, True, read, tuple(dropped))
 
 
-def messages_url(to: Upstream) -> str:
-    """Return where Messages requests for this host go."""
+def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return where Messages requests for this host go. Its address may lack /v1, as clients of Anthropic's are given it."""
     base = to.base_url.rstrip("/")
-    return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
+    if to.host.path == PLAIN["anthropic"].path and not base.endswith("/v1"):
+        base += "/v1"
+    return endpoint(to.host, base, to.model, operation, query)
 
 
 def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": _VERSION}
-    if to.api_key:
-        headers["x-api-key"] = to.api_key
+    headers = {"anthropic-version": _VERSION, **key_header(to.host, to.api_key)}
     headers |= to.options.get("headers") or {}
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))

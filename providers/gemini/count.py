@@ -4,6 +4,7 @@ from ..chunks import usage_chunk
 from ..common.usage import count
 from ..contract import Call, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput
+from ..hosts import endpoint
 from .request import build_request
 
 
@@ -12,7 +13,7 @@ def build_count(body: Json, to: Upstream) -> Call:
     call = build_request(body, to)
     asked = {name: value for name, value in call.body.items() if name != "generationConfig"}
     counted = {"generateContentRequest": {"model": f"models/{to.model}", **asked}}
-    url = call.url.replace(":streamGenerateContent?alt=sse", ":countTokens")
+    url = endpoint(to.host, to.base_url, to.model, "countTokens")
     return Call(url, call.headers, counted, False, lambda call, streamed: prime(_read()))
 
 

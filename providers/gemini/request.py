@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
 
 from ..common import tool_names, tools
 from ..common.json_schema import Room
 from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
+from ..hosts import endpoint, key_header
 from ..models import EFFORTS, ModelFacts
 from .messages import contents
 from .schema import clean
@@ -79,8 +79,8 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
         new_id=new_id,
     )
     return Call(
-        url=f"{to.base_url.rstrip('/')}/models/{quote(to.model, safe='')}:streamGenerateContent?alt=sse",
-        headers={"x-goog-api-key": to.api_key},
+        url=endpoint(to.host, to.base_url, to.model, "streamGenerateContent", {"alt": "sse"}),
+        headers=key_header(to.host, to.api_key),
         body={name: value for name, value in upstream.items() if value},
         stream=True,
         read=partial(translate, state=state, reasoning=to.reasoning),
