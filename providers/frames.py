@@ -7,17 +7,21 @@ SDKs skip events without a name. Where an upstream names none, each gets its dat
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from . import codec
+from .contract import Json
 from .errors import UpstreamBadOutput
-from .sse import MAX_EVENT, Decoder, Event
+from .sse import MAX_EVENT, Decoder, Event, too_large
 
 # Two line ends. A CR at the end of what has come may be half of one.
 _BLANK: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n|\Z)){2}")
 _LONGEST: Final = 4  # bytes of a blank line
+
+
+SAYS: Final = {"native": True}  # a delta that says something, and counts for nothing: an event that passes as it came
 
 
 class _Typed(msgspec.Struct):
@@ -61,7 +65,7 @@ class Frames:
             self._last = window[-_LONGEST:]
             if self._size > self._limit:
                 self._failed, self.raw = True, b""
-                raise self._too_large()
+                raise too_large(self._limit)
             self.raw, self._events = b"", []
             return self._events
         end -= len(self._last)
@@ -121,11 +125,15 @@ class Frames:
             return events
         return [event if event.name else Event(_name_of(event.data), event.data) for event in events]
 
-    def _too_large(self) -> UpstreamBadOutput:
-        return UpstreamBadOutput(
-            f"The upstream sent an event larger than {self._limit} bytes (server.max_event).",
-            code="upstream_event_too_large",
-        )
+
+def object_of(data: Any) -> Json:
+    """Return the data of an event as an object, an empty one where it is none."""
+    if isinstance(data, bytes):
+        try:
+            data = codec.decode(data)
+        except ValueError:
+            return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _end_of_blank(data: bytes) -> int:

@@ -287,10 +287,15 @@ class Decoder:
 
     def _too_large(self) -> UpstreamBadOutput:
         self._pending.clear()
-        return UpstreamBadOutput(
-            f"The upstream sent an event larger than {self._limit} bytes (server.max_event).",
-            code="upstream_event_too_large",
-        )
+        return too_large(self._limit)
+
+
+def too_large(limit: int) -> UpstreamBadOutput:
+    """Return the failure of a stream with an event over the limit."""
+    return UpstreamBadOutput(
+        f"The upstream sent an event larger than {limit} bytes (server.max_event).",
+        code="upstream_event_too_large",
+    )
 
 
 def _between(text: str, at: int) -> int:

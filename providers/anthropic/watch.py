@@ -5,18 +5,18 @@ what was used, and about how much was written, for answers that break off.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from .. import codec
 from ..chunks import EARLY, chunk
 from ..common.error_shapes import told_instead
 from ..contract import Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
+from ..frames import SAYS, object_of
 from .errors import to_failure
 from .stream import MessageState, Way, count_in
 
 _AROUND: Final = 90  # bytes of a delta's data that are no text
-_SAYS: Final = {"native": True}  # a delta that says something, and counts for nothing
 _SILENT: Final = frozenset({"message_start", "ping"})  # events that say nothing yet
 
 
@@ -37,9 +37,9 @@ def _stream() -> Translator:
                 continue
             if name == "message_stop":
                 return [_used(answer)]
-            chunks = _HANDLERS[name](answer, _object(data)) if name in _HANDLERS else []
+            chunks = _HANDLERS[name](answer, object_of(data)) if name in _HANDLERS else []
             if type(data) is bytes and name not in _SILENT:
-                chunks = [chunk(_SAYS), *chunks]
+                chunks = [chunk(SAYS), *chunks]
         raise UpstreamTruncated
     except Failure as failed:
         raise count_in(failed, answer) from None
@@ -91,14 +91,3 @@ _HANDLERS: Final[Mapping[str, Callable[[MessageState, Json], list[Json]]]] = {
 def _used(answer: MessageState) -> Json:
     """Return the chunk that says what was used, and whether more was written since that was counted."""
     return {"choices": [], "usage": answer.usage(), EARLY: not answer.final} if answer.counted else {"choices": []}
-
-
-def _object(data: Any) -> Json:
-    """Return an event's data as an object, an empty one where it is none."""
-    if type(data) is not bytes:
-        return {}
-    try:
-        value = codec.decode(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -4,17 +4,17 @@ It must know when an answer begins to say something (until then another target m
 what was used, and about how much was written, for answers that break off. What is not known passes.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from ... import codec
 from ...chunks import chunk, usage_chunk
 from ...common.usage import spent
 from ...contract import Ended, Json, Translator, prime
 from ...errors import Failure, UpstreamError, UpstreamTruncated
+from ...frames import SAYS, object_of
 from ..errors import in_band
 
 _AROUND: Final = 150  # bytes of a delta's data that are no text
-_SAYS: Final = {"native": True}  # a delta that says something, and counts for nothing
 _DONE: Final = b"[DONE]"
 _SILENT: Final = frozenset({"response.created", "response.in_progress", "response.queued", "ping", "keepalive"})
 _ENDS: Final = {"response.completed": "stop", "response.incomplete": "length"}
@@ -38,14 +38,14 @@ def _stream(done: bool) -> Translator:
     while (event := (yield chunks)) is not None:
         name, data = event.name, event.data
         if name in _ENDS:
-            end = _end(_response(_object(data)), _ENDS[name])
+            end = _end(_response(object_of(data)), _ENDS[name])
             if not done:
                 return end
             chunks = Ended(end)
             continue
         if data == _DONE and type(chunks) is Ended:
             return []
-        value = _object(data) if name in _FAILS or not name else {}
+        value = object_of(data) if name in _FAILS or not name else {}
         if name in _FAILS or value.get("error"):
             failure = _failure(value)
             if not begun:
@@ -56,7 +56,7 @@ def _stream(done: bool) -> Translator:
         else:
             begun = True
             written = max(1, len(data) - _AROUND) if name.endswith(".delta") else 0
-            chunks = [chunk({"content": "." * written} if written else _SAYS)]
+            chunks = [chunk({"content": "." * written} if written else SAYS)]
     if type(chunks) is Ended:
         return []
     raise UpstreamTruncated
@@ -105,14 +105,3 @@ def _failure(event: Json) -> Failure:
 def _response(event: Json) -> Json:
     response = event.get("response")
     return response if isinstance(response, dict) else {}
-
-
-def _object(data: Any) -> Json:
-    """Return an event's data as an object, an empty one where it is none."""
-    if not isinstance(data, bytes):
-        return data if isinstance(data, dict) else {}
-    try:
-        value = codec.decode(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
