@@ -24,6 +24,7 @@ from watch import WORD, Watch
 ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = 20.0  # seconds for a start or a stop; a good one takes half a second
 _BANNER = re.compile(r"ModelServer \S+  (http://\S+:(\d+))/v1")
+_NOT_THEIRS = "_API_KEY$|^MODELSERVER_|^PYTHON|^SSL_CERT_FILE$"  # variables of the tests that servers do not get
 _TROUBLE = re.compile(
     r'Traceback \(most recent|"traceback":|"level":"(?:error|critical)"|Exception ignored|never retrieved|never awaited'
     r"|Task was destroyed|ResourceWarning|Fatal Python"
@@ -45,7 +46,7 @@ def config(upstream: Any = None, more: str = "", server: str = "", models: str =
 
 def environment(**more: str) -> dict[str, str]:
     """This process's variables without any that would configure the server, and `more`."""
-    keep = {name: value for name, value in os.environ.items() if not re.search("_API_KEY$|^MODELSERVER_|^PYTHON", name)}
+    keep = {name: value for name, value in os.environ.items() if not re.search(_NOT_THEIRS, name)}
     return {**keep, **more}
 
 

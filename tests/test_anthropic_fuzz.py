@@ -65,7 +65,7 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
 @given(turns(), MODELS, EFFORTS, st.sampled_from([None, "auto", "required", "none"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_rules_of_the_messages_api(
     messages: list[Json], model: Any, effort: str | None, choice: str | None
 ) -> None:

@@ -3,6 +3,7 @@
 import ast
 import builtins
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,9 @@ def named(tree: ast.AST) -> Iterator[tuple[int, str]]:
                     yield each.lineno, each.value
 
 
-def parsed(ring: str) -> Iterator[tuple[str, ast.Module]]:
-    for path in files(ring):
-        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def parsed(ring: str) -> list[tuple[str, ast.Module]]:
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in files(ring)]
 
 
 @pytest.mark.parametrize("ring", RINGS)

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,19 @@ COMPUTED = {
 Row = tuple[int, str, str]  # status, type, code
 
 
+@cache
+def nodes() -> list[tuple[Path, ast.Call | ast.Assign]]:
+    """Every call and assignment, with its file."""
+    trees = [(file, ast.parse(file.read_text(encoding="utf-8"))) for file in FILES]
+    return [(file, node) for file, tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Assign)]
+
+
 def calls() -> Iterator[tuple[str, ast.expr]]:
     """What is called, and the code it is given, wherever one is."""
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-                yield from ((name, keyword.value) for keyword in node.keywords if keyword.arg == "code")
+    for _, node in nodes():
+        if isinstance(node, ast.Call) and (codes := [each.value for each in node.keywords if each.arg == "code"]):
+            name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+            yield from ((name, code) for code in codes)
 
 
 def bounds() -> Iterator[str]:
@@ -46,6 +53,7 @@ def bounds() -> Iterator[str]:
             yield caught.value.code
 
 
+@cache
 def produced() -> set[Row]:
     found = {(kind.status, kind.type, kind.code) for kind in CLASSES.values() if kind.code}
     for name, value in calls():
@@ -78,11 +86,8 @@ def test_no_code_escapes_the_search() -> None:
     assert {ast.unparse(value) for _, value in found if not isinstance(value, ast.Constant)} == COMPUTED
     assert {name for name, value in found if isinstance(value, ast.Constant)} <= CLASSES.keys()
     assert len(produced()) > 50
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            match node:
-                case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=of), attr="code")]):
-                    assert of in ("self", "record", "shown"), (
-                        file,
-                        node.lineno,
-                    )  # the failure's, the log's, a scrubbed copy's
+    for file, node in nodes():
+        match node:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=of), attr="code")]):
+                # the failure's, the log's, a scrubbed copy's
+                assert of in ("self", "record", "shown"), (file, node.lineno)

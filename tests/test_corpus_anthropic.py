@@ -44,7 +44,10 @@ REFRAMED = [e for e in STREAMS if e["fidelity"] == "sse-reframed"]
 
 
 def compare(streams: list[dict[str, Any]]) -> tuple[int, Counter[str], dict[str, str]]:
-    """How many streams were compared at four cuts; which the SDK itself cannot read; which differ, and how."""
+    """How many streams were compared; which the SDK itself cannot read; which differ, and how.
+
+    All in pieces of seven bytes, every tenth at other cuts too.
+    """
     unread: Counter[str] = Counter()
     failed: dict[str, str] = {}
     compared = 0
@@ -56,7 +59,7 @@ def compare(streams: list[dict[str, Any]]) -> tuple[int, Counter[str], dict[str,
             unread[f"{exchange['id']}: {type(no).__name__}: {str(no)[:200]}"] += 1
             continue
         compared += 1
-        for size in (1, 7, 64, 0):
+        for size in (1, 7, 64, 0) if compared % 10 == 0 else (7,):
             try:
                 chunks = list(replay.chunks(anthropic, raw, size, call=CALL, to=TO))
                 oracles.check_chunks(chunks)

@@ -101,7 +101,7 @@ def compare_chat(client: OpenAI, recorded: Upstream, name: str, exchange: Exchan
 def test_chats(name: str, client: OpenAI, recorded: Upstream) -> None:
     found = [exchange for by, exchange in CHATS if by == name]
     assert len(found) == COUNTS[name][0]
-    for exchange in found:
+    for exchange in found[::3]:  # test_corpus_hosts.py reads them all, without a socket
         compare_chat(client, recorded, name, exchange)
 
 
@@ -129,7 +129,7 @@ def compare_response(client: OpenAI, recorded: Upstream, exchange: Exchange, cut
 def test_responses(name: str, client: OpenAI, recorded: Upstream) -> None:
     found = [exchange for by, exchange in RESPONSES if by == name]
     assert len(found) == COUNTS[name][0]
-    for exchange in found:
+    for exchange in found[::3]:
         compare_response(client, recorded, exchange)
 
 

@@ -63,6 +63,7 @@ def until(client: socket.socket, mark: bytes) -> None:
         (STREAM_BEGUN, True, b": keep-alive"),
     ],
 )
+@pytest.mark.fault("F32")
 def test_the_client_leaves(
     lively: Process, upstream: Upstream, scripted: Callable[..., str],
     script: Script, streamed: bool, mark: bytes, how: str,

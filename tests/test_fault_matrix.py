@@ -1,5 +1,5 @@
 """The fault matrix F1-F50 against the real process: what the client sees, how often the upstream was asked, what the log
-and the metrics say. Which tests prove which row, and what cannot be made on a test machine, is in test_matrix_rows.py.
+and the metrics say. The rows, and what of them cannot be made on a test machine, are in test_matrix_rows.py.
 """
 
 import ast
@@ -132,6 +132,7 @@ def told(server: Process, got: Got, status: int, code: str | None, **more: Any) 
         ("plain", 502, "upstream_tls", 1),
     ],
 )
+@pytest.mark.fault("F1", "F3", "F4")
 def test_no_connection(server: Process, provider: str, status: int, code: str, within: float, streamed: bool) -> None:
     before = metric(server, "upstream_errors_total", upstream=provider, code=code)
     began = time.monotonic()
@@ -147,12 +148,14 @@ def test_no_connection(server: Process, provider: str, status: int, code: str, w
     assert metric(server, "upstream_errors_total", upstream=provider, code=code) == before + tries
 
 
+@pytest.mark.fault("F5")
 def test_a_plain_port_is_sent_no_request(server: Process, upstream: Upstream) -> None:
     before = len(upstream.requests)
     check(ask(server, "plain/f5"), 502, "upstream_tls")
     assert len(upstream.requests) == before
 
 
+@pytest.mark.fault("F2")
 async def test_a_hanging_resolver_counts_as_connecting() -> None:
     class Hanging(AbstractResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
@@ -169,6 +172,7 @@ async def test_a_hanging_resolver_counts_as_connecting() -> None:
     await pool.aclose()
 
 
+@pytest.mark.fault("F3")
 def test_refused_falls_back(server: Process, other: Upstream) -> None:
     other.script("f3", answer(whole("from the other")))
     fallbacks = metric(server, "fallbacks_total")
@@ -180,6 +184,7 @@ def test_refused_falls_back(server: Process, other: Upstream) -> None:
 
 
 @pytest.mark.parametrize("end", [CLOSE, ABORT])
+@pytest.mark.fault("F6", "F7")
 def test_closed_before_the_status_line(server: Process, upstream: Upstream, scripted: Scripted, end: str) -> None:
     name = scripted([end])
     got = ask(server, f"up/{name}")
@@ -189,6 +194,7 @@ def test_closed_before_the_status_line(server: Process, upstream: Upstream, scri
 
 
 @pytest.mark.parametrize("end", [CLOSE, ABORT])
+@pytest.mark.fault("F6", "F7", "F50")
 def test_a_stale_connection_is_replaced(upstream: Upstream, scripted: Scripted, end: str) -> None:
     """F6, F7 and F50: a pooled connection that ends with the next request on it."""
     name = scripted(answer(whole("one")), [end], answer(whole("two")))
@@ -209,6 +215,7 @@ def test_a_stale_connection_is_replaced(upstream: Upstream, scripted: Scripted, 
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
     ],
 )
+@pytest.mark.fault("F8")
 def test_garbage_for_http(server: Process, upstream: Upstream, scripted: Scripted, garbage: bytes) -> None:
     name = scripted([garbage, CLOSE])
     got = ask(server, f"up/{name}")
@@ -218,6 +225,7 @@ def test_garbage_for_http(server: Process, upstream: Upstream, scripted: Scripte
 
 @pytest.mark.parametrize("script", [[FOREVER], [head(kind="text/event-stream"), FOREVER]])
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.fault("F9")
 def test_silence(server: Process, upstream: Upstream, scripted: Scripted, script: Script, streamed: bool) -> None:
     """A whole answer may take as long as a request: of one that is not streamed, nobody can tell silence from work."""
     name = scripted(script)
@@ -234,6 +242,7 @@ def test_silence(server: Process, upstream: Upstream, scripted: Scripted, script
     assert len(upstream.of(name)) == 1
 
 
+@pytest.mark.fault("F9")
 def test_silence_falls_back(server: Process, upstream: Upstream, other: Upstream) -> None:
     upstream.script("silent-first", [FOREVER])
     other.script("f9", stream(sse(delta("from the other"), delta(finish="stop"))))
@@ -291,6 +300,7 @@ def test_until_something_is_said_the_patience_is_that_of_the_first_byte(upstream
 # In the middle of an answer: F10-F18
 
 
+@pytest.mark.fault("F10")
 def test_one_event_then_silence(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     name = scripted([*stream(START, end=False), FOREVER])
     got = ask(server, f"up/{name}", True)
@@ -311,6 +321,7 @@ def test_one_event_then_silence(server: Process, upstream: Upstream, scripted: S
     ],
     ids=["FIN", "RST", "clean close", "clean end"],
 )
+@pytest.mark.fault("F11", "F12", "F13")
 def test_cut_in_mid_stream(server: Process, upstream: Upstream, scripted: Scripted, script: Script) -> None:
     before = metric(server, "upstream_errors_total", upstream="up", code="upstream_truncated")
     name = scripted(script)
@@ -321,6 +332,7 @@ def test_cut_in_mid_stream(server: Process, upstream: Upstream, scripted: Script
     assert metric(server, "upstream_errors_total", upstream="up", code="upstream_truncated") == before + 1
 
 
+@pytest.mark.fault("F12")
 async def test_what_had_arrived_before_a_reset_is_delivered(upstream: Upstream, scripted: Scripted) -> None:
     """S13: the reader is behind (its client is slow) when text and reset arrive."""
     name = scripted([*stream(START, end=False), *chunked(b"more", end=False), 0.05, ABORT])
@@ -336,12 +348,14 @@ async def test_what_had_arrived_before_a_reset_is_delivered(upstream: Upstream, 
     await pool.aclose()
 
 
+@pytest.mark.fault("F14")
 def test_a_finish_without_done_is_an_end(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     name = scripted(stream(START + sse(delta(finish="stop"), done=False)))
     got = ask(server, f"up/{name}", True)
     assert (got.text, got.code, got.done) == ("Once ", None, True) and len(upstream.of(name)) == 1
 
 
+@pytest.mark.fault("F15")
 def test_done_ends_the_stream_though_the_upstream_stays(
     server: Process, upstream: Upstream, scripted: Scripted
 ) -> None:
@@ -365,6 +379,7 @@ def test_done_ends_the_stream_though_the_upstream_stays(
     ],
     ids=["short", "broken JSON", "empty", "HTML", "204", "307", "999"],
 )
+@pytest.mark.fault("F16", "F17", "F19")
 def test_answers_that_are_none(
     server: Process, upstream: Upstream, scripted: Scripted, script: Script, code: str
 ) -> None:
@@ -379,6 +394,7 @@ def test_answers_that_are_none(
 BAD = b'data: {"choices":[{"index":0,"delta":{"tool_ca\n\n'
 
 
+@pytest.mark.fault("F18")
 def test_a_bad_event_ends_the_stream(server: Process, upstream: Upstream, other: Upstream, scripted: Scripted) -> None:
     """At the first one: what is left out of a text or of arguments can make another valid one of the rest."""
     for script in (
@@ -444,6 +460,7 @@ def resident(server: Process) -> int:
     return int(metric(server, "resident_bytes"))
 
 
+@pytest.mark.fault("F20")
 def test_a_line_without_an_end(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     name = scripted([*stream(START, end=False), 0.1, *chunked(b"data: " + b"a" * 2**24, 2**16, end=False), FOREVER])
     before = resident(server)
@@ -454,6 +471,7 @@ def test_a_line_without_an_end(server: Process, upstream: Upstream, scripted: Sc
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.fault("F24")
 def test_a_gzip_bomb(server: Process, upstream: Upstream, scripted: Scripted, streamed: bool) -> None:
     bomb = gzip.compress(b'{"a": "' + b"a" * (300 * 2**20) + b'"}', 6) if not streamed else gzip.compress(b"a" * 2**27)
     kind = "text/event-stream" if streamed else "application/json"
@@ -465,6 +483,7 @@ def test_a_gzip_bomb(server: Process, upstream: Upstream, scripted: Scripted, st
     assert upstream.of(name)[0].headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.fault("F21")
 def test_bad_utf8_nul_and_half_an_emoji(server: Process, scripted: Scripted) -> None:
     lines = [b'data: {"choices":[{"index":0,"delta":{"content":"a\xff\xfeb"}}]}\n\n']
     lines += [b'data: {"choices":[{"index":0,"delta":{"content":"\\u0000\\ud83d"}}]}\n\n']
@@ -473,6 +492,7 @@ def test_bad_utf8_nul_and_half_an_emoji(server: Process, scripted: Scripted) -> 
     assert got.done and got.text == "a\ufffd\ufffdb\x00\ud83dupon"
 
 
+@pytest.mark.fault("F23")
 def test_comments_for_ever_end_with_the_total_time(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     pings: Script = [piece for _ in range(60) for piece in (*chunked(b": ping\n\n", end=False), 0.1)]
     name = scripted([*stream(START, end=False), *pings])
@@ -495,6 +515,7 @@ def test_the_total_time_of_a_whole_answer(server: Process, upstream: Upstream, s
 # What upstreams say is wrong: F25-F31
 
 
+@pytest.mark.fault("F25")
 def test_a_bad_request_keeps_its_words_without_secrets(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     words = f"Bad seed; you sent Bearer {KEY} to {upstream.url}/v1 (AIzaSyDummyDummyDummy, sk-someone-elses-key)"
     error = {"message": words, "type": "x", "param": "seed", "code": f"bad-{KEY}"}
@@ -533,6 +554,7 @@ def test_the_operator_is_told_what_will_not_mend_itself_once_a_minute(upstream: 
 
 
 @pytest.mark.parametrize("status", [401, 407])
+@pytest.mark.fault("F26")
 def test_our_key_is_refused(server: Process, upstream: Upstream, scripted: Scripted, status: int) -> None:
     name = scripted(answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status))
     got = ask(server, f"up/{name}")
@@ -541,6 +563,7 @@ def test_our_key_is_refused(server: Process, upstream: Upstream, scripted: Scrip
     assert got.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.fault("F26")
 def test_a_refused_key_is_benched_and_the_other_answers(server: Process, upstream: Upstream) -> None:
     refusal = answer({"error": {"message": "no"}}, 401)
     upstream.script("bench", refusal, answer(whole("good")))
@@ -554,11 +577,13 @@ def test_a_refused_key_is_benched_and_the_other_answers(server: Process, upstrea
     told(server, got, 200, None, tried="pair/bench: upstream_auth_error")
 
 
+@pytest.mark.fault("F27")
 def test_no_such_model_there(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     name = scripted(answer({"error": {"message": "no such model"}}, 404))
     check(ask(server, f"up/{name}"), 404, "model_not_found", upstream, name)
 
 
+@pytest.mark.fault("F28")
 def test_throttled(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     name = scripted(answer({"error": {"message": "slow down"}}, 429, {"Retry-After": "7"}))
     for asked in (1, 1):  # the second is answered here: the key rests
@@ -567,6 +592,7 @@ def test_throttled(server: Process, upstream: Upstream, scripted: Scripted) -> N
         assert got.headers["retry-after"] in ("6", "7") and got.error and got.error["type"] == "rate_limit_error"
 
 
+@pytest.mark.fault("F28")
 def test_throttled_keys_take_turns(server: Process, upstream: Upstream) -> None:
     slow = answer({"error": {"message": "slow down"}}, 429, {"Retry-After": "30"})
     upstream.script("turns", slow, answer(whole("one")), slow)
@@ -577,6 +603,7 @@ def test_throttled_keys_take_turns(server: Process, upstream: Upstream) -> None:
     check(got, 429, "rate_limit_exceeded", upstream, "turns", 3)
 
 
+@pytest.mark.fault("F28")
 def test_a_short_retry_after_is_waited_for(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     retries = metric(server, "retries_total")
     name = scripted(answer({}, 429, {"Retry-After": "1"}), answer(whole("second")))
@@ -598,6 +625,7 @@ def test_a_short_retry_after_is_waited_for(server: Process, upstream: Upstream, 
         (504, 504, "upstream_timeout", 1),
     ],
 )
+@pytest.mark.fault("F29")
 def test_upstream_errors(
     server: Process, upstream: Upstream, scripted: Scripted, status: int, ours: int, code: str, asked: int
 ) -> None:
@@ -615,6 +643,7 @@ def named(*events: dict[str, Any]) -> bytes:
     return b"".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events)
 
 
+@pytest.mark.fault("F30")
 def test_an_error_event_before_the_first_word_falls_back(server: Process, upstream: Upstream, other: Upstream) -> None:
     """A stream that opened with a role and then says that it is overloaded has said nothing yet."""
     upstream.script("f30", [*stream(named(MESSAGE), end=False), 0.1, *chunked(named(OVERLOADED))])
@@ -625,6 +654,7 @@ def test_an_error_event_before_the_first_word_falls_back(server: Process, upstre
     told(server, got, 200, None, tried="claude/f30: overloaded", upstream="other/f30")
 
 
+@pytest.mark.fault("F30")
 def test_an_error_event_after_the_first_word_ends_the_stream(server: Process, upstream: Upstream) -> None:
     text = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Once "}}
@@ -633,6 +663,7 @@ def test_an_error_event_after_the_first_word_ends_the_stream(server: Process, up
     assert (got.text, got.code, got.done) == ("Once ", "overloaded", False) and len(upstream.of("f30b")) == 1
 
 
+@pytest.mark.fault("F31")
 def test_a_target_that_keeps_failing_rests_and_is_tried_again(
     server: Process, upstream: Upstream, scripted: Scripted
 ) -> None:
@@ -653,6 +684,7 @@ def test_a_target_that_keeps_failing_rests_and_is_tried_again(
 # Clients: F33-F35
 
 
+@pytest.mark.fault("F33")
 def test_half_closed_is_gone(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     """F33: a client that shuts its sending side is taken to have left; HTTP clients do not do that."""
     name = scripted([*stream(START, end=False), FOREVER])
@@ -664,6 +696,7 @@ def test_half_closed_is_gone(server: Process, upstream: Upstream, scripted: Scri
     server.logged(model=f"up/{name}", status=499)
 
 
+@pytest.mark.fault("F34")
 def test_a_client_that_never_reads(server: Process, upstream: Upstream, scripted: Scripted) -> None:
     flood = sse(delta("x" * 60_000), done=False)
     name = scripted([*stream(START, end=False), *chunked(flood * 400, len(flood), end=False), FOREVER])
@@ -674,6 +707,7 @@ def test_a_client_that_never_reads(server: Process, upstream: Upstream, scripted
     server.logged(model=f"up/{name}", status=499)
 
 
+@pytest.mark.fault("F35")
 def test_a_slow_body(server: Process) -> None:
     before = metric(server, "request_bytes")
     with dial(server) as client:
@@ -690,6 +724,7 @@ def test_a_slow_body(server: Process) -> None:
 # Two at once: F49; and the rest
 
 
+@pytest.mark.fault("F49")
 def test_one_hangs_and_the_other_throttles(server: Process, upstream: Upstream, other: Upstream) -> None:
     upstream.script("f49-a", [FOREVER])
     other.script("f49-b", answer({}, 429, {"Retry-After": "9"}))
@@ -704,6 +739,7 @@ def test_one_hangs_and_the_other_throttles(server: Process, upstream: Upstream, 
     )  # fmt: skip
 
 
+@pytest.mark.fault("F5")
 def test_tls_is_verified(certificate: tuple[ssl.SSLContext, Path]) -> None:
     """F5: a certificate nobody vouches for gets no request; with `ca_file` it is trusted, for its own name only."""
     context, ca_file = certificate
@@ -734,6 +770,7 @@ def wall_clocks(tree: ast.AST, function: str = "") -> Iterator[str]:
         yield from wall_clocks(node, inside)
 
 
+@pytest.mark.fault("F46")
 def test_no_timer_reads_the_wall_clock() -> None:
     """F46: a clock that jumps must not expire anything. time.time() may only stamp records and read dates."""
     files = [

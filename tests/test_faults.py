@@ -171,6 +171,7 @@ def test_a_web_page_keeps_its_words_to_itself(quick: OpenAI, scripted: Scripted)
     assert "secret.internal" not in str(caught.value.body) and caught.value.code == "overloaded"
 
 
+@pytest.mark.fault("F1")
 def test_nobody_listens(upstream: Upstream, http: httpx.Client) -> None:
     down = "providers:\n  echo: {}\n  down: {protocol: openai, base_url: 'http://127.0.0.1:9/v1'}\n"
     down += f"  mute: {{protocol: openai, base_url: 'https://127.0.0.1:{upstream.port}/v1'}}\n"
@@ -209,6 +210,7 @@ def test_done_ends_the_stream_at_once(
     upstream.of(name)[0].wait_left()
 
 
+@pytest.mark.fault("F22")
 def test_characters_cut_in_two(server: Process, http: httpx.Client, scripted: Scripted) -> None:
     """Case 100, with real pauses in the middle of a character and of a line end."""
     text = "你好 😀"

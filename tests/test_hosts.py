@@ -954,7 +954,7 @@ bodies = st.fixed_dictionaries(
 names = ["gpt-4o", "gpt-5", "gpt-5.6-terra", "gpt-6-astra", "o3", "deepseek-flash", "openai/gpt-oss-120b", "x"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     body=bodies,
     host=st.sampled_from([name for name in HOSTS if HOSTS[name].protocol == "openai"]),

@@ -250,6 +250,7 @@ async def test_redirects_are_not_followed(upstream: Upstream, http: httpx.Client
         assert other.connections == 0
 
 
+@pytest.mark.fault("F50")
 def test_a_stale_connection_does_not_show(upstream: Upstream, http: httpx.Client, server: Process) -> None:
     for end in ([*answer(FINE), CLOSE], [*answer(FINE), 0.02, ABORT], answer(FINE)):
         upstream.script("again", end)

@@ -238,6 +238,7 @@ def ask_with(value: bytes, model: bytes = b'"echo"') -> bytes:
         (b"\x1f\x8b\x08" + b"0" * 50, None),
     ],
 )
+@pytest.mark.fault("F37")
 def test_bodies_that_are_not_json(post: Callable[..., httpx.Response], body: bytes, param: str | None) -> None:
     wrong = error(post(body), 400)
     assert (wrong["type"], wrong["code"], wrong["param"]) == ("invalid_request_error", "invalid_json", param)
@@ -258,6 +259,7 @@ def test_the_content_type_does_not_matter_to_programs(post: Callable[..., httpx.
 
 
 @pytest.mark.parametrize("known", [True, False])
+@pytest.mark.fault("F37")
 def test_a_body_over_the_limit(http: httpx.Client, server: Process, known: bool) -> None:
     def body() -> Iterator[bytes]:
         for _ in range(33):

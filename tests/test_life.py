@@ -57,6 +57,7 @@ class Crowd:
 # Drain
 
 
+@pytest.mark.fault("F38")
 def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
     name = scripted(slow(2.0))
     with Process(config(upstream)) as server:
@@ -79,6 +80,7 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
         assert "20 requests finished, 0 ended early" in server.out
 
 
+@pytest.mark.fault("F38")
 def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: Scripted) -> None:
     streamed, silent = scripted([*stream(START, end=False), FOREVER]), scripted([FOREVER])
     with Process(config(upstream, server="drain: 0.4")) as server:
@@ -116,6 +118,7 @@ def test_a_second_signal_does_not_wait(upstream: Upstream, scripted: Scripted, f
 # Reload
 
 
+@pytest.mark.fault("F39")
 def test_a_reload_brings_models_and_running_streams_keep_theirs() -> None:
     with Upstream() as old, Upstream() as other, Process(config(old)) as server:
         name = old.script("running", slow(1.2))
@@ -145,6 +148,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", [*BROKEN, "no file"])
+@pytest.mark.fault("F40")
 def test_a_broken_file_changes_nothing(upstream: Upstream, scripted: Scripted, how: str) -> None:
     name = scripted(FINE)
     with Process(config(upstream)) as server:
@@ -238,6 +242,7 @@ class Load:
             thread.join(PATIENCE)
 
 
+@pytest.mark.fault("F39", "F40")
 def test_two_hundred_reloads_under_load(upstream: Upstream) -> None:
     """Half of them are of broken files. F39, F40."""
     upstream.script("reloaded", stream(START + END, cut=40))
@@ -285,6 +290,7 @@ def test_a_restart_behind_an_open_socket_refuses_nobody(upstream: Upstream) -> N
     assert load.failed == [] and load.done > 20
 
 
+@pytest.mark.fault("F41")
 def test_killed_in_mid_stream(upstream: Upstream, scripted: Scripted) -> None:
     """F41: the client sees a break, the upstream is left, and whoever connects next waits for the next process."""
     name = scripted([*stream(START, end=False), FOREVER])
@@ -303,6 +309,7 @@ def test_killed_in_mid_stream(upstream: Upstream, scripted: Scripted) -> None:
                 assert waiting.result(PATIENCE).text == "Hello"
 
 
+@pytest.mark.fault("F47")
 def test_systemd_hears_of_everything(upstream: Upstream) -> None:
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"{folder}/notify")
@@ -396,6 +403,7 @@ def test_a_provider_that_hangs_takes_nothing_from_another(upstream: Upstream, sc
         assert all(ask(server, f"up/{quick}").text == "Hi" for _ in range(4))
 
 
+@pytest.mark.fault("F36")
 def test_connections_have_a_bound(upstream: Upstream, scripted: Scripted) -> None:
     name = scripted([FOREVER])
     with Process(config(upstream, server="capacity: {connections: 10}")) as server:
@@ -444,6 +452,7 @@ def test_connections_without_a_request_make_room(upstream: Upstream, scripted: S
             client.close()
 
 
+@pytest.mark.fault("F45")
 def test_few_open_files_are_enough(upstream: Upstream, scripted: Scripted) -> None:
     """F45: the bound on connections follows the limit of open files, so that calls upstream still find some."""
     name = scripted(slow(0.5))
@@ -458,6 +467,7 @@ def test_few_open_files_are_enough(upstream: Upstream, scripted: Scripted) -> No
     assert len([line for line in server.lines() if "level" in line]) < 20
 
 
+@pytest.mark.fault("F47")
 def test_a_loop_that_stood_still(upstream: Upstream, scripted: Scripted) -> None:
     """F47: late, not failed."""
     name = scripted(slow(0.3))
@@ -509,6 +519,7 @@ STAGES: dict[str, Script] = {
 }
 
 
+@pytest.mark.fault("F32")
 def test_leaving_at_each_stage_leaves_nothing(upstream: Upstream, hole: int) -> None:
     """F32: 5 stages, 50 clients each, streamed and not."""
     limits = "capacity: {requests: 60, waiting: 100}\ncooldown: {failures: 1000}"

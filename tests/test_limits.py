@@ -111,7 +111,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 TestInterleavings = Interleavings.TestCase
-TestInterleavings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestInterleavings.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 9)), max_size=40), st.integers(0, 100))

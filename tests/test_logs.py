@@ -145,6 +145,7 @@ def test_our_key_in_an_upstreams_words(http: httpx.Client, server: Process, scri
     assert '"error"' in got.text and "sk-upstream-canary" not in got.text
 
 
+@pytest.mark.fault("F44")
 def test_a_stuck_pipe_stops_nobody(http: httpx.Client) -> None:
     """Standard output is a pipe that nobody reads; far more is logged than it holds."""
     with socket.create_server(("127.0.0.1", 0)) as free:

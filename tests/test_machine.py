@@ -42,6 +42,7 @@ def silent(tmp_path: Path) -> Iterator[list[str]]:
         assert b"slow" in server.recv(512), "nobody asked"
 
 
+@pytest.mark.fault("F2", "F4")
 def test_nobody_says_where_an_upstream_is_and_nobody_answers_there(silent: list[str], hole: int) -> None:
     """F2, F4: five seconds each, whatever the resolver's and the kernel's own patience."""
     text = config().replace(
@@ -110,6 +111,7 @@ def clock(tmp_path: Path) -> Clock:
 DAY, HOUR = 86_400, 3600
 
 
+@pytest.mark.fault("F46")
 def test_a_clock_that_jumps(clock: Clock, upstream: Upstream, scripted: Scripted, tmp_path: Path) -> None:
     """F46: a day forward, then an hour behind where it was. Nothing expires, nobody waits for longer, or for less than
     nothing; only what goes by the calendar does.
@@ -172,6 +174,7 @@ def test_a_clock_that_jumps(clock: Clock, upstream: Upstream, scripted: Scripted
     assert all(0 <= line["total_ms"] < 60_000 and line.get("first_ms", 0) >= 0 for line in lines)
 
 
+@pytest.mark.fault("F44")
 def test_what_is_not_logged_is_counted() -> None:
     """F44: nobody reads the log. Requests are answered as ever; the lines that find no room are counted, the others come
     when somebody reads again.

@@ -25,16 +25,19 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("kind", ["whole", "streamed", "failing"])
-@pytest.mark.parametrize("books", ["", "usage: {path: usage.db}"], ids=["no books", "books"])
+@pytest.mark.parametrize(
+    ("kind", "usage"),
+    [("whole", ""), ("streamed", "usage: {path: usage.db}"), ("failing", "usage: {path: usage.db}")],
+    ids=["whole", "streamed, with a ledger", "failing, with a ledger"],
+)
 def test_bodies_are_let_go(
-    upstream: Upstream, scripted: Callable[..., str], http: httpx.Client, kind: str, books: str
+    upstream: Upstream, scripted: Callable[..., str], http: httpx.Client, kind: str, usage: str
 ) -> None:
     scripts = {"whole": answer(FINE), "streamed": stream(CHUNKS), "failing": answer({"error": {"message": "no"}}, 500)}
     name = scripted(scripts[kind])
     text = json.dumps({"role": "user", "content": "x" * SIZE})
     body = f'{{"model": "up/{name}", "stream": {"true" if kind == "streamed" else "false"}, "messages": [{text}]}}'
-    with Process(config(upstream, books)) as server:
+    with Process(config(upstream, usage)) as server:
         http.post(f"{server.url}/chat/completions", content=body)
         before = resident(server.pid)
         for _ in range(REQUESTS):

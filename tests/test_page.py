@@ -183,13 +183,16 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-fund",
         "--no-save",
         "--ignore-scripts",
+        "--fetch-retries=0",
         "--prefix",
         str(folder),
         *NPM,
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"the npm registry does not give {' and '.join(NPM)}: {done.stderr.strip()[-300:]}")
+    try:
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=True)
+    except subprocess.SubprocessError as error:
+        told = str(getattr(error, "stderr", None) or error).strip()[-300:]
+        pytest.skip(f"the npm registry does not give {' and '.join(NPM)}: {told}")
     return folder / "node_modules"
 
 

@@ -89,6 +89,7 @@ async def test_a_name_that_was_never_good_fails(names: Server) -> None:
         await hosts(forgetful)
 
 
+@pytest.mark.fault("F2")
 async def test_an_old_address_is_used_while_the_name_server_hangs(names: Server) -> None:
     resolver = Resolver(1, keep=4, lookup=names)
     await hosts(resolver)

@@ -26,6 +26,7 @@ def ready(server: Process) -> bool:
     return metric(server, "ready") == 1
 
 
+@pytest.mark.fault("F48")
 def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
     """Prompts that hang upstream fill it; what comes then is refused until they are gone. The process is not killed."""
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
@@ -70,6 +71,7 @@ def cage() -> Iterator[list[str]]:
     group.rmdir()
 
 
+@pytest.mark.fault("F48")
 def test_the_limit_that_the_kernel_sets_is_not_reached(cage: list[str], upstream: Upstream, scripted: Scripted) -> None:
     """Twice as much as there is room for: some of it is refused, and the process lives on."""
     name = scripted([FOREVER])

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import pytest
 from asking import ask, delta, dial, metric, raw
 from process import Process, config
 from scripted import FOREVER, Upstream, chunked, sse, stream
@@ -44,6 +45,7 @@ def live(server: Process, count: int) -> list[str]:
         return [got.text for got in pool.map(lambda n: ask(server, "echo", n % 2 == 0), range(count))]
 
 
+@pytest.mark.fault("F35", "F36")
 def test_the_slow_do_not_slow_the_others(upstream: Upstream) -> None:
     flood = chunked(b"".join(sse(delta("x" * 50_000), done=False) for _ in range(20)), end=False)
     upstream.script("slow-read", [*stream(b"", end=False), *flood * 20, FOREVER])

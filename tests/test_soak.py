@@ -1,4 +1,4 @@
-"""A short run of ops/soak.py: mixed traffic, random faults, reloads. MODELSERVER_SOAK: seconds (default 30)."""
+"""A short run of ops/soak.py: mixed traffic, random faults, reloads. MODELSERVER_SOAK: seconds (default 15)."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from process import ROOT
 sys.path.append(str(ROOT / "ops"))
 from soak import run
 
-SECONDS = float(os.environ.get("MODELSERVER_SOAK", "30"))
+SECONDS = float(os.environ.get("MODELSERVER_SOAK", "15"))
 
 
 def test_nothing_is_left_after_a_soak() -> None:

@@ -48,12 +48,13 @@ class Load(threading.Thread):
                 self.answered.append(headers["x-request-id"])
 
 
+@pytest.mark.fault("F41")
 def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstream: Upstream, tmp_path: Path) -> None:
     upstream.script("priced-load", counted(10, 5))
     upstream.script("priced-stuck", [FOREVER])
     text = settings(upstream, tmp_path, ["budget_usd: 90000, budget_period: total"])
     lost: list[int] = []
-    for turn in range(10):
+    for turn in range(4):
         with Process(text) as server:
             load = Load(server)
             stuck = {"model": "up/priced-stuck", "messages": HELLO, "max_tokens": 9}
@@ -81,7 +82,7 @@ def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstrea
     with Process(text) as server:
         assert rows(tmp_path, "status IS NULL") == []
         crashed = rows(tmp_path, "code = 'crashed'")
-        assert len([row for row in crashed if row["model"] == "up/priced-stuck"]) == 10
+        assert len([row for row in crashed if row["model"] == "up/priced-stuck"]) == 4
         assert all(row["status"] == 500 and row["estimated"] and row["prompt"] and row["cost"] for row in crashed)
         booked = sum(row["cost"] for row in rows(tmp_path))
         told = usage(server)
@@ -121,6 +122,7 @@ def trouble(server: Process) -> Any:
     return httpx.get(f"{server.root}/healthz").json().get("trouble")
 
 
+@pytest.mark.fault("F42")
 def test_a_full_disk_fails_no_request_and_the_rows_arrive_when_there_is_room(upstream: Upstream, small: Path) -> None:
     with Process(settings(upstream, small, ["rpm: 0"])) as server:
         assert statuses(at_once(100, [server], "echo")) == {200: 100}
@@ -136,6 +138,7 @@ def test_a_full_disk_fails_no_request_and_the_rows_arrive_when_there_is_room(ups
         assert len(lines) == 1
 
 
+@pytest.mark.fault("F42")
 def test_a_server_that_must_keep_books_refuses_while_it_cannot(upstream: Upstream, small: Path) -> None:
     with Process(settings(upstream, small, ["rpm: 0"], usage="fail_closed: true")) as server:
         at_once(9, [server], "echo")
@@ -147,6 +150,7 @@ def test_a_server_that_must_keep_books_refuses_while_it_cannot(upstream: Upstrea
         assert statuses(at_once(1, [server], "echo")) == {200: 1}
 
 
+@pytest.mark.fault("F43")
 def test_a_locked_file_fails_no_request_and_the_rows_arrive_when_it_is_free(upstream: Upstream, tmp_path: Path) -> None:
     with Process(settings(upstream, tmp_path, ["rpm: 0"])) as server:
         with closing(sqlite3.connect(tmp_path / "usage.db", isolation_level=None)) as other:
