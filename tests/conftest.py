@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import pytest
 from openai import OpenAI
-from process import Process, config
+from process import Process, beside, config
 from scripted import Script, Upstream
 from watch import WORD, Unable, Watch
 
@@ -113,6 +113,13 @@ def scripted(upstream: Upstream) -> Callable[..., str]:
 def server(upstream: Upstream) -> Iterator[Process]:
     """A keyless server with the default limits."""
     with Process(config(upstream)) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def every_protocol(upstream: Upstream) -> Iterator[Process]:
+    """One with the default limits, and a provider of each protocol at the upstream: up, claude and gemini."""
+    with Process(config(upstream, providers=beside(upstream))) as process:
         yield process
 
 

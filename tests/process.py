@@ -31,17 +31,25 @@ _TROUBLE = re.compile(
 )
 
 
-def config(upstream: Any = None, more: str = "", server: str = "", models: str = "") -> str:
+def config(upstream: Any = None, more: str = "", server: str = "", models: str = "", providers: str = "") -> str:
     """A configuration: echo without delay and, at `upstream`, the provider `up`, whose models are its scripts' names.
 
-    server, models: lines for these sections, not indented; more: further sections.
+    server, models, providers: lines for these sections, not indented; more: further sections.
     """
     lines = ["server:", "  port: 0", *(f"  {line}" for line in server.splitlines())]
     lines += ["providers:", "  echo: {options: {delay: 0}}"]
     if upstream is not None:
         lines.append(f'  up: {{protocol: openai, base_url: "{upstream.url}/v1", api_key: "sk-upstream-canary"}}')
+    lines += [f"  {line}" for line in providers.splitlines()]
     lines += ["models:", "  echo: echo", '  "echo-*": echo', *(f"  {line}" for line in models.splitlines())]
     return "\n".join([*lines, more, ""])
+
+
+def beside(upstream: Any) -> str:
+    """Providers of the other protocols at the same upstream, for config(providers=…)."""
+    keys = {"claude": ("anthropic", "sk-ant-canary-0123456789"), "gemini": ("gemini", "sk-gem-canary-0123456789")}
+    lines = [f'{{protocol: {protocol}, base_url: "{upstream.url}", api_key: {key}}}' for protocol, key in keys.values()]
+    return "\n".join(f"{name}: {line}" for name, line in zip(keys, lines, strict=True))
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -1,14 +1,13 @@
 """When an answer is over: its end was told, and the host says no more, or goes on without closing its stream."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
 
 import pytest
 from asking import Got, ask, delta
-from process import Process, config
+from process import Process
 from scripted import CLOSE, FOREVER, Script, Upstream, chunked, sse, stream
 from test_finish import claude_events, finish, gemini_events, openai_events
 from translators import made_call, translator_of
@@ -119,15 +118,9 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Process]:
+def server(every_protocol: Process) -> Process:
     """One with the default timeouts: 60 seconds between bytes."""
-    more = f"""
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}", api_key: sk-gem-canary-0123456789}}
-models:
-"""
-    with Process(config(upstream).replace("\nmodels:\n", more, 1)) as process:
-        yield process
+    return every_protocol
 
 
 def script(provider: str, ends: list[Any]) -> Script:

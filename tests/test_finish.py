@@ -1,12 +1,11 @@
 """Finish words: what a client sees of them, in every protocol."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from asking import ask, delta, whole
-from process import Process, config
+from process import Process
 from scripted import Upstream, answer, chunked, sse, stream
 
 from providers.common.finish_reasons import reason_of
@@ -90,14 +89,8 @@ PROTOCOLS = {"up": openai_events, "claude": claude_events, "gemini": gemini_even
 
 
 @pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Process]:
-    more = f"""
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}", api_key: sk-gem-canary-0123456789}}
-models:
-"""
-    with Process(config(upstream).replace("\nmodels:\n", more, 1)) as process:
-        yield process
+def server(every_protocol: Process) -> Process:
+    return every_protocol
 
 
 def finish(body: str) -> str | None:

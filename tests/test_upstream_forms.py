@@ -9,7 +9,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from asking import Got, ask, delta, whole
-from process import Process, config
+from process import Process, beside, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream
 
 Scripted = Callable[..., str]
@@ -40,13 +40,8 @@ max_answer: 256KiB
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Process]:
-    more = f"""
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}", api_key: sk-gem-canary-0123456789}}
-models:
-  "drips": {{targets: [up/drips], first_byte: 1}}
-"""
-    with Process(config(upstream, server=HASTY).replace("\nmodels:\n", more, 1)) as process:
+    drips = '"drips": {targets: [up/drips], first_byte: 1}'
+    with Process(config(upstream, server=HASTY, models=drips, providers=beside(upstream))) as process:
         yield process
 
 

@@ -1,15 +1,15 @@
 """Errors in other words than OpenAI's: in HTTP answers, in a 200, whole and streamed, of every protocol and host."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import embedded
 import openai as sdk
 import pytest
 from asking import ask, delta, whole
-from process import Process, config
-from scripted import Script, Upstream, answer, head, sse, stream
+from process import Process
+from scripted import Script, answer, head, sse, stream
 from translators import ON_RESPONSES, made_call, translator_of
 
 from providers import PROVIDERS, anthropic, gemini, openai
@@ -244,14 +244,8 @@ def test_a_wait_in_words(words: str, seconds: float | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Process]:
-    more = f"""
-  claude: {{protocol: anthropic, base_url: "{upstream.url}", api_key: sk-ant-canary-0123456789}}
-  gemini: {{protocol: gemini, base_url: "{upstream.url}", api_key: sk-gem-canary-0123456789}}
-models:
-"""
-    with Process(config(upstream).replace("\nmodels:\n", more, 1)) as process:
-        yield process
+def server(every_protocol: Process) -> Process:
+    return every_protocol
 
 
 PAGES = (502, "upstream_protocol")  # upstream_bad_json where no stream was asked for
