@@ -1,7 +1,6 @@
 """Claude's thinking goes back to it where it stood among the calls of its answer, through the Responses API."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2 as httpx
@@ -27,12 +26,6 @@ def call(at: str) -> Json:
     return {"type": "tool_use", "id": f"toolu_{at}", "name": "look", "input": {"at": at}}
 
 
-@pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Process]:
-    with Process(CONFIG.format(url=upstream.url)) as process:
-        yield process
-
-
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize(
     "blocks",
@@ -45,25 +38,26 @@ def server(upstream: Upstream) -> Iterator[Process]:
     ],
     ids=["first", "calls", "text", "between", "behind-text"],
 )
-def test_thinking_returns_to_its_place(upstream: Upstream, server: Process, blocks: list[Json], streamed: bool):
+def test_thinking_returns_to_its_place(upstream: Upstream, blocks: list[Json], streamed: bool):
     usage = {"input_tokens": 10, "output_tokens": 3}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use"}
     whole = answer({**message, "content": blocks, "usage": usage})
     name = upstream.script("claude-sonnet-4-5", claude_blocks(*blocks) if streamed else whole, claude_text("Done."))
     before = len(upstream.of(name))
-    base = {
-        "model": f"claude/{name}", "tools": [TOOL], "store": False, "stream": streamed,
-        "reasoning": {"effort": "high"}, "include": ["reasoning.encrypted_content"],
-    }  # fmt: skip
-    asked: list[Json] = [{"role": "user", "content": "Hi"}]
-    told = httpx.post(f"{server.url}/responses", json={**base, "input": asked}).text
-    events = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: ")]
-    done = [each["item"] for each in events if each["type"] == "response.output_item.done"]
-    output = done if streamed else json.loads(told)["output"]
-    results = [
-        {"type": "function_call_output", "call_id": block["id"], "output": "x"}
-        for block in blocks
-        if block["type"] == "tool_use"
-    ]
-    httpx.post(f"{server.url}/responses", json={**base, "input": [*asked, *output, *results]})
+    with Process(CONFIG.format(url=upstream.url)) as server:
+        base = {
+            "model": f"claude/{name}", "tools": [TOOL], "store": False, "stream": streamed,
+            "reasoning": {"effort": "high"}, "include": ["reasoning.encrypted_content"],
+        }  # fmt: skip
+        asked: list[Json] = [{"role": "user", "content": "Hi"}]
+        told = httpx.post(f"{server.url}/responses", json={**base, "input": asked}).text
+        events = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: ")]
+        done = [each["item"] for each in events if each["type"] == "response.output_item.done"]
+        output = done if streamed else json.loads(told)["output"]
+        results = [
+            {"type": "function_call_output", "call_id": block["id"], "output": "x"}
+            for block in blocks
+            if block["type"] == "tool_use"
+        ]
+        httpx.post(f"{server.url}/responses", json={**base, "input": [*asked, *output, *results]})
     assert upstream.of(name)[before + 1].json["messages"][1] == {"role": "assistant", "content": blocks}

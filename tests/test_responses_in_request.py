@@ -1,6 +1,7 @@
 """Responses requests as chat requests. Numbers in ids are those of the acceptance cases."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import corpus
@@ -8,7 +9,7 @@ import pytest
 
 from dialects import seal
 from dialects.responses import compaction
-from dialects.responses.params import within
+from dialects.responses.params import readdress
 from dialects.responses.request import parse
 from dialects.responses.state import NotHere
 from dialects.responses.tables import flattened
@@ -430,15 +431,16 @@ def test_paths(hub: str, own: str):
         instructions="I",
         tools=[part("function", name="f"), part("namespace", name="n", tools=[part("function", name="g")])],
     )
-    assert within(hub, request.answer.places) == own
+    assert readdress(hub, request) == own
 
 
 def test_paths_behind_a_stored_conversation():
     request = asked([user("a"), user("b")])
     places = request.answer.places._replace(before=1)
-    assert within("messages[0].content", places) == "previous_response_id"
-    assert within("messages[1].content", places) == "input[0].content"
-    assert within(None, places) is None and within("messages[1].role") == "input"
+    moved: Any = SimpleNamespace(answer=request.answer._replace(places=places))
+    assert readdress("messages[0].content", moved) == "previous_response_id"
+    assert readdress("messages[1].content", moved) == "input[0].content"
+    assert readdress(None, moved) is None and readdress("messages[1].role", None) == "input"
 
 
 @pytest.mark.parametrize("row", sorted(HOSTS))

@@ -5,9 +5,8 @@ from typing import Final
 from providers.openai.native import HEADERS as headers
 
 from ..contract import HeaderForm
-from .errors import error_body, error_status
+from .errors import error_body, error_status, parameters
 from .front import parse
-from .params import PARAMETERS as parameters
 from .stream import Answered, completion, render
 
 __all__ = [

@@ -1,17 +1,18 @@
 """How requests come in: what cannot be translated is refused only where no upstream takes it as it is. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import BadRequest
-from providers.models import EFFORTS
 
 from ..contract import ClientRequest
 from ..validation import read_json
 from . import request
 from .state import NotHere
 from .wanted import Wanted
+
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
@@ -49,6 +50,6 @@ def _measured(raw: Json) -> Json:
     if isinstance(raw.get("service_tier"), str):
         body["service_tier"] = raw["service_tier"]
     match raw.get("reasoning"):
-        case {"effort": str(effort)} if effort in EFFORTS:
+        case {"effort": str(effort)} if effort in _EFFORTS:
             body["reasoning_effort"] = effort
     return body

@@ -4,8 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-# Parameter of the hub → the client's own word for it: the one table, of dropped parameters and of those in errors.
-PARAMETERS: Final = {
+from ..contract import ClientRequest
+
+# Parameter of the hub → the client's own word for it.
+WORDS: Final = {
     "messages": "input",
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
@@ -49,11 +51,14 @@ _ENDS: Final = {
 }
 
 
-def within(param: str | None, places: Places = NOWHERE) -> str | None:
-    """Return a path in words of chat as a path of the client's request.
+def readdress(param: str | None, asked: ClientRequest | None) -> str | None:
+    """Return the path of a failure (Failure.param) as a path of the client's request. asked: that request, parsed."""
+    places = getattr(asked.answer, "places", NOWHERE) if asked is not None else NOWHERE
+    return within(param, places)
 
-    Where it is not known what became of each message, a path into messages is the input's.
-    """
+
+def within(param: str | None, places: Places) -> str | None:
+    """Return a path in words of chat as a path of the client's request."""
     if param is None:
         return None
     if head := _HEAD.match(param):
@@ -65,14 +70,9 @@ def within(param: str | None, places: Places = NOWHERE) -> str | None:
             return "input"
         return own(_in_message(places.messages[index], rest), places.before)
     name = next(
-        (name for name in sorted(PARAMETERS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)),
-        "",
+        (name for name in sorted(WORDS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)), ""
     )
-    return (
-        PARAMETERS[name] + param[len(name) :].replace(".function", "", 1)
-        if name
-        else param.replace(".function.", ".", 1)
-    )
+    return WORDS[name] + param[len(name) :].replace(".function", "", 1) if name else param.replace(".function.", ".", 1)
 
 
 def own(path: str, before: int) -> str:
