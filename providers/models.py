@@ -5,7 +5,7 @@ Lookup, first hit wins: the id as it is; without a vendor's prefix (`openai/gpt-
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from fnmatch import translate
@@ -24,6 +24,21 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: Final[tuple[str, ...]] = get_args(Effort)  # values of reasoning_effort, weakest first
 # The largest thinking budget of each effort; more: xhigh. https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
 _BUDGETS: Final = ((2048, "low"), (8192, "medium"), (32_767, "high"))
+
+
+def nearest_effort(wanted: str, taken: Sequence[str]) -> str | None:
+    """Return the effort that a model takes in place of this one: the same, else the next stronger, else its strongest.
+
+    taken: ModelFacts.efforts, weakest first; None where it is empty.
+    """
+    stronger = EFFORTS[EFFORTS.index(wanted) :] if wanted in EFFORTS else ()
+    return next((each for each in stronger if each in taken), taken[-1] if taken else None)
+
+
+def effort_of_budget(tokens: int) -> str:
+    """Return the effort that stands for a thinking budget."""
+    return next((effort for most, effort in _BUDGETS if tokens <= most), "xhigh")
+
 
 _SCALE: Final = 10**6
 
@@ -106,16 +121,6 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     logprobs: bool = True  # takes logprobs
     candidates: int = 8  # answers to one request, n
     json_with_tools: bool = True  # takes response_format json_* together with tools
-
-    def nearest_effort(self, wanted: str) -> str | None:
-        """Return the effort in place of this one: the same, else the next stronger, else the strongest; None: it has none."""
-        stronger = EFFORTS[EFFORTS.index(wanted) :] if wanted in EFFORTS else ()
-        return next((each for each in stronger if each in self.efforts), self.efforts[-1] if self.efforts else None)
-
-
-def effort_of_budget(tokens: int) -> str:
-    """Return the effort that stands for a thinking budget."""
-    return next((effort for most, effort in _BUDGETS if tokens <= most), "xhigh")
 
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}

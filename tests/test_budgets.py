@@ -275,5 +275,5 @@ def test_a_settlement_that_is_sent_twice_counts_once(upstream: Upstream, tmp_pat
             spend(server, 1, "up/priced-spent-3")
             assert spent(server) == 0.6
         assert shared.client.get("{modelserver:k0}:spent:total") == "600000"
-        assert sum(map(int, shared.client.hvals("{modelserver:k0}:tokens"))) == 400
+        assert sum(map(int, shared.client.hvals("{modelserver:k0}:tpm"))) == 400
         assert shared.client.hlen("{modelserver:k0}:held") == 0

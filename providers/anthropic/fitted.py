@@ -12,7 +12,7 @@ import msgspec
 
 from .. import codec
 from ..contract import Json, Upstream
-from ..models import ModelFacts, effort_of_budget
+from ..models import ModelFacts, effort_of_budget, nearest_effort
 from ..raw_json import Members
 
 _VARIANT: Final = re.compile(r"(?:\[1m\])+$", re.IGNORECASE)
@@ -68,7 +68,7 @@ def _effort(members: Json, facts: ModelFacts) -> None:
             pass
         case _:
             return
-    found = facts.nearest_effort(effort)
+    found = nearest_effort(effort, facts.efforts)
     config = {**rest, "effort": found} if found else rest
     if config:
         members["output_config"] = config

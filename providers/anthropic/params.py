@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..contract import Json
 from ..errors import BadRequest, Unsupported
-from ..models import EFFORTS, ModelFacts
+from ..models import EFFORTS, ModelFacts, nearest_effort
 from .messages import thoughts
 
 # What another part of the translation, or the dialect, reads.
@@ -168,7 +168,7 @@ def _without(usual: Thinking, facts: ModelFacts, dropped: dict[str, None]) -> Th
 
 def _effort(wanted: str, facts: ModelFacts, dropped: dict[str, None]) -> str | None:
     """Return the model's own level for an effort; one that is not the same is named in `dropped`."""
-    effort = facts.nearest_effort(wanted)
+    effort = nearest_effort(wanted, facts.efforts)
     if effort != wanted:
         dropped["reasoning_effort"] = None
     return effort

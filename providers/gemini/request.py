@@ -14,7 +14,7 @@ from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import endpoint, key_header
-from ..models import EFFORTS, ModelFacts
+from ..models import EFFORTS, ModelFacts, nearest_effort
 from .messages import contents
 from .schema import clean
 from .schema import parameters as tool_parameters
@@ -181,7 +181,7 @@ def _thinking(effort: str, to: Upstream) -> tuple[Json, bool]:
         if facts.reasoning == "always":
             budget = max(budget, _LEAST_BUDGET)
         return {"thinkingConfig": {"thinkingBudget": budget, **shown}}, _BUDGETS.get(effort) == budget
-    level = facts.nearest_effort(effort)
+    level = nearest_effort(effort, facts.efforts)
     if level is None:
         return {}, effort == "none" and facts.reasoning == "no"
     return {"thinkingConfig": {"thinkingLevel": level, **shown}}, level == effort

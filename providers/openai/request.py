@@ -15,7 +15,7 @@ from ..common.tool_names import fitted, renamed
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest, Unsupported
 from ..hosts import NAMED, Host, endpoint, key_header
-from ..models import EFFORTS, ModelFacts
+from ..models import EFFORTS, ModelFacts, nearest_effort
 from . import prefill, stream
 from .messages import edit_messages, json_schema_in_words, omit, stripped
 
@@ -228,7 +228,7 @@ def thinks_unasked(out: Json, facts: ModelFacts) -> bool:
 
 def snapped(effort: str, facts: ModelFacts) -> str:
     """Return the nearest effort that the model takes; a word that is no effort passes."""
-    return (facts.nearest_effort(effort) if effort in EFFORTS else None) or effort
+    return (nearest_effort(effort, facts.efforts) if effort in EFFORTS else None) or effort
 
 
 def _put(out: Json, path: tuple[str, ...], value: Any) -> None:

@@ -364,7 +364,7 @@ class Ledger:
         self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
     ) -> tuple[list[Target], int, int]:
         """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
-        if not limits.need_estimate:
+        if not (limits.tpm or limits.budget):
             return targets, 0, 0
         tokens = cost = 0
         bound = []
@@ -387,7 +387,7 @@ class Ledger:
         """
         record, held = meter.record, meter.reservation
         limits = record.limits
-        if limits is None or held is None or not limits.need_estimate:
+        if limits is None or held is None or not (limits.tpm or limits.budget):
             return True
         _, tokens, cost = self._most_at(limits, body, meter.prompt, target)
         for used, price in meter.failed_attempts:
