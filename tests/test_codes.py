@@ -15,6 +15,7 @@ from providers.errors import BadRequest, Failure
 
 ROOT = Path(__file__).parent.parent
 CLASSES = {name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Failure)}
+CLASSES["Kind"] = errors.RateLimitExceeded  # a row of gateway/limits.py, whose code that is given
 FILES = [
     ROOT / "modelserver.py",
     *(file for ring in ("server", "gateway", "dialects", "providers") for file in (ROOT / ring).rglob("*.py")),
@@ -22,6 +23,7 @@ FILES = [
 # Codes that are worked out: a new one of these has to be looked at.
 COMPUTED = {
     "code",  # the upstream's own, which is passed on (providers/), and two that stand elsewhere too (dialects/embeddings.py)
+    "kind.code",  # of a row of gateway/limits.py: rate_limit_exceeded, budget_exceeded
     "missing_code(model)",  # missing_required_parameter, invalid_type
     "f\"{name}_{side.replace('minimum', 'min').replace('maximum', 'max').replace(' ', '_')}_value\"",  # bounds() has them
 }
