@@ -28,7 +28,6 @@ Unit = Literal["requests", "tokens", "cost"]
 
 _EACH: Final[dict[Period, str]] = {"day": "daily", "month": "monthly"}
 _OPENAI: Final = HeaderForm()
-_VALUES: Final = ("limit", "remaining", "reset")  # of a limit, each in a header of its own
 
 
 class Kind(NamedTuple):
@@ -287,14 +286,20 @@ def headers(limits: Limits, remaining: Remaining, form: HeaderForm = _OPENAI, at
             reset = f"{found.reset}s"
             if form.moments:
                 reset = f"{datetime.fromtimestamp(ceil(at) + found.reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            for value, text in zip(_VALUES, (str(cap), str(found.amount), reset), strict=True):
-                told[form.limits.format(value=value, of=kind.header)] = text
+            limit, remains, resets = _names(form.limits, kind.header)
+            told[limit], told[remains], told[resets] = str(cap), str(found.amount), reset
     return told
 
 
 def header_names(form: HeaderForm) -> list[str]:
     """Return the names of all headers that tell what is left."""
-    return [form.limits.format(value=value, of=kind.header) for kind in KINDS if kind.header for value in _VALUES]
+    return [name for kind in KINDS if kind.header for name in _names(form.limits, kind.header)]
+
+
+@lru_cache(16)
+def _names(form: str, of: str) -> tuple[str, ...]:
+    """Return the names of the headers of one limit. form, of: HeaderForm.limits, and what is limited there."""
+    return tuple(form.format(value=value, of=of) for value in ("limit", "remaining", "reset"))
 
 
 def dollars(micro: int) -> str:

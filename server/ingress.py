@@ -140,7 +140,7 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     what Parser.parse does, and Overloaded.
     """
     limits = request[RECORD].limits
-    reserve = limits is not None and limits.need_estimate
+    reserve = limits is not None and bool(limits.tpm or limits.budget)
     headers = _named(request, dialect.headers)
     run = request[IN_FLIGHT]
     size = len(data)
