@@ -34,6 +34,8 @@ class ClientRequest(NamedTuple):
     refusal: Failure | None = None
     # What body lacks of what the client asked for, in the client's own words; native calls have it.
     dropped: tuple[str, ...] = ()
+    # "tools." and the type of each tool that an upstream would run by itself, where it is sent the request natively.
+    upstream_tools: tuple[str, ...] = ()
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
     fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from providers import raw_json
 from providers.contract import Json
 from providers.errors import BadRequest, Failure, ModelNotFound, NotFound, RequestTooLarge, Unsupported
 
 from ..contract import NO_HEADERS, ClientRequest
 from . import headers as _headers
-from . import parse as parse_messages
 from .estimate import estimate
+from .request import parse_count
 
 operation: Final = "messages/count_tokens"
 headers: Final = _headers
@@ -19,12 +18,7 @@ ESTIMATED: Final = {"x-modelserver-estimated": "input_tokens"}
 
 def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest:
     """Return the request that these bytes hold. Raises BadRequest, ModelNotFound."""
-    try:
-        raw = raw_json.members(data)
-    except ValueError:
-        return parse_messages(data, headers)  # which says what is wrong
-    asked = parse_messages(raw_json.joined({"max_tokens": b"1", **raw}), headers)
-    return asked._replace(raw=raw, stream=False)
+    return parse_count(data, headers)._replace(stream=False)
 
 
 def may_estimate(failure: Failure) -> bool:
