@@ -51,12 +51,14 @@ class Envelope(NamedTuple):
     provider: str = ""  # who answers: its name in config.yaml
     upstream_model: str = ""  # the model's id there
     prompt_tokens: int = 0  # of the request, estimated: for APIs that tell them before the upstream does
+    context: int = 0  # tokens that the model reads and writes in all; 0: not known
 
 
 # What an answer is written by: sent the batch that one read from the upstream gave, it yields the bytes for the client,
-# empty where the client is to be told of none of it; Batch.raw goes out as it is. Sent None after a complete answer, it
-# returns the end. Thrown a Failure, at any time, it returns what ends a stream that has failed: the client must not mistake
-# it for the end of an answer.
+# empty where the client is to be told of none of it; Batch.raw goes out as it is. Sent a batch of nothing, because the
+# upstream has been silent for long, it yields what a client is to get instead of Dialect.keep_alive, empty where that will
+# do. Sent None after a complete answer, it returns the end. Thrown a Failure, at any time, it returns what ends a stream that
+# has failed: the client must not mistake it for the end of an answer.
 Renderer = Generator[bytes | bytearray, Batch | None, bytes]
 
 

@@ -465,7 +465,7 @@ CLOSED = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additio
     ("given", "expected", "dropped"),
     [
         pytest.param({"temperature": 0.5, "top_p": 1}, {"temperature": 0.5, "top_p": 1}, [], id="sampling"),
-        pytest.param({"top_k": 5}, {}, ["top_k"], id="45"),
+        pytest.param({"top_k": 5}, {"top_k": 5}, [], id="45"),
         pytest.param(
             {"stop_sequences": ["a", " ", "b", "c", "d", "e", "f"]},
             {"stop": ["a", "b", "c", "d"]},
