@@ -45,7 +45,8 @@ keys:
 usage: {{path: "{path}"}}
 model_facts:
   "*": {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}
-  "claude-[ap]*": {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}
+  claude-allowed: {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}
+  claude-priced: {{price: {{input: 1, output: 1, cache_read: 1, cache_write: 1}}}}
 """
 HI: Any = [{"role": "user", "content": "hi"}]
 ADD: Any = {

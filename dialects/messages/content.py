@@ -88,7 +88,7 @@ def server_text(block: Json, reading: Reading) -> str:
     kind = block["type"]
     if kind in _SERVER_CALLS:
         server = f"{block['server_name']}/" if isinstance(block.get("server_name"), str) else ""
-        return f"[{server}{block.get('name')} {codec.encode_text(block.get('input') or {})}]"
+        return f"[{server}{block.get('name') or 'tool'} {codec.encode_text(block.get('input') or {})}]"
     return "\n".join(filter(None, _found(block.get("content"), reading))) or f"[{kind}]"
 
 
