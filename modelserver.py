@@ -305,6 +305,8 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
         body, changed = asked.fit(body, upstream)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
+    if dialect is not chat:
+        inspector.record_hub(request, body)
     build = partial(provider.build_request, body, upstream)
     call = await made(request, build)
     call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
