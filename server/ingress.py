@@ -148,11 +148,15 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         asked = dialect.parse(data, headers)
-        return asked, measure(asked.body, size, reserve)
+        return asked, measure(asked.body, size, reserve, bool(asked.upstream_tools))
 
     def work(values: int) -> tuple[ClientRequest, Prompt, int]:
         asked = dialect.parse(data, headers)
-        return asked, measure(asked.body, size, reserve), validation.count_inside(asked.body, values)
+        return (
+            asked,
+            measure(asked.body, size, reserve, bool(asked.upstream_tools)),
+            validation.count_inside(asked.body, values),
+        )
 
     worker = run.worker = request[APP_STATE].worker
     async with worker as do:

@@ -13,7 +13,7 @@ from providers.common import media
 from providers.contract import Json
 from providers.errors import BadRequest
 
-from .reading import Reading, invalid, list_at, object_at, text_at
+from .reading import Reading, list_at, object_at, text_at
 
 Block = tuple[str, Json]  # with its path
 EMPTY: Final = "(empty message)"
@@ -246,16 +246,3 @@ _PARTS: Final[dict[str, Callable[[Json, Reading], list[Json]]]] = {
     **dict.fromkeys(_SERVER_CALLS, _server),
     **dict.fromkeys(_QUIET, _nothing),
 }
-
-__all__ = [
-    "EMPTY",
-    "Block",
-    "blocks_of",
-    "cache_mark",
-    "invalid",
-    "is_server_block",
-    "joined",
-    "parts",
-    "result",
-    "text",
-]

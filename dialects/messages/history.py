@@ -15,7 +15,7 @@ from providers.errors import Unsupported
 from .. import seal
 from . import content
 from .content import Block
-from .reading import Reading, invalid, list_at, object_at, text_at
+from .reading import Reading, invalid, object_at, text_at
 
 _BILLING: Final = "x-anthropic-billing-header:"  # how Claude Code's note about itself begins
 _ROLES: Final = ("user", "assistant", "system")
@@ -235,6 +235,3 @@ def _call(at: str, block: Json, reading: Reading) -> Json:
     reading.call_ids |= {ident, sent}
     function = {"name": reading.tool_name(name), "arguments": arguments}
     return {"id": sent, "type": "function", "function": function} | content.cache_mark(block)
-
-
-__all__ = ["chat_messages", "list_at"]
