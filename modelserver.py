@@ -117,14 +117,28 @@ async def respond_stream(
     app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
     conversation = request.get(CONVERSATION)
     renderer: Renderer | None = None
+
+    def begin_early() -> bytes | bytearray:
+        """Return what the answer begins with although the upstream is silent; b"" where it cannot. No other target follows."""
+        nonlocal renderer
+        if (silent := meter.exchange) is None or silent.call.native is not None:
+            return b""
+        rendering = renderer or dialect.render(asked, envelope(request, silent.to), silent.to.reasoning)
+        if data := rendering.send(Batch([])):
+            renderer = rendering
+        return data
+
     with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
+        line.on_silence = begin_early
         try:
             prepare = partial(prepare_call, request, dialect, asked)
-            exchange, (batch, rest) = await first_that_answers(request, asked, targets, prepare, open_stream)
+            found = first_that_answers(request, asked, targets, prepare, open_stream, lambda: renderer is not None)
+            exchange, (batch, rest) = await found
+            line.on_silence = None
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = dialect.render(asked, envelope(request, to), to.reasoning)
+            renderer = renderer or dialect.render(asked, envelope(request, to), to.reasoning)
             render = renderer.send
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
@@ -189,7 +203,7 @@ def envelope(request: web.Request, to: Upstream | None = None) -> Envelope:
     if to is None:
         return Envelope(unique, created, record.model, record.id)
     tokens = request[METER].prompt.tokens(to)
-    return Envelope(unique, created, record.model, record.id, to.name, to.model, tokens)
+    return Envelope(unique, created, record.model, record.id, to.name, to.model, tokens, to.facts.context or 0)
 
 
 async def first_that_answers(
@@ -198,10 +212,12 @@ async def first_that_answers(
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
     answer: Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, T]],
+    is_begun: Callable[[], bool] = lambda: False,
 ) -> tuple[Exchange, T]:
     """Return the exchange with the first target that answers the call prepared for it, and what `answer` makes of it.
 
-    answer: fetch_whole or open_stream. Raises the failure of the last target when none answers, or the first that no other
+    answer: fetch_whole or open_stream; is_begun: whether the client has been shown the beginning of an answer, so that no
+    other target may follow. Raises the failure of the last target when none answers, or the first that no other
     target can help.
     """
     body = asked.body
@@ -209,7 +225,7 @@ async def first_that_answers(
     meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
-    while (attempt := attempts.next(time.monotonic())) is not None:
+    while not is_begun() and (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
             record.tried.append((target_name(target.upstream), "beyond_limits"))
@@ -289,6 +305,8 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
         body, changed = asked.fit(body, upstream)
     if asked.tool_calls or asked.images or asked.seals:
         body = await fill_in(request, asked, body, upstream)
+    if dialect is not chat:
+        inspector.record_hub(request, body)
     build = partial(provider.build_request, body, upstream)
     call = await made(request, build)
     call = call._replace(dropped=(*changed, *call.dropped)) if changed else call
@@ -436,7 +454,7 @@ async def count(request: web.Request) -> web.Response:
         data = inspector.record_body(request, await read_body(request))
         asked, _ = await parse_body(request, data, count_tokens)
         del data
-        target = (await usable(request, caller, asked, count_tokens.operation))[0]
+        target = (await usable(request, caller, asked, ""))[0]  # a count costs nothing: no field is refused
         try:
             return await counted(request, asked, target)
         except (Failure, TimeoutError) as failure:

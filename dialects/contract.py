@@ -34,6 +34,8 @@ class ClientRequest(NamedTuple):
     refusal: Failure | None = None
     # What body lacks of what the client asked for, in the client's own words; native calls have it.
     dropped: tuple[str, ...] = ()
+    # "tools." and the type of each tool that an upstream would run by itself, where it is sent the request natively.
+    upstream_tools: tuple[str, ...] = ()
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
     fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None
@@ -49,12 +51,14 @@ class Envelope(NamedTuple):
     provider: str = ""  # who answers: its name in config.yaml
     upstream_model: str = ""  # the model's id there
     prompt_tokens: int = 0  # of the request, estimated: for APIs that tell them before the upstream does
+    context: int = 0  # tokens that the model reads and writes in all; 0: not known
 
 
 # What an answer is written by: sent the batch that one read from the upstream gave, it yields the bytes for the client,
-# empty where the client is to be told of none of it; Batch.raw goes out as it is. Sent None after a complete answer, it
-# returns the end. Thrown a Failure, at any time, it returns what ends a stream that has failed: the client must not mistake
-# it for the end of an answer.
+# empty where the client is to be told of none of it; Batch.raw goes out as it is. Sent a batch of nothing, because the
+# upstream has been silent for long, it yields what a client is to get instead of Dialect.keep_alive, empty where that will
+# do. Sent None after a complete answer, it returns the end. Thrown a Failure, at any time, it returns what ends a stream that
+# has failed: the client must not mistake it for the end of an answer.
 Renderer = Generator[bytes | bytearray, Batch | None, bytes]
 
 

@@ -60,6 +60,9 @@ class KeepAlive(Section, frozen=True):
 
     after: Seconds = 15.0  # silence before the first token, until the stream is opened with a comment
     every: Seconds = 10.0  # silence after that, until the next comment
+    # Nothing but comments, until a client of /v1/messages that is shown thinking gets an empty block of it: to its watchdog
+    # comments are silence. Then no other target can take over.
+    thinking: Seconds = 240.0
 
 
 class CapacityConfig(Section, frozen=True):

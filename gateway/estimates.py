@@ -61,8 +61,12 @@ class Prompt(NamedTuple):
         return max(1, min(self.likely, upstream.facts.context or self.likely))
 
 
-def measure(body: Json, size: int, reserve: bool) -> Prompt:
-    """Measure a request. size: its bytes; reserve: whether its tokens are to be reserved. Walks long requests."""
+def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Prompt:
+    """Measure a request. Walks long requests.
+
+    size: its bytes; reserve: whether its tokens are to be reserved; searches: whether the upstream may run tools by itself,
+    beside those in `body`.
+    """
     listed = has_parts(body)
     looked = size > _LONG or listed
     likely = most = size // 4
@@ -80,8 +84,10 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
     bound = size * _PER_BYTE + _ADDED
     if listed:
         bound += parts(body) * _PER_PART
-    if "web_search_options" in body or (
-        "tools" in body and any(each.get("type") != "function" for each in body["tools"])
+    if (
+        searches
+        or "web_search_options" in body
+        or ("tools" in body and any(each.get("type") != "function" for each in body["tools"]))
     ):
         bound += _SEARCHED
     return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"), hour)

@@ -2,11 +2,12 @@
 
 There are many, each host has its own, and a host may pass on what it does not know. So there is one list for all hosts: a key
 that may not use every model, or that has a budget or a tpm, may not send them. Other keys may send what the host allows.
-`overrides: {allow: [...]}` of a provider lets some of them pass.
+So it is with tools that the upstream runs, where a request is passed on as the client wrote it. `overrides: {allow: [...]}`
+of a provider lets some of them pass.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from providers import PROVIDERS
 from providers.contract import Json
@@ -42,6 +43,12 @@ FIELDS: Final[dict[str, str]] = {
     **dict.fromkeys(("search_parameters", "search_settings", "enable_search", "search_options"), _ROUTES),
     # /v1/responses: prompts that are not in the request
     **dict.fromkeys(("prompt", "previous_response_id", "conversation", "background"), _ROUTES),
+    # /v1/messages: prices, places, accounts, tools that run elsewhere, and what is not in the request
+    **dict.fromkeys(
+        ("speed", "inference_geo", "billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id", "container",
+         "mcp_servers", "thread"),
+        _ROUTES,
+    ),
     # Other names of max_tokens and n: TGI, Ollama, llama.cpp, LM Studio, Llama, Claude's and Gemini's own, vLLM
     **dict.fromkeys(
         ("max_new_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens", "max_tokens_to_sample", "max_gen_len",
@@ -64,27 +71,37 @@ FIELDS: Final[dict[str, str]] = {
 }  # fmt: skip
 _TIER: Final = "service_tier"
 _NONE: Final[Json] = {}
-_KNOWN: Final = FIELDS.keys() | {_TIER}
+KNOWN: Final = FIELDS.keys() | {_TIER}
+_PRICE: Final = "the price of this tier is not known, and this key is limited. Leave it out"
+_RUNS: Final = "the upstream runs it, which costs more than this key's limits know. Leave it out"
+# Values by which a field asks for nothing.
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+_USUAL: Final[dict[str, tuple[Any, ...]]] = {
+    "speed": ("standard",),
+    "inference_geo": ("global",),
+    "billing_policy": ("self", {"type": "self"}),
+}
 
 
-def permitted(body: Json, targets: list[Target], sent: Json = _NONE, operation: str = "") -> list[Target]:
+def permitted(
+    body: Json, targets: list[Target], sent: Json = _NONE, operation: str = "", tools: Sequence[str] = ()
+) -> list[Target]:
     """Return the targets that a restricted key may ask with the fields this request has.
 
-    sent: the members of the client's own request, which targets that know its operation natively are sent as they are.
-    Raises Unsupported where there is none.
+    sent: of KNOWN, the members of the client's own request, which targets that know its operation natively are sent as they
+    are; tools: ClientRequest.upstream_tools. Raises Unsupported where there is none.
     """
-    if body.keys().isdisjoint(_KNOWN) and sent.keys().isdisjoint(_KNOWN):
+    if not tools and body.keys().isdisjoint(KNOWN) and not sent:
         return targets
     wrong: dict[int, str] = {}
     for i, target in enumerate(targets):
-        told = {**sent, **body} if operation in PROVIDERS[target.upstream.host.protocol].native else body
-        asked = [name for name, value in told.items() if name in FIELDS and value not in (None, "", [], {})]
-        if name := _refused(told, asked, target):
+        native = operation in PROVIDERS[target.upstream.host.protocol].native
+        if name := _refused({**body, **sent} if native else body, tools if native else (), target):
             wrong[i] = name
     if len(wrong) < len(targets):
         return [target for i, target in enumerate(targets) if i not in wrong]
     name = wrong[0]
-    why = FIELDS.get(name, "the price of this tier is not known, and this key is limited. Leave it out")
+    why = FIELDS.get(name) or (_PRICE if name == _TIER else _RUNS)
     raise Unsupported(
         f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (overrides: allow).",
         param=name,
@@ -92,12 +109,18 @@ def permitted(body: Json, targets: list[Target], sent: Json = _NONE, operation: 
     )
 
 
-def _refused(body: Json, asked: Iterable[str], target: Target) -> str | None:
-    """Return the first field that this target must not be sent."""
+def _refused(told: Json, tools: Sequence[str], target: Target) -> str | None:
+    """Return the first field, or tool, that this target must not be sent."""
     host = target.upstream.host
-    for name in asked:
+    for name in (*_fields(told), *tools):
         if name not in host.allow:
             return name
-    if _TIER in body and _TIER not in host.allow and times_the_price(body[_TIER], target.upstream) is None:
+    if _TIER in told and _TIER not in host.allow and times_the_price(told[_TIER], target.upstream) is None:
         return _TIER
     return None
+
+
+def _fields(told: Json) -> Iterator[str]:
+    for name, value in told.items():
+        if name in FIELDS and value not in _NOTHING and value not in _USUAL.get(name, ()):
+            yield name

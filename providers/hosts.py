@@ -40,6 +40,7 @@ class Host:
     allow: tuple[
         str, ...
     ] = ()  # of the fields that gateway/restricted_fields.py refuses: what limited keys may send all the same
+    top_k: bool = False  # takes top_k, which OpenAI does not: clients of Claude send it
     clamp: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # parameter → least, most
     efforts: Mapping[str, str] = field(default_factory=dict)  # reasoning_effort → its name there; others by the model's
     effort: tuple[str, ...] = ("reasoning_effort",)  # where it goes there, as a path of keys; (): nowhere
@@ -113,12 +114,14 @@ class Host:
 PLAIN: Final = {
     "openai": Host(),
     "anthropic": Host(protocol="anthropic", auth="x-api-key: {key}"),
-    "gemini": Host(protocol="gemini", auth="x-goog-api-key: {key}", path="/models/{model}:{operation}"),
+    "gemini": Host(protocol="gemini", auth="x-goog-api-key: {key}", path="/models/{model}:{operation}", top_k=True),
     "echo": Host(protocol="echo"),
 }
+_NATIVE: Final = ("key_variable", "auth", "path", "query", "free", "allow")
 # The fields that have an effect with a protocol; all have with one that is not here.
 _EFFECTIVE: Final = {
-    **dict.fromkeys(("anthropic", "gemini"), ("key_variable", "auth", "path", "query", "free", "allow")),
+    "anthropic": _NATIVE,
+    "gemini": (*_NATIVE, "top_k"),
     "echo": ("free", "allow"),
 }
 
@@ -299,6 +302,7 @@ HOSTS: dict[str, Host] = {
     # openrouter.ai/docs/api-reference/parameters
     "openrouter": Host(
         base_url="https://openrouter.ai/api/v1",
+        top_k=True,
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         responses_done=True,
@@ -309,6 +313,7 @@ HOSTS: dict[str, Host] = {
     # docs.together.ai/reference/chat-completions-1
     "together": Host(
         base_url="https://api.together.xyz/v1",
+        top_k=True,
         key_variable="TOGETHER_API_KEY",
         usage=False,
         rename=_ONLY_MAX_TOKENS,
@@ -429,6 +434,7 @@ HOSTS: dict[str, Host] = {
     # docs.fireworks.ai/api-reference/post-chatcompletions
     "fireworks": Host(
         base_url="https://api.fireworks.ai/inference/v1",
+        top_k=True,
         key_variable="FIREWORKS_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         drop=("store", "metadata", "verbosity", "web_search_options", "safety_identifier", "prompt_cache_retention"),
@@ -510,6 +516,7 @@ HOSTS: dict[str, Host] = {
     # github.com/ollama/ollama/blob/main/docs/api/openai-compatibility.mdx
     "ollama": Host(
         base_url="http://127.0.0.1:11434/v1",
+        top_k=True,
         free=True,
         rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
         drop=(*_OPENAI_ONLY, "logit_bias", "user", "parallel_tool_calls"),
@@ -529,6 +536,7 @@ HOSTS: dict[str, Host] = {
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     "vllm": Host(
         base_url="http://127.0.0.1:8000/v1",
+        top_k=True,
         free=True,
         drop=("store", "metadata", "prediction", "verbosity", "web_search_options"),
         refuse=_AUDIO_OUT,
@@ -585,6 +593,7 @@ HOSTS: dict[str, Host] = {
     "gemini": replace(
         PLAIN["gemini"],
         base_url="https://generativelanguage.googleapis.com/v1beta",
+        top_k=True,
         key_variable="GEMINI_API_KEY",
     ),
     "echo": Host(protocol="echo", free=True),

@@ -27,8 +27,10 @@ class EventStream:
         self._heartbeat = heartbeat
         self._keep_alive = keep_alive
         self._lock = asyncio.Lock()  # a comment and a chunk must not both send the status
-        self.quiet_since = heartbeat.now()
+        self.quiet_since = self._begun = heartbeat.now()
         self.longest_gap = 0.0  # seconds, the longest so far between two pieces
+        # Returns what is sent in place of a comment once there has been nothing else for long; b"": the comment.
+        self.on_silence: Callable[[], bytes | bytearray] | None = None
 
     def __enter__(self) -> "EventStream":
         self._heartbeat.lines.add(self)
@@ -63,12 +65,16 @@ class EventStream:
         """Send a comment, so that proxies keep the connection; do nothing while something else is being written."""
         transport = self._request.transport
         if transport is not None and not self._lock.locked() and not transport.get_write_buffer_size():
-            await self.write(self._keep_alive)
+            told: bytes | bytearray = b""
+            if self.on_silence is not None and self._heartbeat.now() - self._begun >= self._heartbeat.silence:
+                told = self.on_silence()
+            await self.write(told or self._keep_alive)
 
 
 class Heartbeat:
     """Looks at every open stream a few times a second. Closed with the application.
 
+    silence: seconds without an answer after which EventStream.on_silence is asked.
     callbacks: called with the time (of the loop) at every beat. lag: seconds by which the last beat came too late, the
     server's own slowness; max_lag: the most there was. write: seconds after which a client that takes nothing is cut off.
     """
@@ -84,6 +90,7 @@ class Heartbeat:
     def apply(self, settings: ServerConfig) -> None:
         """Go by these settings from now on."""
         self._after, self._every = settings.keep_alive.after, settings.keep_alive.every
+        self.silence = settings.keep_alive.thinking
         self.write = settings.timeouts.write
         self._period = min(1.0, self._after / 4, self._every / 4, self.write / 4, settings.timeouts.total / 4)
 

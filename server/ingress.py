@@ -9,7 +9,7 @@ from dialects import json_density, validation
 from dialects.contract import ClientRequest, Parser
 from gateway.config import Caller
 from gateway.estimates import Prompt, measure
-from gateway.restricted_fields import FIELDS, permitted
+from gateway.restricted_fields import KNOWN, permitted
 from gateway.routing import Target
 from providers import density, raw_json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
@@ -55,8 +55,8 @@ async def usable(request: web.Request, caller: Caller, asked: ClientRequest, ope
     record.model = routes.public_name(asked.body["model"])
     targets = routes.resolve(record.model, caller.models)
     if caller.restricted:
-        sent = {name: raw_json.decoded(asked.raw[name]) for name in FIELDS.keys() & (asked.raw or {})}
-        targets = permitted(asked.body, targets, sent, operation)
+        sent = {name: raw_json.decoded(asked.raw[name]) for name in KNOWN & (asked.raw or {}).keys()}
+        targets = permitted(asked.body, targets, sent, operation, asked.upstream_tools)
     await request[IN_FLIGHT].acquire()
     return targets
 
@@ -148,11 +148,15 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         asked = dialect.parse(data, headers)
-        return asked, measure(asked.body, size, reserve)
+        return asked, measure(asked.body, size, reserve, bool(asked.upstream_tools))
 
     def work(values: int) -> tuple[ClientRequest, Prompt, int]:
         asked = dialect.parse(data, headers)
-        return asked, measure(asked.body, size, reserve), validation.count_inside(asked.body, values)
+        return (
+            asked,
+            measure(asked.body, size, reserve, bool(asked.upstream_tools)),
+            validation.count_inside(asked.body, values),
+        )
 
     worker = run.worker = request[APP_STATE].worker
     async with worker as do:

@@ -22,6 +22,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from dialects import dialect_of
 from gateway.config_schema import InspectorConfig
+from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, NotFound
 
@@ -89,6 +90,7 @@ class Trace:
         self.headers = _masked(request.headers)
         self.secrets = _tokens(request.headers)
         self.body = b""
+        self.hub = b""  # in the hub's form, for the call that is made next; b"" where the client's own form is sent on
         self.attempts: list[TracedCall] = []
         self.writes: list[tuple[float, bytes]] = []
         self.status = 0  # while it runs
@@ -149,7 +151,7 @@ class TracedCall:
         self.trace = trace
         self.name = name
         self.sent = trace.now()
-        self.url, self.headers, self.body = "", dict[str, str](), b""
+        self.url, self.headers, self.body, self.hub = "", dict[str, str](), b"", b""
         self.dropped: tuple[str, ...] = ()
         self.head: float | None = None
         self.status = 0
@@ -165,9 +167,11 @@ class TracedCall:
         self.url = _masked_url(call.url)
         self.headers = _masked(call.headers)
         trace.secrets |= {to.api_key}
-        body = exchange.body
-        if trace.charge(len(body) + len(self.url) + _weight(self.headers) + sum(map(len, self.dropped)) + _OVERHEAD):
-            self.body = body
+        body, hub, trace.hub = exchange.body, trace.hub, b""
+        if trace.charge(
+            len(body) + len(hub) + len(self.url) + _weight(self.headers) + sum(map(len, self.dropped)) + _OVERHEAD
+        ):
+            self.body, self.hub = body, hub
         else:
             self.dropped = ()
 
@@ -230,6 +234,12 @@ def record_body(request: web.Request, body: bytes) -> bytes:
     if trace is not None and trace.charge(len(body)):
         trace.body = body
     return body
+
+
+def record_hub(request: web.Request, body: Json) -> None:
+    """Note what a request of another form became in the hub's, if anybody looks: for the call that is made of it."""
+    if (trace := trace_of(request)) is not None:
+        trace.hub = codec.encode(body)
 
 
 def event_stream(request: web.Request, heartbeat: Heartbeat, keep_alive: bytes) -> EventStream:
@@ -342,6 +352,7 @@ def _whole(trace: Trace) -> Json:
                 "upstream": attempt.name,
                 "url": attempt.url,
                 "headers": {name: _text(value.encode(), secrets) for name, value in attempt.headers.items()},
+                "hub": _text(attempt.hub, secrets),
                 "body": _text(attempt.body, secrets),
                 "dropped": attempt.dropped,
                 "sent": attempt.sent,

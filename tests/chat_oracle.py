@@ -103,13 +103,16 @@ def said(objects: Iterable[Json], think_tags: bool = False) -> Said:
     """What chunks, or the one whole answer, add up to."""
     choices: dict[int, _Building] = {}
     usage: Any = None
+    objects = list(objects)
+    first, second = ("message", "delta") if len(objects) == 1 else ("delta", "message")  # Perplexity's have both
     for each in objects:
         usage = each.get("usage") or (each.get("x_groq") or {}).get("usage") or usage
         for position, choice in enumerate(each.get("choices") or ()):
             have = choices.setdefault(choice.get("index", position), _Building())
-            have.add(choice.get("delta") or choice.get("message") or {})
+            have.add(choice.get(first) or choice.get(second) or {})
             have.finish = have.finish or choice.get("finish_reason")
-            have.logprobs += len((choice.get("logprobs") or {}).get("content") or ())
+            if isinstance(logprobs := choice.get("logprobs"), dict):  # one host tells a number
+                have.logprobs += len(logprobs.get("content") or ())
     return Said({index: _done(have, think_tags) for index, have in choices.items()}, usage and _spent(usage))
 
 
@@ -136,7 +139,7 @@ def _same(arguments: str) -> str:
 
 def _spent(usage: Json) -> tuple[int, int, int, int]:
     read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    cached = read.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0
+    cached = read.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens") or 0
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     thought, heard = written.get("reasoning_tokens") or 0, read.get("audio_tokens") or 0
     match (usage.get("total_tokens") or 0) - prompt - completion:

@@ -511,10 +511,10 @@ SETTINGS: dict[str, tuple[ModelFacts, Json, Json, tuple[str, ...]]] = {
             "top_k": 3,
             "odd\r\nname": 1,
         },
-        {},
+        {"topK": 3},
         (
             *("service_tier", "logit_bias", "prediction", "store", "user", "metadata", "verbosity"),
-            *("parallel_tool_calls", "top_k"),
+            "parallel_tool_calls",
         ),
     ),
     "asks-for-nothing": (

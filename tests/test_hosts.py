@@ -1038,7 +1038,7 @@ URLS: list[tuple[str, Callable[[], str], str]] = [
         "https://n.openai.azure.com/openai/deployments/my%20gpt%2F4/chat/completions?api-version=2024-10-21",
     ),
     ("azure v1", lambda: endpoint(HOSTS["azure_v1"], "https://n/openai/v1", "m"), "https://n/openai/v1/chat/completions"),
-    ("anthropic", lambda: endpoint(HOSTS["anthropic"], "https://a/v1", "m"), "https://a/v1/messages"),
+    ("anthropic", lambda: endpoint(HOSTS["anthropic"], "https://a/v1", "m", "messages"), "https://a/v1/messages"),
     (
         "gemini",
         lambda: endpoint(HOSTS["gemini"], "https://g/v1beta", "gemini-4-argon", "streamGenerateContent"),

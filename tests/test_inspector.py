@@ -72,6 +72,23 @@ def test_every_byte_of_an_exchange(boss: httpx.Client, upstream: Upstream) -> No
     assert answered["status"] == 200 and answered["failure"] is None and "你好" in joined(answered["reads"])
 
 
+def test_a_request_of_another_api_is_shown_in_all_its_forms(boss: httpx.Client, scripted: Scripted) -> None:
+    name = scripted([*stream(sse({"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}))])
+    asked = {"model": f"up/{name}", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    got = boss.post("/v1/messages", json={**asked, "system": "Be brief."})
+    [seen] = kept(boss)
+    assert seen["api"] == "messages"
+    assert json.loads(seen["request"]["body"])["system"] == "Be brief."
+    [attempt] = seen["attempts"]
+    hub, sent = json.loads(attempt["hub"]), json.loads(attempt["body"])
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    assert (hub["model"], hub["messages"], hub["max_completion_tokens"]) == (f"up/{name}", said, 9)
+    assert (sent["model"], sent["messages"]) == (name, said)
+    assert joined(seen["response"]["writes"]) == got.text
+    chat(boss, f"up/{name}")
+    assert kept(boss)[0]["attempts"][0]["hub"] == ""
+
+
 def test_keys_are_masked_wherever_they_stand(boss: httpx.Client, scripted: Scripted) -> None:
     """An upstream that echoes our key, cut in two by the network; the client's key in its own body."""
     leak = json.dumps({"error": {"message": "Incorrect API key: sk-upstream-canary"}}).encode()

@@ -11,6 +11,7 @@ from replay import chunks as replay_chunks
 
 from dialects import messages, seal
 from dialects.contract import ClientRequest, Envelope, end_of
+from dialects.messages.message import fold
 from dialects.messages.wanted import Wanted
 from providers import PROVIDERS, errors
 from providers.chunks import chunk, collect, opening, tool_call, usage_chunk
@@ -18,7 +19,7 @@ from providers.contract import Batch, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
 
-ENVELOPE = Envelope("0" * 31 + "1", 1, "claude-x", "req_1", "up", "m", 7)
+ENVELOPE = Envelope("0" * 31 + "1", 1, "claude-x", "req_1", "up", "m", 7, context=1000)
 THINKING = Wanted(thinking=True)
 ROLE = opening({"content": ""})
 STOP, CALLS = chunk({}, "stop"), chunk({}, "tool_calls")
@@ -77,6 +78,18 @@ def told(value: str) -> Json:
 
 def think(value: str, **sealed: Any) -> Json:
     return {"type": "thinking", "thinking": value, "signature": {"by": "up", "model": "m", **sealed}}
+
+
+def counted(prompt: int, cached: int, written: int, out: int, thinking: int) -> Json:
+    return usage_chunk(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": out,
+            "total_tokens": prompt + out,
+            "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+            "completion_tokens_details": {"reasoning_tokens": thinking},
+        }
+    )
 
 
 def test_57_the_events_of_a_text() -> None:
@@ -177,6 +190,24 @@ def test_62_text_after_a_call_is_a_block_of_its_own() -> None:
         pytest.param([text("a"), CALLS], EMPTY, ("end_turn", None, None), id="no-call"),
         pytest.param([text("a"), chunk({}, "length")], EMPTY, ("max_tokens", None, None), id="65"),
         pytest.param(
+            [text("a"), chunk({}, "length"), counted(900, 0, 0, 90, 0)],
+            Wanted(max_tokens=100),
+            ("model_context_window_exceeded", None, None),
+            id="65-context",
+        ),
+        pytest.param(
+            [text("a"), chunk({}, "length"), counted(900, 0, 0, 100, 0)],
+            Wanted(max_tokens=100),
+            ("max_tokens", None, None),
+            id="65-limit",
+        ),
+        pytest.param(
+            [text("a"), chunk({}, "length"), counted(800, 0, 0, 90, 0)],
+            Wanted(max_tokens=100),
+            ("max_tokens", None, None),
+            id="65-room",
+        ),
+        pytest.param(
             [chunk({"refusal": "no"}), chunk({}, "content_filter")],
             EMPTY,
             ("refusal", None, {"type": "refusal", "category": None, "explanation": "no"}),
@@ -193,18 +224,6 @@ def test_62_text_after_a_call_is_a_block_of_its_own() -> None:
 def test_stop_reasons(chunks: list[Json], wanted: Wanted, expected: tuple[Any, ...]) -> None:
     for message in whole([ROLE, *chunks], wanted), read_by_sdk(rendered([ROLE, *chunks], wanted)):
         assert (message["stop_reason"], message["stop_sequence"], message["stop_details"]) == expected
-
-
-def counted(prompt: int, cached: int, written: int, out: int, thinking: int) -> Json:
-    return usage_chunk(
-        {
-            "prompt_tokens": prompt,
-            "completion_tokens": out,
-            "total_tokens": prompt + out,
-            "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
-            "completion_tokens_details": {"reasoning_tokens": thinking},
-        }
-    )
 
 
 @pytest.mark.parametrize(
@@ -247,6 +266,44 @@ def test_more_arguments_of_a_complete_call_are_refused() -> None:
 
 def test_71_keep_alive() -> None:
     assert messages.keep_alive == b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reasoning", "waits"),
+    [(THINKING, True, True), (OMITTED, True, True), (EMPTY, True, False), (THINKING, False, False)],
+)
+def test_80_a_long_silence(wanted: Wanted, reasoning: bool, waits: bool) -> None:
+    renderer = messages.render(ClientRequest({}, answer=wanted), ENVELOPE, reasoning)
+    data = [bytes(renderer.send(Batch(each))) for each in ([], [], [ROLE], [text("a")], [], [STOP])]
+    answer = b"".join(data) + end_of(renderer)
+    check_grammar(events_of(answer))
+    assert [bool(each) for each in data] == [waits, waits, False, True, False, False]
+    thinking = [{"type": "thinking", "thinking": ""}] if waits else []
+    found = read_by_sdk(answer)["content"]
+    assert [{k: v for k, v in each.items() if k != "signature"} for each in found] == [*thinking, told("a")]
+
+
+def test_72_whole_is_the_fold_of_the_stream() -> None:
+    chunks = [ROLE, text("Hi"), called(0, '{"a":1}'), CALLS, USAGE]
+    assert whole(chunks) == {
+        "id": "msg_010000000000000000000001",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [told("Hi"), tool(0, {"a": 1})],
+        "stop_reason": "tool_use",
+        "stop_sequence": None,
+        "stop_details": None,
+        "usage": {
+            "input_tokens": 12,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": 3,
+            "service_tier": "standard",
+        },
+    }
+    assert fold(events_of(rendered(chunks))) == whole(chunks)
 
 
 def test_what_a_native_call_gave_is_passed_on() -> None:

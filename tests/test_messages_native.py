@@ -296,6 +296,36 @@ def test_what_was_used__case_25() -> None:
     assert chunks[0]["usage_early"] is True
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        (DELTA, END, STOP),
+        (STOP,),
+        (("ping", {}), ("content_block_start", {"index": 0}), STOP),
+        (START, ("content_block_start", {"index": 0}), START),
+        (START, DELTA, START),
+        (("message_start", {}), DELTA),
+    ],
+)
+def test_a_stream_that_sdks_fail_at(told: tuple[tuple[str, Json], ...]) -> None:
+    with pytest.raises(UpstreamBadOutput):
+        watched(events(*told))
+
+
+def test_a_stream_of_another_protocol_is_none() -> None:
+    for data, failure in (
+        (b'data: {"choices":[]}\n\n', UpstreamBadOutput),
+        (b'data: {"error":{"code":529}}\n\n', Failure),
+    ):
+        with pytest.raises(failure):
+            watched(data)
+
+
+def test_what_is_not_known_may_come_before_the_beginning() -> None:
+    _, last = watched(events(("ping", {}), ("later", {}), START, DELTA, END, STOP))
+    assert last is not None
+
+
 def test_usage_before_the_last_words_is_early() -> None:
     _, last = watched(events(START, END, DELTA, STOP))
     assert last is not None

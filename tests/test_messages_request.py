@@ -465,7 +465,7 @@ CLOSED = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additio
     ("given", "expected", "dropped"),
     [
         pytest.param({"temperature": 0.5, "top_p": 1}, {"temperature": 0.5, "top_p": 1}, [], id="sampling"),
-        pytest.param({"top_k": 5}, {}, ["top_k"], id="45"),
+        pytest.param({"top_k": 5}, {"top_k": 5}, [], id="45"),
         pytest.param(
             {"stop_sequences": ["a", " ", "b", "c", "d", "e", "f"]},
             {"stop": ["a", "b", "c", "d"]},
@@ -781,3 +781,50 @@ def test_recorded_requests_are_taken_by_every_provider():
             refused[got.refusal.message.split(":")[0]] = refused.get(got.refusal.message.split(":")[0], 0) + 1
             assert isinstance(got.refusal, Unsupported), (exchange["id"], got.refusal)
     assert seen > 200, refused
+
+
+def test_what_only_claude_takes_is_measured_whole():
+    """Limits are reserved by what stands for a request that cannot be translated: its answer, all it says, what it caches."""
+    system = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    got = asked(system=system, tools=[{"name": "add", "input_schema": {"type": "object"}}], container="c")
+    assert got.refusal is not None and got.body["max_completion_tokens"] == 100
+    [part] = got.body["messages"][0]["content"]
+    assert all(word in part["text"] for word in ("Be brief.", "add", "go"))
+    assert part["cache_control"]["ttl"] == "1h"
+    assert "max_completion_tokens" not in asked(max_tokens="many").body
+
+
+@pytest.mark.parametrize(
+    ("tools", "messages", "expected"),
+    [
+        (
+            [{"type": "web_search_20250305"}, {"type": "bash_20250124"}, {}, {"type": None}, 5],
+            GO,
+            ("tools.web_search",),
+        ),
+        ([{"type": "bash_code_execution_20250825"}], GO, ("tools.bash_code_execution",)),
+        ({}, GO, ()),
+        (
+            [],
+            [
+                *GO,
+                said(
+                    {
+                        "type": "compaction",
+                        "tool_changes": [
+                            {
+                                "type": "tool_addition",
+                                "tool": {"type": "tool_definition", "definition": {"type": "advisor_20260301"}},
+                            }
+                        ],
+                    },
+                    role="assistant",
+                ),
+                *GO,
+            ],
+            ("tools.advisor",),
+        ),
+    ],
+)
+def test_tools_that_run_upstream(tools: Any, messages: Any, expected: tuple[str, ...]):
+    assert asked(messages, tools=tools).upstream_tools == expected

@@ -435,6 +435,19 @@ def test_other_errors__cases_5_9_and_87(http: httpx.Client, server: Process) -> 
     assert refused(big)[:2] == (413, "request_too_large")
 
 
+def test_what_claudes_own_tools_read_is_booked(
+    http: httpx.Client, server: Process, upstream: Upstream, folder: Path
+) -> None:
+    """A search reads far more than the client has sent: what Claude reports of that is believed."""
+    told = {**MESSAGE, "usage": {**USAGE, "input_tokens": 500_000, "output_tokens": 3}}
+    upstream.script("claude-searches", answer(told))
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    assert post(http, server, {"model": "claude-searches", "tools": tools}).status_code == 200
+    usage(server, LAPTOP)
+    [row] = [row for row in rows(folder) if row["model"] == "claude-searches"]
+    assert (row["prompt"], row["estimated"]) == (500_000, 0)
+
+
 def test_limits__case_85(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-limits", answer(MESSAGE))
     for left in (1, 0):

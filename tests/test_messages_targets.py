@@ -4,6 +4,9 @@ import base64
 import json
 from typing import Any
 
+import pytest
+
+from dialects import seal
 from dialects.messages import request
 from providers import PROVIDERS
 from providers.contract import Upstream
@@ -78,3 +81,68 @@ def test_responses_claude_and_gemini_keep_them_in_the_result__case_33() -> None:
     assert "functionResponse" in parts[0]
     assert "inlineData" in json.dumps(parts)
     assert "see the image below" not in json.dumps(parts)
+
+
+def asked_again(thinking: Json, row: str, provider: str, facts: ModelFacts = NOTHING_KNOWN) -> Json:
+    """What a host is sent of a conversation in which the call call_1 has this thinking before it."""
+    use = {"type": "tool_use", "id": "call_1", "name": "Read", "input": {}}
+    found = {"type": "tool_result", "tool_use_id": "call_1", "content": "x"}
+    messages = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [thinking, use]},
+        {"role": "user", "content": [found]},
+    ]
+    body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [TOOL]}
+    got = request.parse(json.dumps(body).encode())
+    host = HOSTS[row]
+    to = Upstream(provider, "m", "http://u", host=host, facts=facts)
+    return dict(PROVIDERS[host.protocol].build_request(seal.restore(got.body, got.seals, provider, "m"), to).body)
+
+
+def ours(text: str = "hm", **sealed: Any) -> Json:
+    return {"type": "thinking", "thinking": text, "signature": seal.signature({"model": "m", **sealed})}
+
+
+SIGNED: Json = {"type": "thinking", "thinking": "hm", "signature": "EqQBClaude"}
+
+
+@pytest.mark.parametrize(
+    ("thinking", "row", "expected"),
+    [(ours(by="deepseek"), "deepseek", "hm"), (ours(by="deepseek"), "openai", None), (SIGNED, "deepseek", None)],
+)
+def test_thinking_goes_to_hosts_that_take_it__case_36(thinking: Json, row: str, expected: str | None) -> None:
+    assert asked_again(thinking, row, row)["messages"][1].get("reasoning_content") == expected
+
+
+@pytest.mark.parametrize(("provider", "kept"), [("openai", True), ("azure", False)])
+def test_sealed_items_go_back_to_who_made_them__case_37(provider: str, kept: bool) -> None:
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e"}
+    sent = asked_again(ours(by="openai", items=[item]), "openai", provider, ModelFacts(chat=False))["input"]
+    assert [each for each in sent if each.get("type") == "reasoning"] == [item] * kept
+
+
+def test_a_signature_goes_back_to_gemini__case_38() -> None:
+    thinking = ours("", by="gemini", extra={"call_1": {"google": {"thought_signature": "c2lnbmVk"}}})
+    parts = asked_again(thinking, "gemini", "gemini", ModelFacts(signatures=True))["contents"][1]["parts"]
+    assert [part["thoughtSignature"] for part in parts if "functionCall" in part] == ["c2lnbmVk"]
+
+
+def test_cache_marks_stay_where_they_are_read__case_27() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    system = [{"type": "text", "text": "A", **mark}, {"type": "text", "text": "B"}]
+    body = {"model": "m", "max_tokens": 9, "system": system, "messages": [{"role": "user", "content": "go"}]}
+    got = request.parse(json.dumps(body).encode())
+    for row, marked in (("openrouter", system), ("openai", [{"type": "text", "text": "A"}, system[1]])):
+        to = Upstream("p", "m", "http://u", host=HOSTS[row])
+        assert PROVIDERS["openai"].build_request(got.body, to).body["messages"][0] == {
+            "role": "system",
+            "content": marked,
+        }
+
+
+def test_a_system_turn_where_templates_take_one__case_40() -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    turns.insert(2, {"role": "system", "content": "S"})
+    messages = sent(turns, "vllm")["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert "<system>\nS\n</system>" in messages[2]["content"]

@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "prefill_fields": ("{continue_final_message: true}", {"continue_final_message": True}),
     "prefill_base": ("/beta", "/beta"),
     "prefill_echoed": ("true", True),
+    "top_k": ("true", True),
     "usage": ("no", False),
     "openai_rules": ("true", True),
     "responses": ("yes", True),

@@ -355,7 +355,7 @@ def test_everything_is_said_in_both_languages() -> None:
         )
     assert used - names == set()
     assert {*re.findall(r"\{\{(\w+)\}\}", text)} == {
-        *("base", "origin", "model", "reasoner", "embedder", "curl", "python", "node")
+        *("base", "origin", "model", "reasoner", "embedder", "curl", "python", "anthropic", "node")
     }
 
 

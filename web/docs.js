@@ -30,6 +30,7 @@ function filled(source) {
     embedder: plain(first(embeds) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
     curl: setup.curl(),
     python: setup.python(),
+    anthropic: setup.anthropic(),
     node: setup.node(),
   };
   return source.replace(/\{\{(\w+)\}\}/g, (_, name) => values[name] ?? "");

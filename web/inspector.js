@@ -102,6 +102,7 @@ function drawAttempt(attempt, at, body) {
     attempt.failure ? h("pre", { class: "failure" }, JSON.stringify(attempt.failure, null, 2)) : null,
     drawChanges(attempt, body),
     attempt.url ? block(text("upstreamRequest"), `POST ${attempt.url}\n${headerLines(attempt.headers)}`) : null,
+    attempt.hub ? block(text("hubBody"), pretty(attempt.hub), "json") : null,
     attempt.body ? block(text("upstreamBody"), pretty(attempt.body), "json") : null,
     Object.keys(attempt.answer).length ? block(text("upstreamHeaders"), headerLines(attempt.answer)) : null);
 }

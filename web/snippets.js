@@ -28,6 +28,10 @@ export const setup = {
     server.keyed
       ? `import os\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url="${server.base}", api_key=os.environ["MODELSERVER_KEY"])`
       : `from openai import OpenAI\n\nclient = OpenAI(base_url="${server.base}", api_key="none")`,
+  anthropic: () =>
+    server.keyed
+      ? `import os\n\nfrom anthropic import Anthropic\n\nclient = Anthropic(base_url="${server.origin}", auth_token=os.environ["MODELSERVER_KEY"])`
+      : `from anthropic import Anthropic\n\nclient = Anthropic(base_url="${server.origin}", auth_token="none")`,
   node: () =>
     `import OpenAI from "openai";\n\nconst client = new OpenAI({ baseURL: "${server.base}", apiKey: ` +
     `${server.keyed ? "process.env.MODELSERVER_KEY" : '"none"'} });`,

@@ -189,6 +189,7 @@ const UI = {
   clientRequest: ["客户端的请求头", "Client request: headers"],
   clientBody: ["客户端的请求体", "Client request: body"],
   upstreamRequest: ["发往上游的请求头", "Upstream request: headers"],
+  hubBody: ["翻译成聊天补全的请求体", "As a chat completion: body"],
   upstreamBody: ["发往上游的请求体", "Upstream request: body"],
   upstreamHeaders: ["上游的响应头", "Upstream response: headers"],
   clientHeaders: ["发给客户端的响应头", "Response to the client: headers"],
@@ -442,6 +443,31 @@ export const SECTIONS = [
     ],
   },
   {
+    id: "messages",
+    if: "/v1/messages",
+    title: ["Messages（Anthropic）", "Messages (Anthropic)"],
+    body: [
+      ["p", "`POST /v1/messages` 和 `/v1/messages/count_tokens` 说 Anthropic 的格式，供 Claude Code 和 Anthropic 的 SDK 使用，背后可以是任何模型。",
+        "`POST /v1/messages` and `/v1/messages/count_tokens` speak Anthropic's format, for Claude Code and Anthropic's SDKs, with any model behind them."],
+      ["ul",
+        ["背后是 Claude：只有模型名、主机和密钥会变，请求和回答的字节原样通过，缓存标记、beta 和签名都在。", "A Claude behind it: only the model's name, the host and the key change. The bytes pass as they are, with cache marks, betas and signatures."],
+        ["背后是别的模型：文字、图片、PDF、思考、工具都会翻译；模型不接受的会去掉，列在 `x-modelserver-dropped` 里。历史里的内容绝不会变成永久的 400。", "Another model: text, images, PDFs, thinking and tools are translated. What the model does not take is left out and named in `x-modelserver-dropped`; what sits in the history never becomes a 400 for good."],
+        ["只有要求了 `thinking`，回答里才有思考块；签名是这台服务器的，请原样带回。", "Thinking blocks come only where `thinking` asked for them; their signature is this server's: send them back as they are."],
+        ["服务器端工具（网页搜索、代码执行）只有 Claude 能用。无法精确计数的模型给出估计值，并注明 `\"estimated\": true`。", "Tools that Anthropic runs (web search, code execution) are Claude's alone. Models that cannot count are estimated: `\"estimated\": true`."],
+        ["错误是 Anthropic 的格式；流中断时以 `event: error` 结束，绝不会有 `message_stop`。", "Errors have Anthropic's shape; a stream that breaks ends with `event: error` and never with `message_stop`."]],
+      ["code", {
+        curl: `curl {{origin}}/v1/messages{{curl}} \\\n  -H "Content-Type: application/json" \\\n  -d '{"model": "{{model}}", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}'`,
+        python: `{{anthropic}}\n\nmessage = client.messages.create(\n    model="{{model}}",\n    max_tokens=100,\n    messages=[{"role": "user", "content": "Hello!"}],\n)\nprint(message.content[0].text)`,
+      }],
+      ["p", "Claude Code 的环境变量（密钥放 `ANTHROPIC_AUTH_TOKEN`；没有密钥的服务器，任何文字都行）：", "Variables for Claude Code (the key goes into `ANTHROPIC_AUTH_TOKEN`; on a server without keys, any text will do):"],
+      ["table", [["变量", "Variable"], ["值", "Value"]],
+        ["`ANTHROPIC_BASE_URL`", ["`{{origin}}`，不带 `/v1`", "`{{origin}}`, without `/v1`"]],
+        ["`ANTHROPIC_MODEL`", ["`{{model}}`，或这台服务器的任何模型", "`{{model}}`, or any model of this server"]],
+        ["`ANTHROPIC_DEFAULT_HAIKU_MODEL`", ["后台小任务用的模型；`…_SONNET_MODEL`、`…_OPUS_MODEL` 决定别名指向谁", "the model for small tasks in the background; `…_SONNET_MODEL` and `…_OPUS_MODEL` say what the aliases mean"]],
+        ["`CLAUDE_CODE_MAX_CONTEXT_TOKENS`", ["上下文不是 200K 的模型的真实长度；只对名字不以 `claude-` 开头的模型有效", "the true window of a model that has not 200K; only for names that do not begin with `claude-`"]]],
+    ],
+  },
+  {
     id: "echo",
     title: ["echo 模型", "The echo model"],
     body: [
@@ -482,6 +508,9 @@ export const CLIENTS = [
   ["LangChain", "base", ["`ChatOpenAI(base_url=…)`", "`ChatOpenAI(base_url=…)`"]],
   ["Vercel AI SDK", "base", ["`createOpenAICompatible({ name, baseURL })`", "`createOpenAICompatible({ name, baseURL })`"]],
   ["Codex CLI", "base", ["config.toml：`model_providers.<名称>.base_url`，`wire_api = \"responses\"`", "config.toml: `model_providers.<name>.base_url`, `wire_api = \"responses\"`"], "/v1/responses"],
+  ["anthropic-python", "origin", ["`Anthropic(base_url=…, auth_token=…)`", "`Anthropic(base_url=…, auth_token=…)`"], "/v1/messages"],
+  ["anthropic-ts", "origin", ["`new Anthropic({ baseURL, authToken })`", "`new Anthropic({ baseURL, authToken })`"], "/v1/messages"],
+  ["Claude Agent SDK", "origin", ["它运行 Claude Code，用同样的环境变量：`ClaudeAgentOptions(env={…})`", "It runs Claude Code, with the same variables: `ClaudeAgentOptions(env={…})`"], "/v1/messages"],
   ["Claude Code", "origin", ["`ANTHROPIC_BASE_URL`，密钥放 `ANTHROPIC_AUTH_TOKEN`，模型放 `ANTHROPIC_MODEL={{model}}`", "`ANTHROPIC_BASE_URL`, with the key in `ANTHROPIC_AUTH_TOKEN` and the model in `ANTHROPIC_MODEL={{model}}`"], "/v1/messages"],
 ];
 

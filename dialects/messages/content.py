@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from providers import codec
 from providers.common import media
-from providers.common.turns import EMPTY
 from providers.contract import Json
 from providers.errors import BadRequest
 
-from .reading import Reading, invalid, list_at, object_at, text_at
+from .reading import Reading, list_at, object_at, text_at
 
 Block = tuple[str, Json]  # with its path
 
@@ -88,7 +87,7 @@ def server_text(block: Json, reading: Reading) -> str:
     kind = block["type"]
     if kind in _SERVER_CALLS:
         server = f"{block['server_name']}/" if isinstance(block.get("server_name"), str) else ""
-        return f"[{server}{block.get('name')} {codec.encode_text(block.get('input') or {})}]"
+        return f"[{server}{block.get('name') or 'tool'} {codec.encode_text(block.get('input') or {})}]"
     return "\n".join(filter(None, _found(block.get("content"), reading))) or f"[{kind}]"
 
 
@@ -246,16 +245,3 @@ _PARTS: Final[dict[str, Callable[[Json, Reading], list[Json]]]] = {
     **dict.fromkeys(_SERVER_CALLS, _server),
     **dict.fromkeys(_QUIET, _nothing),
 }
-
-__all__ = [
-    "EMPTY",
-    "Block",
-    "blocks_of",
-    "cache_mark",
-    "invalid",
-    "is_server_block",
-    "joined",
-    "parts",
-    "result",
-    "text",
-]

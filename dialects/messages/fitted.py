@@ -29,6 +29,9 @@ def fit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
     if "stop" in body and (not facts.stop or "stop" in to.host.refuse):
         out = {name: value for name, value in out.items() if name != "stop"}
         dropped["stop"] = None
+    if "top_k" in body and not to.host.top_k:
+        out = {name: value for name, value in out.items() if name != "top_k"}
+        dropped["top_k"] = None
     if unread := {kind for kind, (fact, _, _) in _READS.items() if getattr(facts, fact) is False}:
         messages = [_without(message, unread, dropped) for message in body["messages"]]
         if any(new is not old for new, old in zip(messages, body["messages"], strict=True)):

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from providers import codec
 from providers.common import output_order
+from providers.common.turns import EMPTY
 from providers.contract import Json
 from providers.errors import Unsupported
 
 from .. import seal
 from . import content
 from .content import Block
-from .reading import Reading, invalid, list_at, object_at, text_at
+from .reading import Reading, invalid, object_at, text_at
 
 _BILLING: Final = "x-anthropic-billing-header:"  # how Claude Code's note about itself begins
 _ROLES: Final = ("user", "assistant", "system")
@@ -52,7 +53,7 @@ def chat_messages(system: Any, messages: list[Any], reading: Reading) -> list[Js
                 message, calls = _assistant(turn, reading, len(made))
                 asked = turn.index
                 if place == len(turns) - 1 and not calls:
-                    if message["content"] not in ("", content.EMPTY):
+                    if message["content"] not in ("", EMPTY):
                         raise Unsupported(_PREFILL, param="messages")
                     reading.seals.pop(len(made), None)
                 else:
@@ -63,7 +64,7 @@ def chat_messages(system: Any, messages: list[Any], reading: Reading) -> list[Js
                 calls, late = {}, []
     if calls:
         raise _unanswered(asked, calls)
-    return made if any(message["role"] != "system" for message in made) else [*made, _said(content.EMPTY)]
+    return made if any(message["role"] != "system" for message in made) else [*made, _said(EMPTY)]
 
 
 def _said(words: str) -> Json:
@@ -140,7 +141,7 @@ def _user(turn: _Turn, calls: dict[str, str], asked: int, reading: Reading) -> l
         raise _unanswered(asked, missing)
     made = [results[ident] for ident in calls]
     if rest or not made:
-        made.append({"role": "user", "content": content.joined(rest) or content.EMPTY})
+        made.append({"role": "user", "content": content.joined(rest) or EMPTY})
     return made
 
 
@@ -200,7 +201,7 @@ def _assistant(turn: _Turn, reading: Reading, place: int) -> tuple[Json, dict[st
     if calls:
         message["tool_calls"] = list(calls.values())
     elif not said and not thoughts and not signed:
-        message["content"] = content.EMPTY
+        message["content"] = EMPTY
     if seals:
         reading.seals[place] = seals
     return message, {ident: call["id"] for ident, call in calls.items()}
@@ -235,6 +236,3 @@ def _call(at: str, block: Json, reading: Reading) -> Json:
     reading.call_ids |= {ident, sent}
     function = {"name": reading.tool_name(name), "arguments": arguments}
     return {"id": sent, "type": "function", "function": function} | content.cache_mark(block)
-
-
-__all__ = ["chat_messages", "list_at"]

@@ -54,6 +54,14 @@ def _share(name: str, value: Any, body: Json, reading: Reading) -> None:
     body[name] = value
 
 
+def _top_k(name: str, value: Any, body: Json, reading: Reading) -> None:
+    if type(value) is not int:
+        raise invalid(name, "Input should be a valid integer")
+    if value < 0:
+        raise invalid(name, "Input should be greater than or equal to 0")
+    body[name] = value
+
+
 def _stops(name: str, value: Any, body: Json, reading: Reading) -> None:
     texts = list_at(value, name)
     if not all(isinstance(each, str) for each in texts):
@@ -157,7 +165,7 @@ _PARAMETERS: Final[dict[str, Callable[[str, Any, Json, Reading], None]]] = {
     "max_tokens": _max_tokens,
     "temperature": _share,
     "top_p": _share,
-    "top_k": _unknown,  # no row of hosts.py says yet who takes it
+    "top_k": _top_k,
     "stop_sequences": _stops,
     "output_config": _output_config,
     "output_format": _format,

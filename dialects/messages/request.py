@@ -11,16 +11,18 @@ from typing import Any, Final
 from providers import raw_json
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
+from providers.raw_json import Members
 
 from .. import validation
 from ..contract import NO_HEADERS, ClientRequest
+from .content import text
 from .estimate import without_data
 from .fitted import fit
 from .history import chat_messages
 from .params import put_parameters
 from .reading import Reading, invalid, list_at, object_at, text_at
 from .session import named, session
-from .tools import put_tools
+from .tools import put_tools, upstream_tools
 from .wanted import Wanted
 
 _WINDOW: Final = re.compile(r"(\[1m\])+$", re.IGNORECASE)  # Claude Code's mark of a long context, never an upstream's
@@ -62,7 +64,7 @@ def _parsed(data: bytes, headers: Mapping[str, str], limited: bool) -> ClientReq
     except BadRequest as failure:
         refusal = failure.with_traceback(None)
         reading = Reading()
-        body = {"messages": [{"role": "user", "content": without_data(raw["messages"])}]}
+        body = _measured(given, raw)
     body = {"model": model, **body}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -79,8 +81,18 @@ def _parsed(data: bytes, headers: Mapping[str, str], limited: bool) -> ClientReq
         session_name=named(headers),
         refusal=refusal,
         dropped=tuple(reading.dropped),
+        upstream_tools=upstream_tools(given),
         fit=fit,
     )
+
+
+def _measured(given: Json, raw: Members) -> Json:
+    """Return what stands for a request that cannot be translated: what its tokens and its price are reserved by."""
+    said = without_data(b"\n".join(bytes(raw[name]) for name in ("system", "tools", "messages") if name in raw))
+    part = text(said, {"cache_control": {"ttl": "1h"}} if '"1h"' in said else None)
+    limit = given.get("max_tokens")
+    limited = {"max_completion_tokens": limit} if isinstance(limit, int) and limit > 0 else {}
+    return {"messages": [{"role": "user", "content": [part]}], **limited}
 
 
 def _chat(given: Json, reading: Reading) -> Json:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from providers import codec
 from providers.chunks import says_something
-from providers.common.usage import count
 from providers.contract import Batch, Json
 from providers.errors import Failure, UpstreamBadOutput
 from providers.sse import append_event
@@ -18,16 +17,11 @@ from providers.sse import append_event
 from .. import seal
 from ..chat.stream import escape_line_ends
 from ..contract import ClientRequest, Envelope, Renderer
+from .ends import message_start, stop_reason, used
 from .errors import error_body
 from .wanted import Wanted
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)  # of a call, as Claude takes it
-_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PER_TOKEN: Final = 4  # characters, where the upstream has not counted
-_STOP_REASONS: Final = {
-    "length": "max_tokens",
-    "content_filter": "refusal",
-}
 _DELTA: Final = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
 )
@@ -61,6 +55,8 @@ def _render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Rend
 
 def _frames_of(batch: Batch, message: "MessageEvents") -> bytearray:
     """Return the bytes of what a batch adds. Text for the text block that is open, nearly all there is, goes a short way."""
+    if not batch.chunks:
+        return _frames(message.wait())
     data = bytearray()
     for chunk in batch.chunks:
         match chunk:
@@ -124,11 +120,9 @@ class MessageEvents:
     def see(self, chunk: Json) -> list[Json]:
         """Return the events that a chunk adds. Raises BadOutput for arguments of a call that was complete."""
         self.usage = chunk.get("usage") or self.usage
-        events: list[Json] = []
-        if not self.started:
-            if not says_something(chunk):
-                return events
-            events.append(self._start())
+        if not self.started and not says_something(chunk):
+            return []
+        events = self._begin()
         for choice in chunk["choices"]:
             delta = choice["delta"]
             if self.carries:
@@ -146,40 +140,35 @@ class MessageEvents:
 
     def end(self) -> list[Json]:
         """Return the last events."""
-        events = [] if self.started else [self._start()]
+        events = self._begin()
         for at in list(self.waiting):
             events += self._open_tool(at)
         events += self._close()
-        reason, sequence = self._stop_reason()
-        delta = {"stop_reason": reason, "stop_sequence": sequence, "stop_details": self._details(reason)}
-        return [
-            *events,
-            {"type": "message_delta", "delta": delta, "usage": self._counted()},
-            {"type": "message_stop"},
-        ]
+        usage = used(self.usage, self.envelope, self.shown)
+        reason = stop_reason(self.finish, self.stopped_by, bool(self.tools), self.wanted, usage, self.envelope.context)
+        delta: Json = {"stop_reason": reason, "stop_sequence": None, "stop_details": None}
+        if reason == "stop_sequence":
+            delta["stop_sequence"] = self.stopped_by
+        if reason == "refusal":
+            refused = "".join(self.refused) or None
+            delta["stop_details"] = {"type": "refusal", "category": None, "explanation": refused}
+        return [*events, {"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]
 
-    def _start(self) -> Json:
+    def wait(self) -> list[Json]:
+        """Return the events that keep a client waiting which is shown thinking; none where anything else has been said.
+
+        To the watchdog of Claude Code a stream of nothing but pings is dead after five minutes.
+        """
+        if not self.carries or self.open not in ("", "thinking") or (self.index >= 0 and not self.open):
+            return []
+        events = self._begin() if self.open else [*self._begin(), *self._open_thinking()]
+        return [*events, self._delta("thinking_delta", "thinking", "")]
+
+    def _begin(self) -> list[Json]:
+        if self.started:
+            return []
         self.started = True
-        envelope = self.envelope
-        message: Json = {
-            "id": f"msg_01{_base62(int(envelope.unique, 16))}",
-            "type": "message",
-            "role": "assistant",
-            "model": envelope.model,
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "stop_details": None,
-            "usage": {
-                "input_tokens": max(1, envelope.prompt_tokens),
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-                "output_tokens": 1,
-                "service_tier": "standard",
-            },
-        }
-        return {"type": "message_start", "message": message}
+        return [message_start(self.envelope)]
 
     def _block(self, block: Json) -> list[Json]:
         """Return the events that open a block, after the end of the one that is open."""
@@ -292,50 +281,3 @@ class MessageEvents:
             ident = f"toolu_{sha256(f'{self.envelope.unique}/{at}'.encode()).hexdigest()[:24]}"
         self.ids.add(ident)
         return str(ident)
-
-    def _stop_reason(self) -> tuple[str, str | None]:
-        """Return why the message ended, and the stop sequence that ended it."""
-        if reason := _STOP_REASONS.get(self.finish or ""):
-            return reason, None
-        if self.tools:
-            return "tool_use", None
-        if self.finish == "stop" and self.stopped_by in self.wanted.stop_sequences:
-            return "stop_sequence", self.stopped_by
-        return "end_turn", None
-
-    def _details(self, reason: str) -> Json | None:
-        if reason != "refusal":
-            return None
-        return {"type": "refusal", "category": None, "explanation": "".join(self.refused) or None}
-
-    def _counted(self) -> Json:
-        """Return the usage. Input tokens are never 0: clients would go on with the estimate beside what was cached."""
-        if not self.usage:
-            written, read = 0, 0
-            rest, output = max(1, self.envelope.prompt_tokens), max(1, self.shown // _PER_TOKEN)
-            thought = 0
-        else:
-            prompt, output = count(self.usage.get("prompt_tokens")), count(self.usage.get("completion_tokens"))
-            before = self.usage.get("prompt_tokens_details") or {}
-            thought = count((self.usage.get("completion_tokens_details") or {}).get("reasoning_tokens"))
-            read = min(count(before.get("cached_tokens")), max(prompt - 1, 0))
-            written = min(count(before.get("cache_write_tokens")), max(prompt - 1 - read, 0))
-            rest = max(1, prompt - read - written)
-        usage: Json = {
-            "input_tokens": rest,
-            "cache_creation_input_tokens": written,
-            "cache_read_input_tokens": read,
-            "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
-            "output_tokens": output,
-        }
-        return {**usage, "output_tokens_details": {"thinking_tokens": thought}} if thought else usage
-
-
-def _base62(number: int) -> str:
-    """Return a number of 128 bits in 22 digits."""
-
-    digits = ""
-    for _ in range(22):
-        number, digit = divmod(number, 62)
-        digits = _BASE62[digit] + digits
-    return digits

@@ -1,5 +1,7 @@
 """Tools and tool_choice of Messages → those of a chat request."""
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from providers import codec
@@ -54,6 +56,13 @@ _KNOWN: Final[dict[str, tuple[str, Json, list[str]]]] = {
     ),
 }
 _SEARCH: Final = "tool_search_tool_"
+# Types, without dates, of tools that clients run. Others, and those of tomorrow, run upstream, but for those that only find
+# tools of the request: they are paid for apart, or have models asked again and again with what they find.
+_RUN_BY_CLIENTS: Final = frozenset(
+    {"", "custom", "bash", "text_editor", "memory", "computer", "computer_toolset", "browser_toolset"}
+)
+_DATE: Final = re.compile(r"_\d{8}$", re.ASCII)
+_DEFINE: Final = ("tool_addition", "compaction")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -95,6 +104,38 @@ def put_tools(tools: Any, choice: Any, body: Json, reading: Reading) -> None:
         body["tools"] = made
     if wanted:
         _put_choice(wanted, body, reading)
+
+
+def upstream_tools(given: Json) -> tuple[str, ...]:
+    """Return "tools." and the type, without its date, of each tool that is not the client's to run, wherever it is defined.
+
+    Malformed ones are the upstream's to refuse.
+    """
+    found: dict[str, None] = {}
+    for tool in (*_list(given.get("tools")), *_defined(given.get("messages"))):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if (
+            isinstance(kind, str)
+            and (name := _DATE.sub("", kind)) not in _RUN_BY_CLIENTS
+            and not name.startswith(_SEARCH)
+        ):
+            found[f"tools.{name[:100]}"] = None
+    return tuple(found)
+
+
+def _defined(messages: Any) -> Iterator[Any]:
+    """The tools that blocks of messages define: those that add one, and those that sum up what was added."""
+    for message in _list(messages):
+        for block in _list(message.get("content")) if isinstance(message, dict) else ():
+            if isinstance(block, dict) and block.get("type") in _DEFINE:
+                for change in (block, *_list(block.get("tool_changes"))):
+                    match change:
+                        case {"tool": {"definition": definition}}:
+                            yield definition
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def fits(schema: Any) -> bool:

@@ -18,6 +18,10 @@ from .stream import MessageState, Way, count_in
 
 _AROUND: Final = 90  # bytes of a delta's data that are no text
 _SILENT: Final = frozenset({"message_start", "ping"})  # events that say nothing yet
+# Events that are none of an answer's without message_start; SDKs fail at them.
+_WITHIN: Final = frozenset(
+    {"content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"}
+)
 
 
 def watch(streamed: bool) -> Translator:
@@ -29,6 +33,10 @@ def _stream() -> Translator:
     answer = MessageState(Way(), False)
     chunks: list[Json] = []
     try:
+        while not answer.started and (event := (yield chunks)) is not None:
+            if event.name in _WITHIN:
+                raise UpstreamBadOutput("The upstream goes on with an answer that it never began.")
+            chunks = _HANDLERS[event.name](answer, object_of(event.data)) if event.name in _HANDLERS else []
         while (event := (yield chunks)) is not None:
             name, data = event.name, event.data
             if name == "content_block_delta":
@@ -39,6 +47,7 @@ def _stream() -> Translator:
                 return [_used(answer)]
             chunks = _HANDLERS[name](answer, object_of(data)) if name in _HANDLERS else []
             if type(data) is bytes and name not in _SILENT:
+                answer.opened = True
                 chunks = [chunk(SAYS), *chunks]
         raise UpstreamTruncated
     except Failure as failed:
@@ -61,7 +70,9 @@ def _whole() -> Translator:
 
 def _begin(answer: MessageState, event: Json) -> list[Json]:
     message = event.get("message")
-    answer.begin({"message": message if isinstance(message, dict) else {}})
+    if not isinstance(message, dict):
+        raise UpstreamBadOutput("The upstream began its answer without a message.")
+    answer.begin(event)
     return [_used(answer)] if answer.counted else []
 
 
@@ -77,6 +88,8 @@ def _fail(answer: MessageState, event: Json) -> list[Json]:
 def _unnamed(answer: MessageState, event: Json) -> list[Json]:
     if "error" in event or told_instead(event):
         raise to_failure(event)
+    if not answer.started:
+        raise UpstreamBadOutput("The upstream's stream is not of its protocol.")
     return []
 
 

@@ -28,6 +28,7 @@ _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _TUNING: Final[dict[str, tuple[str, Callable[[ModelFacts], bool]]]] = {
     "temperature": ("temperature", lambda facts: _samples(facts)),
     "top_p": ("topP", lambda facts: _samples(facts)),
+    "top_k": ("topK", lambda facts: _samples(facts)),  # of clients of Claude
     "presence_penalty": ("presencePenalty", lambda facts: facts.penalties),
     "frequency_penalty": ("frequencyPenalty", lambda facts: facts.penalties),
     "seed": ("seed", lambda facts: True),
