@@ -14,7 +14,7 @@ from gateway.config import Settings, key_names, load, server_of
 from gateway.config_schema import ServerConfig
 
 from .auth import is_loopback
-from .outbound.pool import ssl_context
+from .outbound.dial import ssl_context
 from .paths import ROOT
 from .responses_store import MEMORY, OFF
 

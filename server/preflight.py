@@ -6,7 +6,7 @@ It must be readable to old Pythons, and must not import what may be missing.
 import sys
 from importlib.util import find_spec
 
-PACKAGES = ("aiohttp", "aiohttp_sse_client", "msgspec", "prometheus_client", "yaml")
+PACKAGES = ("aiohttp", "aiohttp_sse_client", "httptools", "msgspec", "prometheus_client", "yaml")
 
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(

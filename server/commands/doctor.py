@@ -19,7 +19,7 @@ from gateway.config import Settings
 from gateway.words import counted
 from providers.contract import Upstream
 
-from ..outbound.pool import Proxy, ssl_context
+from ..outbound.dial import Proxy, ssl_context
 from .ask import START, STRANGER, RequestFailed, address, chunks, words_of
 from .banner import FREE, example_model
 

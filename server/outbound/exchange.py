@@ -1,6 +1,5 @@
 """One exchange with one upstream: the call goes out, chunks come back, a batch for each read."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -30,7 +29,7 @@ from providers.openai.errors import in_band
 from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
 from ..worker import Worker
-from .pool import PIECE, ConnectionPools, SimulatedResponse, UpstreamResponse, read_all
+from .pool import ConnectionPools, SimulatedResponse, UpstreamResponse, read_all
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
@@ -319,8 +318,6 @@ async def stream_batches(
                     since = 0  # comments, which are not kept
             if batch or decoder.raw:
                 yield Batch(batch, decoder.raw)
-            if len(data) >= PIECE:
-                await asyncio.sleep(0)  # more is waiting, and so are others
             wait = patience
             if type(made) is Ended:
                 now = monotonic()

@@ -1,29 +1,19 @@
-"""HTTP to upstreams: one POST over a pooled connection, and its answer read in bounded pieces.
+"""HTTP to upstreams: one request over a pooled connection, and its answer read in bounded pieces.
 
-This stands on aiohttp's connector (pool, DNS, happy eyeballs, TLS) and its response parser, but not on ClientSession:
-cookies, redirects, tracing and automatic headers are nothing a gateway may use, and leaving them out more than halves the
-cost of a request (measured: 139 → 63 µs for the whole passage through the process). Both classes are aiohttp's own layer
-below ClientSession; requirements.txt pins the exact version and tests/test_http.py covers what is used of it.
+There are no cookies, redirects or automatic headers: nothing a gateway may use. Each provider has connections of its own.
+
+    ConnectionPools → ConnectionPool (one per provider) → Dialer, idle Wires
+                                    └ PooledResponse (one per call) → Wire
 """
 
 import asyncio
-import socket
 import ssl
-from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
-from math import inf
 from typing import Final, NamedTuple, Protocol
 
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector, client_exceptions
-from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.helpers import _EXC_SENTINEL, set_exception
-from aiohttp.http import RawResponseMessage
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
 from yarl import URL
 
 from gateway.config_schema import ProviderConfig, Timeouts
@@ -31,14 +21,15 @@ from providers import density
 from providers.contract import CannedReply
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTimeout, UpstreamTruncated
 
+from .dial import Dialer, Origin, Proxy, ssl_context
+from .inflate import Inflater, inflater_of
 from .resolver import Resolver
+from .wire import BodyCut, ClosedEarly, Head, InvalidHttp, Wire
 
-PIECE: Final = 64 * 1024  # bytes that one read returns at most: the loop must get its turn between two
-_INTERIM = 16  # 1xx answers before the real one: more say that no answer is coming
-_LOOKUPS = 4  # host names looked up at once: a provider has one, and aiohttp asks for each only once at a time
-_LINGER = 0.5  # seconds for the end of a body after its last event
+_LINGER: Final = 0.5  # seconds for the end of a body after its last event
+_IDLE: Final = 15.0  # seconds for which a connection is kept without a call
+_REQUESTS: Final = 1024  # kinds of requests whose heads are kept: paths hold model ids, which clients may invent
 NO_PROXIES: Mapping[str, str] = {}
-_CLOSED = (client_exceptions.ServerDisconnectedError, client_exceptions.ClientOSError, ConnectionResetError)
 
 
 class UpstreamResponse(Protocol):
@@ -48,7 +39,7 @@ class UpstreamResponse(Protocol):
     headers: Mapping[str, str]
 
     async def read(self, patience: float = 0.0) -> bytes:
-        """Return the next piece of the body, b"" at its end. A piece of PIECE bytes says that more is waiting.
+        """Return the next piece of the body, b"" at its end. The loop gets its turn before the next where more is waiting.
 
         patience: seconds of silence allowed after the first piece; 0: timeouts.between_bytes. The first piece must come
         in what the head has left of its time. Raises Failure when the connection fails or falls silent.
@@ -62,120 +53,10 @@ class UpstreamResponse(Protocol):
 
 
 class RequestTemplate(NamedTuple):
-    """Where an upstream is: what the connector needs, and the head of a request without its headers."""
+    """Where a request goes, and its head without its headers."""
 
-    request: ClientRequest
+    origin: Origin
     head: str
-
-
-class Proxy(NamedTuple):
-    """An HTTP proxy: its address without a password, and the headers that it, and nobody else, is sent."""
-
-    url: URL
-    headers: dict[str, str]
-
-    @classmethod
-    def of(cls, address: str) -> "Proxy":
-        url = URL(address)
-        if url.user is None:
-            return cls(url, {})
-        pair = f"{url.user}:{url.password or ''}".encode()
-        return cls(url.with_user(None), {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"})
-
-
-class ResponseProtocol(ResponseHandler):
-    """aiohttp's protocol, with four changes. used: a call has been made on it; awaits_head: the next bytes begin a head.
-
-    aiohttp tells of broken framing to who waits for a head, not to who reads a body: that one would wait for ever. Its read
-    timeout starts anew with every byte, so that who sends a head byte by byte is never late: _Timer replaces it. The queue
-    of heads has a bound: what arrives in one turn of the loop would be heads by the hundred thousand. And after each piece
-    of a body that is read, aiohttp runs the parser again, on nothing: only one that was paused may hold something back.
-    """
-
-    used = awaits_head = False
-    _paused_parser: object = None
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float) -> None:
-        super().__init__(loop)
-        self.timer = _Timer(loop, shortest, self.set_exception)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self.timer.cancel()
-
-    def _reschedule_timeout(self) -> None:
-        if self.awaits_head:
-            self.awaits_head = False
-            self.timer.hurry()
-
-    def pause_reading(self) -> None:
-        super().pause_reading()
-        self._paused_parser = self._parser
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        if self._paused_parser is self._parser:  # it has one parser for each answer
-            super().resume_reading(resume_parser)
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        if len(self._buffer) <= _INTERIM:
-            super().feed_data(data, size)
-        elif self.transport is not None:
-            self.transport.abort()  # post() has more than enough of them to refuse the answer
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
-        super().set_exception(exc, exc_cause)
-        payload = self._payload
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            set_exception(payload, exc, exc_cause)
-
-
-class _Timer:
-    """Ends a call that is silent for too long. A wait makes no timer object: it moves `due`, and the one timer of its
-    connection follows.
-
-    due: loop time, inf while nothing is waited for; end: called with a TimeoutError.
-    """
-
-    __slots__ = ("_at", "_end", "_handle", "_loop", "_shortest", "due")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float, end: Callable[[BaseException], None]) -> None:
-        """shortest: seconds of the shortest wait; the timer looks that early, so that it need not be made anew."""
-        self._loop, self._shortest, self._end = loop, shortest, end
-        self._handle: asyncio.TimerHandle | None = None
-        self._at = self.due = inf
-
-    def wait(self, seconds: float) -> None:
-        """A wait begins that may last this long."""
-        now = self._loop.time()
-        self.due = due = now + seconds
-        if due < self._at:
-            self._start(min(due, now + self._shortest))
-
-    def hurry(self) -> None:
-        """What is waited for has begun to come: it must be here in the shortest time, or when it had to be anyway."""
-        due = self._loop.time() + self._shortest
-        if due < self.due:
-            self.due = due
-            if due < self._at:
-                self._start(due)
-
-    def cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._at, self._handle, self.due = inf, None, inf
-
-    def _start(self, at: float) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._at, self._handle = at, self._loop.call_at(at, self._check)
-
-    def _check(self) -> None:
-        if self.due == inf:
-            self._at, self._handle = inf, None
-        elif self.due > self._loop.time() + 0.001:  # uvloop counts in milliseconds
-            self._start(self.due)
-        else:
-            self._end(TimeoutError())
 
 
 class ConnectionPool:
@@ -192,33 +73,37 @@ class ConnectionPool:
         limit: int,
         tls: ssl.SSLContext | bool,
         stale: Callable[[], None],
-        resolver: AbstractResolver | None = None,
+        resolver: Resolver | None = None,
         proxy: str = "",
     ) -> None:
         self._proxy = Proxy.of(proxy) if proxy else None
-        self._timeouts = timeouts
-        self._agent = agent
-        self._limit = limit
-        self._stale = stale
-        self._connector = TCPConnector(
-            limit=0,
-            resolver=resolver or Resolver(_LOOKUPS, keep=_LOOKUPS),
-            ttl_dns_cache=60,
-            keepalive_timeout=15,
-            ssl=tls,
-        )
-        shortest = min(timeouts.first_byte, timeouts.between_bytes)
-        self._connector._factory = partial(ResponseProtocol, asyncio.get_running_loop(), shortest)  # type: ignore[assignment]
-        self._connect = ClientTimeout(total=None, connect=timeouts.connect)
-        self._dials: dict[tuple[str, str], RequestTemplate] = {}
+        self._agent, self._limit, self._stale = agent, limit, stale
+        self.between_bytes = timeouts.between_bytes
+        self._loop = asyncio.get_running_loop()
+        make = partial(Wire, self._loop, min(timeouts.first_byte, timeouts.between_bytes))
+        self._dialer = Dialer(tls, resolver, self._proxy, timeouts.connect, make)
+        self._templates: dict[tuple[str, str], RequestTemplate] = {}
+        self._idle: dict[
+            Origin, deque[tuple[float, Wire]]
+        ] = {}  # with the loop time of their last call, the newest last
+        self._sweep: asyncio.TimerHandle | None = None
+        self._busy: set[Wire] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.calls = 0  # under way
 
     async def aclose(self) -> None:
+        """Close all connections."""
+        self._closed = True
         for task in self._ending:
             task.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
-        await self._connector.close()
+        await self._dialer.aclose()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for wire in self._busy.union(*({wire for _, wire in idle} for idle in self._idle.values())):
+            wire.abort()
+        self._idle.clear()
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, first_byte: float
@@ -234,92 +119,111 @@ class ConnectionPool:
                 code="provider_busy",
                 retry_after=1,
             )
-        dial = self._dials.get((method, url)) or self._dial(method, url)
+        template = self._templates.get((method, url)) or self._template(method, url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
+        head = f"{template.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
         self.calls += 1
         try:
-            retried = False
-            while True:
-                try:
-                    connection = await self._connector.connect(dial.request, [], self._connect)
-                except Exception as error:
-                    raise _connect_failure(error) from error
-                protocol = connection.protocol
-                assert isinstance(protocol, ResponseProtocol) and protocol.transport is not None
-                reused, timer = protocol.used, protocol.timer
-                if not reused:
-                    protocol.used = True
-                    _watch_over(protocol.transport)
-                timer.wait(first_byte)
-                due = timer.due
-                try:
-                    protocol.set_response_params(read_until_eof=True)
-                    protocol.awaits_head = True
-                    protocol.transport.writelines([head, body])
-                    message, payload = await protocol.read()
-                    if 100 <= message.code < 200:
-                        retried = True  # it was being answered
-                        message, payload = await _behind_interim(protocol, due)
-                    timer.due = due
-                except BaseException as error:
-                    timer.due = inf
-                    protocol.abort()
-                    connection.close()
-                    begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
-                    if reused and not retried and not begun and isinstance(error, _CLOSED):
-                        retried = True
-                        self._stale()
-                        continue
-                    if isinstance(error, Exception):
-                        raise _failure_before_body(error, first_byte) from error
-                    raise
-                return PooledResponse(self, connection, protocol, message, payload, first_byte)
+            return await self._sent(template.origin, head, body, first_byte)
         except BaseException:
             self.calls -= 1
             raise
 
-    def release(self, connection: Connection) -> None:
+    async def _sent(self, origin: Origin, head: bytes, body: bytes, first_byte: float) -> "PooledResponse":
+        replaced = False
+        while True:
+            wire = self._pooled(origin) or await self._dialer.connect(origin)
+            reused = wire.used
+            self._busy.add(wire)
+            try:
+                answered = await wire.send(head, body, first_byte)
+                return PooledResponse(self, origin, wire, answered, first_byte)
+            except BaseException as error:
+                self._busy.discard(wire)
+                wire.abort()
+                if reused and not replaced and not wire.begun and isinstance(error, ClosedEarly):
+                    replaced = True
+                    self._stale()
+                    continue
+                if isinstance(error, Exception):
+                    raise _failure_before_body(error, first_byte) from error
+                raise
+
+    def _pooled(self, origin: Origin) -> Wire | None:
+        """Return the idle connection that was used last."""
+        idle = self._idle.get(origin)
+        while idle:
+            _, wire = idle.pop()
+            if wire.reusable:
+                return wire
+        return None
+
+    def _swept(self) -> None:
+        """Close what has been idle for too long, and look again later."""
+        self._sweep = None
+        limit = self._loop.time() - _IDLE
+        for idle in self._idle.values():
+            while idle and (idle[0][0] < limit or not idle[0][1].reusable):
+                idle.popleft()[1].abort()
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweep is None and any(self._idle.values()):
+            self._sweep = self._loop.call_later(_IDLE / 4, self._swept)
+
+    def release(self, origin: Origin, wire: Wire) -> None:
         """The answer on this connection was read to its end, or the connection is closed."""
         self.calls -= 1
-        connection.release()
+        self._keep(origin, wire)
 
-    def linger(self, connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
-        """Give the connection back once its body has ended, or close it when that takes too long. The call is over."""
+    def _keep(self, origin: Origin, wire: Wire) -> None:
+        self._busy.discard(wire)
+        if not wire.reusable or self._closed:
+            wire.abort()
+            return
+        wire.rest()
+        self._idle.setdefault(origin, deque()).append((self._loop.time(), wire))
+        self._sweep_later()
+
+    def linger(self, origin: Origin, wire: Wire) -> None:
+        """Keep the connection once its body has ended, or close it when that takes too long. The call is over."""
         self.calls -= 1
-        task = asyncio.get_running_loop().create_task(_ending(connection, protocol, payload))
+        task = self._loop.create_task(self._at_the_end(origin, wire))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    @property
-    def between_bytes(self) -> float:
-        return self._timeouts.between_bytes
+    async def _at_the_end(self, origin: Origin, wire: Wire) -> None:
+        """Wait for the end of a body whose answer is complete: many hosts send the last chunk in a packet of its own.
 
-    def _dial(self, method: str, url: str) -> RequestTemplate:
+        Without it the connection could not be used again, and the next request would pay for a new one.
+        """
+        try:
+            async with asyncio.timeout(_LINGER):
+                over = not await wire.read()
+        except (Exception, asyncio.CancelledError):
+            over = False
+        if not over:
+            wire.abort()
+        self._keep(origin, wire)
+
+    def _template(self, method: str, url: str) -> RequestTemplate:
         where, proxy = URL(url, encoded=True), self._proxy
-        request = ClientRequest(
-            method,
-            where,
-            loop=asyncio.get_running_loop(),
-            proxy=proxy and proxy.url,
-            # With its Host: aiohttp would add it, and by that change the key under which it keeps the connection.
-            proxy_headers=proxy and {**proxy.headers, "Host": _host(where)},
-        )
-        host = _host(where)
+        host = where.host_subcomponent or ""
+        host = host if where.is_default_port() else f"{host}:{where.port}"
         path, extra = where.raw_path_qs, ""
         if proxy and where.scheme == "http":  # no tunnel: the proxy reads this request
             path = f"http://{host}{path}"
             extra = "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()])
-        dial = RequestTemplate(
-            request,
+        template = RequestTemplate(
+            Origin(where.raw_host or "", where.port or 0, where.scheme == "https"),
             f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
             "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
         )
-        if len(self._dials) >= 1024:  # paths hold model ids, which clients may invent behind a pattern
-            self._dials.clear()
-        self._dials[method, url] = dial
-        return dial
+        if len(self._templates) >= _REQUESTS:
+            self._templates.clear()
+        self._templates[method, url] = template
+        return template
 
 
 class ConnectionPools:
@@ -360,132 +264,48 @@ class ConnectionPools:
             await pool.aclose()
 
 
-def ssl_context(ca_file: str) -> ssl.SSLContext | bool:
-    """What `ssl=` takes. True: the certificates the system trusts. Verification cannot be turned off. Raises OSError."""
-    if not ca_file:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise OSError(f"ca_file {ca_file}: {error.strerror or 'holds no certificates'}") from None
-
-
 class PooledResponse:
-    """An answer on a connection of the pool. read_whole and chunks both end with close()."""
+    """An answer on a connection of the pool."""
 
-    def __init__(
-        self,
-        pool: ConnectionPool,
-        connection: Connection,
-        protocol: ResponseProtocol,
-        message: RawResponseMessage,
-        payload: StreamReader,
-        first_byte: float,
-    ) -> None:
-        self._pool, self._connection, self._protocol, self._payload = pool, connection, protocol, payload
-        self._patience, self._timer = first_byte, protocol.timer
-        self.status: int = message.code
-        self.headers: Mapping[str, str] = message.headers
-        self._begun = self._ended = self._closed = False
+    def __init__(self, pool: ConnectionPool, origin: Origin, wire: Wire, head: Head, first_byte: float) -> None:
+        """Raises InvalidHttp for a body in a coding that nobody asked for."""
+        self._pool, self._origin, self._wire = pool, origin, wire
+        self._patience = first_byte
+        self.status, self.headers = head
+        self._begun = self._closed = False
+        self._inflater: Inflater | None = inflater_of(head.headers)
 
     async def read(self, patience: float = 0.0) -> bytes:
-        payload, timer = self._payload, self._timer
+        if self._begun:
+            self._patience = patience = patience or self._pool.between_bytes
+        else:
+            patience = 0.0
         try:
-            if payload._buffer:  # it counts even where the connection broke since: payload.read() would raise at once
-                data = payload._read_nowait(-1 if payload._size <= PIECE else PIECE)
-            elif payload._eof and payload._exception is None:
-                data = b""
+            if self._inflater is None:
+                data = await self._wire.read(patience)
             else:
-                if self._begun:
-                    self._patience = patience or self._pool.between_bytes
-                    timer.wait(self._patience)
-                data = await payload.read(PIECE)
+                data = await self._inflater.read(self._wire, patience)
         except Exception as error:
             if self._begun:
                 raise _failure_in_body(error, self._patience) from error
             raise _failure_before_body(error, self._patience) from error  # a head is not yet an answer
-        timer.due = inf  # from here on the upstream waits for us
-        if data:
-            self._begun = True
-        else:
-            self._ended = True
+        self._begun = self._begun or bool(data)
         return data
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._timer.due = inf
-        if not (self._ended or self._payload.is_eof()):
-            self._protocol.abort()  # not close(): that would first send what is still buffered
-            self._connection.close()
-        self._pool.release(self._connection)
+        if not self._wire.ended:
+            self._wire.abort()
+        self._pool.release(self._origin, self._wire)
 
     def finish(self) -> None:
-        if self._closed or self._ended or self._payload.is_eof():
+        if self._closed or self._wire.ended:
             self.close()
             return
         self._closed = True
-        self._pool.linger(self._connection, self._protocol, self._payload)
-
-
-async def _ending(connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
-    """Wait for the end of a body whose answer is complete: many hosts send the last chunk in a packet of its own.
-
-    Without it the connection could not be used again, and the next request would pay for a new one.
-    """
-    try:
-        async with asyncio.timeout(_LINGER):
-            more = await payload.readany()
-        over = not more and payload.is_eof()
-    except (Exception, asyncio.CancelledError):
-        over = False
-    if not over:
-        protocol.abort()
-        connection.close()
-    connection.release()
-
-
-def _host(url: URL) -> str:
-    """Return the value of a Host header."""
-    host = url.host_subcomponent or ""
-    return host if url.is_default_port() else f"{host}:{url.port}"
-
-
-async def _behind_interim(protocol: ResponseProtocol, due: float) -> tuple[RawResponseMessage, StreamReader]:
-    """Read on until the head of the real answer. due: when that must be here."""
-    for _ in range(_INTERIM):
-        protocol.timer.due, protocol.awaits_head = due, True
-        message, payload = await protocol.read()
-        if not 100 <= message.code < 200:
-            return message, payload
-    raise HttpProcessingError(message="too many interim answers")
-
-
-def _connect_failure(error: Exception) -> Failure:
-    """Why no connection came about, without naming hosts or addresses. The request was surely not accepted."""
-    failure: Failure
-    match error:
-        case TimeoutError():
-            failure = UpstreamTimeout(
-                "The upstream did not accept a connection in time.", code="upstream_connect_timeout"
-            )
-        case client_exceptions.ClientConnectorDNSError():
-            failure = UpstreamError("The upstream's host name could not be resolved.", code="upstream_dns")
-        case client_exceptions.ClientSSLError() | ssl.SSLError() | client_exceptions.ClientConnectorCertificateError():
-            failure = UpstreamError("No trusted TLS connection to the upstream is possible.", code="upstream_tls")
-        case client_exceptions.ClientHttpProxyError():
-            failure = UpstreamError(
-                f"The proxy before the upstream refused the connection (HTTP status {error.status}). Tell the operator of "
-                "this server.",
-                code="upstream_connect",
-            )
-        case client_exceptions.ClientProxyConnectionError():
-            failure = UpstreamError("The proxy before the upstream cannot be reached.", code="upstream_connect")
-        case _:
-            failure = UpstreamError("The upstream cannot be reached.", code="upstream_connect")
-    failure.not_sent = True
-    return failure
+        self._pool.linger(self._origin, self._wire)
 
 
 def _failure_before_body(error: Exception, patience: float) -> Failure:
@@ -496,9 +316,9 @@ def _failure_before_body(error: Exception, patience: float) -> Failure:
             failure = UpstreamTimeout(
                 f"The upstream did not answer within {patience:g} s.", code="upstream_first_byte_timeout"
             )
-        case HttpProcessingError():
+        case InvalidHttp():
             failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
-        case client_exceptions.ClientPayloadError():
+        case BodyCut():
             failure = UpstreamTruncated()
         case _:
             failure = UpstreamError("The upstream closed the connection without an answer.")
@@ -512,23 +332,12 @@ def _failure_in_body(error: Exception, patience: float) -> Failure:
     match error:
         case TimeoutError():
             failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
-        case HttpProcessingError():
+        case InvalidHttp():
             failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
         case _:
             failure = UpstreamTruncated()
     failure.should_retry = False
     return failure
-
-
-def _watch_over(transport: asyncio.BaseTransport) -> None:
-    """Let the kernel notice in two minutes that the machine at the other end is gone: a whole answer may take an hour."""
-    connected = transport.get_extra_info("socket")
-    if connected is None or connected.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def read_all(

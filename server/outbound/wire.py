@@ -1,0 +1,334 @@
+"""One connection to an upstream, which carries one exchange after the other.
+
+What arrives is parsed as it arrives (llhttp, by httptools), inside data_received. A body is read (`read`), or poured (`pour`):
+then each piece is given to a function at once, and no task is woken until something else is to be done. Nothing here makes a
+timer, and while it is poured no future either, for a piece.
+
+    connection_made → send → head → read … / pour → ended → send → …
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Final, NamedTuple, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from multidict import CIMultiDict
+
+PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must get its turn between two
+_FULL: Final = 512 * 2**10  # bytes of a body that wait, from which on no more are read from the socket
+_LOW: Final = 256 * 2**10  # bytes that may still wait when reading goes on
+_INTERIM: Final = 16  # 1xx answers before the real one: more say that no answer is coming
+_LINE: Final = 8190  # bytes of the status line's words, and of one header
+_HEADERS: Final = 128  # of one head
+_OUTSIDE: Final = 2**20  # bytes that may come without one of a body among them: heads, trailers, extensions of chunks
+
+Take = Callable[[bytes], bool]  # takes a piece of a body; returns whether it takes another
+
+
+class InvalidHttp(Exception):
+    """What the upstream sent is not HTTP, or more of it than any answer needs."""
+
+
+class ClosedEarly(Exception):
+    """The connection ended before the head of an answer."""
+
+
+class BodyCut(Exception):
+    """The connection ended in the middle of a body."""
+
+
+class Head(NamedTuple):
+    """The status and the headers of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Wire(asyncio.Protocol):
+    """The protocol of one connection. What it raises: InvalidHttp, ClosedEarly, BodyCut, and TimeoutError for silence.
+
+    ended: the answer has been received to its end; error: why no more of it comes.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shortest: float) -> None:
+        """shortest: seconds of the shortest wait; a timer looks that early, so that it need not be made anew."""
+        self._loop, self._shortest = loop, shortest
+        self.transport: asyncio.Transport | None = None
+        parser = HttpResponseParser(self)
+        parser.set_dangerous_leniencies(  # what aiohttp, and so most clients of Python, let pass
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        self._parser: HttpResponseParser | None = parser
+        self.used = False  # a request has been sent on it
+        self._waiter: asyncio.Future[None] | None = None  # of the task that waits in send, read or pour
+        self._take: Take | None = None  # while the body is poured
+        self._patience = 0.0  # seconds of silence allowed then
+        self._pump_due = False  # _pump is to be called in the next turn of the loop
+        self._body = bytearray()  # received and not yet given
+        self._more_waits = self._paused = False
+        self._fields: list[tuple[str, str]] = []  # of the head that is being received
+        self._outside = self._interim = 0
+        self._due = self._head_due = inf  # loop time at which silence is a fault
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self.head: Head | None = None
+        self.error: Exception | None = None
+        self.begun = False  # something of an answer has come
+        self._hurried = self._framed = self._keeps = False
+        self.ended = True  # no exchange is under way
+
+    # What the pool asks
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange can follow."""
+        return self._keeps and self.ended and self.transport is not None and not self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close the connection at once: close() would first send what is still buffered."""
+        self._keeps = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    def rest(self) -> None:
+        """Forget what is left of an answer that has ended: the end of an idle connection must be noticed."""
+        self._body.clear()
+        self._resume()
+
+    # What an exchange does
+
+    async def send(self, head: bytes, body: bytes, patience: float) -> Head:
+        """Send a request and return the head of its answer. patience: seconds for the head, and the first piece of the body."""
+        transport = self.transport
+        if transport is None:
+            raise ClosedEarly
+        self.head = self.error = None
+        self.used = True
+        self.begun = self.ended = self._keeps = self._hurried = self._more_waits = False
+        self._fields = []
+        self._outside = self._interim = 0
+        self._due = self._head_due = self._loop.time() + patience
+        transport.writelines((head, body))
+        while (answered := self.head) is None:
+            if self.error is not None:
+                raise self.error
+            await self._wait()
+        return answered
+
+    async def read(self, patience: float = 0.0) -> bytes:
+        """Return the next piece of the body, b"" at its end. What came before a failure is returned before that is raised.
+
+        patience: seconds of silence allowed; 0: what the head has left of its time.
+        """
+        if self._more_waits:
+            self._more_waits = False
+            await asyncio.sleep(0)
+        if patience and not self._body:
+            self._due = self._loop.time() + patience
+        while not self._body:
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return b""
+            await self._wait()
+        return self._taken()
+
+    async def pour(self, take: Take, patience: float) -> None:
+        """Give the body to `take`, piece by piece as it arrives, until it returns False, or nothing more comes.
+
+        `take` is called inside data_received; what it raises is raised here. Leaving at any time loses nothing: `read` says
+        how it goes on. patience: seconds of silence allowed.
+        """
+        if not self._body and (self.ended or self.error is not None):
+            return
+        self._take, self._patience = take, patience
+        self._due = self._loop.time() + patience
+        waiter = self._begin_wait()
+        if self._body:
+            self._pump()
+        try:
+            await waiter
+        finally:
+            self._take = self._waiter = None
+
+    def _taken(self) -> bytes:
+        body = self._body
+        if len(body) <= PIECE:
+            data = bytes(body)
+            body.clear()
+        else:
+            data = bytes(body[:PIECE])
+            del body[:PIECE]
+            self._more_waits = True
+        if self._paused and len(body) <= _LOW:
+            self._resume()
+        return data
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self.transport is not None:
+                self.transport.resume_reading()
+
+    def _pump(self) -> None:
+        """Give a piece to who takes it; the next in the next turn of the loop."""
+        take = self._take
+        if take is None:
+            return
+        more = True
+        try:
+            if self._body:
+                self._due = self._loop.time() + self._patience
+                more = take(self._taken())
+        except Exception as error:
+            self._take = None
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+            return
+        if not more:
+            self._take = None
+            self._wake()
+        elif self._body:
+            if not self._pump_due:
+                self._pump_due = True
+                self._loop.call_soon(self._pump_again)
+        elif self.ended or self.error is not None:
+            self._wake()
+
+    def _pump_again(self) -> None:
+        self._pump_due = False
+        self._pump()
+
+    # Waiting, and its one timer
+
+    def _begin_wait(self) -> "asyncio.Future[None]":
+        self._waiter = waiter = self._loop.create_future()
+        if self._due < self._timer_at:
+            self._start_timer(min(self._due, self._loop.time() + self._shortest))
+        return waiter
+
+    async def _wait(self) -> None:
+        waiter = self._begin_wait()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _start_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at, self._timer = at, self._loop.call_at(at, self._check)
+
+    def _check(self) -> None:
+        """End a wait that is over; else look again when it would be. One timer does for all waits of the connection."""
+        self._timer_at, self._timer = inf, None
+        if self._waiter is None:
+            return
+        if self._due > self._loop.time() + 0.001:  # uvloop counts in milliseconds
+            self._start_timer(self._due)
+        else:
+            self.error = self.error or TimeoutError()
+            self._wake()
+
+    def _hurry(self) -> None:
+        """A head has begun to come: it must be here in the shortest time, or when it had to be anyway."""
+        self._hurried = True
+        due = self._loop.time() + self._shortest
+        if due < self._due:
+            self._due = due
+            if due < self._timer_at:
+                self._start_timer(due)
+
+    # What the socket says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        if self.ended or self.error is not None:  # nothing was asked
+            self.abort()
+            return
+        self.begun = True
+        if self.head is None and not self._hurried:
+            self._hurry()
+        self._outside += len(data)
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+            if self._outside > _OUTSIDE:
+                raise InvalidHttp
+        except (HttpParserError, HttpParserUpgrade, InvalidHttp) as error:
+            self._keeps = False
+            if not self.ended:
+                self.error = InvalidHttp(str(error))
+        if self._take is not None:
+            if not self._pump_due:
+                self._pump()
+        else:
+            self._wake()
+        if len(self._body) > _FULL and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.transport = self._parser = None  # the parser knows this object, which would know it
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer_at, self._timer = inf, None
+        if not self.ended and self.error is None:
+            if self.head is None:
+                self.error = ClosedEarly()
+            elif exc is None and not self._framed:
+                self.ended = True
+            else:
+                self.error = BodyCut()
+        if self._take is not None and not self._body:
+            self._take = None
+        if self._take is None:
+            self._wake()
+
+    # What the parser says
+
+    def on_message_begin(self) -> None:
+        if self.head is not None:
+            raise InvalidHttp("more than one answer")
+
+    def on_status(self, reason: bytes) -> None:
+        if len(reason) > _LINE:
+            raise InvalidHttp("a status line too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is not None:
+            return  # a trailer
+        if len(self._fields) >= _HEADERS or len(name) + len(value) > _LINE:
+            raise InvalidHttp("a head too large")
+        self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status, fields, self._fields = self._parser.get_status_code(), self._fields, []
+        if status < 200:
+            self._interim += 1
+            if self._interim > _INTERIM:
+                raise InvalidHttp("too many interim answers")
+            self._due, self._hurried = self._head_due, False
+            return
+        headers = CIMultiDict(fields)
+        coding = headers.get("Transfer-Encoding")
+        self._framed = "Content-Length" in headers if coding is None else coding.lower().endswith("chunked")
+        self._due = self._head_due
+        self.head = Head(status, headers)
+
+    def on_body(self, piece: bytes) -> None:
+        self._outside = 0
+        self._body += piece
+
+    def on_message_complete(self) -> None:
+        if self.head is not None:
+            assert self._parser is not None
+            self.ended, self._keeps = True, self._parser.should_keep_alive()
