@@ -14,7 +14,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from copy import copy
 from functools import lru_cache, partial
@@ -35,12 +35,13 @@ from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
-from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
+from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.json_answer import json_answer
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
-from server.outbound import exchange as outbound
+from server.delivery import Delivery
+from server.outbound.batches import Batches, BatchStream, fetch_whole
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
@@ -90,7 +91,7 @@ async def respond_whole(
 ) -> web.StreamResponse:
     """Answer with one JSON body; what was streamed upstream is put together."""
     prepare = partial(prepare_call, request, dialect, asked)
-    exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
+    exchange, answer = await first_that_answers(request, asked, targets, prepare, fetch_whole)
     began(request, exchange)
     to = exchange.to
     collector = None
@@ -113,9 +114,8 @@ async def respond_whole(
 async def respond_stream(
     request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
-    """Answer with server-sent events, one write for each read from the upstream."""
-    app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
-    conversation = request.get(CONVERSATION)
+    """Answer with server-sent events, one write for each read from the upstream, most of them inside that read."""
+    meter, record = request[METER], request[RECORD]
     renderer: Renderer | None = None
 
     def begin_early() -> bytes | bytearray:
@@ -128,7 +128,7 @@ async def respond_stream(
             renderer = rendering
         return data
 
-    with inspector.event_stream(request, app_state.heartbeat, dialect.keep_alive) as line:
+    with inspector.event_stream(request, request[APP_STATE].heartbeat, dialect.keep_alive) as line:
         line.on_silence = begin_early
         try:
             prepare = partial(prepare_call, request, dialect, asked)
@@ -139,30 +139,17 @@ async def respond_stream(
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
             renderer = renderer or dialect.render(asked, envelope(request, to), to.reasoning)
-            render = renderer.send
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
+            delivery = Delivery(request, line, exchange, renderer, collector)
             async with aclosing(rest) as batches:
-                while True:
-                    meter.count_chunks(batch.chunks)
-                    if collector is not None:
-                        collector.see(batch.chunks)
-                    if data := render(batch):
-                        if exchange.verbatim:
-                            data = scrubbed_events(data, request)
-                        if conversation is not None:
-                            await conversation.keep_streamed(data, exchange)
-                        await line.write(data)
-                    try:
-                        batch = await anext(batches)
-                    except StopAsyncIteration:
-                        break
-            if collector is not None:
-                collector.commit()
-            end = end_of(renderer)
-            if conversation is not None:
-                await conversation.keep_streamed(end, exchange)
-            await line.write(end, end=True)
+                more: Batch | None = batch
+                while more is not None:
+                    await delivery.write(more)
+                    await batches.pour(delivery.take)
+                    await delivery.settle()
+                    more = await anext(batches, None)
+            await delivery.end()
         except ConnectionError:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -377,27 +364,24 @@ def cache_scope(request: web.Request, to: Upstream) -> str:
     return f"{request[RECORD].key}/{to.name}"
 
 
-async def open_stream(
-    exchange: Exchange, pools: ConnectionPools, config: ServerConfig
-) -> tuple[Batch, AsyncGenerator[Batch, None]]:
+async def open_stream(exchange: Exchange, pools: ConnectionPools, config: ServerConfig) -> tuple[Batch, Batches]:
     """Return what an answer gives up to, and with, the first words, and the rest, which the caller closes. Raises Failure.
 
     The first words are the point of no return: until then a failure moves on to the next target. What only opens the answer
     does not count: upstreams do open a stream and then say "overloaded".
     """
-    rest = outbound.stream_batches(exchange, pools, config)
-    held, raw = exchange.held_back, b""
-    try:
-        async for batch in rest:
-            held += batch.chunks
-            raw += batch.raw
-            if exchange.said:
-                break
-    except BaseException:
-        await rest.aclose()
-        raise
+    rest = BatchStream(exchange, pools, config)
+    held = exchange.held_back
+    raw: list[bytes] = []
+    large = False
+    async for batch in rest:
+        held += batch.chunks
+        raw.append(batch.raw)
+        large = large or batch.large
+        if exchange.said:
+            break
     exchange.held_back = []
-    return Batch(held, raw), rest
+    return Batch(held, b"".join(raw), large), rest
 
 
 def target_name(to: Upstream) -> str:
@@ -438,7 +422,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
             build_embeddings = PROVIDERS[target.upstream.host.protocol].build_embeddings
             return await made(request, partial(build_embeddings, body, target.upstream))
 
-        exchange, answer = await first_that_answers(request, asked, targets, prepare, outbound.fetch_whole)
+        exchange, answer = await first_that_answers(request, asked, targets, prepare, fetch_whole)
         began(request, exchange)
         request[METER].count_answer(answer)
         answer["model"] = request[RECORD].model
@@ -478,7 +462,7 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     assert call is not None
     exchange = exchange_of(request, target, call, COUNTING)
     async with asyncio.timeout(COUNTING):
-        answer = await outbound.fetch_whole(exchange, live.http, live.settings.config.server)
+        answer = await fetch_whole(exchange, live.http, live.settings.config.server)
     began(request, exchange)
     headers = {**JSON, **answer_headers(exchange, messages)}
     if exchange.verbatim:

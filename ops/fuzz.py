@@ -32,7 +32,7 @@ except ImportError:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-with atheris.instrument_imports(include=["dialects", "gateway", "providers", "server.outbound.exchange"]):
+with atheris.instrument_imports(include=["dialects", "gateway", "providers", "server.outbound"]):
     from played import PROTOCOLS, play, run, target
 
     from dialects.chat import request

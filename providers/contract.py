@@ -62,6 +62,7 @@ class Batch(NamedTuple):
 
     chunks: list[Json]  # in the hub's form
     raw: bytes = b""  # of a native call, the same events as the upstream sent them
+    large: bool = False  # worked on outside of the event loop
 
 
 class ReplyStep(NamedTuple):

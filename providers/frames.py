@@ -47,9 +47,9 @@ class Frames:
         self.cut = False  # flush found the beginning of an event
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is kept of what was fed."""
-        return not self._size
+    def size(self) -> int:
+        """Bytes that are kept of what was fed."""
+        return self._size
 
     def keep(self) -> None:
         """See Decoder.keep."""

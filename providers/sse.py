@@ -90,9 +90,9 @@ class Decoder:
         self.cut = False  # flush found the beginning of an event
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is kept of what was fed."""
-        return not self._size
+    def size(self) -> int:
+        """Bytes that are kept of what was fed."""
+        return self._size
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. When it raises, flush has those that came before."""

@@ -6,10 +6,13 @@ One task per process looks after all responses (`Heartbeat`), so that a chunk co
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.config_schema import ServerConfig
+
+_FULL: Final = 64 * 2**10  # bytes that wait for the client, from which on no more are to be sent
 
 
 class EventStream:
@@ -27,6 +30,7 @@ class EventStream:
         self._heartbeat = heartbeat
         self._keep_alive = keep_alive
         self._lock = asyncio.Lock()  # a comment and a chunk must not both send the status
+        self._chunked = False
         self.quiet_since = self._begun = heartbeat.now()
         self.longest_gap = 0.0  # seconds, the longest so far between two pieces
         # Returns what is sent in place of a comment once there has been nothing else for long; b"": the comment.
@@ -53,6 +57,7 @@ class EventStream:
             now = self._heartbeat.now()
             if not self.response.prepared:
                 await self.response.prepare(self._request)
+                self._chunked = self._request.version >= HttpVersion11
             elif now - self.quiet_since > self.longest_gap:
                 self.longest_gap = now - self.quiet_since
             if end:
@@ -60,6 +65,26 @@ class EventStream:
             else:
                 await self.response.write(data)
             self.quiet_since = self._heartbeat.now()
+
+    def send(self, data: bytes | bytearray) -> bool:
+        """Send `data` at once, once the stream is open; return whether there is room for more, else wait for `drained`.
+
+        Raises ConnectionError when the client is gone.
+        """
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        now = self._heartbeat.now()
+        if now - self.quiet_since > self.longest_gap:
+            self.longest_gap = now - self.quiet_since
+        self.quiet_since = now
+        transport.write(b"%x\r\n" % len(data) + data + b"\r\n" if self._chunked else data)
+        return transport.get_write_buffer_size() <= _FULL
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was sent. Raises ConnectionError when it is gone."""
+        await self._request.writer.drain()
+        self.quiet_since = self._heartbeat.now()
 
     async def send_keepalive(self) -> None:
         """Send a comment, so that proxies keep the connection; do nothing while something else is being written."""

@@ -31,6 +31,7 @@ from .json_answer import json_answer
 from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import UpstreamResponse
+from .outbound.wire import Take
 from .state import APP_STATE
 from .whole_response import sent
 
@@ -200,6 +201,13 @@ class TracedResponse:
         self._attempt.read(data)
         return data
 
+    async def pour(self, take: Take, patience: float) -> None:
+        def seen(data: bytes) -> bool:
+            self._attempt.read(data)
+            return take(data)
+
+        await self._answer.pour(seen, patience)
+
     def close(self) -> None:
         self._answer.close()
 
@@ -217,6 +225,10 @@ class TracedEventStream(EventStream):
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
         self._trace.wrote(bytes(data))
         await super().write(data, end)
+
+    def send(self, data: bytes | bytearray) -> bool:
+        self._trace.wrote(bytes(data))
+        return super().send(data)
 
 
 RECORDER: Final = web.AppKey("RECORDER", Recorder)

@@ -36,6 +36,7 @@ _COMPACT: Final = Compacting("responses/compact")
 _ANY: Final = "*"  # any provider that keeps responses itself
 _KEPT: Final = frozenset({"response.completed", "response.incomplete"})
 _OPENED: Final = frozenset({"response.created", "response.queued"})
+_MARKS: Final = tuple(kind.encode() for kind in (*sorted(_KEPT), *sorted(_OPENED)))
 # What limited keys may send although chat completions know it by other names, or do not know it.
 _KNOWN_HERE: Final = frozenset({"max_output_tokens", "previous_response_id"})
 
@@ -156,6 +157,10 @@ class Conversation:
         filled = with_defaults(asked.body, target)
         missing = {name: value for name, value in filled.items() if name not in asked.body}
         return Fit(outgoing.with_defaults(raw, missing), (*cleaned, *without))
+
+    def looks_at(self, data: bytes | bytearray) -> bool:
+        """Whether `keep_streamed` may have something to do with these events."""
+        return any(mark in data for mark in _MARKS)
 
     async def keep_streamed(self, data: bytes | bytearray, exchange: Exchange) -> None:
         """Keep the answer that these events of a stream end, if they do. Call it before they are sent."""

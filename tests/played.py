@@ -11,7 +11,8 @@ from providers.contract import CannedReply, ReplyStep, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
 from providers.sse import append_event
-from server.outbound.exchange import Exchange, fetch_whole, stream_batches
+from server.outbound.batches import BatchStream, fetch_whole
+from server.outbound.exchange import Exchange
 
 PROTOCOLS: Final = ("openai", "anthropic", "gemini")
 BODY: Final = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
@@ -41,7 +42,7 @@ async def play(protocol: str, pieces: list[bytes], streamed: bool, kind: str, cu
     try:
         got = []
         if call.stream:
-            async for batch in stream_batches(exchange, NO_HTTP, LIMITS):
+            async for batch in BatchStream(exchange, NO_HTTP, LIMITS):
                 got += batch.chunks
             for chunk in got:
                 assert isinstance(chunk["choices"], list)

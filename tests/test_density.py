@@ -25,7 +25,7 @@ from providers.contract import Json
 from providers.contract import Upstream as Target
 from providers.errors import BadRequest, UpstreamBadOutput
 from providers.sse import Decoder, Event
-from server.outbound.exchange import parsed
+from server.outbound.document import parsed
 
 SIZE = 2**19  # bytes of an answer
 DENSE = ["{}", "[]", "[[]]", '{"a":0}', '{"a":{}}', '[{"":[]}]', "[0]"]

@@ -250,7 +250,7 @@ def test_packages_that_are_missing_are_named() -> None:
         env=environment(),
         check=False,
     )
-    names = "aiohttp, aiohttp_sse_client, msgspec, prometheus_client, yaml"
+    names = "aiohttp, aiohttp_sse_client, httptools, msgspec, prometheus_client, yaml"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"modelserver: {names} is not installed for {sys.executable}: run '{sys.executable} -m pip install -r "

@@ -7,7 +7,7 @@ its place among the others (Run.detached): its turn, the bytes of its body, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from providers.errors import Failure
 
 from ..admission import InFlightRequest
 from ..usage.ledger import UsageMeter
+from .batches import Batches, TakeBatch
 
 T = TypeVar("T")
 
@@ -97,11 +98,9 @@ class DetachedReads:
 
 
 class _DetachableStream:
-    """The chunks of a stream, used like the generator that makes them; closed before its end, it is drained."""
+    """What is left of an answer (Batches); closed before its end, it is drained."""
 
-    def __init__(
-        self, chunks: AsyncGenerator[Batch, None], detached: DetachedReads, meter: UsageMeter, run: InFlightRequest
-    ) -> None:
+    def __init__(self, chunks: Batches, detached: DetachedReads, meter: UsageMeter, run: InFlightRequest) -> None:
         self._chunks, self._detached, self._meter, self._run = chunks, detached, meter, run
         self._next: asyncio.Task[Batch | None] | None = None
         self._ended = False
@@ -125,6 +124,9 @@ class _DetachableStream:
             raise
         self._ended = batch is None
         return batch
+
+    async def pour(self, take: TakeBatch) -> None:
+        await self._chunks.pour(take)  # leaving it loses nothing
 
     async def aclose(self) -> None:
         """Close the call, if it has ended, or leave it to be drained."""

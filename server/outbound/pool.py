@@ -24,7 +24,7 @@ from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamErr
 from .dial import Dialer, Origin, Proxy, ssl_context
 from .inflate import Inflater, inflater_of
 from .resolver import Resolver
-from .wire import BodyCut, ClosedEarly, Head, InvalidHttp, Wire
+from .wire import BodyCut, ClosedEarly, Head, InvalidHttp, Take, Wire
 
 _LINGER: Final = 0.5  # seconds for the end of a body after its last event
 _IDLE: Final = 15.0  # seconds for which a connection is kept without a call
@@ -43,6 +43,12 @@ class UpstreamResponse(Protocol):
 
         patience: seconds of silence allowed after the first piece; 0: timeouts.between_bytes. The first piece must come
         in what the head has left of its time. Raises Failure when the connection fails or falls silent.
+        """
+
+    async def pour(self, take: Take, patience: float) -> None:
+        """Give pieces of the body to `take` as they arrive, until it returns False or `read` knows more. It may give none.
+
+        patience: seconds of silence allowed. Raises what `take` raises.
         """
 
     def close(self) -> None:
@@ -292,6 +298,10 @@ class PooledResponse:
         self._begun = self._begun or bool(data)
         return data
 
+    async def pour(self, take: Take, patience: float) -> None:
+        if self._begun and self._inflater is None:
+            await self._wire.pour(take, patience)
+
     def close(self) -> None:
         if self._closed:
             return
@@ -398,6 +408,9 @@ class SimulatedResponse:
         if not pieces and self._cut:
             raise UpstreamTruncated
         return b"".join(pieces)
+
+    async def pour(self, take: Take, patience: float) -> None:
+        """All is left to read."""
 
     def finish(self) -> None:
         self.close()

@@ -150,7 +150,7 @@ class Wire(asyncio.Protocol):
         try:
             await waiter
         finally:
-            self._take = self._waiter = None
+            self._take = self._waiter = None  # nobody else can have begun to wait: who poured closes what was poured
 
     def _taken(self) -> bytes:
         body = self._body

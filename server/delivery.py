@@ -1,0 +1,87 @@
+"""One streamed answer on its way to the client: batches are counted, rendered and written."""
+
+from functools import partial
+
+from aiohttp import web
+
+from dialects.contract import Renderer, end_of
+from gateway.reasoning_cache import ReasoningCollector
+from providers.contract import Batch
+
+from .error_response import scrubbed_events
+from .event_stream import EventStream
+from .outbound.exchange import Exchange
+from .responses import CONVERSATION
+from .state import METER
+
+
+class Delivery:
+    """Writes the answer of one exchange. collector: of the thinking behind tool calls, if they may come.
+
+    A batch is written at once by `take`, inside the read from the upstream, where nothing has to be waited for; else by
+    `write`. Both raise ConnectionError when the client is gone, and what the renderer raises.
+    """
+
+    def __init__(
+        self,
+        request: web.Request,
+        line: EventStream,
+        exchange: Exchange,
+        renderer: Renderer,
+        collector: ReasoningCollector | None,
+    ) -> None:
+        self._request, self._line, self._exchange = request, line, exchange
+        self._renderer, self._collector = renderer, collector
+        self._render = renderer.send
+        self._count = request[METER].count_chunks
+        self._conversation = request.get(CONVERSATION)
+        self._left: bytes | bytearray = b""  # rendered by `take`, and not written
+
+    def take(self, batch: Batch) -> bool:
+        """Write a batch; return whether another may follow at once. If not, call `settle`."""
+        self._note(batch)
+        data = self._render(batch)
+        if not data:
+            return True
+        if self._exchange.verbatim:
+            data = scrubbed_events(data, self._request)
+        line, conversation = self._line, self._conversation
+        if not line.open or (conversation is not None and conversation.looks_at(data)):
+            self._left = data
+            return False
+        return line.send(data)
+
+    async def settle(self) -> None:
+        """Write what `take` has left, and wait until the client has taken enough."""
+        if self._left:
+            data, self._left = self._left, b""
+            await self._written(data)
+        else:
+            await self._line.drained()
+
+    async def write(self, batch: Batch) -> None:
+        """Write a batch, and wait until the client has taken enough."""
+        self._note(batch)
+        worker = self._exchange.worker
+        if batch.large and worker is not None:
+            data = await worker.run(partial(self._render, batch))
+        else:
+            data = self._render(batch)
+        if data:
+            await self._written(scrubbed_events(data, self._request) if self._exchange.verbatim else data)
+
+    async def end(self) -> None:
+        """Write the end of a complete answer."""
+        if self._collector is not None:
+            self._collector.commit()
+        await self._written(end_of(self._renderer), end=True)
+
+    def _note(self, batch: Batch) -> None:
+        self._count(batch.chunks)
+        if self._collector is not None:
+            self._collector.see(batch.chunks)
+
+    async def _written(self, data: bytes | bytearray, end: bool = False) -> None:
+        if self._conversation is not None:
+            await self._conversation.keep_streamed(data, self._exchange)
+        await self._line.write(data, end)
