@@ -39,17 +39,12 @@ class Frames:
         self._decoder = Decoder(limit, decode=False)
         self._tail: list[bytes] = []  # what came behind the last blank line
         self._last = b""  # its last bytes
-        self._size = 0
+        self.size = 0  # bytes of it
         self._named: bool | None = None  # whether the upstream names its events; None: none has come
         self._events: list[Event] = []  # of raw
         self._failed = False
         self.raw = b""
         self.cut = False  # flush found the beginning of an event
-
-    @property
-    def size(self) -> int:
-        """Bytes that are kept of what was fed."""
-        return self._size
 
     def keep(self) -> None:
         """See Decoder.keep."""
@@ -61,16 +56,16 @@ class Frames:
         end = _end_of_blank(window)
         if not end:
             self._tail.append(data)
-            self._size += len(data)
+            self.size += len(data)
             self._last = window[-_LONGEST:]
-            if self._size > self._limit:
+            if self.size > self._limit:
                 self._failed, self.raw = True, b""
                 raise too_large(self._limit)
             self.raw, self._events = b"", []
             return self._events
         end -= len(self._last)
         raw, rest = b"".join([*self._tail, data[:end]]), data[end:]
-        self._tail, self._size, self._last = [rest], len(rest), rest[-_LONGEST:]
+        self._tail, self.size, self._last = [rest], len(rest), rest[-_LONGEST:]
         return self._complete(raw)
 
     def flush(self) -> list[Event]:
@@ -83,7 +78,7 @@ class Frames:
             self.raw = self.before(len(self._events))
             return self._events
         tail = b"".join(self._tail)
-        self._tail, self._size = [], 0
+        self._tail, self.size = [], 0
         probe = Decoder(self._limit, decode=False)
         try:
             for event in probe.feed(tail + b"\n\n"):

@@ -76,7 +76,7 @@ class Decoder:
         self._unchecked = min(limit, density.ANSWER)  # bytes of an event that cannot be too large or too dense
         self._kept: density.Sum | None = None  # of the events, since keep
         self._pending: list[bytes] = []  # pieces of the unfinished line
-        self._size = 0  # bytes of the unfinished line and of the unfinished event's data
+        self.size = 0  # bytes kept: of the unfinished line and of the unfinished event's data
         self._after_cr = False  # the last read ended in CR: an LF that follows is the same line end
         self._first = True
         self._name = ""
@@ -88,11 +88,6 @@ class Decoder:
         self._left: list[Event] | None = None  # events that were read before one that feed raised for
         self._ending = False
         self.cut = False  # flush found the beginning of an event
-
-    @property
-    def size(self) -> int:
-        """Bytes that are kept of what was fed."""
-        return self._size
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. When it raises, flush has those that came before."""
@@ -106,9 +101,9 @@ class Decoder:
         self._after_cr = data[-1] == 13
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._size += len(data)
+        self.size += len(data)
         if b"\n" not in data:
-            if self._size > self._limit:
+            if self.size > self._limit:
                 raise self._too_large()
             self._pending.append(data)
             return []
@@ -174,8 +169,8 @@ class Decoder:
         # Counted once each, with their line end: many short lines, or empty ones, are bounded and cost no more.
         self._held += sum(len(line) + 1 for line in self._data[self._counted :])
         self._counted = len(self._data)
-        self._size = len(rest) + self._held
-        if self._size > self._limit:
+        self.size = len(rest) + self._held
+        if self.size > self._limit:
             raise self._too_large()
 
     def _field(self, line: bytes, events: list[Event]) -> None:

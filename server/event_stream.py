@@ -30,7 +30,7 @@ class EventStream:
         self._heartbeat = heartbeat
         self._keep_alive = keep_alive
         self._lock = asyncio.Lock()  # a comment and a chunk must not both send the status
-        self._chunked = False
+        self.open = self._chunked = False  # open: the client has been told 200
         self.quiet_since = self._begun = heartbeat.now()
         self.longest_gap = 0.0  # seconds, the longest so far between two pieces
         # Returns what is sent in place of a comment once there has been nothing else for long; b"": the comment.
@@ -43,11 +43,6 @@ class EventStream:
     def __exit__(self, *_: object) -> None:
         self._heartbeat.lines.discard(self)
 
-    @property
-    def open(self) -> bool:
-        """Whether the client has been told 200."""
-        return self.response.prepared
-
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
         """Send `data`, after the status and headers if they have not been sent. end: nothing follows.
 
@@ -55,9 +50,9 @@ class EventStream:
         """
         async with self._lock:
             now = self._heartbeat.now()
-            if not self.response.prepared:
+            if not self.open:
                 await self.response.prepare(self._request)
-                self._chunked = self._request.version >= HttpVersion11
+                self.open, self._chunked = True, self._request.version >= HttpVersion11
             elif now - self.quiet_since > self.longest_gap:
                 self.longest_gap = now - self.quiet_since
             if end:

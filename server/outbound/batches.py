@@ -124,12 +124,12 @@ class BatchStream:
         )
 
     def _pour(self, take: TakeBatch, data: bytes) -> bool:
-        if self._is_large(data):
+        if self._decoder.size + len(data) > _LARGE:
             self._data = data
             return False
         batch = self._translate(data)
         more = take(batch) if batch.chunks or batch.raw else True
-        return more and self._pours
+        return more and not self._over and self._failure is None and type(self._made) is not Ended
 
     async def _next(self) -> Batch:
         """Return what the next read gives, which may be nothing."""
@@ -145,7 +145,7 @@ class BatchStream:
         data = await self._read() if self._data is None else self._data
         self._data = None
         worker = self._exchange.worker
-        if worker is not None and self._is_large(data):
+        if worker is not None and self._decoder.size + len(data) > _LARGE and _ends_line(data):
             batch = (await worker.run(partial(self._translate, data)))._replace(large=True)
         else:
             batch = self._translate(data)
@@ -195,10 +195,6 @@ class BatchStream:
             self._lost = error
             return b""
 
-    def _is_large(self, data: bytes) -> bool:
-        """Whether this read may complete a large event."""
-        return self._decoder.size + len(data) > _LARGE and (b"\n" in data or b"\r" in data or not data)
-
     def _translate(self, data: bytes) -> Batch:
         """Return what a read gives; b"": no more comes. Notes how it goes on: _over, _failure or _following."""
         decoder, send = self._decoder, self._translator.send
@@ -226,7 +222,8 @@ class BatchStream:
         except (Failure, *MISSHAPEN) as error:
             broken = events[count] if count < len(events) else None
             return self._failed(failed(error, self._exchange), batch, count, broken)
-        return self._counted(data, batch)
+        self._gave = bool(batch)
+        return self._counted(data, batch) if self._room else Batch(batch, decoder.raw)
 
     def _at_the_end(self, send: Callable[[Event | None], Any], batch: list[Json]) -> Call:
         """Tell the translator that no more comes; how the connection ended decides only when the answer is not complete.
@@ -275,12 +272,8 @@ class BatchStream:
         return Batch(batch, raw)
 
     def _counted(self, data: bytes, batch: list[Json]) -> Batch:
-        """Return a batch, once its bytes have been counted where there is a bound, and whether it says something is known."""
-        raw = self._decoder.raw
-        self._gave = bool(batch)
-        if not self._room:
-            return Batch(batch, raw)
-        exchange = self._exchange
+        """Return a batch, once its bytes have been counted, and whether it says something is known."""
+        raw, exchange = self._decoder.raw, self._exchange
         self._since += len(data)
         if not (batch or raw):
             if not self._decoder.size:
@@ -299,6 +292,11 @@ class BatchStream:
             exchange.said, self._patience = True, self._limits.timeouts.between_bytes
             self._room = self._room if self._most else 0
         return Batch(batch, raw)
+
+
+def _ends_line(data: bytes) -> bool:
+    """Whether a read may complete an event."""
+    return b"\n" in data or b"\r" in data or not data
 
 
 async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:

@@ -4,9 +4,9 @@ import asyncio
 import re
 import socket
 import ssl
+import threading
 from base64 import b64encode
 from collections.abc import Callable
-from functools import cache
 from math import inf
 from typing import Final, NamedTuple
 
@@ -119,11 +119,14 @@ class Dialer:
 
     async def connect(self, origin: Origin) -> Wire:
         """Return a new connection. Raises Failure, which names no host and no address; the request was surely not sent."""
+        context = None
+        if origin.tls:
+            context = self._tls if isinstance(self._tls, ssl.SSLContext) else await system_trust()
         try:
             async with asyncio.timeout(self._patience):
                 if self._proxy is None:
-                    return await self._direct(origin)
-                return await self._through(self._proxy, origin)
+                    return await self._direct(origin, context)
+                return await self._through(self._proxy, origin, context)
         except Failure as failure:
             failure.not_sent = True
             raise
@@ -136,10 +139,9 @@ class Dialer:
     async def aclose(self) -> None:
         await self._addresses.aclose()
 
-    async def _direct(self, origin: Origin) -> Wire:
+    async def _direct(self, origin: Origin, tls: ssl.SSLContext | None) -> Wire:
         connected = await self._socket(origin.host, origin.port, "The upstream cannot be reached.")
-        loop, tls = asyncio.get_running_loop(), self._context() if origin.tls else None
-        name = origin.host.rstrip(".") if tls else None
+        loop, name = asyncio.get_running_loop(), origin.host.rstrip(".") if tls is not None else None
         try:
             _, wire = await loop.create_connection(self._make, sock=connected, ssl=tls, server_hostname=name)
         except ssl.SSLError as error:
@@ -148,20 +150,20 @@ class Dialer:
             raise _unreachable("The upstream cannot be reached.") from error
         return wire
 
-    async def _through(self, proxy: Proxy, origin: Origin) -> Wire:
+    async def _through(self, proxy: Proxy, origin: Origin, tls: ssl.SSLContext | None) -> Wire:
         """Connect to the proxy, and through it to the upstream where that speaks TLS."""
         gone = "The proxy before the upstream cannot be reached."
         loop = asyncio.get_running_loop()
         connected = await self._socket(proxy.url.raw_host or "", proxy.url.port or 80, gone)
         _, wire = await loop.create_connection(self._make, sock=connected)
-        if not origin.tls:
+        if tls is None:
             return wire
         try:
             await self._tunnel(proxy, origin, wire)
             assert wire.transport is not None
             secured = self._make()
             host = origin.host.rstrip(".")
-            transport = await loop.start_tls(wire.transport, secured, self._context(), server_hostname=host)
+            transport = await loop.start_tls(wire.transport, secured, tls, server_hostname=host)
         except BaseException as error:
             wire.abort()
             match error:
@@ -202,16 +204,31 @@ class Dialer:
         _keep_alive(connected)
         return connected
 
-    def _context(self) -> ssl.SSLContext:
-        return self._tls if isinstance(self._tls, ssl.SSLContext) else _system_context()
+
+async def system_trust() -> ssl.SSLContext:
+    """Return the context that trusts what the system trusts. It is made for the first that needs it, in a thread: it takes long."""
+    if _made.context is None:
+        await asyncio.get_running_loop().run_in_executor(None, _made.make)
+    assert _made.context is not None
+    return _made.context
 
 
-@cache
-def _system_context() -> ssl.SSLContext:
-    """Return the context that trusts what the system trusts. Made once, for the first that needs it: it takes 50 ms."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(("http/1.1",))
-    return context
+class _SystemTrust:
+    """The one context. context: None before it has been made."""
+
+    def __init__(self) -> None:
+        self.context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+
+    def make(self) -> None:
+        with self._lock:
+            if self.context is None:
+                context = ssl.create_default_context()
+                context.set_alpn_protocols(("http/1.1",))
+                self.context = context
+
+
+_made: Final = _SystemTrust()
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | bool:

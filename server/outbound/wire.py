@@ -19,7 +19,7 @@ PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must
 _FULL: Final = 512 * 2**10  # bytes of a body that wait, from which on no more are read from the socket
 _LOW: Final = 256 * 2**10  # bytes that may still wait when reading goes on
 _INTERIM: Final = 16  # 1xx answers before the real one: more say that no answer is coming
-_LINE: Final = 8190  # bytes of the status line's words, and of one header
+_LINE: Final = 8190  # bytes of one header
 _HEADERS: Final = 128  # of one head
 _OUTSIDE: Final = 2**20  # bytes that may come without one of a body among them: heads, trailers, extensions of chunks
 
@@ -75,7 +75,8 @@ class Wire(asyncio.Protocol):
         self.head: Head | None = None
         self.error: Exception | None = None
         self.begun = False  # something of an answer has come
-        self._hurried = self._framed = self._keeps = False
+        self._framed = self._keeps = False
+        self._heading = False  # a head has begun to come
         self.ended = True  # no exchange is under way
 
     # What the pool asks
@@ -94,7 +95,8 @@ class Wire(asyncio.Protocol):
     def rest(self) -> None:
         """Forget what is left of an answer that has ended: the end of an idle connection must be noticed."""
         self._body.clear()
-        self._resume()
+        if self._paused:
+            self._resume()
 
     # What an exchange does
 
@@ -105,7 +107,7 @@ class Wire(asyncio.Protocol):
             raise ClosedEarly
         self.head = self.error = None
         self.used = True
-        self.begun = self.ended = self._keeps = self._hurried = self._more_waits = False
+        self.begun = self.ended = self._keeps = self._heading = self._more_waits = False
         self._fields = []
         self._outside = self._interim = 0
         self._due = self._head_due = self._loop.time() + patience
@@ -166,10 +168,9 @@ class Wire(asyncio.Protocol):
         return data
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if self.transport is not None:
-                self.transport.resume_reading()
+        self._paused = False
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     def _pump(self) -> None:
         """Give a piece to who takes it; the next in the next turn of the loop."""
@@ -237,7 +238,7 @@ class Wire(asyncio.Protocol):
 
     def _hurry(self) -> None:
         """A head has begun to come: it must be here in the shortest time, or when it had to be anyway."""
-        self._hurried = True
+        self._heading = False
         due = self._loop.time() + self._shortest
         if due < self._due:
             self._due = due
@@ -254,8 +255,6 @@ class Wire(asyncio.Protocol):
             self.abort()
             return
         self.begun = True
-        if self.head is None and not self._hurried:
-            self._hurry()
         self._outside += len(data)
         assert self._parser is not None
         try:
@@ -266,6 +265,8 @@ class Wire(asyncio.Protocol):
             self._keeps = False
             if not self.ended:
                 self.error = InvalidHttp(str(error))
+        if self._heading:
+            self._hurry()
         if self._take is not None:
             if not self._pump_due:
                 self._pump()
@@ -297,10 +298,7 @@ class Wire(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self.head is not None:
             raise InvalidHttp("more than one answer")
-
-    def on_status(self, reason: bytes) -> None:
-        if len(reason) > _LINE:
-            raise InvalidHttp("a status line too long")
+        self._heading = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is not None:
@@ -311,12 +309,13 @@ class Wire(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
+        self._heading = False
         status, fields, self._fields = self._parser.get_status_code(), self._fields, []
         if status < 200:
             self._interim += 1
             if self._interim > _INTERIM:
                 raise InvalidHttp("too many interim answers")
-            self._due, self._hurried = self._head_due, False
+            self._due = self._head_due  # what follows may take its time
             return
         headers = CIMultiDict(fields)
         coding = headers.get("Transfer-Encoding")
