@@ -5,6 +5,7 @@ import gzip
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,11 @@ async def test_a_request_that_was_being_answered_is_never_repeated(upstream: Ups
         ([CHUNKED, b"2\r\nab\r\n", 0.05, b"zz\r\n", FOREVER], UpstreamError, "upstream_protocol"),
         (answer(b"x" * (2**20 + 1)), Failure, "upstream_too_large"),
         (answer(gzip.compress(b" " * 2**24), headers={"Content-Encoding": "gzip"}), Failure, "upstream_too_large"),
+        ([CHUNKED, b"1\r\na\r\n0\r\nX: " + b"a" * 2**21, FOREVER], UpstreamError, "upstream_protocol"),
+        ([CHUNKED, b"1;" + b"a" * 2**21, FOREVER], UpstreamError, "upstream_protocol"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n" * 2**16, FOREVER], UpstreamError, "upstream_protocol"),
+        ([b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", FOREVER], UpstreamError, "upstream_protocol"),
+        (answer(b"{}", headers={"Content-Encoding": "br"}), UpstreamError, "upstream_protocol"),
         (answer(b"not gzip", headers={"Content-Encoding": "gzip"}), UpstreamError, ("upstream_truncated", "upstream_protocol")),
     ],
 )  # fmt: skip
@@ -226,6 +232,55 @@ async def test_a_body_that_paused_the_reading_is_read_to_its_end(upstream: Upstr
             assert got == size
             response.close()
     assert len({request.connection for request in upstream.of("paused")}) == 1
+
+
+def bare(data: bytes) -> bytes:
+    """Deflated without the header of zlib, as some hosts do."""
+    folder = zlib.compressobj(wbits=-15)
+    return folder.compress(data) + folder.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        ("gzip", gzip.compress(b"x" * 2**18)),
+        ("GZIP", gzip.compress(b"x" * 2**17) + gzip.compress(b"x" * 2**17)),
+        ("deflate", zlib.compress(b"x" * 2**18)),
+        ("deflate", bare(b"x" * 2**18)),
+        ("identity", b"x" * 2**18),
+    ],
+)
+async def test_what_is_compressed_unasked(upstream: Upstream, coding: str, data: bytes) -> None:
+    upstream.script("compressed", answer(data, headers={"Content-Encoding": coding}, cut=50))
+    async with Caller(upstream) as caller:
+        for _ in range(2):
+            response = await caller.post("compressed")
+            got = []
+            while piece := await response.read():
+                assert len(piece) <= 2**16
+                got.append(piece)
+            response.close()
+            assert b"".join(got) == b"x" * 2**18
+    assert len({request.connection for request in upstream.of("compressed")[-2:]}) == 1
+
+
+async def test_what_comes_unasked_closes_the_connection(upstream: Upstream) -> None:
+    """Servers say 408 before they close an idle connection: that is no answer to the next request."""
+    idle = threading.Event()
+    late = [idle, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"]
+    upstream.script("unasked", [*answer(b"1"), *late], answer(b"2"))
+    async with Caller(upstream) as caller:
+        assert await caller.whole("unasked") == b"1"
+        idle.set()
+        assert await asyncio.to_thread(upstream.of("unasked")[0].wait_left)
+        assert await caller.whole("unasked") == b"2"
+
+
+async def test_an_interim_answer_does_not_hurry_the_real_one(upstream: Upstream) -> None:
+    """A head that has begun must be complete soon; one that has not may take its time."""
+    upstream.script("early", [b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.5, *answer(b"x")])
+    async with Caller(upstream, first_byte=10.0, between_bytes=0.2) as caller:
+        assert await caller.whole("early") == b"x"
 
 
 async def test_redirects_are_not_followed(upstream: Upstream, http: httpx.Client, server: Process) -> None:

@@ -12,6 +12,7 @@ from scripted import Upstream, answer
 
 from gateway.config_schema import Timeouts
 from providers.errors import Failure
+from server.outbound.dial import Addresses
 from server.outbound.pool import ConnectionPool
 from server.outbound.resolver import Resolver
 
@@ -124,6 +125,30 @@ async def test_lookups_have_a_bound_and_so_have_names(names: Server) -> None:
             break
         await asyncio.sleep(0.01)
     assert await hosts(resolver, "z") == ["192.0.2.9"]
+
+
+async def test_addresses_are_asked_for_once_and_used_in_turn(names: Server) -> None:
+    names.says = ["192.0.2.1", "2001:db8::1"]
+    addresses = Addresses(Resolver(4, lookup=names))
+    four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 443))
+    six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0))
+    found = await asyncio.gather(*[addresses.of("llm.example", 443) for _ in range(3)])
+    assert [infos[0] for infos in found] == [four, six, four]
+    assert await addresses.of("llm.example", 443) == [six, four]
+    assert names.asked == ["llm.example"]
+    assert await addresses.of("192.0.2.7", 443) == [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 443))]
+    assert await addresses.of("::1", 443) == [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 443, 0, 0))]
+    names.says = FAILS
+    for _ in range(2):  # a failure is not remembered
+        with pytest.raises(socket.gaierror):
+            await addresses.of("other.example", 443)
+    assert names.asked == ["llm.example", "other.example", "other.example"]
+    names.says = None
+    hanging = asyncio.ensure_future(addresses.of("slow.example", 443))
+    await asyncio.sleep(0)
+    await addresses.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
 
 
 @asynccontextmanager

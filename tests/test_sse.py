@@ -232,7 +232,7 @@ def test_a_line_of_8_mib_is_joined_once():
     assert len(decoder._pending) == len(reads) - 1
     assert all(kept is read for kept, read in zip(decoder._pending, reads, strict=False))
     assert decoder.feed(reads[-1]) == [event("x" * (MAX_EVENT - 100))]
-    assert (decoder._pending, decoder._size) == ([], 0)
+    assert (decoder._pending, decoder.size) == ([], 0)
 
 
 def test_many_data_lines_are_counted_once():

@@ -124,7 +124,7 @@ class BatchStream:
         )
 
     def _pour(self, take: TakeBatch, data: bytes) -> bool:
-        if self._decoder.size + len(data) > _LARGE:
+        if self._decoder.size + len(data) > _LARGE and _ends_line(data):
             self._data = data
             return False
         batch = self._translate(data)

@@ -206,7 +206,7 @@ class Dialer:
 
 
 async def system_trust() -> ssl.SSLContext:
-    """Return the context that trusts what the system trusts. It is made for the first that needs it, in a thread: it takes long."""
+    """Return the context that trusts what the system trusts. It is made at the first call, in a thread: it takes long."""
     if _made.context is None:
         await asyncio.get_running_loop().run_in_executor(None, _made.make)
     assert _made.context is not None
