@@ -35,12 +35,12 @@ from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure
 from server import handlers, inspector, logs, page, responses_endpoints, state
+from server.delivery import Delivery
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.json_answer import json_answer
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
-from server.delivery import Delivery
 from server.outbound.batches import Batches, BatchStream, fetch_whole
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline

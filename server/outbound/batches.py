@@ -93,7 +93,11 @@ class BatchStream:
         try:
             while not self._over:
                 if self._failure is not None:
-                    raise self._failure
+                    failure, self._failure = self._failure, None
+                    try:
+                        raise failure
+                    finally:
+                        del failure  # it knows this frame, which would know it: a circle that holds the request
                 if (batch := await self._next()).chunks or batch.raw:
                     return batch
         except BaseException:
@@ -231,7 +235,8 @@ class BatchStream:
         Adds chunks to `batch`. Returns the call that goes on with the answer. Raises StopIteration with the last chunks, or
         Failure: words in place of a stream say what went wrong.
         """
-        lost, cut = self._lost, self._decoder.cut
+        cut = self._decoder.cut
+        lost, self._lost = self._lost, None
         try:
             if lost is not None or cut:
                 batch += send(Event("", Cut(cut)))
@@ -239,7 +244,10 @@ class BatchStream:
         except Failure as failure:
             if lost is not None:
                 lost.usage = lost.usage or failure.usage
-                raise lost from None
+                try:
+                    raise lost from None
+                finally:
+                    del lost  # see __anext__
             opening = b"" if self._exchange.said else self._opening
             if opening and isinstance(failure, UpstreamTruncated) and not is_stream(opening):
                 raise no_json(opening) from None

@@ -114,7 +114,7 @@ class Wire(asyncio.Protocol):
         transport.writelines((head, body))
         while (answered := self.head) is None:
             if self.error is not None:
-                raise self.error
+                raise self._broken()
             await self._wait()
         return answered
 
@@ -130,7 +130,7 @@ class Wire(asyncio.Protocol):
             self._due = self._loop.time() + patience
         while not self._body:
             if self.error is not None:
-                raise self.error
+                raise self._broken()
             if self.ended:
                 return b""
             await self._wait()
@@ -152,7 +152,13 @@ class Wire(asyncio.Protocol):
         try:
             await waiter
         finally:
-            self._take = self._waiter = None  # nobody else can have begun to wait: who poured closes what was poured
+            self._take = self._waiter = None  # nobody else can have begun to wait: who pours closes the answer
+            del waiter  # its exception knows this frame, which would know it: a circle that holds the request
+
+    def _broken(self) -> Exception:
+        """Return why no more comes, anew: the traceback of what is kept would hold whoever waited for it."""
+        assert self.error is not None
+        return type(self.error)(*self.error.args)
 
     def _taken(self) -> bytes:
         body = self._body
@@ -169,7 +175,7 @@ class Wire(asyncio.Protocol):
 
     def _resume(self) -> None:
         self._paused = False
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def _pump(self) -> None:
@@ -272,9 +278,10 @@ class Wire(asyncio.Protocol):
                 self._pump()
         else:
             self._wake()
-        if len(self._body) > _FULL and not self._paused and self.transport is not None:
+        transport = self.transport
+        if len(self._body) > _FULL and not self._paused and transport is not None and not transport.is_closing():
             self._paused = True
-            self.transport.pause_reading()
+            transport.pause_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = self._parser = None  # the parser knows this object, which would know it
