@@ -187,7 +187,7 @@ class ConnectionPool:
         if not wire.reusable or self._closed:
             wire.abort()
             return
-        wire.rest()
+        wire.forget()
         self._idle.setdefault(origin, deque()).append((self._loop.time(), wire))
         self._sweep_later()
 

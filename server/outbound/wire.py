@@ -92,7 +92,7 @@ class Wire(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def rest(self) -> None:
+    def forget(self) -> None:
         """Forget what is left of an answer that has ended: the end of an idle connection must be noticed."""
         self._body.clear()
         if self._paused:
