@@ -593,7 +593,6 @@ HOSTS: dict[str, Host] = {
     "gemini": replace(
         PLAIN["gemini"],
         base_url="https://generativelanguage.googleapis.com/v1beta",
-        top_k=True,
         key_variable="GEMINI_API_KEY",
     ),
     "echo": Host(protocol="echo", free=True),

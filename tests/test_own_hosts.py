@@ -248,10 +248,10 @@ def test_where_a_host_is_holds_for_every_protocol(name: str) -> None:
 
 def test_fields_without_effect_are_refused() -> None:
     text = "providers:\n  mine: {protocol: %s, base_url: 'https://x.example', api_key: k, overrides: {drop: [seed], free: true}}"
-    for protocol in "anthropic", "gemini":
+    for protocol, more in ("anthropic", ""), ("gemini", ", top_k"):
         assert mistakes(text % protocol) == [
             f"config.yaml:2: providers.mine.overrides.drop: has no effect with protocol {protocol}; "
-            "only key_variable, auth, path, query, free, allow have"
+            f"only key_variable, auth, path, query, free, allow{more} have"
         ]
     assert settings(text % "openai").providers["mine"].host.drop == ("seed",)
 
