@@ -391,8 +391,8 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
-    if exchange.added:
-        headers["x-modelserver-added"] = exchange.added
+    if exchange.added or exchange.call.added:
+        headers["x-modelserver-added"] = ",".join(filter(None, (exchange.added, *exchange.call.added)))
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
         if exchange.verbatim:

@@ -264,6 +264,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
             options=given.options,
             finish_seconds=given.finish_seconds if given.on_disconnect == "finish" else 0.0,
             api_keys=api_keys if len(api_keys) > 1 else (),
+            cache=given.cache == "on",
         )
     return on, off
 

@@ -73,7 +73,8 @@ def measure(body: Json, size: int, reserve: bool) -> Prompt:
         if looked:
             likely = (around + _bytes(text)) // 4
         if reserve:
-            hour = "1h" in texts  # {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+            # {"cache_control": {"type": "ephemeral", "ttl": "1h"}}, or prompt_cache_retention, which is sent on as such a mark
+            hour = "1h" in texts or body.get("prompt_cache_retention") in ("24h", "1h")
             step = 1 + size // _LOOKED if size > _LOOKED else 1
             tokens = -(-(around + _weight(text[::step]) * step) // 4)
             most = tokens if looked else max(tokens, most)

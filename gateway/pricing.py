@@ -87,6 +87,17 @@ def cost(used: TokenUsage, upstream: Upstream, tier: Any = None) -> int | None:
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 
+def saved(used: TokenUsage, upstream: Upstream, tier: Any = None) -> int | None:
+    """Return the micro-USD that the upstream's cache has saved of what these tokens cost; negative where it has cost more.
+
+    None where a price that is needed is unknown.
+    """
+    if not (used.cached or used.written):
+        return 0
+    without, with_it = (cost(each, upstream, tier) for each in (TokenUsage(used.prompt, used.completion), used))
+    return None if without is None or with_it is None else without - with_it
+
+
 def times_the_price(tier: Any, upstream: Upstream) -> float | None:
     """Return how many times its price a model costs at a service tier; None where that is not known, and may be more."""
     if upstream.host.free or "service_tier" in upstream.host.drop:

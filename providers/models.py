@@ -91,6 +91,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     thinking: tuple[Literal["adaptive", "enabled", "disabled", "between_tools"], ...] = ()
     forced_tools: bool = True  # takes tool_choice any/tool
     prefill: bool = True  # the last message may be the assistant's
+    # Claude: tokens that a prompt must have to be kept in its cache; null: prompts are not marked for it here
+    cache_minimum: Tokens | None = None
     bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
     # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
     default_output: Tokens | None = None

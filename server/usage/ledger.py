@@ -74,6 +74,8 @@ class Opened(NamedTuple):
             False,
             None,
             None,
+            0,
+            cost,
         )
 
 
@@ -101,6 +103,8 @@ class UsageMeter:
     status: int | None = None
     used = NO_USAGE
     cost: int | None = 0
+    listed: int | None = 0  # the cost by the prices that this server knows, whatever the upstream tells
+    saved: int | None = 0  # micro-USD, by the upstream's cache
     milliseconds: int | None = None
 
     def __init__(self, record: RequestRecord, prompt: Prompt, upstream: Upstream, at: float) -> None:
@@ -169,9 +173,12 @@ class UsageMeter:
                 told = self._until_broken(self.usage)
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._estimate()
-            self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
+            upstream, tier = self.exchange.to, self._tier()
+            self.used, self.cost = told, pricing.cost(told, upstream, tier)
+            self.listed, self.saved = self.cost, pricing.saved(told, upstream, tier)
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
+            self.listed = None if self.listed is None or more is None else self.listed + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
             record.upstream = _name(self.exchange.to)
@@ -214,6 +221,8 @@ class UsageMeter:
             self.estimated,
             round((record.first - record.started) * 1000) if record.first else None,
             self.milliseconds,
+            self.saved,
+            self.listed,
         )
 
     def _told(self, usage: Json | None) -> TokenUsage | None:
