@@ -25,6 +25,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses, seal
+from dialects.conversations import conversation_of
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
 from gateway.config import Caller, Settings
@@ -208,7 +209,8 @@ async def first_that_answers(
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
     meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
-    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
+    conversation = partial(conversation_of, asked, request.headers)
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, conversation)
     while (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):

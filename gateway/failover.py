@@ -1,5 +1,7 @@
 """Circuit breakers of upstreams, and the order in which one request calls them.
 
+- A conversation stays with one target and one key while both are healthy (affinity.py): caches, and with some models what was
+  thought, belong to them. Targets that are to be called in order are called in order.
 - A target that failed several times in a row cools down: it is not called. Then one request may try it (half-open), and the
   result of that one decides for all.
 - A key that was refused is used only when no other is left, so that a server with one key still returns the upstream's own
@@ -15,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 from typing import Final, NamedTuple, TypeVar
-from zlib import crc32
 
 from providers.contract import Upstream
 from providers.errors import (
@@ -29,6 +30,7 @@ from providers.errors import (
     UpstreamTimeout,
 )
 
+from .affinity import ranked
 from .config_schema import Cooldown
 from .routing import Target
 
@@ -64,6 +66,18 @@ class _Breaker:
 Key = tuple[str, str, str]  # provider, model ("": all), key
 
 
+def _none() -> str:
+    return ""
+
+
+def _name_of(target: Target) -> str:
+    return f"{target.upstream.name}/{target.upstream.model}"
+
+
+def _weight_of(target: Target) -> float:
+    return target.weight
+
+
 class CircuitBreakers:
     """The circuit breakers of all upstreams of one configuration, and the retry budget."""
 
@@ -74,13 +88,17 @@ class CircuitBreakers:
         self._refused: dict[Key, float] = {}  # until when
         self._retries = _RETRIES
 
-    def attempts(self, targets: Sequence[Target], deadline: float, session: str = "") -> "AttemptPlan":
+    def attempts(
+        self, targets: Sequence[Target], deadline: float, conversation: Callable[[], str] = _none
+    ) -> "AttemptPlan":
         """Return the attempts of one request; no new one begins after `deadline`. Adds a tenth of a retry to the budget.
 
-        session: its conversation, if that is known.
+        conversation: returns the one it belongs to, "" where there is none; only called where there is a choice.
         """
         self._retries = min(_RETRIES, self._retries + 0.1)
-        return AttemptPlan(self, self._shared(targets), deadline, session)
+        if len(targets) > 1 and targets[0].weight:
+            targets = self._shared(targets, conversation())
+        return AttemptPlan(self, targets, deadline, conversation)
 
     def open_circuits(self, at: float) -> dict[str, int]:
         """Count the targets of each provider that cool down now."""
@@ -110,23 +128,22 @@ class CircuitBreakers:
             for key in upstream.api_keys or (upstream.api_key,)
         )
 
-    def _shared(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """Return targets with weights in a random order, each first as often as its weight says; others as they are."""
-        if len(targets) < 2 or not targets[0].weight:
-            return targets
+    def _shared(self, targets: Sequence[Target], conversation: str) -> Sequence[Target]:
+        """Return targets with weights in the conversation's order, or a random one; each is first as its weight says."""
+        if conversation:
+            return ranked(targets, conversation, _name_of, _weight_of)
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
-    def with_each_key(self, target: Target, at: float, session: str = "") -> list[Target]:
-        """Return the target once with each of its keys, refused ones last.
-
-        A conversation begins with the same key every time: caches, and with some models what was thought, belong to it.
-        """
+    def with_each_key(self, target: Target, at: float, conversation: str = "") -> list[Target]:
+        """Return the target once with each of its keys, in the conversation's order, or a random one; refused ones last."""
         upstream = target.upstream
-        count = len(upstream.api_keys)
-        if not count:
+        if not (count := len(upstream.api_keys)):
             return [target]
-        first = crc32(session.encode()) % count if session else int(self._chance() * count)
-        keys = [*upstream.api_keys[first:], *upstream.api_keys[:first]]
+        if conversation:
+            keys = ranked(upstream.api_keys, conversation, str)
+        else:
+            first = int(self._chance() * count)
+            keys = [*upstream.api_keys[first:], *upstream.api_keys[:first]]
         keys.sort(key=lambda key: self._refused.get((upstream.name, "", key), 0.0) > at)
         return [replace(target, upstream=replace(upstream, api_key=key)) for key in keys]
 
@@ -219,19 +236,21 @@ class AttemptPlan:
 
     __slots__ = (
         "_again",
+        "_conversation",
         "_deadline",
         "_health",
         "_keys",
         "_last",
-        "_session",
         "_targets",
         "_tried",
         "made",
         "retried",
     )
 
-    def __init__(self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, session: str = "") -> None:
-        self._session = session
+    def __init__(
+        self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, conversation: Callable[[], str]
+    ) -> None:
+        self._conversation = conversation
         self._health, self._targets, self._deadline = health, iter(targets), deadline
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
@@ -271,7 +290,7 @@ class AttemptPlan:
             target = next(self._targets, None)
             if target is None or not target.upstream.api_keys:
                 return target
-            self._keys = self._health.with_each_key(target, at, self._session)
+            self._keys = self._health.with_each_key(target, at, self._conversation())
         return self._keys.pop(0)
 
     def _attempt(self, target: Target, wait: float) -> Attempt:

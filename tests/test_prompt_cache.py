@@ -183,8 +183,8 @@ def test_the_clients_marks_are_its_own_and_never_more_than_four(
         ("24h", {**MARK, "ttl": "1h"}, "prompt_cache_retention"),
         ("1h", {**MARK, "ttl": "1h"}, None),
         ("in_memory", MARK, None),
-    ]
-    + [("for ever", MARK, "prompt_cache_retention")],
+        ("for ever", MARK, "prompt_cache_retention"),
+    ],
 )
 def test_a_retention_is_the_marks_ttl(
     client: openai.OpenAI, claude: Claude, server: Process, retention: Any, mark: Any, dropped: str | None
