@@ -30,6 +30,7 @@ from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
+from gateway.estimates import check_fits
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
@@ -219,11 +220,13 @@ async def first_that_answers(
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
+            check_fits(body, meter.prompt, target.upstream, asked.raw or ())
             call = await prepare(target)
             if call.dropped and live.settings.config.strict_params:
                 raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = meter.exchange = exchange_of(request, target, call, first_byte)
+            exchange.filter_fails = attempts.goes_on("content_filter")
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
@@ -377,6 +380,8 @@ async def open_stream(
             raw += batch.raw
             if exchange.said:
                 break
+        if exchange.filter_fails:
+            outbound.check_filter(held)
     except BaseException:
         await rest.aclose()
         raise

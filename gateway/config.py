@@ -22,10 +22,18 @@ from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
 
 from .addresses import wrong_host
-from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
+from .config_schema import (
+    Config,
+    KeyConfig,
+    ProviderConfig,
+    RouteConfig,
+    ServerConfig,
+    SharedStateConfig,
+    TargetConfig,
+)
 from .limits import Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
-from .routing import ModelRouter, route_of
+from .routing import ModelRouter, places, route_of
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
 from .yaml_reader import ConfigError, YamlReader, guess, lines_of
@@ -415,13 +423,17 @@ def _is_near(host: str) -> bool:
 
 def _check_models(config: Config, reader: YamlReader) -> None:
     for public, given in config.models.items():
-        targets = route_of(given).targets
+        targets = places(route_of(given))
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
         if isinstance(given, RouteConfig):
             _check_defaults(given.defaults, f"{path}.defaults", reader)
-        for i, target in enumerate(targets):
+        if len({target.weight == 0.0 for target in targets}) > 1:
+            reader.note(path, "give each target a 'weight', or none")
+        if targets and targets[-1].on and not targets[-1].weight:
+            reader.warn(path, f"'on' of the last target, {targets[-1].target}, has no effect: there is no next one")
+        for i, (target, _, _) in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
                 reader.note(
@@ -440,7 +452,9 @@ def _check_defaults(defaults: Mapping[str, Any], path: str, reader: YamlReader) 
             reader.note(f"{path}.{name}", wrong)
 
 
-def _where(path: str, given: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
+def _where(
+    path: str, given: str | tuple[str | TargetConfig, ...] | RouteConfig, i: int, target: str, reader: YamlReader
+) -> str:
     """Return the path of a model's target in the file."""
     match given:
         case str():

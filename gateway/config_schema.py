@@ -148,10 +148,22 @@ class ProviderConfig(Section, frozen=True):
     finish_seconds: Seconds = 60.0
 
 
+Cause = Literal["context", "content_filter", "budget"]
+
+
+class TargetConfig(Section, frozen=True):
+    """A target, in its long form."""
+
+    target: str
+    weight: Weight | None = None  # its share of the load; None: targets are asked in order
+    on: tuple[Cause, ...] = ()  # causes, beside failure, for which the next target is asked
+
+
 class RouteConfig(Section, frozen=True):
     """A public model, in its long form."""
 
-    targets: tuple[str, ...] | dict[str, Weight]  # in order; or target: weight, to share the load
+    # in order; or target: weight, to share the load
+    targets: tuple[str | TargetConfig, ...] | dict[str, Weight]
     first_byte: Seconds | None = None  # instead of the timeouts' own
     defaults: dict[str, Any] = {}  # on top of the global ones
 
@@ -200,7 +212,7 @@ class Config(Section, frozen=True):
     server: ServerConfig = ServerConfig()
     keys: tuple[KeyConfig, ...] = ()
     providers: dict[str, ProviderConfig] = {}
-    models: dict[str, str | tuple[str, ...] | RouteConfig] = {}
+    models: dict[str, str | tuple[str | TargetConfig, ...] | RouteConfig] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: InspectorConfig = InspectorConfig()

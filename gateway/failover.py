@@ -13,13 +13,15 @@
 Time (monotonic seconds) and chance (0 to 1) are handed in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import log
 from typing import Final, NamedTuple, TypeVar
 
 from providers.contract import Upstream
 from providers.errors import (
+    ContentFiltered,
+    ContextLengthExceeded,
     Failure,
     ModelNotFound,
     Overloaded,
@@ -31,7 +33,7 @@ from providers.errors import (
 )
 
 from .affinity import ranked
-from .config_schema import Cooldown
+from .config_schema import Cause, Cooldown
 from .routing import Target
 
 SHORT: Final = 2.0  # seconds: a Retry-After up to this is waited for
@@ -39,6 +41,12 @@ LONGEST: Final = 60.0  # seconds: a key cools down no longer, whatever the upstr
 _ENTRIES: Final = 1024
 _RETRIES: Final = 10.0  # retries that may come at once; each request earns a tenth of one
 
+
+# Failures that another target may be asked after, where the one that failed has their cause in `on`.
+_CAUSES: Final[Mapping[type[Failure], Cause]] = {
+    ContextLengthExceeded: "context",
+    ContentFiltered: "content_filter",
+}
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -185,6 +193,8 @@ class CircuitBreakers:
             case UpstreamAuthError() | QuotaExhausted():
                 self._refused[upstream.name, "", upstream.api_key] = at + self._rules.refused_key_seconds
                 self.answered(upstream)
+            case ContentFiltered():
+                self.answered(upstream)
             case Overloaded(code="provider_busy"):
                 pass  # our own limit of calls, no error of the upstream
             case UpstreamError() | UpstreamTimeout() | Overloaded():
@@ -236,6 +246,7 @@ class AttemptPlan:
 
     __slots__ = (
         "_again",
+        "_at",
         "_conversation",
         "_deadline",
         "_health",
@@ -251,7 +262,8 @@ class AttemptPlan:
         self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, conversation: Callable[[], str]
     ) -> None:
         self._conversation = conversation
-        self._health, self._targets, self._deadline = health, iter(targets), deadline
+        self._health, self._targets, self._deadline = health, targets, deadline
+        self._at = 0  # of the next target
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
         self.retried = False
@@ -287,8 +299,11 @@ class AttemptPlan:
 
     def _candidate(self, at: float) -> Target | None:
         if not self._keys:
-            target = next(self._targets, None)
-            if target is None or not target.upstream.api_keys:
+            if self._at >= len(self._targets):
+                return None
+            target = self._targets[self._at]
+            self._at += 1
+            if not target.upstream.api_keys:
                 return target
             self._keys = self._health.with_each_key(target, at, self._conversation())
         return self._keys.pop(0)
@@ -302,7 +317,7 @@ class AttemptPlan:
         """Count the failure of the attempt that `next` returned last. Raises it when no other target can help."""
         assert self._tried is not None
         self._health.failed(self._tried.upstream, failure, at)
-        if not failure.try_next:
+        if not failure.try_next and not self.goes_on(_CAUSES.get(type(failure))):
             try:
                 raise failure
             finally:
@@ -311,6 +326,10 @@ class AttemptPlan:
         if not isinstance(failure, RateLimitExceeded | UpstreamAuthError | QuotaExhausted):
             self._keys.clear()  # another key would not help
         self._again = self._tried if self._tried.upstream.base_url and _repeatable(failure) else None
+
+    def goes_on(self, cause: Cause | None) -> bool:
+        """Whether another target is asked where the one that `next` returned last fails for this cause."""
+        return self._tried is not None and cause in self._tried.on and self._at < len(self._targets)
 
     def answered(self) -> None:
         """Count the success of the attempt that `next` returned last."""

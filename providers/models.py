@@ -60,6 +60,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
     context: Tokens | None = None  # tokens of prompt it reads
+    window: Tokens | None = None  # the longest prompt that a header of the client's may open; null: context
     max_output: Tokens | None = None  # tokens it writes at most
     price: Price | None = None
     long_context: LongContext | None = None

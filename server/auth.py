@@ -231,7 +231,7 @@ def cors(request: web.Request, settings: Settings) -> dict[str, str]:
 
 _EXPOSED = (
     "x-request-id, retry-after, x-should-retry, x-upstream-request-id, "
-    "x-modelserver-upstream, x-modelserver-dropped, x-modelserver-added, "
+    "x-modelserver-upstream, x-modelserver-dropped, x-modelserver-added, x-modelserver-tried, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     "request-id, x-modelserver-estimated, "

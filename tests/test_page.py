@@ -795,7 +795,7 @@ def test_usage_charts(browser: Browsing) -> None:
         [cell.strip() for cell in text.split("\t")]
         for text in page.locator(".shares:visible").nth(0).locator("tbody tr").all_inner_texts()
     ]
-    assert [row[4:7] for row in rows] == [["$0.0036", "$0.0020", "7"], ["unknown", "", "7"]]
+    assert [row[4:7] for row in rows] == [["$0.0036", "$0.002", "7"], ["unknown", "", "7"]]
     assert page.locator(".latest .state.bad").all_inner_texts() == ["429"]  # as the server counts: no client that left
     assert page.locator(".chart rect").count() == 4 * 30 and "$1.25 / $5.00" in page.inner_text(".limits")
     assert (

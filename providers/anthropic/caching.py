@@ -32,7 +32,7 @@ def mark(request: Json, body: Json, to: Upstream, dropped: dict[str, None]) -> t
     added = not given and to.cache and _pays(request, body, to.facts.cache_minimum)
     retention = None if (named := body.get(_RETENTION)) is None else str(named)
     if added:
-        ttl = _TTLS.get(retention)
+        ttl = _TTLS.get(retention or "in_memory")
         _add(request, {"type": "ephemeral", "ttl": ttl} if ttl else {"type": "ephemeral"})
     if retention is not None and (not added or retention == "24h" or retention not in _TTLS):
         dropped[_RETENTION] = None

@@ -24,7 +24,14 @@ from gateway.record import RequestRecord
 from gateway.routing import Target
 from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream
-from providers.errors import Failure, Overloaded, PermissionDenied
+from providers.errors import (
+    BudgetExceeded,
+    ContentFiltered,
+    Failure,
+    Overloaded,
+    PermissionDenied,
+    RateLimitExceeded,
+)
 
 from ..outbound.exchange import Exchange
 from .limiter import Limiter, LocalLimiter
@@ -154,7 +161,8 @@ class UsageMeter:
         """Note what a failed attempt has used. Nothing has been sent to the client; another target may be called."""
         if self.exchange is None:
             return
-        if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
+        answered = isinstance(failure, ContentFiltered) and not failure.upstream_status  # by a filter's refusal
+        if failure.usage or answered or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
             used = self._until_broken(failure.usage)
             self.failed_attempts = (
                 *self.failed_attempts,
@@ -361,26 +369,38 @@ class Ledger:
         meter = UsageMeter(record, prompt, targets[0].upstream, time.time())
         meter.day = self.spent.roll(meter.at)
         if caller.limits is not None:
-            targets, tokens, cost = self._worst_case(caller.limits, body, prompt, targets)
-            meter.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
+            targets, meter.reservation = await self._reserve(record, caller.limits, body, prompt, targets)
         if store is not None:
             meter.id = store.next_id()
             store.enqueue(meter.opened())
         return meter, targets
 
-    def _worst_case(
-        self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
-    ) -> tuple[list[Target], int, int]:
-        """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
+    async def _reserve(
+        self, record: RequestRecord, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
+    ) -> tuple[list[Target], Reservation]:
+        """Reserve what a request can come to at the worst of its targets; return these, and the reservation.
+
+        Where the budget does not cover that, targets that are to be left out then are, the dearest first; the record says so.
+        Raises RateLimitExceeded, BudgetExceeded.
+        """
         if not (limits.tpm or limits.budget):
-            return targets, 0, 0
-        tokens = cost = 0
-        bound = []
-        for target in targets:
-            target, used, price = self._most_at(limits, body, prompt, target)
-            bound.append(target)
-            tokens, cost = max(tokens, used), max(cost, price)
-        return bound, tokens, cost
+            return targets, await self.limiter.reserve(record.key, limits, 0, 0)
+        bound = [self._most_at(limits, body, prompt, target) for target in targets]
+        refused: RateLimitExceeded | None = None
+        while True:
+            tokens, cost = max(each[1] for each in bound), max(each[2] for each in bound)
+            try:
+                held = await self.limiter.reserve(record.key, limits, tokens, cost)
+                return [target for target, _, _ in bound], held
+            except RateLimitExceeded as failure:
+                refused = refused or failure
+            before = bound if bound[0][0].weight else bound[:-1]  # those that have a next one
+            left_out = [each for each in before if "budget" in each[0].on]
+            if refused.code != BudgetExceeded.code or not left_out or len(bound) == 1:
+                raise refused
+            dearest = max(left_out, key=lambda each: each[2])
+            bound.remove(dearest)
+            record.tried.append((_name(dearest[0].upstream), "budget_exceeded"))
 
     def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
         """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""

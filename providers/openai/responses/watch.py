@@ -18,6 +18,7 @@ _SAYS: Final = {"native": True}  # a delta that says something, and counts for n
 _DONE: Final = b"[DONE]"
 _SILENT: Final = frozenset({"response.created", "response.in_progress", "response.queued", "ping", "keepalive"})
 _ENDS: Final = {"response.completed": "stop", "response.incomplete": "length"}
+_FILTERED: Final = "content_filter"
 _FAILS: Final = frozenset({"response.failed", "response.cancelled", "error"})
 
 
@@ -38,7 +39,8 @@ def _stream(done: bool) -> Translator:
     while (event := (yield chunks)) is not None:
         name, data = event.name, event.data
         if name in _ENDS:
-            end = _end(_response(_object(data)), _ENDS[name])
+            response = _response(_object(data))
+            end = _end(response, _FILTERED if _is_filtered(response) else _ENDS[name])
             if not done:
                 return end
             chunks = Ended(end)
@@ -70,13 +72,19 @@ def _whole() -> Translator:
     told = _usage(response)
     text = "" if told else "." * len(codec.encode(response.get("output")))
     message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    finish = _FILTERED if _is_filtered(response) else "stop"
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return [{"choices": [choice], "usage": told[0]["usage"] if told else None} | _tier(response)]
 
 
 def _end(response: Json, finish: str) -> list[Json]:
     tier = _tier(response)
     return [piece | tier for piece in (chunk({}, finish), *_usage(response))]
+
+
+def _is_filtered(response: Json) -> bool:
+    details = response.get("incomplete_details")
+    return isinstance(details, dict) and details.get("reason") == _FILTERED
 
 
 def _tier(response: Json) -> Json:
