@@ -86,7 +86,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_tokens: Literal["max_tokens", "max_completion_tokens", "both"] = "both"  # the name it takes
     # OpenAI: whether chat completions serves it at all; otherwise only /v1/responses does
     chat: bool = True
-    # OpenAI chat completions: function tools are taken; only without reasoning; never (then /v1/responses serves)
+    # OpenAI chat completions: function tools are taken; only without reasoning; never. /v1/responses serves those that are
+    # not: with `reasoning: on` also requests that name no effort
     chat_tools: Literal["yes", "without_reasoning", "no"] = "yes"
     # Claude: thinking.type values it takes
     thinking: tuple[Literal["adaptive", "enabled", "disabled", "between_tools"], ...] = ()
