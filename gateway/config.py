@@ -95,11 +95,13 @@ class Settings:
         return Scrubber(self.secrets(), [upstream.base_url for upstream in self.providers.values()])
 
 
-def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
+def load(
+    text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml", local: str = ""
+) -> Settings:
     """Read and check a configuration.
 
     text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
-    file in messages. Raises ConfigError with every mistake found.
+    file in messages; local: the text of models.local.yaml, if there is one. Raises ConfigError with every mistake found.
     """
     reader = YamlReader(text, environment)
     config = reader.read(Config)
@@ -119,7 +121,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if config.server.capacity.bytes < config.server.max_body:
         reader.note("server.capacity.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = ModelTable.parse(facts, config.model_facts)
+        models = ModelTable.parse(facts, config.model_facts, local)
     except ValueError as error:
         reader.note("model_facts", str(error))
     if reader.problems:

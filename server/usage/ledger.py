@@ -182,8 +182,11 @@ class UsageMeter:
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._estimate()
             upstream, tier = self.exchange.to, self._tier()
-            self.used, self.cost = told, pricing.cost(told, upstream, tier)
-            self.listed, self.saved = self.cost, pricing.saved(told, upstream, tier)
+            at = self.at + self.milliseconds / 1000
+            self.used, self.listed = told, pricing.cost(told, upstream, tier, at)
+            self.saved = pricing.saved(told, upstream, tier, at)
+            own = pricing.told_cost(self.usage, upstream)
+            self.cost = self.listed if own is None else own
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.listed = None if self.listed is None or more is None else self.listed + more

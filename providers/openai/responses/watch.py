@@ -96,7 +96,7 @@ def _usage(response: Json) -> list[Json]:
     """Return the chunk that says what was used; none where that is not told in a form that is known."""
     told = response.get("usage")
     try:
-        return [usage_chunk(spent(told))] if isinstance(told, dict) and told else []
+        return [usage_chunk({**told, **spent(told)})] if isinstance(told, dict) and told else []
     except (TypeError, AttributeError, LookupError, ValueError):
         return []
 
