@@ -43,7 +43,7 @@ _RETRIES: Final = 10.0  # retries that may come at once; each request earns a te
 
 
 # Failures that another target may be asked after, where the one that failed has their cause in `on`.
-_CAUSES: Final[Mapping[type[Failure], Cause]] = {
+CAUSES: Final[Mapping[type[Failure], Cause]] = {
     ContextLengthExceeded: "context",
     ContentFiltered: "content_filter",
 }
@@ -107,6 +107,16 @@ class CircuitBreakers:
         if len(targets) > 1 and targets[0].weight:
             targets = self._shared(targets, conversation())
         return AttemptPlan(self, targets, deadline, conversation)
+
+    def order(self, targets: Sequence[Target], at: float, conversation: str) -> list[tuple[Target, bool]]:
+        """Return targets in the order a conversation calls them, each with its first key, and whether it may not be called now.
+
+        Changes nothing, unlike `attempts`.
+        """
+        if len(targets) > 1 and targets[0].weight:
+            targets = self._shared(targets, conversation)
+        keyed = [self.with_each_key(target, at, conversation)[0] for target in targets]
+        return [(target, self._is_unavailable(target.upstream, at)) for target in keyed]
 
     def open_circuits(self, at: float) -> dict[str, int]:
         """Count the targets of each provider that cool down now."""
@@ -317,7 +327,7 @@ class AttemptPlan:
         """Count the failure of the attempt that `next` returned last. Raises it when no other target can help."""
         assert self._tried is not None
         self._health.failed(self._tried.upstream, failure, at)
-        if not failure.try_next and not self.goes_on(_CAUSES.get(type(failure))):
+        if not failure.try_next and not self.goes_on(CAUSES.get(type(failure))):
             try:
                 raise failure
             finally:

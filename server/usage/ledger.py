@@ -388,7 +388,7 @@ class Ledger:
         """
         if not (limits.tpm or limits.budget):
             return targets, await self.limiter.reserve(record.key, limits, 0, 0)
-        bound = [self._most_at(limits, body, prompt, target) for target in targets]
+        bound = [self.most_at(limits, body, prompt, target) for target in targets]
         refused: RateLimitExceeded | None = None
         while True:
             tokens, cost = max(each[1] for each in bound), max(each[2] for each in bound)
@@ -405,7 +405,7 @@ class Ledger:
             bound.remove(dearest)
             record.tried.append((_name(dearest[0].upstream), "budget_exceeded"))
 
-    def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
+    def most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
         """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""
         target, used = reservations.reserved(body, prompt, target, self._settings, limits)
         cost = reservations.most_costly(used, target.upstream, prompt.tier, prompt.hour)
@@ -420,7 +420,7 @@ class Ledger:
         limits = record.limits
         if limits is None or held is None or not (limits.tpm or limits.budget):
             return True
-        _, tokens, cost = self._most_at(limits, body, meter.prompt, target)
+        _, tokens, cost = self.most_at(limits, body, meter.prompt, target)
         for used, price in meter.failed_attempts:
             tokens += used.prompt + used.completion
             cost += price or 0
