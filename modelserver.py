@@ -36,7 +36,7 @@ from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
-from providers.errors import BadRequest, Failure, Overloaded, Unsupported
+from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
 from server import explain, handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
@@ -531,7 +531,7 @@ async def explain_target(
                 "It has failed, or is throttled, and is left alone for a moment.", code="provider_unavailable"
             )
         if not caller.allow_unpriced and not has_price(asked.body, target.upstream):
-            raise Unsupported("Its price is not known, and this key has a budget.", code="model_not_priced")
+            raise PermissionDenied("Its price is not known, and this key has a budget.", code="model_not_priced")
         check_fits(asked.body, prompt, target.upstream, asked.raw or ())
         call = await prepare_call(request, dialect, asked, target)
         given = explain.decoded(asked.raw, asked.body)

@@ -97,7 +97,12 @@ def told_cost(usage: Json | None, upstream: Upstream) -> int | None:
     value: Any = usage
     for name in upstream.host.cost:
         value = value.get(name) if isinstance(value, dict) else None
-    if not upstream.host.cost or type(value) not in (int, float) or not 0 <= value <= _LARGEST:
+    if (
+        not upstream.host.cost
+        or upstream.host.cost_unit <= 0
+        or type(value) not in (int, float)
+        or not 0 <= value <= _LARGEST
+    ):
         return None
     dollars = value / upstream.host.cost_unit
     return ceil(round(dollars * 10**6, 6)) if dollars <= _DEAREST else None

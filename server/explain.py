@@ -13,7 +13,7 @@ from gateway.pricing import TokenUsage, cost
 from gateway.routing import Target, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure
+from providers.errors import BadRequest, Failure, PermissionDenied
 
 HEADER: Final = "x-modelserver-api"
 PATH: Final = "/explain"
@@ -49,7 +49,9 @@ def explained(verdict: str, target: Target, failure: Failure | None) -> Json:
 
 def goes_on(target: Target, failure: Failure, last: bool) -> bool:
     """Whether the next target would be asked after this failure of one."""
-    return failure.try_next or (not last and CAUSES.get(type(failure)) in target.on)
+    # A target without a price is left out before any is asked.
+    left_out = isinstance(failure, PermissionDenied)
+    return failure.try_next or left_out or (not last and CAUSES.get(type(failure)) in target.on)
 
 
 def request_of(call: Call, upstream: Upstream, whole: bool) -> Json:

@@ -137,9 +137,7 @@ def test_a_responses_request_and_a_reasoning_model_with_tools(server: Process, u
 def test_a_limited_key_is_told_its_limit(server: Process) -> None:
     got = explained(server, {"model": "pool", "messages": HI}, key=POOR)
     tiny, claude, other = got["targets"]
-    assert (
-        tiny["added"] == ["max_tokens=100"] or tiny["request"]["body"].get("max_tokens") == 100 or tiny["added"] == []
-    )
+    assert tiny["added"] == ["max_tokens=100"] and tiny["request"]["body"]["max_tokens"] == 100
     assert claude["verdict"] == "asked_next" and other["why"]["code"] == "model_not_priced"
 
 
