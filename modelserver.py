@@ -25,16 +25,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses, seal
+from dialects.conversations import conversation_of
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
+from gateway.estimates import Prompt, check_fits
+from gateway.pricing import has_price
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
-from providers.errors import BadRequest, Failure
-from server import handlers, inspector, logs, page, responses_endpoints, state
+from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
+from server import explain, handlers, inspector, logs, page, responses_endpoints, state
 from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.json_answer import json_answer
@@ -224,7 +227,8 @@ async def first_that_answers(
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
     meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
-    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
+    conversation = partial(conversation_of, asked, request.headers)
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, conversation)
     while not is_begun() and (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
@@ -233,11 +237,13 @@ async def first_that_answers(
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
+            check_fits(body, meter.prompt, target.upstream, asked.raw or ())
             call = await prepare(target)
             if call.dropped and live.settings.config.strict_params:
                 raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = meter.exchange = exchange_of(request, target, call, first_byte)
+            exchange.filter_fails = attempts.goes_on("content_filter")
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
@@ -393,6 +399,8 @@ async def open_stream(
             raw += batch.raw
             if exchange.said:
                 break
+        if exchange.filter_fails:
+            outbound.check_filter(held)
     except BaseException:
         await rest.aclose()
         raise
@@ -409,8 +417,8 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
-    if exchange.added:
-        headers["x-modelserver-added"] = exchange.added
+    if exchange.added or exchange.call.added:
+        headers["x-modelserver-added"] = ",".join(filter(None, (exchange.added, *exchange.call.added)))
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
         if exchange.verbatim:
@@ -487,6 +495,73 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     return web.Response(body=codec.encode(count_tokens.counted(tokens)), headers=headers)
 
 
+async def explain_request(request: web.Request) -> web.Response:
+    """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
+    caller = authenticate_request(request)
+    with enter(request):
+        data = await read_body(request)
+        dialect = explain.dialect_named(request)
+        if dialect is responses:
+            data, dialect = await begin_response(request, caller, data)
+        asked, prompt = await parse_body(request, data, dialect)
+        if (conversation := request.get(CONVERSATION)) is not None:
+            asked = await conversation.begin(asked)
+        targets = await usable(request, caller, asked, dialect.operation if conversation is None else "")
+        asked = asked._replace(images=False)  # they would be fetched
+        live, told, verdict = request[GENERATION], [], "asked"
+        order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
+        for n, (target, resting) in enumerate(order):
+            found = await explain_target(request, caller, dialect, asked, prompt, target, resting)
+            failure, last = found.pop("failure"), n == len(order) - 1
+            mine = verdict
+            if failure is not None and verdict != "not_reached":
+                mine = "passed_over" if explain.goes_on(target, failure, last) else "refused"
+            told.append(explain.explained(mine, target, failure) | found)
+            verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
+        body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
+        text = codec.encode(body).decode()
+        return web.Response(text=text if sees_hosts(request, caller) else live.scrub(text), headers=JSON)
+
+
+def sees_hosts(request: web.Request, caller: Caller) -> bool:
+    """Whether this caller may see where upstreams are: an administrator, or anybody where there are no keys."""
+    return caller.admin or not request[GENERATION].settings.keys
+
+
+async def explain_target(
+    request: web.Request,
+    caller: Caller,
+    dialect: Dialect,
+    asked: ClientRequest,
+    prompt: Prompt,
+    target: Target,
+    resting: bool,
+) -> Json:
+    """Return what one target would be sent, and `failure`: why it would not be."""
+    limits, added, failure = caller.limits, "", None
+    if limits is not None and (limits.tpm or limits.budget):
+        target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
+        added = target.added
+    told: Json = {"estimate": explain.estimate(asked.body, prompt, target)}
+    try:
+        if resting:
+            raise Overloaded(
+                "It has failed, or is throttled, and is left alone for a moment.", code="provider_unavailable"
+            )
+        if not caller.allow_unpriced and not has_price(asked.body, target.upstream):
+            raise PermissionDenied("Its price is not known, and this key has a budget.", code="model_not_priced")
+        check_fits(asked.body, prompt, target.upstream, asked.raw or ())
+        call = await prepare_call(request, dialect, asked, target)
+        given = explain.decoded(asked.raw, asked.body)
+        told |= explain.changes(asked, given, call, added)
+        told["request"] = explain.request_of(call, target.upstream, sees_hosts(request, caller))
+        if call.dropped and request[GENERATION].settings.config.strict_params:
+            raise strictly_refused(call)
+    except Failure as why:
+        failure = why.with_traceback(None)
+    return {**told, "failure": failure}
+
+
 # The only handlers that answer without a key.
 PUBLIC: Final = (
     responses_endpoints.upgrade,
@@ -539,6 +614,7 @@ def routes() -> list[web.RouteDef]:
                 web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
                 web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
                 web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
+                *(web.post(f"{prefix}{explain.PATH}{api}{end}", explain_request) for api in ("", *explain.SUFFIXES)),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),

@@ -18,7 +18,7 @@ _PREFIX: Final = re.compile(r"(?:/anthropic)?(?:/v1){0,2}/")
 def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
     """Return the dialect of a path; of others, the one whose clients send such headers: in its form errors are told."""
     prefix = _PREFIX.match(path)
-    operation = path[prefix.end() if prefix else 0 :].rstrip("/")
+    operation = path[prefix.end() if prefix else 0 :].rstrip("/").removeprefix("explain/")
     for name, dialect in DIALECTS.items():
         if operation == name or operation.startswith(f"{name}/"):
             return dialect

@@ -28,7 +28,8 @@ class ClientRequest(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
     seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
-    session: str = ""  # the conversation it belongs to, as far as that can be told: it stays with one key of a provider
+    # The conversation it belongs to, where only the dialect knows that; "": conversations.py tells it from the rest.
+    session: str = ""
     session_name: str = ""  # the client's name for that conversation, if it gives one: for the log
     # Why it cannot be translated to the hub's form, for which body then is a stand-in: only native calls can be made of it.
     refusal: Failure | None = None

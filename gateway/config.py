@@ -22,10 +22,18 @@ from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
 
 from .addresses import wrong_host
-from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
+from .config_schema import (
+    Config,
+    KeyConfig,
+    ProviderConfig,
+    RouteConfig,
+    ServerConfig,
+    SharedStateConfig,
+    TargetConfig,
+)
 from .limits import KINDS, Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
-from .routing import ModelRouter, route_of
+from .routing import ModelRouter, places, route_of
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
 from .yaml_reader import ConfigError, YamlReader, guess, lines_of
@@ -87,11 +95,13 @@ class Settings:
         return Scrubber(self.secrets(), [upstream.base_url for upstream in self.providers.values()])
 
 
-def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
+def load(
+    text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml", local: str = ""
+) -> Settings:
     """Read and check a configuration.
 
     text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
-    file in messages. Raises ConfigError with every mistake found.
+    file in messages; local: the text of models.local.yaml, if there is one. Raises ConfigError with every mistake found.
     """
     reader = YamlReader(text, environment)
     config = reader.read(Config)
@@ -111,7 +121,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if config.server.capacity.bytes < config.server.max_body:
         reader.note("server.capacity.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = ModelTable.parse(facts, config.model_facts)
+        models = ModelTable.parse(facts, config.model_facts, local)
     except ValueError as error:
         reader.note("model_facts", str(error))
     if reader.problems:
@@ -265,6 +275,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
             options=given.options,
             finish_seconds=given.finish_seconds if given.on_disconnect == "finish" else 0.0,
             api_keys=api_keys if len(api_keys) > 1 else (),
+            cache=given.cache == "on",
         )
     return on, off
 
@@ -420,13 +431,17 @@ def _is_near(host: str) -> bool:
 
 def _check_models(config: Config, reader: YamlReader) -> None:
     for public, given in config.models.items():
-        targets = route_of(given).targets
+        targets = places(route_of(given))
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
         if isinstance(given, RouteConfig):
             _check_defaults(given.defaults, f"{path}.defaults", reader)
-        for i, target in enumerate(targets):
+        if len({target.weight == 0.0 for target in targets}) > 1:
+            reader.note(path, "give each target a 'weight', or none")
+        if targets and targets[-1].on and not targets[-1].weight:
+            reader.warn(path, f"'on' of the last target, {targets[-1].target}, has no effect: there is no next one")
+        for i, (target, _, _) in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
                 reader.note(
@@ -445,7 +460,9 @@ def _check_defaults(defaults: Mapping[str, Any], path: str, reader: YamlReader) 
             reader.note(f"{path}.{name}", wrong)
 
 
-def _where(path: str, given: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
+def _where(
+    path: str, given: str | tuple[str | TargetConfig, ...] | RouteConfig, i: int, target: str, reader: YamlReader
+) -> str:
     """Return the path of a model's target in the file."""
     match given:
         case str():

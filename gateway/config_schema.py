@@ -140,6 +140,7 @@ class ProviderConfig(Section, frozen=True):
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: PositiveCount = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
+    cache: Literal["on", "off"] = "on"  # mark Claude's prompts for its cache where clients do not
     # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
     responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole
@@ -150,10 +151,22 @@ class ProviderConfig(Section, frozen=True):
     finish_seconds: Seconds = 60.0
 
 
+Cause = Literal["context", "content_filter", "budget"]
+
+
+class TargetConfig(Section, frozen=True):
+    """A target, in its long form."""
+
+    target: str
+    weight: Weight | None = None  # its share of the load; None: targets are asked in order
+    on: tuple[Cause, ...] = ()  # causes, beside failure, for which the next target is asked
+
+
 class RouteConfig(Section, frozen=True):
     """A public model, in its long form."""
 
-    targets: tuple[str, ...] | dict[str, Weight]  # in order; or target: weight, to share the load
+    # in order; or target: weight, to share the load
+    targets: tuple[str | TargetConfig, ...] | dict[str, Weight]
     first_byte: Seconds | None = None  # instead of the timeouts' own
     defaults: dict[str, Any] = {}  # on top of the global ones
 
@@ -202,7 +215,7 @@ class Config(Section, frozen=True):
     server: ServerConfig = ServerConfig()
     keys: tuple[KeyConfig, ...] = ()
     providers: dict[str, ProviderConfig] = {}
-    models: dict[str, str | tuple[str, ...] | RouteConfig] = {}
+    models: dict[str, str | tuple[str | TargetConfig, ...] | RouteConfig] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: InspectorConfig = InspectorConfig()

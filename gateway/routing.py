@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dialects.chat.request import BESIDE
 from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
 from providers.models import ModelFacts, ModelTable
 
-from .config_schema import RouteConfig, Timeouts
+from .config_schema import Cause, RouteConfig, TargetConfig, Timeouts
 
 # Parameters that a model which reasons refuses; a default must not add them.
 _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
@@ -29,7 +29,8 @@ class Target:
 
     defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited
     key (gateway/reservations.py), with its value, if it has; weight: its share of the load, 0: targets are tried in order;
-    first_byte: seconds the upstream may think, None: what the timeouts say.
+    first_byte: seconds the upstream may think, None: what the timeouts say; on: causes, beside failure, for which the next target
+    is asked.
     """
 
     upstream: Upstream
@@ -37,6 +38,15 @@ class Target:
     weight: float = 0.0
     first_byte: float | None = None
     added: str = ""
+    on: tuple[Cause, ...] = ()
+
+
+class Place(NamedTuple):
+    """A target as the configuration names it: provider/model, or provider."""
+
+    target: str
+    weight: float = 0.0
+    on: tuple[Cause, ...] = ()
 
 
 class ModelRouter:
@@ -44,7 +54,7 @@ class ModelRouter:
 
     def __init__(
         self,
-        models: Mapping[str, str | tuple[str, ...] | RouteConfig],
+        models: Mapping[str, str | tuple[str | TargetConfig, ...] | RouteConfig],
         defaults: Mapping[str, Any],
         providers: Mapping[str, Upstream],
         off: Mapping[str, str],
@@ -56,7 +66,7 @@ class ModelRouter:
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, written in models.items():
             route = route_of(written)
-            names = dict.fromkeys(map(_provider, route.targets))
+            names = dict.fromkeys(_provider(place.target) for place in places(route))
             self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
                 self._patterns[public] = route
@@ -137,8 +147,8 @@ class ModelRouter:
         # A model's null takes a global default away.
         defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
         targets = []
-        for target in route.targets:
-            name, _, model = target.partition("/")
+        for place in places(route):
+            name, _, model = place.target.partition("/")
             if name not in self._providers:
                 continue
             # A target without a model means the public name, without the provider's own in front of it.
@@ -146,8 +156,8 @@ class ModelRouter:
             provider = self._providers[name]
             facts = self._facts.of(model, provider.row or name)
             upstream = replace(provider, model=model, facts=facts)
-            weight = route.targets[target] if isinstance(route.targets, dict) else 0.0
-            targets.append(Target(upstream, _accepted(defaults, facts), weight, route.first_byte))
+            accepted = _accepted(defaults, facts)
+            targets.append(Target(upstream, accepted, place.weight, route.first_byte, on=place.on))
         return targets
 
     def metric_label(self, model: str) -> str:
@@ -160,7 +170,17 @@ class ModelRouter:
         return f"{name}/*" if name in self._providers else "other"
 
 
-def route_of(written: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
+def places(route: RouteConfig) -> list[Place]:
+    """Return the targets of a route, in the order of the configuration."""
+    if isinstance(route.targets, dict):
+        return [Place(target, weight) for target, weight in route.targets.items()]
+    return [
+        Place(given.target, given.weight or 0.0, given.on) if isinstance(given, TargetConfig) else Place(given)
+        for given in route.targets
+    ]
+
+
+def route_of(written: str | tuple[str | TargetConfig, ...] | RouteConfig) -> RouteConfig:
     """Return a model's route in its long form."""
     if isinstance(written, RouteConfig):
         return written

@@ -46,6 +46,7 @@ class Upstream:
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
     finish_seconds: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
+    cache: bool = True  # whether requests that mark nothing for the upstream's prompt cache are marked here
 
     @property
     def limit_name(self) -> str:
@@ -99,6 +100,7 @@ class Call(NamedTuple):
     # From an error that the upstream answered with to the call that may do better, if there is one: it is made at once.
     repair: "Callable[[Failure], Call | None] | None" = None
     method: str = "POST"
+    added: tuple[str, ...] = ()  # parameters that the client did not send: named in x-modelserver-added
 
 
 # Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively. None: not natively,

@@ -101,6 +101,8 @@ class Host:
     responses_done: bool = False  # its streams end with [DONE], behind the last event
 
     # The way back
+    cost: tuple[str, ...] = ()  # where in its usage it tells what a request has cost, as a path of keys; (): nowhere
+    cost_unit: float = 1  # of which there are so many in a dollar
     embed_int8: bool = False  # vectors come as base64 of 8 bit integers
     think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
@@ -303,6 +305,7 @@ HOSTS: dict[str, Host] = {
     "openrouter": Host(
         base_url="https://openrouter.ai/api/v1",
         top_k=True,
+        cost=("cost",),  # openrouter.ai/docs/use-cases/usage-accounting
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         responses_done=True,
@@ -329,6 +332,8 @@ HOSTS: dict[str, Host] = {
     # docs.x.ai/docs/api-reference
     "xai": Host(
         base_url="https://api.x.ai/v1",
+        cost=("cost_in_usd_ticks",),  # docs.x.ai/docs/guides/cost-tracking
+        cost_unit=10**10,
         key_variable="XAI_API_KEY",
         drop=("store", "metadata", "prediction", "verbosity", "prompt_cache_retention", "safety_identifier"),
         refuse=_AUDIO_OUT,
@@ -481,6 +486,7 @@ HOSTS: dict[str, Host] = {
     # docs.perplexity.ai/api-reference/chat-completions-post
     "perplexity": Host(
         base_url="https://api.perplexity.ai",
+        cost=("cost", "total_cost"),  # docs.perplexity.ai/api-reference/chat-completions-post
         key_variable="PERPLEXITY_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         drop=("store", "metadata", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",

@@ -234,7 +234,7 @@ _FORMS = dict.fromkeys(dialect.header_form for dialect in DIALECTS.values())
 _EXPOSED = ", ".join(
     [
         *("x-request-id", "retry-after", "x-should-retry", "x-upstream-request-id", "request-id"),
-        *("x-modelserver-upstream", "x-modelserver-dropped", "x-modelserver-added", "x-modelserver-estimated"),
+        *(f"x-modelserver-{name}" for name in ("upstream", "dropped", "added", "tried", "estimated")),
         *(name for form in _FORMS for name in header_names(form)),
     ]
 )

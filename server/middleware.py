@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -19,6 +20,7 @@ from .process.listener import HEADERS
 from .state import APP_STATE, GENERATION, METER, STATE
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
+_SHOWN, _SHOWN_TARGETS = 100, 10  # characters of a target that a header names, and targets
 
 
 @web.middleware
@@ -65,6 +67,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
+    if record.tried:
+        headers["x-modelserver-tried"] = tried(record)
     if record.limits is not None:
         headers.update(request[APP_STATE].ledger.headers(record, form))
     if "Origin" in request.headers:
@@ -74,6 +78,12 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if request[APP_STATE].admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
+
+
+def tried(record: RequestRecord) -> str:
+    """Return the targets that did not answer, in the order they were tried, each with the code of why."""
+    named = (f"{target[:_SHOWN]}={code}" for target, code in record.tried[:_SHOWN_TARGETS])
+    return quote(", ".join(named), safe="/:@.,+~!$&'()*;= -_")
 
 
 async def not_found(request: web.Request) -> web.Response:

@@ -86,6 +86,8 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "responses_reasoning": ("false", False),
     "responses_drop": ("[truncation]", ("truncation",)),
     "responses_done": ("true", True),
+    "cost": ("[cost, total]", ("cost", "total")),
+    "cost_unit": ("100", 100.0),
 }
 
 

@@ -1,6 +1,6 @@
 """Anthropic Messages: Claude. https://platform.claude.com/docs/en/api/messages
 
-params.py, tools.py and messages.py build the request, stream.py reads the answer.
+params.py, tools.py and messages.py build the request, caching.py marks it, stream.py reads the answer.
 Rules: the upstream is always asked to stream; what only tunes an answer is dropped and named; what the client would
 misread is refused; what a model takes is data (Upstream.facts).
 """
@@ -13,6 +13,7 @@ from ..common import tool_names
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from ..hosts import PLAIN, endpoint, key_header
+from . import caching
 from .messages import history
 from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
 from .stream import Way, translate
@@ -50,6 +51,7 @@ def build_request(body: Json, to: Upstream) -> Call:
         "tool_choice": box.tools and box.choice,
         "thinking": thinking.thinking,
         "output_config": {name: value for name, value in config.items() if value},
+        caching.MARK: body.get(caching.MARK),
     }
     upstream: Json = {
         "model": to.model,
@@ -59,9 +61,10 @@ def build_request(body: Json, to: Upstream) -> Call:
         **remaining_params(body, to.facts, thinking.on, dropped),
         "stream": True,
     }
+    added = caching.mark(upstream, body, to, dropped)
     headers = _headers(to, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(messages_url(to, "messages"), headers, upstream, True, read, tuple(dropped))
+    return Call(messages_url(to, "messages"), headers, upstream, True, read, tuple(dropped), added=added)
 
 
 def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:

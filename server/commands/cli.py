@@ -24,6 +24,7 @@ from .arguments import client_key, parse
 from .ask import START, ask
 from .banner import banner, summary
 from .doctor import doctor
+from .models import update
 from .reload import reload
 
 BAD_CONFIG: Final = 2  # exit code
@@ -69,6 +70,8 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
     if arguments.command == "keygen":
         print(_new_key(arguments.name, Path(arguments.config)))
         return 0
+    if arguments.command == "models":
+        return update(Path(arguments.config), arguments.file, arguments.dry_run)
     if getattr(arguments, "key", "") == "-":
         arguments.key = client_key(sys.stdin.readline())
     given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}

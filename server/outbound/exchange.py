@@ -18,6 +18,7 @@ from providers.chunks import collect, says_something
 from providers.contract import Batch, Call, CannedReply, Ended, Json, Translator, Upstream
 from providers.errors import (
     BadRequest,
+    ContentFiltered,
     Failure,
     RequestTooLarge,
     UpstreamBadOutput,
@@ -49,6 +50,8 @@ _BOM = b"\xef\xbb\xbf"
 # Bytes that say what a body is: the longest field name, or the first byte.
 _TELLING: Final = 6
 _AT_ONCE: Final = (b"{", b"[", b"<", b":")
+_SAID: Final = ("content", "reasoning_content", "tool_calls")  # what of an answer cannot be taken back
+_NONE: Final[Json] = {}
 T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
@@ -78,6 +81,7 @@ class Exchange:
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
     worker: Worker | None = None
     large: bool = False
+    filter_fails: bool = False  # an answer that a filter refused is a failure: another target is asked
 
     async def on_answer(self, work: Callable[[], T]) -> T:
         """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
@@ -141,8 +145,25 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
     exchange.held_back = []
     match held:
         case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
-            return answer
-    return await exchange.on_answer(partial(collect, held))
+            pass
+        case _:
+            answer = await exchange.on_answer(partial(collect, held))
+    if exchange.filter_fails:
+        check_filter([answer])
+    return answer
+
+
+def check_filter(chunks: list[Json]) -> None:
+    """Raise ContentFiltered for an answer that says nothing but that a filter refused it. chunks: or a whole answer."""
+    refused = False
+    for choice in (choice for piece in chunks for choice in piece.get("choices", ())):
+        if any(choice.get("delta", _NONE).get(name) for name in _SAID):
+            return
+        refused |= choice.get("finish_reason") == "content_filter"
+    if refused:
+        failure = ContentFiltered("The filter of this model's provider refused the request.", param="messages")
+        failure.usage = next((piece["usage"] for piece in reversed(chunks) if piece.get("usage")), None)
+        raise failure
 
 
 class _Begun(NamedTuple):
