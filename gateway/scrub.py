@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 SECRET: Final = "[secret]"  # noqa: S105
 HOST: Final = "[upstream]"
 _SHORTEST: Final = 6  # characters: a shorter secret would blank out words
+_STRIDE: Final = 8  # characters between two looks at a text, at most; each secret is known by as many pieces
 # Keys by their shape: they may be somebody else's. OpenAI, Anthropic and their followers; Google; Groq, xAI and others.
 _SHAPES: Final = (
     r"\bsk-[\w-]{8,}",
@@ -17,7 +18,8 @@ _SHAPES: Final = (
     r"(?i:\bbearer )[\w.~+/=-]{8,}",
     r"(?i:[?&](?:api[_-]?)?key=)[^&\s\"']+",
 )
-_SIGNS: Final = (
+_SHAPE: Final = re.compile("|".join(_SHAPES))
+_SIGNS: Final = (  # a text without any of these has none of those shapes
     "sk-",
     "AIza",
     "gsk_",
@@ -36,24 +38,50 @@ _SIGNS: Final = (
 
 
 class Scrubber:
-    """Returns a text without secrets and hosts of upstreams.
+    """Returns a text without secrets and hosts of upstreams. Its work grows with the text, not with the number of secrets.
 
-    secrets: keys of the configuration, as they are; urls: addresses of upstreams.
+    A secret anywhere in a text has one of its first pieces of six characters at a place that is a multiple of the stride, so
+    only these places are looked at. secrets: keys of the configuration, as they are; urls: addresses of upstreams.
     """
 
     def __init__(self, secrets: Iterable[str] = (), urls: Iterable[str] = ()) -> None:
         known = {form for secret in secrets if len(secret) >= _SHORTEST for form in (secret, json.dumps(secret)[1:-1])}
         hosts = {name for url in urls for name in _names(url)}
-        self._signs = (*_SIGNS, *known, *hosts)
-        # The longest first: one secret may begin like another.
-        literal = [re.escape(each) for each in sorted(known, key=len, reverse=True)]
-        self._secret = re.compile("|".join([*literal, *_SHAPES]))
+        self._known = known
+        self._lengths = sorted({*map(len, known)}, reverse=True)  # the longest first: one secret may begin like another
+        self._stride = min(_STRIDE, self._lengths[-1] - _SHORTEST + 1) if known else 1
+        self._pieces = {form[i : i + _SHORTEST] for form in known for i in range(self._stride)}
+        self._hosts = tuple(hosts)
         self._host = re.compile("|".join(re.escape(name) for name in sorted(hosts, key=len, reverse=True)) or "(?!)")
 
     def __call__(self, text: str) -> str:
-        if not any(sign in text for sign in self._signs):
-            return text
-        return self._host.sub(HOST, self._secret.sub(SECRET, text))
+        spans = [found.span() for found in _SHAPE.finditer(text)] if any(sign in text for sign in _SIGNS) else []
+        places = range(0, len(text) - _SHORTEST + 1, self._stride)
+        if not self._pieces.isdisjoint([text[i : i + _SHORTEST] for i in places]):
+            spans += self._spans(text)
+        if spans:
+            text = _blanked(text, sorted(spans))
+        return self._host.sub(HOST, text) if any(host in text for host in self._hosts) else text
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where the secrets of the configuration stand in a text."""
+        start = 0
+        while start < len(text):
+            end = next((end for n in self._lengths if text[start : (end := start + n)] in self._known), start)
+            if end > start:
+                yield start, end
+            start = max(end, start + 1)
+
+
+def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
+    """Return a text with SECRET in place of these parts; parts that overlap are one. spans: in order."""
+    pieces: list[str] = []
+    shown = 0  # all before it is done
+    for start, end in spans:
+        if start >= shown:
+            pieces += text[shown:start], SECRET
+        shown = max(shown, end)
+    return "".join([*pieces, text[shown:]])
 
 
 def _names(url: str) -> list[str]:

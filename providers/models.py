@@ -76,7 +76,7 @@ class LongContext(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
     above: Tokens
 
 
-class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
     context: Tokens | None = None  # tokens of prompt it reads
@@ -122,8 +122,16 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     candidates: int = 8  # answers to one request, n
     json_with_tools: bool = True  # takes response_format json_* together with tools
 
+    @cached_property
+    def long_rates(self) -> tuple[int | None, ...]:
+        """Price.rates of a long context: what long_context leaves out is as in the price."""
+        told = (self.long_context, self.price)
+        values = {name: next((v for each in told if (v := getattr(each, name)) is not None), None) for name in _PRICES}
+        return Price(**values).rates
+
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
+_PRICES: Final = Price.__struct_fields__
 _OWN: Final = ("price", "long_context", "shutdown")  # `like` does not copy these, nor `provider`
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
 _SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
