@@ -10,6 +10,7 @@ SECRET: Final = "[secret]"  # noqa: S105
 HOST: Final = "[upstream]"
 _SHORTEST: Final = 6  # characters: a shorter secret would blank out words
 _STRIDE: Final = 8  # characters between two looks at a text, at most; each secret is known by as many pieces
+_FEW: Final = 32  # secrets that are searched for one by one, which is faster
 # Keys by their shape: they may be somebody else's. OpenAI, Anthropic and their followers; Google; Groq, xAI and others.
 _SHAPES: Final = (
     r"\bsk-[\w-]{8,}",
@@ -56,21 +57,21 @@ class Scrubber:
 
     def __call__(self, text: str) -> str:
         spans = [found.span() for found in _SHAPE.finditer(text)] if any(sign in text for sign in _SIGNS) else []
-        places = range(0, len(text) - _SHORTEST + 1, self._stride)
-        if not self._pieces.isdisjoint([text[i : i + _SHORTEST] for i in places]):
-            spans += self._spans(text)
+        if len(self._known) > _FEW or any(form in text for form in self._known):
+            places = range(0, len(text) - _SHORTEST + 1, self._stride)
+            for place in [i for i in places if text[i : i + _SHORTEST] in self._pieces]:
+                spans += self._around(text, place)
         if spans:
             text = _blanked(text, sorted(spans))
         return self._host.sub(HOST, text) if any(host in text for host in self._hosts) else text
 
-    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where the secrets of the configuration stand in a text."""
-        start = 0
-        while start < len(text):
-            end = next((end for n in self._lengths if text[start : (end := start + n)] in self._known), start)
-            if end > start:
-                yield start, end
-            start = max(end, start + 1)
+    def _around(self, text: str, place: int) -> Iterator[tuple[int, int]]:
+        """Yield where the secrets stand that have a piece at this place of a text."""
+        for start in range(max(0, place - self._stride + 1), place + 1):
+            for length in self._lengths:
+                if text[start : start + length] in self._known:
+                    yield start, start + length
+                    break
 
 
 def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
