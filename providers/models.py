@@ -114,6 +114,9 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
     # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
     default_output: Tokens | None = None
+    # Claude and Gemini: an answer that may be longer is streamed here though the client wants it whole. It could take more
+    # than ten minutes, and connections that are silent so long are cut (anthropic 0.96, _calculate_nonstreaming_timeout).
+    whole_output: Tokens = 21_333
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
