@@ -38,6 +38,7 @@ from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
 from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
 from server import explain, handlers, inspector, logs, page, responses_endpoints, state
+from server.answer import Answer
 from server.error_response import JSON, scrubbed, scrubbed_events, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.json_answer import json_answer
@@ -69,6 +70,7 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
+        request[CONVERSATION] = None
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             spoken = dialect
@@ -78,7 +80,7 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
             del data  # an answer may take long
             request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
             operation = spoken.operation
-            if (conversation := request.get(CONVERSATION)) is not None:
+            if (conversation := request[CONVERSATION]) is not None:
                 asked = await conversation.begin(asked)
                 operation = ""  # what limited keys may not send natively, it knows
             targets = await admit(request, caller, asked, prompt, operation)
@@ -108,9 +110,9 @@ async def respond_whole(
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
     del answer
-    if (conversation := request.get(CONVERSATION)) is not None:
+    if (conversation := request[CONVERSATION]) is not None:
         await conversation.keep_whole(data, exchange)
-    return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
+    return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, dialect)}))
 
 
 async def respond_stream(
@@ -118,7 +120,7 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream."""
     app_state, meter, record = request[APP_STATE], request[METER], request[RECORD]
-    conversation = request.get(CONVERSATION)
+    conversation = request[CONVERSATION]
     renderer: Renderer | None = None
 
     def begin_early() -> bytes | bytearray:
@@ -297,7 +299,7 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
-    conversation = request.get(CONVERSATION)
+    conversation = request[CONVERSATION]
     if native is not None:
         as_sent = partial(native_call, conversation, native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
@@ -452,7 +454,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
         answer["model"] = request[RECORD].model
         data = await exchange.on_answer(partial(codec.encode, answer))
         del answer
-        return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, chat)}))
+        return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, chat)}))
 
 
 async def count(request: web.Request) -> web.Response:
@@ -490,9 +492,9 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     began(request, exchange)
     headers = {**JSON, **answer_headers(exchange, messages)}
     if exchange.verbatim:
-        return web.Response(body=exchange.answer, headers=headers)
+        return Answer(exchange.answer, headers)
     tokens = answer["usage"]["prompt_tokens"]
-    return web.Response(body=codec.encode(count_tokens.counted(tokens)), headers=headers)
+    return Answer(codec.encode(count_tokens.counted(tokens)), headers)
 
 
 async def explain_request(request: web.Request) -> web.Response:

@@ -66,7 +66,10 @@ class Prompt(NamedTuple):
 
     def tokens(self, upstream: Upstream) -> int:
         """Return the tokens the prompt is likely to have, bounded by what the model reads."""
-        return max(1, min(self.likely, upstream.facts.context or self.likely))
+        likely, most = self.likely, upstream.facts.context
+        if most is not None and likely > most:
+            return most
+        return likely or 1
 
 
 def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Prompt:

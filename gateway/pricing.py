@@ -4,12 +4,10 @@ Prices are USD per million tokens, so micro-USD per token. An unknown price is N
 a millionth of a micro-USD) and rounded up once, at the end: a request that cost something never shows 0.
 """
 
-from functools import lru_cache
 from math import ceil
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
-from providers.models import LongContext, Price
 
 from .estimates import Prompt
 
@@ -76,7 +74,7 @@ def cost(used: TokenUsage, upstream: Upstream, tier: Any = None, at: float | Non
     if off_peak is not None and at is not None and off_peak.is_on(at):
         rates = off_peak.rates
     else:
-        rates = facts.price.rates if long is None or used.prompt <= long.above else _long(long, facts.price)
+        rates = facts.price.rates if long is None or used.prompt <= long.above else facts.long_rates
     sum = 0
     fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
     for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
@@ -126,16 +124,6 @@ def times_the_price(tier: Any, upstream: Upstream) -> float | None:
     if isinstance(tier, str) and (times := upstream.facts.tiers.get("priority" if tier == "fast" else tier)):
         return times
     return 1.0 if tier is None or (isinstance(tier, str) and tier in _LISTED) else None
-
-
-@lru_cache(1024)
-def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
-    """Return Price.rates of a long context: what it leaves out is as in the base price."""
-    names = "input", "output", "cache_read", "cache_write", "cache_write_1h"
-    values = {
-        name: next((v for v in (getattr(long, name), getattr(base, name)) if v is not None), None) for name in names
-    }
-    return Price(**values).rates
 
 
 def has_price(body: Json, upstream: Upstream) -> bool:

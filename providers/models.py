@@ -102,7 +102,7 @@ def _minutes(clock: str) -> int:
     return int(clock[:2]) * 60 + int(clock[3:])
 
 
-class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
     context: Tokens | None = None  # tokens of prompt it reads
@@ -145,6 +145,9 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
     # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
     default_output: Tokens | None = None
+    # Claude and Gemini: an answer that may be longer is streamed here though the client wants it whole. It could take more
+    # than ten minutes, and connections that are silent so long are cut (anthropic 0.96, _calculate_nonstreaming_timeout).
+    whole_output: Tokens = 21_333
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
@@ -153,8 +156,16 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     candidates: int = 8  # answers to one request, n
     json_with_tools: bool = True  # takes response_format json_* together with tools
 
+    @cached_property
+    def long_rates(self) -> tuple[int | None, ...]:
+        """Price.rates of a long context: what long_context leaves out is as in the price."""
+        told = (self.long_context, self.price)
+        values = {name: next((v for each in told if (v := getattr(each, name)) is not None), None) for name in _PRICES}
+        return Price(**values).rates
+
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
+_PRICES: Final = Price.__struct_fields__
 _OWN: Final = ("price", "long_context", "off_peak", "shutdown")  # `like` does not copy these, nor `provider`
 _LOCAL: Final = ("provider", "context", "max_output", "price", "long_context")  # what models.local.yaml may say
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)

@@ -192,7 +192,7 @@ class Conversation:
         await self.store.pin(self.owner, to.name, [ident, *(items if to.host.responses_unique else ())])
 
 
-CONVERSATION: Final = web.RequestKey("conversation", Conversation)
+CONVERSATION: Final = web.RequestKey["Conversation | None"]("conversation")  # None: of another API
 
 
 async def begin_response(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:

@@ -1,8 +1,8 @@
 """Anthropic Messages: Claude. https://platform.claude.com/docs/en/api/messages
 
 params.py, tools.py and messages.py build the request, caching.py marks it, stream.py reads the answer.
-Rules: the upstream is always asked to stream; what only tunes an answer is dropped and named; what the client would
-misread is refused; what a model takes is data (Upstream.facts).
+Rules: a client that does not stream is answered whole, unless the answer may be long (ModelFacts.whole_output); what only
+tunes an answer is dropped and named; what the client would misread is refused; what a model takes is data (Upstream.facts).
 """
 
 from collections.abc import Mapping
@@ -53,18 +53,20 @@ def build_request(body: Json, to: Upstream) -> Call:
         "output_config": {name: value for name, value in config.items() if value},
         caching.MARK: body.get(caching.MARK),
     }
+    streamed = body.get("stream") is True or thinking.max_tokens > to.facts.whole_output
     upstream: Json = {
         "model": to.model,
         "max_tokens": thinking.max_tokens,
         "messages": past.messages,
         **{name: value for name, value in optional.items() if value},
         **remaining_params(body, to.facts, thinking.on, dropped),
-        "stream": True,
     }
+    if streamed:
+        upstream["stream"] = True
     added = caching.mark(upstream, body, to, dropped)
     headers = _headers(to, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(messages_url(to, "messages"), headers, upstream, True, read, tuple(dropped), added=added)
+    return Call(messages_url(to, "messages"), headers, upstream, streamed, read, tuple(dropped), added=added)
 
 
 def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
