@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from . import chat, messages, responses
-from .contract import ClientRequest, Dialect, Envelope
+from .contract import ClientRequest, Dialect, Envelope, ErrorForm
+from .passing import google
 
 DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "messages": messages, "responses": responses}
+
+# Of paths that no dialect answers.
+_OTHERS: Final[dict[str, ErrorForm]] = {google.operation: google}
 
 __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 
@@ -15,11 +19,11 @@ __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 _PREFIX: Final = re.compile(r"(?:/anthropic)?(?:/v1){0,2}/")
 
 
-def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
+def dialect_of(path: str, headers: Mapping[str, str]) -> ErrorForm:
     """Return the dialect of a path; of others, the one whose clients send such headers: in its form errors are told."""
     prefix = _PREFIX.match(path)
     operation = path[prefix.end() if prefix else 0 :].rstrip("/")
-    for name, dialect in DIALECTS.items():
+    for name, dialect in (*DIALECTS.items(), *_OTHERS.items()):
         if operation == name or operation.startswith(f"{name}/"):
             return dialect
     return messages if "anthropic-version" in headers else chat

@@ -51,6 +51,7 @@ class Caller:
     expires: float = 0.0  # Unix time; 0: never
     disabled: bool = False
     admin: bool = False
+    passthrough: bool = False  # may call any path of a provider
 
     @property
     def restricted(self) -> bool:
@@ -190,7 +191,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         reader.note(
             f"{path}.budget_usd", "a budget must outlive a restart: give usage.path a file, for example usage.db"
         )
-    return Caller(
+    caller = Caller(
         key.name,
         key.models,
         limits if limits.rows else None,
@@ -198,7 +199,15 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         _expiry(key.expires, path, reader),
         key.disabled,
         key.admin,
+        key.passthrough,
     )
+    if caller.passthrough and caller.restricted:
+        reader.note(
+            f"{path}.passthrough",
+            "what passes so is not read, and may use any model: models, tpm and budget_usd of the same key would not hold. "
+            "Make a key of its own for it",
+        )
+    return caller
 
 
 def _expiry(text: str, path: str, reader: YamlReader) -> float:

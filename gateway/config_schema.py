@@ -89,6 +89,9 @@ class ServerConfig(Section, frozen=True):
     host: str = "127.0.0.1"  # keyless only on loopback
     port: Port = 8080
     max_body: Size = 32 * 2**20  # of a request
+    # Of a form that is passed on while it arrives. Those that name their model behind a file wait for it on disk: all
+    # together have as many bytes at most.
+    max_upload: ByteBudget = 2**30
     max_event: Size = 8 * 2**20  # of one event of an upstream's stream
     max_answer: Size = 64 * 2**20  # of an upstream's answer to a call that is not streamed
     timeouts: Timeouts = Timeouts()
@@ -123,6 +126,7 @@ class KeyConfig(Section, frozen=True):
     expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
     disabled: bool = False
     admin: bool = False  # sees the usage of all keys, and the inspector
+    passthrough: bool = False  # may call any path of a provider at /p/{provider}/…, with the provider's key
 
 
 class ProviderConfig(Section, frozen=True):

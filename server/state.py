@@ -49,6 +49,7 @@ class AppState:
         self.ledger, self.detached = ledger, DetachedReads()
         self.metrics = Metrics()
         self.worker = Worker()
+        self.spooled = 0  # bytes of uploads that wait on disk for the name of their model
         self.heartbeat = Heartbeat(server)
         self.heartbeat.callbacks.append(self._beat)
         self._release_at = 0.0

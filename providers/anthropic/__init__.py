@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Json, Native, Upstream, no_count, no_embeddings
+from ..contract import Json, Native, Upstream, no_count, no_embeddings, not_passed
 from .errors import parse_error
 from .native import build as build_natively
 from .native import build_count as count_natively
@@ -20,11 +20,13 @@ __all__ = [
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 native: Final[Native] = {"messages": build_natively, "messages/count_tokens": count_natively}
 build_count = no_count
 build_embeddings = no_embeddings
+pass_on = not_passed
 
 
 def answer_limit(body: Json, to: Upstream) -> int | None:

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from ..contract import Native, Upstream, named_limit, no_count
 from .chat import build_request, parse_error
+from .completions import pass_on
 from .embeddings import build_embeddings
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 native: Final[Native] = {}

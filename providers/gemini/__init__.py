@@ -7,6 +7,7 @@ from .count import build_count
 from .embeddings import build_embeddings
 from .errors import parse_error
 from .messages import must_inline
+from .passing import pass_on
 from .request import build_request
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 native: Final[Native] = {}

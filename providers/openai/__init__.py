@@ -7,6 +7,7 @@ from . import request as chat_request
 from .embeddings import build_embeddings
 from .errors import parse_error
 from .native import NATIVE as native
+from .passing import pass_on
 from .request import must_inline
 from .responses import request as responses_request
 
@@ -19,6 +20,7 @@ __all__ = [
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 build_count = no_count

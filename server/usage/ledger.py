@@ -98,6 +98,7 @@ class UsageMeter:
     failed_attempts: tuple[tuple[TokenUsage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
     estimated = False
     broken = False  # the answer failed after it had begun
+    passed = False  # it passes as bytes: what was used is what it tells, and nothing is estimated
     # At the end
     status: int | None = None
     used = NO_USAGE
@@ -171,6 +172,8 @@ class UsageMeter:
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._estimate()
             self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
+            if self.passed and told == NO_USAGE and not self.exchange.to.host.free:
+                self.cost = None
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
@@ -243,6 +246,8 @@ class UsageMeter:
     def _estimate(self) -> TokenUsage:
         """Estimate usage from the prompt's size and all text received so far, including chunks still held back."""
         assert self.exchange is not None
+        if self.passed:
+            return NO_USAGE
         self.estimated = True
         for chunk in self.exchange.held_back:
             self.count_chunk(chunk)
