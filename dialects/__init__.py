@@ -10,9 +10,6 @@ from .passing import google
 
 DIALECTS: dict[str, Dialect] = {"chat/completions": chat, "messages": messages, "responses": responses}
 
-# Of paths that no dialect answers.
-_OTHERS: Final[dict[str, ErrorForm]] = {google.operation: google}
-
 __all__ = ["DIALECTS", "ClientRequest", "Dialect", "Envelope", "dialect_of"]
 
 # Clients add a path of their own to the address they were given, whatever it ends in.
@@ -23,7 +20,9 @@ def dialect_of(path: str, headers: Mapping[str, str]) -> ErrorForm:
     """Return the dialect of a path; of others, the one whose clients send such headers: in its form errors are told."""
     prefix = _PREFIX.match(path)
     operation = path[prefix.end() if prefix else 0 :].rstrip("/")
-    for name, dialect in (*DIALECTS.items(), *_OTHERS.items()):
+    if google.is_own(path):
+        return google
+    for name, dialect in DIALECTS.items():
         if operation == name or operation.startswith(f"{name}/"):
             return dialect
     return messages if "anthropic-version" in headers else chat

@@ -207,7 +207,11 @@ def unread(call: Call, streamed: bool) -> Translator:
 
 def not_passed(asked: Passed, to: Upstream) -> Call:
     """Raise Unsupported: for protocols that have no such API."""
-    raise Unsupported(f"This model's provider does not serve {asked.operation}.", param="model")
+    raise Unsupported(
+        f"This model's provider does not serve {asked.operation}. Choose a model of one that does, or ask this one by "
+        "POST /v1/chat/completions, which takes every model.",
+        param="model",
+    )
 
 
 def prime(translator: Translator) -> Translator:

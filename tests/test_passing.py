@@ -1,10 +1,9 @@
 """Routes that pass as bytes, through the real process, with the official SDK of OpenAI and raw requests."""
 
-import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -215,7 +214,9 @@ def test_rerank(there: Upstream, passing: Process, http: httpx.Client, path: str
 
 def form(*fields: tuple[str, bytes], end: bytes = b"--\r\n") -> bytes:
     """A form with these fields, each as it is to be named in its Content-Disposition."""
-    parts = [b"--xyz\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (name.encode(), value) for name, value in fields]
+    parts = [
+        b"--xyz\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (name.encode(), value) for name, value in fields
+    ]
     return b"".join(parts) + b"--xyz" + end
 
 
@@ -285,7 +286,9 @@ def test_limits(passing: Process, http: httpx.Client, there: Upstream) -> None:
     assert http.post(url, json={"model": "whisper"}).status_code == 401
 
 
-def test_the_next_target_is_asked_where_nothing_has_passed(passing: Process, http: httpx.Client, there: Upstream) -> None:
+def test_the_next_target_is_asked_where_nothing_has_passed(
+    passing: Process, http: httpx.Client, there: Upstream
+) -> None:
     """Claude has no such API, one host is down, and the last one answers: a form that is small, too."""
     there.script("last", answer({"data": [1]}))
     got = http.post(f"{passing.url}/images/generations", json={"model": "both", "prompt": "x"}, headers=bearer())
@@ -318,9 +321,9 @@ def test_an_answer_that_is_cut_is_cut_here(passing: Process, there: Upstream, ho
 
 def test_a_client_that_leaves_ends_the_call(passing: Process, there: Upstream) -> None:
     there.script("slow", [head(200, {"Content-Length": "9"}, "audio/mpeg"), b"ID3", FOREVER])
-    with httpx.Client(trust_env=False) as http:
-        with http.stream("POST", f"{passing.url}/audio/speech", json={"model": "up/slow"}, headers=bearer()) as got:
-            assert next(got.iter_bytes()) == b"ID3"
+    send = {"json": {"model": "up/slow"}, "headers": bearer(), "trust_env": False}
+    with httpx.stream("POST", f"{passing.url}/audio/speech", **send) as got:  # type: ignore[arg-type]
+        assert next(got.iter_bytes()) == b"ID3"
     assert only(there, "slow").wait_left()
 
 
@@ -376,8 +379,7 @@ models: {{whisper: sink/whisper-1}}
 
 
 def resident(pid: int) -> int:
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
 def send_large(server: Process, before: bytes, after: bytes, size: int, chunked: bool = False) -> tuple[bytes, int]:
@@ -423,7 +425,8 @@ def test_an_upload_that_is_cut_is_not_taken_for_whole() -> None:
         with dial(server) as client:
             client.sendall(
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
-                b"Content-Type: multipart/form-data; boundary=xyz\r\nTransfer-Encoding: chunked\r\n\r\n" % PASSING.encode()
+                b"Content-Type: multipart/form-data; boundary=xyz\r\nTransfer-Encoding: chunked\r\n\r\n"
+                % PASSING.encode()
             )
             part = form(MODEL, ('name="file"; filename="a"', bytes(2**17)), end=b"")
             client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
@@ -438,7 +441,8 @@ def test_an_upload_that_stops_is_given_up() -> None:
         part = form(MODEL, ('name="file"; filename="a"', bytes(2**17)), end=b"")
         client.sendall(
             b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
-            b"Content-Type: multipart/form-data; boundary=xyz\r\nContent-Length: 999999\r\n\r\n%b" % (PASSING.encode(), part)
+            b"Content-Type: multipart/form-data; boundary=xyz\r\nContent-Length: 999999\r\n\r\n%b"
+            % (PASSING.encode(), part)
         )
         assert b"408 " in client.recv(2**16)
         assert sink.closed.wait(10) and not sink.whole

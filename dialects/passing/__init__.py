@@ -33,5 +33,5 @@ OPERATIONS: Final = (
     Operation("moderations", default="omni-moderation-latest"),
     Operation("rerank", paths=("/v1/rerank", "/rerank", "/v2/rerank")),
 )
-# Gemini's methods: POST /v1beta/models/{model}:{method}
+# Gemini's methods: POST /v1beta/models/{model}:{method}, which newer clients ask under /v1
 GEMINI_METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")

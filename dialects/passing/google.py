@@ -3,14 +3,17 @@
 https://google.aip.dev/193, https://ai.google.dev/gemini-api/docs/troubleshooting
 """
 
+import re
 from typing import Final
 
 from providers.contract import Json
 from providers.errors import Failure
 
 from ..contract import HeaderForm
+from . import GEMINI_METHODS
 
-operation: Final = "v1beta"
+operation: Final = "generateContent"
+_OWN: Final = re.compile(rf"/v1(?:alpha|beta)/|/v1/models/.+:(?:{'|'.join(GEMINI_METHODS)})\Z", re.DOTALL)
 header_form: Final = HeaderForm(google_key=True)
 _STATUS: Final = {
     400: "INVALID_ARGUMENT",
@@ -26,6 +29,11 @@ _STATUS: Final = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is one of Gemini's own API."""
+    return _OWN.match(path) is not None
 
 
 def error_status(failure: Failure) -> int:

@@ -79,7 +79,8 @@ def routes(way: Way) -> list[web.RouteDef]:
         for path in operation.paths or (f"/v1/{operation.name}", f"/{operation.name}"):
             table += [web.post(path, handler), web.post(f"{path}/", handler)]
     for method in GEMINI_METHODS:
-        table.append(web.post(f"/v1beta/models/{{model:(?s:.+)}}:{method}", complete_gemini(way, method)))
+        path = f"/{{version:v1(?:alpha|beta)?}}/models/{{model:(?s:.+)}}:{method}"
+        table.append(web.post(path, complete_gemini(way, method)))
     for verb in passthrough.METHODS:
         route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", partial(pass_through, way))
         table.append(route)
