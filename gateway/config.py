@@ -17,6 +17,7 @@ import msgspec
 from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
+from providers.errors import Unsupported
 from providers.hosts import HOSTS, PLAIN, Host, effective_fields, endpoint, key_header
 from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
@@ -76,6 +77,7 @@ class Settings:
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
+    discovers: frozenset[str] = frozenset()  # providers whose list of models is read
 
     def secrets(self) -> set[str]:
         """Return all keys that the configuration holds in the clear, of upstreams and of clients."""
@@ -101,6 +103,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
     proxies = _proxies(config, providers, environment, reader)
+    discovers = _discovers(config, providers, reader)
     switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
@@ -119,7 +122,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
         raise ConfigError(source, reader.problems)
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies)
+    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies, discovers)
 
 
 def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
@@ -294,6 +297,21 @@ def _proxies(
         elif proxy:
             proxies[name] = proxy
     return proxies
+
+
+def _discovers(config: Config, on: Mapping[str, Upstream], reader: YamlReader) -> frozenset[str]:
+    """Return the providers whose list of models is to be read."""
+    found = set()
+    for name, upstream in on.items():
+        wanted = config.providers[name].models
+        if wanted == "discover" or (wanted == "auto" and upstream.host.discover):
+            found.add(name)
+        if wanted == "discover":
+            try:
+                PROVIDERS[upstream.host.protocol].build_models(upstream)
+            except Unsupported:
+                reader.note(f"providers.{name}.models", "this provider has no list of models to discover")
+    return frozenset(found)
 
 
 def _switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:

@@ -141,6 +141,8 @@ class ProviderConfig(Section, frozen=True):
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: PositiveCount = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
+    # the list of its models: read in the background (discover), not read (listed), or what its row says
+    models: Literal["auto", "discover", "listed"] = "auto"
     # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
     responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole

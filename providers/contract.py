@@ -163,6 +163,13 @@ class Provider(Protocol):
         """
 
     @property
+    def build_models(self) -> Callable[[Upstream], Call]:
+        """The call that lists the models of a provider, answered as {"object": "list", "data": [{"id": …}]}.
+
+        Raises Unsupported where there is no list.
+        """
+
+    @property
     def pass_on(self) -> Callable[[Passed, Upstream], Call]:
         """A request of an API that this protocol has → the call that passes it on. Raises Unsupported for others."""
 
@@ -193,6 +200,11 @@ def no_embeddings(body: Json, to: Upstream) -> Call:
 def no_count(body: Json, to: Upstream) -> Call:
     """Raise Unsupported: for protocols that do not count tokens."""
     raise Unsupported("This model's provider does not count tokens.", param="model")
+
+
+def no_models(to: Upstream) -> Call:
+    """Raise Unsupported: for protocols without a list of models."""
+    raise Unsupported("This provider does not list its models.", param="model")
 
 
 def passed_call(url: str, headers: Mapping[str, str], body: Any, method: str = "POST", **more: Any) -> Call:

@@ -2,10 +2,16 @@
 
 from typing import Final
 
+from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, not_passed, passed_call
 from ..hosts import endpoint, key_header
 
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
+
+
+def build_models(to: Upstream) -> Call:
+    """Return the call that lists the models. https://ai.google.dev/api/models#method:-models.list"""
+    return list_call(f"{to.base_url}/models?pageSize=1000", key_header(to.host, to.api_key))
 
 
 def pass_on(asked: Passed, to: Upstream) -> Call:

@@ -1,6 +1,7 @@
 """Requests that pass as bytes to OpenAI and the hosts that imitate it: their path, the host's key, and nothing else."""
 
-from ..contract import Call, Passed, Upstream, not_passed, passed_call
+from ..common.model_ids import list_call
+from ..contract import Call, Passed, Upstream, no_models, not_passed, passed_call
 from ..hosts import endpoint, key_header
 
 OPERATIONS = frozenset(
@@ -9,6 +10,13 @@ OPERATIONS = frozenset(
         *("audio/speech", "audio/transcriptions", "audio/translations", "moderations", "rerank"),
     }
 )
+
+
+def build_models(to: Upstream) -> Call:
+    """Return the call that lists the models. Raises Unsupported where each has an address of its own."""
+    if "{model}" in to.host.path:
+        return no_models(to)
+    return list_call(endpoint(to.host, to.base_url, "", "models"), key_header(to.host, to.api_key))
 
 
 def pass_on(asked: Passed, to: Upstream) -> Call:
