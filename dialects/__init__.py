@@ -20,9 +20,9 @@ def dialect_of(path: str, headers: Mapping[str, str]) -> ErrorForm:
     """Return the dialect of a path; of others, the one whose clients send such headers: in its form errors are told."""
     prefix = _PREFIX.match(path)
     operation = path[prefix.end() if prefix else 0 :].rstrip("/")
-    if google.is_own(path):
-        return google
     for name, dialect in DIALECTS.items():
         if operation == name or operation.startswith(f"{name}/"):
             return dialect
+    if google.is_own(path):
+        return google
     return messages if "anthropic-version" in headers else chat

@@ -1,8 +1,10 @@
 """Routes that pass as bytes, through the real process, with the official SDK of OpenAI and raw requests."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +34,7 @@ providers:
   echo: {{options: {{delay: 0}}}}
   up: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
   down: {{protocol: openai, base_url: "http://127.0.0.1:1/v1", api_key: "sk-upstream-canary"}}
+  sink: {{protocol: openai, base_url: "http://127.0.0.1:{sink}/v1"}}
   claude: {{protocol: anthropic, base_url: "{url}/claude", api_key: "sk-upstream-canary"}}
 models:
   echo: echo
@@ -52,9 +55,9 @@ def there() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def passing(there: Upstream) -> Iterator[Process]:
+def passing(there: Upstream, sink: "Sink") -> Iterator[Process]:
     keys = {"passing": PASSING, "limited": LIMITED, "priced": PRICED, "plain": PLAIN}
-    with Process(CONFIG.format(url=there.url, **keys)) as process:
+    with Process(CONFIG.format(url=there.url, sink=sink.port, **keys)) as process:
         yield process
 
 
@@ -327,55 +330,82 @@ def test_a_client_that_leaves_ends_the_call(passing: Process, there: Upstream) -
     assert only(there, "slow").wait_left()
 
 
-class Sink:
-    """An upstream that counts what it is sent and holds none of it. early: bytes after which it answers, 0: at the end."""
+class Taken:
+    """What one connection of a Sink was sent. size: bytes of the body; whole: it came to its end."""
 
-    def __init__(self, early: int = 0) -> None:
-        self.early, self.size, self.chunked, self.whole = early, 0, b"", False
-        self.closed = threading.Event()
-        self.begun = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+    def __init__(self) -> None:
+        self.size, self.whole = 0, False
+        self.begun, self.closed = threading.Event(), threading.Event()
+
+
+class Sink:
+    """An upstream that counts what it is sent and holds none of it. early: bytes after which it refuses; 0: it takes all."""
+
+    def __init__(self) -> None:
+        self.early = 0
+        self.taken: list[Taken] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def _serve(self) -> None:
-        peer, _ = self.listener.accept()
-        top, _, body = self._head(peer)
-        found = [line for line in top.split(b"\r\n") if line.lower().startswith(b"content-length: ")]
-        length = int(found[0].split(b" ")[1]) if found else None
-        self.size, tail = len(body), body[-5:]
-        while not (self.size == length or (length is None and tail == b"0\r\n\r\n") or 0 < self.early <= self.size):
-            data = peer.recv(2**16)
-            self.begun.set()
-            if not data:
-                break
-            self.size, tail = self.size + len(data), (tail + data)[-5:]
-        else:
-            self.whole = not self.early
-            text = b'{"text": "Hello"}' if self.whole else b'{"error": {"message": "Too long"}}'
-            status = b"200 OK" if self.whole else b"413 Too Large"
-            peer.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(text), text))
-            while self.early and peer.recv(2**16):
-                pass
-        self.closed.set()
-        peer.close()
-        self.listener.close()
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
 
-    def _head(self, peer: socket.socket) -> tuple[bytes, bytes, bytes]:
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self._listener.accept()
+                with peer:
+                    taken = Taken()
+                    self.taken.append(taken)
+                    self._take(peer, taken)
+                    taken.closed.set()
+
+    def _take(self, peer: socket.socket, taken: Taken) -> None:
         data = b""
         while b"\r\n\r\n" not in data:
             data += peer.recv(2**16)
-        return data.partition(b"\r\n\r\n")
+        top, _, body = data.partition(b"\r\n\r\n")
+        found = re.search(rb"(?i)content-length: (\d+)", top)
+        length = int(found[1]) if found else None
+        taken.size, tail = len(body), body[-5:]
+        while taken.size != length and (length is not None or tail != b"0\r\n\r\n"):
+            if 0 < self.early <= taken.size:
+                peer.sendall(_answered(b"413 Too Large", b'{"error": {"message": "Too long"}}'))
+                while peer.recv(2**16):
+                    pass
+                return
+            data = peer.recv(2**16)
+            taken.begun.set()
+            if not data:
+                return
+            taken.size, tail = taken.size + len(data), (tail + data)[-5:]
+        taken.whole = True
+        peer.sendall(_answered(b"200 OK", b'{"text": "Hello"}'))
 
 
-UPLOAD: Final = """
-server: {{port: 0, max_upload: 300MiB, timeouts: {{request_body: 1}}}}
-keys: [{{name: passing, key: "{key}", passthrough: true}}]
-providers:
-  sink: {{protocol: openai, base_url: "http://127.0.0.1:{port}/v1"}}
-models: {{whisper: sink/whisper-1}}
-"""
+def _answered(status: bytes, text: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(text), text)
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+def last(sink: Sink) -> Taken:
+    """What the last connection was sent, once it has ended."""
+    taken = sink.taken[-1]
+    assert taken.closed.wait(10)
+    return taken
+
+
+LARGE: Final = ('name="model"', b"sink/whisper-1")
 
 
 def resident(pid: int) -> int:
@@ -405,74 +435,63 @@ def send_large(server: Process, before: bytes, after: bytes, size: int, chunked:
 
 
 @pytest.mark.parametrize("order", ["model first", "file first", "chunked"])
-def test_a_large_file_costs_no_memory(order: str) -> None:
+def test_a_large_file_costs_no_memory(passing: Process, sink: Sink, order: str) -> None:
     size = 200 * 2**20
     head_of_file = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-    before, after = form(MODEL, end=b"")[:-5] + head_of_file, b"\r\n--xyz--\r\n"
+    before, after = form(LARGE, end=b"")[:-5] + head_of_file, b"\r\n--xyz--\r\n"
     if order == "file first":
-        before, after = head_of_file, b"\r\n" + form(MODEL)
-    sink = Sink()
-    with Process(UPLOAD.format(port=sink.port, key=PASSING)) as server:
-        began = resident(server.pid)
-        got, most = send_large(server, before, after, size, order == "chunked")
-    assert b"200 OK" in got and sink.whole and sink.size >= size
+        before, after = head_of_file, b"\r\n" + form(LARGE)
+    began = resident(passing.pid)
+    got, most = send_large(passing, before, after, size, order == "chunked")
+    assert b"200 OK" in got and last(sink).whole and last(sink).size >= size
     assert (most - began) / 2**20 < 16
 
 
-def test_an_upload_that_is_cut_is_not_taken_for_whole() -> None:
-    sink = Sink()
-    with Process(UPLOAD.format(port=sink.port, key=PASSING)) as server:
-        with dial(server) as client:
-            client.sendall(
-                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
-                b"Content-Type: multipart/form-data; boundary=xyz\r\nTransfer-Encoding: chunked\r\n\r\n"
-                % PASSING.encode()
-            )
-            part = form(MODEL, ('name="file"; filename="a"', bytes(2**17)), end=b"")
-            client.sendall(b"%x\r\n%b\r\n" % (len(part), part))
-            assert sink.begun.wait(10)
-        assert sink.closed.wait(10) and not sink.whole
-        server.logged(status=499, path="/v1/audio/transcriptions")
+def begin_upload(client: socket.socket, framing: bytes, part: bytes) -> None:
+    client.sendall(
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
+        b"Content-Type: multipart/form-data; boundary=xyz\r\n%b\r\n\r\n%b" % (PASSING.encode(), framing, part)
+    )
 
 
-def test_an_upload_that_stops_is_given_up() -> None:
-    sink = Sink()
-    with Process(UPLOAD.format(port=sink.port, key=PASSING)) as server, dial(server) as client:
-        part = form(MODEL, ('name="file"; filename="a"', bytes(2**17)), end=b"")
-        client.sendall(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
-            b"Content-Type: multipart/form-data; boundary=xyz\r\nContent-Length: 999999\r\n\r\n%b"
-            % (PASSING.encode(), part)
-        )
+def test_an_upload_that_is_cut_is_not_taken_for_whole(passing: Process, sink: Sink) -> None:
+    count = len(sink.taken)
+    with dial(passing) as client:
+        part = form(LARGE, ('name="file"; filename="a"', bytes(2**17)), end=b"")
+        begin_upload(client, b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n" % (len(part), part))
+        until(lambda: len(sink.taken) > count and sink.taken[-1].begun.is_set())
+    assert not last(sink).whole
+    passing.logged(status=499, path="/v1/audio/transcriptions")
+
+
+def test_an_upload_that_stops_is_given_up(passing: Process, sink: Sink) -> None:
+    part = form(LARGE, ('name="file"; filename="a"', bytes(2**17)), end=b"")
+    with dial(passing) as client:
+        begin_upload(client, b"Content-Length: 999999", part)
         assert b"408 " in client.recv(2**16)
-        assert sink.closed.wait(10) and not sink.whole
+    assert not last(sink).whole
 
 
-def test_a_second_model_ends_an_upload_that_is_under_way() -> None:
+def test_a_second_model_ends_an_upload_that_is_under_way(passing: Process, http: httpx.Client, sink: Sink) -> None:
     """The first has been passed on by then: the host may not get to see the other."""
-    sink = Sink()
-    with Process(UPLOAD.format(port=sink.port, key=PASSING)) as server:
-        body = form(MODEL, ('name="file"; filename="a"', bytes(2**21)), ('name="model"', b"sink/other"))
-        got = httpx.post(f"{server.url}/audio/transcriptions", content=body, headers=bearer() | FORM, trust_env=False)
+    body = form(LARGE, ('name="file"; filename="a"', bytes(2**21)), ('name="model"', b"sink/other"))
+    got = http.post(f"{passing.url}/audio/transcriptions", content=body, headers=bearer() | FORM)
     assert (got.status_code, got.json()["error"]["param"]) == (400, "model")
-    assert sink.closed.wait(10) and not sink.whole and sink.size < len(body)
+    assert not last(sink).whole and last(sink).size < len(body)
 
 
-def test_an_answer_before_the_end_of_an_upload() -> None:
-    sink = Sink(early=2**18)
-    with Process(UPLOAD.format(port=sink.port, key=PASSING)) as server:
-        body = form(MODEL, ('name="file"; filename="a"', bytes(2**23)))
-        got = httpx.post(f"{server.url}/audio/transcriptions", content=body, headers=bearer() | FORM, trust_env=False)
+def test_an_answer_before_the_end_of_an_upload(passing: Process, http: httpx.Client, sink: Sink) -> None:
+    sink.early = 2**18
+    body = form(LARGE, ('name="file"; filename="a"', bytes(2**23)))
+    got = http.post(f"{passing.url}/audio/transcriptions", content=body, headers=bearer() | FORM)
+    sink.early = 0
     assert (got.status_code, got.json()) == (413, {"error": {"message": "Too long"}})
-    assert sink.closed.wait(10) and sink.size < len(body)
+    assert last(sink).size < len(body)
 
 
 def test_an_upload_has_a_bound(passing: Process) -> None:
     with dial(passing) as client:
-        client.sendall(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
-            b"Content-Type: multipart/form-data; boundary=xyz\r\nContent-Length: %d\r\n\r\n" % (PASSING.encode(), 2**29)
-        )
+        begin_upload(client, b"Content-Length: %d" % 2**29, b"")
         got = client.recv(2**16)
     assert b"413 " in got and b"server.max_upload" in got
 

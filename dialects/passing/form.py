@@ -4,7 +4,7 @@ Strict, because the provider reads the same bytes: what two readers could unders
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from providers.errors import BadRequest
@@ -24,12 +24,14 @@ _MAX_PARTS: Final = 1000
 _END: Final = b"\r\n\r\n"
 
 
-def boundary_of(content_type: str) -> bytes | None:
-    """Return the boundary that a Content-Type names; None for what is no form."""
-    found = _BOUNDARY.fullmatch(content_type.strip())
-    if content_type.lower().count("boundary=") != 1:
+def boundary_of(content_types: Sequence[str]) -> bytes | None:
+    """Return the boundary that a request's Content-Type headers name; None for what is no form. Raises BadRequest."""
+    if not any(each.strip().lower().startswith("multipart/") for each in content_types):
         return None
-    return (found[1] or found[2]).encode("ascii", "replace") if found else None
+    found = _BOUNDARY.fullmatch(content_types[0].strip())
+    if found is None or len(content_types) > 1 or content_types[0].lower().count("boundary=") != 1:
+        raise _wrong("its Content-Type is not 'multipart/form-data; boundary=…'")
+    return (found[1] or found[2]).encode("ascii", "replace")
 
 
 class FormScanner:

@@ -30,7 +30,7 @@ from ..ingress import admit, authenticate_request, enter, read_body
 from ..outbound import exchange as outbound
 from ..outbound.exchange import Exchange, PassedAnswer
 from ..outbound.pool import ConnectionPools
-from ..state import APP_STATE, METER
+from ..state import APP_STATE, IN_FLIGHT, METER
 from . import passthrough
 from .answers import pass_back
 from .uploads import Form
@@ -39,6 +39,7 @@ _TIER: Final = "service_tier"
 _USUAL: Final = frozenset({"prompt"})  # of the fields that limited keys may not send: what these APIs mean otherwise
 _PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
 _ADDED: Final = 10**6
+_MOST_ANSWERS: Final = 128  # of one request
 _FORM_SIZE: Final = 2**20  # bytes that a form is taken for: its files are no text
 Prepare = Callable[[Target], Awaitable[Call]]
 Answer = Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, PassedAnswer]]
@@ -95,7 +96,7 @@ def complete(way: Way, operation: Operation) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
-            boundary = form.boundary_of(request.headers.get("Content-Type", "")) if operation.form else None
+            boundary = form.boundary_of(request.headers.getall("Content-Type", [])) if operation.form else None
             if boundary is None:
                 return await passed(way, request, caller, operation.name, await read_json(request, caller, operation))
             upload = Form(request, boundary, partial(check_field, caller))
@@ -115,7 +116,8 @@ def complete_gemini(way: Way, method: str) -> Handler:
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             model = request.match_info["model"]
-            check_model(model)
+            if caller.restricted and "model" in json_model.read(data).members:
+                raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
             return await passed(way, request, caller, method, read, query)
@@ -136,13 +138,14 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     """Return a request of JSON. Raises BadRequest, ModelNotFound and as read_body does."""
     data = await read_body(request)
     inspector.record_body(request, data[: inspector.HEAD])
+    request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
 
     def work() -> json_model.JsonRequest:
         count(data)
         return json_model.read(data)
 
     body = await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
-    names = ({"model", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
+    names = ({"model", "n", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
     fields = {name: raw_json.decoded(body.members[name]) for name in names}
     model = fields.get("model") or operation.default
     if not isinstance(model, str) or not model:
@@ -182,7 +185,9 @@ async def passed(
     """Admit a request, pass it on to the first target that answers, and pass the answer back."""
     check_model(read.fields["model"])
     tokens = read.size // _PER_BYTE if read.words else 0
-    prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, 1, read.fields.get(_TIER))
+    answers = read.fields.pop("n", 1)
+    answers = min(answers, _MOST_ANSWERS) if type(answers) is int else 1
+    prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, answers, read.fields.get(_TIER))
     asked = ClientRequest(read.fields)
     targets = await admit(request, caller, asked, prompt, operation)
 

@@ -24,7 +24,7 @@ from .uploads import WholeUpload
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Of the client's headers, those that go on.
 _HEADERS: Final = ("Content-Type", "Content-Encoding", "OpenAI-Beta", "anthropic-version", "anthropic-beta", "Range",
-                   "If-None-Match", "If-Match", "Idempotency-Key")  # fmt: skip
+                   "Idempotency-Key")  # fmt: skip
 _LONGEST: Final = 512  # characters of such a header
 _UNKNOWN: Final = Prompt(0, 0, 2**31, 1, None)
 
@@ -70,7 +70,7 @@ async def admit(request: web.Request, caller: Caller, wanted: Wanted, body: Json
     targets = [Target(wanted.upstream, {})]
     ledger = request[APP_STATE].ledger
     request[METER], targets = await ledger.reserve(record, caller, body, _UNKNOWN, targets)
-    inspector.record_body(request, b"")
+    inspector.record_body(request, wanted.body[: inspector.HEAD] if isinstance(wanted.body, bytes) else b"")
     return targets
 
 

@@ -69,13 +69,10 @@ class Spool:
         self._state.spooled += len(data)
         self._on_disk += len(data)
         try:
-            await asyncio.to_thread(self._write, data)
+            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115  it is closed by close()
+            await asyncio.to_thread(self._file.write, data)
         except OSError:
             raise self._full() from None
-
-    def _write(self, data: bytes) -> None:
-        self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115  it is closed by close()
-        self._file.write(data)
 
     def _full(self) -> Overloaded:
         return Overloaded(
