@@ -146,7 +146,7 @@ class ProviderConfig(Section, frozen=True):
     # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
     responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole
-    overrides: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
+    overrides: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url", "discover"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
     # when a client leaves: cancel the upstream's answer, or read on, for at most finish_seconds, to learn what it costs
     on_disconnect: OnDisconnect = "cancel"

@@ -132,32 +132,6 @@ async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) 
     return SimulatedResponse(reply, limits.timeouts, exchange.first_byte)
 
 
-@dataclass(slots=True)
-class PassedAnswer:
-    """An answer that passes as bytes. first: what was read of its body; answer: gives the rest, and is to be closed."""
-
-    answer: UpstreamResponse
-    first: bytes
-
-
-async def open_passed(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> PassedAnswer:
-    """Make a call that is passed on; return its answer with the first of its body, which nothing here reads. Raises Failure.
-
-    The failure of a call whose body came and went is final: it cannot be sent to another target.
-    """
-    try:
-        answer = await send_request(exchange, http, limits)
-        try:
-            return PassedAnswer(answer, await answer.read(exchange.first_byte))
-        except BaseException:
-            answer.close()
-            raise
-    except Failure as failure:
-        if not isinstance(exchange.call.body, bytes) and not exchange.call.body.repeatable:
-            failure.try_next = False
-        raise
-
-
 async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
     """Make a call and return its answer as one object, put together where the upstream streams it. Raises Failure."""
     begun = await _begin(exchange, http, limits)

@@ -11,7 +11,8 @@ from providers.errors import Failure
 
 from .. import inspector
 from ..logs import RECORD
-from ..outbound.exchange import Exchange, PassedAnswer
+from ..outbound.exchange import Exchange
+from ..outbound.passed import PassedAnswer
 from ..state import METER
 
 # Of an upstream's headers, those that say what its body is. Content-Length and Content-Encoding: see pass_back.

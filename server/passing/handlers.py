@@ -27,8 +27,8 @@ from providers.errors import BadRequest, UnsupportedEncoding
 
 from .. import inspector
 from ..ingress import admit, authenticate_request, enter, read_body
-from ..outbound import exchange as outbound
-from ..outbound.exchange import Exchange, PassedAnswer
+from ..outbound.exchange import Exchange
+from ..outbound.passed import PassedAnswer, open_passed
 from ..outbound.pool import ConnectionPools
 from ..state import APP_STATE, IN_FLIGHT, METER
 from . import passthrough
@@ -220,5 +220,5 @@ async def answered(
     request[METER].passed = True
     # No answer is read on when its client has left: nothing but its end says what it has cost.
     targets = [replace(each, upstream=replace(each.upstream, finish_seconds=0.0)) for each in targets]
-    exchange, answer = await way.first_that_answers(request, asked, targets, prepare, outbound.open_passed)
+    exchange, answer = await way.first_that_answers(request, asked, targets, prepare, open_passed)
     return await pass_back(request, exchange, answer, way.answer_headers(exchange, chat))
