@@ -22,7 +22,7 @@ _NEAREST: Final = (
     (r"/.*/messages/?$", "POST /v1/messages: the client's base URL should end before /v1"),
     (r"/files|/batches|/fine_tuning", "/p/{provider}/…, for keys with `passthrough: true`"),
     (r"/(?:chat|completions|responses|api/chat|api/generate|engines)\b", _CHAT),
-    (r"/.*:(?:streamG|g)enerateContent", _CHAT),
+    (r"/.*:(?:streamG|g)enerateContent", "POST /v1beta/models/{model}:generateContent, for models of Gemini"),
     (r"/.*:(?:batchE|e)mbedContents?|/api/embed", "POST /v1/embeddings"),
     (r"/api/(?:tags|show|ps|version)|/v1beta/models|/openai/models", _MODELS),
 )

@@ -33,5 +33,6 @@ OPERATIONS: Final = (
     Operation("moderations", default="omni-moderation-latest"),
     Operation("rerank", paths=("/v1/rerank", "/rerank", "/v2/rerank")),
 )
-# Gemini's methods: POST /v1beta/models/{model}:{method}, which newer clients ask under /v1
+# Gemini's own API: POST /{version}/models/{model}:{method}
+GEMINI_VERSIONS: Final = ("v1beta", "v1", "v1alpha")
 GEMINI_METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")

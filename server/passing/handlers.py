@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from dialects import chat
 from dialects.contract import ClientRequest, Dialect
-from dialects.passing import GEMINI_METHODS, OPERATIONS, Operation, form, json_model
+from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
 from dialects.validation import check_model, count, missing_code
 from gateway.config import Caller
 from gateway.config_schema import ServerConfig
@@ -80,8 +80,8 @@ def routes(way: Way) -> list[web.RouteDef]:
         for path in operation.paths or (f"/v1/{operation.name}", f"/{operation.name}"):
             table += [web.post(path, handler), web.post(f"{path}/", handler)]
     for method in GEMINI_METHODS:
-        path = f"/{{version:v1(?:alpha|beta)?}}/models/{{model:(?s:.+)}}:{method}"
-        table.append(web.post(path, complete_gemini(way, method)))
+        handler = complete_gemini(way, method)
+        table += [web.post(f"/{version}/models/{{model:(?s:.+)}}:{method}", handler) for version in GEMINI_VERSIONS]
     for verb in passthrough.METHODS:
         route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", partial(pass_through, way))
         table.append(route)
