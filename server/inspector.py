@@ -334,7 +334,7 @@ def _summary(trace: Trace) -> Json:
         "at": trace.at,
         "method": trace.method,
         "path": trace.path,
-        "api": dialect_of(trace.path.partition("?")[0], trace.headers).operation,
+        "api": _api_of(trace),
         "status": trace.status,
         "running": trace.took is None,
         "took": trace.took,
@@ -342,6 +342,13 @@ def _summary(trace: Trace) -> Json:
         "attempts": len(trace.attempts),
         **trace.facts,
     }
+
+
+def _api_of(trace: Trace) -> str:
+    """Return the operation that a client asked for: of a dialect, or the path that passes as bytes."""
+    path = trace.path.partition("?")[0]
+    operation = dialect_of(path, trace.headers).operation
+    return operation if operation in path else path.strip("/").removeprefix("v1/")
 
 
 def _whole(trace: Trace) -> Json:

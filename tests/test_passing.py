@@ -447,6 +447,18 @@ def test_a_large_file_costs_no_memory(passing: Process, sink: Sink, order: str) 
     assert (most - began) / 2**20 < 16
 
 
+def test_a_large_answer_costs_no_memory(passing: Process, there: Upstream) -> None:
+    count, piece = 1600, bytes(2**16)
+    there.script("long", [head(200, {"Content-Length": str(count * len(piece))}, "audio/wav"), *([piece] * count)])
+    began = most = resident(passing.pid)
+    send, size = {"json": {"model": "up/long"}, "headers": bearer(), "trust_env": False}, 0
+    with httpx.stream("POST", f"{passing.url}/audio/speech", **send) as got:  # type: ignore[arg-type]
+        for data in got.iter_raw():
+            size += len(data)
+            most = max(most, resident(passing.pid)) if size % 64 == 0 else most
+    assert size == count * len(piece) and (most - began) / 2**20 < 16
+
+
 def begin_upload(client: socket.socket, framing: bytes, part: bytes) -> None:
     client.sendall(
         b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
@@ -508,6 +520,7 @@ def test_the_inspector_keeps_the_head_alone(passing: Process, http: httpx.Client
     )]  # fmt: skip
     assert [len(text) for text in kept] == [65536] * 4
     assert listed["model"] == "whisper" and listed["upstream"] == "up/whisper-1"
+    assert listed["api"] == "audio/transcriptions"
 
 
 def test_paths_of_a_provider(passing: Process, http: httpx.Client, there: Upstream) -> None:
