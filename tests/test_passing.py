@@ -555,7 +555,7 @@ def test_paths_of_a_provider(passing: Process, http: httpx.Client, there: Upstre
         "..", "../admin", "files/../../admin", "files/..", "./files", "files/./x", "%2e%2e/admin", "%2E./admin",
         "files/%2e%2e/%2e%2e/admin", "files%2f..%2fadmin", "..%2fadmin", "files%2Fx", "files//x", "/files", "%2ffiles",
         "..\\admin", "..%5cadmin", "files\\x", "files;a=1", "files%3ba", "..;/admin", "%252e%252e/admin", "%25",
-        "http://127.0.0.1:1/x", "https:/x", "files%00", "files%0d%0aX: y", "files%20x", "",
+        "http://127.0.0.1:1/x", "https:/x", "files%00", "files%0d%0aX: y", "files%20x", "é", "",
     ],
 )  # fmt: skip
 def test_paths_that_may_lead_out_are_refused(passing: Process, there: Upstream, path: str) -> None:

@@ -45,6 +45,7 @@ def test_the_model_of_a_form(cut: int | None) -> None:
         (["multipart/form-data; boundary=a; boundary=b"], BadRequest),
         (["multipart/form-data; boundary=a", "multipart/form-data; boundary=b"], BadRequest),
         (["multipart/mixed; boundary=a"], BadRequest),
+        (["multipart/form-data; x=é; boundary=a"], BadRequest),
     ],
 )
 def test_boundaries(given: list[str], expected: Any) -> None:
@@ -121,10 +122,11 @@ def test_the_usage_of_an_answer(answer: bytes, expected: tuple[int, int] | None,
 def test_paths_and_queries() -> None:
     assert under_base("files/file-1/content") == "/files/file-1/content"
     assert under_base("a.b/c~d:e@f,g/") == "/a.b/c~d:e@f,g/"
-    for path in ("..", "a/../b", "%2e%2e", "a%2fb", "a\\b", "a;b", "a//b", "a%2525", "http://x", "", "/a", "a%0d"):
+    for path in ("..", "a/../b", "%2e%2e", "a%2fb", "a\\b", "a;b", "a//b", "a%2525", "http://x", "", "/a", "a%0d", "é"):
         with pytest.raises(NotFound):
             under_base(path)
     assert without_keys("a=1&b=%2F") == "a=1&b=%2F"
+    assert without_keys("a=é&b") == "a=%C3%A9&b="
     assert without_keys("a=1&KEY=x&api_key=y&b=%2F&a=2") == "a=1&b=%2F&a=2"
 
 

@@ -29,7 +29,8 @@ def boundary_of(content_types: Sequence[str]) -> bytes | None:
     if not any(each.strip().lower().startswith("multipart/") for each in content_types):
         return None
     found = _BOUNDARY.fullmatch(content_types[0].strip())
-    if found is None or len(content_types) > 1 or content_types[0].lower().count("boundary=") != 1:
+    plain = content_types[0].isascii() and content_types[0].isprintable()
+    if found is None or not plain or len(content_types) > 1 or content_types[0].lower().count("boundary=") != 1:
         raise _wrong("its Content-Type is not 'multipart/form-data; boundary=…'")
     return (found[1] or found[2]).encode("ascii", "replace")
 

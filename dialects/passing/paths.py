@@ -19,7 +19,7 @@ def under_base(path: str) -> str:
     decoded = unquote_to_bytes(path)
     steps = decoded.removesuffix(b"/").split(b"/")
     if (
-        not _PLAIN.fullmatch(decoded)
+        not (path.isascii() and _PLAIN.fullmatch(decoded))
         or decoded.count(b"/") != path.count("/")
         or not _ASIDE.isdisjoint(step.decode("latin-1") for step in steps)
         or steps[0].endswith(b":")  # the scheme of an address
@@ -34,6 +34,6 @@ def under_base(path: str) -> str:
 def without_keys(query: str) -> str:
     """Return a query without the parameters that hold a client's key: it is not the provider's."""
     pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(name.lower() in _KEYS for name, _ in pairs):
+    if query.isascii() and not any(name.lower() in _KEYS for name, _ in pairs):
         return query
-    return urlencode([(name, value) for name, value in pairs if name.lower() not in _KEYS])
+    return urlencode([(name, value) for name, value in pairs if name.lower() not in _KEYS], errors="replace")

@@ -48,7 +48,8 @@ def read(request: web.Request, caller: Caller) -> Wanted:
     upstream = request[GENERATION].settings.providers.get(name)
     if upstream is None or not upstream.base_url:
         raise NotFound(f"There is no provider '{name[:100]}' that is on and has an address.")
-    query = "&".join(filter(None, [without_keys(request.rel_url.raw_query_string), *_asked(upstream)]))
+    missing = [f"{name}={value}" for name, value in upstream.host.query.items() if name not in request.query]
+    query = "&".join(filter(None, [without_keys(request.rel_url.raw_query_string), *missing]))
     headers = {
         name: value
         for name in _HEADERS
@@ -56,10 +57,6 @@ def read(request: web.Request, caller: Caller) -> Wanted:
     }
     body = request.content.read_nowait() if request.content.is_eof() else WholeUpload(request)
     return Wanted(upstream, request.method, f"{path}?{query}" if query else path, headers, body)
-
-
-def _asked(upstream: Upstream) -> list[str]:
-    return [f"{name}={value}" for name, value in upstream.host.query.items()]
 
 
 async def admit(request: web.Request, caller: Caller, wanted: Wanted, body: Json) -> list[Target]:
