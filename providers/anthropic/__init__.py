@@ -49,7 +49,7 @@ options: Final = {
 def build_models(to: Upstream) -> Call:
     """Return the call that lists the models. https://platform.claude.com/docs/en/api/models-list"""
     headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
-    return list_call(f"{messages_url(to).removesuffix('/messages')}/models?limit=1000", headers)
+    return list_call(messages_url(to, "models", {"limit": "1000"}), headers)
 
 
 def must_inline(url: str, to: Upstream) -> bool:
