@@ -48,6 +48,7 @@ from server.outbound import exchange as outbound
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
+from server.passing import handlers as passing
 from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
@@ -621,6 +622,7 @@ def routes() -> list[web.RouteDef]:
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
+    table += passing.routes(passing.Way(first_that_answers, answer_headers))
     table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
         route.kwargs["expect_handler"] = handle_expect

@@ -71,6 +71,7 @@ class HeaderForm(NamedTuple):
     request_id: str = "x-request-id"
     two_keys: bool = False  # Authorization and x-api-key may differ: the one that is known here counts
     unknown_key: str = ""  # the words for a key that is not, or is missing; "": the server's
+    google_key: bool = False  # a key may come as x-goog-api-key, or as the parameter `key` of the query
 
 
 class Parser(Protocol):
@@ -87,20 +88,30 @@ class Parser(Protocol):
         """Return what a client sent. headers: of Parser.headers, those that it sent. Raises BadRequest, ModelNotFound."""
 
 
-class Dialect(Parser, Protocol):
-    """A client API for chat."""
+class ErrorForm(Protocol):
+    """What clients of an API are told beside answers."""
 
     @property
     def operation(self) -> str:
         """Its path under /v1, and the key of Provider.native."""
 
     @property
-    def keep_alive(self) -> bytes:
-        """What is sent while an open stream has nothing to say."""
-
-    @property
     def header_form(self) -> HeaderForm:
         """How its SDKs want headers to be named."""
+
+    def error_status(self, failure: Failure) -> int:
+        """Return the HTTP status of an error."""
+
+    def error_body(self, failure: Failure, request_id: str) -> Json:
+        """Return the body of an error."""
+
+
+class Dialect(Parser, ErrorForm, Protocol):
+    """A client API for chat."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What is sent while an open stream has nothing to say."""
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -115,12 +126,6 @@ class Dialect(Parser, Protocol):
     @property
     def told_in_stream(self) -> frozenset[str]:
         """Codes of failures that a client which asked for a stream is told in one, though nothing has been sent yet."""
-
-    def error_status(self, failure: Failure) -> int:
-        """Return the HTTP status of an error."""
-
-    def error_body(self, failure: Failure, request_id: str) -> Json:
-        """Return the body of an error."""
 
 
 def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:

@@ -17,6 +17,7 @@ import msgspec
 from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
+from providers.errors import Unsupported
 from providers.hosts import HOSTS, PLAIN, Host, effective_fields, endpoint, key_header
 from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
@@ -59,6 +60,7 @@ class Caller:
     expires: float = 0.0  # Unix time; 0: never
     disabled: bool = False
     admin: bool = False
+    passthrough: bool = False  # may call any path of a provider
 
     @property
     def restricted(self) -> bool:
@@ -83,6 +85,7 @@ class Settings:
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
+    discovers: frozenset[str] = frozenset()  # providers whose list of models is read
 
     def secrets(self) -> set[str]:
         """Return all keys that the configuration holds in the clear, of upstreams and of clients."""
@@ -110,6 +113,7 @@ def load(
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
     proxies = _proxies(config, providers, environment, reader)
+    discovers = _discovers(config, providers, reader)
     switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
@@ -128,7 +132,7 @@ def load(
         raise ConfigError(source, reader.problems)
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies)
+    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies, discovers)
 
 
 def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
@@ -200,7 +204,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         reader.note(
             f"{path}.budget_usd", "a budget must outlive a restart: give usage.path a file, for example usage.db"
         )
-    return Caller(
+    caller = Caller(
         key.name,
         key.models,
         limits if limits.rows else None,
@@ -208,7 +212,15 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         _expiry(key.expires, path, reader),
         key.disabled,
         key.admin,
+        key.passthrough,
     )
+    if caller.passthrough and caller.restricted:
+        reader.note(
+            f"{path}.passthrough",
+            "what passes so is not read, and may use any model: models, tpm and budget_usd of the same key would not hold. "
+            "Make a key of its own for it",
+        )
+    return caller
 
 
 def _expiry(text: str, path: str, reader: YamlReader) -> float:
@@ -296,6 +308,21 @@ def _proxies(
         elif proxy:
             proxies[name] = proxy
     return proxies
+
+
+def _discovers(config: Config, on: Mapping[str, Upstream], reader: YamlReader) -> frozenset[str]:
+    """Return the providers whose list of models is to be read."""
+    found = set()
+    for name, upstream in on.items():
+        wanted = config.providers[name].models
+        if wanted == "discover" or (wanted == "auto" and upstream.host.discover):
+            found.add(name)
+        if wanted == "discover":
+            try:
+                PROVIDERS[upstream.host.protocol].build_models(upstream)
+            except Unsupported:
+                reader.note(f"providers.{name}.models", "this provider has no list of models to discover")
+    return frozenset(found)
 
 
 def _switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
@@ -63,6 +63,7 @@ class ModelRouter:
         self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
         self._exact: dict[str, list[Target]] = {}
         self._patterns: dict[str, RouteConfig] = {}
+        self._discovered: dict[str, dict[str, list[Target]]] = {}  # provider → public name → targets
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, written in models.items():
             route = route_of(written)
@@ -102,6 +103,34 @@ class ModelRouter:
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
         )
 
+    def learn(self, provider: str, ids: Iterable[str]) -> None:
+        """Take these for the models of a provider: they are listed as provider/id, and under the patterns that lead to them."""
+        names = dict.fromkeys(name for each in ids for name in self._names_of(provider, each))
+        found = {name: self._by_pattern(name) for name in names if name not in self._exact}
+        self._discovered[provider] = {name: targets for name, targets in found.items() if targets}
+
+    def _names_of(self, provider: str, model: str) -> list[str]:
+        """Return the public names that lead to a provider's model without being written in the configuration."""
+        own = f"{provider}/{model}"
+        names = [own]
+        for pattern, route in self._patterns.items():
+            head, tail = pattern.split("*")
+            for place in places(route):
+                name, _, there = place.target.partition("/")
+                if name != provider:
+                    continue
+                if not there:
+                    names += [own, model]
+                elif "*" in there:
+                    before, after = there.split("*", 1)
+                    if len(model) > len(before) + len(after) and model.startswith(before) and model.endswith(after):
+                        names.append(f"{head}{model[len(before) : len(model) - len(after)]}{tail}")
+        return [name for name in names if self._leads_to(name, provider, model)]
+
+    def _leads_to(self, name: str, provider: str, model: str) -> bool:
+        targets = self._by_pattern(name) or ()
+        return any((each.upstream.name, each.upstream.model) == (provider, model) for each in targets)
+
     def _guess(self, model: str, allowed: tuple[str, ...]) -> str:
         """Return a question that names the model that was probably meant, "" when none is near.
 
@@ -121,8 +150,15 @@ class ModelRouter:
         )
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
-        """Return the models a caller can use now, with their targets; patterns are not listed."""
-        return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
+        """Return the models a caller can use now, with their targets: those written in the configuration, then those that
+        providers told of. Patterns are not listed.
+        """
+        return {
+            name: targets
+            for some in (self._exact, *self._discovered.values())
+            for name, targets in some.items()
+            if targets and may_use(name, allowed)
+        }
 
     def _by_pattern(self, model: str) -> list[Target] | None:
         found = self._pattern(model)

@@ -51,7 +51,7 @@ class Failure(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = "internal_error"
-    try_next: ClassVar[bool] = False  # whether another target may succeed where this one failed
+    try_next: bool = False  # whether another target may succeed where this one failed
     should_retry: bool | None = None
     not_sent: bool = False
     upstream_status: int = 0

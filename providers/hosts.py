@@ -28,6 +28,7 @@ class Host:
     path: str = "/{operation}"  # under base_url; {operation}: chat/completions, embeddings …, {model}: its id
     query: Mapping[str, str] = field(default_factory=dict)  # of every call
     free: bool = False  # runs on one's own machine: costs nothing per token
+    discover: bool = False  # its list of models is read, unless the provider's `models` says otherwise
 
     # Parameters of a request; all names are the client's, unless it says "there"
     usage: bool = True  # takes stream_options.include_usage; otherwise stream_options is left out
@@ -524,6 +525,7 @@ HOSTS: dict[str, Host] = {
         base_url="http://127.0.0.1:11434/v1",
         top_k=True,
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
         drop=(*_OPENAI_ONLY, "logit_bias", "user", "parallel_tool_calls"),
         refuse=("n", *_AUDIO_OUT),
@@ -544,6 +546,7 @@ HOSTS: dict[str, Host] = {
         base_url="http://127.0.0.1:8000/v1",
         top_k=True,
         free=True,
+        discover=True,
         drop=("store", "metadata", "prediction", "verbosity", "web_search_options"),
         refuse=_AUDIO_OUT,
         custom_tools=False,
@@ -559,6 +562,7 @@ HOSTS: dict[str, Host] = {
     "llamacpp": Host(
         base_url="http://127.0.0.1:8080/v1",
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,
         drop=(*_OPENAI_ONLY, "user"),
         refuse=_AUDIO_OUT,
@@ -576,6 +580,7 @@ HOSTS: dict[str, Host] = {
     "lmstudio": Host(
         base_url="http://127.0.0.1:1234/v1",
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,
         drop=(*_OPENAI_ONLY, "user", "parallel_tool_calls"),
         refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),

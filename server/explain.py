@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from dialects import DIALECTS, Dialect, dialect_of
+from dialects import DIALECTS, Dialect
 from dialects.contract import ClientRequest
 from gateway.estimates import Prompt
 from gateway.failover import CAUSES
@@ -29,7 +29,7 @@ def dialect_named(request: web.Request) -> Dialect:
     _, _, behind = request.path.partition(f"{PATH}/")
     name = behind.strip("/") or request.headers.get(HEADER, "")
     if not name:
-        return dialect_of("/", request.headers)
+        return DIALECTS["messages" if "anthropic-version" in request.headers else "chat/completions"]
     if name not in _APIS:
         raise BadRequest(f"'{HEADER}' must be one of {', '.join(_APIS)}.", param=HEADER, code="invalid_value")
     return DIALECTS[_APIS[name]]

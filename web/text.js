@@ -357,6 +357,14 @@ export const SECTIONS = [
     ],
   },
   {
+    id: "bytes",
+    title: ["图像、音频与其余接口", "Images, sound and all else"],
+    body: [
+      ["p", "`POST /v1/images/generations`、`…/edits`、`…/variations`，`/v1/audio/speech`、`…/transcriptions`、`…/translations`，`/v1/moderations`、`/v1/completions`、`/v1/rerank` 和 `/v2/rerank` 按字节转给兼容 OpenAI 的服务：只有模型名会被替换。表单请把字段 `model` 放在文件之前。", "`POST /v1/images/generations`, `…/edits`, `…/variations`, `/v1/audio/speech`, `…/transcriptions`, `…/translations`, `/v1/moderations`, `/v1/completions`, `/v1/rerank` and `/v2/rerank` pass as bytes to OpenAI-compatible hosts: only the model's name is replaced. In a form, send the field `model` before the files."],
+      ["p", "Gemini 自己的 API 在 `/v1beta/models/{model}:generateContent` 等路径上，转给 Gemini 的模型：gemini-cli 请设置 `GOOGLE_GEMINI_BASE_URL`。`/p/{provider}/{path}` 是 provider 的任意路径，限带 `passthrough: true` 的密钥。", "Gemini's own API is at `/v1beta/models/{model}:generateContent` and its like, for models of Gemini: set `GOOGLE_GEMINI_BASE_URL` for gemini-cli. `/p/{provider}/{path}` is any path of a provider, for keys with `passthrough: true`."],
+    ],
+  },
+  {
     id: "limits",
     title: ["用量与限额", "Usage and limits"],
     body: [
@@ -411,7 +419,7 @@ export const SECTIONS = [
         ["405", "`invalid_request_error`", "`method_not_allowed`", ["使用它指出的方法", "use the method it names"]],
         ["408", "`invalid_request_error`", "`request_timeout`", ["更快地发送请求体；也可能来自上游，重试", "send the body faster; or it came from the upstream: try again"]],
         ["409", "`invalid_request_error`", "`conflict`", ["重试", "try again"]],
-        ["413", "`invalid_request_error`", "`request_too_large`", ["减小请求，或调大 `server.max_body`", "send less, or raise `server.max_body`"]],
+        ["413", "`invalid_request_error`", "`request_too_large`", ["减小请求，或调大 `server.max_body`（表单：`server.max_upload`）", "send less, or raise `server.max_body` (forms: `server.max_upload`)"]],
         ["415", "`invalid_request_error`", "`unsupported_encoding`", ["不压缩请求体，或用错误信息中列出的方式压缩", "send the body as it is, or compressed in a way the message names"]],
         ["429", "`rate_limit_error`", "`rate_limit_exceeded`", ["等待 `Retry-After` 秒；没有它时，请求对这个密钥来说太大", "wait `Retry-After` seconds; without it the request is too large for the key"]],
         ["429", "`rate_limit_error`", "`budget_exceeded`", ["错误信息说明预算何时重置（若会重置）", "the message says when the budget resets, if it does"]],

@@ -20,7 +20,7 @@ from .stream import Way, translate
 from .tools import toolbox, with_history
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
-_VERSION = "2023-06-01"
+VERSION = "2023-06-01"
 _TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
 _BINDING = "thinking-binding-controls-2026-08-01"
 
@@ -78,7 +78,7 @@ def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = Mappin
 
 
 def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": _VERSION, **key_header(to.host, to.api_key)}
+    headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
     headers |= to.options.get("headers") or {}
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))

@@ -20,7 +20,9 @@ from providers.errors import (
     BadRequest,
     ContentFiltered,
     Failure,
+    QuotaExhausted,
     RequestTooLarge,
+    UpstreamAuthError,
     UpstreamBadOutput,
     UpstreamError,
     UpstreamTruncated,
@@ -32,11 +34,13 @@ from providers.sse import DONE, Cut, Decoder, Event, is_stream, unframed
 
 from ..worker import Worker
 from .pool import PIECE, ConnectionPools, SimulatedResponse, UpstreamResponse, read_all
+from .upload import Upload
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 _MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 _REFUSALS: Final = frozenset({400, 413, 422})  # statuses by which an upstream speaks about the client's request
+_PASSED_REFUSALS: Final = _REFUSALS | {404, 405, 409, 410, 412, 415, 416}  # the same, where any path may be asked for
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 _WEB_PAGE: Final = "The upstream answered with a web page."
 _WORDS: Final = 300  # bytes of a text in place of an answer that are read
@@ -75,7 +79,7 @@ class Exchange:
     observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
         None  # the inspector, if it is on
     )
-    body: bytes = b""
+    body: bytes | Upload = b""
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
@@ -94,8 +98,8 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     A call that the upstream refuses and that can be repaired is made once more.
     """
     call = exchange.call
-    if call.method == "POST" and (call.reply is None or exchange.observer is not None):
-        if isinstance(call.body, bytes):
+    if (call.method == "POST" or call.passed) and (call.reply is None or exchange.observer is not None):
+        if isinstance(call.body, bytes) or call.passed:
             exchange.body = call.body
         elif exchange.away is None:
             exchange.body = codec.encode(call.body)
@@ -107,11 +111,11 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     finally:
         exchange.body = b""
     exchange.request_id = _request_id(answer)
-    if answer.status == 200:
+    if answer.status == 200 or (call.passed and 200 < answer.status < 300):
         return answer
     try:
         parse = PROVIDERS[exchange.to.host.protocol].parse_error
-        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call.native is not None)
+        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call)
     finally:
         answer.close()
     if call.repair is None or (repaired := call.repair(failure)) is None:
@@ -453,11 +457,11 @@ def parsed(body: bytes, failure: Failure | None, read: Callable[[bytes], Any] = 
 
 
 async def _failure(
-    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, native: bool
+    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, call: Call
 ) -> Failure:
     """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do.
 
-    native: the call was the client's own: what it did wrong it is told as the upstream does.
+    Of a call that was the client's own, what it did wrong it is told as the upstream does.
     """
     if answer.status < 400:
         # A redirect is never followed: aiohttp would carry body and key to the other host.
@@ -474,10 +478,10 @@ async def _failure(
     body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
     failure = error(answer.status, unframed(body))
     failure.upstream_status = answer.status
-    if native:
+    if call.native is not None or call.passed:
         retry = answer.headers.get("x-should-retry")
         failure.should_retry = retry == "true" if retry in ("true", "false") else failure.should_retry
-        if answer.status in _REFUSALS and isinstance(failure, BadRequest | RequestTooLarge) and body.startswith(b"{"):
+        if _speaks_to_client(answer.status, failure, call) and body.startswith(b"{"):
             failure.verbatim = body
             failure.headers = {"request-id": ident} if (ident := _request_id(answer)) else {}
     wait = _milliseconds(answer.headers.get("retry-after-ms"))
@@ -486,6 +490,13 @@ async def _failure(
     if wait is not None:
         failure.retry_after = wait
     return failure
+
+
+def _speaks_to_client(status: int, failure: Failure, call: Call) -> bool:
+    """Whether an upstream's refusal is about the client's request, and not about this server's key or account."""
+    if call.passed:
+        return status in _PASSED_REFUSALS and not isinstance(failure, UpstreamAuthError | QuotaExhausted)
+    return status in _REFUSALS and isinstance(failure, BadRequest | RequestTooLarge)
 
 
 def _in_utf8(body: bytes, kind: str) -> bytes:

@@ -32,6 +32,7 @@ from providers.contract import CannedReply
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTimeout, UpstreamTruncated
 
 from .resolver import Resolver
+from .upload import Upload, framing, send_upload
 
 PIECE: Final = 64 * 1024  # bytes that one read returns at most: the loop must get its turn between two
 _INTERIM = 16  # 1xx answers before the real one: more say that no answer is coming
@@ -221,9 +222,10 @@ class ConnectionPool:
         await self._connector.close()
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, first_byte: float
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Upload, first_byte: float
     ) -> "PooledResponse":
-        """Send one request and wait for the answer's head. body: JSON; first_byte: seconds for the head and the first piece.
+        """Send one request and wait for the answer's head. body: JSON, unless headers have another Content-Type; first_byte:
+        seconds for the head and the first piece, from when the body has been sent.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
         Raises Failure (502, 503 or 504) when no answer comes.
@@ -236,7 +238,8 @@ class ConnectionPool:
             )
         dial = self._dials.get((method, url)) or self._dial(method, url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"{dial.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
+        kind = "" if "Content-Type" in headers else "Content-Type: application/json\r\n"
+        head = f"{dial.head}{kind}{extra}{framing(body)}\r\n\r\n".encode("ascii")
         self.calls += 1
         try:
             retried = False
@@ -256,8 +259,15 @@ class ConnectionPool:
                 try:
                     protocol.set_response_params(read_until_eof=True)
                     protocol.awaits_head = True
-                    protocol.transport.writelines([head, body])
-                    message, payload = await protocol.read()
+                    if isinstance(body, bytes):
+                        protocol.transport.writelines([head, body])
+                        message, payload = await protocol.read()
+                    else:
+                        timer.due = inf
+                        sent = partial(timer.wait, first_byte)
+                        message, payload = await send_upload(protocol, head, body, self.between_bytes, sent)
+                        sent()
+                        due = timer.due
                     if 100 <= message.code < 200:
                         retried = True  # it was being answered
                         message, payload = await _behind_interim(protocol, due)
@@ -266,8 +276,11 @@ class ConnectionPool:
                     timer.due = inf
                     protocol.abort()
                     connection.close()
+                    if isinstance(error, Failure):  # of what the client was to send
+                        raise
                     begun = not isinstance(getattr(error, "message", ""), str)  # it then holds the head received so far
-                    if reused and not retried and not begun and isinstance(error, _CLOSED):
+                    again = isinstance(body, bytes) or body.repeatable
+                    if reused and again and not retried and not begun and isinstance(error, _CLOSED):
                         retried = True
                         self._stale()
                         continue
@@ -314,7 +327,7 @@ class ConnectionPool:
             request,
             f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
-            "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
+            "Accept-Encoding: identity\r\nAccept: */*\r\n",
         )
         if len(self._dials) >= 1024:  # paths hold model ids, which clients may invent behind a pattern
             self._dials.clear()

@@ -107,6 +107,7 @@ class UsageMeter:
     failed_attempts: tuple[tuple[TokenUsage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
     estimated = False
     broken = False  # the answer failed after it had begun
+    passed = False  # it passes as bytes: what was used is what it tells, and nothing is estimated
     # At the end
     status: int | None = None
     used = NO_USAGE
@@ -188,6 +189,8 @@ class UsageMeter:
             self.saved = pricing.saved(told, upstream, tier, at)
             own = pricing.told_cost(self.usage, upstream)
             self.cost = self.listed if own is None else own
+            if self.passed and told == NO_USAGE and not upstream.host.free:
+                self.cost = None
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.listed = None if self.listed is None or more is None else self.listed + more
@@ -263,6 +266,8 @@ class UsageMeter:
     def _estimate(self) -> TokenUsage:
         """Estimate usage from the prompt's size and all text received so far, including chunks still held back."""
         assert self.exchange is not None
+        if self.passed:
+            return NO_USAGE
         self.estimated = True
         for chunk in self.exchange.held_back:
             self.count_chunk(chunk)
