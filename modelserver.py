@@ -104,9 +104,9 @@ async def respond_whole(
         if collector is not None:
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
-    del answer
     if (conversation := request.get(CONVERSATION)) is not None:
-        await conversation.keep_whole(data, exchange)
+        await conversation.keep_whole(answer, exchange)
+    del answer
     return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
 
 
@@ -150,8 +150,8 @@ async def respond_stream(
                     if data := render(batch):
                         if exchange.verbatim:
                             data = scrubbed_events(data, request)
-                        if conversation is not None:
-                            await conversation.keep_streamed(data, exchange)
+                            if conversation is not None:
+                                await conversation.keep_streamed(renderer, exchange)
                         await line.write(data)
                     try:
                         batch = await anext(batches)
@@ -161,7 +161,7 @@ async def respond_stream(
                 collector.commit()
             end = end_of(renderer)
             if conversation is not None:
-                await conversation.keep_streamed(end, exchange)
+                await conversation.keep_streamed(renderer, exchange)
             await line.write(end, end=True)
         except ConnectionError:
             raise

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from dialects import responses
-from dialects.contract import ClientRequest, Dialect
+from dialects.contract import ClientRequest, Dialect, Renderer
 from dialects.responses import compaction, outgoing, state
 from dialects.responses.compacting import Compacting
 from dialects.validation import read_json
@@ -23,7 +23,6 @@ from gateway.routing import Target, with_defaults
 from providers import codec
 from providers.contract import Json, Upstream
 from providers.errors import Failure
-from providers.sse import Decoder
 
 from .ingress import too_large
 from .outbound.exchange import Exchange
@@ -34,8 +33,6 @@ STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
 _COMPACTING: Final = Compacting(responses.operation)
 _COMPACT: Final = Compacting("responses/compact")
 _ANY: Final = "*"  # any provider that keeps responses itself
-_KEPT: Final = frozenset({"response.completed", "response.incomplete"})
-_OPENED: Final = frozenset({"response.created", "response.queued"})
 # What limited keys may send although chat completions know it by other names, or do not know it.
 _KNOWN_HERE: Final = frozenset({"max_output_tokens", "previous_response_id"})
 
@@ -69,6 +66,7 @@ class Conversation:
     keep: bool = False
     foreign: Mapping[str, Pin] = field(default_factory=dict)  # ids of reasoning items → whose they are
     opened: bool = False  # the id of a native answer has been pinned
+    closed: bool = False  # the end of a streamed answer has been seen
 
     async def resolve(self, data: bytes, may_pass: bool, largest: int) -> bytes:
         """Return the request's body with the conversation that it goes on from, where that is known here.
@@ -157,27 +155,36 @@ class Conversation:
         missing = {name: value for name, value in filled.items() if name not in asked.body}
         return Fit(outgoing.with_defaults(raw, missing), (*cleaned, *without))
 
-    async def keep_streamed(self, data: bytes | bytearray, exchange: Exchange) -> None:
-        """Keep the answer that these events of a stream end, if they do. Call it before they are sent."""
-        to, native = exchange.to, exchange.verbatim
-        if native and not self.opened and (response := _response_in(data, _OPENED)) is not None:
-            self.opened = True
-            if state.is_ident(response["id"]):
-                await self._pin(response["id"], [], to)
-        if (response := _response_in(data, _KEPT)) is not None:
-            await self._keep(response, to, native)
+    async def keep_streamed(self, answer: Renderer, exchange: Exchange) -> None:
+        """Keep a streamed answer that has ended, if it is one to be kept. Call it before its end is sent.
 
-    async def keep_whole(self, data: bytes, exchange: Exchange) -> None:
-        """Keep the answer that this body is. Call it before it is sent."""
-        if exchange.verbatim or self.keep:
-            with suppress(ValueError):
-                await self._keep(codec.decode(data), exchange.to, exchange.verbatim)
+        The id of a native answer is noted as soon as it is known.
+        """
+        if not isinstance(answer, responses.Answered):
+            return
+        if not self.opened and (begun := answer.begun) is not None:
+            self.opened = True
+            if state.is_ident(begun.get("id")):
+                await self._pin(begun["id"], [], exchange.to)
+        if not self.closed and (response := answer.response) is not None:
+            self.closed = True
+            await self._keep(response, exchange.to, exchange.verbatim)
+
+    async def keep_whole(self, answer: Json, exchange: Exchange) -> None:
+        """Keep an answer. Call it before it is sent. What passes as it came is read from the exchange."""
+        if not exchange.verbatim:
+            await self._keep(answer, exchange.to, False)
+            return
+        with suppress(ValueError):
+            await self._keep(codec.decode(exchange.answer), exchange.to, True)
 
     async def _keep(self, response: Json, to: Upstream, native: bool) -> None:
         """Keep an answer, where it is one to be kept, and note whose its ids are."""
-        ident, output = response.get("id"), response.get("output")
-        if not isinstance(ident, str) or not state.is_ident(ident) or not isinstance(output, list):
-            return
+        match response:
+            case {"id": str(ident), "output": list(output)} if state.is_ident(ident):
+                pass
+            case _:
+                return
         if native:
             await self._pin(ident, [*state.by_ident(output)], to)
         if self.keep and response.get("status") in ("completed", "incomplete"):
@@ -226,14 +233,3 @@ def open_store(settings: Settings) -> ResponsesStore:
     """Return the store that a configuration asks for. Raises OSError where its file cannot be used."""
     config = settings.config.responses
     return ResponsesStore(config.store, config.ttl, config.store_mb * 2**20, time.time)
-
-
-def _response_in(data: bytes | bytearray, kinds: frozenset[str]) -> Json | None:
-    """Return the last Response object of whole events of a stream whose type is one of `kinds`."""
-    if not any(kind.encode() in data for kind in kinds):
-        return None
-    decoder = Decoder()
-    try:
-        return state.last_response(iter([*decoder.feed(bytes(data)), *decoder.flush()]), kinds)
-    except Failure:
-        return None

@@ -554,7 +554,49 @@ FRAMES = [frame + b"\n\n" for frame in RAW.split(b"\n\n")[:-1]]
 def test_case_76_native_bytes_pass() -> None:
     renderer = render(request(), ENVELOPE, True)
     assert b"".join(bytes(renderer.send(Batch([], frame))) for frame in FRAMES) + end_of(renderer) == RAW
-    assert renderer.response is None
+    found = events(RAW)
+    assert (renderer.begun, renderer.response) == (found[0]["response"], found[-1]["response"])
+
+
+@pytest.mark.parametrize(
+    ("numbered", "number"),
+    [
+        (b'"sequence_number":41', 42),
+        (b'"sequence_number" : 41', 42),
+        (b'"delta":"\\"sequence_number\\":9","sequence_number":41', 42),
+        (b'"sequence_number":' + b"9" * 5000, 0),
+        (b'"sequence_number":null', 0),
+        (b'"x":1', 0),
+    ],
+    ids=["plain", "blanks", "in a text", "digits", "null", "none"],
+)
+def test_case_77_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, number: int) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    renderer.send(Batch([], b'data: {"type":"response.output_text.delta",' + numbered + b"}\n\n"))
+    found = events(end_of(renderer, UpstreamTruncated()))
+    assert [event["sequence_number"] for event in found] == [number, number + 1]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b'data: {"type":"response.created",' * 50 + b"\n\n", b'data: {"type":"response.created","response":[]}\n\n', b": x\n\n"],
+    ids=["no JSON", "no object", "comment"],
+)
+def test_case_77_what_is_no_beginning(frame: bytes) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    renderer.send(Batch([], frame))
+    assert (renderer.begun, renderer.response) == (None, None)
+    renderer.send(Batch([], FRAMES[0]))
+    assert renderer.begun == events(RAW)[0]["response"]
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "cancelled"])
+def test_case_77_what_has_ended_is_ended_once(kind: str) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    said = json.dumps({"type": f"response.{kind}", "response": {"id": "r", "output": []}})
+    renderer.send(Batch([], b"data: 5\n\n: x\n\ndata: " + said.encode() + b"\n\ndata: [DONE]\n\n"))
+    assert renderer.response == {"id": "r", "output": []}
+    assert end_of(renderer, UpstreamTruncated()) == b""
 
 
 @pytest.mark.parametrize("at", range(1, len(FRAMES) + 1))

@@ -30,6 +30,7 @@ from dialects import embeddings as embeddings_in
 from dialects import validation
 from dialects.chat import functions, request
 from dialects.chat.stream import escape_line_ends
+from dialects.responses.stream import Passed
 from gateway.config import load
 from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
@@ -40,7 +41,7 @@ from providers.chunks import collect
 from providers.common.arguments import Arguments
 from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
@@ -481,6 +482,14 @@ def told_whole(pieces: list[bytes]) -> None:
         seen.add(piece)
 
 
+def passed(reads: list[bytes]) -> None:
+    """What a native answer of the Responses API is looked at for."""
+    known = Passed()
+    for raw in reads:
+        known.see(raw)
+    known.failed(UpstreamTruncated(), {"created_at": 1})
+
+
 MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
@@ -561,6 +570,18 @@ OTHERS: dict[str, Row] = {
             lambda n, text=text: text * 16 * n, lambda text: Arguments().add(text) or Arguments().rest()
         )
         for text in ("{", '"', "\\", '{"a":1}', "[[]],", " ")
+    },
+    **{
+        f"responses natively: {name}": Row(make, passed)
+        for name, make in {
+            "many beginnings in a line": lambda n: [b'data: {"type":"response.created",' * n + b"\n\n"],
+            "many beginnings": lambda n: [b'data: {"type":"response.created"}\n\n' * n],
+            "many reads of beginnings": lambda n: [b'data: {"type":"response.created"}\n\n'] * n,
+            "many ends": lambda n: [b'data: {"type":"response.completed"}\n\n' * n],
+            "many numbers": lambda n: [b'data: {"sequence_number":1}\n\n' * n],
+            "digits": lambda n: [b'data: {"sequence_number":' + b"1" * n + b"}\n\n"],
+            "blanks": lambda n: [b'data: {"sequence_number"' + b" " * n + b":1}\n\n"],
+        }.items()
     },
     "embeddings: many large answers": Row(
         lambda n: vectors(n, [0.5] * 8, "float"),

@@ -4,7 +4,7 @@ server/responses.py looks them up.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from providers import codec
@@ -135,16 +135,6 @@ def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
         "last_id": shown[-1].get("id") if shown else None,
         "has_more": len(left) > limit,
     }
-
-
-def last_response(events: Iterator[Any], kinds: frozenset[str]) -> Json | None:
-    """Return the Response object of the last of these events whose type is one of `kinds`."""
-    found = None
-    for event in events:
-        match event.data:
-            case {"type": str(kind), "response": {"id": str(), "output": list()} as response} if kind in kinds:
-                found = response
-    return found
 
 
 class PreviousNotFound(BadRequest):
