@@ -100,7 +100,10 @@ async def respond_whole(
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
-        answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        pieces, exchange.chunks = exchange.chunks, []
+        rendering = partial(dialect.completion, asked, answer, envelope(request, to), to.reasoning, pieces)
+        answer = await exchange.on_answer(rendering)
+        del rendering, pieces
         if collector is not None:
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))

@@ -6,7 +6,7 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from providers.contract import Batch, Json, Upstream
@@ -108,8 +108,13 @@ class Dialect(Parser, Protocol):
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
         """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
 
-    def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
-        """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
+    def completion(
+        self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+    ) -> Json:
+        """Return a whole answer (a chat.completion, which may be changed) in the client's form.
+
+        chunks: those that it was put together of, which have its texts and calls in their order; none where it came whole.
+        """
 
     @property
     def told_in_stream(self) -> frozenset[str]:

@@ -64,7 +64,7 @@ def output(chunks: list[Json], asked: ClientRequest | None = None) -> list[Json]
     if response["status"] != "failed":
         Response.model_validate(response)
         assert accumulated(data)["output"] == response["output"]
-        assert whole(collect(chunks), asked) == response
+        assert whole(collect(chunks), asked, chunks=chunks) == whole(collect(chunks), asked) == response
     return response["output"]
 
 
@@ -129,6 +129,12 @@ def test_case_39_text_call_text() -> None:
     items = found[-1]["response"]["output"]
     assert [item["type"] for item in items] == ["message", "function_call", "message"]
     assert [item["id"][-4:] for item in items] == ["0000", "0001", "0002"]
+    assert whole(collect(chunks), chunks=chunks)["output"] == items
+
+
+def test_case_39_a_whole_answer_of_pieces_that_no_stream_can_tell() -> None:
+    chunks = [*call(0, "c1", "f", '{"a"'), *text("b"), chunk(tool_call(0, {"arguments": ":1}"})), stop("tool_calls")]
+    assert [item["type"] for item in whole(collect(chunks), chunks=chunks)["output"]] == ["message", "function_call"]
 
 
 @pytest.mark.parametrize("first", ['{"a":', '{"a":"}\\', '{"a":"\\"', "["])
@@ -579,7 +585,11 @@ def test_case_77_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, num
 
 @pytest.mark.parametrize(
     "frame",
-    [b'data: {"type":"response.created",' * 50 + b"\n\n", b'data: {"type":"response.created","response":[]}\n\n', b": x\n\n"],
+    [
+        b'data: {"type":"response.created",' * 50 + b"\n\n",
+        b'data: {"type":"response.created","response":[]}\n\n',
+        b": x\n\n",
+    ],
     ids=["no JSON", "no object", "comment"],
 )
 def test_case_77_what_is_no_beginning(frame: bytes) -> None:

@@ -1,14 +1,14 @@
 """An answer as the Responses API tells it: streamed, or whole. Both are made by the same machine."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from providers import codec
 from providers.contract import Batch, Json
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamBadOutput
 from providers.sse import Decoder
 
 from ..chat.stream import escape_line_ends
@@ -138,10 +138,23 @@ def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Answe
     return Answered(wanted_of(request), envelope, reasoning)
 
 
-def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
-    """Return the Response of a whole answer: what the stream of it in one piece would end with. Raises BadOutput."""
+def completion(
+    request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+) -> Json:
+    """Return the Response of a whole answer: what the stream of it would end with. Raises BadOutput."""
+    whole = [{**answer, "choices": [_as_piece(choice) for choice in answer["choices"]]}]
+    try:
+        return _folded(request, envelope, reasoning, chunks or whole)
+    except UpstreamBadOutput:
+        if not chunks:
+            raise
+        return _folded(request, envelope, reasoning, whole)  # pieces that no stream can tell: a call behind its end
+
+
+def _folded(request: ClientRequest, envelope: Envelope, reasoning: bool, chunks: Sequence[Json]) -> Json:
     machine = Machine(wanted_of(request), envelope, reasoning, quiet=True)
-    machine.feed({**answer, "choices": [_as_piece(choice) for choice in answer["choices"]]})
+    for chunk in chunks:
+        machine.feed(chunk)
     machine.end()
     assert machine.response is not None
     return machine.response

@@ -75,6 +75,7 @@ class Exchange:
     body: bytes = b""
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
+    chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
     worker: Worker | None = None
     large: bool = False
@@ -142,6 +143,7 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
     match held:
         case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
             return answer
+    exchange.chunks = held
     return await exchange.on_answer(partial(collect, held))
 
 
