@@ -27,6 +27,7 @@ from aiohttp.typedefs import Handler
 from dialects import chat, embeddings, messages, responses, seal
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
+from dialects.validation import addressed
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
@@ -249,6 +250,8 @@ async def first_that_answers(
             finally:
                 record.waited += time.monotonic() - since
         except Failure as failure:
+            if asked.address is not None and failure.param is not None and not failure.upstream_status:
+                addressed(failure, asked.address)
             meter.attempt_failed(failure)
             record.tried.append((target_name(target.upstream), failure.code or failure.type))
             if trace is not None:

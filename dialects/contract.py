@@ -39,6 +39,8 @@ class ClientRequest(NamedTuple):
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
     fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None
+    # From a path of body to one of the client's own request, for Failure.param. None: they are the same, or it is not known.
+    address: Callable[[str], str] | None = None
 
 
 class Envelope(NamedTuple):

@@ -118,7 +118,7 @@ class Conversation:
         self.unknown = unknown
 
     async def begin(self, asked: ClientRequest) -> ClientRequest:
-        """Return the parsed request, with what its answer is to say of it. Looks up whose its reasoning is."""
+        """Return the parsed request, with what its answer and its errors are to say of it. Looks up whose its reasoning is."""
         raw = asked.raw
         if self.sent is None:
             self.own = state.resolved(raw, {}, {})
@@ -127,7 +127,8 @@ class Conversation:
         reasoning = [item["id"] for item in given if outgoing.is_reasoning(item) and isinstance(item.get("id"), str)] \
             if isinstance(given, list) else []  # fmt: skip
         self.foreign = await self.store.pinned(reasoning)
-        return asked._replace(answer=asked.answer._replace(previous=self.previous, stored=self.keep))
+        asked = asked._replace(answer=asked.answer._replace(previous=self.previous, stored=self.keep))
+        return responses.behind(asked, len(self.before)) if self.before else asked
 
     def check(self) -> None:
         """Raise the failure of a request that cannot be translated: it holds ids that only an upstream knows."""

@@ -493,7 +493,7 @@ def test_case_61_is_told_in_the_stream() -> None:
     ("param", "expected"),
     [
         ("messages[3].content[0]", "input"),
-        ("response_format.json_schema.schema", "text.format.json_schema.schema"),
+        ("response_format.json_schema.schema", "text.format.schema"),
         ("max_tokens", "max_output_tokens"),
         ("tools[0]", "tools[0]"),
         (None, None),
