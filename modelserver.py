@@ -48,6 +48,7 @@ from server.outbound.pool import ConnectionPools
 from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
+from server.worker import done
 
 VERSION: Final = "0.1.0"
 
@@ -335,8 +336,7 @@ def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ())
 
 async def made(request: web.Request, build: Callable[[], T]) -> T:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
-    worker = worker_of(request)
-    return build() if worker is None else await worker.run(build)
+    return await done(worker_of(request), build)
 
 
 def native_call(

@@ -5,9 +5,10 @@ What belongs to another key is not found, in the same words as what never was.
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -20,14 +21,15 @@ from dialects.validation import read_json
 from gateway.config import Caller, Settings
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
-from providers import codec
+from providers import codec, density
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 
 from .ingress import too_large
 from .outbound.exchange import Exchange
 from .responses_store import Pin, ResponsesStore, Stored
-from .state import GENERATION
+from .state import APP_STATE, GENERATION
+from .worker import Worker, done
 
 STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
 _COMPACTING: Final = Compacting(responses.operation)
@@ -68,39 +70,38 @@ class Conversation:
     opened: bool = False  # the id of a native answer has been pinned
     closed: bool = False  # the end of a streamed answer has been seen
 
-    async def resolve(self, data: bytes, may_pass: bool, largest: int) -> bytes:
+    async def resolve(self, data: bytes, may_pass: bool, largest: int, worker: Worker | None) -> bytes:
         """Return the request's body with the conversation that it goes on from, where that is known here.
 
         may_pass: whether ids that are not known are passed on to a provider that keeps responses itself; largest: bytes
-        that the body may have. Raises BadRequest, NotFound, RequestTooLarge.
+        that the body may have; worker: of a large body. Raises BadRequest, NotFound, RequestTooLarge.
         """
-        if not any(mark in data for mark in state.MARKS):
+        if not state.MARKS.search(data):
             return data
-        body = read_json(data)
-        named = state.references(body)
-        if (named.previous is None and not named.items) or body.get("conversation"):
+        body, named = await done(worker, partial(state.references, data))
+        if named.previous is None and not named.items:
             return data
         self.sent, self.previous = body, named.previous
         pins = await self.store.pinned([each for each in (named.previous, *named.items.values()) if each])
         if named.previous is not None:
             await self._find_previous(named.previous, pins.get(named.previous), may_pass)
-        items = await self.store.items(self.owner, named.items.values())
-        for ident in named.items.values():
+        idents = dict.fromkeys(named.items.values())
+        items = await self.store.items(self.owner, idents)
+        not_found = partial(state.item_not_found, store=body.get("store"))
+        for ident in idents:
             if ident not in items:
-                self._place(ident, pins.get(ident), may_pass, state.item_not_found(ident, body.get("store")))
-        self.own = state.resolved(body, named.items, items)
+                self._place(ident, pins.get(ident), may_pass, not_found)
         largest = max(largest, len(data))
-        if state.size_of(named.items, items) > largest:  # one item may be named many times
-            raise too_large(largest)
-        whole = codec.encode(state.expanded(body, self.before or [], self.own))
-        if len(whole) > largest:
+        expand = partial(state.expanded, body, named.items, items, self.before or [], largest)
+        self.own, whole = await done(worker, expand)
+        if not whole:
             raise too_large(largest)
         return whole
 
     async def _find_previous(self, ident: str, pin: Pin | None, may_pass: bool) -> None:
         chain = await self.store.chain(self.owner, ident)
         if chain is None:
-            self._place(ident, pin, may_pass, state.previous_not_found(ident, not self.store.on))
+            self._place(ident, pin, may_pass, partial(state.previous_not_found, off=not self.store.on))
             self.at = self.provider
             return
         self.before = [item for each in chain for item in (*each.input, *each.response["output"])]
@@ -108,14 +109,14 @@ class Conversation:
         if chain[-1].native and not self.restricted:
             self.at = chain[-1].provider
 
-    def _place(self, ident: str, pin: Pin | None, may_pass: bool, unknown: Failure) -> None:
-        """Note who knows an id that is not known here. Raises `unknown` where nobody does."""
+    def _place(self, ident: str, pin: Pin | None, may_pass: bool, unknown: Callable[[str], Failure]) -> None:
+        """Note who knows an id that is not known here. Raises `unknown` of it where nobody does."""
         mine = pin is not None and pin.owner == self.owner
         if self.restricted or not (mine if pin is not None else may_pass and not outgoing.is_own(ident)):
-            raise unknown
+            raise unknown(ident)
         provider = pin.provider if pin is not None else _ANY
         self.provider = provider if self.provider in ("", _ANY) else self.provider
-        self.unknown = unknown
+        self.unknown = self.unknown or unknown(ident)
 
     async def begin(self, asked: ClientRequest) -> ClientRequest:
         """Return the parsed request, with what its answer and its errors are to say of it. Looks up whose its reasoning is."""
@@ -220,7 +221,9 @@ async def begin_compact(request: web.Request, caller: Caller, data: bytes) -> tu
 
 async def _resolved(request: web.Request, caller: Caller, data: bytes) -> bytes:
     conversation = request[CONVERSATION] = Conversation(caller.name, request.app[STORE], caller.restricted)
-    return await conversation.resolve(data, may_pass(request), request[GENERATION].settings.config.server.max_body)
+    worker = request[APP_STATE].worker if density.heavy(data) else None
+    largest = request[GENERATION].settings.config.server.max_body
+    return await conversation.resolve(data, may_pass(request), largest, worker)
 
 
 def may_pass(request: web.Request) -> bool:

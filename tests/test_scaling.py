@@ -8,6 +8,7 @@ A second table holds bodies of one size to absolute bounds: 12 times their bytes
 body, and CPU in multiples of what this machine needs for a loop of known length.
 """
 
+import asyncio
 import gc
 import json
 import time
@@ -47,6 +48,8 @@ from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
 from server.inspector import _masked, _texts, _tokens
 from server.outbound.exchange import parse_retry_after
+from server.responses import Conversation
+from server.responses_store import ResponsesStore, Stored
 
 TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
@@ -490,6 +493,22 @@ def passed(reads: list[bytes]) -> None:
     known.failed(UpstreamTruncated(), {"created_at": 1})
 
 
+def named(n: int, each: int) -> tuple[ResponsesStore, bytes]:
+    """A store of n responses of so many items, and a request that names all of those."""
+    store = ResponsesStore("memory", 1000.0, 2**30, lambda: 1.0)
+    for at in range(n):
+        items = [{"id": f"msg_{at}_{i}", "type": "message"} for i in range(each)]
+        answer = {"id": f"resp_{at}", "output": [], "status": "completed"}
+        asyncio.run(store.put("", Stored(f"resp_{at}", None, "echo", False, items, answer)))
+    given = [{"type": "item_reference", "id": f"msg_{at}_{i}"} for at in range(n) for i in range(each)]
+    return store, codec.encode({"model": "m", "input": given})
+
+
+def resolved(value: tuple[ResponsesStore, bytes]) -> None:
+    store, data = value
+    asyncio.run(Conversation("", store, False).resolve(data, False, 2**30, None))
+
+
 MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
@@ -583,6 +602,8 @@ OTHERS: dict[str, Row] = {
             "blanks": lambda n: [b'data: {"sequence_number"' + b" " * n + b":1}\n\n"],
         }.items()
     },
+    "responses: many items of one response are named": Row(lambda n: named(1, 100 * min(n, 512)), resolved),
+    "responses: items of many responses are named": Row(lambda n: named(8 * min(n, 512), 1), resolved),
     "embeddings: many large answers": Row(
         lambda n: vectors(n, [0.5] * 8, "float"),
         lambda value: codec.encode(embedded.answer(value[0], TO["openai"], value[1])),
