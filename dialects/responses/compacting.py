@@ -15,7 +15,7 @@ from providers.errors import BadRequest
 from .. import responses
 from ..contract import ClientRequest, Envelope, Renderer
 from ..validation import read_json
-from . import compaction
+from . import compaction, state
 from .stream import wanted_of
 
 
@@ -53,11 +53,12 @@ class Compacting:
         item = compaction.item(response, envelope.unique)
         if self._trigger:
             return {**response, "output": [item]}
+        kept = state.with_ids(compaction.latest(request.raw.get("input")), envelope.unique)
         return {
             "id": response["id"],
             "object": "response.compaction",
             "created_at": response["created_at"],
-            "output": [*compaction.latest(request.raw.get("input")), item],
+            "output": [*({"status": "completed", **each} for each in kept), item],
             "usage": response["usage"],
         }
 
