@@ -370,6 +370,7 @@ def test_case_23_a_custom_call() -> None:
     assert kinds(checked(stream(chunks, request(PATCH))))[2:-1] == [
         "output_item.added",
         "custom_tool_call_input.delta",
+        "custom_tool_call_input.delta",
         "custom_tool_call_input.done",
         "output_item.done",
     ]
@@ -396,6 +397,50 @@ def test_case_24_arguments_of_a_custom_call(arguments: str, expected: str) -> No
 def test_a_custom_call_that_was_cut(cut: str) -> None:
     [item] = output([*call(0, "c0", "p", cut), stop("length")], request(PATCH))
     assert (item["status"], item["input"]) == ("incomplete", "a\n" if not cut.endswith('n"') else item["input"])
+
+
+INPUTS = ["", "plain", 'a "quoted" \\ b/c', "é 世界 😀", "\n\t\r\b\f\x01", "😀" * 3, "\\\\n", '}"{', "\ud83d"]
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 99])
+@pytest.mark.parametrize("text", INPUTS, ids=ascii)
+def test_case_23_the_input_of_a_custom_call_comes_piece_by_piece(text: str, size: int, ascii: bool) -> None:
+    arguments = json.dumps({"input": text}, ensure_ascii=ascii)
+    pieces = [arguments[at : at + size] for at in range(0, len(arguments), size)]
+    chunks = [*call(0, "c0", "p", *pieces), stop("tool_calls")]
+    found = checked(stream(chunks, request(PATCH)))
+    deltas = [event["delta"] for event in found if event["type"] == "response.custom_tool_call_input.delta"]
+    assert "".join(deltas) == text == found[-1]["response"]["output"][0]["input"]
+    assert len(deltas) >= min(
+        len(text), len(arguments) // (12 + size)
+    )  # an escape of twelve characters is told at once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"input":"a\nb"}', "a\nb"),  # a bare line end
+        ('{"input":"a\\qb"}', "a\\qb"),  # an unknown escape
+        ('{"input":"a\\uZZb"}', "a\\uZZb"),
+        ('{"input":"X"', "X"),
+        (' { "input" : "X" , "more": [1] } ', "X"),
+        ('{"input":"\\ud83dx"}', "\ud83dx"),
+    ],
+)
+def test_case_24_input_that_is_nearly_json(arguments: str, expected: str) -> None:
+    [item] = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))[-1]["response"][
+        "output"
+    ]
+    assert (item["status"], item["input"]) == ("completed", expected)
+
+
+@pytest.mark.parametrize("arguments", ['{"input":"print("hi")"}', '{"input":"a","input":"b"}', '{"input":"a'])
+def test_case_24_input_that_may_be_another(arguments: str) -> None:
+    """Half of a command may be a command."""
+    found = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))
+    assert found[-1]["response"]["error"]["code"] == "upstream_bad_output"
+    assert found[-1]["response"]["output"][0]["status"] == "incomplete"
 
 
 def test_case_26_namespace() -> None:
@@ -547,7 +592,7 @@ def test_case_64_65_opened_and_heartbeats() -> None:
         data += renderer.send(Batch([piece])) + renderer.heartbeat()
     data += renderer.send(Batch([stop()])) + end_of(renderer)
     assert renderer.response == events(data)[-1]["response"]
-    assert [event["delta"] for event in events(data) if "delta" in event] == ["", "", "x"]
+    assert [event["delta"] for event in events(data) if "delta" in event] == ["", "x", ""]
     assert accumulated(data)["output"][0]["input"] == "x"
 
 
