@@ -645,6 +645,14 @@ def test_case_77_what_is_no_beginning(frame: bytes) -> None:
     assert renderer.begun == events(RAW)[0]["response"]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n", "\r\n\r\n"], ids=repr)
+def test_case_77_an_end_that_lacks_its_blank_line(end: str) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    said = json.dumps({"type": "response.completed", "response": {"id": "r", "output": []}})
+    renderer.send(Batch([], f"event: response.completed\ndata: {said}{end}".encode()))
+    assert (renderer.response, end_of(renderer, UpstreamTruncated())) == ({"id": "r", "output": []}, b"")
+
+
 @pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "cancelled"])
 def test_case_77_what_has_ended_is_ended_once(kind: str) -> None:
     renderer = render(request(), ENVELOPE, True)

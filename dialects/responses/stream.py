@@ -123,8 +123,8 @@ def _responses(raw: bytes, marks: re.Pattern[bytes], kinds: frozenset[str]) -> I
 
     Only what holds one of the marks is decoded.
     """
-    decoder = Decoder(len(raw) + 1, decode=False)
-    for event in (*decoder.feed(raw), *decoder.flush()):
+    raw += b"\n\n"  # the last event may lack its blank line
+    for event in Decoder(len(raw), decode=False).feed(raw):
         if marks.search(event.data):
             with suppress(ValueError):
                 match codec.decode(event.data):
