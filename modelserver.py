@@ -28,6 +28,7 @@ from dialects import chat, embeddings, messages, responses, seal
 from dialects.conversations import conversation_of
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
+from dialects.validation import addressed
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
 from gateway.estimates import Prompt, check_fits
@@ -52,6 +53,7 @@ from server.passing import handlers as passing
 from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
+from server.worker import done
 
 VERSION: Final = "0.1.0"
 
@@ -106,13 +108,16 @@ async def respond_whole(
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
-        answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        pieces, exchange.chunks = exchange.chunks, []
+        rendering = partial(dialect.completion, asked, answer, envelope(request, to), to.reasoning, pieces)
+        answer = await exchange.on_answer(rendering)
+        del rendering, pieces
         if collector is not None:
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
-    del answer
     if (conversation := request[CONVERSATION]) is not None:
-        await conversation.keep_whole(data, exchange)
+        await conversation.keep_whole(answer, exchange)
+    del answer
     return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, dialect)}))
 
 
@@ -156,8 +161,8 @@ async def respond_stream(
                     if data := render(batch):
                         if exchange.verbatim:
                             data = scrubbed_events(data, request)
-                        if conversation is not None:
-                            await conversation.keep_streamed(data, exchange)
+                            if conversation is not None:
+                                await conversation.keep_streamed(renderer, exchange)
                         await line.write(data)
                     try:
                         batch = await anext(batches)
@@ -167,7 +172,7 @@ async def respond_stream(
                 collector.commit()
             end = end_of(renderer)
             if conversation is not None:
-                await conversation.keep_streamed(end, exchange)
+                await conversation.keep_streamed(renderer, exchange)
             await line.write(end, end=True)
         except ConnectionError:
             raise
@@ -255,6 +260,8 @@ async def first_that_answers(
             finally:
                 record.waited += time.monotonic() - since
         except Failure as failure:
+            if asked.address is not None and failure.param is not None and not failure.upstream_status:
+                addressed(failure, asked.address)
             meter.attempt_failed(failure)
             record.tried.append((target_name(target.upstream), failure.code or failure.type))
             if trace is not None:
@@ -338,8 +345,7 @@ def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ())
 
 async def made(request: web.Request, build: Callable[[], T]) -> T:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
-    worker = worker_of(request)
-    return build() if worker is None else await worker.run(build)
+    return await done(worker_of(request), build)
 
 
 def native_call(
@@ -504,10 +510,11 @@ async def explain_request(request: web.Request) -> web.Response:
     with enter(request):
         data = await read_body(request)
         dialect = explain.dialect_named(request)
+        request[CONVERSATION] = None
         if dialect is responses:
             data, dialect = await begin_response(request, caller, data)
         asked, prompt = await parse_body(request, data, dialect)
-        if (conversation := request.get(CONVERSATION)) is not None:
+        if (conversation := request[CONVERSATION]) is not None:
             asked = await conversation.begin(asked)
         targets = await usable(request, caller, asked, dialect.operation if conversation is None else "")
         asked = asked._replace(images=False)  # they would be fetched

@@ -6,7 +6,7 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from providers.contract import Batch, Json, Upstream
@@ -40,6 +40,8 @@ class ClientRequest(NamedTuple):
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
     fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None
+    # From a path of body to one of the client's own request, for Failure.param. None: they are the same, or it is not known.
+    address: Callable[[str], str] | None = None
 
 
 class Envelope(NamedTuple):
@@ -120,8 +122,13 @@ class Dialect(Parser, ErrorForm, Protocol):
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
         """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
 
-    def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
-        """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
+    def completion(
+        self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+    ) -> Json:
+        """Return a whole answer (a chat.completion, which may be changed) in the client's form.
+
+        chunks: those that it was put together of, which have its texts and calls in their order; none where it came whole.
+        """
 
     @property
     def told_in_stream(self) -> frozenset[str]:

@@ -445,6 +445,25 @@ export const SECTIONS = [
     ],
   },
   {
+    id: "responses",
+    if: "/v1/responses",
+    title: ["Responses API", "The Responses API"],
+    body: [
+      ["p", "任何模型都可以通过 `/v1/responses` 回答：原生支持的服务商收到原样的请求，其余的由服务器转换。回答在内存中保留一小时，可以用 `previous_response_id` 或 `item_reference` 继续，换一家服务商也可以；`store: false` 时不保留。", "Any model answers on `/v1/responses`: providers that have it are sent the request as it is, for the others it is translated. Answers are kept in memory for an hour, so that `previous_response_id` and `item_reference` go on with them, at another provider too; `store: false` keeps nothing."],
+      ["code", {
+        python: `{{python}}\n\nfirst = client.responses.create(model="{{model}}", input="My name is Ada.")\nsecond = client.responses.create(model="{{model}}", input="What is my name?", previous_response_id=first.id)\nprint(second.output_text)`,
+        node: `{{node}}\n\nconst first = await client.responses.create({ model: "{{model}}", input: "My name is Ada." });\nconst second = await client.responses.create({\n  model: "{{model}}",\n  input: "What is my name?",\n  previous_response_id: first.id,\n});\nconsole.log(second.output_text);`,
+        curl: `curl {{base}}/responses{{curl}} \\\n  -H "Content-Type: application/json" \\\n  -d '{"model": "{{model}}", "input": "Hello!"}'`,
+      }],
+      ["table", [["粘贴到", "Paste this into"], ["内容", "What"]],
+        ["Codex", ["`~/.codex/config.toml`：`model_provider = \"modelserver\"`，其后 `[model_providers.modelserver]`、`name = \"ModelServer\"`、`base_url = \"{{base}}\"`、`env_key = \"MODELSERVER_KEY\"`、`wire_api = \"responses\"`，每项一行", "`~/.codex/config.toml`: `model_provider = \"modelserver\"`, then `[model_providers.modelserver]`, `name = \"ModelServer\"`, `base_url = \"{{base}}\"`, `env_key = \"MODELSERVER_KEY\"`, `wire_api = \"responses\"`, each on a line of its own"]],
+        ["Agents SDK", ["`set_default_openai_client(AsyncOpenAI(base_url=\"{{base}}\", api_key=…), use_for_tracing=False)`，然后 `Agent(model=\"{{model}}\", …)`", "`set_default_openai_client(AsyncOpenAI(base_url=\"{{base}}\", api_key=…), use_for_tracing=False)`, then `Agent(model=\"{{model}}\", …)`"]],
+        ["AI SDK", ["`createOpenAI({ baseURL: \"{{base}}\", apiKey: … })(\"{{model}}\")`", "`createOpenAI({ baseURL: \"{{base}}\", apiKey: … })(\"{{model}}\")`"]],
+        ["openai-python", ["`OpenAI(base_url=\"{{base}}\", api_key=…).responses.create(model=\"{{model}}\", input=…)`", "`OpenAI(base_url=\"{{base}}\", api_key=…).responses.create(model=\"{{model}}\", input=…)`"]]],
+      ["note", "不提供 WebSocket：连接请求立即得到 426，客户端随即改用 HTTP。因此 Open Responses 合规测试的十七项中有七项不提供：`websocket-response`、`websocket-sequential-responses`、`websocket-continuation`、`websocket-reconnect-store-false-recovery`、`websocket-previous-response-not-found`、`websocket-failed-continuation-evicts-cache`、`websocket-compact-new-chain`。其余十项通过。", "WebSocket is not offered: it is answered 426 at once, and clients go on over HTTP. Seven of the seventeen templates of the Open Responses compliance suite are not offered for that: `websocket-response`, `websocket-sequential-responses`, `websocket-continuation`, `websocket-reconnect-store-false-recovery`, `websocket-previous-response-not-found`, `websocket-failed-continuation-evicts-cache`, `websocket-compact-new-chain`. The other ten pass."],
+    ],
+  },
+  {
     id: "clients",
     title: ["客户端", "Clients"],
     body: [
@@ -517,7 +536,8 @@ export const CLIENTS = [
   ["opencode", "base", ["opencode.json：npm `@ai-sdk/openai-compatible`，`options.baseURL`", "opencode.json: npm `@ai-sdk/openai-compatible`, `options.baseURL`"]],
   ["Qwen Code", "base", ["`OPENAI_BASE_URL`、`OPENAI_API_KEY`、`OPENAI_MODEL`", "`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `OPENAI_MODEL`"]],
   ["LangChain", "base", ["`ChatOpenAI(base_url=…)`", "`ChatOpenAI(base_url=…)`"]],
-  ["Vercel AI SDK", "base", ["`createOpenAICompatible({ name, baseURL })`", "`createOpenAICompatible({ name, baseURL })`"]],
+  ["Vercel AI SDK", "base", ["`createOpenAICompatible({ name, baseURL })`，或用于 Responses API 的 `createOpenAI({ baseURL })`", "`createOpenAICompatible({ name, baseURL })`, or `createOpenAI({ baseURL })` for the Responses API"]],
+  ["OpenAI Agents SDK", "base", ["环境变量 `OPENAI_BASE_URL`、`OPENAI_API_KEY`", "`OPENAI_BASE_URL` and `OPENAI_API_KEY` in the environment"], "/v1/responses"],
   ["Codex CLI", "base", ["config.toml：`model_providers.<名称>.base_url`，`wire_api = \"responses\"`", "config.toml: `model_providers.<name>.base_url`, `wire_api = \"responses\"`"], "/v1/responses"],
   ["anthropic-python", "origin", ["`Anthropic(base_url=…, auth_token=…)`", "`Anthropic(base_url=…, auth_token=…)`"], "/v1/messages"],
   ["anthropic-ts", "origin", ["`new Anthropic({ baseURL, authToken })`", "`new Anthropic({ baseURL, authToken })`"], "/v1/messages"],

@@ -82,6 +82,7 @@ class Exchange:
     body: bytes | Upload = b""
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
+    chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
     worker: Worker | None = None
     large: bool = False
@@ -151,6 +152,7 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
         case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
             pass
         case _:
+            exchange.chunks = held
             answer = await exchange.on_answer(partial(collect, held))
     if exchange.filter_fails:
         check_filter([answer])
