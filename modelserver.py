@@ -25,29 +25,36 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses, seal
+from dialects.conversations import conversation_of
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from dialects.messages import count_tokens
+from dialects.validation import addressed
 from gateway.config import Caller, Settings
 from gateway.config_schema import ServerConfig
+from gateway.estimates import Prompt, check_fits
+from gateway.pricing import has_price
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target, first_byte_timeout, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Json, Upstream
-from providers.errors import BadRequest, Failure
-from server import handlers, inspector, logs, page, responses_endpoints, state
+from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
+from server import explain, handlers, inspector, logs, page, responses_endpoints, state
+from server.answer import Answer
 from server.delivery import Delivery
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body, usable, worker_of
 from server.json_answer import json_answer
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
-from server.outbound.batches import Batches, BatchStream, fetch_whole
+from server.outbound.batches import Batches, BatchStream, check_filter, fetch_whole
 from server.outbound.exchange import Exchange
 from server.outbound.image_fetcher import inline
 from server.outbound.pool import ConnectionPools
+from server.passing import handlers as passing
 from server.responses import CONVERSATION, STORE, Conversation, begin_compact, begin_response, open_store
 from server.state import APP_STATE, GENERATION, IMAGES, IN_FLIGHT, METER, STATE
 from server.whole_response import sent
+from server.worker import done
 
 VERSION: Final = "0.1.0"
 
@@ -67,6 +74,7 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
+        request[CONVERSATION] = None
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             spoken = dialect
@@ -76,7 +84,7 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
             del data  # an answer may take long
             request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
             operation = spoken.operation
-            if (conversation := request.get(CONVERSATION)) is not None:
+            if (conversation := request[CONVERSATION]) is not None:
                 asked = await conversation.begin(asked)
                 operation = ""  # what limited keys may not send natively, it knows
             targets = await admit(request, caller, asked, prompt, operation)
@@ -101,14 +109,17 @@ async def respond_whole(
     request[METER].count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
-        answer = dialect.completion(asked, answer, envelope(request, to), to.reasoning)
+        pieces, exchange.chunks = exchange.chunks, []
+        rendering = partial(dialect.completion, asked, answer, envelope(request, to), to.reasoning, pieces)
+        answer = await exchange.on_answer(rendering)
+        del rendering, pieces
         if collector is not None:
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
+    if (conversation := request[CONVERSATION]) is not None:
+        await conversation.keep_whole(answer, exchange)
     del answer
-    if (conversation := request.get(CONVERSATION)) is not None:
-        await conversation.keep_whole(data, exchange)
-    return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, dialect)}))
+    return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, dialect)}))
 
 
 async def respond_stream(
@@ -211,7 +222,8 @@ async def first_that_answers(
     live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
     meter, trace = request[METER], inspector.trace_of(request)
     server = live.settings.config.server
-    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, asked.session)
+    conversation = partial(conversation_of, asked, request.headers)
+    attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, conversation)
     while not is_begun() and (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
@@ -220,11 +232,13 @@ async def first_that_answers(
         try:
             if attempt.wait:
                 await asyncio.sleep(attempt.wait)
+            check_fits(body, meter.prompt, target.upstream, asked.raw or ())
             call = await prepare(target)
             if call.dropped and live.settings.config.strict_params:
                 raise strictly_refused(call)
             first_byte = first_byte_timeout(target, body, server.timeouts, call.stream)
             exchange = meter.exchange = exchange_of(request, target, call, first_byte)
+            exchange.filter_fails = attempts.goes_on("content_filter")
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
@@ -233,6 +247,8 @@ async def first_that_answers(
             finally:
                 record.waited += time.monotonic() - since
         except Failure as failure:
+            if asked.address is not None and failure.param is not None and not failure.upstream_status:
+                addressed(failure, asked.address)
             meter.attempt_failed(failure)
             record.tried.append((target_name(target.upstream), failure.code or failure.type))
             if trace is not None:
@@ -278,7 +294,7 @@ async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequ
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
-    conversation = request.get(CONVERSATION)
+    conversation = request[CONVERSATION]
     if native is not None:
         as_sent = partial(native_call, conversation, native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
@@ -316,8 +332,7 @@ def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ())
 
 async def made(request: web.Request, build: Callable[[], T]) -> T:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
-    worker = worker_of(request)
-    return build() if worker is None else await worker.run(build)
+    return await done(worker_of(request), build)
 
 
 def native_call(
@@ -380,6 +395,12 @@ async def open_stream(exchange: Exchange, pools: ConnectionPools, config: Server
         large = large or batch.large
         if exchange.said:
             break
+    if exchange.filter_fails:
+        try:
+            check_filter(held)
+        except BaseException:
+            await rest.aclose()
+            raise
     exchange.held_back = []
     return Batch(held, b"".join(raw), large), rest
 
@@ -393,8 +414,8 @@ def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
-    if exchange.added:
-        headers["x-modelserver-added"] = exchange.added
+    if exchange.added or exchange.call.added:
+        headers["x-modelserver-added"] = ",".join(filter(None, (exchange.added, *exchange.call.added)))
     if exchange.request_id:
         headers["x-upstream-request-id"] = exchange.request_id
         if exchange.verbatim:
@@ -428,7 +449,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
         answer["model"] = request[RECORD].model
         data = await exchange.on_answer(partial(codec.encode, answer))
         del answer
-        return await sent(request, web.Response(body=data, headers={**JSON, **answer_headers(exchange, chat)}))
+        return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, chat)}))
 
 
 async def count(request: web.Request) -> web.Response:
@@ -466,9 +487,77 @@ async def counted(request: web.Request, asked: ClientRequest, target: Target) ->
     began(request, exchange)
     headers = {**JSON, **answer_headers(exchange, messages)}
     if exchange.verbatim:
-        return web.Response(body=exchange.answer, headers=headers)
+        return Answer(exchange.answer, headers)
     tokens = answer["usage"]["prompt_tokens"]
-    return web.Response(body=codec.encode(count_tokens.counted(tokens)), headers=headers)
+    return Answer(codec.encode(count_tokens.counted(tokens)), headers)
+
+
+async def explain_request(request: web.Request) -> web.Response:
+    """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
+    caller = authenticate_request(request)
+    with enter(request):
+        data = await read_body(request)
+        dialect = explain.dialect_named(request)
+        request[CONVERSATION] = None
+        if dialect is responses:
+            data, dialect = await begin_response(request, caller, data)
+        asked, prompt = await parse_body(request, data, dialect)
+        if (conversation := request[CONVERSATION]) is not None:
+            asked = await conversation.begin(asked)
+        targets = await usable(request, caller, asked, dialect.operation if conversation is None else "")
+        asked = asked._replace(images=False)  # they would be fetched
+        live, told, verdict = request[GENERATION], [], "asked"
+        order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
+        for n, (target, resting) in enumerate(order):
+            found = await explain_target(request, caller, dialect, asked, prompt, target, resting)
+            failure, last = found.pop("failure"), n == len(order) - 1
+            mine = verdict
+            if failure is not None and verdict != "not_reached":
+                mine = "passed_over" if explain.goes_on(target, failure, last) else "refused"
+            told.append(explain.explained(mine, target, failure) | found)
+            verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
+        body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
+        text = codec.encode(body).decode()
+        return web.Response(text=text if sees_hosts(request, caller) else live.scrub(text), headers=JSON)
+
+
+def sees_hosts(request: web.Request, caller: Caller) -> bool:
+    """Whether this caller may see where upstreams are: an administrator, or anybody where there are no keys."""
+    return caller.admin or not request[GENERATION].settings.keys
+
+
+async def explain_target(
+    request: web.Request,
+    caller: Caller,
+    dialect: Dialect,
+    asked: ClientRequest,
+    prompt: Prompt,
+    target: Target,
+    resting: bool,
+) -> Json:
+    """Return what one target would be sent, and `failure`: why it would not be."""
+    limits, added, failure = caller.limits, "", None
+    if limits is not None and (limits.tpm or limits.budget):
+        target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
+        added = target.added
+    told: Json = {"estimate": explain.estimate(asked.body, prompt, target)}
+    try:
+        if resting:
+            raise Overloaded(
+                "It has failed, or is throttled, and is left alone for a moment.", code="provider_unavailable"
+            )
+        if not caller.allow_unpriced and not has_price(asked.body, target.upstream):
+            raise PermissionDenied("Its price is not known, and this key has a budget.", code="model_not_priced")
+        check_fits(asked.body, prompt, target.upstream, asked.raw or ())
+        call = await prepare_call(request, dialect, asked, target)
+        given = explain.decoded(asked.raw, asked.body)
+        told |= explain.changes(asked, given, call, added)
+        told["request"] = explain.request_of(call, target.upstream, sees_hosts(request, caller))
+        if call.dropped and request[GENERATION].settings.config.strict_params:
+            raise strictly_refused(call)
+    except Failure as why:
+        failure = why.with_traceback(None)
+    return {**told, "failure": failure}
 
 
 # The only handlers that answer without a key.
@@ -523,10 +612,12 @@ def routes() -> list[web.RouteDef]:
                 web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
                 web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
                 web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
+                *(web.post(f"{prefix}{explain.PATH}{api}{end}", explain_request) for api in ("", *explain.SUFFIXES)),
                 web.get(f"{prefix}/usage{end}", handlers.usage),
                 web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
                 web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
+    table += passing.routes(passing.Way(first_that_answers, answer_headers))
     table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
     for route in table:
         route.kwargs["expect_handler"] = handle_expect

@@ -6,7 +6,7 @@
 Pure: no clock, no chance, no socket. The hub's form of a request and of an answer is OpenAI's chat completion.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from providers.contract import Batch, Json, Upstream
@@ -28,7 +28,8 @@ class ClientRequest(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS  # of Parser.headers, those that the client sent
     seals: Seals = NO_SEALS  # what upstreams gave the client to bring back (seal.py), by index of the message in body
     answer: Any = None  # what the dialect must know of the request to write its answer
-    session: str = ""  # the conversation it belongs to, as far as that can be told: it stays with one key of a provider
+    # The conversation it belongs to, where only the dialect knows that; "": conversations.py tells it from the rest.
+    session: str = ""
     session_name: str = ""  # the client's name for that conversation, if it gives one: for the log
     # Why it cannot be translated to the hub's form, for which body then is a stand-in: only native calls can be made of it.
     refusal: Failure | None = None
@@ -39,6 +40,8 @@ class ClientRequest(NamedTuple):
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
     fit: Callable[[Json, Upstream], tuple[Json, tuple[str, ...]]] | None = None
+    # From a path of body to one of the client's own request, for Failure.param. None: they are the same, or it is not known.
+    address: Callable[[str], str] | None = None
 
 
 class Envelope(NamedTuple):
@@ -70,6 +73,7 @@ class HeaderForm(NamedTuple):
     request_id: str = "x-request-id"
     two_keys: bool = False  # Authorization and x-api-key may differ: the one that is known here counts
     unknown_key: str = ""  # the words for a key that is not, or is missing; "": the server's
+    google_key: bool = False  # a key may come as x-goog-api-key, or as the parameter `key` of the query
 
 
 class Parser(Protocol):
@@ -86,20 +90,30 @@ class Parser(Protocol):
         """Return what a client sent. headers: of Parser.headers, those that it sent. Raises BadRequest, ModelNotFound."""
 
 
-class Dialect(Parser, Protocol):
-    """A client API for chat."""
+class ErrorForm(Protocol):
+    """What clients of an API are told beside answers."""
 
     @property
     def operation(self) -> str:
         """Its path under /v1, and the key of Provider.native."""
 
     @property
-    def keep_alive(self) -> bytes:
-        """What is sent while an open stream has nothing to say."""
-
-    @property
     def header_form(self) -> HeaderForm:
         """How its SDKs want headers to be named."""
+
+    def error_status(self, failure: Failure) -> int:
+        """Return the HTTP status of an error."""
+
+    def error_body(self, failure: Failure, request_id: str) -> Json:
+        """Return the body of an error."""
+
+
+class Dialect(Parser, ErrorForm, Protocol):
+    """A client API for chat."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What is sent while an open stream has nothing to say."""
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -108,18 +122,17 @@ class Dialect(Parser, Protocol):
     def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
         """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
 
-    def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
-        """Return a whole answer (a chat.completion, which may be changed) in the client's form."""
+    def completion(
+        self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+    ) -> Json:
+        """Return a whole answer (a chat.completion, which may be changed) in the client's form.
+
+        chunks: those that it was put together of, which have its texts and calls in their order; none where it came whole.
+        """
 
     @property
     def told_in_stream(self) -> frozenset[str]:
         """Codes of failures that a client which asked for a stream is told in one, though nothing has been sent yet."""
-
-    def error_status(self, failure: Failure) -> int:
-        """Return the HTTP status of an error."""
-
-    def error_body(self, failure: Failure, request_id: str) -> Json:
-        """Return the body of an error."""
 
 
 def end_of(renderer: Renderer, failure: Failure | None = None) -> bytes:

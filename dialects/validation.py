@@ -11,7 +11,7 @@ import msgspec
 from providers import density
 from providers.common.turns import content_text
 from providers.contract import Json
-from providers.errors import BadRequest, ModelNotFound
+from providers.errors import BadRequest, Failure, ModelNotFound
 
 MAX_MODEL: Final = 256  # characters of a model's name
 _RESULTS: Final = ("tool", "function")  # roles of messages that may hold JSON
@@ -237,3 +237,10 @@ def unsupported_value(value: Any, values: tuple[str, ...], param: str) -> BadReq
     known = ", ".join(f"'{each}'" for each in values)
     shown = f"'{value[:100]}'" if isinstance(value, str) else TYPES.get(type(value), "something else")
     return BadRequest(f"Invalid value: {shown}. Supported values are: {known}.", param=param, code="invalid_value")
+
+
+def addressed(failure: Failure, address: Callable[[str], str]) -> None:
+    """Change a failure to name its parameter as `address` does, in its message too."""
+    if (param := failure.param) is not None:
+        failure.param = address(param)
+        failure.message = failure.message.replace(f"'{param}'", f"'{failure.param}'")

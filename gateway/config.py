@@ -17,15 +17,24 @@ import msgspec
 from dialects.chat.request import wrong_default
 from providers import PROVIDERS
 from providers.contract import Upstream
+from providers.errors import Unsupported
 from providers.hosts import HOSTS, PLAIN, Host, effective_fields, endpoint, key_header
 from providers.models import ModelTable
 from providers.openai.messages import SHORTENED
 
 from .addresses import wrong_host
-from .config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, ServerConfig, SharedStateConfig
+from .config_schema import (
+    Config,
+    KeyConfig,
+    ProviderConfig,
+    RouteConfig,
+    ServerConfig,
+    SharedStateConfig,
+    TargetConfig,
+)
 from .limits import KINDS, Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
-from .routing import ModelRouter, route_of
+from .routing import ModelRouter, places, route_of
 from .scrub import Scrubber
 from .secret_checks import SHORTEST, wrong_digest, wrong_key, wrong_name
 from .yaml_reader import ConfigError, YamlReader, guess, lines_of
@@ -51,6 +60,7 @@ class Caller:
     expires: float = 0.0  # Unix time; 0: never
     disabled: bool = False
     admin: bool = False
+    passthrough: bool = False  # may call any path of a provider
 
     @property
     def restricted(self) -> bool:
@@ -75,6 +85,7 @@ class Settings:
     written: bool = False
     warnings: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
+    discovers: frozenset[str] = frozenset()  # providers whose list of models is read
 
     def secrets(self) -> set[str]:
         """Return all keys that the configuration holds in the clear, of upstreams and of clients."""
@@ -87,11 +98,13 @@ class Settings:
         return Scrubber(self.secrets(), [upstream.base_url for upstream in self.providers.values()])
 
 
-def load(text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml") -> Settings:
+def load(
+    text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml", local: str = ""
+) -> Settings:
     """Read and check a configuration.
 
     text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
-    file in messages. Raises ConfigError with every mistake found.
+    file in messages; local: the text of models.local.yaml, if there is one. Raises ConfigError with every mistake found.
     """
     reader = YamlReader(text, environment)
     config = reader.read(Config)
@@ -100,6 +113,7 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     keys = _keys(config, reader)
     providers, off = _providers(config, reader)
     proxies = _proxies(config, providers, environment, reader)
+    discovers = _discovers(config, providers, reader)
     switches = {path for name, given in config.providers.items() for path in _switches(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
@@ -111,14 +125,14 @@ def load(text: str, environment: Mapping[str, str], facts: str, source: str = "c
     if config.server.capacity.bytes < config.server.max_body:
         reader.note("server.capacity.bytes", "is less than server.max_body: a body of that size would never fit")
     try:
-        models = ModelTable.parse(facts, config.model_facts)
+        models = ModelTable.parse(facts, config.model_facts, local)
     except ValueError as error:
         reader.note("model_facts", str(error))
     if reader.problems:
         raise ConfigError(source, reader.problems)
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
-    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies)
+    return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies, discovers)
 
 
 def server_of(text: str, environment: Mapping[str, str], source: str = "config.yaml") -> ServerConfig:
@@ -190,7 +204,7 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         reader.note(
             f"{path}.budget_usd", "a budget must outlive a restart: give usage.path a file, for example usage.db"
         )
-    return Caller(
+    caller = Caller(
         key.name,
         key.models,
         limits if limits.rows else None,
@@ -198,7 +212,15 @@ def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Ca
         _expiry(key.expires, path, reader),
         key.disabled,
         key.admin,
+        key.passthrough,
     )
+    if caller.passthrough and caller.restricted:
+        reader.note(
+            f"{path}.passthrough",
+            "what passes so is not read, and may use any model: models, tpm and budget_usd of the same key would not hold. "
+            "Make a key of its own for it",
+        )
+    return caller
 
 
 def _expiry(text: str, path: str, reader: YamlReader) -> float:
@@ -265,6 +287,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
             options=given.options,
             finish_seconds=given.finish_seconds if given.on_disconnect == "finish" else 0.0,
             api_keys=api_keys if len(api_keys) > 1 else (),
+            cache=given.cache == "on",
         )
     return on, off
 
@@ -285,6 +308,21 @@ def _proxies(
         elif proxy:
             proxies[name] = proxy
     return proxies
+
+
+def _discovers(config: Config, on: Mapping[str, Upstream], reader: YamlReader) -> frozenset[str]:
+    """Return the providers whose list of models is to be read."""
+    found = set()
+    for name, upstream in on.items():
+        wanted = config.providers[name].models
+        if wanted == "discover" or (wanted == "auto" and upstream.host.discover):
+            found.add(name)
+        if wanted == "discover":
+            try:
+                PROVIDERS[upstream.host.protocol].build_models(upstream)
+            except Unsupported:
+                reader.note(f"providers.{name}.models", "this provider has no list of models to discover")
+    return frozenset(found)
 
 
 def _switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:
@@ -420,13 +458,17 @@ def _is_near(host: str) -> bool:
 
 def _check_models(config: Config, reader: YamlReader) -> None:
     for public, given in config.models.items():
-        targets = route_of(given).targets
+        targets = places(route_of(given))
         path = f"models.{public}"
         if not targets:
             reader.note(path, "has no target; for example openai/gpt-4o")
         if isinstance(given, RouteConfig):
             _check_defaults(given.defaults, f"{path}.defaults", reader)
-        for i, target in enumerate(targets):
+        if len({target.weight == 0.0 for target in targets}) > 1:
+            reader.note(path, "give each target a 'weight', or none")
+        if targets and targets[-1].on and not targets[-1].weight:
+            reader.warn(path, f"'on' of the last target, {targets[-1].target}, has no effect: there is no next one")
+        for i, (target, _, _) in enumerate(targets):
             name, _, model = target.partition("/")
             if name not in config.providers:
                 reader.note(
@@ -445,7 +487,9 @@ def _check_defaults(defaults: Mapping[str, Any], path: str, reader: YamlReader) 
             reader.note(f"{path}.{name}", wrong)
 
 
-def _where(path: str, given: str | tuple[str, ...] | RouteConfig, i: int, target: str, reader: YamlReader) -> str:
+def _where(
+    path: str, given: str | tuple[str | TargetConfig, ...] | RouteConfig, i: int, target: str, reader: YamlReader
+) -> str:
     """Return the path of a model's target in the file."""
     match given:
         case str():

@@ -92,6 +92,9 @@ class ServerConfig(Section, frozen=True):
     host: str = "127.0.0.1"  # keyless only on loopback
     port: Port = 8080
     max_body: Size = 32 * 2**20  # of a request
+    # Of a form that is passed on while it arrives. Those that name their model behind a file wait for it on disk: all
+    # together have as many bytes at most.
+    max_upload: ByteBudget = 2**30
     max_event: Size = 8 * 2**20  # of one event of an upstream's stream
     max_answer: Size = 64 * 2**20  # of an upstream's answer to a call that is not streamed
     timeouts: Timeouts = Timeouts()
@@ -126,6 +129,7 @@ class KeyConfig(Section, frozen=True):
     expires: str = ""  # a date (its last day, UTC) or an ISO 8601 time
     disabled: bool = False
     admin: bool = False  # sees the usage of all keys, and the inspector
+    passthrough: bool = False  # may call any path of a provider at /p/{provider}/…, with the provider's key
 
 
 class ProviderConfig(Section, frozen=True):
@@ -140,20 +144,35 @@ class ProviderConfig(Section, frozen=True):
     allow_insecure: bool = False  # http:// to a host that is neither this machine nor in a private network
     concurrency: PositiveCount = 500  # calls at once
     reasoning: bool = True  # whether clients are shown reasoning_content
+    cache: Literal["on", "off"] = "on"  # mark Claude's prompts for its cache where clients do not
+    # the list of its models: read in the background (discover), not read (listed), or what its row says
+    models: Literal["auto", "discover", "listed"] = "auto"
     # requests to /v1/responses: passed on (native), translated to chat completions (hub), or what its row says
     responses: Literal["auto", "native", "hub"] = "auto"
     # fields of the row of hosts.py to replace, each as a whole
-    overrides: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url"))] = {}
+    overrides: Annotated[dict[str, Any], FieldsOf(Host, ("protocol", "base_url", "discover"))] = {}
     options: dict[str, Any] = {}  # settings of the protocol: echo's delay …
     # when a client leaves: cancel the upstream's answer, or read on, for at most finish_seconds, to learn what it costs
     on_disconnect: OnDisconnect = "cancel"
     finish_seconds: Seconds = 60.0
 
 
+Cause = Literal["context", "content_filter", "budget"]
+
+
+class TargetConfig(Section, frozen=True):
+    """A target, in its long form."""
+
+    target: str
+    weight: Weight | None = None  # its share of the load; None: targets are asked in order
+    on: tuple[Cause, ...] = ()  # causes, beside failure, for which the next target is asked
+
+
 class RouteConfig(Section, frozen=True):
     """A public model, in its long form."""
 
-    targets: tuple[str, ...] | dict[str, Weight]  # in order; or target: weight, to share the load
+    # in order; or target: weight, to share the load
+    targets: tuple[str | TargetConfig, ...] | dict[str, Weight]
     first_byte: Seconds | None = None  # instead of the timeouts' own
     defaults: dict[str, Any] = {}  # on top of the global ones
 
@@ -202,7 +221,7 @@ class Config(Section, frozen=True):
     server: ServerConfig = ServerConfig()
     keys: tuple[KeyConfig, ...] = ()
     providers: dict[str, ProviderConfig] = {}
-    models: dict[str, str | tuple[str, ...] | RouteConfig] = {}
+    models: dict[str, str | tuple[str | TargetConfig, ...] | RouteConfig] = {}
     defaults: dict[str, Any] = {}  # parameters sent upstream when the client sends none and the model takes them
     strict_params: bool = False  # refuse what would be dropped or clamped, instead of saying so in a header
     inspector: InspectorConfig = InspectorConfig()

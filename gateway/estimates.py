@@ -14,9 +14,11 @@ times as many tokens as are reserved for them. Of long requests every n-th chara
 bounded. An image, a sound or a file counts as tokens of its own, whatever its bytes are, in both estimates.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
+from providers.errors import ContextLengthExceeded
 
 _LONG: Final = 65_536  # bytes of a request from which on its texts are counted apart: shorter ones are all text
 _LOOKED: Final = 32_768  # characters of a request that are looked at for a reservation
@@ -35,6 +37,12 @@ _PER_BYTE: Final = 4  # of the request
 _PER_PART: Final = 50_000  # an image, a sound or a file: gpt-4o-mini counts 48,000 for a large picture
 _ADDED: Final = 131_072  # by the host: a system prompt of its own, what it found on the web
 _SEARCHED: Final = 10**6  # by the tools of an upstream's own that a request has: what they find is read again and again
+_LONGEST_TOKEN: Final = 8  # letters
+_BLANKS: Final = " \n\r\t"
+# Fields by which an upstream is asked to shorten a prompt that is too long.
+_SHORTENED: Final = frozenset(
+    {"truncation", "context_management", "transforms", "truncate_prompt_tokens", "plugins", "compression"}
+)
 _PLAIN: Final = bytes([*b" \t\r\n", *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)])
 _FOLLOWING: Final = bytes(range(0x80, 0xC0))  # the second byte of a character, and those after it
 _THREE: Final = bytes([0xE0, 0xE1, 0xE2, 0xEE, 0xEF])  # first bytes of three, of which no Chinese, Japanese or Korean
@@ -58,7 +66,10 @@ class Prompt(NamedTuple):
 
     def tokens(self, upstream: Upstream) -> int:
         """Return the tokens the prompt is likely to have, bounded by what the model reads."""
-        return max(1, min(self.likely, upstream.facts.context or self.likely))
+        likely, most = self.likely, upstream.facts.context
+        if most is not None and likely > most:
+            return most
+        return likely or 1
 
 
 def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Prompt:
@@ -77,7 +88,8 @@ def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Pro
         if looked:
             likely = (around + _bytes(text)) // 4
         if reserve:
-            hour = "1h" in texts  # {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+            # {"cache_control": {"type": "ephemeral", "ttl": "1h"}}, or prompt_cache_retention, which is sent on as such a mark
+            hour = "1h" in texts or body.get("prompt_cache_retention") in ("24h", "1h")
             step = 1 + size // _LOOKED if size > _LOOKED else 1
             tokens = -(-(around + _weight(text[::step]) * step) // 4)
             most = tokens if looked else max(tokens, most)
@@ -91,6 +103,25 @@ def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Pro
     ):
         bound += _SEARCHED
     return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"), hour)
+
+
+def check_fits(body: Json, prompt: Prompt, upstream: Upstream, beside: Iterable[str] = ()) -> None:
+    """Raise ContextLengthExceeded for a prompt that surely has more tokens than the model reads, if that is known.
+
+    beside: names of further fields that are sent. A token is taken for eight letters, which none in use has on average.
+    """
+    window = upstream.facts.window or upstream.facts.context
+    if window is None or prompt.likely <= window or "messages" not in body:
+        return
+    if not _SHORTENED.isdisjoint(body) or not _SHORTENED.isdisjoint(beside):
+        return
+    texts, _ = _read(body)
+    least = sum(len(text) - sum(map(text.count, _BLANKS)) for text in texts) // _LONGEST_TOKEN
+    if least > window:
+        raise ContextLengthExceeded(
+            f"This prompt has more than {least} tokens, and the model reads {window} at most: send a shorter one.",
+            param="messages",
+        )
 
 
 def has_parts(body: Json) -> bool:

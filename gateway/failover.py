@@ -1,5 +1,7 @@
 """Circuit breakers of upstreams, and the order in which one request calls them.
 
+- A conversation stays with one target and one key while both are healthy (affinity.py): caches, and with some models what was
+  thought, belong to them. Targets that are to be called in order are called in order.
 - A target that failed several times in a row cools down: it is not called. Then one request may try it (half-open), and the
   result of that one decides for all.
 - A key that was refused is used only when no other is left, so that a server with one key still returns the upstream's own
@@ -11,15 +13,16 @@
 Time (monotonic seconds) and chance (0 to 1) are handed in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import log
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from providers.bounded_dict import BoundedDict
 from providers.contract import Upstream
 from providers.errors import (
+    ContentFiltered,
+    ContextLengthExceeded,
     Failure,
     ModelNotFound,
     Overloaded,
@@ -30,13 +33,21 @@ from providers.errors import (
     UpstreamTimeout,
 )
 
-from .config_schema import Cooldown
+from .affinity import ranked
+from .config_schema import Cause, Cooldown
 from .routing import Target
 
 SHORT: Final = 2.0  # seconds: a Retry-After up to this is waited for
 LONGEST: Final = 60.0  # seconds: a key cools down no longer, whatever the upstream said
 _ENTRIES: Final = 1024  # of each table: behind a pattern, clients may invent models
 _RETRIES: Final = 10.0  # retries that may come at once; each request earns a tenth of one
+
+
+# Failures that another target may be asked after, where the one that failed has their cause in `on`.
+CAUSES: Final[Mapping[type[Failure], Cause]] = {
+    ContextLengthExceeded: "context",
+    ContentFiltered: "content_filter",
+}
 
 
 class Attempt(NamedTuple):
@@ -61,6 +72,18 @@ class _Breaker:
 Key = tuple[str, str, str]  # provider, model ("": all), key
 
 
+def _none() -> str:
+    return ""
+
+
+def _name_of(target: Target) -> str:
+    return f"{target.upstream.name}/{target.upstream.model}"
+
+
+def _weight_of(target: Target) -> float:
+    return target.weight
+
+
 class CircuitBreakers:
     """The circuit breakers of all upstreams of one configuration, and the retry budget."""
 
@@ -71,13 +94,27 @@ class CircuitBreakers:
         self._refused: dict[Key, float] = {}  # until when
         self._retries = _RETRIES
 
-    def attempts(self, targets: Sequence[Target], deadline: float, session: str = "") -> "AttemptPlan":
+    def attempts(
+        self, targets: Sequence[Target], deadline: float, conversation: Callable[[], str] = _none
+    ) -> "AttemptPlan":
         """Return the attempts of one request; no new one begins after `deadline`. Adds a tenth of a retry to the budget.
 
-        session: its conversation, if that is known.
+        conversation: returns the one it belongs to, "" where there is none; only called where there is a choice.
         """
         self._retries = min(_RETRIES, self._retries + 0.1)
-        return AttemptPlan(self, self._shared(targets), deadline, session)
+        if len(targets) > 1 and targets[0].weight:
+            targets = self._shared(targets, conversation())
+        return AttemptPlan(self, targets, deadline, conversation)
+
+    def order(self, targets: Sequence[Target], at: float, conversation: str) -> list[tuple[Target, bool]]:
+        """Return targets in the order a conversation calls them, each with its first key, and whether it may not be called now.
+
+        Changes nothing, unlike `attempts`.
+        """
+        if len(targets) > 1 and targets[0].weight:
+            targets = self._shared(targets, conversation)
+        keyed = [self.with_each_key(target, at, conversation)[0] for target in targets]
+        return [(target, self._is_unavailable(target.upstream, at)) for target in keyed]
 
     def open_circuits(self, at: float) -> dict[str, int]:
         """Count the targets of each provider that cool down now."""
@@ -107,23 +144,22 @@ class CircuitBreakers:
             for key in upstream.api_keys or (upstream.api_key,)
         )
 
-    def _shared(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """Return targets with weights in a random order, each first as often as its weight says; others as they are."""
-        if len(targets) < 2 or not targets[0].weight:
-            return targets
+    def _shared(self, targets: Sequence[Target], conversation: str) -> Sequence[Target]:
+        """Return targets with weights in the conversation's order, or a random one; each is first as its weight says."""
+        if conversation:
+            return ranked(targets, conversation, _name_of, _weight_of)
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
-    def with_each_key(self, target: Target, at: float, session: str = "") -> list[Target]:
-        """Return the target once with each of its keys, refused ones last.
-
-        A conversation begins with the same key every time: caches, and with some models what was thought, belong to it.
-        """
+    def with_each_key(self, target: Target, at: float, conversation: str = "") -> list[Target]:
+        """Return the target once with each of its keys, in the conversation's order, or a random one; refused ones last."""
         upstream = target.upstream
-        count = len(upstream.api_keys)
-        if not count:
+        if not (count := len(upstream.api_keys)):
             return [target]
-        first = crc32(session.encode()) % count if session else int(self._chance() * count)
-        keys = [*upstream.api_keys[first:], *upstream.api_keys[:first]]
+        if conversation:
+            keys = ranked(upstream.api_keys, conversation, str)
+        else:
+            first = int(self._chance() * count)
+            keys = [*upstream.api_keys[first:], *upstream.api_keys[:first]]
         keys.sort(key=lambda key: self._refused.get((upstream.name, "", key), 0.0) > at)
         return [replace(target, upstream=replace(upstream, api_key=key)) for key in keys]
 
@@ -164,6 +200,8 @@ class CircuitBreakers:
                 self.answered(upstream)  # an upstream that throttles is alive
             case UpstreamAuthError() | QuotaExhausted():
                 self._refused[upstream.name, "", upstream.api_key] = at + self._rules.refused_key_seconds
+                self.answered(upstream)
+            case ContentFiltered():
                 self.answered(upstream)
             case Overloaded(code="provider_busy"):
                 pass  # our own limit of calls, no error of the upstream
@@ -209,20 +247,24 @@ class AttemptPlan:
 
     __slots__ = (
         "_again",
+        "_at",
+        "_conversation",
         "_deadline",
         "_health",
         "_keys",
         "_last",
-        "_session",
         "_targets",
         "_tried",
         "made",
         "retried",
     )
 
-    def __init__(self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, session: str = "") -> None:
-        self._session = session
-        self._health, self._targets, self._deadline = health, iter(targets), deadline
+    def __init__(
+        self, health: CircuitBreakers, targets: Sequence[Target], deadline: float, conversation: Callable[[], str]
+    ) -> None:
+        self._conversation = conversation
+        self._health, self._targets, self._deadline = health, targets, deadline
+        self._at = 0  # of the next target
         self._keys: list[Target] = []  # the rest of the keys of the target at hand
         self.made = 0
         self.retried = False
@@ -258,10 +300,13 @@ class AttemptPlan:
 
     def _candidate(self, at: float) -> Target | None:
         if not self._keys:
-            target = next(self._targets, None)
-            if target is None or not target.upstream.api_keys:
+            if self._at >= len(self._targets):
+                return None
+            target = self._targets[self._at]
+            self._at += 1
+            if not target.upstream.api_keys:
                 return target
-            self._keys = self._health.with_each_key(target, at, self._session)
+            self._keys = self._health.with_each_key(target, at, self._conversation())
         return self._keys.pop(0)
 
     def _attempt(self, target: Target, wait: float) -> Attempt:
@@ -273,7 +318,7 @@ class AttemptPlan:
         """Count the failure of the attempt that `next` returned last. Raises it when no other target can help."""
         assert self._tried is not None
         self._health.failed(self._tried.upstream, failure, at)
-        if not failure.try_next:
+        if not failure.try_next and not self.goes_on(CAUSES.get(type(failure))):
             try:
                 raise failure
             finally:
@@ -282,6 +327,10 @@ class AttemptPlan:
         if not isinstance(failure, RateLimitExceeded | UpstreamAuthError | QuotaExhausted):
             self._keys.clear()  # another key would not help
         self._again = self._tried if self._tried.upstream.base_url and _repeatable(failure) else None
+
+    def goes_on(self, cause: Cause | None) -> bool:
+        """Whether another target is asked where the one that `next` returned last fails for this cause."""
+        return self._tried is not None and cause in self._tried.on and self._at < len(self._targets)
 
     def answered(self) -> None:
         """Count the success of the attempt that `next` returned last."""

@@ -4,12 +4,10 @@ Prices are USD per million tokens, so micro-USD per token. An unknown price is N
 a millionth of a micro-USD) and rounded up once, at the end: a request that cost something never shows 0.
 """
 
-from functools import lru_cache
 from math import ceil
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json, Upstream
-from providers.models import LongContext, Price
 
 from .estimates import Prompt
 
@@ -17,6 +15,8 @@ _SCALE: Final = 10**6
 _LUMP: Final = 10  # bytes: deltas that are shorter on average are tokens, one by one
 # Tiers that cost the price of the list, or less; which they are called depends on the host.
 _LISTED: Final = frozenset({None, "auto", "default", "standard", "standard_only", "on_demand", "flex", "batch"})
+_DEAREST: Final = 1000  # dollars of one request
+_LARGEST: Final = 2**60  # of a number by which an upstream tells a cost
 _ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
@@ -60,18 +60,21 @@ def believable(used: TokenUsage, prompt: Prompt, upstream: Upstream) -> bool:
     return used.prompt <= prompt.bound and used.completion <= (upstream.facts.max_output or _ANSWER) * prompt.answers
 
 
-def cost(used: TokenUsage, upstream: Upstream, tier: Any = None) -> int | None:
+def cost(used: TokenUsage, upstream: Upstream, tier: Any = None, at: float | None = None) -> int | None:
     """Return the micro-USD that these tokens cost at this target; None where a price that is needed is unknown.
 
-    tier: the service tier they were used at, if any was named.
+    tier: the service tier they were used at, if any was named; at: Unix time, None: when they cost most.
     """
     if upstream.host.free or used == NO_USAGE:
         return 0
     facts = upstream.facts
     if facts.price is None:
         return None
-    long = facts.long_context
-    rates = facts.price.rates if long is None or used.prompt <= long.above else _long(long, facts.price)
+    long, off_peak = facts.long_context, facts.off_peak
+    if off_peak is not None and at is not None and off_peak.is_on(at):
+        rates = off_peak.rates
+    else:
+        rates = facts.price.rates if long is None or used.prompt <= long.above else facts.long_rates
     sum = 0
     fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
     for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
@@ -87,6 +90,33 @@ def cost(used: TokenUsage, upstream: Upstream, tier: Any = None) -> int | None:
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 
+def told_cost(usage: Json | None, upstream: Upstream) -> int | None:
+    """Return the micro-USD that an upstream says a request has cost, rounded up; None where it says nothing that can be true."""
+    value: Any = usage
+    for name in upstream.host.cost:
+        value = value.get(name) if isinstance(value, dict) else None
+    if (
+        not upstream.host.cost
+        or upstream.host.cost_unit <= 0
+        or type(value) not in (int, float)
+        or not 0 <= value <= _LARGEST
+    ):
+        return None
+    dollars = value / upstream.host.cost_unit
+    return ceil(round(dollars * 10**6, 6)) if dollars <= _DEAREST else None
+
+
+def saved(used: TokenUsage, upstream: Upstream, tier: Any = None, at: float | None = None) -> int | None:
+    """Return the micro-USD that the upstream's cache has saved of what these tokens cost; negative where it has cost more.
+
+    None where a price that is needed is unknown.
+    """
+    if not (used.cached or used.written):
+        return 0
+    without, with_it = (cost(each, upstream, tier, at) for each in (TokenUsage(used.prompt, used.completion), used))
+    return None if without is None or with_it is None else without - with_it
+
+
 def times_the_price(tier: Any, upstream: Upstream) -> float | None:
     """Return how many times its price a model costs at a service tier; None where that is not known, and may be more."""
     if upstream.host.free or "service_tier" in upstream.host.drop:
@@ -94,16 +124,6 @@ def times_the_price(tier: Any, upstream: Upstream) -> float | None:
     if isinstance(tier, str) and (times := upstream.facts.tiers.get("priority" if tier == "fast" else tier)):
         return times
     return 1.0 if tier is None or (isinstance(tier, str) and tier in _LISTED) else None
-
-
-@lru_cache(1024)
-def _long(long: LongContext, base: Price) -> tuple[int | None, ...]:
-    """Return Price.rates of a long context: what it leaves out is as in the base price."""
-    names = "input", "output", "cache_read", "cache_write", "cache_write_1h"
-    values = {
-        name: next((v for v in (getattr(long, name), getattr(base, name)) if v is not None), None) for name in names
-    }
-    return Price(**values).rates
 
 
 def has_price(body: Json, upstream: Upstream) -> bool:

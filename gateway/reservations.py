@@ -64,7 +64,7 @@ def reserved(
             )
         answer = held
         defaults = {**target.defaults, name: answer}
-        target = Target(upstream, defaults, target.weight, target.first_byte, f"{name}={answer}")
+        target = Target(upstream, defaults, target.weight, target.first_byte, f"{name}={answer}", target.on)
     return target, TokenUsage(prompt, answer * answers)
 
 

@@ -100,9 +100,13 @@ def permitted(
             wrong[i] = name
     if len(wrong) < len(targets):
         return [target for i, target in enumerate(targets) if i not in wrong]
-    name = wrong[0]
+    raise refusal(wrong[0])
+
+
+def refusal(name: str) -> Unsupported:
+    """Return the error of a request that holds a field which a restricted key may not send."""
     why = FIELDS.get(name) or (_PRICE if name == _TIER else _RUNS)
-    raise Unsupported(
+    return Unsupported(
         f"Unsupported parameter: '{name}': {why}, or ask the operator of this server to let it pass (overrides: allow).",
         param=name,
         code="unsupported_parameter",

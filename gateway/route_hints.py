@@ -10,6 +10,7 @@ _MESSAGES: Final = "POST /v1/messages, and POST /v1/messages/count_tokens"
 _MODELS: Final = "GET /v1/models"
 _ALL: Final = (
     "This server has POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, "
+    "images, audio, moderations, completions and rerank under /v1, "
     "GET /v1/models, GET /v1/usage and the page at /."
 )
 # The first that matches the beginning of a path, without /v1 in front.
@@ -17,10 +18,11 @@ _NEAREST: Final = (
     (r"/v1/", "the same path with /v1 once: the client's base URL ends in /v1 already"),
     (r"/.*/chat/completions/?$", "POST /v1/chat/completions: the client's base URL should end in /v1"),
     (r"/.*/embeddings/?$", "POST /v1/embeddings: the client's base URL should end in /v1"),
-    (r"/(?:messages|complete|files)(?:/|$)", _MESSAGES),
+    (r"/(?:messages|complete)(?:/|$)", _MESSAGES),
     (r"/.*/messages/?$", "POST /v1/messages: the client's base URL should end before /v1"),
+    (r"/files|/batches|/fine_tuning", "/p/{provider}/…, for keys with `passthrough: true`"),
     (r"/(?:chat|completions|responses|api/chat|api/generate|engines)\b", _CHAT),
-    (r"/.*:(?:streamG|g)enerateContent", _CHAT),
+    (r"/.*:(?:streamG|g)enerateContent", "POST /v1beta/models/{model}:generateContent, for models of Gemini"),
     (r"/.*:(?:batchE|e)mbedContents?|/api/embed", "POST /v1/embeddings"),
     (r"/api/(?:tags|show|ps|version)|/v1beta/models|/openai/models", _MODELS),
 )

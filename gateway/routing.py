@@ -2,18 +2,18 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dialects.chat.request import BESIDE
 from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
 from providers.models import ModelFacts, ModelTable
 
-from .config_schema import RouteConfig, Timeouts
+from .config_schema import Cause, RouteConfig, TargetConfig, Timeouts
 
 # Parameters that a model which reasons refuses; a default must not add them.
 _ONE_OF: Final = frozenset({"temperature", "top_p"})  # of which one is to be set, says OpenAI, and Claude insists
@@ -29,7 +29,8 @@ class Target:
 
     defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited
     key (gateway/reservations.py), with its value, if it has; weight: its share of the load, 0: targets are tried in order;
-    first_byte: seconds the upstream may think, None: what the timeouts say.
+    first_byte: seconds the upstream may think, None: what the timeouts say; on: causes, beside failure, for which the next target
+    is asked.
     """
 
     upstream: Upstream
@@ -37,6 +38,15 @@ class Target:
     weight: float = 0.0
     first_byte: float | None = None
     added: str = ""
+    on: tuple[Cause, ...] = ()
+
+
+class Place(NamedTuple):
+    """A target as the configuration names it: provider/model, or provider."""
+
+    target: str
+    weight: float = 0.0
+    on: tuple[Cause, ...] = ()
 
 
 class ModelRouter:
@@ -44,7 +54,7 @@ class ModelRouter:
 
     def __init__(
         self,
-        models: Mapping[str, str | tuple[str, ...] | RouteConfig],
+        models: Mapping[str, str | tuple[str | TargetConfig, ...] | RouteConfig],
         defaults: Mapping[str, Any],
         providers: Mapping[str, Upstream],
         off: Mapping[str, str],
@@ -53,10 +63,11 @@ class ModelRouter:
         self._defaults, self._providers, self._off, self._facts = defaults, providers, off, facts
         self._exact: dict[str, list[Target]] = {}
         self._patterns: dict[str, RouteConfig] = {}
+        self._discovered: dict[str, dict[str, list[Target]]] = {}  # provider → public name → targets
         self._lacking: dict[str, list[str]] = {}  # public name or pattern → the variables its providers lack
         for public, written in models.items():
             route = route_of(written)
-            names = dict.fromkeys(map(_provider, route.targets))
+            names = dict.fromkeys(_provider(place.target) for place in places(route))
             self._lacking[public] = [off[name] for name in names if name in off]
             if "*" in public:
                 self._patterns[public] = route
@@ -92,6 +103,34 @@ class ModelRouter:
             f"The model '{model[:200]}' does not exist or you do not have access to it; {why}", param="model"
         )
 
+    def learn(self, provider: str, ids: Iterable[str]) -> None:
+        """Take these for the models of a provider: they are listed as provider/id, and under the patterns that lead to them."""
+        names = dict.fromkeys(name for each in ids for name in self._names_of(provider, each))
+        found = {name: self._by_pattern(name) for name in names if name not in self._exact}
+        self._discovered[provider] = {name: targets for name, targets in found.items() if targets}
+
+    def _names_of(self, provider: str, model: str) -> list[str]:
+        """Return the public names that lead to a provider's model without being written in the configuration."""
+        own = f"{provider}/{model}"
+        names = [own]
+        for pattern, route in self._patterns.items():
+            head, tail = pattern.split("*")
+            for place in places(route):
+                name, _, there = place.target.partition("/")
+                if name != provider:
+                    continue
+                if not there:
+                    names += [own, model]
+                elif "*" in there:
+                    before, after = there.split("*", 1)
+                    if len(model) > len(before) + len(after) and model.startswith(before) and model.endswith(after):
+                        names.append(f"{head}{model[len(before) : len(model) - len(after)]}{tail}")
+        return [name for name in names if self._leads_to(name, provider, model)]
+
+    def _leads_to(self, name: str, provider: str, model: str) -> bool:
+        targets = self._by_pattern(name) or ()
+        return any((each.upstream.name, each.upstream.model) == (provider, model) for each in targets)
+
     def _guess(self, model: str, allowed: tuple[str, ...]) -> str:
         """Return a question that names the model that was probably meant, "" when none is near.
 
@@ -111,8 +150,15 @@ class ModelRouter:
         )
 
     def public(self, allowed: tuple[str, ...]) -> dict[str, list[Target]]:
-        """Return the models a caller can use now, with their targets; patterns are not listed."""
-        return {name: targets for name, targets in self._exact.items() if targets and may_use(name, allowed)}
+        """Return the models a caller can use now, with their targets: those written in the configuration, then those that
+        providers told of. Patterns are not listed.
+        """
+        return {
+            name: targets
+            for some in (self._exact, *self._discovered.values())
+            for name, targets in some.items()
+            if targets and may_use(name, allowed)
+        }
 
     def _by_pattern(self, model: str) -> list[Target] | None:
         found = self._pattern(model)
@@ -137,8 +183,8 @@ class ModelRouter:
         # A model's null takes a global default away.
         defaults = {name: value for name, value in {**self._defaults, **route.defaults}.items() if value is not None}
         targets = []
-        for target in route.targets:
-            name, _, model = target.partition("/")
+        for place in places(route):
+            name, _, model = place.target.partition("/")
             if name not in self._providers:
                 continue
             # A target without a model means the public name, without the provider's own in front of it.
@@ -146,8 +192,8 @@ class ModelRouter:
             provider = self._providers[name]
             facts = self._facts.of(model, provider.row or name)
             upstream = replace(provider, model=model, facts=facts)
-            weight = route.targets[target] if isinstance(route.targets, dict) else 0.0
-            targets.append(Target(upstream, _accepted(defaults, facts), weight, route.first_byte))
+            accepted = _accepted(defaults, facts)
+            targets.append(Target(upstream, accepted, place.weight, route.first_byte, on=place.on))
         return targets
 
     def metric_label(self, model: str) -> str:
@@ -160,7 +206,17 @@ class ModelRouter:
         return f"{name}/*" if name in self._providers else "other"
 
 
-def route_of(written: str | tuple[str, ...] | RouteConfig) -> RouteConfig:
+def places(route: RouteConfig) -> list[Place]:
+    """Return the targets of a route, in the order of the configuration."""
+    if isinstance(route.targets, dict):
+        return [Place(target, weight) for target, weight in route.targets.items()]
+    return [
+        Place(given.target, given.weight or 0.0, given.on) if isinstance(given, TargetConfig) else Place(given)
+        for given in route.targets
+    ]
+
+
+def route_of(written: str | tuple[str | TargetConfig, ...] | RouteConfig) -> RouteConfig:
     """Return a model's route in its long form."""
     if isinstance(written, RouteConfig):
         return written

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 SECRET: Final = "[secret]"  # noqa: S105
 HOST: Final = "[upstream]"
 _SHORTEST: Final = 6  # characters: a shorter secret would blank out words
+_STRIDE: Final = 8  # characters between two looks at a text, at most; each secret is known by as many pieces
+_FEW: Final = 32  # secrets that are searched for one by one, which is faster
 # Keys by their shape: they may be somebody else's. OpenAI, Anthropic and their followers; Google; Groq, xAI and others.
 _SHAPES: Final = (
     r"\bsk-[\w-]{8,}",
@@ -17,7 +19,8 @@ _SHAPES: Final = (
     r"(?i:\bbearer )[\w.~+/=-]{8,}",
     r"(?i:[?&](?:api[_-]?)?key=)[^&\s\"']+",
 )
-_SIGNS: Final = (
+_SHAPE: Final = re.compile("|".join(_SHAPES))
+_SIGNS: Final = (  # a text without any of these has none of those shapes
     "sk-",
     "AIza",
     "gsk_",
@@ -36,24 +39,50 @@ _SIGNS: Final = (
 
 
 class Scrubber:
-    """Returns a text without secrets and hosts of upstreams.
+    """Returns a text without secrets and hosts of upstreams. Its work grows with the text, not with the number of secrets.
 
-    secrets: keys of the configuration, as they are; urls: addresses of upstreams.
+    A secret anywhere in a text has one of its first pieces of six characters at a place that is a multiple of the stride, so
+    only these places are looked at. secrets: keys of the configuration, as they are; urls: addresses of upstreams.
     """
 
     def __init__(self, secrets: Iterable[str] = (), urls: Iterable[str] = ()) -> None:
         known = {form for secret in secrets if len(secret) >= _SHORTEST for form in (secret, json.dumps(secret)[1:-1])}
         hosts = {name for url in urls for name in _names(url)}
-        self._signs = (*_SIGNS, *known, *hosts)
-        # The longest first: one secret may begin like another.
-        literal = [re.escape(each) for each in sorted(known, key=len, reverse=True)]
-        self._secret = re.compile("|".join([*literal, *_SHAPES]))
+        self._known = known
+        self._lengths = sorted({*map(len, known)}, reverse=True)  # the longest first: one secret may begin like another
+        self._stride = min(_STRIDE, self._lengths[-1] - _SHORTEST + 1) if known else 1
+        self._pieces = {form[i : i + _SHORTEST] for form in known for i in range(self._stride)}
+        self._hosts = tuple(hosts)
         self._host = re.compile("|".join(re.escape(name) for name in sorted(hosts, key=len, reverse=True)) or "(?!)")
 
     def __call__(self, text: str) -> str:
-        if not any(sign in text for sign in self._signs):
-            return text
-        return self._host.sub(HOST, self._secret.sub(SECRET, text))
+        spans = [found.span() for found in _SHAPE.finditer(text)] if any(sign in text for sign in _SIGNS) else []
+        if len(self._known) > _FEW or any(form in text for form in self._known):
+            places = range(0, len(text) - _SHORTEST + 1, self._stride)
+            for place in [i for i in places if text[i : i + _SHORTEST] in self._pieces]:
+                spans += self._around(text, place)
+        if spans:
+            text = _blanked(text, sorted(spans))
+        return self._host.sub(HOST, text) if any(host in text for host in self._hosts) else text
+
+    def _around(self, text: str, place: int) -> Iterator[tuple[int, int]]:
+        """Yield where the secrets stand that have a piece at this place of a text."""
+        for start in range(max(0, place - self._stride + 1), place + 1):
+            for length in self._lengths:
+                if text[start : start + length] in self._known:
+                    yield start, start + length
+                    break
+
+
+def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
+    """Return a text with SECRET in place of these parts; parts that overlap are one. spans: in order."""
+    pieces: list[str] = []
+    shown = 0  # all before it is done
+    for start, end in spans:
+        if start >= shown:
+            pieces += text[shown:start], SECRET
+        shown = max(shown, end)
+    return "".join([*pieces, text[shown:]])
 
 
 def _names(url: str) -> list[str]:

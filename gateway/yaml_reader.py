@@ -175,7 +175,7 @@ class YamlReader:
                 yield key.value, value, line
 
     def _section(self, node: yaml.Node, kind: type[Section], path: str) -> Any:
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        fields = _fields(kind)
         values: dict[str, Any] = {}
         before = len(self.problems)
         for name, value, line in self._pairs(node, path):
@@ -303,6 +303,12 @@ class YamlReader:
             return _PARSE[{"int": int, "float": float, "bool": bool, "null": None}[kind]](text)
         except (ValueError, KeyError):
             return text  # 12:30 and 0o17 are numbers to YAML 1.1 alone
+
+
+@cache
+def _fields(kind: type[Section]) -> dict[str, Any]:
+    """Return the fields of a section by name."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
 @cache

@@ -46,6 +46,7 @@ class Upstream:
     options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
     finish_seconds: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
+    cache: bool = True  # whether requests that mark nothing for the upstream's prompt cache are marked here
 
     @property
     def limit_name(self) -> str:
@@ -81,12 +82,21 @@ class CannedReply(NamedTuple):
     cut: bool = False  # the connection breaks at the end instead of closing cleanly
 
 
+class Passed(NamedTuple):
+    """A request that is passed on as bytes, whatever it asks for."""
+
+    operation: str  # its path under base_url, or Gemini's method
+    body: Any  # for this target: bytes, or what sends them while they arrive
+    headers: Mapping[str, str]  # of the client's, those that go on
+    query: str = ""  # the same of its query
+
+
 class Call(NamedTuple):
     """An upstream HTTP call: a POST of JSON, unless its method is another; then it has no body."""
 
     url: str
-    headers: Mapping[str, str]
-    body: Any  # an object, or the bytes of one, which are sent as they are
+    headers: Mapping[str, str]  # a Content-Type among them replaces application/json
+    body: Any  # an object, or the bytes of one, which are sent as they are, or what sends them while they arrive
     stream: bool  # an event stream is asked for
     # This call, and whether its answer is an event stream (else it is one event, the whole body) → a new translator of its
     # answer, ready for the first event.
@@ -100,6 +110,9 @@ class Call(NamedTuple):
     # From an error that the upstream answered with to the call that may do better, if there is one: it is made at once.
     repair: "Callable[[Failure], Call | None] | None" = None
     method: str = "POST"
+    added: tuple[str, ...] = ()  # parameters that the client did not send: named in x-modelserver-added
+    # Whatever the answer is, the client gets it as it came: nothing reads it.
+    passed: bool = False
 
 
 # Dialect.operation → from ClientRequest.raw and .headers to the call that this upstream takes natively. None: not natively,
@@ -153,6 +166,17 @@ class Provider(Protocol):
         """
 
     @property
+    def build_models(self) -> Callable[[Upstream], Call]:
+        """The call that lists the models of a provider, answered as {"object": "list", "data": [{"id": …}]}.
+
+        Raises Unsupported where there is no list.
+        """
+
+    @property
+    def pass_on(self) -> Callable[[Passed, Upstream], Call]:
+        """A request of an API that this protocol has → the call that passes it on. Raises Unsupported for others."""
+
+    @property
     def must_inline(self) -> Callable[[str, Upstream], bool]:
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
@@ -179,6 +203,30 @@ def no_embeddings(body: Json, to: Upstream) -> Call:
 def no_count(body: Json, to: Upstream) -> Call:
     """Raise Unsupported: for protocols that do not count tokens."""
     raise Unsupported("This model's provider does not count tokens.", param="model")
+
+
+def no_models(to: Upstream) -> Call:
+    """Raise Unsupported: for protocols without a list of models."""
+    raise Unsupported("This provider does not list its models.", param="model")
+
+
+def passed_call(url: str, headers: Mapping[str, str], body: Any, method: str = "POST", **more: Any) -> Call:
+    """Return a call whose answer nothing here reads."""
+    return Call(url, headers, body, False, unread, method=method, passed=True, **more)
+
+
+def unread(call: Call, streamed: bool) -> Translator:
+    """Raise: the answer of a call that is passed on is not translated."""
+    raise AssertionError("the answer passes as it is")
+
+
+def not_passed(asked: Passed, to: Upstream) -> Call:
+    """Raise Unsupported: for protocols that have no such API."""
+    raise Unsupported(
+        f"This model's provider does not serve {asked.operation}. Choose a model of one that does, or ask this one by "
+        "POST /v1/chat/completions, which takes every model.",
+        param="model",
+    )
 
 
 def prime(translator: Translator) -> Translator:

@@ -4,6 +4,7 @@ Failure                     status  type                   code                 
   BadRequest                400   invalid_request_error  (what is wrong)             no
     Unsupported             400   invalid_request_error  unsupported_value           yes
     ContextLengthExceeded   400   invalid_request_error  context_length_exceeded     no
+    ContentFiltered         400   invalid_request_error  content_filter              no
   AuthenticationError       401   authentication_error   authentication_error        no
   PermissionDenied          403   invalid_request_error  permission_denied           no
   NotFound                  404   invalid_request_error  not_found                   no
@@ -23,7 +24,8 @@ Failure                     status  type                   code                 
     QuotaExhausted          503   server_error           upstream_quota_exhausted    yes
   UpstreamTimeout           504   server_error           upstream_timeout            yes
 
-`try next`: whether another target may succeed where this one failed.
+`try next`: whether another target may succeed where this one failed. After the two last named under
+BadRequest one is called where the configuration says so (`on`).
 `type` follows the service's public page: 401 authentication_error, 429 rate_limit_error, 5xx server_error, else
 invalid_request_error. `code` carries the precise reason. A key of ours that an upstream refuses is never a 401: the
 client's key is fine.
@@ -49,7 +51,7 @@ class Failure(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = "internal_error"
-    try_next: ClassVar[bool] = False  # whether another target may succeed where this one failed
+    try_next: bool = False  # whether another target may succeed where this one failed
     should_retry: bool | None = None
     not_sent: bool = False
     upstream_status: int = 0
@@ -82,6 +84,10 @@ class Unsupported(BadRequest):
 
 class ContextLengthExceeded(BadRequest):
     code = "context_length_exceeded"
+
+
+class ContentFiltered(BadRequest):
+    code = "content_filter"
 
 
 class AuthenticationError(Failure):
@@ -260,6 +266,19 @@ TOO_LONG_WORDS = re.compile(
         )
     )
 )
+# Codes and types of "a filter refused the prompt, or the answer": OpenAI, Azure and Moonshot, DashScope, Z.ai, Bedrock.
+FILTERED: Final = frozenset(
+    {
+        *("content_filter", "content_policy_violation", "moderation_blocked", "ResponsibleAIPolicyViolation"),
+        *("data_inspection_failed", "DataInspectionFailed", "1301", "guardrail_intervened"),
+    }
+)
+# … and its words, in lower case, for those that have no code of their own.
+_FILTERED_WORDS: Final = re.compile(
+    r"content management policy|blocked by content filtering|content violates usage guidelines|content exists risk"
+    r"|(?:input|prompt|request) was (?:flagged|blocked) by|flagged by moderation|considered high risk"
+)
+_FILTERED_STATUS: Final = frozenset({400, 403, 422, 500})
 # 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
 _TOO_LONG_STATUS = frozenset({400, 403, 413, 422, 500})
 _NO_MONEY_STATUS = frozenset({400, 401, 403, 412, 429, 500})
@@ -316,6 +335,8 @@ def from_upstream(
     if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
         told = "The prompt is longer than this model reads." if said and said != message else message
         return ContextLengthExceeded(told, param=param or "messages")
+    if status == 451 or (status in _FILTERED_STATUS and (code in FILTERED or _FILTERED_WORDS.search(low))):
+        return ContentFiltered(message, param=param, code=code)
     if status in _BAD_STATUS:
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):

@@ -28,6 +28,7 @@ class Host:
     path: str = "/{operation}"  # under base_url; {operation}: chat/completions, embeddings …, {model}: its id
     query: Mapping[str, str] = field(default_factory=dict)  # of every call
     free: bool = False  # runs on one's own machine: costs nothing per token
+    discover: bool = False  # its list of models is read, unless the provider's `models` says otherwise
 
     # Parameters of a request; all names are the client's, unless it says "there"
     usage: bool = True  # takes stream_options.include_usage; otherwise stream_options is left out
@@ -101,6 +102,8 @@ class Host:
     responses_done: bool = False  # its streams end with [DONE], behind the last event
 
     # The way back
+    cost: tuple[str, ...] = ()  # where in its usage it tells what a request has cost, as a path of keys; (): nowhere
+    cost_unit: float = 1  # of which there are so many in a dollar
     embed_int8: bool = False  # vectors come as base64 of 8 bit integers
     think_tags: bool = False  # reasoning may come as <think>…</think> at the start of content
 
@@ -303,6 +306,7 @@ HOSTS: dict[str, Host] = {
     "openrouter": Host(
         base_url="https://openrouter.ai/api/v1",
         top_k=True,
+        cost=("cost",),  # openrouter.ai/docs/use-cases/usage-accounting
         key_variable="OPENROUTER_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         responses_done=True,
@@ -329,6 +333,8 @@ HOSTS: dict[str, Host] = {
     # docs.x.ai/docs/api-reference
     "xai": Host(
         base_url="https://api.x.ai/v1",
+        cost=("cost_in_usd_ticks",),  # docs.x.ai/docs/guides/cost-tracking
+        cost_unit=10**10,
         key_variable="XAI_API_KEY",
         drop=("store", "metadata", "prediction", "verbosity", "prompt_cache_retention", "safety_identifier"),
         refuse=_AUDIO_OUT,
@@ -481,6 +487,7 @@ HOSTS: dict[str, Host] = {
     # docs.perplexity.ai/api-reference/chat-completions-post
     "perplexity": Host(
         base_url="https://api.perplexity.ai",
+        cost=("cost", "total_cost"),  # docs.perplexity.ai/api-reference/chat-completions-post
         key_variable="PERPLEXITY_API_KEY",
         rename=_ONLY_MAX_TOKENS,
         drop=("store", "metadata", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
@@ -518,6 +525,7 @@ HOSTS: dict[str, Host] = {
         base_url="http://127.0.0.1:11434/v1",
         top_k=True,
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,  # it ignores the other in silence
         drop=(*_OPENAI_ONLY, "logit_bias", "user", "parallel_tool_calls"),
         refuse=("n", *_AUDIO_OUT),
@@ -538,6 +546,7 @@ HOSTS: dict[str, Host] = {
         base_url="http://127.0.0.1:8000/v1",
         top_k=True,
         free=True,
+        discover=True,
         drop=("store", "metadata", "prediction", "verbosity", "web_search_options"),
         refuse=_AUDIO_OUT,
         custom_tools=False,
@@ -553,6 +562,7 @@ HOSTS: dict[str, Host] = {
     "llamacpp": Host(
         base_url="http://127.0.0.1:8080/v1",
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,
         drop=(*_OPENAI_ONLY, "user"),
         refuse=_AUDIO_OUT,
@@ -570,6 +580,7 @@ HOSTS: dict[str, Host] = {
     "lmstudio": Host(
         base_url="http://127.0.0.1:1234/v1",
         free=True,
+        discover=True,
         rename=_ONLY_MAX_TOKENS,
         drop=(*_OPENAI_ONLY, "user", "parallel_tool_calls"),
         refuse=("n", "logprobs", "top_logprobs", *_AUDIO_OUT),
@@ -593,7 +604,6 @@ HOSTS: dict[str, Host] = {
     "gemini": replace(
         PLAIN["gemini"],
         base_url="https://generativelanguage.googleapis.com/v1beta",
-        top_k=True,
         key_variable="GEMINI_API_KEY",
     ),
     "echo": Host(protocol="echo", free=True),

@@ -76,13 +76,41 @@ class LongContext(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
     above: Tokens
 
 
-class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OffPeak(Price, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The price at all times but the peak hours, by UTC."""
+
+    peak: tuple[Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d$")], ...]
+    peak_days: Literal["all", "mon-fri"] = "all"
+
+    @cached_property
+    def _peak(self) -> tuple[tuple[int, int], ...]:
+        """The peak hours, as minutes of a day."""
+        return tuple((_minutes(begin), _minutes(end)) for begin, _, end in (each.partition("-") for each in self.peak))
+
+    def is_on(self, at: float) -> bool:
+        """Whether this price holds at a Unix time."""
+        day, second = divmod(int(at), 86_400)
+        if self.peak_days == "mon-fri" and (day + 3) % 7 > 4:  # 1970-01-01 was a Thursday
+            return True
+        minute = second // 60
+        return not any(
+            begin <= minute < end if begin <= end else minute >= begin or minute < end for begin, end in self._peak
+        )
+
+
+def _minutes(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Facts about one model. The defaults describe a model nothing is known of: pass everything, promise nothing."""
 
     context: Tokens | None = None  # tokens of prompt it reads
+    window: Tokens | None = None  # the longest prompt that a header of the client's may open; null: context
     max_output: Tokens | None = None  # tokens it writes at most
     price: Price | None = None
     long_context: LongContext | None = None
+    off_peak: OffPeak | None = None  # `price` is that of the peak hours
     # service_tier → how many times the price it costs. Tiers that are not here and may cost more have no known price.
     tiers: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
     shutdown: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None  # date of its announced end
@@ -105,15 +133,21 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_tokens: Literal["max_tokens", "max_completion_tokens", "both"] = "both"  # the name it takes
     # OpenAI: whether chat completions serves it at all; otherwise only /v1/responses does
     chat: bool = True
-    # OpenAI chat completions: function tools are taken; only without reasoning; never (then /v1/responses serves)
+    # OpenAI chat completions: function tools are taken; only without reasoning; never. /v1/responses serves those that are
+    # not: with `reasoning: on` also requests that name no effort
     chat_tools: Literal["yes", "without_reasoning", "no"] = "yes"
     # Claude: thinking.type values it takes
     thinking: tuple[Literal["adaptive", "enabled", "disabled", "between_tools"], ...] = ()
     forced_tools: bool = True  # takes tool_choice any/tool
     prefill: bool = True  # the last message may be the assistant's
+    # Claude: tokens that a prompt must have to be kept in its cache; null: prompts are not marked for it here
+    cache_minimum: Tokens | None = None
     bound_thinking: bool = False  # a replayed thinking block is refused once anything before it has changed
     # max_tokens of a request that names none; null: max_output. The models before 4.5 refuse it with a long prompt
     default_output: Tokens | None = None
+    # Claude and Gemini: an answer that may be longer is streamed here though the client wants it whole. It could take more
+    # than ten minutes, and connections that are silent so long are cut (anthropic 0.96, _calculate_nonstreaming_timeout).
+    whole_output: Tokens = 21_333
     # Gemini
     budget: bool = False  # takes thinkingBudget; otherwise thinkingLevel
     call_ids: bool = False  # functionCall.id is sent and must be echoed; otherwise it is refused
@@ -122,9 +156,18 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     candidates: int = 8  # answers to one request, n
     json_with_tools: bool = True  # takes response_format json_* together with tools
 
+    @cached_property
+    def long_rates(self) -> tuple[int | None, ...]:
+        """Price.rates of a long context: what long_context leaves out is as in the price."""
+        told = (self.long_context, self.price)
+        values = {name: next((v for each in told if (v := getattr(each, name)) is not None), None) for name in _PRICES}
+        return Price(**values).rates
+
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
-_OWN: Final = ("price", "long_context", "shutdown")  # `like` does not copy these, nor `provider`
+_PRICES: Final = Price.__struct_fields__
+_OWN: Final = ("price", "long_context", "off_peak", "shutdown")  # `like` does not copy these, nor `provider`
+_LOCAL: Final = ("provider", "context", "max_output", "price", "long_context")  # what models.local.yaml may say
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
 _SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
 _REMEMBERED: Final = 1024  # lookups kept: with wildcard routes the ids are the clients' choice
@@ -143,10 +186,11 @@ class ModelTable:
         self._found: BoundedDict[tuple[str, str], ModelFacts] = BoundedDict(_REMEMBERED)
 
     @classmethod
-    def parse(cls, text: str, extra: Mapping[str, Row] | None = None) -> "ModelTable":
+    def parse(cls, text: str, extra: Mapping[str, Row] | None = None, local: str = "") -> "ModelTable":
         """models.yaml, and the user's rows over it: each overrides fields of a row, or adds one (ids may be patterns).
 
-        A user's price replaces the row's prices as a whole. Raises ValueError naming row and field.
+        local: the text of models.local.yaml, whose prices and windows lie between the two. A price replaces the row's prices
+        as a whole. Raises ValueError naming row and field.
         """
         # Scalars stay text here and are typed by the fields they land in: `no`, `on` and 2026-10-23 are words to us.
         data = yaml.load(text, Loader=yaml.CBaseLoader)  # noqa: S506 (the base loader builds text only)
@@ -157,9 +201,16 @@ class ModelTable:
                 fields = _resolved(name, row, families, rows)
                 models._add(name, fields.pop("provider", ""), _model(name, fields))
         models._rank()
+        for name, row in _local(local):
+            models._override(name, row, families, rows)
         for name, row in (extra or {}).items():
             models._override(name, row, families, rows)
         return models
+
+    @property
+    def listed(self) -> Mapping[tuple[str, str], ModelFacts]:
+        """Its rows, patterns aside: provider ("": any) and id in lower case → facts."""
+        return self._rows
 
     def of(self, model: str, provider: str = "") -> ModelFacts:
         """The facts about `model` (an upstream id) as `provider` (a row of hosts.py) serves it."""
@@ -189,7 +240,7 @@ class ModelTable:
             known = pattern[2] if pattern else self._of(_literal(name), provider)
             kept = {field: getattr(known, field) for field in (_OWN if "like" in row else _FIELDS)}
             if "price" in row:
-                kept["long_context"] = None
+                kept["long_context"] = kept["off_peak"] = None
             if _is_pattern(name) and not pattern:
                 kept |= dict.fromkeys(_OWN)  # what one model costs says nothing about others
             self._add(name, provider, _model(name, kept | fields))
@@ -207,6 +258,30 @@ class ModelTable:
         order = sorted(later, key=lambda item: (item[1][0], bool(item[0][0])), reverse=True)
         self._ranked = [(provider, pattern, facts) for (provider, _), (_, pattern, facts) in order]
         self._found.clear()
+
+
+def _local(text: str) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of models.local.yaml. Raises ValueError for what it may not say."""
+    if not text:
+        return
+    try:
+        for name, value in _mapping(yaml.load(text, Loader=yaml.CBaseLoader), "models").items():  # noqa: S506 (text only)
+            for row in value if isinstance(value, list) else [value]:
+                _check(name, row)
+                if wrong := [field for field in row if field not in _LOCAL]:
+                    raise ValueError(f"{name}: {wrong[0]}: it may hold prices and windows only ({', '.join(_LOCAL)})")
+                yield name, row
+    except yaml.YAMLError:
+        raise ValueError(
+            "models.local.yaml: not valid YAML: delete it, or write it anew with `models update`"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"models.local.yaml: {str(error).removeprefix('models.yaml: ')}") from None
+
+
+def without_snapshot(model: str) -> str:
+    """Return an id without the date of a snapshot."""
+    return _SNAPSHOT.sub("", model)
 
 
 def _names(model: str, provider: str) -> Iterator[tuple[str, str]]:
@@ -244,7 +319,7 @@ def _check(name: str, row: Any) -> None:
             raise ValueError(f"{name}: {field}: unknown field{_meant(field, [*_FIELDS, 'like', 'provider'])}")
     if not isinstance(row.get("provider", ""), str):
         raise ValueError(f"{name}: provider: expected a name such as groq")  # noqa: TRY004 (configuration)
-    for field, kind in (("price", Price), ("long_context", LongContext)):
+    for field, kind in (("price", Price), ("long_context", LongContext), ("off_peak", OffPeak)):
         prices = row.get(field)
         for part in prices if isinstance(prices, Mapping) else ():
             if part not in kind.__struct_fields__:

@@ -98,7 +98,7 @@ def _known(request: web.Request, settings: Settings) -> Caller:
     """Return whose key a request carries. Raises AuthenticationError for nobody's, BadRequest for keys of two callers."""
     form = dialect_of(request.path, request.headers).header_form
     try:
-        tokens = _tokens(request)
+        tokens = _tokens(request, form.google_key)
     except AuthenticationError as none:
         none.message = form.unknown_key or none.message
         raise
@@ -121,8 +121,11 @@ def _conflict() -> BadRequest:
     return BadRequest("Authorization and x-api-key hold different keys: send one of them.", code="conflicting_keys")
 
 
-def _tokens(request: web.Request) -> list[str]:
-    """Return the keys that a request carries, none twice, at least one. Raises AuthenticationError for none."""
+def _tokens(request: web.Request, google: bool) -> list[str]:
+    """Return the keys that a request carries, none twice, at least one. Raises AuthenticationError for none.
+
+    google: whether it may carry them as Google's clients do.
+    """
     headers = request.headers
     authorizations = headers.getall("Authorization", [])
     if "x-api-key" not in headers and len(authorizations) == 1:  # nearly all of them
@@ -132,6 +135,8 @@ def _tokens(request: web.Request) -> list[str]:
     pairs = [scheme.partition(" ") for scheme in authorizations]
     bearers = [token.strip() for scheme, _, token in pairs if scheme.lower() == "bearer"]
     others = [token.strip() for token in headers.getall("x-api-key", ())]
+    if google:
+        others += [*headers.getall("x-goog-api-key", ()), *request.query.getall("key", ())]
     if tokens := [token for token in dict.fromkeys([*bearers, *others]) if token]:
         return tokens
     raise AuthenticationError(
@@ -234,7 +239,7 @@ _FORMS = dict.fromkeys(dialect.header_form for dialect in DIALECTS.values())
 _EXPOSED = ", ".join(
     [
         *("x-request-id", "retry-after", "x-should-retry", "x-upstream-request-id", "request-id"),
-        *("x-modelserver-upstream", "x-modelserver-dropped", "x-modelserver-added", "x-modelserver-estimated"),
+        *(f"x-modelserver-{name}" for name in ("upstream", "dropped", "added", "tried", "estimated")),
         *(name for form in _FORMS for name in header_names(form)),
     ]
 )

@@ -18,6 +18,7 @@ from .outbound.dial import ssl_context
 from .paths import ROOT
 from .responses_store import MEMORY, OFF
 
+LOCAL: Final = "models.local.yaml"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")
 
@@ -36,8 +37,8 @@ class Source:
 
     def read(self) -> Settings:
         """Return the settings to serve. Raises ConfigError, Refused, and OSError where the file cannot be read."""
-        facts = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
-        settings = load(_text(self.path), self._environment(), facts, self.path.name)
+        facts, local = models_text(self.path)
+        settings = load(_text(self.path), self._environment(), facts, self.path.name, local)
         config = settings.config
         if config.usage.path:
             usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
@@ -68,6 +69,12 @@ class Source:
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
         credentials = {file.name: _text(file).strip() for file in files}
         return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+
+
+def models_text(config: Path) -> tuple[str, str]:
+    """Return the texts of models.yaml, and of models.local.yaml beside a configuration, "" where there is none."""
+    facts, local = ROOT / "providers" / "models.yaml", config.resolve().parent / LOCAL
+    return facts.read_text(encoding="utf-8"), _text(local) if local.is_file() else ""
 
 
 def words_of_error(error: Exception) -> str:

@@ -34,7 +34,7 @@ class Delivery:
         self._renderer, self._collector = renderer, collector
         self._render = renderer.send
         self._count = request[METER].count_chunks
-        self._conversation = request.get(CONVERSATION)
+        self._conversation = request[CONVERSATION]
         self._left: bytes | bytearray = b""  # rendered by `take`, and not written
 
     def take(self, batch: Batch) -> bool:
@@ -46,7 +46,8 @@ class Delivery:
         if self._exchange.verbatim:
             data = scrubbed_events(data, self._request)
         line, conversation = self._line, self._conversation
-        if not line.open or (conversation is not None and conversation.looks_at(data)):
+        must_keep = self._exchange.verbatim and conversation is not None and conversation.must_keep(self._renderer)
+        if must_keep or not line.open:
             self._left = data
             return False
         return line.send(data)
@@ -82,6 +83,6 @@ class Delivery:
             self._collector.see(batch.chunks)
 
     async def _written(self, data: bytes | bytearray, end: bool = False) -> None:
-        if self._conversation is not None:
-            await self._conversation.keep_streamed(data, self._exchange)
+        if self._conversation is not None and (end or self._exchange.verbatim):
+            await self._conversation.keep_streamed(self._renderer, self._exchange)
         await self._line.write(data, end)

@@ -14,6 +14,7 @@ from providers import codec
 from providers.errors import Failure
 
 from . import logs
+from .answer import Answer
 from .logs import RECORD
 from .state import GENERATION, IN_FLIGHT
 
@@ -47,10 +48,10 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
         headers["x-should-retry"] = "true" if failure.should_retry else "false"
     shown = scrubbed(failure, request)
     if shown.verbatim is not None and failure.upstream_status:
-        return web.Response(status=failure.upstream_status, body=shown.verbatim, headers={**JSON, **headers})
+        return Answer(shown.verbatim, {**JSON, **headers}, failure.upstream_status)
     dialect = dialect_of(request.path, request.headers)
     body = dialect.error_body(shown, request[RECORD].id)
-    return web.Response(status=dialect.error_status(failure), body=codec.encode(body), headers={**JSON, **headers})
+    return Answer(codec.encode(body), {**JSON, **headers}, dialect.error_status(failure))
 
 
 def scrubbed(failure: Failure, request: web.Request) -> Failure:

@@ -94,6 +94,8 @@ async def healthz(request: web.Request) -> web.Response:
     body: Json = {"status": "ok", "version": request.app[STATE].version}
     if trouble := request.app[STATE].ledger.problems():
         body["trouble"] = trouble
+    if failed := request.app[STATE].discovery.failed:
+        body["undiscovered"] = failed
     if auth.is_local_program(request):
         generations = request.app[STATE].generations
         body |= {

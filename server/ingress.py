@@ -139,10 +139,9 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     Works on a large body outside of the event loop. Counts what it takes in memory (InFlightRequest.hold_bytes). Raises
     what Parser.parse does, and Overloaded.
     """
-    limits = request[RECORD].limits
+    limits, run = request[RECORD].limits, request[IN_FLIGHT]
     reserve = limits is not None and bool(limits.tpm or limits.budget)
     headers = _named(request, dialect.headers)
-    run = request[IN_FLIGHT]
     size = len(data)
     commas = data.count(b",") if size > density.SMALL else 0
     if size <= density.LARGE and commas <= density.MANY:

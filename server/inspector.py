@@ -14,6 +14,7 @@ from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
+from math import inf
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ _SHORTEST_SECRET: Final = (
     8  # what is shorter is masked in its header, but not searched for: it would be found everywhere
 )
 _MOST_SECRETS: Final = 32  # words of a client's headers that are searched for: each costs a look at every byte
+HEAD: Final = 64 * 2**10  # bytes of each body that is kept of an exchange that passes as bytes
 _SCHEMES: Final = ("bearer", "basic", "token")
 
 
@@ -87,7 +89,7 @@ class Trace:
         self._recorder = recorder
         self.serial = serial
         self.began, self.at = time.monotonic(), time.time()
-        self.method, self.path = request.method, request.path_qs[:1000]
+        self.method, self.path = request.method, _masked_url(request.path_qs[:1000])
         self.headers = _masked(request.headers)
         self.secrets = _tokens(request.headers)
         self.body = b""
@@ -160,6 +162,7 @@ class TracedCall:
         self.reads: list[tuple[float, bytes]] = []
         self.cause: Failure | None = None
         self.failure: Json | None = None
+        self.room = inf  # bytes of the answer that may be kept
         if exchange is None:
             return
         to, call = exchange.to, exchange.call
@@ -168,7 +171,9 @@ class TracedCall:
         self.url = _masked_url(call.url)
         self.headers = _masked(call.headers)
         trace.secrets |= {to.api_key}
-        body, hub, trace.hub = exchange.body, trace.hub, b""
+        body, hub, trace.hub = exchange.body if isinstance(exchange.body, bytes) else exchange.body.head, trace.hub, b""
+        if call.passed:
+            body, self.room = body[:HEAD], HEAD
         if trace.charge(
             len(body) + len(hub) + len(self.url) + _weight(self.headers) + sum(map(len, self.dropped)) + _OVERHEAD
         ):
@@ -180,6 +185,9 @@ class TracedCall:
         self.cause, self.failure = failure, failure.body()["error"]
 
     def read(self, data: bytes) -> None:
+        if len(data) > self.room:
+            data, self.trace.cut = data[: int(self.room)], True
+        self.room -= len(data)
         if data and self.trace.charge(len(data) + _OVERHEAD):
             self.reads.append((self.trace.now(), data))
 
@@ -237,7 +245,7 @@ _TRACE: Final = web.RequestKey("trace", Trace)
 
 def trace_of(request: web.Request) -> Trace | None:
     """The trace of a request; None while the inspector is off."""
-    return request[_TRACE] if request[APP_STATE].inspects else None
+    return request.get(_TRACE) if request[APP_STATE].inspects else None
 
 
 def record_body(request: web.Request, body: bytes) -> bytes:
@@ -252,6 +260,12 @@ def record_hub(request: web.Request, body: Json) -> None:
     """Note what a request of another form became in the hub's, if anybody looks: for the call that is made of it."""
     if (trace := trace_of(request)) is not None:
         trace.hub = codec.encode(body)
+
+
+def record_write(request: web.Request, data: bytes) -> None:
+    """Keep what the client was sent of an answer, if anybody looks."""
+    if (trace := trace_of(request)) is not None:
+        trace.wrote(data)
 
 
 def event_stream(request: web.Request, heartbeat: Heartbeat, keep_alive: bytes) -> EventStream:
@@ -342,7 +356,7 @@ def _summary(trace: Trace) -> Json:
         "at": trace.at,
         "method": trace.method,
         "path": trace.path,
-        "api": dialect_of(trace.path.partition("?")[0], trace.headers).operation,
+        "api": _api_of(trace),
         "status": trace.status,
         "running": trace.took is None,
         "took": trace.took,
@@ -350,6 +364,13 @@ def _summary(trace: Trace) -> Json:
         "attempts": len(trace.attempts),
         **trace.facts,
     }
+
+
+def _api_of(trace: Trace) -> str:
+    """Return the operation that a client asked for: of a dialect, or the path that passes as bytes."""
+    path = trace.path.partition("?")[0]
+    operation = dialect_of(path, trace.headers).operation
+    return operation if operation in path else path.strip("/").removeprefix("v1/")
 
 
 def _whole(trace: Trace) -> Json:

@@ -7,8 +7,9 @@ from aiohttp import web
 
 from providers import codec
 
+from .answer import Answer
+
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return the HTTP answer that holds `value` as JSON."""
-    body = codec.encode(value)
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
+    return Answer(codec.encode(value), {"Content-Type": "application/json; charset=utf-8", **(headers or {})}, status)

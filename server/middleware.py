@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -13,19 +14,20 @@ from gateway.route_hints import nearest
 from providers.errors import Failure, MethodNotAllowed, NotFound
 
 from . import auth
+from .answer import HEADERS, Answer
 from .error_response import error_response, internal_error
 from .logs import RECORD
-from .process.listener import HEADERS
 from .state import APP_STATE, GENERATION, METER, STATE
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
+_SHOWN, _SHOWN_TARGETS = 100, 10  # characters of a target that a header names, and targets
 
 
 @web.middleware
 async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer failures in the client's own form. Settles the request and writes its log line, whatever the end."""
-    asked = request.headers.get("x-request-id", "")
-    ident = asked if _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
+    asked = request.headers.get("x-request-id")
+    ident = asked if asked and _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
     state = request[APP_STATE] = request.app[STATE]
     record = request[RECORD] = RequestRecord(ident, time.monotonic())
     generation = request[GENERATION] = state.generations.acquire()
@@ -55,25 +57,35 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers of every answer."""
-    record = request.get(RECORD)
-    if record is None:  # the middleware was not reached: aiohttp's 417, where no route is
+    try:
+        record, state = request[RECORD], request[APP_STATE]
+    except KeyError:  # the middleware was not reached: aiohttp's 417, where no route is
         return
     headers = response.headers
     headers["x-request-id"] = record.id
     form = dialect_of(request.path, request.headers).header_form
     headers.setdefault(form.request_id, record.id)  # or the upstream's, of an answer that is its own
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
+    if type(response) is not Answer:
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
+    if record.tried:
+        headers["x-modelserver-tried"] = tried(record)
     if record.limits is not None:
-        headers.update(request[APP_STATE].ledger.headers(record, form))
+        headers.update(state.ledger.headers(record, form))
     if "Origin" in request.headers:
         headers.update(auth.cors(request, request[GENERATION].settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
-    if request[APP_STATE].admission.draining or "Transfer-Encoding" in request.headers:
+    if state.admission.draining or "Transfer-Encoding" in request.headers:
         response.force_close()
         headers["Connection"] = "close"  # which aiohttp has decided by now
+
+
+def tried(record: RequestRecord) -> str:
+    """Return the targets that did not answer, in the order they were tried, each with the code of why."""
+    named = (f"{target[:_SHOWN]}={code}" for target, code in record.tried[:_SHOWN_TARGETS])
+    return quote(", ".join(named), safe="/:@.,+~!$&'()*;= -_")
 
 
 async def not_found(request: web.Request) -> web.Response:

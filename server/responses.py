@@ -5,38 +5,36 @@ What belongs to another key is not found, in the same words as what never was.
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from dialects import responses
-from dialects.contract import ClientRequest, Dialect
+from dialects.contract import ClientRequest, Dialect, Renderer
 from dialects.responses import compaction, outgoing, state
 from dialects.responses.compacting import Compacting
 from dialects.validation import read_json
 from gateway.config import Caller, Settings
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
-from providers import codec
+from providers import codec, density
 from providers.contract import Json, Upstream
 from providers.errors import Failure
-from providers.sse import Decoder
 
 from .ingress import too_large
 from .outbound.exchange import Exchange
 from .responses_store import Pin, ResponsesStore, Stored
-from .state import GENERATION
+from .state import APP_STATE, GENERATION
+from .worker import Worker, done
 
 STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
 _COMPACTING: Final = Compacting(responses.operation)
 _COMPACT: Final = Compacting("responses/compact")
 _ANY: Final = "*"  # any provider that keeps responses itself
-_KEPT: Final = frozenset({"response.completed", "response.incomplete"})
-_OPENED: Final = frozenset({"response.created", "response.queued"})
-_MARKS: Final = tuple(kind.encode() for kind in (*sorted(_KEPT), *sorted(_OPENED)))
 # What limited keys may send although chat completions know it by other names, or do not know it.
 _KNOWN_HERE: Final = frozenset({"max_output_tokens", "previous_response_id"})
 
@@ -70,40 +68,40 @@ class Conversation:
     keep: bool = False
     foreign: Mapping[str, Pin] = field(default_factory=dict)  # ids of reasoning items → whose they are
     opened: bool = False  # the id of a native answer has been pinned
+    closed: bool = False  # the end of a streamed answer has been seen
 
-    async def resolve(self, data: bytes, may_pass: bool, largest: int) -> bytes:
+    async def resolve(self, data: bytes, may_pass: bool, largest: int, worker: Worker | None) -> bytes:
         """Return the request's body with the conversation that it goes on from, where that is known here.
 
         may_pass: whether ids that are not known are passed on to a provider that keeps responses itself; largest: bytes
-        that the body may have. Raises BadRequest, NotFound, RequestTooLarge.
+        that the body may have; worker: of a large body. Raises BadRequest, NotFound, RequestTooLarge.
         """
-        if not any(mark in data for mark in state.MARKS):
+        if not state.MARKS.search(data):
             return data
-        body = read_json(data)
-        named = state.references(body)
-        if (named.previous is None and not named.items) or body.get("conversation"):
+        body, named = await done(worker, partial(state.references, data))
+        if named.previous is None and not named.items:
             return data
         self.sent, self.previous = body, named.previous
         pins = await self.store.pinned([each for each in (named.previous, *named.items.values()) if each])
         if named.previous is not None:
             await self._find_previous(named.previous, pins.get(named.previous), may_pass)
-        items = await self.store.items(self.owner, named.items.values())
-        for ident in named.items.values():
+        idents = dict.fromkeys(named.items.values())
+        items = await self.store.items(self.owner, idents)
+        not_found = partial(state.item_not_found, store=body.get("store"))
+        for ident in idents:
             if ident not in items:
-                self._place(ident, pins.get(ident), may_pass, state.item_not_found(ident, body.get("store")))
-        self.own = state.resolved(body, named.items, items)
+                self._place(ident, pins.get(ident), may_pass, not_found)
         largest = max(largest, len(data))
-        if state.size_of(named.items, items) > largest:  # one item may be named many times
-            raise too_large(largest)
-        whole = codec.encode(state.expanded(body, self.before or [], self.own))
-        if len(whole) > largest:
+        expand = partial(state.expanded, body, named.items, items, self.before or [], largest)
+        self.own, whole = await done(worker, expand)
+        if not whole:
             raise too_large(largest)
         return whole
 
     async def _find_previous(self, ident: str, pin: Pin | None, may_pass: bool) -> None:
         chain = await self.store.chain(self.owner, ident)
         if chain is None:
-            self._place(ident, pin, may_pass, state.previous_not_found(ident, not self.store.on))
+            self._place(ident, pin, may_pass, partial(state.previous_not_found, off=not self.store.on))
             self.at = self.provider
             return
         self.before = [item for each in chain for item in (*each.input, *each.response["output"])]
@@ -111,17 +109,17 @@ class Conversation:
         if chain[-1].native and not self.restricted:
             self.at = chain[-1].provider
 
-    def _place(self, ident: str, pin: Pin | None, may_pass: bool, unknown: Failure) -> None:
-        """Note who knows an id that is not known here. Raises `unknown` where nobody does."""
+    def _place(self, ident: str, pin: Pin | None, may_pass: bool, unknown: Callable[[str], Failure]) -> None:
+        """Note who knows an id that is not known here. Raises `unknown` of it where nobody does."""
         mine = pin is not None and pin.owner == self.owner
         if self.restricted or not (mine if pin is not None else may_pass and not outgoing.is_own(ident)):
-            raise unknown
+            raise unknown(ident)
         provider = pin.provider if pin is not None else _ANY
         self.provider = provider if self.provider in ("", _ANY) else self.provider
-        self.unknown = unknown
+        self.unknown = self.unknown or unknown(ident)
 
     async def begin(self, asked: ClientRequest) -> ClientRequest:
-        """Return the parsed request, with what its answer is to say of it. Looks up whose its reasoning is."""
+        """Return the parsed request, with what its answer and its errors are to say of it. Looks up whose its reasoning is."""
         raw = asked.raw
         if self.sent is None:
             self.own = state.resolved(raw, {}, {})
@@ -130,7 +128,8 @@ class Conversation:
         reasoning = [item["id"] for item in given if outgoing.is_reasoning(item) and isinstance(item.get("id"), str)] \
             if isinstance(given, list) else []  # fmt: skip
         self.foreign = await self.store.pinned(reasoning)
-        return asked._replace(answer=asked.answer._replace(previous=self.previous, stored=self.keep))
+        asked = asked._replace(answer=asked.answer._replace(previous=self.previous, stored=self.keep))
+        return responses.behind(asked, len(self.before)) if self.before else asked
 
     def check(self) -> None:
         """Raise the failure of a request that cannot be translated: it holds ids that only an upstream knows."""
@@ -158,31 +157,42 @@ class Conversation:
         missing = {name: value for name, value in filled.items() if name not in asked.body}
         return Fit(outgoing.with_defaults(raw, missing), (*cleaned, *without))
 
-    def looks_at(self, data: bytes | bytearray) -> bool:
-        """Whether `keep_streamed` may have something to do with these events."""
-        return any(mark in data for mark in _MARKS)
+    def must_keep(self, answer: Renderer) -> bool:
+        """Whether `keep_streamed` has something to do."""
+        return isinstance(answer, responses.Answered) and (
+            (not self.opened and answer.begun is not None) or (not self.closed and answer.response is not None)
+        )
 
-    async def keep_streamed(self, data: bytes | bytearray, exchange: Exchange) -> None:
-        """Keep the answer that these events of a stream end, if they do. Call it before they are sent."""
-        to, native = exchange.to, exchange.verbatim
-        if native and not self.opened and (response := _response_in(data, _OPENED)) is not None:
+    async def keep_streamed(self, answer: Renderer, exchange: Exchange) -> None:
+        """Keep a streamed answer that has ended, if it is one to be kept. Call it before its end is sent.
+
+        The id of a native answer is noted as soon as it is known.
+        """
+        if not isinstance(answer, responses.Answered):
+            return
+        if not self.opened and (begun := answer.begun) is not None:
             self.opened = True
-            if state.is_ident(response["id"]):
-                await self._pin(response["id"], [], to)
-        if (response := _response_in(data, _KEPT)) is not None:
-            await self._keep(response, to, native)
+            if state.is_ident(begun.get("id")):
+                await self._pin(begun["id"], [], exchange.to)
+        if not self.closed and (response := answer.response) is not None:
+            self.closed = True
+            await self._keep(response, exchange.to, exchange.verbatim)
 
-    async def keep_whole(self, data: bytes, exchange: Exchange) -> None:
-        """Keep the answer that this body is. Call it before it is sent."""
-        if exchange.verbatim or self.keep:
-            with suppress(ValueError):
-                await self._keep(codec.decode(data), exchange.to, exchange.verbatim)
+    async def keep_whole(self, answer: Json, exchange: Exchange) -> None:
+        """Keep an answer. Call it before it is sent. What passes as it came is read from the exchange."""
+        if not exchange.verbatim:
+            await self._keep(answer, exchange.to, False)
+            return
+        with suppress(ValueError):
+            await self._keep(codec.decode(exchange.answer), exchange.to, True)
 
     async def _keep(self, response: Json, to: Upstream, native: bool) -> None:
         """Keep an answer, where it is one to be kept, and note whose its ids are."""
-        ident, output = response.get("id"), response.get("output")
-        if not isinstance(ident, str) or not state.is_ident(ident) or not isinstance(output, list):
-            return
+        match response:
+            case {"id": str(ident), "output": list(output)} if state.is_ident(ident):
+                pass
+            case _:
+                return
         if native:
             await self._pin(ident, [*state.by_ident(output)], to)
         if self.keep and response.get("status") in ("completed", "incomplete"):
@@ -197,7 +207,7 @@ class Conversation:
         await self.store.pin(self.owner, to.name, [ident, *(items if to.host.responses_unique else ())])
 
 
-CONVERSATION: Final = web.RequestKey("conversation", Conversation)
+CONVERSATION: Final = web.RequestKey["Conversation | None"]("conversation")  # None: of another API
 
 
 async def begin_response(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:
@@ -217,7 +227,9 @@ async def begin_compact(request: web.Request, caller: Caller, data: bytes) -> tu
 
 async def _resolved(request: web.Request, caller: Caller, data: bytes) -> bytes:
     conversation = request[CONVERSATION] = Conversation(caller.name, request.app[STORE], caller.restricted)
-    return await conversation.resolve(data, may_pass(request), request[GENERATION].settings.config.server.max_body)
+    worker = request[APP_STATE].worker if density.heavy(data) else None
+    largest = request[GENERATION].settings.config.server.max_body
+    return await conversation.resolve(data, may_pass(request), largest, worker)
 
 
 def may_pass(request: web.Request) -> bool:
@@ -231,14 +243,3 @@ def open_store(settings: Settings) -> ResponsesStore:
     """Return the store that a configuration asks for. Raises OSError where its file cannot be used."""
     config = settings.config.responses
     return ResponsesStore(config.store, config.ttl, config.store_mb * 2**20, time.time)
-
-
-def _response_in(data: bytes | bytearray, kinds: frozenset[str]) -> Json | None:
-    """Return the last Response object of whole events of a stream whose type is one of `kinds`."""
-    if not any(kind.encode() in data for kind in kinds):
-        return None
-    decoder = Decoder()
-    try:
-        return state.last_response(iter([*decoder.feed(bytes(data)), *decoder.flush()]), kinds)
-    except Failure:
-        return None

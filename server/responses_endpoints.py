@@ -16,6 +16,7 @@ from providers.contract import Call, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from providers.openai.native import state_call
 
+from .answer import Answer
 from .error_response import JSON
 from .ingress import authenticate_request, enter, read_body
 from .json_answer import json_answer
@@ -39,7 +40,7 @@ async def upgrade(request: web.Request) -> web.Response:
         failure = MethodNotAllowed("GET is not allowed here: use POST.")
         failure.headers = {"Allow": "POST, OPTIONS"}
         raise failure
-    response = web.Response(status=426, body=codec.encode({"error": _UPGRADE}), headers=JSON)
+    response = Answer(codec.encode({"error": _UPGRADE}), dict(JSON), 426)
     response.force_close()
     response.headers["Connection"] = "close"
     return response
@@ -141,7 +142,7 @@ async def _passed(request: web.Request, exchange: Exchange) -> web.StreamRespons
             body, failure = await read_all(answer, server.max_answer)
             if failure is not None:
                 raise failure
-            return web.Response(body=body, headers=JSON)
+            return Answer(body, dict(JSON))
         response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, no-store"})
         await response.prepare(request)
         try:

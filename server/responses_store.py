@@ -109,12 +109,20 @@ class ResponsesStore:
         return bool(await self._run(self._delete, owner, ident))
 
     async def items(self, owner: str, idents: Iterable[str]) -> dict[str, Json]:
-        """Return those of these items that are part of a response of this owner, by id."""
+        """Return those of these items that are part of a response of this owner, by id. The responses count as used."""
+        once = dict.fromkeys(idents)
         found: dict[str, Json] = {}
-        for some in _in_turns(idents):
-            for response in await self._run(self._responses_of, owner, some) or ():
-                if stored := await self.get(owner, response):
-                    found |= by_ident((*stored.input, *stored.response["output"]))
+        used: set[str] = set()
+        for some in _in_turns(once):
+            for response in (
+                await self._run(self._responses_of, owner, [each for each in some if each not in found]) or ()
+            ):
+                for row in await self._run(self._used, owner, response, used) or ():
+                    stored = _decoded(row)
+                    for item in (*stored.input, *stored.response["output"]):
+                        if isinstance(item, dict) and isinstance(ident := item.get("id"), str) and ident in once:
+                            found[ident] = item
+                await asyncio.sleep(0)
             await asyncio.sleep(0)
         return found
 
@@ -165,7 +173,7 @@ class ResponsesStore:
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?)", [(owner, each, ident) for each in items]
             )
             self._size += len(data)
-            self._touch(owner, parent, now)
+            self._touch(owner, parent, now, set())
             self._expire(now)
             while self._size > self.room:
                 oldest = self._db.execute(
@@ -194,14 +202,13 @@ class ResponsesStore:
                     return [] if whole else rows
                 rows.append(row)
                 at = row[1] if whole else None
-            self._touch(owner, ident, now)
+            self._touch(owner, ident, now, set())
         return rows
 
-    def _touch(self, owner: str, ident: str | None, now: float) -> None:
-        """Count a response and all that it goes on from as used now."""
-        seen: set[str] = set()
-        while ident is not None and ident not in seen:
-            seen.add(ident)
+    def _touch(self, owner: str, ident: str | None, now: float, used: set[str]) -> None:
+        """Count a response and all that it goes on from as used now, up to one of `used`. Adds them to it."""
+        while ident is not None and ident not in used:
+            used.add(ident)
             self._db.execute("UPDATE responses SET used = ? WHERE owner = ? AND id = ?", (now, owner, ident))
             row = self._db.execute("SELECT parent FROM responses WHERE owner = ? AND id = ?", (owner, ident)).fetchone()
             ident = row[0] if row else None
@@ -221,8 +228,17 @@ class ResponsesStore:
 
     def _responses_of(self, owner: str, idents: Sequence[str]) -> list[str]:
         """Return the responses that these items are part of."""
-        query = "SELECT DISTINCT response FROM items WHERE owner = ? AND id IN (SELECT value FROM json_each(?))"
-        return [row[0] for row in self._db.execute(query, (owner, codec.encode_text(idents)))]
+        with self._db:
+            self._expire(self._now())
+        query = "SELECT DISTINCT response FROM json_each(?) CROSS JOIN items ON owner = ? AND items.id = value"
+        return [row[0] for row in self._db.execute(query, (codec.encode_text(idents), owner))]
+
+    def _used(self, owner: str, ident: str, used: set[str]) -> list[tuple[str, str | None, bytes]]:
+        """Return the row of a response, which counts as used. used: those that have been counted."""
+        with self._db:
+            self._touch(owner, ident, self._now(), used)
+        query = "SELECT id, parent, data FROM responses WHERE owner = ? AND id = ?"
+        return self._db.execute(query, (owner, ident)).fetchall()
 
     def _pin(self, owner: str, provider: str, idents: Sequence[str]) -> None:
         now = self._now()

@@ -12,6 +12,7 @@ from gateway.record import RequestRecord
 
 from . import logs
 from .admission import Admission, InFlightRequest
+from .discovery import Discovery
 from .event_stream import Heartbeat
 from .generations import Generation, Generations, build
 from .outbound.detached import DetachedReads
@@ -49,6 +50,8 @@ class AppState:
         self.ledger, self.detached = ledger, DetachedReads()
         self.metrics = Metrics()
         self.worker = Worker()
+        self.discovery = Discovery(self.generations, self.worker)
+        self.spooled = 0  # bytes of uploads that wait on disk for the name of their model
         self.heartbeat = Heartbeat(server)
         self.heartbeat.callbacks.append(self._beat)
         self._release_at = 0.0
@@ -84,6 +87,7 @@ class AppState:
         live = build(settings, self._agent)
         self.ledger.apply(settings)
         self.generations.swap(live)
+        self.discovery.refresh()
         self.log.scrub = live.scrub
         self.admission.bounds, self.admission.memory = bounds, most
         self.heartbeat.apply(settings.config.server)
@@ -123,6 +127,7 @@ class AppState:
 
     async def aclose(self) -> None:
         await self.detached.aclose()
+        await self.discovery.aclose()
         await self.heartbeat.aclose()
         await self.generations.aclose()
         await self.ledger.aclose()

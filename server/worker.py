@@ -44,3 +44,8 @@ class Worker:
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False)
+
+
+async def done(worker: Worker | None, work: Callable[[], T]) -> T:
+    """Return what `work` returns; outside of the event loop where there is a worker for it."""
+    return work() if worker is None else await worker.run(work)

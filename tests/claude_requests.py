@@ -164,7 +164,8 @@ def validate(body: Json, *, beta: bool = False) -> None:
     assert len(sampling) < 2
     assert all(0 <= value <= 1 for value in sampling.values())
     adapter = _BETA if beta else _ADAPTER
-    _exhaust(adapter.validate_python({name: value for name, value in body.items() if name not in sampling}))
+    rest = {name: value for name, value in body.items() if name not in sampling}
+    _exhaust(adapter.validate_python({**rest, "stream": True}))  # the type of streamed ones; nothing else differs
 
 
 def _exhaust(value: Any) -> None:

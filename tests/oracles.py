@@ -42,6 +42,11 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 
 def claude(raw: bytes) -> Answer:
     """The answer that the anthropic SDK accumulates from a recorded event stream."""
+    return claude_message(accumulated(raw))
+
+
+def accumulated(raw: bytes) -> Json:
+    """The message that the anthropic SDK accumulates from a recorded event stream."""
 
     def upstream(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=raw)
@@ -55,7 +60,7 @@ def claude(raw: bytes) -> Answer:
         with client.beta.messages.stream(
             model="claude-test", max_tokens=1, messages=[{"role": "user", "content": "x"}]
         ) as stream:
-            return claude_message(stream.get_final_message().to_dict())
+            return stream.get_final_message().to_dict()
 
 
 def claude_message(message: Any) -> Answer:

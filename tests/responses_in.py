@@ -1,7 +1,7 @@
 """Answers of the hub through the Responses dialect, and what is true of every stream of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx2 as httpx
@@ -110,8 +110,10 @@ def unsaid(item: Json) -> Json:
     return {**item, "content": parts}
 
 
-def whole(answer: Json, asked: ClientRequest | None = None, reasoning: bool = True) -> Json:
-    return completion(asked or request(), answer, ENVELOPE, reasoning)
+def whole(
+    answer: Json, asked: ClientRequest | None = None, reasoning: bool = True, chunks: Sequence[Json] = ()
+) -> Json:
+    return completion(asked or request(), answer, ENVELOPE, reasoning, chunks)
 
 
 def sdk(data: bytes, **headers: str) -> OpenAI:

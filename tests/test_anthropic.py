@@ -737,7 +737,10 @@ def test_request(case: Case) -> None:
     before = copy.deepcopy(asked)
     made = anthropic.build_request(asked, to(case.model))
     limit = case.model.default_output or case.model.max_output or 4096
-    assert made.body == {"model": "claude", "max_tokens": limit, "stream": True, **case.expected}
+    expected = {"model": "claude", "max_tokens": limit, **case.expected}
+    streamed = bool(case.asked.get("stream")) or expected["max_tokens"] > 21_333
+    assert made.body == {**expected, "stream": True} if streamed else expected
+    assert made.stream is streamed
     assert made.dropped == case.dropped
     assert asked == before, "the request is never changed"
     claude_requests.validate(made.body)
@@ -885,7 +888,6 @@ def test_where_and_how_it_is_sent(base: str, url: str) -> None:
     )
     made = anthropic.build_request({"model": "m", "messages": [HI]}, upstream)
     assert made.url == url
-    assert made.stream
     assert made.headers == {
         "anthropic-version": "2023-06-01",
         "x-api-key": "sk",

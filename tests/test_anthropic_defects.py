@@ -342,12 +342,8 @@ def test_R6_thinking_is_shown_as_it_comes() -> None:
 
 @pytest.mark.parametrize("model", [facts.HAIKU_4_5, facts.OPUS_4_6, facts.SONNET_5_5, facts.OPUS_5_5, facts.UNKNOWN])
 def test_R7_nothing_is_added_that_was_not_asked_for(model: Any) -> None:
-    assert sent([HI], model).body == {
-        "model": "claude",
-        "max_tokens": model.max_output or 4096,
-        "messages": [user("x")],
-        "stream": True,
-    }
+    limit = {"max_tokens": model.max_output, "stream": True} if model.max_output else {"max_tokens": 4096}
+    assert sent([HI], model).body == {"model": "claude", "messages": [user("x")], **limit}
 
 
 def test_R8_thinking_and_a_call_without_text_is_no_empty_stop() -> None:
@@ -366,9 +362,25 @@ def test_U1_usage_is_one_last_chunk_without_choices() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"stream": False}, {"stream": True, "stream_options": {"include_usage": False}}]
 )
-def test_U2_the_upstream_always_streams_and_so_counts(options: Json) -> None:
+def test_U2_the_upstream_streams_what_may_be_long_and_so_counts(options: Json) -> None:
     made = sent([HI], **options)
     assert (made.stream, made.body["stream"], made.dropped) == (True, True, ())
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "streamed"),
+    [
+        (facts.HAIKU_4_5, 21_333, False),  # 10 minutes at 128,000 tokens an hour, as the SDKs have it
+        (facts.HAIKU_4_5, 21_334, True),
+        (facts.HAIKU_4_5, 10**6, True),  # cut to what the model writes
+        (facts.OPUS_4, 8_192, False),
+        (facts.OPUS_4, 8_193, True),
+    ],
+)
+def test_a_short_answer_is_asked_whole(model: Any, limit: int, streamed: bool) -> None:
+    made = sent([HI], model, max_tokens=limit)
+    assert (made.stream, made.body.get("stream")) == (streamed, True if streamed else None)
+    assert sent([HI], model, max_tokens=limit, stream=True).body["stream"] is True
 
 
 def test_U3_cached_tokens_are_part_of_the_prompt_once() -> None:

@@ -153,7 +153,9 @@ def test_a_host_that_does_not_count_is_counted_by_its_text() -> None:
 
 def test_an_open_row_holds_the_prompt_in_case_the_process_dies() -> None:
     row = entry(DEAR).opened().row()
-    assert row == UsageRow(0, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None)
+    assert row == UsageRow(
+        0, 0, "req", "k", "m", "cheap/m", False, None, "", 100, 0, 0, 0, 100, False, None, None, 0, 100
+    )
 
 
 def test_text_at_any_depth_is_counted_without_an_end_to_the_stack() -> None:

@@ -159,7 +159,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "a route without targets": ("models:\n  a: {defaults: {}}\n", ["2: models.a: the key 'targets' is missing"]),
     "a target of a mapping": (
         "models:\n  a: [{}]\n",
-        ["2: models.a: has no target; for example openai/gpt-4o", "2: models.a[0]: expected a text"],
+        ["2: models.a: has no target; for example openai/gpt-4o", "2: models.a[0]: the key 'target' is missing"],
     ),
     "a target that does not exist": (
         "providers: {echo: {}}\nmodels:\n  a: ecko/x\n",
@@ -175,7 +175,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "the second, after a first that is none": (
         "providers: {echo: {}}\nmodels:\n  a:\n    - {}\n    - zzz\n",
-        ["4: models.a[0]: expected a text", "5: models.a[1]: there is no provider 'zzz'"],
+        ["4: models.a[0]: the key 'target' is missing", "5: models.a[1]: there is no provider 'zzz'"],
     ),
     "two stars": (
         "providers: {echo: {}}\nmodels: {'a*b*': echo}\n",

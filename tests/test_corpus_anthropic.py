@@ -3,10 +3,12 @@
 Skipped where the recordings are absent. MODELSERVER_CORPUS: their folder.
 """
 
+import copy
 import gzip
 import json
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import claude_requests
 import oracles
 import pytest
 import replay
-from translators import made_call
+from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
 from providers.anthropic.stream import Way
 from providers.chunks import collect
 from providers.errors import Failure
+from providers.sse import Event
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
 FILE = CORPUS / "anthropic-messages.jsonl.gz"
@@ -78,6 +81,47 @@ def test_every_stream_gives_what_the_sdk_accumulates() -> None:
     assert not failed, "\n".join(f"{id}: {why[:1500]}" for id, why in failed.items())
     assert compared + len(unread) == len(WIRE)
     assert compared >= 160
+
+
+def whole(message: dict[str, Any]) -> oracles.Answer:
+    """What a client gets of a message that came in one piece."""
+    translator = translator_of("anthropic", CALL, TO)
+    with pytest.raises(StopIteration) as end:
+        translator.send(Event("", message))
+    said = oracles.completion(collect(end.value.value))
+    said.usage["prompt_tokens_details"].pop("cache_write_1h_tokens", None)  # which OpenAI's object has no place for
+    return said
+
+
+def test_every_answer_in_one_piece() -> None:
+    answers = [e for e in EXCHANGES if not e["response"]["stream"] and e["response"]["status"] == 200]
+    messages = [message for e in answers if (message := body_of(e)).get("type") == "message"]
+    for message in messages:
+        theirs = oracles.claude_message(message)
+        if theirs.calls and theirs.finish == "stop":  # of recordings that were made by hand
+            theirs = theirs._replace(finish="tool_calls")
+        assert whole(copy.deepcopy(message)) == theirs
+    assert len(messages) >= 100
+
+
+def test_what_a_stream_accumulates_says_the_same_in_one_piece() -> None:
+    compared = 0
+    for exchange in WIRE:
+        raw = exchange["response"]["body"].encode("utf-8", errors="surrogatepass")
+        message: dict[str, Any] | None = None
+        with suppress(Exception):  # what the SDK cannot read is counted above
+            message = oracles.accumulated(raw)
+        if message is None:
+            continue
+        assert whole(copy.deepcopy(message)) == oracles.claude_message(message), exchange["id"]
+        compared += 1
+    assert compared >= 160
+
+
+def body_of(exchange: dict[str, Any]) -> dict[str, Any]:
+    body = exchange["response"]["body"]
+    found: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
+    return found
 
 
 def test_every_stream_that_was_framed_again() -> None:

@@ -54,13 +54,18 @@ def entries() -> dict[tuple[str, ...], Entry]:
     return found
 
 
-def fields(kind: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every field of the schema with its path, those of sections in sections included."""
+def fields(
+    kind: type[Section], path: tuple[str, ...] = (), seen: set[type[Section]] | None = None
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every field of the schema with its path, those of sections in sections included, at the first place that has them."""
+    seen = seen if seen is not None else set()
     for field in msgspec.structs.fields(kind):
         here = (*path, field.name)
         yield here, field
         for inner, name in sections(field.type):
-            yield from fields(inner, (*here, "*") if name else here)
+            if inner not in seen:
+                seen.add(inner)
+                yield from fields(inner, (*here, "*") if name else here, seen)
 
 
 def sections(kind: Any) -> Iterator[tuple[type[Section], bool]]:

@@ -3,6 +3,9 @@
 import re
 import socket
 import ssl
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,15 @@ from asking import delta
 from conftest import LAPTOP
 from process import Process, config, run
 from scripted import CLOSE, Script, Upstream, answer, sse, stream
+
+from server.commands.doctor import is_slow_build
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
 
 START = sse(delta("Once "), done=False)
 
@@ -37,6 +49,34 @@ def test_all_is_well(server: Process, upstream: Upstream) -> None:
     assert found["up"][0] == "ok" and f"127.0.0.1:{upstream.port}: a connection without TLS in " in found["up"][1]
     assert found["server"][0] == "ok" and f"{server.root}: version " in found["server"][1]
     assert len(upstream.requests) == before, "a provider was sent something"
+
+
+@pytest.mark.parametrize(
+    ("build", "slow"),
+    [
+        ({"CONFIG_ARGS": "'--enable-shared'", "PGO_PROF_USE_FLAG": "-fprofile-use"}, True),
+        ({"CONFIG_ARGS": "'--enable-optimizations' '--with-lto'", "PGO_PROF_USE_FLAG": "-fprofile-use"}, False),
+        ({"CONFIG_ARGS": "'--enable-shared'", "PGO_PROF_USE_FLAG": ""}, False),  # Debian's
+        ({}, False),  # Windows
+    ],
+)
+def test_a_python_that_is_not_optimised(build: dict[str, str], slow: bool) -> None:
+    assert is_slow_build(build) is slow
+
+
+def test_the_python_at_hand_is_named_if_it_is_slow(server: Process, upstream: Upstream) -> None:
+    found = lines(run("doctor", "--port", str(server.port), text=config(upstream)).stdout)
+    name = f"Python {sys.version.split()[0]}"
+    assert (name in found) is is_slow_build(sysconfig.get_config_vars())
+    assert name not in found or found[name][0] == "slow"
+
+
+def test_a_server_imports_no_other_command() -> None:
+    """The server's modules, without the client that only `ask` and `doctor` need."""
+    done = run_python("import sys, modelserver, server.commands.cli; print(*sys.modules)")
+    assert {"server.commands.ask", "server.commands.doctor", "server.commands.reload", "aiohttp_sse_client"}.isdisjoint(
+        done.split()
+    )
 
 
 def test_what_cannot_be_reached(upstream: Upstream) -> None:

@@ -784,6 +784,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
     }
     assert uses == {
         ("modelserver.py", "envelope"),
+        ("server/answer.py", "_head"),
         ("server/auth.py", "authenticate"),
         ("server/inspector.py", "__init__"),
         ("server/logs.py", "request"),

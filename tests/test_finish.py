@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from asking import ask, delta, whole
 from process import Process
-from scripted import Upstream, answer, chunked, sse, stream
+from scripted import CLOSE, Upstream, answer, chunked, sse, stream
 
 from providers.common.finish_reasons import reason_of
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTruncated
@@ -132,7 +132,7 @@ def test_an_answer_that_broke_off_is_no_success(
 
 
 def script(provider: str, word: str, streamed: bool) -> Any:
-    """Answers of OpenAI's protocol come whole when they are asked for so; the others are always streamed upstream."""
+    """Answers of OpenAI's protocol come whole when they are asked for so; the others here come streamed in any case."""
     if provider == "up" and not streamed:
         body = whole("hel")
         body["choices"][0]["finish_reason"] = word
@@ -152,3 +152,86 @@ def test_an_unknown_word_is_logged_once(server: Process, upstream: Upstream) -> 
     lines = [line["message"] for line in server.lines() if "sk-odd" in line.get("message", "")]
     word = repr("sk-odd\n" + "x" * 57)
     assert lines == [f"an upstream ended an answer with {word}, which is no finish_reason that is known here"]
+
+
+def claude_message(*content: Any, stop: str, usage: Any = {"input_tokens": 3, "output_tokens": 2}) -> Any:  # noqa: B006
+    return {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [*content],
+            "stop_reason": stop, "stop_sequence": None, "usage": usage}  # fmt: skip
+
+
+def gemini_answer(*parts: Any, stop: str) -> Any:
+    return {"candidates": [{"index": 0, "content": {"role": "model", "parts": [*parts]}, "finishReason": stop}],
+            "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}}  # fmt: skip
+
+
+def called(ident: str) -> Any:
+    return {"id": ident, "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+
+
+# Answers in one piece: provider, what it says, and the message and finish_reason that the client gets.
+WHOLE: Any = {
+    "Claude's text": (
+        "claude", claude_message({"type": "text", "text": "hel"}, stop="max_tokens"), {"content": "hel"}, "length",
+    ),
+    "Claude's call": (
+        "claude",
+        claude_message({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}, stop="tool_use"),
+        {"content": None, "tool_calls": [called("toolu_1")]},
+        "tool_calls",
+    ),
+    "Claude's refusal": (
+        "claude",
+        claude_message({"type": "text", "text": "I"}, stop="refusal"),
+        {"content": "I", "refusal": "The model declined to answer."},
+        "content_filter",
+    ),
+    "Gemini's text": ("gemini", gemini_answer({"text": "hel"}, stop="MAX_TOKENS"), {"content": "hel"}, "length"),
+    "Gemini's call": (
+        "gemini",
+        gemini_answer({"functionCall": {"id": "call-1", "name": "f", "args": {"a": 1}}}, stop="STOP"),
+        {"content": None, "tool_calls": [called("call-1")]},
+        "tool_calls",
+    ),
+}  # fmt: skip
+TOOL: Any = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+}
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=lambda case: case.replace(" ", "-"))
+def test_a_client_that_does_not_stream_is_asked_for_whole(server: Process, upstream: Upstream, case: str) -> None:
+    provider, said, message, reason = WHOLE[case]
+    name = upstream.script(f"whole-{provider}-{reason}", answer(said))
+    got = ask(server, f"{provider}/{name}", False, max_tokens=100, tools=[TOOL])
+    sent = upstream.of(name)[0]
+    if provider == "gemini":
+        assert sent.path == f"/models/{name}:generateContent"
+    else:
+        assert "stream" not in sent.json
+    body = json.loads(got.body)
+    assert got.status == 200
+    assert {"refusal": None, **body["choices"][0]["message"]} == {"role": "assistant", "refusal": None, **message}
+    assert body["choices"][0]["finish_reason"] == reason
+    assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (3, 2)
+
+
+@pytest.mark.parametrize("provider", ["claude", "gemini"])
+def test_a_whole_answer_that_breaks_off_is_none(server: Process, upstream: Upstream, provider: str) -> None:
+    said = next(said for by, said, _, _ in WHOLE.values() if by == provider)
+    steps = answer(json.dumps(said)[:-20], headers={"Content-Length": "1000"})
+    name = upstream.script(f"whole-cut-{provider}", [*steps, CLOSE])
+    got = ask(server, f"{provider}/{name}", False, max_tokens=100)
+    assert (got.status, got.code) == (502, "upstream_truncated")
+
+
+@pytest.mark.parametrize("provider", ["claude", "gemini"])
+def test_an_answer_that_may_be_long_is_streamed_and_put_together(
+    server: Process, upstream: Upstream, provider: str
+) -> None:
+    events = PROTOCOLS[provider]("MAX_TOKENS")
+    name = upstream.script(f"long-{provider}", stream(sse(*events, done=False)))
+    got = ask(server, f"{provider}/{name}", False, max_tokens=21_334)
+    sent = upstream.of(name)[0]
+    assert sent.path.endswith(":streamGenerateContent?alt=sse") if provider == "gemini" else sent.json["stream"] is True
+    assert (got.status, got.text, finish(got.body)) == (200, "hel", "length")

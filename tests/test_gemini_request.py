@@ -328,6 +328,24 @@ def test_the_call_itself() -> None:
     assert "key" not in call.url
 
 
+@pytest.mark.parametrize(
+    ("asks", "known", "streamed"),
+    [
+        ({"max_tokens": 21_333}, {}, False),
+        ({"max_tokens": 21_334}, {}, True),
+        ({"max_completion_tokens": 100, "stream": True}, {}, True),
+        ({"max_tokens": 30_000}, {"max_output": 8192}, False),  # cut to what the model writes
+        ({}, {"max_output": 8192}, False),
+        ({}, {"max_output": 65_536}, True),
+        ({}, {}, True),  # how long it may be is not known
+    ],
+)
+def test_a_short_answer_is_asked_whole(asks: Json, known: Json, streamed: bool) -> None:
+    call = asked(asks, model="g", base_url="https://example.com/v1beta", facts=ModelFacts(**known))
+    operation = "streamGenerateContent?alt=sse" if streamed else "generateContent"
+    assert (call.url, call.stream) == (f"https://example.com/v1beta/models/g:{operation}", streamed)
+
+
 F = function("f", WEATHER)
 DECLARED = [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": WEATHER}]}]
 TOOLS: dict[str, tuple[Json, Json]] = {

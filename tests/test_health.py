@@ -1,6 +1,8 @@
 """Which target and key a request asks next: gateway/failover.py, with time and chance in the test's hand."""
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -396,3 +398,51 @@ def test_scrubbing(text: str, clean: str | None) -> None:
     scrub = Scrubber(["pass-phrase!", 'qu"ote-key', "tiny"], urls)
     assert scrub(text) == (text if clean is None else clean)
     assert scrub("a tiny word") == "a tiny word"  # a secret this short would blank out words
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("gateway-0003-bbbbbb", "[secret]"),
+        ("xgateway-0003-bbbbbbx gateway-0003-cccccc", "x[secret]x gateway-0003-cccccc"),
+        ("éé/gateway-0001-aaaaaa?gateway-0001-aaaaaa-longer.", "éé/[secret]?[secret]."),
+        ("Bearer gateway-0003-bbbbbb, gateway-0002-\U0001f511 key", "[secret], [secret] key"),
+        ("abcdefgateway-0003-bbbbbbabcdef", "[secret][secret][secret]"),
+        ("sk-12345gateway-0003-bbbbbb", "[secret]"),  # two that overlap
+        ("gateway-", None),
+        ("abcde", None),
+        ("", None),
+    ],
+)
+def test_secrets_stand_anywhere(text: str, clean: str | None) -> None:
+    secrets = ["gateway-0001-aaaaaa", "gateway-0001-aaaaaa-longer", "gateway-0002-\U0001f511", "gateway-0003-bbbbbb"]
+    more = [f"another-{i:04}" for i in range(100)]  # more than are searched for one by one
+    for some in (secrets, [*secrets, "abcdef"], [*secrets, *more], [*secrets, "abcdef", *more]):
+        if "abcdef" in text and "abcdef" not in some:
+            continue
+        for before in range(20):  # wherever the looks at the text fall
+            text_there = "." * before + text
+            assert Scrubber(some)(text_there) == "." * before + (text if clean is None else clean)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/sk-test-/gateway-000"], ids=["usual", "like a key"])
+def test_more_keys_make_scrubbing_no_dearer(path: str) -> None:
+    line = f'{{"time":"2026-11-28T10:00:00.000Z","request":"req_0123456789","method":"POST","path":"{path}","status":200}}\n'
+    few, many = (calls_of(Scrubber([f"gateway-{i:06}-x" for i in range(n)]), line) for n in (100, 10_000))
+    assert few == many
+
+
+def calls_of(work: Callable[[str], object], text: str) -> int:
+    """Return how many functions and generator steps `work` takes on a text."""
+    count = 0
+
+    def profile(frame: object, event: str, _: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        work(text)
+    finally:
+        sys.setprofile(None)
+    return count

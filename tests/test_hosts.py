@@ -88,7 +88,7 @@ CASES: list[Case] = [
     ),
     # 96
     (
-        "96: tools on gpt-5.6 without an effort switch reasoning off",
+        "96: tools on gpt-5.6 without an effort switch reasoning off, where they must stay on chat completions",
         "openai",
         "gpt-5.6-terra",
         {"tools": [tool()]},
@@ -886,7 +886,9 @@ def test_what_would_be_misread_is_refused(host: str, model: str, body: Json, kin
 RESPONSES: list[tuple[str, str, Json, bool]] = [
     ("openai", "gpt-5.6-terra", {"tools": [tool()], "reasoning_effort": "low"}, True),
     ("openai", "gpt-5.6-terra", {"tools": [tool()], "reasoning_effort": "none"}, False),
-    ("openai", "gpt-5.6-terra", {"tools": [tool()]}, False),
+    ("openai", "gpt-5.6-terra", {"tools": [tool()]}, True),
+    ("openai", "gpt-5.6-terra", {"tools": [tool()], "logprobs": True}, False),
+    ("azure", "gpt-5.6-terra", {"tools": [tool()]}, False),
     ("openai", "gpt-5.6-terra", {"reasoning_effort": "low"}, False),
     ("openai", "gpt-5.4", {"tools": [tool()], "reasoning_effort": "low"}, True),
     ("openai", "gpt-5.2", {"tools": [tool()], "reasoning_effort": "low"}, False),

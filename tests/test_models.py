@@ -39,6 +39,7 @@ OPUS = {
     "thinking": ("adaptive",),
     "forced_tools": False,
     "prefill": False,
+    "cache_minimum": 1024,
     "bound_thinking": True,
 }
 HAIKU = {
@@ -49,6 +50,7 @@ HAIKU = {
     "pdf": True,
     "reasoning": "off",
     "thinking": ("enabled", "disabled"),
+    "cache_minimum": 4096,
 }
 TERRA = {
     "context": 922_000,
@@ -133,7 +135,7 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
         "claude-next",
         "",
         {"vision": True, "pdf": True, "sampling": "no", "json_schema": False, "forced_tools": False, "prefill": False}
-        | {"bound_thinking": True},
+        | {"bound_thinking": True, "cache_minimum": 4096},
     ),
     ("claude-sonnet-4-5-thinking", "", {k: v for k, v in HAIKU.items() if k != "price"}),
     ("gpt-7-nova", "", GPT_TO_COME),

@@ -86,6 +86,8 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "responses_reasoning": ("false", False),
     "responses_drop": ("[truncation]", ("truncation",)),
     "responses_done": ("true", True),
+    "cost": ("[cost, total]", ("cost", "total")),
+    "cost_unit": ("100", 100.0),
 }
 
 
@@ -100,7 +102,7 @@ def mistakes(text: str) -> list[str]:
 
 
 def test_every_field_of_a_row_can_be_overridden() -> None:
-    elsewhere = {"protocol", "base_url"}
+    elsewhere = {"protocol", "base_url", "discover"}
     assert FIELDS.keys() | elsewhere == {field.name for field in dataclasses.fields(Host)}
     for name, (text, value) in FIELDS.items():
         more = "\n    api_key: k\n    overrides:" if name == "key_variable" else "\n    overrides:"
@@ -248,10 +250,10 @@ def test_where_a_host_is_holds_for_every_protocol(name: str) -> None:
 
 def test_fields_without_effect_are_refused() -> None:
     text = "providers:\n  mine: {protocol: %s, base_url: 'https://x.example', api_key: k, overrides: {drop: [seed], free: true}}"
-    for protocol in "anthropic", "gemini":
+    for protocol, more in ("anthropic", ""), ("gemini", ", top_k"):
         assert mistakes(text % protocol) == [
             f"config.yaml:2: providers.mine.overrides.drop: has no effect with protocol {protocol}; "
-            "only key_variable, auth, path, query, free, allow have"
+            f"only key_variable, auth, path, query, free, allow{more} have"
         ]
     assert settings(text % "openai").providers["mine"].host.drop == ("seed",)
 

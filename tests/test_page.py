@@ -784,8 +784,8 @@ def test_usage_charts(browser: Browsing) -> None:
         "limits": {"rpm": 60, "tpm": None, "concurrency": None,
                    "budget": {"usd": 5, "period": "month", "spent_usd": 1.25, "resets_at": "2030-01-01T00:00:00Z"}},
         "by_day": [{"day": today, "cost_usd": 0.0036, "unpriced_requests": 1, **sums}],
-        "by_model": [{"model": name, "cost_usd": cost, "unpriced_requests": unpriced, **sums}
-                     for name, (cost, unpriced) in costs.items()],
+        "by_model": [{"model": name, "cost_usd": cost, "saved_usd": 0 if unpriced else 0.002, "unpriced_requests": unpriced,
+                      **sums} for name, (cost, unpriced) in costs.items()],
         "by_key": [{"key": name, "cost_usd": 0.0036, "unpriced_requests": 1, **sums} for name in ("laptop", PAYLOADS[0])],
         "requests": requests,
     }  # fmt: skip
@@ -798,7 +798,7 @@ def test_usage_charts(browser: Browsing) -> None:
         [cell.strip() for cell in text.split("\t")]
         for text in page.locator(".shares:visible").nth(0).locator("tbody tr").all_inner_texts()
     ]
-    assert [row[4:6] for row in rows] == [["$0.0036", "7"], ["unknown", "7"]]
+    assert [row[4:7] for row in rows] == [["$0.0036", "$0.002", "7"], ["unknown", "", "7"]]
     assert page.locator(".latest .state.bad").all_inner_texts() == ["429"]  # as the server counts: no client that left
     assert page.locator(".chart rect").count() == 4 * 30 and "$1.25 / $5.00" in page.inner_text(".limits")
     assert (
@@ -825,7 +825,7 @@ def test_usage_after_requests(chromium: Any, tmp_path: Path) -> None:
         )
         assert page.inner_text(".chart.errors strong") == "2"
         wrong = {
-            row.split("\t")[0]: row.split("\t")[5] for row in page.locator(".shares:visible tbody tr").all_inner_texts()
+            row.split("\t")[0]: row.split("\t")[6] for row in page.locator(".shares:visible tbody tr").all_inner_texts()
         }
         assert wrong == {"echo": "0", "echo-cut": "1", "echo-429": "1"}
         with page.expect_download() as download:

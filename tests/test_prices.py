@@ -1,5 +1,6 @@
 """What requests cost: recorded answers priced by hand, and the estimates that are reserved before them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from oracles import Json
 from translators import translator_of
 
 from gateway.estimates import measure
-from gateway.pricing import NO_USAGE, TokenUsage, believable, cost, has_price, parse_usage, streamed_estimate
+from gateway.pricing import NO_USAGE, TokenUsage, believable, cost, has_price, parse_usage, streamed_estimate, told_cost
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
-from providers.models import LongContext, ModelFacts, ModelTable, Price
+from providers.models import LongContext, ModelFacts, ModelTable, OffPeak, Price
 from providers.sse import Event
 
 FACTS = ModelTable.parse((Path(__file__).parent.parent / "providers" / "models.yaml").read_text(encoding="utf-8"))
@@ -202,3 +203,59 @@ def test_the_bytes_of_an_image_are_no_tokens() -> None:
 )
 def test_streamed_pieces_are_tokens_unless_they_are_lumps(size: int, deltas: int, tokens: int) -> None:
     assert streamed_estimate(size, deltas) == tokens
+
+
+PEAK = {"peak": ("01:00-04:00", "22:30-00:30"), "peak_days": "mon-fri"}
+
+
+@pytest.mark.parametrize(
+    ("moment", "micro"),
+    [
+        ("2026-11-27T00:59:59", 60),  # a Friday
+        ("2026-11-27T01:00:00", 120),
+        ("2026-11-27T03:59:59", 120),
+        ("2026-11-27T04:00:00", 60),
+        ("2026-11-27T22:30:00", 120),
+        ("2026-11-27T00:29:59", 120),
+        ("2026-11-27T00:30:00", 60),
+        ("2026-11-28T02:00:00", 60),  # a Saturday
+        ("2026-11-30T02:00:00", 120),  # a Monday
+        (None, 120),  # a reservation knows no time
+    ],
+)
+def test_off_peak_a_request_costs_less(moment: str | None, micro: int) -> None:
+    facts = ModelFacts(price=Price(input=1, output=2), off_peak=OffPeak(input=0.5, output=1, **PEAK))
+    target = Upstream("p", "m", facts=facts)
+    at = datetime.fromisoformat(f"{moment}+00:00").timestamp() if moment else None
+    assert cost(TokenUsage(100, 10), target, at=at) == micro
+
+
+def test_deepseek_is_cheaper_outside_of_peking_office_hours() -> None:
+    deepseek = to("deepseek", "deepseek-v4-pro")
+    friday = datetime(2026, 11, 27, tzinfo=UTC).timestamp()
+    used = TokenUsage(1_000_000, 0)
+    assert [cost(used, deepseek, at=friday + hour * 3600) for hour in (0, 2, 5, 8, 12)] == [
+        660_000, 1_320_000, 660_000, 1_320_000, 660_000,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "usage", "micro"),
+    [
+        ("openrouter", {"cost": 0.0001017}, 102),
+        ("openrouter", {"cost": 0}, 0),
+        ("openrouter", {"cost": 3}, 3_000_000),
+        ("xai", {"cost_in_usd_ticks": 1_330_500}, 134),
+        ("perplexity", {"cost": {"total_cost": 0.005, "request_cost": 0.005}}, 5000),
+        *(
+            ("openrouter", {"cost": value}, None)
+            for value in (-1, 1e9, float("nan"), float("inf"), True, "1", None, {}, 10**400)
+        ),
+        ("openrouter", {}, None),
+        ("openrouter", None, None),
+        ("perplexity", {"cost": 1}, None),
+        ("openai", {"cost": 1}, None),  # which tells none: whoever does, is not OpenAI
+    ],
+)
+def test_what_an_upstream_says_a_request_has_cost(host: str, usage: Any, micro: int | None) -> None:
+    assert told_cost(usage, Upstream(host, "m", host=HOSTS[host])) == micro

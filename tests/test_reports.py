@@ -41,6 +41,7 @@ def get(server: Process, path: str, key: str = "sk-canary-0", root: str = "", **
     return httpx.get(f"{root or server.url}/{path}", params=query, headers=headers)
 
 
+SAVED = 40 * 0.0009  # dollars, by the cache
 ONE = 60 * 0.001 + 40 * 0.0001 + 10 * 0.002  # dollars of one answer of the first model
 
 
@@ -48,7 +49,12 @@ def test_a_key_sees_its_own(server: Process) -> None:
     told = usage(server)
     assert (told["object"], told["key"]) == ("usage", "k0")
     sums = {"requests": 3, "prompt_tokens": 300, "completion_tokens": 30, "cached_tokens": 120, "reasoning_tokens": 0}
-    sums |= {"cost_usd": pytest.approx(3 * ONE), "unpriced_requests": 0, "errors": 0}
+    sums |= {
+        "cost_usd": pytest.approx(3 * ONE),
+        "unpriced_requests": 0,
+        "errors": 0,
+        "saved_usd": pytest.approx(3 * SAVED),
+    }
     assert told["by_day"] == [{"day": told["to"], **sums}]
     assert told["by_model"] == [{"model": FIRST_MODEL, **sums}]
     assert told["by_key"] == [{"key": "k0", **sums}]
@@ -60,7 +66,7 @@ def test_a_key_sees_its_own(server: Process) -> None:
     assert latest == {
         "key": "k0", "model": FIRST_MODEL, "upstream": "up/priced-report", "status": 200, "code": "", "stream": False,
         "prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 40, "reasoning_tokens": 0,
-        "cost_usd": pytest.approx(ONE), "estimated": False,
+        "cost_usd": pytest.approx(ONE), "estimated": False, "saved_usd": pytest.approx(SAVED), "listed_usd": pytest.approx(ONE),
     }  # fmt: skip
     budget = told["limits"].pop("budget")
     assert budget["resets_at"].endswith("-01T00:00:00Z")

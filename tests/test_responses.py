@@ -325,7 +325,11 @@ def test_a_summary_is_asked_for_where_the_operator_wants_one() -> None:
 @pytest.mark.parametrize(
     ("model", "more", "path", "effort"),
     [
-        ("gpt-5.6-terra", {}, "/v1/chat/completions", "none"),
+        ("gpt-5.6-terra", {}, "/v1/responses", None),
+        ("gpt-5.6-terra", {"n": 2}, "/v1/chat/completions", "none"),  # which /v1/responses lacks, as the next
+        ("gpt-5.6-terra", {"stop": ["."]}, "/v1/chat/completions", "none"),
+        ("gpt-5.6-terra", {"n": 1, "stop": []}, "/v1/responses", None),
+        ("gpt-5.4", {}, "/v1/chat/completions", None),
         ("gpt-5.6-terra", {"reasoning_effort": "none"}, "/v1/chat/completions", "none"),
         ("gpt-5.6-terra", {"reasoning_effort": "low"}, "/v1/responses", "low"),
         ("gpt-5.4", {"reasoning_effort": "max"}, "/v1/responses", "xhigh"),
@@ -631,7 +635,8 @@ def test_two_turns_through_the_real_process(streamed: bool, upstream: Scripted, 
     name = scripted(
         stream(STREAM), stream(second), answer({"error": {"message": "Bad.", "param": "max_output_tokens"}}, 400)
     )
-    text = config(upstream) + f"model_facts: {{{name}: {{like: gpt-6-always}}}}\n"
+    like = "gpt-6-always" if streamed else "gpt-5.6"  # which reasons unless it is told not to
+    text = config(upstream) + f"model_facts: {{{name}: {{like: {like}}}}}\n"
     text = text.replace(
         "\nmodels:", f'\n  gpt: {{host: openai, base_url: "{upstream.url}/v1", api_key: sk-canary}}\nmodels:'
     )

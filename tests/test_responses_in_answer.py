@@ -64,7 +64,7 @@ def output(chunks: list[Json], asked: ClientRequest | None = None) -> list[Json]
     if response["status"] != "failed":
         Response.model_validate(response)
         assert accumulated(data)["output"] == response["output"]
-        assert whole(collect(chunks), asked) == response
+        assert whole(collect(chunks), asked, chunks=chunks) == whole(collect(chunks), asked) == response
     return response["output"]
 
 
@@ -129,6 +129,12 @@ def test_case_39_text_call_text() -> None:
     items = found[-1]["response"]["output"]
     assert [item["type"] for item in items] == ["message", "function_call", "message"]
     assert [item["id"][-4:] for item in items] == ["0000", "0001", "0002"]
+    assert whole(collect(chunks), chunks=chunks)["output"] == items
+
+
+def test_case_39_a_whole_answer_of_pieces_that_no_stream_can_tell() -> None:
+    chunks = [*call(0, "c1", "f", '{"a"'), *text("b"), chunk(tool_call(0, {"arguments": ":1}"})), stop("tool_calls")]
+    assert [item["type"] for item in whole(collect(chunks), chunks=chunks)["output"]] == ["message", "function_call"]
 
 
 @pytest.mark.parametrize("first", ['{"a":', '{"a":"}\\', '{"a":"\\"', "["])
@@ -364,6 +370,7 @@ def test_case_23_a_custom_call() -> None:
     assert kinds(checked(stream(chunks, request(PATCH))))[2:-1] == [
         "output_item.added",
         "custom_tool_call_input.delta",
+        "custom_tool_call_input.delta",
         "custom_tool_call_input.done",
         "output_item.done",
     ]
@@ -390,6 +397,50 @@ def test_case_24_arguments_of_a_custom_call(arguments: str, expected: str) -> No
 def test_a_custom_call_that_was_cut(cut: str) -> None:
     [item] = output([*call(0, "c0", "p", cut), stop("length")], request(PATCH))
     assert (item["status"], item["input"]) == ("incomplete", "a\n" if not cut.endswith('n"') else item["input"])
+
+
+INPUTS = ["", "plain", 'a "quoted" \\ b/c', "é 世界 😀", "\n\t\r\b\f\x01", "😀" * 3, "\\\\n", '}"{', "\ud83d"]
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 99])
+@pytest.mark.parametrize("text", INPUTS, ids=ascii)
+def test_case_23_the_input_of_a_custom_call_comes_piece_by_piece(text: str, size: int, ascii: bool) -> None:
+    arguments = json.dumps({"input": text}, ensure_ascii=ascii)
+    pieces = [arguments[at : at + size] for at in range(0, len(arguments), size)]
+    chunks = [*call(0, "c0", "p", *pieces), stop("tool_calls")]
+    found = checked(stream(chunks, request(PATCH)))
+    deltas = [event["delta"] for event in found if event["type"] == "response.custom_tool_call_input.delta"]
+    assert "".join(deltas) == text == found[-1]["response"]["output"][0]["input"]
+    assert len(deltas) >= min(
+        len(text), len(arguments) // (12 + size)
+    )  # an escape of twelve characters is told at once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"input":"a\nb"}', "a\nb"),  # a bare line end
+        ('{"input":"a\\qb"}', "a\\qb"),  # an unknown escape
+        ('{"input":"a\\uZZb"}', "a\\uZZb"),
+        ('{"input":"X"', "X"),
+        (' { "input" : "X" , "more": [1] } ', "X"),
+        ('{"input":"\\ud83dx"}', "\ud83dx"),
+    ],
+)
+def test_case_24_input_that_is_nearly_json(arguments: str, expected: str) -> None:
+    [item] = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))[-1]["response"][
+        "output"
+    ]
+    assert (item["status"], item["input"]) == ("completed", expected)
+
+
+@pytest.mark.parametrize("arguments", ['{"input":"print("hi")"}', '{"input":"a","input":"b"}', '{"input":"a'])
+def test_case_24_input_that_may_be_another(arguments: str) -> None:
+    """Half of a command may be a command."""
+    found = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))
+    assert found[-1]["response"]["error"]["code"] == "upstream_bad_output"
+    assert found[-1]["response"]["output"][0]["status"] == "incomplete"
 
 
 def test_case_26_namespace() -> None:
@@ -487,7 +538,7 @@ def test_case_61_is_told_in_the_stream() -> None:
     ("param", "expected"),
     [
         ("messages[3].content[0]", "input"),
-        ("response_format.json_schema.schema", "text.format.json_schema.schema"),
+        ("response_format.json_schema.schema", "text.format.schema"),
         ("max_tokens", "max_output_tokens"),
         ("tools[0]", "tools[0]"),
         (None, None),
@@ -541,7 +592,7 @@ def test_case_64_65_opened_and_heartbeats() -> None:
         data += renderer.send(Batch([piece])) + renderer.heartbeat()
     data += renderer.send(Batch([stop()])) + end_of(renderer)
     assert renderer.response == events(data)[-1]["response"]
-    assert [event["delta"] for event in events(data) if "delta" in event] == ["", "", "x"]
+    assert [event["delta"] for event in events(data) if "delta" in event] == ["", "x", ""]
     assert accumulated(data)["output"][0]["input"] == "x"
 
 
@@ -554,7 +605,61 @@ FRAMES = [frame + b"\n\n" for frame in RAW.split(b"\n\n")[:-1]]
 def test_case_76_native_bytes_pass() -> None:
     renderer = render(request(), ENVELOPE, True)
     assert b"".join(bytes(renderer.send(Batch([], frame))) for frame in FRAMES) + end_of(renderer) == RAW
-    assert renderer.response is None
+    found = events(RAW)
+    assert (renderer.begun, renderer.response) == (found[0]["response"], found[-1]["response"])
+
+
+@pytest.mark.parametrize(
+    ("numbered", "number"),
+    [
+        (b'"sequence_number":41', 42),
+        (b'"sequence_number" : 41', 42),
+        (b'"delta":"\\"sequence_number\\":9","sequence_number":41', 42),
+        (b'"sequence_number":' + b"9" * 5000, 0),
+        (b'"sequence_number":null', 0),
+        (b'"x":1', 0),
+    ],
+    ids=["plain", "blanks", "in a text", "digits", "null", "none"],
+)
+def test_case_77_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, number: int) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    renderer.send(Batch([], b'data: {"type":"response.output_text.delta",' + numbered + b"}\n\n"))
+    found = events(end_of(renderer, UpstreamTruncated()))
+    assert [event["sequence_number"] for event in found] == [number, number + 1]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'data: {"type":"response.created",' * 50 + b"\n\n",
+        b'data: {"type":"response.created","response":[]}\n\n',
+        b": x\n\n",
+    ],
+    ids=["no JSON", "no object", "comment"],
+)
+def test_case_77_what_is_no_beginning(frame: bytes) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    renderer.send(Batch([], frame))
+    assert (renderer.begun, renderer.response) == (None, None)
+    renderer.send(Batch([], FRAMES[0]))
+    assert renderer.begun == events(RAW)[0]["response"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n", "\r\n\r\n"], ids=repr)
+def test_case_77_an_end_that_lacks_its_blank_line(end: str) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    said = json.dumps({"type": "response.completed", "response": {"id": "r", "output": []}})
+    renderer.send(Batch([], f"event: response.completed\ndata: {said}{end}".encode()))
+    assert (renderer.response, end_of(renderer, UpstreamTruncated())) == ({"id": "r", "output": []}, b"")
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "cancelled"])
+def test_case_77_what_has_ended_is_ended_once(kind: str) -> None:
+    renderer = render(request(), ENVELOPE, True)
+    said = json.dumps({"type": f"response.{kind}", "response": {"id": "r", "output": []}})
+    renderer.send(Batch([], b"data: 5\n\n: x\n\ndata: " + said.encode() + b"\n\ndata: [DONE]\n\n"))
+    assert renderer.response == {"id": "r", "output": []}
+    assert end_of(renderer, UpstreamTruncated()) == b""
 
 
 @pytest.mark.parametrize("at", range(1, len(FRAMES) + 1))

@@ -3,6 +3,7 @@
 Skipped where the recordings are absent. What is said is compared with what the chunks of the hub add up to.
 """
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -10,13 +11,14 @@ import corpus
 import pytest
 import replay
 from gemini_run import run as gemini_chunks
-from responses_in import accumulated, checked, request, stream, whole
+from responses_in import accumulated, checked, events, request, stream, whole
 from translators import ON_RESPONSES, made_call
 
+from dialects.responses.stream import Passed
 from providers import Upstream, anthropic, openai
 from providers.anthropic.stream import Way
 from providers.chunks import collect
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamTruncated
 
 Json = dict[str, Any]
 pytestmark = corpus.needed
@@ -80,6 +82,7 @@ def test_every_recorded_stream(name: str) -> None:
             if seen.total() % 5 == 1:  # the SDK takes long; `checked` has put the pieces of all of them together
                 assert accumulated(data)["output"] == response["output"]
             message = answer["choices"][0]["message"] if answer["choices"] else {}
+            assert whole(answer, asked, chunks=chunks)["output"] == response["output"]
             for given in (response, whole(answer, asked)):
                 assert said(given) == expected(message)
         except Exception as no:
@@ -119,3 +122,26 @@ def expected(message: Json) -> Json:
         "customs": customs,
         "images": len(message.get("images") or ()),
     }
+
+
+def test_every_recorded_native_stream_is_cut_at_every_event() -> None:
+    """What is added to a native stream that breaks off: an error, and a Response that has failed, in the order of its numbers."""
+    cuts, streams = 0, 0
+    for exchange in (*corpus.load("openai-responses"), *corpus.load("compat-responses")):
+        if not exchange["response"]["stream"] or exchange["response"]["status"] != 200:
+            continue
+        streams += 1
+        blocks = [block + b"\n\n" for block in corpus.body_of(exchange).replace(b"\r\n", b"\n").split(b"\n\n") if block]
+        known, number = Passed(), -1
+        for block in blocks:
+            known.see(block)
+            if known.over:
+                break
+            cuts += 1
+            number = max([number, *map(int, re.findall(rb'"sequence_number": ?(\d+)', block))])
+            ending = events(known.failed(UpstreamTruncated(), {"id": "resp_ms", "created_at": 1, "output": []}))
+            assert [event["type"] for event in ending] == ["error", "response.failed"]
+            assert [event["sequence_number"] for event in ending] == [number + 1, number + 2]
+            assert known.begun is None or ending[1]["response"]["id"] == known.begun["id"]
+    print(f"\n{streams} streams, {cuts} cuts")
+    assert not streams or cuts > 1000

@@ -113,7 +113,7 @@ def test_many_ids_are_looked_up_in_turns(path: str, tmp_path: Any):
 
         task = asyncio.create_task(other())
         idents = [f"id_{n}" for n in range(5000)]
-        found = await store.items("me", [*idents, "msg_1", HALF.encode("utf-8", "replace").decode()])
+        found = await store.items("me", [*idents, "msg_1", "odd_1", HALF.encode("utf-8", "replace").decode()])
         pins = await store.pinned(idents)
         task.cancel()
         store.close()

@@ -1,7 +1,6 @@
 """Responses requests as chat requests. Numbers in ids are those of the acceptance cases."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import corpus
@@ -9,7 +8,7 @@ import pytest
 
 from dialects import seal
 from dialects.responses import compaction
-from dialects.responses.params import readdress
+from dialects.responses.params import within
 from dialects.responses.request import parse
 from dialects.responses.state import NotHere
 from dialects.responses.tables import flattened
@@ -418,6 +417,11 @@ ADDRESSES = {
     "response_format.json_schema.schema": "text.format.schema",
     "verbosity": "text.verbosity",
     "tool_choice.function.name": "tool_choice.name",
+    "tool_choice.allowed_tools.tools": "tool_choice.tools",
+    "tools[1].function.parameters.properties.function": "tools[1].tools[0].parameters.properties.function",
+    "messages.1.content": "input",
+    "logprobs": "include",
+    "max_tokens_per_x": "max_tokens_per_x",
     "top_k": "top_k",
 }
 
@@ -431,16 +435,22 @@ def test_paths(hub: str, own: str):
         instructions="I",
         tools=[part("function", name="f"), part("namespace", name="n", tools=[part("function", name="g")])],
     )
-    assert readdress(hub, request) == own
+    assert within(hub, request.answer.places) == own
 
 
 def test_paths_behind_a_stored_conversation():
     request = asked([user("a"), user("b")])
     places = request.answer.places._replace(before=1)
-    moved: Any = SimpleNamespace(answer=request.answer._replace(places=places))
-    assert readdress("messages[0].content", moved) == "previous_response_id"
-    assert readdress("messages[1].content", moved) == "input[0].content"
-    assert readdress(None, moved) is None and readdress("messages[1].role", None) == "input"
+    assert within("messages[0].content", places) == "previous_response_id"
+    assert within("messages[1].content", places) == "input[0].content"
+    assert within("tools[0].type", places) == "tools[0].type" and within("messages[1].role") == "input"
+
+
+@pytest.mark.parametrize(
+    "path", [*ADDRESSES.values(), "tools[0].parameters.properties.function.type", "input[1].content[0]"]
+)
+def test_the_clients_own_paths_stay(path: str):
+    assert within(path) == path
 
 
 @pytest.mark.parametrize("row", sorted(HOSTS))

@@ -8,6 +8,7 @@ A second table holds bodies of one size to absolute bounds: 12 times their bytes
 body, and CPU in multiples of what this machine needs for a loop of known length.
 """
 
+import asyncio
 import gc
 import json
 import time
@@ -30,6 +31,7 @@ from dialects import embeddings as embeddings_in
 from dialects import validation
 from dialects.chat import functions, request
 from dialects.chat.stream import escape_line_ends
+from dialects.responses.stream import Passed
 from gateway.config import load
 from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
@@ -40,12 +42,14 @@ from providers.chunks import collect
 from providers.common.arguments import Arguments
 from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
 from server.inspector import _masked, _texts, _tokens
 from server.outbound.exchange import parse_retry_after
+from server.responses import Conversation
+from server.responses_store import ResponsesStore, Stored
 
 TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the size; seconds that count as the least
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
@@ -481,6 +485,30 @@ def told_whole(pieces: list[bytes]) -> None:
         seen.add(piece)
 
 
+def passed(reads: list[bytes]) -> None:
+    """What a native answer of the Responses API is looked at for."""
+    known = Passed()
+    for raw in reads:
+        known.see(raw)
+    known.failed(UpstreamTruncated(), {"created_at": 1})
+
+
+def named(n: int, each: int) -> tuple[ResponsesStore, bytes]:
+    """A store of n responses of so many items, and a request that names all of those."""
+    store = ResponsesStore("memory", 1000.0, 2**30, lambda: 1.0)
+    for at in range(n):
+        items = [{"id": f"msg_{at}_{i}", "type": "message"} for i in range(each)]
+        answer = {"id": f"resp_{at}", "output": [], "status": "completed"}
+        asyncio.run(store.put("", Stored(f"resp_{at}", None, "echo", False, items, answer)))
+    given = [{"type": "item_reference", "id": f"msg_{at}_{i}"} for at in range(n) for i in range(each)]
+    return store, codec.encode({"model": "m", "input": given})
+
+
+def resolved(value: tuple[ResponsesStore, bytes]) -> None:
+    store, data = value
+    asyncio.run(Conversation("", store, False).resolve(data, False, 2**30, None))
+
+
 MODELS = ModelTable.parse(FACTS)
 ROUTES = load(CONFIG, {}, FACTS).routes
 SCRUB = Scrubber(["sk-secret-of-the-config"], ["https://upstream.example.com/v1"])
@@ -562,6 +590,20 @@ OTHERS: dict[str, Row] = {
         )
         for text in ("{", '"', "\\", '{"a":1}', "[[]],", " ")
     },
+    **{
+        f"responses natively: {name}": Row(make, passed)
+        for name, make in {
+            "many beginnings in a line": lambda n: [b'data: {"type":"response.created",' * n + b"\n\n"],
+            "many beginnings": lambda n: [b'data: {"type":"response.created"}\n\n' * n],
+            "many reads of beginnings": lambda n: [b'data: {"type":"response.created"}\n\n'] * n,
+            "many ends": lambda n: [b'data: {"type":"response.completed"}\n\n' * n],
+            "many numbers": lambda n: [b'data: {"sequence_number":1}\n\n' * n],
+            "digits": lambda n: [b'data: {"sequence_number":' + b"1" * n + b"}\n\n"],
+            "blanks": lambda n: [b'data: {"sequence_number"' + b" " * n + b":1}\n\n"],
+        }.items()
+    },
+    "responses: many items of one response are named": Row(lambda n: named(1, 100 * min(n, 512)), resolved),
+    "responses: items of many responses are named": Row(lambda n: named(8 * min(n, 512), 1), resolved),
     "embeddings: many large answers": Row(
         lambda n: vectors(n, [0.5] * 8, "float"),
         lambda value: codec.encode(embedded.answer(value[0], TO["openai"], value[1])),

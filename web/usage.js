@@ -10,7 +10,7 @@ const MEASURES = [
   ["errors", (row) => row.errors, compact],
 ];
 
-const NUMBERS = ["requests", "promptTokens", "completionTokens", "costs", "errors"];
+const NUMBERS = ["requests", "promptTokens", "completionTokens", "costs", "saved", "errors"];
 const NAMES = { byDay: "day", byModel: "model", byKey: "keyName" };
 const LATEST = 100; // requests listed
 
@@ -19,7 +19,7 @@ let container;
 let asked = 0;
 
 /** A row of sums, or of one request → what is shown of it. cost: US dollars; null where no price is known. */
-const row = (raw) => ({ ...raw, prompt: raw.prompt_tokens, completion: raw.completion_tokens, cost: raw.cost_usd });
+const row = (raw) => ({ ...raw, prompt: raw.prompt_tokens, completion: raw.completion_tokens, cost: raw.cost_usd, saved: raw.saved_usd });
 
 /** GET /v1/usage as this page wants it. */
 function adapted(data) {
@@ -44,6 +44,9 @@ const plus = () => h("abbr", { title: text("unpriced"), "aria-label": text("unpr
 
 /** A sum of costs; where no price was known at all, that. */
 const costs = (sum) => (sum.unpriced_requests && sum.unpriced_requests === sum.requests ? text("unknown") : [dollars(sum.cost), sum.unpriced_requests ? plus() : null]);
+
+/** What the upstreams' caches have saved, less what writing to them has cost; empty where they were not used. */
+const saving = (each) => (each.saved ? `${each.saved < 0 ? "−" : ""}${dollars(Math.abs(each.saved))}` : "");
 
 const WIDTH = 300;
 const HEIGHT = 84;
@@ -75,7 +78,7 @@ function shares(title, rows, nameOf) {
         h("tbody", {}, rows.map((each) => {
           const part = ((each.prompt + each.completion) / most) * 100;
           return h("tr", {}, h("th", { scope: "row" }, nameOf(each)), [each.requests, each.prompt, each.completion].map((value) => h("td", { class: "number" }, number(value))),
-            h("td", { class: "number" }, costs(each)), h("td", { class: "number" }, number(each.errors)),
+            h("td", { class: "number" }, costs(each)), h("td", { class: "number" }, saving(each)), h("td", { class: "number" }, number(each.errors)),
             h("td", { class: "share" }, h("svg:svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, h("svg:rect", { width: part.toFixed(1), height: "8", rx: "1" }))));
         }))));
 }
@@ -101,13 +104,14 @@ const timeOf = (each) => new Date(each.time).toLocaleString(locale(), CLOCK);
 function latest(rows) {
   return h("section", {}, h("h2", {}, text("latest")),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("latest") },
-      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "promptTokens", "completionTokens", "costs", "took"], [...NUMBERS, "took"]),
+      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "promptTokens", "completionTokens", "costs", "saved", "took"], [...NUMBERS, "took"]),
         h("tbody", {}, rows.map((each) =>
           h("tr", {}, h("td", { class: "when", title: each.time }, timeOf(each)), h("td", {}, each.key), h("td", {}, each.model), h("td", {}, each.upstream),
             h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy"}` }, each.status ? String(each.status) : text("runningNow")),
               each.code ? h("div", { class: "faint why" }, each.code) : null),
             h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
             h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
+            h("td", { class: "number" }, saving(each)),
             h("td", { class: "number" }, each.total_ms === undefined || each.total_ms === null ? "" : seconds(each.total_ms / 1000))))))));
 }
 

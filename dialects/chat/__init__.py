@@ -1,6 +1,6 @@
 """OpenAI's chat completions: the hub's own form, so that little is left to do. https://platform.openai.com/docs/api-reference/chat"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from providers.contract import Json
@@ -33,7 +33,9 @@ header_form: Final = HeaderForm()
 parameters: Final[Mapping[str, str]] = {}
 
 
-def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
+def completion(
+    request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+) -> Json:
     """Return a whole answer as the client asked for it. Changes `answer`."""
     if not reasoning:
         for choice in answer["choices"]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from .. import conversations
 from ..contract import HeaderForm
 from .errors import error_body, error_status
 from .message import completion
@@ -25,7 +26,7 @@ __all__ = [
 
 operation: Final = "messages"
 keep_alive: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
-headers: Final = frozenset({"anthropic-*", "x-claude-code-session-id", "?beta"})
+headers: Final = frozenset({"anthropic-*", "?beta", *conversations.HEADERS})
 header_form: Final = HeaderForm(
     limits="anthropic-ratelimit-{of}-{value}",
     moments=True,

@@ -1,6 +1,6 @@
 """A whole answer as an Anthropic message: the fold of the events that tell the same answer in a stream."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from providers.chunks import chunk
@@ -21,7 +21,9 @@ _GROWS: Final = {
 }
 
 
-def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
+def completion(
+    request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+) -> Json:
     """Return a whole answer as a message."""
     message = MessageEvents(request, envelope, reasoning)
     events = [event for piece in chunks_of(answer) for event in message.see(piece)]

@@ -77,7 +77,7 @@ def _parsed(data: bytes, headers: Mapping[str, str], limited: bool) -> ClientReq
         headers=headers,
         seals=reading.seals,
         answer=_wanted(given, reading),
-        session=session(given, raw, headers),
+        session=session(given, headers),
         session_name=named(headers),
         refusal=refusal,
         dropped=tuple(reading.dropped),

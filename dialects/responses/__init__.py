@@ -5,12 +5,14 @@ from typing import Final
 from providers.openai.native import HEADERS as headers
 
 from ..contract import HeaderForm
-from .errors import error_body, error_status, parameters
-from .front import parse
+from .errors import error_body, error_status
+from .front import behind, parse
+from .params import PARAMETERS as parameters
 from .stream import Answered, completion, render
 
 __all__ = [
     "Answered",
+    "behind",
     "completion",
     "error_body",
     "error_status",

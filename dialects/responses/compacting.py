@@ -3,7 +3,7 @@
 Natively they are passed on. Translated, the model is asked for a summary, which comes as one item (compaction.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from providers.errors import BadRequest
 from .. import responses
 from ..contract import ClientRequest, Envelope, Renderer
 from ..validation import read_json
-from . import compaction
+from . import compaction, state
 from .stream import wanted_of
 
 
@@ -45,17 +45,20 @@ class Compacting:
         body = compaction.question(asked.body)
         return asked._replace(body=body, raw=raw)
 
-    def completion(self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
+    def completion(
+        self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+    ) -> Json:
         """Return the answer that holds the summary. Raises UpstreamBadOutput where the model gave none."""
-        response = responses.completion(request, answer, envelope, reasoning)
+        response = responses.completion(request, answer, envelope, reasoning, chunks)
         item = compaction.item(response, envelope.unique)
         if self._trigger:
             return {**response, "output": [item]}
+        kept = state.with_ids(compaction.latest(request.raw.get("input")), envelope.unique)
         return {
             "id": response["id"],
             "object": "response.compaction",
             "created_at": response["created_at"],
-            "output": [*compaction.latest(request.raw.get("input")), item],
+            "output": [*({"status": "completed", **each} for each in kept), item],
             "usage": response["usage"],
         }
 

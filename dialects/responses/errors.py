@@ -1,7 +1,6 @@
 """Failures as a client of the Responses API is told of them: as an HTTP error, or inside a stream."""
 
 import re
-from collections.abc import Mapping
 from math import ceil
 from typing import Final
 
@@ -21,17 +20,8 @@ from providers.errors import (
     UpstreamTruncated,
 )
 
-# Parameter of the hub → the client's word for it.
-parameters: Final[Mapping[str, str]] = {
-    "messages": "input",
-    "max_completion_tokens": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-    "reasoning_effort": "reasoning.effort",
-    "response_format": "text.format",
-    "verbosity": "text.verbosity",
-    "web_search_options": "tools.web_search",
-    "logprobs": "include",
-}
+from .params import PARAMETERS, within
+
 # What a failure is inside a stream: the first row of which it is an instance. Clients decide by it whether to try again.
 _CODES: Final[tuple[tuple[type[Failure], str], ...]] = (
     (ContextLengthExceeded, "context_length_exceeded"),
@@ -46,8 +36,9 @@ _CODES: Final[tuple[tuple[type[Failure], str], ...]] = (
     (UpstreamTimeout, "upstream_timeout"),
     (UpstreamAuthError, "upstream_auth_error"),
 )
+# Names of chat's parameters that are no words of any language.
+_NAMES: Final = re.compile(rf"\b(?:{'|'.join(sorted((each for each in PARAMETERS if '_' in each), reverse=True))})\b")
 _SHUTDOWN: Final = "server_shutting_down"
-_HEAD: Final = re.compile(r"[a-z_]+")
 _MESSAGES: Final = re.compile(r"\bmessages(?:\[\d+\](?:\.[a-z_]+|\[\d+\])*|(?='))")
 
 
@@ -59,7 +50,7 @@ def error_status(failure: Failure) -> int:
 def error_body(failure: Failure, request_id: str) -> Json:
     """Return OpenAI's error object, with its four keys."""
     error = failure.body()["error"]
-    return {"error": {**error, "message": _in_words(failure.message), "param": _param(failure.param)}}
+    return {"error": {**error, "message": _in_words(failure.message), "param": _param(failure)}}
 
 
 def stream_error(failure: Failure) -> tuple[Json, Json]:
@@ -67,7 +58,7 @@ def stream_error(failure: Failure) -> tuple[Json, Json]:
     code, message = _code(failure), _in_words(failure.message)
     if code == "rate_limit_exceeded" and failure.retry_after is not None:
         message = f"{message.rstrip()} Please try again in {max(1, ceil(failure.retry_after))}s."
-    said: Json = {"code": code, "message": message, "param": _param(failure.param)}
+    said: Json = {"code": code, "message": message, "param": _param(failure)}
     return {**said, "error": {"type": failure.type, **said}}, {"code": code, "message": message}
 
 
@@ -77,14 +68,11 @@ def _code(failure: Failure) -> str:
     return next((code for kind, code in _CODES if isinstance(failure, kind)), "server_error")
 
 
-def _param(param: str | None) -> str | None:
-    """Return a parameter as the client calls it. No path into messages is any of the client's: it becomes its input."""
-    head = _HEAD.match(param) if param else None
-    if param is None or head is None or head[0] not in parameters:
-        return param
-    name = parameters[head[0]]
-    return name if head[0] == "messages" else name + param[head.end() :]
+def _param(failure: Failure) -> str | None:
+    return within(failure.param) if failure.param is not None else None
 
 
 def _in_words(message: str) -> str:
-    return _MESSAGES.sub("input", message) if "messages" in message else message
+    """Return a message in the client's words: it does not know those of chat."""
+    message = _MESSAGES.sub("input", message) if "messages" in message else message
+    return _NAMES.sub(lambda found: PARAMETERS[found[0]], message)

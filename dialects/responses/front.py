@@ -1,14 +1,16 @@
 """How requests come in: what cannot be translated is refused only where no upstream takes it as it is. Pure."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import BadRequest
 
 from ..contract import ClientRequest
-from ..validation import read_json
+from ..validation import addressed, read_json
 from . import request
+from .params import own, within
 from .state import NotHere
 from .wanted import Wanted
 
@@ -29,6 +31,15 @@ def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
         return ClientRequest(
             _measured(raw), raw, raw.get("stream") is True, headers=headers, answer=Wanted(raw), refusal=failure
         )
+
+
+def behind(asked: ClientRequest, before: int) -> ClientRequest:
+    """Return a parsed request whose input begins with so many items that are not the client's own: errors do not count them."""
+    if asked.refusal is not None:
+        addressed(asked.refusal, partial(own, before=before))
+        return asked
+    places = asked.answer.places._replace(before=before)
+    return asked._replace(answer=asked.answer._replace(places=places), address=partial(within, places=places))
 
 
 def _is_sound(raw: Any) -> bool:

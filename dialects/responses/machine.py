@@ -182,7 +182,7 @@ class Machine:
             self._close_one(status)
 
     def _close_one(self, status: str = "completed") -> None:
-        item, self.item = self.item, None
+        item = self.item
         if isinstance(item, Call):
             self.closed[self.call] = "" if item.pieces else "{}"
             self.call = -1
@@ -191,9 +191,12 @@ class Machine:
         elif isinstance(item, Reasoning) and self.carry:
             item.seal(self._sealed())
         if item is not None:
-            done = item.close(status)
+            done = item.close(
+                status
+            )  # raises for arguments that do not fit: then it stays open, and is told as incomplete
             if done is not None:
                 self.output.append(done)
+        self.item = None
 
     def _message(self) -> Message:
         """Return the open message; opens one where something else is open."""

@@ -11,7 +11,7 @@ from providers.contract import Json
 
 from .events import Events
 from .response_object import flat_annotation
-from .tools_raised import TYPES, custom_input, cut_input, named, typed_fields
+from .tools_raised import TYPES, InputText, custom_input, cut_input, named, typed_fields
 from .wanted import LoweredTool
 
 _NO_LOGPROBS: Final = b"[]"
@@ -156,12 +156,13 @@ class Reasoning:
 
 
 class Call:
-    """A call of a tool. Calls of functions are told piece by piece; the others once their arguments are whole."""
+    """A call of a tool. Those of functions and of custom tools are told piece by piece; the others once they are whole."""
 
     def __init__(
         self, events: Events, unique: str, index: int, call_id: str, tool: LoweredTool, plain: bool = False
     ) -> None:
         self.events, self.index, self.tool, self.plain = events, index, tool, plain
+        self.input = InputText()
         self.pieces: list[str] = []
         self.whole = Wholeness()
         kind, short = TYPES[tool.kind]
@@ -180,7 +181,9 @@ class Call:
         """Go on with the arguments."""
         if text:
             self.pieces.append(text)
-            if self.field == "arguments":
+            if self.field == "input" and not self.plain:
+                text = self.input.feed(text)
+            if self.field and text:
                 self.events.piece(self.head, text)
 
     def complete(self) -> bool:
@@ -198,7 +201,8 @@ class Call:
             return None
         if self.field:
             text = item[self.field]
-            if (self.field == "input" and text) or (text and not self.pieces):
+            told = self.plain or self.input.begun if self.field == "input" else self.pieces
+            if text and not told:
                 self.events.piece(self.head, text)
             self.events.say(f"response.{self.event}.done", **self.place, **{self.field: text})
         else:
@@ -221,6 +225,10 @@ class Call:
                 return {**self.item, "status": status, "arguments": text or ("" if cut else "{}")}
             case "input" if self.plain:
                 return {**self.item, "status": status, "input": text}
+            case "input" if self.input.begun:
+                if not cut:
+                    self.input.check(self.tool.name, text)
+                return {**self.item, "status": status, "input": "".join(self.input.pieces)}
             case "input":
                 return {**self.item, "status": status, "input": cut_input(text) if cut else custom_input(text)}
         if cut:  # its fields may be half of what was meant

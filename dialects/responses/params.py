@@ -4,10 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..contract import ClientRequest
-
-# Parameter of the hub → the client's own word for it.
-WORDS: Final = {
+# Parameter of the hub → the client's own word for it: the one table, of dropped parameters and of those in errors.
+PARAMETERS: Final = {
     "messages": "input",
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
@@ -38,10 +36,13 @@ class Places(NamedTuple):
 
 
 NOWHERE: Final = Places()
-_HEAD: Final = re.compile(r"(messages|tools)\[(\d+)\]")
-_CONTENT: Final = re.compile(r"\.content(?:\[(\d+)\])?")
-_CALL: Final = re.compile(r"\.tool_calls\[(\d+)\](?:\.(?:function|custom))?")
-_INPUT: Final = re.compile(r"input\[(\d+)\]")
+_HEAD: Final = re.compile(r"(messages|tools)\[(\d{1,9})\]")
+_CONTENT: Final = re.compile(r"\.content(?:\[(\d{1,9})\])?")
+_CALL: Final = re.compile(r"\.tool_calls\[(\d{1,9})\](?:\.(?:function|custom))?")
+_INPUT: Final = re.compile(r"input\[(\d{1,9})\]")
+_MESSAGES: Final = re.compile(r"messages\b")
+_CHOICE: Final = re.compile(r"^tool_choice\.(?:function|custom|allowed_tools)\b")
+_LONGEST_FIRST: Final = sorted(PARAMETERS, key=len, reverse=True)
 # Ends of paths inside a part or a call, as chat has them → the client's.
 _ENDS: Final = {
     ".image_url.url": ".image_url",
@@ -51,28 +52,23 @@ _ENDS: Final = {
 }
 
 
-def readdress(param: str | None, asked: ClientRequest | None) -> str | None:
-    """Return the path of a failure (Failure.param) as a path of the client's request. asked: that request, parsed."""
-    places = getattr(asked.answer, "places", NOWHERE) if asked is not None else NOWHERE
-    return within(param, places)
+def within(param: str, places: Places = NOWHERE) -> str:
+    """Return a path in words of chat as a path of the client's request; one that is the client's already stays as it is.
 
-
-def within(param: str | None, places: Places) -> str | None:
-    """Return a path in words of chat as a path of the client's request."""
-    if param is None:
-        return None
+    Where it is not known what became of each message, a path into messages is the input's.
+    """
     if head := _HEAD.match(param):
         kind, index, rest = head[1], int(head[2]), param[head.end() :]
         if kind == "tools":
             path = places.tools[index] if index < len(places.tools) else f"tools[{index}]"
-            return own(path + rest.replace(".function", "", 1).replace(".custom", "", 1), places.before)
+            return own(path + rest.removeprefix(".function").removeprefix(".custom"), places.before)
         if index >= len(places.messages):
-            return "input"
+            return PARAMETERS["messages"]
         return own(_in_message(places.messages[index], rest), places.before)
-    name = next(
-        (name for name in sorted(WORDS, key=len, reverse=True) if re.match(rf"{re.escape(name)}(?![\w])", param)), ""
-    )
-    return WORDS[name] + param[len(name) :].replace(".function", "", 1) if name else param.replace(".function.", ".", 1)
+    if _MESSAGES.match(param):
+        return PARAMETERS["messages"]
+    name = next((name for name in _LONGEST_FIRST if param == name or param.startswith((f"{name}.", f"{name}["))), "")
+    return PARAMETERS[name] + param[len(name) :] if name else _CHOICE.sub("tool_choice", param)
 
 
 def own(path: str, before: int) -> str:

@@ -5,6 +5,7 @@ answer is refused. Stored responses are put in front of `input` before (server/r
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from providers.contract import Json
@@ -12,7 +13,7 @@ from providers.errors import BadRequest, Failure, Unsupported
 
 from ..chat.request import checked
 from ..contract import NO_HEADERS, ClientRequest
-from ..validation import check_model, missing_code, of_type, read_json, wrong_type
+from ..validation import addressed, check_model, missing_code, of_type, read_json, wrong_type
 from . import tools
 from .items import Reader
 from .params import Place, Places, within
@@ -62,7 +63,14 @@ def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest
         raise BadRequest("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
     asked = _checked(body, len(data), wanted.places)
     names = (*dropped, *reader.dropped, *lowered.dropped)
-    return asked._replace(raw=raw, headers=headers, seals=seals, answer=wanted, dropped=tuple(dict.fromkeys(names)))
+    return asked._replace(
+        raw=raw,
+        headers=headers,
+        seals=seals,
+        answer=wanted,
+        dropped=tuple(dict.fromkeys(names)),
+        address=partial(within, places=wanted.places),
+    )
 
 
 def _check(given: Json) -> None:
@@ -185,8 +193,5 @@ def _checked(body: Json, size: int, places: Places) -> ClientRequest:
     try:
         return checked(body, size)
     except Failure as failure:
-        path = within(failure.param, places)
-        if failure.param is not None and path is not None:
-            failure.message = failure.message.replace(f"'{failure.param}'", f"'{path}'")
-        failure.param = path
+        addressed(failure, partial(within, places=places))
         raise

@@ -4,18 +4,18 @@ server/responses.py looks them up.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
 
-from ..validation import unsupported_value
+from ..validation import read_json, unsupported_value
 from .outgoing import is_own
 
-# Bytes of which a request holds one that names anything of earlier ones.
-MARKS: Final = (b"previous_response_id", b"item_reference")
+# What a request holds that names anything of earlier ones.
+MARKS: Final = re.compile(rb'"previous_response_id"\s*:\s*"|item_reference')
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -51,17 +51,18 @@ def by_ident(items: Sequence[Any]) -> dict[str, Json]:
     return {item["id"]: item for item in items if isinstance(item, dict) and is_ident(item.get("id"))}
 
 
-def references(body: Any) -> References:
-    """Return what a request names of earlier ones. What has the wrong type is left to the parser."""
-    if not isinstance(body, dict):
-        return References(None, {})
+def references(data: bytes) -> tuple[Any, References]:
+    """Return a request and what it names of earlier ones. What has the wrong type is left to the parser. Raises BadRequest."""
+    body = read_json(data)
+    if not isinstance(body, dict) or body.get("conversation"):
+        return body, References(None, {})
     previous, given = body.get("previous_response_id"), body.get("input")
     named = {
         at: item["id"]
         for at, item in enumerate(given if isinstance(given, list) else ())
         if isinstance(item, dict) and isinstance(item.get("id"), str) and item.get("type") == "item_reference"
     }
-    return References(previous if isinstance(previous, str) else None, named)
+    return body, References(previous if isinstance(previous, str) else None, named)
 
 
 def resolved(body: Json, named: Mapping[int, str], items: Mapping[str, Json]) -> list[Json]:
@@ -74,17 +75,26 @@ def resolved(body: Json, named: Mapping[int, str], items: Mapping[str, Json]) ->
     return [items.get(named[at], item) if at in named else item for at, item in enumerate(given)]
 
 
-def size_of(named: Mapping[int, str], items: Mapping[str, Json]) -> int:
+def expanded(
+    body: Json, named: Mapping[int, str], items: Mapping[str, Json], before: Sequence[Json], largest: int
+) -> tuple[list[Json], bytes]:
+    """Return the items of a request's own input, and the request that holds its whole conversation: `before`, then these.
+
+    The request is b"" where it would be larger than that many bytes.
+    """
+    own = resolved(body, named, items)
+    if _size_of(named, items) > largest:  # one item may be named many times
+        return own, b""
+    body = {**body, "input": [*before, *own] if before or isinstance(body.get("input"), list) else body.get("input")}
+    body.pop("previous_response_id", None)
+    whole = codec.encode(body)
+    return own, whole if len(whole) <= largest else b""
+
+
+def _size_of(named: Mapping[int, str], items: Mapping[str, Json]) -> int:
     """Return how many bytes of JSON the items take that are put in place of references."""
     sizes = {ident: len(codec.encode(items[ident])) for ident in set(named.values()) if ident in items}
     return sum(sizes.get(ident, 0) for ident in named.values())
-
-
-def expanded(body: Json, before: Sequence[Json], own: list[Json]) -> Json:
-    """Return a request that holds its whole conversation: `before`, then its own input."""
-    body = {**body, "input": [*before, *own] if before or isinstance(body.get("input"), list) else body.get("input")}
-    body.pop("previous_response_id", None)
-    return body
 
 
 def with_ids(items: Sequence[Any], unique: str) -> list[Json]:
@@ -135,16 +145,6 @@ def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
         "last_id": shown[-1].get("id") if shown else None,
         "has_more": len(left) > limit,
     }
-
-
-def last_response(events: Iterator[Any], kinds: frozenset[str]) -> Json | None:
-    """Return the Response object of the last of these events whose type is one of `kinds`."""
-    found = None
-    for event in events:
-        match event.data:
-            case {"type": str(kind), "response": {"id": str(), "output": list()} as response} if kind in kinds:
-                found = response
-    return found
 
 
 class PreviousNotFound(BadRequest):

@@ -1,13 +1,15 @@
 """An answer as the Responses API tells it: streamed, or whole. Both are made by the same machine."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from providers import codec
 from providers.contract import Batch, Json
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamBadOutput
+from providers.sse import Decoder
 
 from ..chat.stream import escape_line_ends
 from ..contract import ClientRequest, Envelope
@@ -17,9 +19,13 @@ from .machine import Machine
 from .response_object import ended
 from .wanted import Wanted
 
-_NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
-_BEGUN: Final = re.compile(rb'^data:\s*(\{.*"type"\s*:\s*"response\.(?:created|in_progress)".*\})\s*$', re.M)
-_OVER: Final = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
+# What a read of a stream must hold to be worth decoding: the words of some event's type, or a number.
+_BEGINS: Final = re.compile(rb"response\.(?:created|queued|in_progress)")
+_ENDS: Final = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)")
+_NUMBERED: Final = b'"sequence_number"'
+_NUMBER: Final = re.compile(_NUMBERED + rb"\s*:\s*(\d{1,18})\b")
+_OPENED: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
+_OVER: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
 class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):
@@ -31,8 +37,13 @@ class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):
 
     @property
     def response(self) -> Json | None:
-        """The Response, once the answer has ended; None before, and of a native answer."""
-        return None if self._native.seen else self._machine.response
+        """The Response, once the answer has ended; None before. It is known before the end of the answer is returned."""
+        return self._native.ended if self._native.seen else self._machine.response
+
+    @property
+    def begun(self) -> Json | None:
+        """The Response as it was at the beginning of a native answer, once that has been seen; None of any other."""
+        return self._native.begun
 
     def send(self, batch: Batch | None) -> bytes | bytearray:
         if batch is None:
@@ -73,33 +84,33 @@ class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):
 
 
 class Passed:
-    """What is known of a stream that is passed on as it came: enough to end it when it breaks."""
+    """What is known of a stream that is passed on as it came: how it began and ended, and enough to end it when it breaks."""
 
     def __init__(self) -> None:
         self.seen = False
         self.over = False
-        self.number = -1  # of the last event
         self.begun: Json | None = None  # the Response as it was at the beginning
+        self.ended: Json | None = None  # and at the end
+        self._numbered = b""  # the last read that numbers its events
 
     def see(self, raw: bytes) -> None:
-        """Look at whole events."""
+        """Look at whole events. A read is decoded only where it may hold a Response, so at most twice."""
         self.seen = True
-        self.over = self.over or _OVER.search(raw) is not None
-        for found in _NUMBER.finditer(raw):
-            self.number = int(found[1])
-        if self.begun is None and (event := _BEGUN.search(raw)) is not None:
-            try:
-                response = codec.decode(event[1]).get("response")
-            except (ValueError, AttributeError):
-                return
-            self.begun = response if isinstance(response, dict) else None
+        if _NUMBERED in raw:
+            self._numbered = raw
+        if self.begun is None and _BEGINS.search(raw):
+            self.begun = next(filter(None, _responses(raw, _BEGINS, _OPENED)), None)
+        if _ENDS.search(raw):
+            for response in _responses(raw, _ENDS, _OVER):
+                self.over, self.ended = True, response or self.ended
 
     def failed(self, failure: Failure, unseen: Json) -> bytes:
         """Return what ends the stream: nothing where it has been ended. unseen: the Response where none has been seen."""
         if self.over:
             return b""
         events = Events()
-        events.number = self.number + 1
+        numbers = _NUMBER.findall(self._numbered)
+        events.number = int(numbers[-1]) + 1 if numbers else 0
         told, error = stream_error(failure)
         events.say("error", **told)
         begun = {**unseen, **(self.begun or {})}
@@ -107,15 +118,43 @@ class Passed:
         return bytes(escape_line_ends(events.data))
 
 
+def _responses(raw: bytes, marks: re.Pattern[bytes], kinds: frozenset[str]) -> Iterator[Json | None]:
+    """Yield, of the events of these types in whole events of a stream, the Response that each holds; None where it holds none.
+
+    Only what holds one of the marks is decoded.
+    """
+    raw += b"\n\n"  # the last event may lack its blank line
+    for event in Decoder(len(raw), decode=False).feed(raw):
+        if marks.search(event.data):
+            with suppress(ValueError):
+                match codec.decode(event.data):
+                    case {"type": str(kind), **more} if kind in kinds:
+                        response = more.get("response")
+                        yield response if isinstance(response, dict) else None
+
+
 def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Answered:
     """Return the renderer of a streamed answer."""
     return Answered(wanted_of(request), envelope, reasoning)
 
 
-def completion(request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool) -> Json:
-    """Return the Response of a whole answer: what the stream of it in one piece would end with. Raises BadOutput."""
+def completion(
+    request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()
+) -> Json:
+    """Return the Response of a whole answer: what the stream of it would end with. Raises BadOutput."""
+    whole = [{**answer, "choices": [_as_piece(choice) for choice in answer["choices"]]}]
+    try:
+        return _folded(request, envelope, reasoning, chunks or whole)
+    except UpstreamBadOutput:
+        if not chunks:
+            raise
+        return _folded(request, envelope, reasoning, whole)  # pieces that no stream can tell: a call behind its end
+
+
+def _folded(request: ClientRequest, envelope: Envelope, reasoning: bool, chunks: Sequence[Json]) -> Json:
     machine = Machine(wanted_of(request), envelope, reasoning, quiet=True)
-    machine.feed({**answer, "choices": [_as_piece(choice) for choice in answer["choices"]]})
+    for chunk in chunks:
+        machine.feed(chunk)
     machine.end()
     assert machine.response is not None
     return machine.response

@@ -4,27 +4,32 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Json, Native, Upstream, no_count, no_embeddings
+from ..common.model_ids import list_call
+from ..contract import Call, Json, Native, Upstream, no_count, no_embeddings, not_passed
+from ..hosts import key_header
 from .errors import parse_error
 from .native import build as build_natively
 from .native import build_count as count_natively
 from .params import thinking_for
-from .request import build_request
+from .request import VERSION, build_request, messages_url
 
 __all__ = [
     "answer_limit",
     "build_count",
     "build_embeddings",
+    "build_models",
     "build_request",
     "must_inline",
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 native: Final[Native] = {"messages": build_natively, "messages/count_tokens": count_natively}
 build_count = no_count
 build_embeddings = no_embeddings
+pass_on = not_passed
 
 
 def answer_limit(body: Json, to: Upstream) -> int | None:
@@ -39,6 +44,12 @@ options: Final = {
     "betas": list[str],
     "headers": dict[Annotated[str, Meta(pattern=r"^[\w!#$%&'*+.^`|~-]+$")], Annotated[str, Meta(pattern=r"^[ -~]*$")]],
 }
+
+
+def build_models(to: Upstream) -> Call:
+    """Return the call that lists the models. https://platform.claude.com/docs/en/api/models-list"""
+    headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
+    return list_call(messages_url(to, "models", {"limit": "1000"}), headers)
 
 
 def must_inline(url: str, to: Upstream) -> bool:

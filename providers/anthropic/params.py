@@ -16,7 +16,7 @@ from .messages import thoughts
 _READ = frozenset(
     {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
     | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "reasoning_effort", "web_search_options"}
-    | {"user", "safety_identifier", "metadata", "service_tier"}
+    | {"user", "safety_identifier", "metadata", "service_tier", "cache_control", "prompt_cache_retention"}
 )
 # Values that ask for nothing but what happens anyway.
 _IDLE: Json = {

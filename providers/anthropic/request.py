@@ -1,8 +1,8 @@
 """Anthropic Messages: Claude. https://platform.claude.com/docs/en/api/messages
 
-params.py, tools.py and messages.py build the request, stream.py reads the answer.
-Rules: the upstream is always asked to stream; what only tunes an answer is dropped and named; what the client would
-misread is refused; what a model takes is data (Upstream.facts).
+params.py, tools.py and messages.py build the request, caching.py marks it, stream.py reads the answer.
+Rules: a client that does not stream is answered whole, unless the answer may be long (ModelFacts.whole_output); what only
+tunes an answer is dropped and named; what the client would misread is refused; what a model takes is data (Upstream.facts).
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,14 @@ from ..common import tool_names
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from ..hosts import PLAIN, endpoint, key_header
+from . import caching
 from .messages import history
 from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
 from .stream import Way, translate
 from .tools import toolbox, with_history
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
-_VERSION = "2023-06-01"
+VERSION = "2023-06-01"
 _TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
 _BINDING = "thinking-binding-controls-2026-08-01"
 
@@ -50,18 +51,22 @@ def build_request(body: Json, to: Upstream) -> Call:
         "tool_choice": box.tools and box.choice,
         "thinking": thinking.thinking,
         "output_config": {name: value for name, value in config.items() if value},
+        caching.MARK: body.get(caching.MARK),
     }
+    streamed = body.get("stream") is True or thinking.max_tokens > to.facts.whole_output
     upstream: Json = {
         "model": to.model,
         "max_tokens": thinking.max_tokens,
         "messages": past.messages,
         **{name: value for name, value in optional.items() if value},
         **remaining_params(body, to.facts, thinking.on, dropped),
-        "stream": True,
     }
+    if streamed:
+        upstream["stream"] = True
+    added = caching.mark(upstream, body, to, dropped)
     headers = _headers(to, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(messages_url(to, "messages"), headers, upstream, True, read, tuple(dropped))
+    return Call(messages_url(to, "messages"), headers, upstream, streamed, read, tuple(dropped), added=added)
 
 
 def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -73,7 +78,7 @@ def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = Mappin
 
 
 def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": _VERSION, **key_header(to.host, to.api_key)}
+    headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
     headers |= to.options.get("headers") or {}
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))

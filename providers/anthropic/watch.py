@@ -64,7 +64,8 @@ def _whole() -> Translator:
         raise UpstreamBadOutput("The upstream's answer is not a message.")
     _begin(answer, {"message": message})
     text = "." * len(codec.encode(message["content"])) if not answer.counted.get("output_tokens") else ""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    finish = "content_filter" if message.get("stop_reason") == "refusal" else "stop"
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     return [{"choices": [choice], "usage": answer.usage() if answer.counted else None}]
 
 
@@ -78,6 +79,9 @@ def _begin(answer: MessageState, event: Json) -> list[Json]:
 
 def _delta(answer: MessageState, event: Json) -> list[Json]:
     answer.on_message_delta({"delta": {}, "usage": event.get("usage")})
+    match event.get("delta"):
+        case {"stop_reason": "refusal"}:
+            return [chunk({}, "content_filter")]
     return []
 
 

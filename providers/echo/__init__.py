@@ -4,23 +4,27 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ..contract import Native, Upstream, named_limit, no_count
+from ..contract import Native, Upstream, named_limit, no_count, no_models
 from .chat import build_request, parse_error
+from .completions import pass_on
 from .embeddings import build_embeddings
 
 __all__ = [
     "answer_limit",
     "build_count",
     "build_embeddings",
+    "build_models",
     "build_request",
     "must_inline",
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 native: Final[Native] = {}
 build_count = no_count
+build_models = no_models
 answer_limit = named_limit
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 

@@ -1,4 +1,4 @@
-"""OpenAI chat request → Gemini streamGenerateContent. https://ai.google.dev/api/generate-content, google-genai 3.4.0
+"""OpenAI chat request → Gemini generateContent, streamed or whole. https://ai.google.dev/api/generate-content, google-genai 3.4.0
 
 What differs between Gemini models is read from `to.facts`; nothing here knows a model by name.
 """
@@ -47,7 +47,7 @@ _SILENT: Final[dict[str, Any]] = {"parallel_tool_calls": True, "store": False, "
 
 
 def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
-    """OpenAI chat request (validated, normalised) → streaming Gemini call. new_id makes ids of tool calls.
+    """OpenAI chat request (validated, normalised) → Gemini call. new_id makes ids of tool calls.
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
     """
@@ -79,11 +79,14 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
         limit=config.get("maxOutputTokens"),
         new_id=new_id,
     )
+    longest = config.get("maxOutputTokens") or to.facts.max_output
+    streamed = body.get("stream") is True or longest is None or longest > to.facts.whole_output
+    operation = "streamGenerateContent" if streamed else "generateContent"
     return Call(
-        url=endpoint(to.host, to.base_url, to.model, "streamGenerateContent", {"alt": "sse"}),
+        url=endpoint(to.host, to.base_url, to.model, operation, {"alt": "sse"} if streamed else {}),
         headers=key_header(to.host, to.api_key),
         body={name: value for name, value in upstream.items() if value},
-        stream=True,
+        stream=streamed,
         read=partial(translate, state=state, reasoning=to.reasoning),
         dropped=tuple(dropped),
     )

@@ -1,6 +1,7 @@
 """Google Gemini, generateContent. https://ai.google.dev/api/generate-content
 
-Always streamed upstream, with alt=sse: the events are complete JSON, framed in CRLF, with neither names nor [DONE].
+Streamed with alt=sse, or whole, as one object of the same form. The events are complete JSON, framed in CRLF, with neither
+names nor [DONE].
 What arrives is a delta of parts, but the usage is cumulative and corrected until the last event. A stream ends by
 closing; the answer is complete when every candidate has told its finishReason (some models repeat it in each event).
 """

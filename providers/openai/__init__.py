@@ -7,6 +7,7 @@ from . import request as chat_request
 from .embeddings import build_embeddings
 from .errors import parse_error
 from .native import NATIVE as native
+from .passing import build_models, pass_on
 from .request import must_inline
 from .responses import request as responses_request
 
@@ -14,11 +15,13 @@ __all__ = [
     "answer_limit",
     "build_count",
     "build_embeddings",
+    "build_models",
     "build_request",
     "must_inline",
     "native",
     "options",
     "parse_error",
+    "pass_on",
 ]
 
 build_count = no_count

@@ -23,6 +23,14 @@ _UNKNOWN: Final = ModelFacts()
 _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
+CHAT_ONLY: Final = (
+    "n",
+    "stop",
+    "logprobs",
+    "top_logprobs",
+    "modalities",
+    "audio",
+)  # parameters that /v1/responses lacks
 _STRICT: Final = frozenset({"strict"})
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
 _SCHEMA_NAME: Final = "answer"  # of a schema for the answer that has none
@@ -68,7 +76,8 @@ def needs_responses(body: Json, to: Upstream) -> bool:
     """Whether only /v1/responses can serve this chat request.
 
     OpenAI's models from gpt-5.4 on refuse function tools on chat completions while they reason, some reason always, and
-    some are not served there at all (openai/openai-openapi#541, litellm#34569).
+    some are not served there at all (openai/openai-openapi#541, litellm#34569). A model that reasons unless it is told not to
+    does so here too, where the request says nothing of it and /v1/responses has all that it asks for.
     """
     if not to.host.responses:
         return False
@@ -77,7 +86,11 @@ def needs_responses(body: Json, to: Upstream) -> bool:
         return True
     if facts.chat_tools == "yes" or not _has_functions(body):
         return False
-    return facts.chat_tools == "no" or body.get("reasoning_effort") not in (None, "none")
+    if facts.chat_tools == "no":
+        return True
+    if (effort := body.get("reasoning_effort")) is not None:
+        return bool(effort != "none")
+    return thinks_unasked(body, facts) and not any(name in body and _asks(name, body[name]) for name in CHAT_ONLY)
 
 
 def build(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "keygen": "make a client key and the line of the configuration that lets it in",
     "reload": "make the running server read its configuration again",
     "doctor": "try what an answer needs: providers' hosts, the running server, a stream",
+    "models": "take prices and windows from models.dev's public catalogue (models update)",
     "ask": "ask the running server one question, streamed",
 }
 
@@ -66,7 +67,9 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
     )
     # A subcommand's unset options must not overwrite those given before it.
     commands: dict[str, argparse.ArgumentParser] = {
-        name: listed.add_parser(name, parents=[_common(place=name != "keygen")], help=text, description=text)
+        name: listed.add_parser(
+            name, parents=[_common(place=name not in ("keygen", "models"))], help=text, description=text
+        )
         for name, text in COMMANDS.items()
     }
     commands["keygen"].add_argument(
@@ -78,6 +81,13 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
             metavar="FILE",
             help="read variables for ${NAME} from this file too, as systemd's EnvironmentFile= does",
         )
+    commands["models"].add_argument(
+        "action", choices=["update"], help="print what has changed, and write models.local.yaml"
+    )
+    commands["models"].add_argument(
+        "--from", dest="file", metavar="FILE", default="", help="read the catalogue from this file, not from models.dev"
+    )
+    commands["models"].add_argument("--dry-run", action="store_true", help="print what would change, and write nothing")
     commands["ask"].add_argument("question", help="what to ask")
     commands["ask"].add_argument("-m", "--model", default="echo", help="the model to ask (default: echo)")
     commands["doctor"].add_argument(

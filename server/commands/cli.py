@@ -21,10 +21,7 @@ from ..process import memory
 from ..process.lifecycle import run, serve
 from ..process.listener import listen
 from .arguments import client_key, parse
-from .ask import START, ask
 from .banner import banner, summary
-from .doctor import doctor
-from .reload import reload
 
 BAD_CONFIG: Final = 2  # exit code
 Build = Callable[[Settings, logs.Log], web.Application]
@@ -52,6 +49,8 @@ def main(build: Build, version: str) -> int:
         print(f"modelserver: the name {error.host} cannot be resolved: check --host and server.host", file=sys.stderr)
         return 1
     except ClientConnectorError as error:
+        from .ask import START
+
         print(f"modelserver: nothing answers at {error.host}:{error.port}: {START}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
@@ -69,6 +68,10 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
     if arguments.command == "keygen":
         print(_new_key(arguments.name, Path(arguments.config)))
         return 0
+    if arguments.command == "models":
+        from .models import update
+
+        return update(Path(arguments.config), arguments.file, arguments.dry_run)
     if getattr(arguments, "key", "") == "-":
         arguments.key = client_key(sys.stdin.readline())
     given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
@@ -80,11 +83,18 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
             said = f"{arguments.config}: no mistakes. {summary(settings, arguments.verbose)}"
             print(*settings.warnings, said, sep="\n")
             return 0
+        # What only one command needs is imported for it: the server starts sooner, and is smaller.
         case "reload":
+            from .reload import reload
+
             return asyncio.run(reload(source.server()))
         case "ask":
+            from .ask import ask
+
             return asyncio.run(ask(source.server(), arguments.question, arguments.model, arguments.key))
         case "doctor":
+            from .doctor import doctor
+
             return asyncio.run(doctor(source.read(), arguments.model, arguments.key))
     return _serve(build, source, version)
 

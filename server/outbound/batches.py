@@ -10,7 +10,7 @@ from gateway.config_schema import ServerConfig
 from providers import density
 from providers.chunks import collect, says_something
 from providers.contract import Batch, Call, Ended, Json
-from providers.errors import Failure, UpstreamBadOutput, UpstreamTruncated
+from providers.errors import ContentFiltered, Failure, UpstreamBadOutput, UpstreamTruncated
 from providers.frames import Frames
 from providers.sse import Cut, Decoder, Event, is_stream
 
@@ -23,6 +23,8 @@ _OPENING: Final = (
     2**20
 )  # bytes of a stream that may make chunks which say nothing, before the first that says something
 _LARGE: Final = 256 * 2**10  # bytes of an event that is worked on outside of the event loop
+_SAID: Final = ("content", "reasoning_content", "tool_calls")  # what of an answer cannot be taken back
+_NONE: Final[Json] = {}
 _NOTHING: Final = Batch([])
 
 TakeBatch = Callable[[Batch], bool]  # takes a batch; returns whether it takes another
@@ -326,5 +328,23 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
     exchange.held_back = []
     match held:
         case [{"choices": [{"message": _}, *_]} | {"object": "list"} as answer]:  # it was not streamed
-            return answer
-    return await exchange.on_answer(partial(collect, held))
+            pass
+        case _:
+            exchange.chunks = held
+            answer = await exchange.on_answer(partial(collect, held))
+    if exchange.filter_fails:
+        check_filter([answer])
+    return answer
+
+
+def check_filter(chunks: list[Json]) -> None:
+    """Raise ContentFiltered for an answer that says nothing but that a filter refused it. chunks: or a whole answer."""
+    refused = False
+    for choice in (choice for piece in chunks for choice in piece.get("choices", ())):
+        if any(choice.get("delta", _NONE).get(name) for name in _SAID):
+            return
+        refused |= choice.get("finish_reason") == "content_filter"
+    if refused:
+        failure = ContentFiltered("The filter of this model's provider refused the request.", param="messages")
+        failure.usage = next((piece["usage"] for piece in reversed(chunks) if piece.get("usage")), None)
+        raise failure

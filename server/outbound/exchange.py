@@ -16,13 +16,23 @@ from typing import Final, TypeVar
 from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec, density
 from providers.contract import Call, CannedReply, Json, Upstream
-from providers.errors import BadRequest, Failure, RequestTooLarge, UpstreamError, sane_wait
+from providers.errors import (
+    BadRequest,
+    Failure,
+    QuotaExhausted,
+    RequestTooLarge,
+    UpstreamAuthError,
+    UpstreamError,
+    sane_wait,
+)
 from providers.sse import unframed
 
 from ..worker import Worker
 from .pool import ConnectionPools, SimulatedResponse, UpstreamResponse
+from .upload import Upload
 
 _REFUSALS: Final = frozenset({400, 413, 422})  # statuses by which an upstream speaks about the client's request
+_PASSED_REFUSALS: Final = _REFUSALS | {404, 405, 409, 410, 412, 415, 416}  # the same, where any path may be asked for
 _ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
 # Character sets of error texts, where they are not UTF-8. Only these: some codecs cost the square of what they read.
 _CHARSETS: Final = frozenset({"gbk", "gb2312", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso-8859-1", "windows-1251",
@@ -52,12 +62,14 @@ class Exchange:
     observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
         None  # the inspector, if it is on
     )
-    body: bytes = b""
+    body: bytes | Upload = b""
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
+    chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
     away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
     worker: Worker | None = None
     large: bool = False
+    filter_fails: bool = False  # an answer that a filter refused is a failure: another target is asked
 
     async def on_answer(self, work: Callable[[], T]) -> T:
         """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
@@ -70,8 +82,8 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     A call that the upstream refuses and that can be repaired is made once more.
     """
     call = exchange.call
-    if call.method == "POST" and (call.reply is None or exchange.observer is not None):
-        if isinstance(call.body, bytes):
+    if (call.method == "POST" or call.passed) and (call.reply is None or exchange.observer is not None):
+        if isinstance(call.body, bytes) or call.passed:
             exchange.body = call.body
         elif exchange.away is None:
             exchange.body = codec.encode(call.body)
@@ -83,11 +95,11 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     finally:
         exchange.body = b""
     exchange.request_id = _request_id(answer)
-    if answer.status == 200:
+    if answer.status == 200 or (call.passed and 200 < answer.status < 300):
         return answer
     try:
         parse = PROVIDERS[exchange.to.host.protocol].parse_error
-        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call.native is not None)
+        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call)
     finally:
         answer.close()
     if call.repair is None or (repaired := call.repair(failure)) is None:
@@ -109,11 +121,11 @@ async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) 
 
 
 async def _failure(
-    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, native: bool
+    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, call: Call
 ) -> Failure:
     """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do.
 
-    native: the call was the client's own: what it did wrong it is told as the upstream does.
+    Of a call that was the client's own, what it did wrong it is told as the upstream does.
     """
     if answer.status < 400:
         # A redirect is never followed: aiohttp would carry body and key to the other host.
@@ -130,10 +142,10 @@ async def _failure(
     body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
     failure = error(answer.status, unframed(body))
     failure.upstream_status = answer.status
-    if native:
+    if call.native is not None or call.passed:
         retry = answer.headers.get("x-should-retry")
         failure.should_retry = retry == "true" if retry in ("true", "false") else failure.should_retry
-        if answer.status in _REFUSALS and isinstance(failure, BadRequest | RequestTooLarge) and body.startswith(b"{"):
+        if _speaks_to_client(answer.status, failure, call) and body.startswith(b"{"):
             failure.verbatim = body
             failure.headers = {"request-id": ident} if (ident := _request_id(answer)) else {}
     wait = _milliseconds(answer.headers.get("retry-after-ms"))
@@ -142,6 +154,13 @@ async def _failure(
     if wait is not None:
         failure.retry_after = wait
     return failure
+
+
+def _speaks_to_client(status: int, failure: Failure, call: Call) -> bool:
+    """Whether an upstream's refusal is about the client's request, and not about this server's key or account."""
+    if call.passed:
+        return status in _PASSED_REFUSALS and not isinstance(failure, UpstreamAuthError | QuotaExhausted)
+    return status in _REFUSALS and isinstance(failure, BadRequest | RequestTooLarge)
 
 
 def _in_utf8(body: bytes, kind: str) -> bytes:

@@ -24,6 +24,7 @@ from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamErr
 from .dial import Dialer, Origin, Proxy, ssl_context
 from .inflate import Inflater, inflater_of
 from .resolver import Resolver
+from .upload import Upload, framing
 from .wire import BodyCut, ClosedEarly, Head, InvalidHttp, Take, Wire
 
 _LINGER: Final = 0.5  # seconds for the end of a body after its last event
@@ -112,9 +113,10 @@ class ConnectionPool:
         self._idle.clear()
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, first_byte: float
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Upload, first_byte: float
     ) -> "PooledResponse":
-        """Send one request and wait for the answer's head. body: JSON; first_byte: seconds for the head and the first piece.
+        """Send one request and wait for the answer's head. body: JSON, unless headers have another Content-Type; first_byte:
+        seconds for the head and the first piece, from when the body has been sent.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
         Raises Failure (502, 503 or 504) when no answer comes.
@@ -127,7 +129,8 @@ class ConnectionPool:
             )
         template = self._templates.get((method, url)) or self._template(method, url)
         extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"{template.head}{extra}Content-Length: {len(body)}\r\n\r\n".encode("ascii")
+        kind = "" if "Content-Type" in headers else "Content-Type: application/json\r\n"
+        head = f"{template.head}{kind}{extra}{framing(body)}\r\n\r\n".encode("ascii")
         self.calls += 1
         try:
             return await self._sent(template.origin, head, body, first_byte)
@@ -135,19 +138,25 @@ class ConnectionPool:
             self.calls -= 1
             raise
 
-    async def _sent(self, origin: Origin, head: bytes, body: bytes, first_byte: float) -> "PooledResponse":
+    async def _sent(self, origin: Origin, head: bytes, body: bytes | Upload, first_byte: float) -> "PooledResponse":
         replaced = False
         while True:
             wire = self._pooled(origin) or await self._dialer.connect(origin)
             reused = wire.used
             self._busy.add(wire)
             try:
-                answered = await wire.send(head, body, first_byte)
+                if isinstance(body, bytes):
+                    answered = await wire.send(head, body, first_byte)
+                else:
+                    answered = await wire.upload(head, body, first_byte, self.between_bytes)
                 return PooledResponse(self, origin, wire, answered, first_byte)
             except BaseException as error:
                 self._busy.discard(wire)
                 wire.abort()
-                if reused and not replaced and not wire.begun and isinstance(error, ClosedEarly):
+                if isinstance(error, Failure):  # of what the client was to send
+                    raise
+                again = isinstance(body, bytes) or body.repeatable
+                if reused and again and not replaced and not wire.begun and isinstance(error, ClosedEarly):
                     replaced = True
                     self._stale()
                     continue
@@ -224,7 +233,7 @@ class ConnectionPool:
             Origin(where.raw_host or "", where.port or 0, where.scheme == "https"),
             f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
-            "Accept-Encoding: identity\r\nAccept: */*\r\nContent-Type: application/json\r\n",
+            "Accept-Encoding: identity\r\nAccept: */*\r\n",
         )
         if len(self._templates) >= _REQUESTS:
             self._templates.clear()

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict
 
+from .upload import Upload, send_pieces
+
 PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must get its turn between two
 _FULL: Final = 512 * 2**10  # bytes of a body that wait, from which on no more are read from the socket
 _LOW: Final = 256 * 2**10  # bytes that may still wait when reading goes on
@@ -78,13 +80,22 @@ class Wire(asyncio.Protocol):
         self._framed = self._keeps = False
         self._heading = False  # a head has begun to come
         self.ended = True  # no exchange is under way
+        self._sending: asyncio.Task[None] | None = None  # of a body that is still arriving
+        self._full: asyncio.Future[None] | None = None  # done when the socket takes more
+        self._cut = False  # a request was not sent to its end
 
     # What the pool asks
 
     @property
     def reusable(self) -> bool:
         """Whether another exchange can follow."""
-        return self._keeps and self.ended and self.transport is not None and not self.transport.is_closing()
+        return (
+            self._keeps
+            and self.ended
+            and not self._cut
+            and self.transport is not None
+            and not self.transport.is_closing()
+        )
 
     def abort(self) -> None:
         """Close the connection at once: close() would first send what is still buffered."""
@@ -102,6 +113,38 @@ class Wire(asyncio.Protocol):
 
     async def send(self, head: bytes, body: bytes, patience: float) -> Head:
         """Send a request and return the head of its answer. patience: seconds for the head, and the first piece of the body."""
+        self._begin().writelines((head, body))
+        self._due = self._head_due = self._loop.time() + patience
+        return await self._answered()
+
+    async def upload(self, head: bytes, body: Upload, patience: float, silence: float) -> Head:
+        """Send a request whose body is still arriving; return the head of its answer, which may come before all has been sent.
+
+        patience: seconds for the head, from when all has been sent; silence: in which the upstream must take some of it. Raises
+        Failure where the client, or the upstream, holds it up.
+        """
+        transport = self._begin()
+        self._due = self._head_due = inf
+        sending = self._loop.create_task(send_pieces(transport, self._drained, head, body, silence))
+        sending.add_done_callback(lambda _: self._sent(patience))
+        self._sending = sending
+        try:
+            return await self._answered()
+        finally:
+            self._sending = None
+            self._due = self._head_due = self._loop.time() + patience
+            if not sending.done():  # the connection cannot be used again: the rest of the body is not sent
+                self._cut = True
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    def _sent(self, patience: float) -> None:
+        if self._sending is not None:
+            self._due = self._head_due = self._loop.time() + patience
+            self._wake()
+
+    def _begin(self) -> asyncio.Transport:
+        """Begin an exchange. Raises ClosedEarly."""
         transport = self.transport
         if transport is None:
             raise ClosedEarly
@@ -110,13 +153,33 @@ class Wire(asyncio.Protocol):
         self.begun = self.ended = self._keeps = self._heading = self._more_waits = False
         self._fields = []
         self._outside = self._interim = 0
-        self._due = self._head_due = self._loop.time() + patience
-        transport.writelines((head, body))
+        return transport
+
+    async def _answered(self) -> Head:
+        """Return the head of the answer."""
         while (answered := self.head) is None:
+            sending = self._sending
+            if sending is not None and sending.done() and not sending.cancelled():
+                error = sending.exception()
+                if error is not None and not isinstance(error, ConnectionError):
+                    raise error
             if self.error is not None:
                 raise self._broken()
             await self._wait()
         return answered
+
+    async def _drained(self) -> None:
+        """Wait until the socket takes more."""
+        if self._full is not None:
+            await self._full
+
+    def pause_writing(self) -> None:
+        self._full = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._full is not None and not self._full.done():
+            self._full.set_result(None)
+        self._full = None
 
     async def read(self, patience: float = 0.0) -> bytes:
         """Return the next piece of the body, b"" at its end. What came before a failure is returned before that is raised.
@@ -284,6 +347,7 @@ class Wire(asyncio.Protocol):
             transport.pause_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self.resume_writing()
         self.transport = self._parser = None  # the parser knows this object, which would know it
         if self._timer is not None:
             self._timer.cancel()

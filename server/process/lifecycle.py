@@ -21,6 +21,7 @@ from gateway.words import counted
 from providers.errors import Overloaded
 
 from .. import logs
+from ..aiohttp_internals import by_path_first, connections
 from ..event_stream import Heartbeat
 from ..state import STATE, AppState
 from . import listener, systemd
@@ -66,8 +67,9 @@ async def serve(
     await runner.setup()
     try:
         assert runner.server is not None
+        runner.server.request_handler = by_path_first(app)  # type: ignore[assignment]
         state = app[STATE]
-        most = listener.connections(state.generations.now.settings.config.server.capacity.connections)
+        most = listener.most_connections(state.generations.now.settings.config.server.capacity.connections)
         state.listener = listener.ProtocolFactory(runner.server, most)
         site = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
         stop, reload = ShutdownSignals(), Reloader(state, load)
@@ -134,8 +136,8 @@ def _close_idle(server: web.Server) -> None:
     would wait for an answer until the end of the drain.
     """
     server.pre_shutdown()
-    for handler, transport in list(server._connections.items()):
-        if listener.is_idle(handler):
+    for handler, transport in list(connections(server)):
+        if handler.is_idle:
             transport.close()
 
 

@@ -18,11 +18,12 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
-from aiohttp.web_protocol import RequestHandler
 
 from providers import codec
 from providers.errors import BadRequest, Failure
 
+from ..aiohttp_internals import ConnectionHandler, connections, settings
+from ..answer import HEADERS
 from ..throttle import Throttle
 from . import systemd
 
@@ -44,14 +45,6 @@ _CANNOT_LISTEN: Final = {
     errno.EACCES: "ports below 1024 are for root: choose another with --port or server.port, and let a proxy or the socket "
     "unit in ops/ listen on that one",
     errno.EAFNOSUPPORT: "this system has no IPv6: write an IPv4 address, such as 127.0.0.1",
-}
-# Of every answer to a request, unless it has its own: not to be kept, guessed about, framed or followed with a referrer.
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Server": "ModelServer",
 }
 # Exceptions of aiohttp's parser → what the client is told; the first that fits.
 _BROKEN: Final = (
@@ -88,7 +81,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {place}: {reason}") from None
 
 
-def connections(wanted: int) -> int:
+def most_connections(wanted: int) -> int:
     """How many connections of clients may be open: as configured, or what the limit of open files leaves.
 
     The soft limit is raised to the hard one first; half of the files are left for calls upstream.
@@ -120,8 +113,8 @@ class RejectingProtocol(asyncio.Protocol):
         """What is asked does not matter."""
 
 
-class ClientProtocol(RequestHandler):
-    """aiohttp's protocol, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
+class ClientProtocol(ConnectionHandler):
+    """The protocol of a connection, whose answer to broken HTTP is our error shape and quotes nothing of what was sent.
 
     And after each piece of a body that is read, aiohttp runs the parser again, on nothing: only one that was paused may
     hold something back.
@@ -173,18 +166,18 @@ class ProtocolFactory:
     @property
     def open(self) -> int:
         """Connections that are open."""
-        return len(self._server._connections)  # `connections` would copy them all
+        return len(connections(self._server))
 
     def __call__(self) -> asyncio.BaseProtocol:
         if self.open >= self._most and not self._make_room():
             self.refused += 1
             return RejectingProtocol()
-        return ClientProtocol(self._server, loop=self._loop, **self._server._kwargs)
+        return ClientProtocol(self._server, loop=self._loop, **settings(self._server))
 
     def _make_room(self) -> bool:
         """Close the oldest idle connection; returns whether there was one."""
-        for handler, transport in self._server._connections.items():  # the oldest first
-            if is_idle(handler) and not transport.is_closing():
+        for handler, transport in connections(self._server):  # the oldest first
+            if handler.is_idle and not transport.is_closing():
                 transport.close()
                 self.replaced += 1
                 return True
@@ -203,7 +196,7 @@ class Unread:
 
     def __call__(self, now: float) -> None:
         patience = self._patience()
-        for handler, transport in list(self._server._connections.items()):
+        for handler, transport in list(connections(self._server)):
             assert isinstance(handler, ClientProtocol)
             left = transport.get_write_buffer_size()
             if left == 0:
@@ -226,11 +219,6 @@ def _acknowledged(transport: asyncio.Transport) -> int:
     except (AttributeError, OSError):
         return 0
     return int.from_bytes(info[120:128], sys.byteorder)
-
-
-def is_idle(handler: RequestHandler) -> bool:
-    """Whether no request is under way on a connection: none has arrived whole since the last was answered."""
-    return handler._current_request is None and not handler._messages
 
 
 def throttled_exception_handler(

@@ -25,7 +25,14 @@ from gateway.routing import Target
 from gateway.spending import Spent, since
 from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream
-from providers.errors import Failure, Overloaded, PermissionDenied
+from providers.errors import (
+    BudgetExceeded,
+    ContentFiltered,
+    Failure,
+    Overloaded,
+    PermissionDenied,
+    RateLimitExceeded,
+)
 
 from ..outbound.exchange import Exchange
 from .limiter import Limiter, LocalLimiter
@@ -75,6 +82,8 @@ class Opened(NamedTuple):
             False,
             None,
             None,
+            0,
+            cost,
         )
 
 
@@ -98,10 +107,13 @@ class UsageMeter:
     failed_attempts: tuple[tuple[TokenUsage, int | None], ...] = ()  # what failed attempts have used, and its micro-USD
     estimated = False
     broken = False  # the answer failed after it had begun
+    passed = False  # it passes as bytes: what was used is what it tells, and nothing is estimated
     # At the end
     status: int | None = None
     used = NO_USAGE
     cost: int | None = 0
+    listed: int | None = 0  # the cost by the prices that this server knows, whatever the upstream tells
+    saved: int | None = 0  # micro-USD, by the upstream's cache
     milliseconds: int | None = None
 
     def __init__(self, record: RequestRecord, prompt: Prompt, upstream: Upstream, at: float) -> None:
@@ -151,7 +163,8 @@ class UsageMeter:
         """Note what a failed attempt has used. Nothing has been sent to the client; another target may be called."""
         if self.exchange is None:
             return
-        if failure.usage or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
+        answered = isinstance(failure, ContentFiltered) and not failure.upstream_status  # by a filter's refusal
+        if failure.usage or answered or failure.code in _PAID or any(map(says_something, self.exchange.held_back)):
             used = self._until_broken(failure.usage)
             self.failed_attempts = (
                 *self.failed_attempts,
@@ -170,9 +183,17 @@ class UsageMeter:
                 told = self._until_broken(self.usage)
             if told is None or (told == NO_USAGE and (record.first or status == 499 or record.code in _ENDED_BY_US)):
                 told = self._estimate()
-            self.used, self.cost = told, pricing.cost(told, self.exchange.to, self._tier())
+            upstream, tier = self.exchange.to, self._tier()
+            at = self.at + self.milliseconds / 1000
+            self.used, self.listed = told, pricing.cost(told, upstream, tier, at)
+            self.saved = pricing.saved(told, upstream, tier, at)
+            own = pricing.told_cost(self.usage, upstream)
+            self.cost = self.listed if own is None else own
+            if self.passed and told == NO_USAGE and not upstream.host.free:
+                self.cost = None
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
+            self.listed = None if self.listed is None or more is None else self.listed + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
             record.upstream = _name(self.exchange.to)
@@ -215,6 +236,8 @@ class UsageMeter:
             self.estimated,
             round((record.first - record.started) * 1000) if record.first else None,
             self.milliseconds,
+            self.saved,
+            self.listed,
         )
 
     def _told(self, usage: Json | None) -> TokenUsage | None:
@@ -243,6 +266,8 @@ class UsageMeter:
     def _estimate(self) -> TokenUsage:
         """Estimate usage from the prompt's size and all text received so far, including chunks still held back."""
         assert self.exchange is not None
+        if self.passed:
+            return NO_USAGE
         self.estimated = True
         for chunk in self.exchange.held_back:
             self.count_chunk(chunk)
@@ -353,28 +378,40 @@ class Ledger:
         meter = UsageMeter(record, prompt, targets[0].upstream, time.time())
         meter.day = self.spent.roll(meter.at)
         if caller.limits is not None:
-            targets, tokens, cost = self._worst_case(caller.limits, body, prompt, targets)
-            meter.reservation = await self.limiter.reserve(caller.name, caller.limits, tokens, cost)
+            targets, meter.reservation = await self._reserve(record, caller.limits, body, prompt, targets)
         if store is not None:
             meter.id = store.next_id()
             store.enqueue(meter.opened())
         return meter, targets
 
-    def _worst_case(
-        self, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
-    ) -> tuple[list[Target], int, int]:
-        """Return the targets, and the tokens and micro-USD that a request can come to at the worst of them."""
-        if not (limits.tpm or limits.budget):
-            return targets, 0, 0
-        tokens = cost = 0
-        bound = []
-        for target in targets:
-            target, used, price = self._most_at(limits, body, prompt, target)
-            bound.append(target)
-            tokens, cost = max(tokens, used), max(cost, price)
-        return bound, tokens, cost
+    async def _reserve(
+        self, record: RequestRecord, limits: Limits, body: Json, prompt: Prompt, targets: list[Target]
+    ) -> tuple[list[Target], Reservation]:
+        """Reserve what a request can come to at the worst of its targets; return these, and the reservation.
 
-    def _most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
+        Where the budget does not cover that, targets that are to be left out then are, the dearest first; the record says so.
+        Raises RateLimitExceeded, BudgetExceeded.
+        """
+        if not (limits.tpm or limits.budget):
+            return targets, await self.limiter.reserve(record.key, limits, 0, 0)
+        bound = [self.most_at(limits, body, prompt, target) for target in targets]
+        refused: RateLimitExceeded | None = None
+        while True:
+            tokens, cost = max(each[1] for each in bound), max(each[2] for each in bound)
+            try:
+                held = await self.limiter.reserve(record.key, limits, tokens, cost)
+                return [target for target, _, _ in bound], held
+            except RateLimitExceeded as failure:
+                refused = refused or failure
+            before = bound if bound[0][0].weight else bound[:-1]  # those that have a next one
+            left_out = [each for each in before if "budget" in each[0].on]
+            if refused.code != BudgetExceeded.code or not left_out or len(bound) == 1:
+                raise refused
+            dearest = max(left_out, key=lambda each: each[2])
+            bound.remove(dearest)
+            record.tried.append((_name(dearest[0].upstream), "budget_exceeded"))
+
+    def most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
         """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""
         target, used = reservations.reserved(body, prompt, target, self._settings, limits)
         cost = reservations.most_costly(used, target.upstream, prompt.tier, prompt.hour)
@@ -389,7 +426,7 @@ class Ledger:
         limits = record.limits
         if limits is None or held is None or not (limits.tpm or limits.budget):
             return True
-        _, tokens, cost = self._most_at(limits, body, meter.prompt, target)
+        _, tokens, cost = self.most_at(limits, body, meter.prompt, target)
         for used, price in meter.failed_attempts:
             tokens += used.prompt + used.completion
             cost += price or 0

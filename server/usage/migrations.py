@@ -7,29 +7,40 @@ made is refused.
 import sqlite3
 from typing import Final
 
-VERSION: Final = 2  # of the schema
+VERSION: Final = 3  # of the schema
 _TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
     upstream TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER, code TEXT NOT NULL, prompt INTEGER NOT NULL,
     completion INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER,
-    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER);
+    estimated INTEGER NOT NULL, first_ms INTEGER, total_ms INTEGER, saved INTEGER, listed INTEGER);
 CREATE INDEX IF NOT EXISTS requests_by_key ON requests (key);
 CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE status IS NULL;
 CREATE TABLE IF NOT EXISTS days (
     day TEXT, key TEXT, model TEXT, requests INTEGER NOT NULL, prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
     cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    errors INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (day, key, model)) WITHOUT ROWID;
+    errors INTEGER NOT NULL DEFAULT 0, saved INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (day, key, model)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, batch INTEGER NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 RUN: Final = 2**40  # ids of one run: run * RUN + n
-SUMS: Final = ("requests", "prompt", "completion", "cached", "reasoning", "cost", "unpriced", "errors")  # of `days`
+SUMS: Final = (
+    "requests",
+    "prompt",
+    "completion",
+    "cached",
+    "reasoning",
+    "cost",
+    "unpriced",
+    "errors",
+    "saved",
+)  # of `days`
 ORDER: Final = {"runs": ("run",), "days": ("day", "key", "model"), "requests": ("id",)}  # the tables, by their keys
 CRASHED: Final = (
     # A crash counts as a 500. The prompt is counted: the upstream had most likely read it.
     f"""INSERT INTO days SELECT date(at / 1000, 'unixepoch'), key, model, count(*), sum(prompt), sum(completion), sum(cached),
-           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL), count(*)
+           sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL), count(*),
+           sum(coalesce(saved, 0))
        FROM requests WHERE status IS NULL AND id / {RUN} = ? GROUP BY 1, 2, 3
        ON CONFLICT DO UPDATE SET """  # noqa: S608
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS),

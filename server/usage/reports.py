@@ -32,11 +32,11 @@ _TABLES: Final = {"request": "requests", "day": "by_day", "model": "by_model", "
 UNLIMITED: Final = 100_000_000  # USD: what one-api tells clients that want a number where there is no limit
 _SUMS: Final = """sum(requests) AS requests, sum(prompt) AS prompt_tokens, sum(completion) AS completion_tokens,
     sum(cached) AS cached_tokens, sum(reasoning) AS reasoning_tokens, sum(cost) / 1e6 AS cost_usd,
-    sum(unpriced) AS unpriced_requests, sum(errors) AS errors"""
+    sum(unpriced) AS unpriced_requests, sum(errors) AS errors, sum(saved) / 1e6 AS saved_usd"""
 _ROW: Final = """strftime('%Y-%m-%dT%H:%M:%S', at / 1000, 'unixepoch') || printf('.%03dZ', at % 1000) AS time,
     request AS request_id, key, model, upstream, status, code, stream, prompt AS prompt_tokens,
     completion AS completion_tokens, cached AS cached_tokens, reasoning AS reasoning_tokens, cost / 1e6 AS cost_usd,
-    estimated, first_ms, total_ms"""
+    estimated, first_ms, total_ms, saved / 1e6 AS saved_usd, listed / 1e6 AS listed_usd"""
 _MOST: Final = 1000  # rows of each table of sums
 _FLAGS: Final = ("stream", "estimated")
 

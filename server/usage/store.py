@@ -66,6 +66,8 @@ class UsageRow(NamedTuple):
     estimated: bool
     first_ms: int | None
     total_ms: int | None
+    saved: int | None = 0  # micro-USD that the upstream's cache has saved; None: the price is unknown
+    listed: int | None = 0  # the cost by this server's own prices, in micro-USD; None: the price is unknown
 
     @property
     def failed(self) -> bool:
@@ -303,7 +305,7 @@ class UsageStore:
         day = _day(row.at // 86_400_000)
         sums = self._days.setdefault((day, row.key, self._name(day, row)), [0] * len(migrations.SUMS))
         counted = row.prompt, row.completion, row.cached, row.reasoning
-        amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed
+        amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed, row.saved or 0
         sums[:] = map(add, sums, amounts)
 
     def _name(self, day: str, row: UsageRow) -> str:

@@ -15,10 +15,9 @@ from ...contract import Call, Json, Upstream
 from ...errors import Unsupported
 from ...hosts import endpoint, key_header
 from ..messages import omit, shortened
-from ..request import TOOL_NAME_LENGTH, drop, fit_format, fitted_schema, model_rules, refuse, snapped
+from ..request import CHAT_ONLY, TOOL_NAME_LENGTH, drop, fit_format, fitted_schema, model_rules, refuse, snapped
 from . import stream
 
-_REFUSED: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
                    "store", "cache_control")  # fmt: skip
 _MARKS: Final = frozenset({"cache_control"})
@@ -32,7 +31,7 @@ def build_request(body: Json, to: Upstream) -> Call:
     body, names = tool_names.renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
     out = body.copy()
     out.pop("stream_options", None)  # usage comes in any case
-    refuse(out, _REFUSED, "this model, which is served by /v1/responses")
+    refuse(out, CHAT_ONLY, "this model, which is served by /v1/responses")
     drop(out, _DROPPED, changed)
     thinks = _reasoning(out, to, changed)
     model_rules(out, to.facts, thinks, changed)

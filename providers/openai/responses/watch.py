@@ -18,6 +18,7 @@ _AROUND: Final = 150  # bytes of a delta's data that are no text
 _DONE: Final = b"[DONE]"
 _SILENT: Final = frozenset({"response.created", "response.in_progress", "response.queued", "ping", "keepalive"})
 _ENDS: Final = {"response.completed": "stop", "response.incomplete": "length"}
+_FILTERED: Final = "content_filter"
 _FAILS: Final = frozenset({"response.failed", "response.cancelled", "error"})
 
 
@@ -38,7 +39,8 @@ def _stream(done: bool) -> Translator:
     while (event := (yield chunks)) is not None:
         name, data = event.name, event.data
         if name in _ENDS:
-            end = _end(_response(object_of(data)), _ENDS[name])
+            response = _response(object_of(data))
+            end = _end(response, _FILTERED if _is_filtered(response) else _ENDS[name])
             if not done:
                 return end
             chunks = Ended(end)
@@ -70,13 +72,19 @@ def _whole() -> Translator:
     told = _usage(response)
     text = "" if told else "." * len(codec.encode(response.get("output")))
     message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    finish = _FILTERED if _is_filtered(response) else "stop"
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return [{"choices": [choice], "usage": told[0]["usage"] if told else None} | _tier(response)]
 
 
 def _end(response: Json, finish: str) -> list[Json]:
     tier = _tier(response)
     return [piece | tier for piece in (chunk({}, finish), *_usage(response))]
+
+
+def _is_filtered(response: Json) -> bool:
+    details = response.get("incomplete_details")
+    return isinstance(details, dict) and details.get("reason") == _FILTERED
 
 
 def _tier(response: Json) -> Json:
@@ -88,7 +96,7 @@ def _usage(response: Json) -> list[Json]:
     """Return the chunk that says what was used; none where that is not told in a form that is known."""
     told = response.get("usage")
     try:
-        return [usage_chunk(spent(told))] if isinstance(told, dict) and told else []
+        return [usage_chunk({**told, **spent(told)})] if isinstance(told, dict) and told else []
     except (TypeError, AttributeError, LookupError, ValueError):
         return []
 

@@ -1,0 +1,24 @@
+"""Requests of clients that speak Gemini's own API, passed on as they are. https://ai.google.dev/api/generate-content"""
+
+from typing import Final
+
+from ..common.model_ids import list_call
+from ..contract import Call, Passed, Upstream, not_passed, passed_call
+from ..hosts import endpoint, key_header
+
+_METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
+
+
+def build_models(to: Upstream) -> Call:
+    """Return the call that lists the models. https://ai.google.dev/api/models#method:-models.list"""
+    return list_call(f"{to.base_url}/models?pageSize=1000", key_header(to.host, to.api_key))
+
+
+def pass_on(asked: Passed, to: Upstream) -> Call:
+    """Return the call that passes a request on. Raises Unsupported for another API's."""
+    if asked.operation not in _METHODS:
+        return not_passed(asked, to)
+    url = endpoint(to.host, to.base_url, to.model, asked.operation)
+    if asked.query:
+        url += f"{'&' if '?' in url else '?'}{asked.query}"
+    return passed_call(url, {**asked.headers, **key_header(to.host, to.api_key)}, asked.body)

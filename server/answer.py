@@ -1,0 +1,94 @@
+"""Whole answers of this server: head and body are sent in one write."""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+# Of every answer to a request, unless it has its own: not to be kept, guessed about, framed or followed with a referrer.
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "ModelServer",
+}
+_ALWAYS: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+_STARTS: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_JOINED: Final = 64 * 2**10  # bytes of a body that is copied behind its head
+
+
+class Answer(web.Response):
+    """An answer of bytes, with HEADERS among its headers: what aiohttp asks of a response, without what is not used here.
+
+    headers: their names are written as they are. keep_alive: whether another request may follow; known once it is prepared.
+    """
+
+    status = 200
+    headers: Any = None
+    body = b""
+    keep_alive: bool | None = None
+
+    def __init__(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        """headers: it is changed."""
+        self.body, self.headers, self.status = body, headers, status
+        self._for: web.Request | None = None  # the request it answers, once it is prepared
+        self._written = False
+
+    @property
+    def prepared(self) -> bool:
+        return self._for is not None
+
+    def force_close(self) -> None:
+        self.keep_alive = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Complete the headers, as aiohttp's responses do."""
+        if self._for is None and isinstance(request, web.Request):
+            self._for = request
+            await request.app.on_response_prepare.send(request, self)
+            if self.keep_alive is None:
+                self.keep_alive = request.keep_alive
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send the answer, once. Waits while a client takes less than it is sent. Raises ConnectionError when it has left."""
+        request = self._for
+        if request is None or self._written:
+            return
+        self._written = True
+        head = self._head(request)
+        body = self.body if request.method != "HEAD" else b""
+        write = request.writer.write
+        if len(body) <= _JOINED:
+            await write(head + body)
+        else:
+            await write(head)
+            await write(body)
+        if request.protocol.writing_paused:
+            await request.writer.drain()
+
+    def _head(self, request: web.Request) -> bytes:
+        """Return the status line and the headers. Raises ValueError for a line end in a header."""
+        version, headers, status = request.version, self.headers, self.status
+        if "Connection" not in headers:
+            if self.keep_alive:
+                if version == HttpVersion10:
+                    headers["Connection"] = "keep-alive"
+            elif version == HttpVersion11:
+                headers["Connection"] = "close"
+        own = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if own.count("\n") + own.count("\r") != 2 * len(headers):
+            raise ValueError("a line end in a header")
+        return (
+            f"HTTP/{version.major}.{version.minor} {_STARTS.get(status) or f'{status} '}\r\n{own}{_ALWAYS}"
+            f"Content-Length: {len(self.body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
+        ).encode()
+
+
+@lru_cache(4)
+def _date(second: int) -> str:
+    """Return a Unix time as an HTTP date."""
+    return formatdate(second, usegmt=True)

@@ -1,0 +1,82 @@
+"""Which models providers have: their lists are read in the background, at the start, after a reload and every few minutes.
+
+Nothing waits for it. A provider that does not answer, or not with a list, keeps what it last had, and /healthz says why.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from providers import PROVIDERS
+from providers.errors import Failure
+
+from . import logs
+from .generations import Generation, Generations
+from .outbound.batches import fetch_whole
+from .outbound.exchange import Exchange
+from .worker import Worker
+
+_EVERY: Final = 180.0  # seconds between two looks
+_PATIENCE: Final = 5.0  # seconds for an answer, from the first word to the last
+_LARGEST: Final = 4 * 2**20  # bytes of it: OpenRouter's has half a megabyte
+
+
+class Discovery:
+    """Reads the lists. failed: provider → the code of what went wrong the last time. Closed before the connections are."""
+
+    def __init__(self, generations: Generations, worker: Worker) -> None:
+        self._generations, self._worker = generations, worker
+        self.failed: dict[str, str] = {}
+        self._found: dict[tuple[str, str], list[str]] = {}  # provider, base_url → ids
+        self._wanted = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    def refresh(self) -> None:
+        """Read the lists of a new configuration soon; until then it has what was found at the same addresses."""
+        settings = self._generations.now.settings
+        for name in settings.discovers:
+            if found := self._found.get((name, settings.providers[name].base_url)):
+                settings.routes.learn(name, found)
+        self._wanted.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._wanted.clear()
+            await self._look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await self._wanted.wait()
+
+    async def _look(self) -> None:
+        live = self._generations.acquire()  # its connections stay open
+        try:
+            names = sorted(live.settings.discovers)
+            errors = await asyncio.gather(*(self._read(live, name) for name in names))
+            self.failed = {name: error for name, error in zip(names, errors, strict=True) if error}
+        finally:
+            self._generations.release(live)
+
+    async def _read(self, live: Generation, name: str) -> str:
+        """Read the list of a provider; return the code of the error, "" where there is none."""
+        upstream, server = live.settings.providers[name], live.settings.config.server
+        try:
+            call = PROVIDERS[upstream.host.protocol].build_models(upstream)
+            exchange = Exchange(upstream, call, _PATIENCE, worker=self._worker)
+            async with asyncio.timeout(_PATIENCE):
+                answer = await fetch_whole(exchange, live.http, replace(server, max_answer=_LARGEST))
+        except TimeoutError:
+            return "upstream_timeout"
+        except Failure as failure:
+            return failure.code or failure.type
+        except Exception:
+            logs.LOGGER.exception("the models of provider %s could not be read, by a fault of this server", name)
+            return "internal_error"
+        found = self._found[name, upstream.base_url] = [each["id"] for each in answer["data"]]
+        live.settings.routes.learn(name, found)
+        return ""
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

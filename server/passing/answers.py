@@ -1,0 +1,67 @@
+"""Answers that pass as bytes: each piece is written as it is read, and looked at for the tokens it tells."""
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import web
+
+from dialects.passing.usage import UsageWatch
+from providers.errors import Failure
+
+from .. import inspector
+from ..logs import RECORD
+from ..outbound.exchange import Exchange
+from ..outbound.passed import PassedAnswer
+from ..state import METER
+
+# Of an upstream's headers, those that say what its body is. Content-Length and Content-Encoding: see pass_back.
+_HEADERS: Final = ("Content-Type", "Content-Disposition", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
+
+
+async def pass_back(
+    request: web.Request, exchange: Exchange, passed: PassedAnswer, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send the client an answer as it comes, and note what it has used. headers: of ours.
+
+    An answer that breaks off upstream breaks off here: its end must not look like one.
+    """
+    answer, record, meter = passed.answer, request[RECORD], request[METER]
+    headers |= {name: value for name in _HEADERS if (value := answer.headers.get(name)) is not None}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    size = answer.headers.get("Content-Length", "")
+    if size.isdigit() and "Content-Encoding" not in answer.headers:  # that was undone by the parser
+        response.content_length = int(size)
+    else:
+        response.headers["X-Accel-Buffering"] = "no"  # nginx would collect what comes piece by piece
+    to = exchange.to
+    record.upstream, record.first = f"{to.name}/{to.model}" if to.model else to.name, time.monotonic()
+    record.stream = response.content_type == "text/event-stream"
+    watch, shown = UsageWatch(), inspector.HEAD
+    try:
+        await response.prepare(request)
+        piece = passed.first
+        while piece:
+            watch.see(piece)
+            if shown > 0:
+                inspector.record_write(request, piece[:shown])
+                shown -= len(piece)
+            await response.write(piece)
+            piece = await answer.read()
+        await response.write_eof()
+    except Failure as failure:
+        meter.stream_failed(failure)
+        record.code = failure.code or failure.type
+        _break_off(request)
+    except asyncio.CancelledError:
+        _break_off(request)  # no other answer can follow half of this one
+        raise
+    finally:
+        meter.usage = watch.usage()
+        answer.close()
+    return response
+
+
+def _break_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

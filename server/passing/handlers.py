@@ -1,0 +1,224 @@
+"""The handlers of routes that pass as bytes: a request is read as far as its model's name, its answer only beside.
+
+A call of JSON is held, within server.max_body, and goes to another target where one fails. A form is passed on while it
+arrives; then the target that got it is the last one.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from dialects import chat
+from dialects.contract import ClientRequest, Dialect
+from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
+from dialects.validation import check_model, count, missing_code
+from gateway.config import Caller
+from gateway.config_schema import ServerConfig
+from gateway.estimates import Prompt
+from gateway.restricted_fields import FIELDS, refusal
+from gateway.routing import Target
+from providers import PROVIDERS, density, raw_json
+from providers.contract import Call, Json, Passed
+from providers.errors import BadRequest, UnsupportedEncoding
+
+from .. import inspector
+from ..ingress import admit, authenticate_request, enter, read_body
+from ..outbound.exchange import Exchange
+from ..outbound.passed import PassedAnswer, open_passed
+from ..outbound.pool import ConnectionPools
+from ..state import APP_STATE, IN_FLIGHT, METER
+from . import passthrough
+from .answers import pass_back
+from .uploads import Form
+
+_TIER: Final = "service_tier"
+_USUAL: Final = frozenset({"prompt"})  # of the fields that limited keys may not send: what these APIs mean otherwise
+_PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
+_ADDED: Final = 10**6
+_MOST_ANSWERS: Final = 128  # of one request
+_FORM_SIZE: Final = 2**20  # bytes that a form is taken for: its files are no text
+Prepare = Callable[[Target], Awaitable[Call]]
+Answer = Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, PassedAnswer]]
+FirstThatAnswers = Callable[
+    [web.Request, ClientRequest, list[Target], Prepare, Answer], Awaitable[tuple[Exchange, PassedAnswer]]
+]
+AnswerHeaders = Callable[[Exchange, Dialect], dict[str, str]]
+
+
+class Way(NamedTuple):
+    """What the way of every request is made of (modelserver.py)."""
+
+    first_that_answers: FirstThatAnswers
+    answer_headers: AnswerHeaders
+
+
+class Body(Protocol):
+    """A request's body without its model."""
+
+    def with_model(self, model: str) -> Any: ...
+
+
+class Read(NamedTuple):
+    """A request that has been read as far as it is. fields: those of it by which limits go, and its model."""
+
+    fields: Json
+    body: Body
+    headers: Mapping[str, str]
+    size: int
+    words: bool  # whether it is text, of which tokens can be estimated
+
+
+def routes(way: Way) -> list[web.RouteDef]:
+    """Return the routes that pass as bytes."""
+    table = []
+    for operation in OPERATIONS:
+        handler = complete(way, operation)
+        for path in operation.paths or (f"/v1/{operation.name}", f"/{operation.name}"):
+            table += [web.post(path, handler), web.post(f"{path}/", handler)]
+    for method in GEMINI_METHODS:
+        handler = complete_gemini(way, method)
+        table += [web.post(f"/{version}/models/{{model:(?s:.+)}}:{method}", handler) for version in GEMINI_VERSIONS]
+    for verb in passthrough.METHODS:
+        route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", partial(pass_through, way))
+        table.append(route)
+        if verb == "GET":
+            route.kwargs["allow_head"] = False
+    return table
+
+
+def complete(way: Way, operation: Operation) -> Handler:
+    """Return the handler of one of OpenAI's routes."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        caller = authenticate_request(request)
+        with enter(request):
+            boundary = form.boundary_of(request.headers.getall("Content-Type", [])) if operation.form else None
+            if boundary is None:
+                return await passed(way, request, caller, operation.name, await read_json(request, caller, operation))
+            upload = Form(request, boundary, partial(check_field, caller))
+            try:
+                return await passed(way, request, caller, operation.name, await read_form(request, upload))
+            finally:
+                upload.close()
+
+    return handler
+
+
+def complete_gemini(way: Way, method: str) -> Handler:
+    """Return the handler of one of Gemini's methods, whose model stands in the path."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        caller = authenticate_request(request)
+        with enter(request):
+            data = inspector.record_body(request, await read_body(request))
+            model = request.match_info["model"]
+            if caller.restricted and "model" in json_model.read(data).members:
+                raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
+            read = Read({"model": model}, AsSent(data), {}, len(data), True)
+            query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
+            return await passed(way, request, caller, method, read, query)
+
+    return handler
+
+
+class AsSent(NamedTuple):
+    """A body that does not name its model."""
+
+    data: bytes
+
+    def with_model(self, model: str) -> bytes:
+        return self.data
+
+
+async def read_json(request: web.Request, caller: Caller, operation: Operation) -> Read:
+    """Return a request of JSON. Raises BadRequest, ModelNotFound and as read_body does."""
+    data = await read_body(request)
+    inspector.record_body(request, data[: inspector.HEAD])
+    request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
+
+    def work() -> json_model.JsonRequest:
+        count(data)
+        return json_model.read(data)
+
+    body = await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
+    names = ({"model", "n", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
+    fields = {name: raw_json.decoded(body.members[name]) for name in names}
+    model = fields.get("model") or operation.default
+    if not isinstance(model, str) or not model:
+        raise no_model(model)
+    return Read({**fields, "model": model}, body, {}, len(data), True)
+
+
+async def read_form(request: web.Request, upload: Form) -> Read:
+    """Return a form whose model has come. Raises BadRequest, ModelNotFound, RequestTooLarge, Overloaded …"""
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedEncoding(
+            "This server does not unpack forms: send the form as it is, without Content-Encoding."
+        )
+    model = await upload.find_model()
+    inspector.record_body(request, upload.head)
+    if not model:
+        raise no_model(model)
+    kind = {"Content-Type": request.headers["Content-Type"]}
+    return Read({"model": model}, upload, kind, min(request.content_length or _FORM_SIZE, _FORM_SIZE), False)
+
+
+def no_model(model: Any) -> BadRequest:
+    """Return the error of a request that names no model."""
+    return BadRequest("You must provide a model: GET /v1/models lists them.", param="model", code=missing_code(model))
+
+
+def check_field(caller: Caller, name: str) -> None:
+    """Raise Unsupported for a field of a form that this key may not send."""
+    plain = name.partition("[")[0]
+    if caller.restricted and plain in FIELDS and plain not in _USUAL:
+        raise refusal(plain)
+
+
+async def passed(
+    way: Way, request: web.Request, caller: Caller, operation: str, read: Read, query: str = ""
+) -> web.StreamResponse:
+    """Admit a request, pass it on to the first target that answers, and pass the answer back."""
+    check_model(read.fields["model"])
+    tokens = read.size // _PER_BYTE if read.words else 0
+    answers = read.fields.pop("n", 1)
+    answers = min(answers, _MOST_ANSWERS) if type(answers) is int else 1
+    prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, answers, read.fields.get(_TIER))
+    asked = ClientRequest(read.fields)
+    targets = await admit(request, caller, asked, prompt, operation)
+
+    async def prepare(target: Target) -> Call:
+        upstream = target.upstream
+        sent = Passed(operation, read.body.with_model(upstream.model), read.headers, query)
+        return PROVIDERS[upstream.host.protocol].pass_on(sent, upstream)
+
+    return await answered(way, request, asked, targets, prepare)
+
+
+async def pass_through(way: Way, request: web.Request) -> web.StreamResponse:
+    """Any method of /p/{provider}/{path}: what the provider answers there, for keys that may ask it anything."""
+    caller = authenticate_request(request)
+    with enter(request):
+        wanted = passthrough.read(request, caller)
+        asked = ClientRequest({"model": f"{wanted.upstream.name}/*"})
+        targets = await passthrough.admit(request, caller, wanted, asked.body)
+
+        async def prepare(target: Target) -> Call:
+            return passthrough.call(wanted, target.upstream)
+
+        return await answered(way, request, asked, targets, prepare)
+
+
+async def answered(
+    way: Way, request: web.Request, asked: ClientRequest, targets: list[Target], prepare: Prepare
+) -> web.StreamResponse:
+    """Return the answer of the first target that gives one, passed back as it came."""
+    request[METER].passed = True
+    # No answer is read on when its client has left: nothing but its end says what it has cost.
+    targets = [replace(each, upstream=replace(each.upstream, finish_seconds=0.0)) for each in targets]
+    exchange, answer = await way.first_that_answers(request, asked, targets, prepare, open_passed)
+    return await pass_back(request, exchange, answer, way.answer_headers(exchange, chat))
