@@ -194,14 +194,16 @@ def began(request: web.Request, exchange: Exchange) -> None:
     record.first = time.monotonic()
 
 
-def envelope(request: web.Request, to: Upstream | None = None) -> Envelope:
-    """Return what the answer to this request says of itself. to: who answers, once that is known."""
+def envelope(request: web.Request, upstream: Upstream | None = None) -> Envelope:
+    """Return what the answer to this request says of itself. upstream: who answers, once that is known."""
     record = request[RECORD]
     unique, created = f"{random.getrandbits(128):032x}", int(time.time())
-    if to is None:
+    if upstream is None:
         return Envelope(unique, created, record.model, record.id)
-    tokens = request[METER].prompt.tokens(to)
-    return Envelope(unique, created, record.model, record.id, to.name, to.model, tokens, to.facts.context or 0)
+    tokens = request[METER].prompt.tokens(upstream)
+    return Envelope(
+        unique, created, record.model, record.id, upstream.name, upstream.model, tokens, upstream.facts.context or 0
+    )
 
 
 async def first_that_answers(
@@ -374,9 +376,9 @@ async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstre
     return body
 
 
-def cache_scope(request: web.Request, to: Upstream) -> str:
+def cache_scope(request: web.Request, upstream: Upstream) -> str:
     """Whose thinking of whom: one client's must not reach another's conversation."""
-    return f"{request[RECORD].key}/{to.name}"
+    return f"{request[RECORD].key}/{upstream.name}"
 
 
 async def open_stream(exchange: Exchange, pools: ConnectionPools, config: ServerConfig) -> tuple[Batch, Batches]:
@@ -405,8 +407,8 @@ async def open_stream(exchange: Exchange, pools: ConnectionPools, config: Server
     return Batch(held, b"".join(raw), large), rest
 
 
-def target_name(to: Upstream) -> str:
-    return f"{to.name}/{to.model}"
+def target_name(upstream: Upstream) -> str:
+    return f"{upstream.name}/{upstream.model}"
 
 
 def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:

@@ -21,10 +21,10 @@ _PRICES: Final = {
 _FREE: Final = Price(input=0.0, output=0.0)
 
 
-def described(to: Upstream) -> Json:
+def described(upstream: Upstream) -> Json:
     """The fields of a model's card that say what is known of this target."""
-    facts = to.facts
-    price = _FREE if to.host.free else facts.price
+    facts = upstream.facts
+    price = _FREE if upstream.host.free else facts.price
     inputs = [name for name, takes in (("image", facts.vision), ("file", facts.pdf), ("audio", facts.audio)) if takes]
     outputs = ["embeddings" if facts.embeds else "text"]
     card: Json = {

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["dialects", "gateway", "providers", "server.outbound"]):
-    from played import PROTOCOLS, play, run, target
+    from simulated import PROTOCOLS, play, run, target
 
     from dialects.chat import request
     from providers import PROVIDERS, codec

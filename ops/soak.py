@@ -28,9 +28,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from leak_watch import WORD  # noqa: E402
 from process import Process, config  # noqa: E402
 from scripted import ABORT, CLOSE, FOREVER, Request, Script, Upstream, answer, chunked, head, sse  # noqa: E402
-from watch import WORD  # noqa: E402
 
 LIMITS = """
 timeouts: {first_byte: 3, between_bytes: 10, write: 5, request_body: 5}

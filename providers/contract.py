@@ -181,9 +181,9 @@ class Provider(Protocol):
         """Whether an image at this URL must be fetched here and sent inline: the upstream would not fetch it."""
 
 
-def named_limit(body: Json, to: Upstream) -> int | None:
+def named_limit(body: Json, upstream: Upstream) -> int | None:
     """Return the limit of an answer that a request names, as this host is sent it; None where it is sent none."""
-    host = to.host
+    host = upstream.host
     for name in _LIMITS:
         if name in body and name not in host.drop and name not in host.refuse:
             limit = int(body[name])
@@ -195,17 +195,17 @@ def named_limit(body: Json, to: Upstream) -> int | None:
     return None
 
 
-def no_embeddings(body: Json, to: Upstream) -> Call:
+def no_embeddings(body: Json, upstream: Upstream) -> Call:
     """Raise Unsupported: for protocols without embeddings."""
     raise Unsupported("This model's provider has no embeddings.", param="model")
 
 
-def no_count(body: Json, to: Upstream) -> Call:
+def no_count(body: Json, upstream: Upstream) -> Call:
     """Raise Unsupported: for protocols that do not count tokens."""
     raise Unsupported("This model's provider does not count tokens.", param="model")
 
 
-def no_models(to: Upstream) -> Call:
+def no_models(upstream: Upstream) -> Call:
     """Raise Unsupported: for protocols without a list of models."""
     raise Unsupported("This provider does not list its models.", param="model")
 
@@ -220,7 +220,7 @@ def unread(call: Call, streamed: bool) -> Translator:
     raise AssertionError("the answer passes as it is")
 
 
-def not_passed(asked: Passed, to: Upstream) -> Call:
+def not_passed(asked: Passed, upstream: Upstream) -> Call:
     """Raise Unsupported: for protocols that have no such API."""
     raise Unsupported(
         f"This model's provider does not serve {asked.operation}. Choose a model of one that does, or ask this one by "

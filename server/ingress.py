@@ -140,7 +140,7 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     what Parser.parse does, and Overloaded.
     """
     limits, run = request[RECORD].limits, request[IN_FLIGHT]
-    reserve = limits is not None and bool(limits.tpm or limits.budget)
+    reserve = limits is not None and limits.need_estimate
     headers = _named(request, dialect.headers)
     size = len(data)
     commas = data.count(b",") if size > density.SMALL else 0

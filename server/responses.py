@@ -186,7 +186,7 @@ class Conversation:
         with suppress(ValueError):
             await self._keep(codec.decode(exchange.answer), exchange.to, True)
 
-    async def _keep(self, response: Json, to: Upstream, native: bool) -> None:
+    async def _keep(self, response: Json, upstream: Upstream, native: bool) -> None:
         """Keep an answer, where it is one to be kept, and note whose its ids are."""
         match response:
             case {"id": str(ident), "output": list(output)} if state.is_ident(ident):
@@ -194,17 +194,17 @@ class Conversation:
             case _:
                 return
         if native:
-            await self._pin(ident, [*state.by_ident(output)], to)
+            await self._pin(ident, [*state.by_ident(output)], upstream)
         if self.keep and response.get("status") in ("completed", "incomplete"):
             unique = f"{random.getrandbits(128):032x}"
             parent = self.previous if self.before is not None else None
-            stored = Stored(ident, parent, to.name, native, state.with_ids(self.own, unique), response)
+            stored = Stored(ident, parent, upstream.name, native, state.with_ids(self.own, unique), response)
             # Without what it goes on from, it is not the whole conversation: only the upstream can go on with it.
             if self.previous is None or self.before is not None:
                 await self.store.put(self.owner, stored)
 
-    async def _pin(self, ident: str, items: list[str], to: Upstream) -> None:
-        await self.store.pin(self.owner, to.name, [ident, *(items if to.host.responses_unique else ())])
+    async def _pin(self, ident: str, items: list[str], upstream: Upstream) -> None:
+        await self.store.pin(self.owner, upstream.name, [ident, *(items if upstream.host.responses_unique else ())])
 
 
 CONVERSATION: Final = web.RequestKey["Conversation | None"]("conversation")  # None: of another API

@@ -118,14 +118,14 @@ async def _find(request: web.Request) -> Stored | Upstream:
     raise state.response_not_found(ident)
 
 
-async def _forward(request: web.Request, to: Upstream, more: str = "") -> web.StreamResponse:
+async def _forward(request: web.Request, upstream: Upstream, more: str = "") -> web.StreamResponse:
     """Ask an upstream about a response that it keeps, and hand on what it says."""
     ident = request.match_info["id"]
-    call = state_call(to, request.method, quote(ident, safe="") + more, request.rel_url.raw_query_string)
+    call = state_call(upstream, request.method, quote(ident, safe="") + more, request.rel_url.raw_query_string)
     with enter(request):
         await request[IN_FLIGHT].acquire()
         try:
-            return await _passed(request, Exchange(to, call, 0.0))
+            return await _passed(request, Exchange(upstream, call, 0.0))
         except NotFound:
             raise state.response_not_found(ident) from None
 
@@ -173,6 +173,6 @@ async def input_tokens(request: web.Request) -> web.StreamResponse:
     raise BadRequest("This model's tokens cannot be counted in advance here.", param="model", code="unsupported_value")
 
 
-def _count(body: dict[str, object], to: Upstream) -> Call | None:
-    build = PROVIDERS[to.host.protocol].native.get("responses/input_tokens")
-    return build(outgoing.cleaned(body)[0], {}, to) if build is not None else None
+def _count(body: dict[str, object], upstream: Upstream) -> Call | None:
+    build = PROVIDERS[upstream.host.protocol].native.get("responses/input_tokens")
+    return build(outgoing.cleaned(body)[0], {}, upstream) if build is not None else None

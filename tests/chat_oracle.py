@@ -171,7 +171,7 @@ def alike(said: Said) -> Said:
 
 
 def check(chunks: list[Json]) -> None:
-    """The invariants of every successful stream of chunks, as the door gets them."""
+    """The invariants of every successful stream of chunks, as the server gets them."""
     usages = [at for at, chunk in enumerate(chunks) if "usage" in chunk]
     assert usages in ([], [len(chunks) - 1]), "usage comes last"
     for chunk in chunks:

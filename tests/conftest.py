@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
+from leak_watch import WORD, Unable, Watch
 from openai import OpenAI
 from process import Process, beside, config
 from scripted import Script, Upstream
-from watch import WORD, Unable, Watch
 
 # Each client of an SDK loads the certificates that are trusted, which takes a tenth of a second. No test calls who has one of
 # those, so that clients here load this one. Servers do not: process.environment() leaves it out.
@@ -91,7 +91,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
-    """Where the provider `up` of every server below lives: models are addressed as up/<name of a script>."""
+    """Where the provider `up` of every server below is: models are addressed as up/<name of a script>."""
     with Upstream() as upstream:
         yield upstream
 

@@ -132,7 +132,7 @@ def completion(answer: Json) -> Answer:
 
 
 def check_chunks(chunks: Iterable[Json]) -> None:
-    """The invariants of every successful stream of chunks, as the door gets them."""
+    """The invariants of every successful stream of chunks, as the server gets them."""
     chunks = list(chunks)
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     assert [choice["index"] for choice in choices] == [0] * len(choices)

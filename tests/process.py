@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from watch import WORD, Watch
+from leak_watch import WORD, Watch
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = 20.0  # seconds for a start or a stop; a good one takes half a second

@@ -15,7 +15,6 @@ from test_anthropic_edge import (
     ROLE,
     TO,
     answer,
-    books,
     closed,
     ended,
     failing,
@@ -26,6 +25,7 @@ from test_anthropic_edge import (
     piece,
     sse,
     start,
+    tally,
     usage,
 )
 from test_anthropic_edge import STOP as MESSAGE_STOP
@@ -105,7 +105,7 @@ def test_T4_a_whole_answer_holds_every_call() -> None:
 @pytest.mark.parametrize("pieces", [(), ("",), ("", "")])
 def test_T5_a_call_without_arguments_has_empty_ones(pieces: tuple[str, ...]) -> None:
     got = chunks(sse(start(input_tokens=1), *calls("a", *pieces), ended("tool_use", output_tokens=1), MESSAGE_STOP))
-    assert got == [NO_TEXT, opening(0, "a", "f"), fragment(0, "{}"), piece({}, "tool_calls"), books(1, 1)]
+    assert got == [NO_TEXT, opening(0, "a", "f"), fragment(0, "{}"), piece({}, "tool_calls"), tally(1, 1)]
 
 
 def test_T9_results_of_parallel_calls_are_one_user_turn() -> None:
@@ -233,7 +233,7 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
         opening(0, "a", "f"),
         fragment(0, "{}"),
         piece({}, "tool_calls"),
-        books(1, 1),
+        tally(1, 1),
     ]
 
 
@@ -356,7 +356,7 @@ def test_R8_thinking_and_a_call_without_text_is_no_empty_stop() -> None:
 def test_U1_usage_is_one_last_chunk_without_choices() -> None:
     got = chunks(answer([{"type": "text", "text": "A"}], "end_turn"))
     assert [at for at, chunk in enumerate(got) if "usage" in chunk] == [len(got) - 1]
-    assert got[-1] == books(1, 1)
+    assert got[-1] == tally(1, 1)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_U3_cached_tokens_are_part_of_the_prompt_once() -> None:
         ended("end_turn", input_tokens=10, cache_creation_input_tokens=5, cache_read_input_tokens=85, output_tokens=7),
         MESSAGE_STOP,
     )
-    assert chunks(raw)[-1] == books(100, 7, cached=85, written=5)
+    assert chunks(raw)[-1] == tally(100, 7, cached=85, written=5)
 
 
 def test_U5_an_answer_that_breaks_off_knows_what_it_cost() -> None:

@@ -59,7 +59,7 @@ def usage(prompt: int, completion: int, cached: int = 0, written: int = 0, reaso
     }
 
 
-def books(*args: int, **more: int) -> Json:
+def tally(*args: int, **more: int) -> Json:
     return {"choices": [], "usage": usage(*args, **more)}
 
 
@@ -125,7 +125,7 @@ STREAMS: dict[str, list[Json]] = {
         piece({"content": "你好，\u2028"}),
         piece({"content": "世界 🌏"}),
         piece({}, "stop"),
-        books(20, 5),
+        tally(20, 5),
     ],
     # 50: blocks 1, 3 and 4 are calls 0, 1 and 2; 49: a call without arguments has the arguments {}
     "claude_tools": [
@@ -140,7 +140,7 @@ STREAMS: dict[str, list[Json]] = {
         opening(2, "toolu_c", "given"),
         fragment(2, '{"a":"甲"}'),
         piece({}, "tool_calls"),
-        books(100, 40, cached=75, written=5),
+        tally(100, 40, cached=75, written=5),
     ],
     # 51: redacted and empty thinking shows nothing, and none of it is lost
     "claude_thinking": [
@@ -152,7 +152,7 @@ STREAMS: dict[str, list[Json]] = {
         fragment(0, "{}"),
         piece({"thinking_blocks": THOUGHTS, "output_order": ORDER}),
         piece({}, "tool_calls"),
-        books(20, 50, reasoning=30),
+        tally(20, 50, reasoning=30),
     ],
     # 48: server tools pass by; 55: so do unknown events, blocks and deltas
     "claude_search": [
@@ -173,7 +173,7 @@ STREAMS: dict[str, list[Json]] = {
             },
             "tool_calls",
         ),
-        books(20, 60),
+        tally(20, 60),
     ],
 }
 
@@ -387,7 +387,7 @@ def test_custom_tools_get_their_text_back() -> None:
         piece({"tool_calls": [first]}),
         piece({"tool_calls": [{"index": 0, "custom": {"input": 'echo "你好"\n'}}]}),
         piece({}, "tool_calls"),
-        books(1, 2),
+        tally(1, 2),
     ]
     assert collect(chunks)["choices"][0]["message"]["tool_calls"] == [
         {"id": "toolu_1", "type": "custom", "custom": {"name": "sh", "input": 'echo "你好"\n'}}
@@ -480,7 +480,7 @@ def test_53_a_stream_cut_short(more: list[Json], size: int) -> None:
 def test_54_a_stream_that_ends_after_its_stop_reason(size: int) -> None:
     raw = sse(*TWO_PIECES, closed(0), ended("end_turn", output_tokens=9))
     assert list(replay.chunks(anthropic, raw, size, call=CALL, to=TO)) == [
-        ROLE, piece({"content": "你"}), piece({"content": "好"}), piece({}, "stop"), books(20, 9)
+        ROLE, piece({"content": "你"}), piece({"content": "好"}), piece({}, "stop"), tally(20, 9)
     ]  # fmt: skip
 
 
@@ -550,7 +550,7 @@ def test_a_call_without_an_id_gets_one(given: Json) -> None:
         opening(0, id, "f"),
         fragment(0, '{"a":1}'),
         piece({}, "tool_calls"),
-        books(1, 1),
+        tally(1, 1),
     ]
 
 
@@ -558,7 +558,7 @@ def test_events_that_are_no_objects_and_deltas_of_unknown_blocks_pass_by() -> No
     odd = sse(start(input_tokens=1)) + b"data: [DONE]\n\ndata: 7\n\n"
     odd += sse(grown(7, type="thinking_delta", thinking="x"))
     odd += sse(start(input_tokens=1), closed(7), ended("end_turn", output_tokens=1), STOP)
-    assert list(replay.chunks(anthropic, odd, call=CALL, to=TO)) == [ROLE, piece({}, "stop"), books(1, 1)]
+    assert list(replay.chunks(anthropic, odd, call=CALL, to=TO)) == [ROLE, piece({}, "stop"), tally(1, 1)]
 
 
 def error(kind: str, message: str, **more: Any) -> bytes:
@@ -715,7 +715,7 @@ def test_a_message_that_came_in_one_piece() -> None:
     with pytest.raises(StopIteration) as end:
         translator.send(Event("", message))
     assert end.value.value == [
-        ROLE, piece({"content": "Hi"}), opening(0, "t1", "f"), fragment(0, '{"a":1}'), piece({}, "tool_calls"), books(3, 4),
+        ROLE, piece({"content": "Hi"}), opening(0, "t1", "f"), fragment(0, '{"a":1}'), piece({}, "tool_calls"), tally(3, 4),
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import ask, dial, metric, raw, until, whole
+from http_client import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import until
-from books import at_once, counted, rows, settings, statuses, usage
+from http_client import until
 from process import Process
 from scripted import Upstream
 from test_redis import Redis
+from usage_helpers import at_once, counted, rows, settings, statuses, usage
 
 BUDGET = "budget_usd: 1, budget_period: day"
 NONE = "disabled: false"

@@ -55,7 +55,7 @@ def test_texts_join_lists_grow_and_other_values_are_replaced() -> None:
         ],
         "usage": {"total_tokens": 3},
     }
-    assert chunks == before, "the chunks are the door's: they may be looked at again"
+    assert chunks == before, "the chunks are the server's: they may be looked at again"
 
 
 def test_a_long_answer_is_added_up_in_linear_time() -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the recordings are no
 
 Json = dict[str, Any]
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
-OURS = ("id", "created", "model", "object")  # the envelope, which the door owns
+OURS = ("id", "created", "model", "object")  # the envelope, which the server owns
 _TEXTS = ("content", "refusal", "reasoning_content", "arguments", "name", "transcript", "data")
 
 # What the gateway changes on purpose (spec/MAPPING.md §7), and what differs because our own validation comes first.

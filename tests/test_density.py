@@ -11,7 +11,7 @@ from typing import Any
 import embedded
 import httpx2 as httpx
 import pytest
-from asking import ask, whole
+from http_client import ask, whole
 from process import Process, config
 from scripted import Upstream, answer, sse, stream
 from test_anthropic_edge import CALL as CLAUDE
@@ -65,7 +65,7 @@ def kept(piece: bytes, times: int) -> list[Event]:
 
 
 # Where an answer is read: text of a value → bytes read, and how.
-DOORS: dict[str, Callable[[str], Callable[[], object]]] = {
+READERS: dict[str, Callable[[str], Callable[[], object]]] = {
     "whole": lambda value: lambda: parsed(completion("x", value), None),
     "event": lambda value: lambda: Decoder().feed(event(value)),
     "event of two documents": lambda value: lambda: Decoder().feed(b"data: {}" + event(value)[6:]),
@@ -74,9 +74,9 @@ DOORS: dict[str, Callable[[str], Callable[[], object]]] = {
 
 
 @pytest.mark.parametrize("item", DENSE)
-@pytest.mark.parametrize("door", DOORS)
-def test_a_dense_answer_is_refused(door: str, item: str) -> None:
-    read = DOORS[door](many(item))
+@pytest.mark.parametrize("reader", READERS)
+def test_a_dense_answer_is_refused(reader: str, item: str) -> None:
+    read = READERS[reader](many(item))
 
     def refused() -> None:
         with pytest.raises(UpstreamBadOutput) as caught:
@@ -84,7 +84,7 @@ def test_a_dense_answer_is_refused(door: str, item: str) -> None:
         assert (caught.value.status, caught.value.code) == (502, "upstream_too_large")
 
     # Events that are kept may take what one of them may.
-    assert peak(refused) < (128 * density.ANSWER if door == "events that are kept" else density.TIMES * SIZE)
+    assert peak(refused) < (128 * density.ANSWER if reader == "events that are kept" else density.TIMES * SIZE)
 
 
 FINE: dict[str, str] = {
@@ -101,10 +101,10 @@ FINE: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", FINE)
-@pytest.mark.parametrize("door", ["whole", "event"])
-def test_what_takes_little_memory_passes(door: str, name: str) -> None:
+@pytest.mark.parametrize("reader", ["whole", "event"])
+def test_what_takes_little_memory_passes(reader: str, name: str) -> None:
     found: list[object] = []
-    taken = peak(lambda: found.append(DOORS[door](FINE[name])()))
+    taken = peak(lambda: found.append(READERS[reader](FINE[name])()))
     assert found and taken < density.TIMES * SIZE
 
 

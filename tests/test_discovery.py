@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
-from asking import until, whole
+from http_client import until, whole
 from process import Process, run
 from scripted import FOREVER, Upstream, answer, head
 

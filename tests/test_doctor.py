@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import delta
 from conftest import LAPTOP
+from http_client import delta
 from process import Process, config, run
 from scripted import CLOSE, Script, Upstream, answer, sse, stream
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import until
-from books import at_once, counted, piece, rows, settings, statuses
+from http_client import until
 from process import Process
 from scripted import FOREVER, Script, Upstream, answer, sse, stream
+from usage_helpers import at_once, counted, piece, rows, settings, statuses
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100}}
 HEAD = stream(sse(piece("Hello "), done=False), end=False)

@@ -344,7 +344,7 @@ def test_names_that_break_off(hasty: Process, http: httpx.Client, model: str) ->
     assert found.status_code == (504 if model == "echo-stall" else 502)
 
 
-def test_the_same_door(keyed: Process, http: httpx.Client) -> None:
+def test_the_same_way_in(keyed: Process, http: httpx.Client) -> None:
     ask = {"model": "echo", "input": "a"}
     assert http.post(f"{keyed.url}/embeddings", json=ask).status_code == 401
     phone = {"x-api-key": "sk-client-canary-phone"}

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from asking import Got, ask, delta
+from http_client import Got, ask, delta
 from process import Process
 from scripted import CLOSE, FOREVER, Script, Upstream, chunked, sse, stream
 from test_finish import claude_events, finish, gemini_events, openai_events
@@ -21,7 +21,7 @@ from providers.openai.responses import stream as responses_stream
 from providers.sse import Cut, Event
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-BOOKS = {"choices": [], "usage": USAGE}
+USAGE_CHUNK = {"choices": [], "usage": USAGE}
 CLAUDE_USAGE = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
 THOUGHT = {"text": "hm", "thought": True}
 
@@ -44,7 +44,7 @@ TOLD: dict[str, tuple[str, Json, list[Any], list[bool]]] = {
     "openai": ("openai", {}, openai_events("stop"), [False, False, True]),
     "openai, finish beside the last text": ("openai", {}, [delta("a"), delta("b", "stop")], [False, True]),
     "openai, usage and words after it": (
-        "openai", {}, [delta("a"), delta(finish="stop"), BOOKS, "ping"], [False, True, True, True],
+        "openai", {}, [delta("a"), delta(finish="stop"), USAGE_CHUNK, "ping"], [False, True, True, True],
     ),
     "openai, text after it": (
         "openai", {}, [delta("a"), delta(finish="stop"), delta("b"), delta(finish="stop")], [False, True, False, True],
@@ -150,7 +150,7 @@ def test_a_host_that_does_not_close_holds_no_answer_back(server: Process, upstre
 
 
 def test_usage_that_comes_late_is_not_lost(server: Process, upstream: Upstream) -> None:
-    ends = [1.5, *chunked(sse(BOOKS, done=False), end=False), FOREVER]
+    ends = [1.5, *chunked(sse(USAGE_CHUNK, done=False), end=False), FOREVER]
     name = upstream.script("told-late-usage", script("up", ends))
     got = ask(server, f"up/{name}", True, stream_options={"include_usage": True})
     told = [json.loads(block[6:]).get("usage") for block in got.body.split("\n\n") if block.startswith("data: {")]

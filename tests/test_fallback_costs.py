@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from books import at_once, counted, rows, settings, statuses, usage
 from process import Process
 from scripted import Script, Upstream, answer, sse, until_close
 from test_redis import Redis
+from usage_helpers import at_once, counted, rows, settings, statuses, usage
 
 TARGETS = ("priced-a", "priced-b", "priced-c")
 MODELS = "three: [claude/priced-a, claude/priced-b, claude/priced-c]"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from asking import Got, ask, delta, dial, metric, raw, whole
+from http_client import Got, ask, delta, dial, metric, raw, whole
 from process import ROOT, Process, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream, until_close
 

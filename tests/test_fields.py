@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from books import at_once, counted, rows, settings, usage
 from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
+from usage_helpers import at_once, counted, rows, settings, usage
 
 from gateway.restricted_fields import FIELDS, permitted
 from gateway.routing import Target

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from asking import ask, delta, whole
+from http_client import ask, delta, whole
 from process import Process
 from scripted import CLOSE, Upstream, answer, chunked, sse, stream
 

@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
-from asking import dial
 from conftest import LAPTOP
+from http_client import dial
 from process import Process, config
 
 BODY = b'{"model":"echo","messages":[{"role":"user","content":"Hi"}]}'

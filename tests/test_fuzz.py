@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from played import PROTOCOLS, play, run, target
+from simulated import PROTOCOLS, play, run, target
 
 from dialects.chat import request
 from providers import PROVIDERS, codec

@@ -21,7 +21,7 @@ def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, logp
     return {"choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]}
 
 
-def books(prompt: int, completion: int, total: int, cached: int = 0, reasoning: int = 0) -> dict[str, Any]:
+def tally(prompt: int, completion: int, total: int, cached: int = 0, reasoning: int = 0) -> dict[str, Any]:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -32,7 +32,7 @@ def books(prompt: int, completion: int, total: int, cached: int = 0, reasoning: 
 
 
 def used(*counts: int, **details: int) -> dict[str, Any]:
-    return {"choices": [], "usage": books(*counts, **details)}
+    return {"choices": [], "usage": tally(*counts, **details)}
 
 
 def called(index: int, id: str, name: str, arguments: str, signature: str | None = None) -> dict[str, Any]:
@@ -161,14 +161,14 @@ def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> 
 
 
 FAILURES = {
-    "malformed-call-D70": ("malformed", [], UpstreamBadOutput, "upstream_bad_output", None, books(12, 0, 12)),
+    "malformed-call-D70": ("malformed", [], UpstreamBadOutput, "upstream_bad_output", None, tally(12, 0, 12)),
     "cut-D71": (
         "cut",
         [ROLE, chunk({"content": "half of an"}), chunk({"content": " answer"})],
         UpstreamTruncated,
         "upstream_truncated",
         None,
-        books(9, 4, 13),
+        tally(9, 4, 13),
     ),
     "error-event-D72": (
         "error",
@@ -176,7 +176,7 @@ FAILURES = {
         RateLimitExceeded,
         "rate_limit_exceeded",
         1.0,
-        books(9, 1, 10),
+        tally(9, 1, 10),
     ),
 }
 
@@ -282,7 +282,7 @@ def test_whole_answer_is_the_sum_of_its_chunks() -> None:
                 "finish_reason": "tool_calls",
             }
         ],
-        "usage": books(80, 104, 184, reasoning=60),
+        "usage": tally(80, 104, 184, reasoning=60),
     }
 
 
@@ -446,14 +446,14 @@ def test_unreadable_output_is_an_error_D70(reason: str) -> None:
 
 
 USAGE = {
-    "thoughts beside": ((10, 5, 7, 0, 0, 22), books(10, 12, 22, reasoning=7)),
-    "thoughts inside": ((10, 12, 7, 0, 0, 22), books(10, 12, 22, reasoning=7)),
-    "tool use is prompt": ((10, 5, 7, 3, 0, 25), books(13, 12, 25, reasoning=7)),
-    "cached": ((10, 5, 0, 0, 8, 15), books(10, 5, 15, cached=8)),
-    "no total": ((10, 5, 7, 0, 0, None), books(10, 12, 22, reasoning=7)),
-    "more cached than prompt": ((10, 5, 0, 0, 11, 15), books(10, 5, 15, cached=10)),
-    "more thoughts than output": ((1, 5, 7, 0, 0, 6), books(1, 5, 6, reasoning=5)),
-    "nonsense": (("a", -1, None, 0, 0, 0), books(0, 0, 0)),
+    "thoughts beside": ((10, 5, 7, 0, 0, 22), tally(10, 12, 22, reasoning=7)),
+    "thoughts inside": ((10, 12, 7, 0, 0, 22), tally(10, 12, 22, reasoning=7)),
+    "tool use is prompt": ((10, 5, 7, 3, 0, 25), tally(13, 12, 25, reasoning=7)),
+    "cached": ((10, 5, 0, 0, 8, 15), tally(10, 5, 15, cached=8)),
+    "no total": ((10, 5, 7, 0, 0, None), tally(10, 12, 22, reasoning=7)),
+    "more cached than prompt": ((10, 5, 0, 0, 11, 15), tally(10, 5, 15, cached=10)),
+    "more thoughts than output": ((1, 5, 7, 0, 0, 6), tally(1, 5, 6, reasoning=5)),
+    "nonsense": (("a", -1, None, 0, 0, 0), tally(0, 0, 0)),
 }
 COUNTS = (
     *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),

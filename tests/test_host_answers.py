@@ -57,11 +57,11 @@ def part(delta: Json, finish: str | None = None, **more: Any) -> Json:
 
 
 def chunk(delta: Json, finish: str | None = None, **more: Any) -> Json:
-    """A chunk as the door gets it."""
+    """A chunk as the server gets it."""
     return {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}], **more}
 
 
-def books(**more: Any) -> Json:
+def tally(**more: Any) -> Json:
     return {"choices": [], "usage": USAGE | more}
 
 
@@ -94,7 +94,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
             chunk({"content": "Hi", "reasoning_content": None}),
             chunk({"content": ""}),
             END,
-            books(prompt_cache_hit_tokens=4, prompt_cache_miss_tokens=1, prompt_tokens_details={"cached_tokens": 4}),
+            tally(prompt_cache_hit_tokens=4, prompt_cache_miss_tokens=1, prompt_tokens_details={"cached_tokens": 4}),
         ],
     ),
     "86, 87 OpenRouter: comments, role in every chunk, the finish twice, usage beside a choice": (
@@ -116,7 +116,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
             chunk({"content": ""}),
             chunk({"content": ""}),
             chunk({}, "length"),
-            books(),
+            tally(),
         ],
     ),
     "89 Groq: usage in x_groq and beside the finish; ids that change": (
@@ -131,13 +131,13 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
             chunk({"role": "assistant", "content": ""}, id="a", x_groq={"id": "req"}),
             chunk({"content": "Hi", "channel": "final", "reasoning_content": "Hm."}, id="b"),
             END | {"x_groq": {"id": "req"}},
-            books(),
+            tally(),
         ],
     ),
     "89 Groq: usage in x_groq alone": (
         "groq",
         sse(HELLO, part({}, "stop", x_groq={"usage": USAGE})) + DONE,
-        [HEARD, END, books()],
+        [HEARD, END, tally()],
     ),
     "90 Mistral: thinking in a list, then text": (
         "mistral",
@@ -155,7 +155,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
             chunk({"content": "Hi", "reasoning_content": "."}),
             chunk({"content": "!"}),
             chunk({}, "length"),
-            books(),
+            tally(),
         ],
     ),
     "94 tool calls without index, one of them without arguments": (
@@ -180,7 +180,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
     "95 the same in CRLF, without the last blank line: Perplexity": (
         "perplexity",
         sse(HELLO, part({}, "stop", usage=USAGE), end="\r\n\r\n")[:-4],
-        [HEARD, END, books()],
+        [HEARD, END, tally()],
     ),
     "[DONE] and no finish": ("ollama", sse(HELLO) + DONE, [HEARD, END]),
     "Together: eos beside the last word; a call that ends in stop": (
@@ -204,12 +204,12 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
         "azure",
         sse({"choices": [], "id": "", "prompt_filter_results": [1]}, HELLO, part({}, "stop"), {"choices": [], "usage": USAGE})
         + DONE,
-        [HEARD | {"prompt_filter_results": [1]}, END, books()],
+        [HEARD | {"prompt_filter_results": [1]}, END, tally()],
     ),
     "Cerebras, Hugging Face: time_info beside the finish and its usage": (
         "cerebras",
         sse(HELLO, part({}, "stop", usage=USAGE, time_info={"queue_time": 0.1}, system_fingerprint="fp_1")) + DONE,
-        [HEARD, END | {"time_info": {"queue_time": 0.1}, "system_fingerprint": "fp_1"}, books() | {"system_fingerprint": "fp_1"}],
+        [HEARD, END | {"time_info": {"queue_time": 0.1}, "system_fingerprint": "fp_1"}, tally() | {"system_fingerprint": "fp_1"}],
     ),
     "Groq: what only the usage chunk says is said twice, for those who do not get it": (
         "groq",
@@ -218,7 +218,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
         [
             HEARD,
             END | {"x_groq": {"id": "req"}, "service_tier": "on_demand", "system_fingerprint": "fp_1"},
-            books() | {"service_tier": "on_demand", "system_fingerprint": "fp_1"},
+            tally() | {"service_tier": "on_demand", "system_fingerprint": "fp_1"},
         ],
     ),
     "fields beside an empty delta ride on the next chunk, whose own win": (
@@ -246,24 +246,24 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
     "Moonshot: usage inside the last choice": (
         "moonshot",
         sse(HELLO, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}]}) + DONE,
-        [HEARD, END, books()],
+        [HEARD, END, tally()],
     ),
     "usage inside a delta, and beside a text": (
         "vllm",
         sse(part({"role": "assistant", "content": "你好", "usage": USAGE}), part({}, "stop")) + DONE,
-        [HEARD, END, books()],
+        [HEARD, END, tally()],
     ),
     "usage in other words": (
         "vllm",
         sse(HELLO, part({}, "stop", usage={"input_tokens": 5, "output_tokens": 2, "cached_tokens": 4, "reasoning_tokens": 1}))
         + DONE,
-        [HEARD, END, books(input_tokens=5, output_tokens=2, cached_tokens=4, reasoning_tokens=1,
+        [HEARD, END, tally(input_tokens=5, output_tokens=2, cached_tokens=4, reasoning_tokens=1,
                            prompt_tokens_details={"cached_tokens": 4}, completion_tokens_details={"reasoning_tokens": 1})],
     ),
     "what comes beside the usage rides on the finish": (
         "openai",
         sse(HELLO, part({}, "stop"), {"choices": [], "usage": USAGE, "moderation": {"flagged": False}}) + DONE,
-        [HEARD, END | {"moderation": {"flagged": False}}, books()],
+        [HEARD, END | {"moderation": {"flagged": False}}, tally()],
     ),
     "100 no space after data, U+2028 inside": (
         "vllm",

@@ -13,10 +13,10 @@ from gateway.config import ConfigError, Settings, load
 from gateway.limits import Limits
 
 FACTS = "families: {}\nmodels: {}\n"
-BOOKS = "usage: {path: u.db}\n"
+LEDGER = "usage: {path: u.db}\n"
 
 
-def settings(keys: str, more: str = BOOKS) -> Settings:
+def settings(keys: str, more: str = LEDGER) -> Settings:
     return load(f"keys: [{{name: a, key: sk-a, {keys}}}]\n{more}", {}, FACTS)
 
 
@@ -48,14 +48,14 @@ def test_when_a_key_ends(text: str, moment: datetime) -> None:
     ("keys", "more", "says"),
     [
         ("budget_usd: 1", "", "keys[0].budget_usd: a budget must outlive a restart: give usage.path a file"),
-        ("budget_usd: nan", BOOKS, "keys[0].budget_usd: "),
-        ("budget_usd: -1", BOOKS, "keys[0].budget_usd: "),
-        ("budget_usd: inf", BOOKS, "keys[0].budget_usd: "),
-        ("rpm: -1", BOOKS, "keys[0].rpm: "),
-        ("rpm: 1.5", BOOKS, "keys[0].rpm: expected an integer"),
-        ("budget_period: weak", BOOKS, "keys[0].budget_period: expected day or month or total"),
-        ("expires: tomorrow", BOOKS, "keys[0].expires: expected a date or a time such as"),
-        ("expires: 9999-12-31", BOOKS, "keys[0].expires: expected a date or a time such as"),
+        ("budget_usd: nan", LEDGER, "keys[0].budget_usd: "),
+        ("budget_usd: -1", LEDGER, "keys[0].budget_usd: "),
+        ("budget_usd: inf", LEDGER, "keys[0].budget_usd: "),
+        ("rpm: -1", LEDGER, "keys[0].rpm: "),
+        ("rpm: 1.5", LEDGER, "keys[0].rpm: expected an integer"),
+        ("budget_period: weak", LEDGER, "keys[0].budget_period: expected day or month or total"),
+        ("expires: tomorrow", LEDGER, "keys[0].expires: expected a date or a time such as"),
+        ("expires: 9999-12-31", LEDGER, "keys[0].expires: expected a date or a time such as"),
         (
             "rpm: 1",
             "shared_state: localhost:6379",

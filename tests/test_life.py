@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import PLAIN, Got, ask, delta, dial, metric, metrics, raw, until, whole
+from http_client import PLAIN, Got, ask, delta, dial, metric, metrics, raw, until, whole
 from process import PATIENCE, Process, config, run
 from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
 
@@ -143,7 +143,7 @@ BROKEN = {
         lambda text: text.replace("{protocol", "{ca_file: /nowhere.pem, protocol"),
         r"/nowhere\.pem: No such",
     ),
-    "an open door": (lambda text: text.replace("server:", "server:\n  host: 0.0.0.0"), "refusing to listen"),
+    "an open port": (lambda text: text.replace("server:", "server:\n  host: 0.0.0.0"), "refusing to listen"),
 }
 
 

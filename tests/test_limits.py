@@ -246,7 +246,7 @@ def test_sums_that_are_read_while_requests_end_are_neither_lost_nor_counted_twic
     spent.add("new", day, 1)
     spent.learn(
         "month", day, before, {"k": 105, "gone": 3}
-    )  # the books knew 100 more: of before, or of another process
+    )  # the ledger knew 100 more: of before, or of another process
     assert [spent.of(name, "month") for name in ("k", "new", "gone")] == [112, 1, 3]
     spent.learn("month", day, spent.copy()["month"], {"k": 9})  # the file was lost
     assert spent.of("k", "month") == 112

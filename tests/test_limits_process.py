@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from asking import until
-from books import at_once, counted, rows, settings, statuses, usage
+from http_client import until
 from process import Process
 from scripted import FOREVER, Script, Upstream, answer
+from usage_helpers import at_once, counted, rows, settings, statuses, usage
 
 CROWD = 64
 LIMITED = ["rpm: 10", "tpm: 1000", "budget_usd: 0.5, budget_period: day", "concurrency: 3"]

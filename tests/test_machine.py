@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from asking import Got, ask, delta, dial, metric, whole
-from books import counted, settings
+from http_client import Got, ask, delta, dial, metric, whole
 from process import Process, config
 from scripted import Upstream, answer, chunked, sse, stream
 from test_fault_matrix import hole
 from test_logs import wait_until_it_listens
+from usage_helpers import counted, settings
 
 Scripted = Callable[..., str]
 assert hole  # a fixture of this module, too

@@ -11,9 +11,9 @@ import anthropic
 import httpx2 as httpx
 import pytest
 from anthropic import Anthropic
-from books import rows, usage
 from process import Process
 from scripted import CLOSE, FOREVER, Script, Upstream, answer, chunked, sse, stream
+from usage_helpers import rows, usage
 
 LAPTOP, PHONE = "sk-client-canary-laptop", "sk-client-canary-phone"
 SLOW, CHEAP = "sk-client-canary-slow", "sk-client-canary-cheap"

@@ -59,7 +59,7 @@ def frames(*events: Json | str, done: bool = True) -> bytes:
 
 
 def seen(chunks: list[Json]) -> list[Json]:
-    """Chunks without the envelope, which is the door's, and with made ids told apart from given ones."""
+    """Chunks without the envelope, which is the server's, and with made ids told apart from given ones."""
     text = re.sub(r'"call_[0-9a-f]{24}"', f'"{NEW}"', json.dumps(chunks))
     return [
         {k: v for k, v in chunk.items() if k not in ("id", "object", "created", "model")} for chunk in json.loads(text)
@@ -70,7 +70,7 @@ def say(delta: Json, finish: str | None = None, index: int = 0, **more: Any) -> 
     return {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish, **more}]}
 
 
-def books(prompt: int, completion: int, **more: Any) -> Json:
+def tally(prompt: int, completion: int, **more: Any) -> Json:
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return {"choices": [], "usage": {**usage, **more}}
 
@@ -114,7 +114,7 @@ EXPECTED: dict[str, list[Json]] = {
         {**say({"content": "你好"}), **OPENAI},
         {**say({"content": "，世界\u2028😀"}), **OPENAI},
         {**say({}, "stop"), **OPENAI},
-        {**books(9, 4, **DETAILS), **OPENAI},
+        {**tally(9, 4, **DETAILS), **OPENAI},
     ],
     "tools": [
         say({"role": "assistant", "content": None, "refusal": None, "tool_calls": [opens(0, "call_a", "weather", "")]}),
@@ -176,14 +176,14 @@ EXPECTED: dict[str, list[Json]] = {
         say({"content": "Hi", "reasoning_content": None}),
         say({"content": "", "reasoning_content": None}),
         say({}, "stop"),
-        books(600, 3, **DEEPSEEK),
+        tally(600, 3, **DEEPSEEK),
     ],
     "groq": [
         {**ROLE, "x_groq": {"id": "req_1"}},
         say({"reasoning_content": "Hm"}),
         say({"content": "Hi"}),
         {**say({}, "stop"), "x_groq": {"id": "req_1"}},
-        books(5, 2, queue_time=0.1),
+        tally(5, 2, queue_time=0.1),
     ],
     "openrouter": [
         say(
@@ -199,7 +199,7 @@ EXPECTED: dict[str, list[Json]] = {
         say({"content": ""}),
         say({"content": ""}),
         say({}, "length"),
-        books(3, 2, cost=0.01),
+        tally(3, 2, cost=0.01),
     ],
     "mistral": [
         ROLE,
@@ -208,7 +208,7 @@ EXPECTED: dict[str, list[Json]] = {
         say({"content": " you!"}),
         say({"content": ""}),
         say({}, "length"),
-        books(1, 2),
+        tally(1, 2),
     ],
     "two_choices": [
         ROLE,
@@ -246,7 +246,7 @@ EXPECTED: dict[str, list[Json]] = {
     "one_chunk": [
         say({"role": "assistant", "content": "Hi"}),
         say({}, "stop"),
-        books(1, 1),
+        tally(1, 1),
     ],
     "messages": [
         say({"role": "assistant", "content": "One "}),
@@ -279,7 +279,7 @@ def function(ident: str, name: str, arguments: str) -> Json:
 
 
 ANSWERS: dict[str, Json] = {
-    "text": {**OPENAI, "choices": [text("你好，世界\u2028😀")], "usage": books(9, 4, **DETAILS)["usage"]},
+    "text": {**OPENAI, "choices": [text("你好，世界\u2028😀")], "usage": tally(9, 4, **DETAILS)["usage"]},
     "tools": {
         "choices": [
             text(
@@ -306,9 +306,9 @@ ANSWERS: dict[str, Json] = {
     },
     "usage_on_finish": {
         "choices": [text("Hi", reasoning_content="Hm")],
-        "usage": books(600, 3, **DEEPSEEK)["usage"],
+        "usage": tally(600, 3, **DEEPSEEK)["usage"],
     },
-    "mistral": {"choices": [text("Hi you!", "length", reasoning_content="Okay, 好")], "usage": books(1, 2)["usage"]},
+    "mistral": {"choices": [text("Hi you!", "length", reasoning_content="Okay, 好")], "usage": tally(1, 2)["usage"]},
     "two_choices": {"choices": [text("bc"), {**text("a", "length"), "index": 1}]},
     "logprobs": {
         "choices": [
@@ -350,7 +350,7 @@ def test_the_whole_answer_equals_the_stream(name: str):
     for choice in whole["choices"]:
         choice["message"] = {key: value for key, value in choice["message"].items() if value is not None}
     [body] = answer_to([Event("", whole)], call=WHOLE)
-    zeros = books(0, 0)["usage"]
+    zeros = tally(0, 0)["usage"]
     assert body == {"usage": zeros, **ANSWERS[name]}
 
 
@@ -383,8 +383,8 @@ def test_invariants(name: str):
     assert len(usage) <= 1 and all(chunk["choices"] == [] for chunk in usage)
 
 
-def test_reasoning_that_is_hidden_is_hidden_at_the_door():
-    """Not here: the keeper must see it first."""
+def test_reasoning_that_is_hidden_is_hidden_by_the_server():
+    """Not here: the reasoning cache must see it first."""
     hidden = Upstream("mine", "m-1", reasoning=False)
     raw = (STREAMS / "mistral.sse").read_bytes()
     assert of_stream(raw, to=hidden) == of_stream(raw)
@@ -511,11 +511,11 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
     "reasoning null": (frames(c({"content": "Hi", "reasoning": None}), c({}, "stop")), [SAID, say({}, "stop")]),
     "usage on every chunk: the last": (
         frames({**HI, "usage": {"prompt_tokens": 1}}, {**c({}, "stop"), "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
-        [SAID, say({}, "stop"), books(1, 2)],
+        [SAID, say({}, "stop"), tally(1, 2)],
     ),
     "usage of wrong types": (
         frames(HI, {**c({}, "stop"), "usage": {"prompt_tokens": None, "completion_tokens": "2", "total_tokens": -1}}),
-        [SAID, say({}, "stop"), books(0, 2)],
+        [SAID, say({}, "stop"), tally(0, 2)],
     ),
     "usage null, no usage": (frames({**HI, "usage": None}, c({}, "stop")), [SAID, say({}, "stop")]),
     "choices null": (frames({"choices": None}, HI, c({}, "stop")), [SAID, say({}, "stop")]),
@@ -669,7 +669,7 @@ BODIES: dict[str, tuple[Json, Json]] = {
     "no role, no refusal": (whole({"content": "Hi"}), answered(PLAIN)),
     "another role": (whole({"role": "bot", "content": "Hi"}), answered(PLAIN)),
     "no content": (whole({"role": "assistant"}), answered({**PLAIN, "content": ""})),
-    "no message": ({"choices": [{}]}, {**answered({**PLAIN, "content": ""}), "usage": books(0, 0)["usage"]}
+    "no message": ({"choices": [{}]}, {**answered({**PLAIN, "content": ""}), "usage": tally(0, 0)["usage"]}
                    | {"id": "x"}),
     "unknown fields": (
         whole({**PLAIN, "mood": "good", "annotations": [cited(1)]}, service_tier="flex", weather="fine"),
@@ -737,8 +737,8 @@ BODIES: dict[str, tuple[Json, Json]] = {
         {**whole(PLAIN), "usage": {**USAGE, "prompt_cache_hit_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}},
         {**answered(PLAIN), "usage": {**USAGE, "prompt_cache_hit_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}},
     ),
-    "no usage": ({"id": "x", "choices": whole(PLAIN)["choices"]}, {**answered(PLAIN), "usage": books(0, 0)["usage"]}),
-    "usage null": ({**whole(PLAIN), "usage": None}, {**answered(PLAIN), "usage": books(0, 0)["usage"]}),
+    "no usage": ({"id": "x", "choices": whole(PLAIN)["choices"]}, {**answered(PLAIN), "usage": tally(0, 0)["usage"]}),
+    "usage null": ({**whole(PLAIN), "usage": None}, {**answered(PLAIN), "usage": tally(0, 0)["usage"]}),
 }  # fmt: skip
 
 

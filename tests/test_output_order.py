@@ -11,7 +11,7 @@ from test_anthropic_defects import calls, sent
 from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, start
 from test_anthropic_edge import STOP as MESSAGE_STOP
 from test_anthropic_edge import sse as claude_sse
-from test_responses import BOOKS, CREATED, TOOL, added, chunk, done, event, frames, read, response
+from test_responses import CREATED, TOOL, USAGE_CHUNK, added, chunk, done, event, frames, read, response
 from test_responses import asked as asked_openai
 from test_responses import to as to_openai
 from translators import translator_of
@@ -207,7 +207,7 @@ def test_json_is_the_final_answer_alone(phases: tuple[str | None, str | None], d
     one, two = message(0, "I look.", phases[0]), message(1, '{"a":1}', phases[1])
     answer = in_json(*wrote(0, one, *["I ", "look."] * deltas), *wrote(1, two, *['{"a"', ":1}"] * deltas))
     assert answer["choices"][0]["message"]["content"] == '{"a":1}'
-    assert answer["usage"] == BOOKS["usage"]
+    assert answer["usage"] == USAGE_CHUNK["usage"]
 
 
 def test_places_of_citations_count_in_the_whole_content() -> None:

@@ -161,9 +161,9 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A keyless server that keeps books, whose inspector is on, with models of evil names beside echo."""
+    """A keyless server that keeps a ledger, whose inspector is on, with models of evil names beside echo."""
     evil = "\n".join(f"{json.dumps(name)}: echo/echo" for name in NAMES)
-    more = f'inspector: {{enabled: true}}\nusage: {{path: "{tmp_path_factory.mktemp("books")}/usage.db"}}'
+    more = f'inspector: {{enabled: true}}\nusage: {{path: "{tmp_path_factory.mktemp("ledger")}/usage.db"}}'
     models = f"{evil}\nresilient: [echo/echo-503, echo/echo]\ntight: up/tight"
     with Process(config(upstream, more, models=models)) as process:
         yield process
@@ -1045,7 +1045,7 @@ def cut_off(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
-def test_tables_fit_on_a_desk(chromium: Any, example: Process, locale: str) -> None:
+def test_tables_fit_on_a_desktop(chromium: Any, example: Process, locale: str) -> None:
     """The models of the example configuration, with everything that is known of them."""
     with browsing(chromium, example.root, locale=locale) as browser:
         for view in ("docs", "models"):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import openai
 import pytest
-from asking import dial, metric, until
+from http_client import dial, metric, until
 from openai import OpenAI
 from process import Process
 from scripted import ABORT, CLOSE, FOREVER, Request, Upstream, answer, head, sse, stream

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
-from asking import until
 from google import genai
 from google.genai import errors, types
+from http_client import until
 from process import Process
 from scripted import Upstream, answer, head, stream
 

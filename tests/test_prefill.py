@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx2 as httpx
 import pytest
-from asking import whole
+from http_client import whole
 from process import Process
 from scripted import Upstream as Scripts
 from scripted import answer

@@ -22,7 +22,7 @@ from typing import NamedTuple, cast
 
 import httpx2 as httpx
 import pytest
-from asking import delta, raw
+from http_client import delta, raw
 from process import ROOT, Process, config
 from scripted import FOREVER, Upstream, chunked, sse, stream
 

@@ -145,7 +145,7 @@ def test_bytes_are_bounded() -> None:
     assert len(cache) == 4, "one that is larger than the whole is not kept, and drives nothing out"
 
 
-def test_reasoning_larger_than_the_keeper_is_not_gathered() -> None:
+def test_reasoning_larger_than_the_cache_is_not_gathered() -> None:
     cache = ReasoningCache(limit=1000)
     collector = cache.collector()
     for _ in range(100):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from asking import until
-from books import at_once, counted, settings, statuses, usage
+from http_client import until
 from process import Process
 from process import run as command
 from scripted import Upstream
 from test_limits_process import LIMITED, crowd
 from test_store_process import trouble
+from usage_helpers import at_once, counted, settings, statuses, usage
 
 from gateway.config_schema import SharedStateConfig
 from gateway.limits import Limits

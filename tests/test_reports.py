@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from books import at_once, counted, piece, settings, usage
 from process import Process, config
 from scripted import CLOSE, Upstream, answer, sse, stream
+from usage_helpers import at_once, counted, piece, settings, usage
 
 KEYS = ["budget_usd: 2, budget_period: month", "rpm: 100", "admin: true"]
 FIRST_MODEL, SECOND_MODEL = "up/priced-report", "up/report-unknown"
@@ -20,7 +20,7 @@ def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Any:
     upstream.script("report-unknown", counted(5, 5))
     upstream.script("report-broken", answer({"error": {"message": "no"}}, 500))
     upstream.script("report-half", [*stream(sse(piece("Half"), done=False), end=False), 0.1, CLOSE])
-    with Process(settings(upstream, tmp_path_factory.mktemp("books"), KEYS)) as server:
+    with Process(settings(upstream, tmp_path_factory.mktemp("ledger"), KEYS)) as server:
         for key, model, count in (
             ("sk-canary-0", FIRST_MODEL, 3),
             ("sk-canary-1", FIRST_MODEL, 2),
@@ -167,7 +167,7 @@ def test_chat_clients_read_a_balance(server: Process, prefix: str) -> None:
     assert page("usage", "sk-canary-1", start_date="yesterday")["error"]["param"] == "start_date"
 
 
-def test_without_books_there_is_nothing_to_see(upstream: Upstream) -> None:
+def test_without_a_ledger_there_is_nothing_to_see(upstream: Upstream) -> None:
     with Process(config(upstream, "keys: [{name: k, key: sk-canary-0}]")) as server:
         assert at_once(1, [server], "echo")[0][0] == 200
         assert get(server, "usage").json()["error"]["code"] == "usage_off"

@@ -1,4 +1,4 @@
-"""Requests at the door: what is refused and in which words, and the one form that providers see."""
+"""Requests of clients: what is refused and in which words, and the one form that providers see."""
 
 import json
 from copy import deepcopy

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books import at_once, counted, rows, settings, statuses, usage
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import sse, stream
+from usage_helpers import at_once, counted, rows, settings, statuses, usage
 
 from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import measure

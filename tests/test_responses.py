@@ -388,7 +388,7 @@ USAGE = {
     "output_tokens_details": {"reasoning_tokens": 3},
     "total_tokens": 17,
 }
-BOOKS = {
+USAGE_CHUNK = {
     "choices": [],
     "usage": {
         "prompt_tokens": 10,
@@ -497,7 +497,7 @@ CHUNKS = [
     chunk({"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]}),
     chunk({"reasoning_items": [THOUGHT]}),
     chunk({}, "tool_calls") | {"service_tier": "flex"},
-    BOOKS | {"service_tier": "flex"},
+    USAGE_CHUNK | {"service_tier": "flex"},
 ]  # fmt: skip
 
 
@@ -533,7 +533,13 @@ def test_items_are_known_by_id_where_the_index_is_missing_or_counts_otherwise() 
     last = {"id": "msg_1", "type": "reasoning", "summary": []}  # xAI uses ids twice
     end = event("completed", response=response(output=[item, last]))
     raw = frames(CREATED, added(0, item, content=[]), said, event("output_item.done", item=item), end)
-    assert read(raw) == [ROLE, chunk({"content": "Hi"}), chunk({"reasoning_items": [last]}), chunk({}, "stop"), BOOKS]
+    assert read(raw) == [
+        ROLE,
+        chunk({"content": "Hi"}),
+        chunk({"reasoning_items": [last]}),
+        chunk({}, "stop"),
+        USAGE_CHUNK,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -551,7 +557,7 @@ def test_how_an_answer_ends(status: str, details: Any, output: list[Json], finis
     end = event(status, response=response(status, incomplete_details=details, output=output))
     chunks = read(frames(CREATED, end))
     assert chunks[0] == (NO_TEXT if output == [CALL] else ROLE)
-    assert chunks[-2:] == [chunk({}, finish), BOOKS]
+    assert chunks[-2:] == [chunk({}, finish), USAGE_CHUNK]
 
 
 def test_without_usage_there_is_no_usage_chunk() -> None:
@@ -586,7 +592,7 @@ def test_failures(wrong: Json, kind: type[Failure], code: str | None) -> None:
         read(frames(CREATED, wrong))
     assert failed.value.code == code
     if wrong.get("response"):
-        assert failed.value.usage == BOOKS["usage"]
+        assert failed.value.usage == USAGE_CHUNK["usage"]
 
 
 @pytest.mark.parametrize("count", range(1, 33))
@@ -607,21 +613,21 @@ def test_parameters_are_named_as_the_client_knows_them() -> None:
 
 
 def test_reasoning_returns_with_the_tool_results() -> None:
-    """What the keeper kept of a stream is back in the next request, unaltered, before the calls."""
-    keeper = ReasoningCache()
-    watcher = keeper.collector("s")
+    """What the reasoning cache kept of a stream is back in the next request, unaltered, before the calls."""
+    cache = ReasoningCache()
+    watcher = cache.collector("s")
     for each in CHUNKS:
         watcher.see([each])
     watcher.commit()
     calls = collect(CHUNKS)["choices"][0]["message"]["tool_calls"]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
     body = {"model": "m", "messages": [HI, {"role": "assistant", "tool_calls": calls}, *results], "tools": [TOOL]}
-    assert asked(keeper.restore(body, "s")).body["input"][:3] == [
+    assert asked(cache.restore(body, "s")).body["input"][:3] == [
         HI,
         THOUGHT,
         {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"a":"北"}'},
     ]
-    without_tools = {name: value for name, value in keeper.restore(body, "s").items() if name != "tools"}
+    without_tools = {name: value for name, value in cache.restore(body, "s").items() if name != "tools"}
     chat = asked(without_tools)
     assert chat.url.endswith("/chat/completions")
     assert "reasoning_items" not in chat.body["messages"][1]
@@ -649,7 +655,7 @@ def test_two_turns_through_the_real_process(streamed: bool, upstream: Scripted, 
         else:
             given = sdk.chat.completions.create(**ask)
             message = given.choices[0].message.model_dump(exclude_unset=True)
-            assert given.usage and given.usage.model_dump(exclude_unset=True) == BOOKS["usage"]
+            assert given.usage and given.usage.model_dump(exclude_unset=True) == USAGE_CHUNK["usage"]
         assert message == collect(CHUNKS)["choices"][0]["message"]
         poor = {"role": "assistant", "tool_calls": message["tool_calls"]}  # what most clients bring back
         results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in message["tool_calls"]]

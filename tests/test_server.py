@@ -10,8 +10,8 @@ import aiohttp
 import httpx2 as httpx
 import openai
 import pytest
-from asking import until
 from conftest import LAPTOP, PHONE
+from http_client import until
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from process import Process, config
 from pydantic import BaseModel

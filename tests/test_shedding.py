@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from asking import ask, dial, metric, raw, until, whole
+from http_client import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
@@ -73,7 +73,7 @@ def cage() -> Iterator[list[str]]:
 
 @pytest.mark.fault("F48")
 def test_the_limit_that_the_kernel_sets_is_not_reached(cage: list[str], upstream: Upstream, scripted: Scripted) -> None:
-    """Twice as much as there is room for: some of it is refused, and the process lives on."""
+    """Twice as much as there is room for: some of it is refused, and the process goes on."""
     name = scripted([FOREVER])
     big = [{"role": "user", "content": "x" * 15_000_000}]
     with Process(config(upstream, server="max_body: 16MiB\nkeep_alive: {every: 0.4}"), inside=cage) as server:

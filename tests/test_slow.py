@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from asking import ask, delta, dial, metric, raw
+from http_client import ask, delta, dial, metric, raw
 from process import Process, config
 from scripted import FOREVER, Upstream, chunked, sse, stream
 

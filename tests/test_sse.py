@@ -187,7 +187,7 @@ def test_what_is_framed_is_read_again(values: list[Any], size: int):
         ({"a": "\ud83d"}, b'data: {"a":"\\ud83d"}\n\n'),
         ({"a": "x\u2028"}, 'data: {"a":"x\u2028"}\n\n'.encode()),
     ],
-    ids=["text", "half an emoji", "U+2028 is the door's to escape"],
+    ids=["text", "half an emoji", "U+2028 is the server's to escape"],
 )
 def test_frames(value: Any, frame: bytes):
     buffer = bytearray(b"before ")

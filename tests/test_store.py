@@ -1,4 +1,4 @@
-"""The books as a file: batches, failures, several processes, old rows."""
+"""The ledger as a file: batches, failures, several processes, old rows."""
 
 import sqlite3
 import subprocess
@@ -276,7 +276,7 @@ def test_damage_that_reading_meets_is_told_and_what_is_left_is_written_again(tmp
 
 
 def test_reading_never_makes_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "books" / "u.db"
+    path = tmp_path / "ledger" / "u.db"
     path.parent.mkdir()
     store = UsageStore(str(path), 90)
     path.parent.rename(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""The books of the real process: kill -9, a full disk, a locked file, clients that leave."""
+"""The ledger of the real process: kill -9, a full disk, a locked file, clients that leave."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import httpx2 as httpx
 import pytest
-from asking import until
-from books import at_once, counted, post, rows, settings, statuses, usage, words
+from http_client import until
 from process import Process
 from scripted import FOREVER, Upstream, answer
+from usage_helpers import at_once, counted, post, rows, settings, statuses, usage, words
 
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
 
@@ -139,7 +139,7 @@ def test_a_full_disk_fails_no_request_and_the_rows_arrive_when_there_is_room(ups
 
 
 @pytest.mark.fault("F42")
-def test_a_server_that_must_keep_books_refuses_while_it_cannot(upstream: Upstream, small: Path) -> None:
+def test_a_server_that_must_keep_a_ledger_refuses_while_it_cannot(upstream: Upstream, small: Path) -> None:
     with Process(settings(upstream, small, ["rpm: 0"], usage="fail_closed: true")) as server:
         at_once(9, [server], "echo")
         until(lambda: trouble(server))
@@ -222,8 +222,8 @@ def test_the_file_is_for_its_owner_alone(upstream: Upstream, tmp_path: Path) -> 
 
 
 def test_a_file_that_cannot_be_put_back_is_trouble_until_it_can(upstream: Upstream, tmp_path: Path) -> None:
-    """Rows wait in memory meanwhile, and a server that must keep books refuses."""
-    folder = tmp_path / "books"
+    """Rows wait in memory meanwhile, and a server that must keep a ledger refuses."""
+    folder = tmp_path / "ledger"
     folder.mkdir()
     text = settings(upstream, folder, ["rpm: 0"], usage="fail_closed: true")
     with Process(text) as server:

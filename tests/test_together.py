@@ -1,4 +1,4 @@
-"""Where the life of the server and its books meet: embeddings have bounds too, limits are reloaded, ends of ours are paid for."""
+"""Where the server's life and its ledger meet: embeddings have bounds too, limits are reloaded, ends of ours are paid for."""
 
 import signal
 import socket
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from asking import ask, dial, metric, raw, until
-from books import counted, piece, rows, settings
+from http_client import ask, dial, metric, raw, until
 from process import Process, config
 from scripted import FOREVER, Upstream, answer, sse, stream
+from usage_helpers import counted, piece, rows, settings
 
 VECTORS = {"data": [{"index": 0, "embedding": [0.5, 0.25]}], "usage": {"prompt_tokens": 7, "total_tokens": 7}}
 HEAD = stream(sse(piece("Hello "), done=False), end=False)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 import replay
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from test_anthropic_edge import CALL, TO, books, closed, ended, grown, opened, piece, start
+from test_anthropic_edge import CALL, TO, closed, ended, grown, opened, piece, start, tally
 from test_anthropic_edge import STOP as MESSAGE_STOP
 from test_anthropic_edge import sse as claude_sse
 from test_gemini import asked, candidate
@@ -224,7 +224,7 @@ def test_claudes_refusal_of_another_type() -> None:
     assert list(replay.chunks(anthropic, raw, call=CALL, to=TO)) == [
         piece({"role": "assistant", "content": ""}),
         piece({"refusal": "The model declined to answer."}, "content_filter"),
-        books(1, 1),
+        tally(1, 1),
     ]
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import httpx2 as httpx
 import pytest
-from books import rows
 from process import PATIENCE, ROOT
+from usage_helpers import rows
 
 UNIT: Final = (ROOT / "ops" / "modelserver.service").read_text(encoding="utf-8")
 PARTS: Final = (

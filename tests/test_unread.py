@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx2 as httpx
 import pytest
-from asking import HELLO, ask, metric, raw, until, whole
+from http_client import HELLO, ask, metric, raw, until, whole
 from process import Process, config
 from scripted import Upstream, answer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from asking import Got, ask, delta, whole
+from http_client import Got, ask, delta, whole
 from process import Process, beside, config
 from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, head, sse, stream
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import ask, whole
+from http_client import ask, whole
 from process import Process, run
 from proxy import proxy
 from scripted import Upstream, answer

@@ -7,11 +7,11 @@ from typing import Any
 
 import embedded
 import pytest
-from books import at_once, rows, settings, usage
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import answer, sse, stream
 from translators import ON_RESPONSES, made_call, translator_of
+from usage_helpers import at_once, rows, settings, usage
 
 from providers import PROVIDERS
 from providers.common.usage import MOST, count, usage_of

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books import at_once, piece, rows, settings, usage
 from process import Process
 from scripted import ABORT, Script, Upstream, answer, sse, stream
 from translators import ON_RESPONSES, made_call, translator_of
+from usage_helpers import at_once, piece, rows, settings, usage
 
 from providers import PROVIDERS
 from providers import Upstream as To

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from asking import ask, whole
+from http_client import ask, whole
 from process import Process
 from scripted import FOREVER, head
 

@@ -7,7 +7,7 @@ from typing import Any
 import embedded
 import openai as sdk
 import pytest
-from asking import ask, delta, whole
+from http_client import ask, delta, whole
 from process import Process
 from scripted import Script, answer, head, sse, stream
 from translators import ON_RESPONSES, made_call, translator_of

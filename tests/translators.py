@@ -43,5 +43,5 @@ def translator_of(protocol: str, call: Call, to: Upstream) -> Translator:
         case _ if state == ON_RESPONSES:
             read = partial(responses_stream.translate)
         case _:
-            read = partial(chat_stream.translate, to=to, names=state or {})
+            read = partial(chat_stream.translate, upstream=to, names=state or {})
     return read(call, call.stream)

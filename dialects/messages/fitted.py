@@ -18,18 +18,18 @@ _READS: Final = {
 }
 
 
-def fit(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
+def fit(body: Json, upstream: Upstream) -> tuple[Json, tuple[str, ...]]:
     """Return the request as this target takes it, the same one where there is nothing to do, and what was changed."""
-    facts = to.facts
+    facts = upstream.facts
     dropped: dict[str, None] = {}
     out = body
     if facts.max_output and (limit := body.get(_LIMIT)) and limit > facts.max_output:
         out = {**out, _LIMIT: facts.max_output}
         dropped[_LIMIT] = None
-    if "stop" in body and (not facts.stop or "stop" in to.host.refuse):
+    if "stop" in body and (not facts.stop or "stop" in upstream.host.refuse):
         out = {name: value for name, value in out.items() if name != "stop"}
         dropped["stop"] = None
-    if "top_k" in body and not to.host.top_k:
+    if "top_k" in body and not upstream.host.top_k:
         out = {name: value for name, value in out.items() if name != "top_k"}
         dropped["top_k"] = None
     if unread := {kind for kind, (fact, _, _) in _READS.items() if getattr(facts, fact) is False}:

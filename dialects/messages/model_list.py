@@ -23,21 +23,21 @@ def wanted(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
     return "anthropic-version" in headers or not _PAGING.isdisjoint(query)
 
 
-def card(name: str, to: Upstream, created: int) -> Json:
-    """Return what is said of a model. to: its first target; created: Unix time."""
-    facts = to.facts
+def card(name: str, upstream: Upstream, created: int) -> Json:
+    """Return what is said of a model. upstream: its first target; created: Unix time."""
+    facts = upstream.facts
     return {
         "type": "model",
         "id": name,
         "display_name": name,
-        "description": f"{to.name}, {facts.context} tokens" if facts.context else to.name,
+        "description": f"{upstream.name}, {facts.context} tokens" if facts.context else upstream.name,
         "created_at": f"{datetime.fromtimestamp(created, UTC):%Y-%m-%dT%H:%M:%SZ}",
         "lifecycle": "deprecated" if facts.shutdown else "active",
         "deprecated_at": None,
         "retires_at": f"{facts.shutdown}T00:00:00Z" if facts.shutdown else None,
         "max_input_tokens": facts.context,
         "max_tokens": facts.max_output,
-        "capabilities": _capabilities(facts, "messages" in PROVIDERS[to.host.protocol].native),
+        "capabilities": _capabilities(facts, "messages" in PROVIDERS[upstream.host.protocol].native),
     }
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from providers.contract import Json
 from providers.errors import BadRequest
+from providers.models import EFFORTS
 
 from ..contract import ClientRequest
 from ..validation import addressed, read_json
@@ -13,8 +14,6 @@ from . import request
 from .params import own, within
 from .state import NotHere
 from .wanted import Wanted
-
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
@@ -61,6 +60,6 @@ def _measured(raw: Json) -> Json:
     if isinstance(raw.get("service_tier"), str):
         body["service_tier"] = raw["service_tier"]
     match raw.get("reasoning"):
-        case {"effort": str(effort)} if effort in _EFFORTS:
+        case {"effort": str(effort)} if effort in EFFORTS:
             body["reasoning_effort"] = effort
     return body

@@ -32,9 +32,9 @@ build_embeddings = no_embeddings
 pass_on = not_passed
 
 
-def answer_limit(body: Json, to: Upstream) -> int | None:
+def answer_limit(body: Json, upstream: Upstream) -> int | None:
     """See contract.Provider: Claude is always sent a limit, and what it thinks is part of that."""
-    return thinking_for(body, to.facts, to.reasoning, {}).max_tokens
+    return thinking_for(body, upstream.facts, upstream.reasoning, {}).max_tokens
 
 
 # web_search: clients may ask for it (it costs extra); headers: sent with every call, such as anthropic-beta; betas: patterns
@@ -46,12 +46,12 @@ options: Final = {
 }
 
 
-def build_models(to: Upstream) -> Call:
+def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. https://platform.claude.com/docs/en/api/models-list"""
-    headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
-    return list_call(messages_url(to, "models", {"limit": "1000"}), headers)
+    headers = {"anthropic-version": VERSION, **key_header(upstream.host, upstream.api_key)}
+    return list_call(messages_url(upstream, "models", {"limit": "1000"}), headers)
 
 
-def must_inline(url: str, to: Upstream) -> bool:
+def must_inline(url: str, upstream: Upstream) -> bool:
     """Claude fetches https images itself; http ones it refuses."""
     return url[:7].lower() == "http://"

@@ -19,7 +19,7 @@ _TTLS: Final = {"in_memory": None, "in-memory": None, "5m": None, "1h": "1h", "2
 _RETENTION: Final = "prompt_cache_retention"
 
 
-def mark(request: Json, body: Json, to: Upstream, dropped: dict[str, None]) -> tuple[str, ...]:
+def mark(request: Json, body: Json, upstream: Upstream, dropped: dict[str, None]) -> tuple[str, ...]:
     """Add marks to a Messages request that has none, where that pays. Changes `request`; returns what was added.
 
     body: the client's request. Adds to dropped the marks that are more than Claude takes, and a retention that is not had.
@@ -29,7 +29,7 @@ def mark(request: Json, body: Json, to: Upstream, dropped: dict[str, None]) -> t
         for holder in given[1 : 1 - MOST]:
             del holder[MARK]
             dropped[MARK] = None
-    added = not given and to.cache and _pays(request, body, to.facts.cache_minimum)
+    added = not given and upstream.cache and _pays(request, body, upstream.facts.cache_minimum)
     retention = None if (named := body.get(_RETENTION)) is None else str(named)
     if added:
         ttl = _TTLS.get(retention or "in_memory")

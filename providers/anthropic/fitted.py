@@ -23,15 +23,15 @@ _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _OF_THINKING: Final = ("display",)  # what `adaptive` and `enabled` have in common
 
 
-def fitted(raw: Members, to: Upstream, dropped: dict[str, None]) -> Members:
+def fitted(raw: Members, upstream: Upstream, dropped: dict[str, None]) -> Members:
     """Return the members as this model takes them; adds to dropped the names of those that were changed."""
     asked = codec.decode(bytes(raw["model"]))
-    if not isinstance(asked, str) or _plain(asked, to.name) == _plain(to.model, to.name):
+    if not isinstance(asked, str) or _plain(asked, upstream.name) == _plain(upstream.model, upstream.name):
         return raw
     members: Json = {name: _value(raw, name) for name in _READ if name in raw}
     before = dict(members)
     for fit in _FITS:
-        fit(members, to.facts)
+        fit(members, upstream.facts)
     made: Members = {name: value for name, value in raw.items() if name not in before or name in members}
     for name, value in members.items():
         if name not in before or value != before[name]:

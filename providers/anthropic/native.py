@@ -36,22 +36,26 @@ _KEPT_BACK: Final = frozenset(
 )
 
 
-def build(raw: Members, sent: Mapping[str, str], to: Upstream) -> Call:
+def build(raw: Members, sent: Mapping[str, str], upstream: Upstream) -> Call:
     """Return the call that passes a Messages request on. raw: its members; sent: its headers, and ?beta."""
     dropped: dict[str, None] = {}
-    members = fitted(without_foreign(raw, dropped), to, dropped)
+    members = fitted(without_foreign(raw, dropped), upstream, dropped)
     read = partial(translate, way=Way(), reasoning=True)
     streamed = codec.decode(bytes(raw["stream"])) is True if "stream" in raw else False
-    headers = _headers(sent, to, dropped)
-    return Call(_url(to, "messages", sent), headers, _body(members, to), streamed, read, tuple(dropped), watch)
+    headers = _headers(sent, upstream, dropped)
+    return Call(
+        _url(upstream, "messages", sent), headers, _body(members, upstream), streamed, read, tuple(dropped), watch
+    )
 
 
-def build_count(raw: Members, sent: Mapping[str, str], to: Upstream) -> Call:
+def build_count(raw: Members, sent: Mapping[str, str], upstream: Upstream) -> Call:
     """Return the call that has the tokens of a Messages request counted."""
     dropped: dict[str, None] = {}
-    body = _body(fitted(without_foreign(raw, dropped), to, dropped), to)
-    headers = _headers(sent, to, dropped)
-    return Call(_url(to, "messages/count_tokens", sent), headers, body, False, _no_count, tuple(dropped), _counted)
+    body = _body(fitted(without_foreign(raw, dropped), upstream, dropped), upstream)
+    headers = _headers(sent, upstream, dropped)
+    return Call(
+        _url(upstream, "messages/count_tokens", sent), headers, body, False, _no_count, tuple(dropped), _counted
+    )
 
 
 def _no_count(call: Call, streamed: bool) -> Translator:
@@ -70,16 +74,16 @@ def _read_count() -> Translator:
     raise UpstreamBadOutput("The upstream's count has no number.")
 
 
-def _url(to: Upstream, operation: str, sent: Mapping[str, str]) -> str:
-    return messages_url(to, operation, {"beta": "true"} if sent.get("?beta") == "true" else {})
+def _url(upstream: Upstream, operation: str, sent: Mapping[str, str]) -> str:
+    return messages_url(upstream, operation, {"beta": "true"} if sent.get("?beta") == "true" else {})
 
 
-def _body(members: Members, to: Upstream) -> bytes:
-    return raw_json.joined({**members, "model": codec.encode(to.model)})
+def _body(members: Members, upstream: Upstream) -> bytes:
+    return raw_json.joined({**members, "model": codec.encode(upstream.model)})
 
 
-def _headers(sent: Mapping[str, str], to: Upstream, dropped: dict[str, None]) -> dict[str, str]:
-    own = {name.lower(): value for name, value in (to.options.get("headers") or {}).items()}
+def _headers(sent: Mapping[str, str], upstream: Upstream, dropped: dict[str, None]) -> dict[str, str]:
+    own = {name.lower(): value for name, value in (upstream.options.get("headers") or {}).items()}
     headers = {
         name: value
         for name, value in sent.items()
@@ -88,15 +92,15 @@ def _headers(sent: Mapping[str, str], to: Upstream, dropped: dict[str, None]) ->
     version = headers.get("anthropic-version", "")
     headers["anthropic-version"] = version if _DATE.fullmatch(version) else _VERSION
     headers["accept-encoding"] = "identity"
-    headers |= {name.lower(): value for name, value in key_header(to.host, to.api_key).items()}
-    betas = _betas(headers.pop(_BETA, ""), own.pop(_BETA, ""), to, dropped)
+    headers |= {name.lower(): value for name, value in key_header(upstream.host, upstream.api_key).items()}
+    betas = _betas(headers.pop(_BETA, ""), own.pop(_BETA, ""), upstream, dropped)
     headers |= own
     return {**headers, _BETA: betas} if betas else headers
 
 
-def _betas(theirs: str, ours: str, to: Upstream, dropped: dict[str, None]) -> str:
+def _betas(theirs: str, ours: str, upstream: Upstream, dropped: dict[str, None]) -> str:
     """Return the client's betas as far as this host is to have them (options.betas), and then the operator's."""
-    patterns = to.options.get("betas", ("*",))
+    patterns = upstream.options.get("betas", ("*",))
     betas: dict[str, None] = {}
     for value in filter(None, map(str.strip, theirs.split(","))):
         if any(fnmatchcase(value, pattern) for pattern in patterns):

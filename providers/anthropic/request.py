@@ -25,23 +25,23 @@ _TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
 _BINDING = "thinking-binding-controls-2026-08-01"
 
 
-def build_request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, upstream: Upstream) -> Call:
     """An OpenAI chat request → the Messages call. See contract.Provider."""
     refuse(body)
     body, names = tool_names.renamed(body, _TOOL_NAME, _LONGEST_TOOL_NAME)
     dropped: dict[str, None] = {}
-    thinking = thinking_for(body, to.facts, to.reasoning, dropped)
+    thinking = thinking_for(body, upstream.facts, upstream.reasoning, dropped)
     try:
-        box = toolbox(body, to, thinking_budget=thinking.budget, dropped=dropped)
+        box = toolbox(body, upstream, thinking_budget=thinking.budget, dropped=dropped)
     except RecursionError:
         raise BadRequest("A schema is nested too deeply.", param="tools") from None
     forced = box.choice is not None and box.choice["type"] in ("any", "tool")
     # Neither goes on from words of ours: thinking, a forced call and a grammar all begin the answer themselves.
-    prefill = to.facts.prefill and not (thinking.on or forced or box.format)
+    prefill = upstream.facts.prefill and not (thinking.on or forced or box.format)
     past = history(body["messages"], thinking=thinking.on, prefill=prefill, lines=box.lines)
     if past.tools:
         box = with_history(box)
-    binding = to.facts.bound_thinking and past.thinking
+    binding = upstream.facts.bound_thinking and past.thinking
     if binding:
         thinking = tolerate_old_blocks(thinking)
     config = {"effort": thinking.effort, "format": box.format}
@@ -53,33 +53,33 @@ def build_request(body: Json, to: Upstream) -> Call:
         "output_config": {name: value for name, value in config.items() if value},
         caching.MARK: body.get(caching.MARK),
     }
-    streamed = body.get("stream") is True or thinking.max_tokens > to.facts.whole_output
-    upstream: Json = {
-        "model": to.model,
+    streamed = body.get("stream") is True or thinking.max_tokens > upstream.facts.whole_output
+    sent: Json = {
+        "model": upstream.model,
         "max_tokens": thinking.max_tokens,
         "messages": past.messages,
         **{name: value for name, value in optional.items() if value},
-        **remaining_params(body, to.facts, thinking.on, dropped),
+        **remaining_params(body, upstream.facts, thinking.on, dropped),
     }
     if streamed:
-        upstream["stream"] = True
-    added = caching.mark(upstream, body, to, dropped)
-    headers = _headers(to, _BINDING if binding else None)
-    read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=to.reasoning)
-    return Call(messages_url(to, "messages"), headers, upstream, streamed, read, tuple(dropped), added=added)
+        sent["stream"] = True
+    added = caching.mark(sent, body, upstream, dropped)
+    headers = _headers(upstream, _BINDING if binding else None)
+    read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=upstream.reasoning)
+    return Call(messages_url(upstream, "messages"), headers, sent, streamed, read, tuple(dropped), added=added)
 
 
-def messages_url(to: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
+def messages_url(upstream: Upstream, operation: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return where Messages requests for this host go. Its address may lack /v1, as clients of Anthropic's are given it."""
-    base = to.base_url.rstrip("/")
-    if to.host.path == PLAIN["anthropic"].path and not base.endswith("/v1"):
+    base = upstream.base_url.rstrip("/")
+    if upstream.host.path == PLAIN["anthropic"].path and not base.endswith("/v1"):
         base += "/v1"
-    return endpoint(to.host, base, to.model, operation, query)
+    return endpoint(upstream.host, base, upstream.model, operation, query)
 
 
-def _headers(to: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": VERSION, **key_header(to.host, to.api_key)}
-    headers |= to.options.get("headers") or {}
+def _headers(upstream: Upstream, beta: str | None) -> dict[str, str]:
+    headers = {"anthropic-version": VERSION, **key_header(upstream.host, upstream.api_key)}
+    headers |= upstream.options.get("headers") or {}
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))
     return headers

@@ -30,7 +30,7 @@ class ToolSettings(NamedTuple):
     json_tool: str | None = None  # the tool whose input is the answer
 
 
-def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[str, None]) -> ToolSettings:
+def toolbox(body: Json, upstream: Upstream, *, thinking_budget: bool, dropped: dict[str, None]) -> ToolSettings:
     """The request's tools and form of answer. thinking_budget: the model thinks on a budget, so it cannot be forced.
 
     Adds to dropped what is emulated. Raises Unsupported and BadRequest with the tool's index.
@@ -45,10 +45,10 @@ def toolbox(body: Json, to: Upstream, *, thinking_budget: bool, dropped: dict[st
         None,
         custom=frozenset(tools.tool_name(tool) for _, tool in listed if tool.get("type") == "custom"),
     )
-    box = _answer(_strict(box, listed, to, dropped), body.get("response_format"), to, dropped)
-    box = _choose(box, choice, forcing=to.facts.forced_tools and not thinking_budget, dropped=dropped)
+    box = _answer(_strict(box, listed, upstream, dropped), body.get("response_format"), upstream, dropped)
+    box = _choose(box, choice, forcing=upstream.facts.forced_tools and not thinking_budget, dropped=dropped)
     if (search := body.get("web_search_options")) is not None:
-        box = box._replace(tools=[*box.tools, _web_search(search, to)])
+        box = box._replace(tools=[*box.tools, _web_search(search, upstream)])
     return _one_at_a_time(box) if body.get("parallel_tool_calls") is False else box
 
 
@@ -76,7 +76,9 @@ def _described(thing: Json) -> Json:
     return {"description": thing["description"]} if thing.get("description") else {}
 
 
-def _strict(box: ToolSettings, listed: list[tuple[int, Json]], to: Upstream, dropped: dict[str, None]) -> ToolSettings:
+def _strict(
+    box: ToolSettings, listed: list[tuple[int, Json]], upstream: Upstream, dropped: dict[str, None]
+) -> ToolSettings:
     """Strict tools where the model has them and the request stays within their limits; loose ones otherwise."""
     count = optional = unions = 0
     made: list[Json] = []
@@ -86,7 +88,7 @@ def _strict(box: ToolSettings, listed: list[tuple[int, Json]], to: Upstream, dro
             continue
         parameters = tool["input_schema"]
         fits = (
-            to.facts.json_schema
+            upstream.facts.json_schema
             and count < schema.MAX_STRICT
             and schema.holds(parameters)
             and optional + schema.optional(parameters) <= schema.MAX_OPTIONAL_STRICT
@@ -102,7 +104,7 @@ def _strict(box: ToolSettings, listed: list[tuple[int, Json]], to: Upstream, dro
     return box._replace(tools=made)
 
 
-def _answer(box: ToolSettings, wanted: Json | None, to: Upstream, dropped: dict[str, None]) -> ToolSettings:
+def _answer(box: ToolSettings, wanted: Json | None, upstream: Upstream, dropped: dict[str, None]) -> ToolSettings:
     """response_format: by the model's own means, or as a tool whose input is the answer."""
     match wanted:
         case {"type": "json_object"}:
@@ -112,7 +114,7 @@ def _answer(box: ToolSettings, wanted: Json | None, to: Upstream, dropped: dict[
             form = tidied(named.get("schema") or {"type": "object"}, "response_format.json_schema.schema")
         case _:
             return box
-    if to.facts.json_schema and _fits(form):
+    if upstream.facts.json_schema and _fits(form):
         return box._replace(format={"type": "json_schema", "schema": schema.cleaned(form)})
     taken = schema.as_input(form, "response_format.json_schema.schema")
     if taken["type"] != "object":
@@ -173,8 +175,8 @@ def _one_at_a_time(box: ToolSettings) -> ToolSettings:
     return box._replace(choice={**(box.choice or _CHOICES["auto"]), "disable_parallel_tool_use": True})
 
 
-def _web_search(wanted: Json, to: Upstream) -> Json:
-    if not to.options.get("web_search"):
+def _web_search(wanted: Json, upstream: Upstream) -> Json:
+    if not upstream.options.get("web_search"):
         raise Unsupported("Web search is not enabled for this model.", param="web_search_options")
     tool: Json = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
     if place := (wanted.get("user_location") or {}).get("approximate"):

@@ -29,6 +29,6 @@ answer_limit = named_limit
 options: Final = {"delay": Annotated[float, Meta(ge=0, le=60)]}  # seconds between words
 
 
-def must_inline(url: str, to: Upstream) -> bool:
+def must_inline(url: str, upstream: Upstream) -> bool:
     """Nothing is fetched: echo works offline."""
     return False

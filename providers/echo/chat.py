@@ -94,15 +94,15 @@ _ASKS = re.compile(
 _CALLED: Final = ("function", "custom")  # the types of tools that a client runs
 
 
-def build_request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, upstream: Upstream) -> Call:
     """A call that is answered here. Raises ModelNotFound for a name that is neither echo nor a magic one."""
     streamed = body.get("stream") is True
-    read = partial(translate, to=to)
-    scene, seconds, reply = _scene(to.model)
+    read = partial(translate, upstream=upstream)
+    scene, seconds, reply = _scene(upstream.model)
     if reply is not None:
         return Call("echo:", {}, body, streamed, read, reply=reply)
     pace = scene.between(seconds)
-    delay = float(to.options.get("delay", DELAY)) if pace is None else pace
+    delay = float(upstream.options.get("delay", DELAY)) if pace is None else pace
     answer = EchoAnswer(body, scene)
     steps = answer.streamed(delay) if streamed else answer.whole(delay)
     first = ReplyStep(scene.first(seconds), b"")

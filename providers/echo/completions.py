@@ -15,13 +15,13 @@ _TOKENS: Final = 16  # of an answer, where the request does not say: OpenAI's de
 _CHOICES: Final = 128
 
 
-def pass_on(asked: Passed, to: Upstream) -> Call:
+def pass_on(asked: Passed, upstream: Upstream) -> Call:
     """Return a call that is answered here. Raises Unsupported for another API's, ModelNotFound, BadRequest."""
     if asked.operation != "completions":
-        return not_passed(asked, to)
+        return not_passed(asked, upstream)
     body = codec.decode(asked.body)
     chat = _as_chat(body)
-    played = build_request(chat, to).reply
+    played = build_request(chat, upstream).reply
     assert played is not None
     if played.status == 200:
         played = played._replace(steps=_renamed(played.steps, body["model"], chat["stream"]))

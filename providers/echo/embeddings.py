@@ -21,7 +21,7 @@ _MOST: Final = 4096
 _NUMBERS: Final = 2**20  # in one answer
 
 
-def build_embeddings(body: Json, to: Upstream) -> Call:
+def build_embeddings(body: Json, upstream: Upstream) -> Call:
     """Return a call that is answered here. Raises ModelNotFound for a name that is neither echo nor a magic one, BadRequest."""
     given, size = body["input"], body.get("dimensions", _SIZE)
     if size > _MOST:
@@ -39,8 +39,8 @@ def build_embeddings(body: Json, to: Upstream) -> Call:
     data = [{"object": "embedding", "index": i, "embedding": vector(each, size)} for i, each in enumerate(inputs)]
     tokens = sum(count_words(each) if isinstance(each, str) else len(each) for each in inputs)
     answer = {"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
-    reply = simulate(to.model, codec.encode(answer))
-    return embeddings_call("echo:", {}, [body], partial(read, to=to), body, reply=reply)
+    reply = simulate(upstream.model, codec.encode(answer))
+    return embeddings_call("echo:", {}, [body], partial(read, upstream=upstream), body, reply=reply)
 
 
 def vector(given: Any, size: int) -> list[float]:

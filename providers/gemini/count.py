@@ -8,12 +8,12 @@ from ..hosts import endpoint
 from .request import build_request
 
 
-def build_count(body: Json, to: Upstream) -> Call:
+def build_count(body: Json, upstream: Upstream) -> Call:
     """Return the countTokens call for an OpenAI chat request. Raises what build_request does."""
-    call = build_request(body, to)
+    call = build_request(body, upstream)
     asked = {name: value for name, value in call.body.items() if name != "generationConfig"}
-    counted = {"generateContentRequest": {"model": f"models/{to.model}", **asked}}
-    url = endpoint(to.host, to.base_url, to.model, "countTokens")
+    counted = {"generateContentRequest": {"model": f"models/{upstream.model}", **asked}}
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, "countTokens")
     return Call(url, call.headers, counted, False, lambda call, streamed: prime(_read()))
 
 

@@ -19,20 +19,20 @@ _BATCH: Final = 100  # requests in one batch
 _READ: Final = frozenset({"model", "input", "dimensions", "encoding_format"})  # any other parameter is named as dropped
 
 
-def build_embeddings(body: Json, to: Upstream) -> Call:
+def build_embeddings(body: Json, upstream: Upstream) -> Call:
     """Return the call for all inputs. Raises Unsupported for tokens: they are another model's words."""
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     if not isinstance(texts[0], str):
         raise Unsupported("This model takes texts, not arrays of tokens.", param="input")
     size = {"outputDimensionality": body["dimensions"]} if "dimensions" in body else {}
-    asked = [{"model": f"models/{to.model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
+    asked = [{"model": f"models/{upstream.model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
     operation, bodies = "embedContent", asked
     if len(asked) > 1:
         operation = "batchEmbedContents"
         bodies = [{"requests": asked[i : i + _BATCH]} for i in range(0, len(asked), _BATCH)]
-    url = endpoint(to.host, to.base_url, to.model, operation)
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, operation)
     dropped = tuple(name for name, value in body.items() if name not in _READ and value is not None)
-    return embeddings_call(url, key_header(to.host, to.api_key), bodies, read, body, dropped)
+    return embeddings_call(url, key_header(upstream.host, upstream.api_key), bodies, read, body, dropped)
 
 
 def read(answers: list[Any]) -> tuple[Iterable[Any], int]:

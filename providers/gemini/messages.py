@@ -27,7 +27,7 @@ _LONGEST_URL: Final = 8192
 _YOUTUBE: Final = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
 
 
-def must_inline(url: str, to: Upstream) -> bool:
+def must_inline(url: str, upstream: Upstream) -> bool:
     """Whether an image at this URL must be fetched here: Gemini itself reads only its Files API and YouTube."""
     return url[:4].lower() == "http" and not _is_googles(url)
 

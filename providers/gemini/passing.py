@@ -9,16 +9,16 @@ from ..hosts import endpoint, key_header
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 
 
-def build_models(to: Upstream) -> Call:
+def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. https://ai.google.dev/api/models#method:-models.list"""
-    return list_call(f"{to.base_url}/models?pageSize=1000", key_header(to.host, to.api_key))
+    return list_call(f"{upstream.base_url}/models?pageSize=1000", key_header(upstream.host, upstream.api_key))
 
 
-def pass_on(asked: Passed, to: Upstream) -> Call:
+def pass_on(asked: Passed, upstream: Upstream) -> Call:
     """Return the call that passes a request on. Raises Unsupported for another API's."""
     if asked.operation not in _METHODS:
-        return not_passed(asked, to)
-    url = endpoint(to.host, to.base_url, to.model, asked.operation)
+        return not_passed(asked, upstream)
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, asked.operation)
     if asked.query:
         url += f"{'&' if '?' in url else '?'}{asked.query}"
-    return passed_call(url, {**asked.headers, **key_header(to.host, to.api_key)}, asked.body)
+    return passed_call(url, {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)

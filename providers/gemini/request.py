@@ -46,7 +46,7 @@ _READ: Final = frozenset(
 _SILENT: Final[dict[str, Any]] = {"parallel_tool_calls": True, "store": False, "logit_bias": {}, "metadata": {}}
 
 
-def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
+def build_request(body: Json, upstream: Upstream, new_id: Callable[[], str] = new_call_id) -> Call:
     """OpenAI chat request (validated, normalised) → Gemini call. new_id makes ids of tool calls.
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
@@ -56,20 +56,20 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
     offered = {i: tool for i, tool in everything if only is None or tools.tool_name(tool) in only}
     if body.get("tools") and not offered:
         raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
-    if offered and not to.facts.tools:
+    if offered and not upstream.facts.tools:
         raise Unsupported("This model takes no tools.", param="tools")
     history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
     names = _renamed(tools.tool_name(tool) for tool in (*offered.values(), *history))
     room = Room(body.get("tools"), body.get("response_format"))
-    config, dropped = _generation(body, to, bool(offered), room)
-    system, turns = contents(body["messages"], to.facts, names)
-    upstream: Json = {
+    config, dropped = _generation(body, upstream, bool(offered), room)
+    system, turns = contents(body["messages"], upstream.facts, names)
+    sent: Json = {
         "systemInstruction": system,
         "contents": turns,
         "tools": [{"functionDeclarations": [_declared(tool, i, names, room) for i, tool in offered.items()]}]
         * bool(offered),
         "toolConfig": _tool_config(offered.values(), choice, names),
-        "safetySettings": to.options.get("safety_settings"),
+        "safetySettings": upstream.options.get("safety_settings"),
         "generationConfig": config,
         "serviceTier": tier if (tier := body.get("service_tier")) in ("flex", "priority") else None,
     }
@@ -79,26 +79,26 @@ def build_request(body: Json, to: Upstream, new_id: Callable[[], str] = new_call
         limit=config.get("maxOutputTokens"),
         new_id=new_id,
     )
-    longest = config.get("maxOutputTokens") or to.facts.max_output
-    streamed = body.get("stream") is True or longest is None or longest > to.facts.whole_output
+    longest = config.get("maxOutputTokens") or upstream.facts.max_output
+    streamed = body.get("stream") is True or longest is None or longest > upstream.facts.whole_output
     operation = "streamGenerateContent" if streamed else "generateContent"
     return Call(
-        url=endpoint(to.host, to.base_url, to.model, operation, {"alt": "sse"} if streamed else {}),
-        headers=key_header(to.host, to.api_key),
-        body={name: value for name, value in upstream.items() if value},
+        url=endpoint(upstream.host, upstream.base_url, upstream.model, operation, {"alt": "sse"} if streamed else {}),
+        headers=key_header(upstream.host, upstream.api_key),
+        body={name: value for name, value in sent.items() if value},
         stream=streamed,
-        read=partial(translate, state=state, reasoning=to.reasoning),
+        read=partial(translate, state=state, reasoning=upstream.reasoning),
         dropped=tuple(dropped),
     )
 
 
-def _generation(body: Json, to: Upstream, with_tools: bool, room: Room) -> tuple[Json, list[str]]:
+def _generation(body: Json, upstream: Upstream, with_tools: bool, room: Room) -> tuple[Json, list[str]]:
     """generationConfig, and the names of parameters that were dropped or clamped."""
     config: Json = {}
     dropped: list[str] = []
     for name, (theirs, takes) in _TUNING.items():
         if name in body:
-            if takes(to.facts):
+            if takes(upstream.facts):
                 config[theirs] = body[name]
             else:
                 dropped.append(name)
@@ -106,12 +106,12 @@ def _generation(body: Json, to: Upstream, with_tools: bool, room: Room) -> tuple
         config["stopSequences"] = [stop] if isinstance(stop, str) else [text for text in stop if text]
     for name in ("max_tokens", "max_completion_tokens"):
         if name in body:
-            config["maxOutputTokens"] = most = min(body[name], to.facts.max_output or body[name])
+            config["maxOutputTokens"] = most = min(body[name], upstream.facts.max_output or body[name])
             dropped += [name] * (most < body[name])
-    config |= _choices(body, to.facts) | _modalities(body)
-    config |= _format(body.get("response_format"), to.facts, with_tools, room)
+    config |= _choices(body, upstream.facts) | _modalities(body)
+    config |= _format(body.get("response_format"), upstream.facts, with_tools, room)
     if effort := body.get("reasoning_effort"):
-        thinking, exact = _thinking(effort, to)
+        thinking, exact = _thinking(effort, upstream)
         config |= thinking
         dropped += ["reasoning_effort"] * (not exact)
     if body.get("service_tier") not in (None, "auto", "default", "flex", "priority"):
@@ -171,15 +171,15 @@ def _format(wanted: Json | None, facts: ModelFacts, with_tools: bool, room: Room
     return config
 
 
-def _thinking(effort: str, to: Upstream) -> tuple[Json, bool]:
+def _thinking(effort: str, upstream: Upstream) -> tuple[Json, bool]:
     """reasoning_effort → generationConfig.thinkingConfig, and whether the model does just what was asked.
 
     Gemini 2.5 counts tokens (thinkingBudget), later models take a level; both in one request are refused.
     """
     if effort not in EFFORTS:
         raise BadRequest(f"reasoning_effort must be one of {', '.join(EFFORTS)}.", param="reasoning_effort")
-    facts = to.facts
-    shown = {"includeThoughts": True} if to.reasoning and effort != "none" else {}
+    facts = upstream.facts
+    shown = {"includeThoughts": True} if upstream.reasoning and effort != "none" else {}
     if facts.budget:
         budget = _BUDGETS.get(effort, _BUDGETS["high"])
         if facts.reasoning == "always":

@@ -29,8 +29,8 @@ answer_limit = named_limit
 options: Final = {"reasoning_summary": Literal["auto", "concise", "detailed"]}  # asked for on /v1/responses
 
 
-def build_request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, upstream: Upstream) -> Call:
     """Return the call that this host and this model take. Raises Unsupported, BadRequest."""
-    if chat_request.needs_responses(body, to):
-        return responses_request.build_request(body, to)
-    return chat_request.build_request(body, to)
+    if chat_request.needs_responses(body, upstream):
+        return responses_request.build_request(body, upstream)
+    return chat_request.build_request(body, upstream)

@@ -18,21 +18,23 @@ from .request import drop
 _PASS: Final = frozenset({"model", "input", "dimensions"})
 
 
-def build_embeddings(body: Json, to: Upstream) -> Call:
+def build_embeddings(body: Json, upstream: Upstream) -> Call:
     """Return the call as this host takes it. Vectors are asked for as floats where it is not sure to know base64."""
-    host, changed = to.host, list[str]()
-    out = body | {"model": to.model}
+    host, changed = upstream.host, list[str]()
+    out = body | {"model": upstream.model}
     drop(out, [name for name in host.drop if name not in _PASS], changed)
     if not host.openai_rules:
         out.pop("encoding_format", None)
     for name, there in host.embed_rename.items():
         if name in out:
             out[there] = out.pop(name)
-    url = endpoint(host, to.base_url, to.model, "embeddings")
-    return embeddings_call(url, key_header(host, to.api_key), [out], partial(read, to=to), body, tuple(changed))
+    url = endpoint(host, upstream.base_url, upstream.model, "embeddings")
+    return embeddings_call(
+        url, key_header(host, upstream.api_key), [out], partial(read, upstream=upstream), body, tuple(changed)
+    )
 
 
-def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
+def read(answers: list[Any], upstream: Upstream) -> tuple[Iterable[Any], int]:
     """Vectors in the order of their indexes, and the prompt's tokens (0 where the host does not count)."""
     [body] = answers
     if not isinstance(body, dict):
@@ -42,7 +44,7 @@ def read(answers: list[Any], to: Upstream) -> tuple[Iterable[Any], int]:
         raise in_band(wrong)
     data = sorted(body["data"], key=lambda each: each.get("index") or 0)
     vectors = (each["embedding"] for each in data)
-    if to.host.embed_int8:
+    if upstream.host.embed_int8:
         vectors = (_from_int8(vector) for vector in vectors)
     return vectors, _tokens(body.get("usage"))
 

@@ -27,19 +27,27 @@ _REASONING: Final = "input.reasoning"
 _NOT_ITS_OWN: Final = ("could not be verified", "could not be decrypted", "not issued to this caller")
 
 
-def build_responses(raw: Json, headers: Mapping[str, str], to: Upstream) -> Call | None:
+def build_responses(raw: Json, headers: Mapping[str, str], upstream: Upstream) -> Call | None:
     """Return the call that passes on a Responses request; None where this host is not to be sent it natively."""
-    return _build(raw, headers, to, "responses") if takes(raw, to) else None
+    return _build(raw, headers, upstream, "responses") if takes(raw, upstream) else None
 
 
-def build_compact(raw: Json, headers: Mapping[str, str], to: Upstream) -> Call | None:
+def build_compact(raw: Json, headers: Mapping[str, str], upstream: Upstream) -> Call | None:
     """Return the call that has a conversation made shorter by its host; None where the host cannot."""
-    return _build(raw, headers, to, "responses/compact") if to.host.responses_state and takes(raw, to) else None
+    return (
+        _build(raw, headers, upstream, "responses/compact")
+        if upstream.host.responses_state and takes(raw, upstream)
+        else None
+    )
 
 
-def build_input_tokens(raw: Json, headers: Mapping[str, str], to: Upstream) -> Call | None:
+def build_input_tokens(raw: Json, headers: Mapping[str, str], upstream: Upstream) -> Call | None:
     """Return the call that counts the tokens of a request; None where the host cannot."""
-    return _build(raw, headers, to, "responses/input_tokens") if to.host.responses_state and takes(raw, to) else None
+    return (
+        _build(raw, headers, upstream, "responses/input_tokens")
+        if upstream.host.responses_state and takes(raw, upstream)
+        else None
+    )
 
 
 NATIVE: Final[Native] = {
@@ -49,11 +57,11 @@ NATIVE: Final[Native] = {
 }
 
 
-def takes(raw: Json, to: Upstream) -> bool:
+def takes(raw: Json, upstream: Upstream) -> bool:
     """Whether this target is sent a Responses request natively: its host has the API, and all that the request uses of it."""
-    host = to.host
+    host = upstream.host
     if (
-        not host.responses_native or not to.reasoning
+        not host.responses_native or not upstream.reasoning
     ):  # reasoning that is hidden would have to be taken out of the answer
         return False
     if not host.responses_state and any(raw.get(name) for name in _STATE):
@@ -61,17 +69,17 @@ def takes(raw: Json, to: Upstream) -> bool:
     return _knows(_tools(raw), host.responses_tools) and _knows(_items(raw), (*_ITEMS, *host.responses_items))
 
 
-def _build(raw: Json, headers: Mapping[str, str], to: Upstream, operation: str) -> Call:
-    body = {**raw, "model": to.model}
-    dropped = [name for name in to.host.responses_drop if body.pop(name, None)]
-    if not to.host.responses_reasoning and (rest := _without(body, _told)) is not body:
+def _build(raw: Json, headers: Mapping[str, str], upstream: Upstream, operation: str) -> Call:
+    body = {**raw, "model": upstream.model}
+    dropped = [name for name in upstream.host.responses_drop if body.pop(name, None)]
+    if not upstream.host.responses_reasoning and (rest := _without(body, _told)) is not body:
         body = rest
         dropped.append(_REASONING)
-    url = endpoint(to.host, to.base_url, to.model, operation)
-    sent = key_header(to.host, to.api_key) | {
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, operation)
+    sent = key_header(upstream.host, upstream.api_key) | {
         name: value for name, value in headers.items() if name in HEADERS and _is_safe(value)
     }
-    watching = partial(watch, done=True) if to.host.responses_done else watch
+    watching = partial(watch, done=True) if upstream.host.responses_done else watch
     call = Call(url, sent, body, body.get("stream") is True, stream.translate, tuple(dropped), watching)
     return call._replace(repair=lambda failure: _repaired(call, failure))
 
@@ -139,9 +147,9 @@ def _tools(raw: Json) -> Iterator[Any]:
                 lists.append(inside)
 
 
-def state_call(to: Upstream, method: str, path: str, query: str) -> Call:
+def state_call(upstream: Upstream, method: str, path: str, query: str) -> Call:
     """Return the call about something that this host keeps. path: under /responses; query: of the client, as it came."""
-    url = endpoint(to.host, to.base_url, to.model, f"responses/{path}")
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, f"responses/{path}")
     if query:
         url += ("&" if "?" in url else "?") + query
-    return Call(url, key_header(to.host, to.api_key), {}, False, stream.translate, method=method)
+    return Call(url, key_header(upstream.host, upstream.api_key), {}, False, stream.translate, method=method)

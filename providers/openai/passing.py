@@ -12,16 +12,18 @@ OPERATIONS = frozenset(
 )
 
 
-def build_models(to: Upstream) -> Call:
+def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. Raises Unsupported where each has an address of its own."""
-    if "{model}" in to.host.path:
-        return no_models(to)
-    return list_call(endpoint(to.host, to.base_url, "", "models"), key_header(to.host, to.api_key))
+    if "{model}" in upstream.host.path:
+        return no_models(upstream)
+    return list_call(
+        endpoint(upstream.host, upstream.base_url, "", "models"), key_header(upstream.host, upstream.api_key)
+    )
 
 
-def pass_on(asked: Passed, to: Upstream) -> Call:
+def pass_on(asked: Passed, upstream: Upstream) -> Call:
     """Return the call that passes a request on. Raises Unsupported for another API's."""
     if asked.operation not in OPERATIONS:
-        return not_passed(asked, to)
-    url = endpoint(to.host, to.base_url, to.model, asked.operation)
-    return passed_call(url, {**asked.headers, **key_header(to.host, to.api_key)}, asked.body)
+        return not_passed(asked, upstream)
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, asked.operation)
+    return passed_call(url, {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)

@@ -25,16 +25,16 @@ def is_prefilled(messages: list[Json]) -> bool:
     return bool(messages) and messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls")
 
 
-def ended(out: Json, given: list[Json], to: Upstream, thinks: bool) -> None:
+def ended(out: Json, given: list[Json], upstream: Upstream, thinks: bool) -> None:
     """End the messages of a request as the host demands. given: the client's messages. Changes `out`, not its messages."""
     messages = out["messages"]
     if not is_prefilled(messages):
         return
-    host = to.host
+    host = upstream.host
     marked = is_marked(given)
-    can = to.base_url.rstrip("/").endswith(host.prefill_base) and bool(host.prefill or host.prefill_fields)
+    can = upstream.base_url.rstrip("/").endswith(host.prefill_base) and bool(host.prefill or host.prefill_fields)
     demanded = host.last_assistant == "marked" or (host.last_assistant == "marked_thinking" and thinks)
-    if host.last_assistant == "user" or not to.facts.prefill or (demanded and not can):
+    if host.last_assistant == "user" or not upstream.facts.prefill or (demanded and not can):
         out["messages"] = [*messages, CONTINUE]
     elif can and (marked or demanded):
         last = {name: value for name, value in messages[-1].items() if name not in _MARKS}

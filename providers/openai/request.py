@@ -54,34 +54,34 @@ _DEFAULTS: Final[Json] = {
 }
 
 
-def build_request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, upstream: Upstream) -> Call:
     """The chat request as this host and this model take it.
 
     Raises Unsupported, BadRequest.
     """
-    body, names = renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
-    edited, dropped = build(body, to)
-    url = endpoint(to.host, to.base_url, to.model)
-    read = partial(stream.translate, to=to, names=names)
-    call = Call(url, key_header(to.host, to.api_key), edited, body.get("stream") is True, read, dropped)
+    body, names = renamed(body, upstream.host.tool_names, TOOL_NAME_LENGTH)
+    edited, dropped = build(body, upstream)
+    url = endpoint(upstream.host, upstream.base_url, upstream.model)
+    read = partial(stream.translate, upstream=upstream, names=names)
+    call = Call(url, key_header(upstream.host, upstream.api_key), edited, body.get("stream") is True, read, dropped)
     if prefill.is_prefilled(messages := edited["messages"]):
         words = messages[-1].get("content")
-        if to.host.prefill_echoed and isinstance(words, str) and not prefill.is_marked(body["messages"]):
+        if upstream.host.prefill_echoed and isinstance(words, str) and not prefill.is_marked(body["messages"]):
             call = call._replace(read=partial(read, echo=words))
         return call._replace(repair=partial(prefill.repaired, call))
     return call
 
 
-def needs_responses(body: Json, to: Upstream) -> bool:
+def needs_responses(body: Json, upstream: Upstream) -> bool:
     """Whether only /v1/responses can serve this chat request.
 
     OpenAI's models from gpt-5.4 on refuse function tools on chat completions while they reason, some reason always, and
     some are not served there at all (openai/openai-openapi#541, litellm#34569). A model that reasons unless it is told not to
     does so here too, where the request says nothing of it and /v1/responses has all that it asks for.
     """
-    if not to.host.responses:
+    if not upstream.host.responses:
         return False
-    facts = to.facts
+    facts = upstream.facts
     if not facts.chat:
         return True
     if facts.chat_tools == "yes" or not _has_functions(body):
@@ -93,37 +93,37 @@ def needs_responses(body: Json, to: Upstream) -> bool:
     return thinks_unasked(body, facts) and not any(name in body and _asks(name, body[name]) for name in CHAT_ONLY)
 
 
-def build(body: Json, to: Upstream) -> tuple[Json, tuple[str, ...]]:
+def build(body: Json, upstream: Upstream) -> tuple[Json, tuple[str, ...]]:
     """A validated chat request → the body for `to`, and the parameters that were dropped, clamped or emulated.
 
     The body names the upstream's model and, where the host takes it, asks for usage. Raises Unsupported for parameters
     without which the answer would be misread, BadRequest for images the host cannot read. Ask needs_responses first:
     a request that belongs there and comes here loses its reasoning, or is Unsupported.
     """
-    host, facts = to.host, to.facts
+    host, facts = upstream.host, upstream.facts
     out = body.copy()
-    out["model"] = to.model
+    out["model"] = upstream.model
     changed: list[str] = []
     if host.refuse:
         refuse(out, host.refuse, "this model's host")
     if host.drop:
         drop(out, host.drop, changed)
     _limit(out, host, facts)
-    thinks = _effort(out, to, changed)
+    thinks = _effort(out, upstream, changed)
     model_rules(out, facts, thinks, changed)
     if host.rename or host.clamp:
         _rename_and_clamp(out, host, changed)
     if "cache_control" in out and "cache_control" in host.strip:
         drop(out, ("cache_control",), changed)
     if "tools" in out or "tool_choice" in out:
-        _tools(out, to, thinks, changed)
-    if host.expose and to.reasoning and facts.reasoning != "no" and "include_reasoning" not in out:
+        _tools(out, upstream, thinks, changed)
+    if host.expose and upstream.reasoning and facts.reasoning != "no" and "include_reasoning" not in out:
         out |= {name: value for name, value in host.expose.items() if name not in out}
     _stream_options(out, host)
     if host.named is not NAMED and any(_loses_name(message, host) for message in out["messages"]):
         changed.append("messages.name")
     out["messages"] = edit_messages(out["messages"], host, thinks and (host.reasoning_back or facts.reasoning_back))
-    prefill.ended(out, body["messages"], to, thinks)
+    prefill.ended(out, body["messages"], upstream, thinks)
     if "response_format" in out:
         fit_format(out, host)
         if not host.json_schema and (out["response_format"] or {}).get("type") == "json_schema":
@@ -192,9 +192,9 @@ def _rename_and_clamp(out: Json, host: Host, changed: list[str]) -> None:
             changed.append(name)
 
 
-def _effort(out: Json, to: Upstream, changed: list[str]) -> bool:
+def _effort(out: Json, upstream: Upstream, changed: list[str]) -> bool:
     """Put reasoning_effort into the host's terms. Returns whether the model will reason."""
-    host, facts = to.host, to.facts
+    host, facts = upstream.host, upstream.facts
     effort = out.get("reasoning_effort")
     if facts.chat_tools != "yes" and host.openai_rules and _has_functions(out):
         if facts.chat_tools == "no":
@@ -288,8 +288,8 @@ def _is_function(tool: Json) -> bool:
     return bool(tool.get("type", "function") == "function")
 
 
-def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
-    host = to.host
+def _tools(out: Json, upstream: Upstream, thinks: bool, changed: list[str]) -> None:
+    host = upstream.host
     tools = out.get("tools") or []
     if not host.custom_tools:
         for index, tool in enumerate(tools):
@@ -321,7 +321,9 @@ def _tools(out: Json, to: Upstream, thinks: bool, changed: list[str]) -> None:
         else:
             changed.append("tool_choice")
     elif choice != "none" and (
-        host.forced_tools == "no" or (host.forced_tools == "without_thinking" and thinks) or not to.facts.forced_tools
+        host.forced_tools == "no"
+        or (host.forced_tools == "without_thinking" and thinks)
+        or not upstream.facts.forced_tools
     ):
         out["tool_choice"] = "auto"
         changed.append("tool_choice")
@@ -357,6 +359,6 @@ def _name(tool: Json) -> Any:
     return tool.get(tool.get("type", "function"), {}).get("name")
 
 
-def must_inline(url: str, to: Upstream) -> bool:
+def must_inline(url: str, upstream: Upstream) -> bool:
     """Whether the host leaves fetching to us."""
-    return to.host.inline_images
+    return upstream.host.inline_images

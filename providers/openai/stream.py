@@ -33,12 +33,12 @@ _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them 
 
 
 def translate(
-    call: Call, streamed: bool, to: Upstream, names: Mapping[str, str] = _NO_NAMES, echo: str = ""
+    call: Call, streamed: bool, upstream: Upstream, names: Mapping[str, str] = _NO_NAMES, echo: str = ""
 ) -> Translator:
     """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
     name sent → the client's; echo: words of the client's that the answer may begin with, which are left out.
     """
-    translator = _in_shape(_chunks(to, call.body.get("n") or 1) if streamed else _whole(to))
+    translator = _in_shape(_chunks(upstream, call.body.get("n") or 1) if streamed else _whole(upstream))
     if echo:
         translator = without_echo(prime(translator), echo)
     return prime(given_back(prime(translator), names) if names else translator)
@@ -52,7 +52,7 @@ def _in_shape(translator: Translator) -> Translator:
         raise UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.") from error
 
 
-def _whole(to: Upstream) -> Translator:
+def _whole(upstream: Upstream) -> Translator:
     event = yield []
     if event is None:
         raise UpstreamTruncated
@@ -80,7 +80,7 @@ def _whole(to: Upstream) -> Translator:
         for holder in choice, message:
             if "usage" in holder:
                 usage = merged(usage, holder.pop("usage"))
-        message = choice["message"] = whole_message(message, to.host.think_tags)
+        message = choice["message"] = whole_message(message, upstream.host.think_tags)
         choice["finish_reason"] = reason_of(
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
         )
@@ -142,9 +142,9 @@ class ChoiceState:
         return delta
 
 
-def _chunks(to: Upstream, n: int) -> Translator:
+def _chunks(upstream: Upstream, n: int) -> Translator:
     """n: how many choices were asked for."""
-    think_tags = to.host.think_tags
+    think_tags = upstream.host.think_tags
     seen: dict[int, ChoiceState] = {}
     usage: Any = None
     counted: Json = {}  # the chunk in which it came

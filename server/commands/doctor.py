@@ -84,11 +84,11 @@ def is_slow_build(build: Mapping[str, Any]) -> bool:
     return asked is not None and "--enable-optimizations" not in asked and bool(build.get("PGO_PROF_USE_FLAG"))
 
 
-async def _dial(to: Upstream, ca_file: str, patience: float, proxy: str) -> Finding:
+async def _dial(upstream: Upstream, ca_file: str, patience: float, proxy: str) -> Finding:
     """Whether this provider's host can be reached, as the server would reach it."""
-    if not to.base_url:
-        return Finding("ok", to.name, "built in")
-    url = urlsplit(to.base_url)
+    if not upstream.base_url:
+        return Finding("ok", upstream.name, "built in")
+    url = urlsplit(upstream.base_url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     place = f"{host}:{port} through the proxy" if proxy else f"{host}:{port}"
     began = time.monotonic()
@@ -100,10 +100,10 @@ async def _dial(to: Upstream, ca_file: str, patience: float, proxy: str) -> Find
             else:
                 _, writer = await asyncio.open_connection(host, port, ssl=tls)
     except (OSError, ssl.SSLError) as error:  # TimeoutError is one
-        return Finding("FAIL", to.name, f"{place}: {_why(error, patience)}")
+        return Finding("FAIL", upstream.name, f"{place}: {_why(error, patience)}")
     writer.close()
     kind = "a trusted connection" if tls else "a connection without TLS"
-    return Finding("ok", to.name, f"{place}: {kind} in {(time.monotonic() - began) * 1000:.0f} ms")
+    return Finding("ok", upstream.name, f"{place}: {kind} in {(time.monotonic() - began) * 1000:.0f} ms")
 
 
 async def _tunnel(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | bool | None) -> asyncio.StreamWriter:

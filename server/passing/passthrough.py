@@ -71,7 +71,7 @@ async def admit(request: web.Request, caller: Caller, wanted: Wanted, body: Json
     return targets
 
 
-def call(wanted: Wanted, to: Upstream) -> Call:
+def call(wanted: Wanted, upstream: Upstream) -> Call:
     """Return the call with this key of the provider."""
-    headers = {**wanted.headers, **key_header(to.host, to.api_key)}
-    return passed_call(to.base_url + wanted.path, headers, wanted.body, wanted.method)
+    headers = {**wanted.headers, **key_header(upstream.host, upstream.api_key)}
+    return passed_call(upstream.base_url + wanted.path, headers, wanted.body, wanted.method)

@@ -392,7 +392,7 @@ class Ledger:
         Where the budget does not cover that, targets that are to be left out then are, the dearest first; the record says so.
         Raises RateLimitExceeded, BudgetExceeded.
         """
-        if not (limits.tpm or limits.budget):
+        if not limits.need_estimate:
             return targets, await self.limiter.reserve(record.key, limits, 0, 0)
         bound = [self.most_at(limits, body, prompt, target) for target in targets]
         refused: RateLimitExceeded | None = None
@@ -424,7 +424,7 @@ class Ledger:
         """
         record, held = meter.record, meter.reservation
         limits = record.limits
-        if limits is None or held is None or not (limits.tpm or limits.budget):
+        if limits is None or held is None or not limits.need_estimate:
             return True
         _, tokens, cost = self.most_at(limits, body, meter.prompt, target)
         for used, price in meter.failed_attempts:

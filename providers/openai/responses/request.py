@@ -25,54 +25,54 @@ _LEAST_OUTPUT: Final = 16  # tokens; less is a 400
 _LONGEST_ID: Final = 64  # characters of a call_id; more is a 400
 
 
-def build_request(body: Json, to: Upstream) -> Call:
+def build_request(body: Json, upstream: Upstream) -> Call:
     """The call for a validated chat request; always streamed. Raises Unsupported."""
     changed: list[str] = []
-    body, names = tool_names.renamed(body, to.host.tool_names, TOOL_NAME_LENGTH)
+    body, names = tool_names.renamed(body, upstream.host.tool_names, TOOL_NAME_LENGTH)
     out = body.copy()
     out.pop("stream_options", None)  # usage comes in any case
     refuse(out, CHAT_ONLY, "this model, which is served by /v1/responses")
     drop(out, _DROPPED, changed)
-    thinks = _reasoning(out, to, changed)
-    model_rules(out, to.facts, thinks, changed)
+    thinks = _reasoning(out, upstream, changed)
+    model_rules(out, upstream.facts, thinks, changed)
     _limit(out, changed)
-    fit_format(out, to.host)
+    fit_format(out, upstream.host)
     _text(out)
     if "tools" in out:
-        out["tools"] = [_tool(tool, to, f"tools[{n}]") for n, tool in enumerate(out["tools"])]
+        out["tools"] = [_tool(tool, upstream, f"tools[{n}]") for n, tool in enumerate(out["tools"])]
     if "tool_choice" in out:
         out["tool_choice"] = _choice(out["tool_choice"])
     messages = out.pop("messages")
     if any("name" in message for message in messages):
         changed.append("messages.name")
     out |= {
-        "model": to.model,
+        "model": upstream.model,
         "input": list(_items(messages)),
         "stream": True,
         "store": False,
         "include": ["reasoning.encrypted_content"],
     }
-    url = endpoint(to.host, to.base_url, to.model, "responses")
+    url = endpoint(upstream.host, upstream.base_url, upstream.model, "responses")
     read = partial(stream.translate, names=names)
-    return Call(url, key_header(to.host, to.api_key), out, True, read, tuple(changed))
+    return Call(url, key_header(upstream.host, upstream.api_key), out, True, read, tuple(changed))
 
 
-def _reasoning(out: Json, to: Upstream, changed: list[str]) -> bool:
+def _reasoning(out: Json, upstream: Upstream, changed: list[str]) -> bool:
     """Effort and, where the operator wants one, a summary. Returns whether the model will reason."""
     effort = out.pop("reasoning_effort", None)
     reasoning = dict(out.get("reasoning") or {})
     if effort is not None:
-        sent = snapped(effort, to.facts)
+        sent = snapped(effort, upstream.facts)
         if sent != effort:
             changed.append("reasoning_effort")
         reasoning["effort"] = sent
     # Not by default: OpenAI refuses it to organisations that it has not verified.
-    if (summary := to.options.get("reasoning_summary")) and to.reasoning:
+    if (summary := upstream.options.get("reasoning_summary")) and upstream.reasoning:
         reasoning.setdefault("summary", summary)
     if reasoning:
         out["reasoning"] = reasoning
     effort = reasoning.get("effort")
-    return effort != "none" and (effort is not None or to.facts.reasoning in ("on", "always"))
+    return effort != "none" and (effort is not None or upstream.facts.reasoning in ("on", "always"))
 
 
 def _limit(out: Json, changed: list[str]) -> None:
@@ -100,17 +100,17 @@ def _text(out: Json) -> None:
 # Tools: the same, but flat
 
 
-def _tool(tool: Json, to: Upstream, at: str) -> Json:
+def _tool(tool: Json, upstream: Upstream, at: str) -> Json:
     match tool:
         case {"type": "function", "function": function}:
             function = {name: value for name, value in function.items() if value is not None}
-            function = fitted_schema(omit(function, to.host.strip), to.host, f"{at}.function.parameters")
+            function = fitted_schema(omit(function, upstream.host.strip), upstream.host, f"{at}.function.parameters")
             # Strict is the default there, and refuses most schemas; on chat completions it is not.
             strict = bool(function.get("strict"))
             none = {"type": "object", "properties": {}} | ({"additionalProperties": False} if strict else {})
             return {"type": "function", "parameters": none, **function, "strict": strict}
         case {"type": "custom", "custom": custom}:
-            custom = omit(custom, to.host.strip)
+            custom = omit(custom, upstream.host.strip)
             match custom.get("format"):
                 case {"type": "grammar", "grammar": grammar}:
                     custom = custom | {"format": {"type": "grammar", **grammar}}

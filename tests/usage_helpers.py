@@ -1,4 +1,4 @@
-"""What the tests of limits and usage share: keys and prices for a server, calls that come at once, and the books' rows."""
+"""What the tests of limits and usage share: keys and prices for a server, calls that come at once, and the ledger's rows."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ PRICES = "model_facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_re
 
 
 def settings(upstream: Upstream, folder: Path, keys: Iterable[str], more: str = "", **sections: str) -> str:
-    """A configuration that keeps its books in `folder`. keys: mappings without name and key, for k0, k1 …"""
+    """A configuration that keeps its ledger in `folder`. keys: mappings without name and key, for k0, k1 …"""
     lines = [f"  - {{name: k{i}, key: sk-canary-{i}, {key}}}" for i, key in enumerate(keys)]
     usage = sections.pop("usage", "")
     rows = "".join(f"  {line}\n" for line in usage.splitlines())
-    books = f"usage:\n  path: {folder / 'usage.db'}\n{rows}"
-    return config(upstream, "\n".join(["keys:", *lines, PRICES + books + more]), **sections)
+    ledger = f"usage:\n  path: {folder / 'usage.db'}\n{rows}"
+    return config(upstream, "\n".join(["keys:", *lines, PRICES + ledger + more]), **sections)
 
 
 def counted(prompt: int, completion: int, **details: int) -> Script:
@@ -76,7 +76,7 @@ def statuses(answers: list[Any]) -> Counter[int]:
 
 
 def rows(folder: Path, where: str = "true") -> list[dict[str, Any]]:
-    """Rows of the books, oldest first."""
+    """Rows of the ledger, oldest first."""
     with closing(sqlite3.connect(folder / "usage.db")) as connection:
         connection.row_factory = sqlite3.Row
         found = connection.execute(f"SELECT * FROM requests WHERE {where} ORDER BY id").fetchall()

@@ -4,10 +4,10 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from asking import ask
 from conftest import leak
+from http_client import ask
+from leak_watch import WORD, Flow, Unable, Watch, attach, open_socket
 from process import Process
-from watch import WORD, Flow, Unable, Watch, attach, open_socket
 
 SECRET = b"sk-" + WORD + b"-0001"
 
