@@ -8,7 +8,7 @@ bodies, parsed and translated for each protocol. Starts from tests/streams and a
 bytes, half of one value of the JSON. Stops at the first exception of another kind and leaves its bytes in a file.
 
 An answer that breaks its translator (KeyError and its like) is a Failure to the client, and known: the places where that
-happens are printed as they are found. tests/test_fuzz.py is the everyday version, without coverage.
+happens are printed as they are found. tests/providers/test_fuzz.py is the everyday version, without coverage.
 
 Needs atheris (pip install atheris; Python up to 3.13), which the tests do not.
 """
@@ -30,7 +30,7 @@ except ImportError:
     sys.exit("ops/fuzz.py needs atheris: pip install atheris, in an environment of its own")
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 with atheris.instrument_imports(include=["dialects", "gateway", "providers", "server.outbound"]):
     from simulated import PROTOCOLS, play, run, target

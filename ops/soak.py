@@ -26,7 +26,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from leak_watch import WORD  # noqa: E402
 from process import Process, config  # noqa: E402

@@ -1,4 +1,4 @@
-"""Every private name of aiohttp's server that this server uses. tests/test_aiohttp_internals.py fails when one changes.
+"""Every private name of aiohttp's server that this server uses. tests/server/test_aiohttp_internals.py fails when one changes.
 
 They serve two ends: a request is answered in the task of its connection, not in a task of its own, and one whose method and
 path stand in the route table as they are is not looked up in aiohttp's router.
