@@ -1,19 +1,29 @@
 """POST /v1/explain: which targets a request would go to, in which order, and as what. Nothing is sent, reserved or booked."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
-from dialects import DIALECTS, Dialect
+from dialects import DIALECTS, Dialect, responses
 from dialects.contract import ClientRequest
-from gateway.estimates import Prompt
+from dialects.conversations import conversation_of
+from gateway.config import Caller
+from gateway.estimates import Prompt, check_fits
 from gateway.failover import CAUSES
-from gateway.pricing import TokenUsage, cost
+from gateway.pricing import TokenUsage, cost, has_price
 from gateway.routing import Target, with_defaults
 from providers import PROVIDERS, codec
 from providers.contract import Call, Json, Upstream
-from providers.errors import BadRequest, Failure, PermissionDenied
+from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
+
+from .calls import prepare_call, strictly_refused
+from .error_response import JSON
+from .ingress import authenticate_request, enter, parse_body, read_body, usable
+from .logs import RECORD
+from .responses import CONVERSATION, begin_response
+from .state import APP_STATE, GENERATION
 
 HEADER: Final = "x-modelserver-api"
 PATH: Final = "/explain"
@@ -111,3 +121,71 @@ def decoded(raw: Any, body: Json) -> Json:
         name: value if isinstance(value, str | int | float | list | dict | None) else codec.decode(bytes(value))
         for name, value in raw.items()
     }
+
+
+async def explain_request(request: web.Request) -> web.Response:
+    """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
+    caller = authenticate_request(request)
+    with enter(request):
+        data = await read_body(request)
+        dialect = dialect_named(request)
+        request[CONVERSATION] = None
+        if dialect is responses:
+            data, dialect = await begin_response(request, caller, data)
+        asked, prompt = await parse_body(request, data, dialect)
+        if (conversation := request[CONVERSATION]) is not None:
+            asked = await conversation.begin(asked)
+        targets = await usable(request, caller, asked, dialect.operation if conversation is None else "")
+        asked = asked._replace(images=False)  # they would be fetched
+        live, told, verdict = request[GENERATION], [], "asked"
+        order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
+        for n, (target, resting) in enumerate(order):
+            found = await explain_target(request, caller, dialect, asked, prompt, target, resting)
+            failure, last = found.pop("failure"), n == len(order) - 1
+            mine = verdict
+            if failure is not None and verdict != "not_reached":
+                mine = "passed_over" if goes_on(target, failure, last) else "refused"
+            told.append(explained(mine, target, failure) | found)
+            verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
+        body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
+        text = codec.encode(body).decode()
+        return web.Response(text=text if sees_hosts(request, caller) else live.scrub(text), headers=JSON)
+
+
+def sees_hosts(request: web.Request, caller: Caller) -> bool:
+    """Whether this caller may see where upstreams are: an administrator, or anybody where there are no keys."""
+    return caller.admin or not request[GENERATION].settings.keys
+
+
+async def explain_target(
+    request: web.Request,
+    caller: Caller,
+    dialect: Dialect,
+    asked: ClientRequest,
+    prompt: Prompt,
+    target: Target,
+    resting: bool,
+) -> Json:
+    """Return what one target would be sent, and `failure`: why it would not be."""
+    limits, added, failure = caller.limits, "", None
+    if limits is not None and (limits.tpm or limits.budget):
+        target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
+        added = target.added
+    told: Json = {"estimate": estimate(asked.body, prompt, target)}
+    try:
+        if resting:
+            raise Overloaded(
+                "It has failed, or is throttled, and is left alone for a moment.", code="provider_unavailable"
+            )
+        if not caller.allow_unpriced and not has_price(asked.body, target.upstream):
+            raise PermissionDenied("Its price is not known, and this key has a budget.", code="model_not_priced")
+        check_fits(asked.body, prompt, target.upstream, asked.raw or ())
+        call = await prepare_call(request, dialect, asked, target)
+        given = decoded(asked.raw, asked.body)
+        told |= changes(asked, given, call, added)
+        told["request"] = request_of(call, target.upstream, sees_hosts(request, caller))
+        if call.dropped and request[GENERATION].settings.config.strict_params:
+            raise strictly_refused(call)
+    except Failure as why:
+        failure = why.with_traceback(None)
+    return {**told, "failure": failure}

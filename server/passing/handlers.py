@@ -4,7 +4,7 @@ A call of JSON is held, within server.max_body, and goes to another target where
 arrives; then the target that got it is the last one.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,11 +13,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat
-from dialects.contract import ClientRequest, Dialect
+from dialects.contract import ClientRequest
 from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
 from dialects.validation import check_model, count, missing_code
 from gateway.config import Caller
-from gateway.config_schema import ServerConfig
 from gateway.estimates import Prompt
 from gateway.restricted_fields import FIELDS, refusal
 from gateway.routing import Target
@@ -26,10 +25,9 @@ from providers.contract import Call, Json, Passed
 from providers.errors import BadRequest, UnsupportedEncoding
 
 from .. import inspector
+from ..attempts import answer_headers, first_that_answers
 from ..ingress import admit, authenticate_request, enter, read_body
-from ..outbound.exchange import Exchange
-from ..outbound.passed import PassedAnswer, open_passed
-from ..outbound.pool import ConnectionPools
+from ..outbound.passed import open_passed
 from ..state import APP_STATE, IN_FLIGHT, METER
 from . import passthrough
 from .answers import pass_back
@@ -42,18 +40,6 @@ _ADDED: Final = 10**6
 _MOST_ANSWERS: Final = 128  # of one request
 _FORM_SIZE: Final = 2**20  # bytes that a form is taken for: its files are no text
 Prepare = Callable[[Target], Awaitable[Call]]
-Answer = Callable[[Exchange, ConnectionPools, ServerConfig], Coroutine[Any, Any, PassedAnswer]]
-FirstThatAnswers = Callable[
-    [web.Request, ClientRequest, list[Target], Prepare, Answer], Awaitable[tuple[Exchange, PassedAnswer]]
-]
-AnswerHeaders = Callable[[Exchange, Dialect], dict[str, str]]
-
-
-class Way(NamedTuple):
-    """What the way of every request is made of (modelserver.py)."""
-
-    first_that_answers: FirstThatAnswers
-    answer_headers: AnswerHeaders
 
 
 class Body(Protocol):
@@ -72,25 +58,25 @@ class Read(NamedTuple):
     words: bool  # whether it is text, of which tokens can be estimated
 
 
-def routes(way: Way) -> list[web.RouteDef]:
+def routes() -> list[web.RouteDef]:
     """Return the routes that pass as bytes."""
     table = []
     for operation in OPERATIONS:
-        handler = complete(way, operation)
+        handler = complete(operation)
         for path in operation.paths or (f"/v1/{operation.name}", f"/{operation.name}"):
             table += [web.post(path, handler), web.post(f"{path}/", handler)]
     for method in GEMINI_METHODS:
-        handler = complete_gemini(way, method)
+        handler = complete_gemini(method)
         table += [web.post(f"/{version}/models/{{model:(?s:.+)}}:{method}", handler) for version in GEMINI_VERSIONS]
     for verb in passthrough.METHODS:
-        route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", partial(pass_through, way))
+        route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", pass_through)
         table.append(route)
         if verb == "GET":
             route.kwargs["allow_head"] = False
     return table
 
 
-def complete(way: Way, operation: Operation) -> Handler:
+def complete(operation: Operation) -> Handler:
     """Return the handler of one of OpenAI's routes."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -98,17 +84,17 @@ def complete(way: Way, operation: Operation) -> Handler:
         with enter(request):
             boundary = form.boundary_of(request.headers.getall("Content-Type", [])) if operation.form else None
             if boundary is None:
-                return await passed(way, request, caller, operation.name, await read_json(request, caller, operation))
+                return await passed(request, caller, operation.name, await read_json(request, caller, operation))
             upload = Form(request, boundary, partial(check_field, caller))
             try:
-                return await passed(way, request, caller, operation.name, await read_form(request, upload))
+                return await passed(request, caller, operation.name, await read_form(request, upload))
             finally:
                 upload.close()
 
     return handler
 
 
-def complete_gemini(way: Way, method: str) -> Handler:
+def complete_gemini(method: str) -> Handler:
     """Return the handler of one of Gemini's methods, whose model stands in the path."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -120,7 +106,7 @@ def complete_gemini(way: Way, method: str) -> Handler:
                 raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
-            return await passed(way, request, caller, method, read, query)
+            return await passed(request, caller, method, read, query)
 
     return handler
 
@@ -180,7 +166,7 @@ def check_field(caller: Caller, name: str) -> None:
 
 
 async def passed(
-    way: Way, request: web.Request, caller: Caller, operation: str, read: Read, query: str = ""
+    request: web.Request, caller: Caller, operation: str, read: Read, query: str = ""
 ) -> web.StreamResponse:
     """Admit a request, pass it on to the first target that answers, and pass the answer back."""
     check_model(read.fields["model"])
@@ -196,10 +182,10 @@ async def passed(
         sent = Passed(operation, read.body.with_model(upstream.model), read.headers, query)
         return PROVIDERS[upstream.host.protocol].pass_on(sent, upstream)
 
-    return await answered(way, request, asked, targets, prepare)
+    return await answered(request, asked, targets, prepare)
 
 
-async def pass_through(way: Way, request: web.Request) -> web.StreamResponse:
+async def pass_through(request: web.Request) -> web.StreamResponse:
     """Any method of /p/{provider}/{path}: what the provider answers there, for keys that may ask it anything."""
     caller = authenticate_request(request)
     with enter(request):
@@ -210,15 +196,15 @@ async def pass_through(way: Way, request: web.Request) -> web.StreamResponse:
         async def prepare(target: Target) -> Call:
             return passthrough.call(wanted, target.upstream)
 
-        return await answered(way, request, asked, targets, prepare)
+        return await answered(request, asked, targets, prepare)
 
 
 async def answered(
-    way: Way, request: web.Request, asked: ClientRequest, targets: list[Target], prepare: Prepare
+    request: web.Request, asked: ClientRequest, targets: list[Target], prepare: Prepare
 ) -> web.StreamResponse:
     """Return the answer of the first target that gives one, passed back as it came."""
     request[METER].passed = True
     # No answer is read on when its client has left: nothing but its end says what it has cost.
     targets = [replace(each, upstream=replace(each.upstream, finish_seconds=0.0)) for each in targets]
-    exchange, answer = await way.first_that_answers(request, asked, targets, prepare, open_passed)
-    return await pass_back(request, exchange, answer, way.answer_headers(exchange, chat))
+    exchange, answer = await first_that_answers(request, asked, targets, prepare, open_passed)
+    return await pass_back(request, exchange, answer, answer_headers(exchange, chat))

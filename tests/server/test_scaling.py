@@ -36,7 +36,6 @@ from gateway.config import load
 from gateway.estimates import measure
 from gateway.reasoning_cache import ReasoningCache
 from gateway.scrub import Scrubber
-from modelserver import header_safe
 from providers import PROVIDERS, codec, density
 from providers.chunks import collect
 from providers.common.arguments import Arguments
@@ -46,6 +45,7 @@ from providers.errors import Failure, UpstreamTruncated
 from providers.hosts import HOSTS
 from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
+from server.attempts import header_safe
 from server.inspector import _masked, _texts, _tokens
 from server.outbound.exchange import parse_retry_after
 from server.responses import Conversation
