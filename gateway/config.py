@@ -32,6 +32,7 @@ from .config_schema import (
     SharedStateConfig,
     TargetConfig,
 )
+from .key_file import KEY_FILE, KeyFile
 from .limits import KINDS, Limits
 from .proxies import FROM_ENVIRONMENT, from_environment, password, wrong_proxy
 from .routing import ModelRouter, places, route_of
@@ -99,18 +100,33 @@ class Settings:
 
 
 def load(
-    text: str, environment: Mapping[str, str], facts: str, source: str = "config.yaml", local: str = ""
+    text: str,
+    environment: Mapping[str, str],
+    facts: str,
+    source: str = "config.yaml",
+    local: str = "",
+    key_file: str = "",
 ) -> Settings:
     """Read and check a configuration.
 
     text: the YAML; environment: values for ${NAME}; facts: the text of providers/models.yaml; source: the name of the
-    file in messages; local: the text of models.local.yaml, if there is one. Raises ConfigError with every mistake found.
+    file in messages; local: the text of models.local.yaml, if there is one; key_file: that of keys.yaml. Raises ConfigError
+    with every mistake found.
     """
-    reader = YamlReader(text, environment)
-    config = reader.read(Config)
+    reader, file_reader = YamlReader(text, environment), YamlReader(key_file, {}, KEY_FILE)
+    config, file = reader.read(Config), file_reader.read(KeyFile)
     if config is None:
-        raise ConfigError(source, reader.problems)
-    keys = _keys(config, reader)
+        raise ConfigError(source, [*reader.problems, *file_reader.problems])
+    keys: dict[str, Caller] = {}
+    _add_keys(keys, config.keys, config, reader)
+    if file is not None:
+        _add_keys(keys, file.keys, config, file_reader)
+        for i, key in enumerate(file.keys):
+            if key.key:
+                file_reader.note(
+                    f"{file_reader.item('keys', i)}.key",
+                    f"this file holds digests only: put the key into {source}, or its digest here as sha256",
+                )
     providers, off = _providers(config, reader)
     proxies = _proxies(config, providers, environment, reader)
     discovers = _discovers(config, providers, reader)
@@ -128,8 +144,8 @@ def load(
         models = ModelTable.parse(facts, config.model_facts, local)
     except ValueError as error:
         reader.note("model_facts", str(error))
-    if reader.problems:
-        raise ConfigError(source, reader.problems)
+    if reader.problems or file_reader.problems:
+        raise ConfigError(source, [*reader.problems, *file_reader.problems])
     routes = ModelRouter(config.models, config.defaults, providers, off, models)
     written, warnings = _holds_keys(config, reader), lines_of(source, reader.warnings)
     return Settings(config, keys, providers, off, routes, shared_state, written, tuple(warnings), proxies, discovers)
@@ -149,10 +165,10 @@ def server_of(text: str, environment: Mapping[str, str], source: str = "config.y
     return config.server
 
 
-def key_names(text: str) -> list[str]:
-    """Return the names of the client keys that a configuration holds, as far as it can be read."""
+def keys_of(text: str) -> tuple[KeyConfig, ...]:
+    """Return the client keys that a configuration holds, as far as it can be read; no variable has its value."""
     config = YamlReader(text, {}).read(Config)
-    return [key.name for key in config.keys] if config else []
+    return config.keys if config else ()
 
 
 def _check_host(config: Config, reader: YamlReader) -> None:
@@ -170,10 +186,10 @@ def _holds_keys(config: Config, reader: YamlReader) -> bool:
     return any(key and path not in reader.expanded for path, key in given.items())
 
 
-def _keys(config: Config, reader: YamlReader) -> dict[str, Caller]:
-    keys: dict[str, Caller] = {}
-    names: set[str] = set()
-    for i, key in enumerate(config.keys):
+def _add_keys(keys: dict[str, Caller], given: tuple[KeyConfig, ...], config: Config, reader: YamlReader) -> None:
+    """Add the callers of a file to `keys`, and note its mistakes. reader: has read the file."""
+    names = {caller.name for caller in keys.values()}
+    for i, key in enumerate(given):
         path = reader.item("keys", i)
         if key.name in names:
             reader.note(f"{path}.name", f"another key is called '{key.name}' too")
@@ -193,8 +209,7 @@ def _keys(config: Config, reader: YamlReader) -> dict[str, Caller]:
         else:
             keys[digest] = _caller(key, path, config, reader)
             if 0 < len(key.key) < SHORTEST:
-                reader.warn(f"{path}.key", f"is shorter than {SHORTEST} characters and can be guessed: see `keygen`")
-    return keys
+                reader.warn(f"{path}.key", f"is shorter than {SHORTEST} characters and can be guessed: see `keys add`")
 
 
 def _caller(key: KeyConfig, path: str, config: Config, reader: YamlReader) -> Caller:

@@ -38,24 +38,25 @@ _BAD: Final[Any] = object()  # stands for a value whose mistake is already noted
 
 
 class Problem(NamedTuple):
-    """One mistake: where it is and what to do about it."""
+    """One mistake: where it is and what to do about it. source: the name of its file, "" for the configuration."""
 
     line: int
     path: str
     message: str
+    source: str = ""
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. problems: all mistakes, in the order of the file."""
+    """The configuration cannot be used. problems: all mistakes, in the order of the file, then those of other files."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(problems)
+        self.problems = sorted(problems, key=lambda problem: (problem.source, problem))
         super().__init__("\n".join(lines_of(source, self.problems)))
 
 
 def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
-    """Return one line for each problem. source: the name of the file."""
-    return [f"{source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
+    """Return one line for each problem. source: the name of the configuration's file."""
+    return [f"{p.source or source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
 
 
 def guess(word: str, known: Iterable[str]) -> str:
@@ -68,10 +69,11 @@ class YamlReader:
     """Reads one document.
 
     problems: mistakes; warnings: what is allowed and probably a mistake; unset: path → the variable in its text that is
-    not set; expanded: paths whose texts hold a variable's value.
+    not set; expanded: paths whose texts hold a variable's value. source: the file's name, where it is not the configuration.
     """
 
-    def __init__(self, text: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, text: str, environment: Mapping[str, str], source: str = "") -> None:
+        self._source = source
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.unset: dict[str, str] = {}
@@ -101,7 +103,7 @@ class YamlReader:
 
     def warn(self, path: str, message: str) -> None:
         """Add a warning, with a line as `note` finds it."""
-        self.warnings.append(Problem(self._line_of(path), path, f"warning: {message}"))
+        self.warnings.append(Problem(self._line_of(path), path, f"warning: {message}", self._source))
 
     def _line_of(self, path: str) -> int:
         while path and path not in self._lines:
@@ -113,7 +115,7 @@ class YamlReader:
         return f"{path}[{self._positions[path][i]}]"
 
     def _note(self, line: int, path: str, message: str) -> Any:
-        self.problems.append(Problem(line, path, message))
+        self.problems.append(Problem(line, path, message, self._source))
         return _BAD
 
     def _compose(self, text: str) -> yaml.Node | None:

@@ -10,10 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import Settings, key_names, load, server_of
-from gateway.config_schema import ServerConfig
+from gateway.config import ConfigError, Settings, keys_of, load, server_of
+from gateway.config_schema import Config, KeyConfig, ServerConfig
+from gateway.key_file import KEY_FILE
+from gateway.yaml_reader import YamlReader
 
+from . import key_file
 from .auth import is_loopback
+from .key_file import Refused
 from .outbound.dial import ssl_context
 from .paths import ROOT
 from .responses_store import MEMORY, OFF
@@ -21,10 +25,6 @@ from .responses_store import MEMORY, OFF
 LOCAL: Final = "models.local.yaml"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")
-
-
-class Refused(OSError):
-    """A configuration without a mistake in its text that must not be served as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Source:
     def read(self) -> Settings:
         """Return the settings to serve. Raises ConfigError, Refused, and OSError where the file cannot be read."""
         facts, local = models_text(self.path)
-        settings = load(_text(self.path), self._environment(), facts, self.path.name, local)
+        keys = key_file.read(self.key_file)
+        settings = load(_text(self.path), self._environment(), facts, self.path.name, local, keys)
         config = settings.config
         if config.usage.path:
             usage = msgspec.structs.replace(config.usage, path=str(_state_folder(self.path) / config.usage.path))
@@ -59,6 +60,25 @@ class Source:
     def server(self) -> ServerConfig:
         """Return the section `server` alone, for commands that only call the running server: no key needs to be set."""
         return self._overridden(server_of(_text(self.path), self._environment(), self.path.name))
+
+    @property
+    def key_file(self) -> Path:
+        """Return where keys.yaml is: beside the configuration."""
+        return self.path.resolve().with_name(KEY_FILE)
+
+    def kept_at(self) -> str:
+        """Return the path of the usage file that the configuration names, "" for none. Raises OSError."""
+        config = YamlReader(_text(self.path), self._environment()).read(Config)
+        return str(_state_folder(self.path) / config.usage.path) if config and config.usage.path else ""
+
+    def check_keys(self, text: str) -> None:
+        """Raise ConfigError for mistakes in a text for keys.yaml, whatever else is wrong, or not set in this environment."""
+        facts, local = models_text(self.path)
+        try:
+            load(_text(self.path), self._environment(), facts, self.path.name, local, text)
+        except ConfigError as error:
+            if wrong := [problem for problem in error.problems if problem.source == KEY_FILE]:
+                raise ConfigError(self.path.name, wrong) from None
 
     def _overridden(self, server: ServerConfig) -> ServerConfig:
         return msgspec.structs.replace(server, **self.given)
@@ -84,12 +104,9 @@ def words_of_error(error: Exception) -> str:
     return str(error)
 
 
-def names_of_keys(path: Path) -> list[str]:
-    """Return the names of the client keys in a configuration, none where it cannot be read."""
-    try:
-        return key_names(_text(path))
-    except OSError:
-        return []
+def keys_in(path: Path) -> tuple[KeyConfig, ...]:
+    """Return the client keys in a configuration, as far as it can be read. Raises OSError where the file cannot."""
+    return keys_of(_text(path))
 
 
 def _text(path: Path) -> str:

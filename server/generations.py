@@ -46,11 +46,17 @@ def build(settings: Settings, agent: str) -> Generation:
 
 @dataclass(eq=False, slots=True)
 class Generations:
-    """now: the configuration at work; generation: 1 for the first. failed: reloads that changed nothing."""
+    """now: the configuration at work; generation: 1 for the first. failed: reloads that changed nothing.
+
+    begun: how many reloads have begun; ended: the number of the last that has ended. A file written before `begun` was read
+    is in what a reload of a higher number reads.
+    """
 
     now: Generation
     generation: int = 1
     failed: int = 0
+    begun: int = 0
+    ended: int = 0
     error: str = ""  # why the last reload changed nothing
     _retired: set[Generation] = field(default_factory=set)
     _closing: set["asyncio.Task[None]"] = field(default_factory=set)

@@ -101,8 +101,11 @@ async def healthz(request: web.Request) -> web.Response:
         body |= {
             "pid": os.getpid(),
             "generation": generations.generation,
+            "begun": generations.begun,
+            "ended": generations.ended,
             "failed": generations.failed,
             "reload": generations.error,
+            "usage": store.path if (store := request.app[STATE].ledger.store) is not None else "",
         }
     return json_answer(body)
 

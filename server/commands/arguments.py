@@ -20,8 +20,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""
-        if found := re.match(r"argument command: invalid choice: '([^']*)'", message):
-            message = f"there is no command '{found[1]}'{guess(found[1], COMMANDS)}"
+        if found := re.match(r"argument (command|action): invalid choice: '([^']*)'", message):
+            known = COMMANDS if found[1] == "command" else ACTIONS
+            message = f"there is no {found[1]} '{found[2]}'{guess(found[2], known)}"
         if found := re.match(r"unrecognized arguments: ([^-].*)", message):
             message = f"there is no place for '{found[1]}': put a text of several words in quotes"
         self.exit(2, f"modelserver: {message}; --help tells more\n".replace("?;", "?"))
@@ -30,11 +31,20 @@ class _Parser(argparse.ArgumentParser):
 COMMANDS: Final = {
     "serve": "serve (the default)",
     "check": "check the configuration and start nothing",
-    "keygen": "make a client key and the line of the configuration that lets it in",
+    "keys": "make, list, disable, enable, rotate and remove client keys, which are kept in keys.yaml beside the configuration",
+    "keygen": "the same as `keys add`",
     "reload": "make the running server read its configuration again",
     "doctor": "try what an answer needs: providers' hosts, the running server, a stream",
     "models": "take prices and windows from models.dev's public catalogue (models update)",
     "ask": "ask the running server one question, streamed",
+}
+ACTIONS: Final = {
+    "add": "make a key, print it once, and let it in",
+    "list": "list all keys with what they have used of their limits",
+    "disable": "refuse a key from now on",
+    "enable": "let a disabled key in again",
+    "rotate": "give a key a new secret; the old one is refused from now on",
+    "remove": "delete a key; what it has spent is still known under its name",
 }
 
 
@@ -49,7 +59,8 @@ def parse(words: list[str], version: str) -> argparse.Namespace:
         if option.startswith("--") and option not in known:  # argparse would first complain of what stands behind it
             parser.error(f"there is no option {option}{guess(option, known)}")
         owners = [name for name, each in commands.items() if option in each._option_string_actions]
-        if option.startswith("--") and option not in parser._option_string_actions and not {*owners} & {*words}:
+        used = any({*name.split()} <= {*words} for name in owners)
+        if option.startswith("--") and option not in parser._option_string_actions and not used:
             parser.error(f"{option} belongs to {' and '.join(owners)}")
     return parser.parse_args(words)
 
@@ -67,14 +78,23 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
     )
     # A subcommand's unset options must not overwrite those given before it.
     commands: dict[str, argparse.ArgumentParser] = {
-        name: listed.add_parser(
-            name, parents=[_common(place=name not in ("keygen", "models"))], help=text, description=text
-        )
+        name: listed.add_parser(name, parents=[_common(place=name != "models")], help=text, description=text)
         for name, text in COMMANDS.items()
     }
-    commands["keygen"].add_argument(
-        "name", metavar="NAME", type=_name, help="what the log and the usage ledger call its owner"
+    actions = commands["keys"].add_subparsers(
+        dest="action", metavar="action", parser_class=_Parser, help="what to do; `keys ACTION --help` tells its options"
     )
+    commands["keys"].set_defaults(action="list")
+    for name, text in ACTIONS.items():
+        commands[f"keys {name}"] = each = actions.add_parser(name, parents=[_common()], help=text, description=text)
+        if name != "list":
+            each.add_argument(
+                "name", metavar="NAME", type=_name, help="what the log and the usage ledger call its owner"
+            )
+    commands["keygen"].add_argument("name", metavar="NAME", type=_name, help="as of `keys add`")
+    commands["keygen"].set_defaults(command="keys", action="add")
+    for name in ("keygen", "keys add"):
+        _add_limits(commands[name])
     for name in ("check", "doctor"):
         commands[name].add_argument(
             "--env-file",
@@ -109,6 +129,31 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
             help="the client key; - reads it from standard input, where no process list shows it (default: $MODELSERVER_KEY)",
         )
     return parser, commands
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a new key may do; the configuration documents them, and checks them."""
+    add = parser.add_argument
+    add(
+        "--models",
+        metavar="LIST",
+        action="extend",
+        type=_models,
+        help="the models it may use, such as 'gpt-*,echo'; default all",
+    )
+    add("--rpm", metavar="N", type=_count, help="requests per minute")
+    add("--tpm", metavar="N", type=_count, help="tokens per minute, of prompt and answer")
+    add("--concurrency", metavar="N", type=_count, help="requests at once")
+    add("--budget", dest="budget_usd", metavar="DOLLARS", type=_dollars, help="what it may cost in each period")
+    add("--per", dest="budget_period", choices=("day", "month", "total"), help="the period (default: month)")
+    add("--expires", metavar="DATE", help="its last day (UTC), or a time such as 2027-01-31T18:00:00Z")
+    add(
+        "--allow-unpriced",
+        action="store_true",
+        default=None,
+        help="with a budget: models of unknown price too, for free",
+    )
+    add("--admin", action="store_true", default=None, help="it sees the usage of all keys, and the inspector")
 
 
 def _common(defaults: dict[str, str] | None = None, place: bool = True) -> _Parser:
@@ -152,6 +197,25 @@ def _name(text: str) -> str:
     if wrong := wrong_name(text):
         raise argparse.ArgumentTypeError(wrong)
     return text
+
+
+def _models(text: str) -> list[str]:
+    models = [each.strip() for each in text.split(",")]
+    if not all(models) or not text.isprintable():
+        raise argparse.ArgumentTypeError("expected names of models such as 'gpt-*,echo'")
+    return models
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) <= 10**9:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000000000, but got {text!r}")
+
+
+def _dollars(text: str) -> float:
+    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII) and 0 < float(text) <= 100_000:
+        return float(text)
+    raise argparse.ArgumentTypeError(f"expected dollars such as 5 or 0.50, up to 100000, but got {text!r}")
 
 
 def _host(text: str) -> str:

@@ -22,7 +22,7 @@ STRANGER: Final = "what answers at {} is no ModelServer: say where it is with --
 _NO_ENTRY: Final = {
     False: "this server wants a client key: give it with -k KEY (-k - reads it from standard input), or set $MODELSERVER_KEY",
     True: "this server does not know the key that came from -k or $MODELSERVER_KEY: it wants one of its configuration's "
-    "`keys`; `keygen NAME` makes one",
+    "`keys`; `keys add NAME` makes one",
 }
 
 

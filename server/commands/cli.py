@@ -1,10 +1,7 @@
-"""The command line: serve, check the configuration, reload it, look for what is wrong, ask one question."""
+"""The command line: serve, check the configuration, reload it, manage keys, look for what is wrong, ask one question."""
 
 import asyncio
-import hashlib
-import json
 import os
-import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -16,7 +13,8 @@ from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, 
 from gateway.config import ConfigError, Settings
 
 from .. import logs
-from ..config_file import Refused, Source, names_of_keys, words_of_error
+from ..config_file import Source, words_of_error
+from ..key_file import Refused
 from ..process import memory
 from ..process.lifecycle import run, serve
 from ..process.listener import listen
@@ -65,9 +63,6 @@ def main(build: Build, version: str) -> int:
 
 
 def _run(arguments: Namespace, build: Build, version: str) -> int:
-    if arguments.command == "keygen":
-        print(_new_key(arguments.name, Path(arguments.config)))
-        return 0
     if arguments.command == "models":
         from .models import update
 
@@ -84,6 +79,10 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
             print(*settings.warnings, said, sep="\n")
             return 0
         # What only one command needs is imported for it: the server starts sooner, and is smaller.
+        case "keys":
+            from .keys import keys
+
+            return keys(arguments, source)
         case "reload":
             from .reload import reload
 
@@ -97,18 +96,6 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
 
             return asyncio.run(doctor(source.read(), arguments.model, arguments.key))
     return _serve(build, source, version)
-
-
-def _new_key(name: str, path: Path) -> str:
-    """Return a key, to be shown once, and its line for the configuration at `path`, which holds only the digest."""
-    key = f"sk-ms-{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    if name in names_of_keys(path):
-        where = f"{path.name} has a key of this name: put this in its place, or choose another name"
-    else:
-        where = f"In {path.name}, under keys"
-    line = f"  - {{name: {json.dumps(name, ensure_ascii=False)}, sha256: {digest}}}"
-    return f"{key}\n\nShown once: keep it. {where}:\n{line}"
 
 
 def _serve(build: Build, source: Source, version: str) -> int:
@@ -131,7 +118,7 @@ def _serve(build: Build, source: Source, version: str) -> int:
         print(banner(settings, version, port), flush=True)
         _warn(settings)
 
-    run(serve(app, sock, load, source.path, ready), _loop(), log)
+    run(serve(app, sock, load, (source.path, source.key_file), ready), _loop(), log)
     return 0
 
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from aiohttp import ClientSession, ClientTimeout, ContentTypeError
 
@@ -20,8 +20,8 @@ _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
 
 
-async def reload(server: ServerConfig) -> int:
-    """Reload the running server at this address; returns the exit code.
+async def reload(server: ServerConfig, out: TextIO = sys.stdout) -> int:
+    """Reload the running server at this address and say so on `out`; returns the exit code.
 
     Raises OSError or ClientError when none is there, PermissionError when it belongs to someone else.
     """
@@ -33,12 +33,12 @@ async def reload(server: ServerConfig) -> int:
         os.kill(before["pid"], signal.SIGHUP)
         for _ in range(int(_PATIENCE / _LOOK)):
             now = await _health(session, url)
-            if now["generation"] != before["generation"]:
-                print(f"reloaded: generation {now['generation']}")
+            if now["ended"] > before["begun"]:  # one that began after `before`: it has read what was written until then
+                if now["reload"]:
+                    print(f"not reloaded, the old configuration stays:\n{now['reload']}", file=sys.stderr)
+                    return 2
+                print(f"reloaded: generation {now['generation']}", file=out)
                 return 0
-            if now["failed"] != before["failed"]:
-                print(f"not reloaded, the old configuration stays:\n{now['reload']}", file=sys.stderr)
-                return 2
             await asyncio.sleep(_LOOK)
     print("no answer from the server: its log says more", file=sys.stderr)
     return 1

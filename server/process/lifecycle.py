@@ -45,13 +45,13 @@ async def serve(
     app: web.Application,
     sock: socket.socket,
     load: Callable[[], Settings],
-    path: Path,
+    paths: tuple[Path, ...],
     ready: Callable[[int], None],
 ) -> None:
     """Serve until a signal ends it.
 
     load: reads the configuration again (ConfigError, OSError);
-    path: where it stands; ready: told the port when requests are answered.
+    paths: of the files it is read from; ready: told the port when requests are answered.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(listener.throttled_exception_handler())
@@ -75,7 +75,7 @@ async def serve(
         stop, reload = ShutdownSignals(), Reloader(state, load)
         _on_signals(loop, stop, reload)
         _keep_watchdog(state.heartbeat)
-        state.heartbeat.callbacks.append(FileWatcher(path, state, reload))
+        state.heartbeat.callbacks.append(FileWatcher(paths, state, reload))
         state.heartbeat.callbacks.append(listener.Unread(runner.server, lambda: state.heartbeat.write))
         ready(sock.getsockname()[1])
         systemd.notify("READY=1")
@@ -170,7 +170,10 @@ class Reloader:
             while self._again:
                 self._again = False
                 systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                generations = self._state.generations
+                generations.begun += 1
                 await self._once()
+                generations.ended = generations.begun
                 systemd.notify("READY=1")
         finally:
             self._task = None
@@ -207,10 +210,10 @@ class Reloader:
 
 
 class FileWatcher:
-    """Called a few times a second; calls `reload` once the file at `path` has changed, and has stopped changing."""
+    """Called a few times a second; calls `reload` once one of the files has changed, and has stopped changing."""
 
-    def __init__(self, path: Path, state: AppState, reload: Callable[[], None]) -> None:
-        self._path, self._state, self._reload = path, state, reload
+    def __init__(self, paths: tuple[Path, ...], state: AppState, reload: Callable[[], None]) -> None:
+        self._paths, self._state, self._reload = paths, state, reload
         self._loaded = self._last = self._look()
 
     def __call__(self, now: float) -> None:
@@ -222,13 +225,19 @@ class FileWatcher:
             self._loaded = seen
             self._reload()
 
-    def _look(self) -> tuple[int, int, int] | None:
-        """What tells one state of the file from another; None while there is no such file: an editor may be replacing it."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+    def _look(self) -> tuple[tuple[int, ...], ...] | None:
+        """What tells one state of the files from another; None while the first is missing: an editor may be replacing it."""
+        first, *others = map(_version, self._paths)
+        return (first, *others) if first else None
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what tells one state of a file from another, () where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def run(main: Awaitable[None], loop: asyncio.AbstractEventLoop, log: logs.Log) -> None:

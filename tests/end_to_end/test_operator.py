@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from conftest import KEYS, LAPTOP
+from conftest import LAPTOP
 from process import ROOT, Process, config, environment, run
 
 from gateway.addresses import wrong_host
@@ -169,12 +169,6 @@ def test_names_of_keys() -> None:
         "",
         f"modelserver: argument NAME: {empty}; --help tells more\n",
     )
-
-
-def test_keygen_for_a_name_that_exists() -> None:
-    again = run("keygen", "laptop", text=config(more=KEYS)).stdout
-    assert "config.yaml has a key of this name: put this in its place, or choose another name:\n  - {name:" in again
-    assert "In config.yaml, under keys:\n  - {name:" in run("keygen", "my laptop", text=config(more=KEYS)).stdout
 
 
 def test_one_of_a_thing() -> None:

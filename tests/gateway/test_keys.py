@@ -5,7 +5,6 @@ from hashlib import sha256
 
 import httpx2 as httpx
 import pytest
-import yaml
 from conftest import LAPTOP
 from process import Process, run
 
@@ -80,19 +79,6 @@ def test_state_has_a_short_and_a_long_form() -> None:
     assert settings("rpm: 1").shared_state.url == ""
 
 
-def test_keygen_makes_a_key_that_its_line_lets_in() -> None:
-    ended = run("keygen", 'the "team"')
-    assert ended.returncode == 0
-    key, *_, line = ended.stdout.splitlines()
-    assert key.startswith("sk-ms-")
-    assert len(key) > 40
-    assert key not in line
-    [row] = yaml.safe_load(line)
-    assert row["name"] == 'the "team"'
-    assert list(load(f"keys:\n{line}\n", {}, FACTS).keys) == [sha256(key.encode()).hexdigest()]
-    assert run("keygen", "x").stdout.splitlines()[0] != key
-
-
 # Secrets that are none
 
 NOTHING = "is the digest of nothing: was the variable set?"
@@ -162,7 +148,7 @@ def test_a_key_of_a_provider_in_quotes_is_refused() -> None:
 
 def test_a_short_key_is_warned_of() -> None:
     text = "keys: [{name: a, key: short-canary}, {name: b, key: sk-canary-of-good-size}]\nproviders: {echo: {}}\n"
-    says = "config.yaml:1: keys[0].key: warning: is shorter than 16 characters and can be guessed: see `keygen`"
+    says = "config.yaml:1: keys[0].key: warning: is shorter than 16 characters and can be guessed: see `keys add`"
     assert load(text, {}, FACTS).warnings == (says,)
     done = run("check", text=text)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, says)
