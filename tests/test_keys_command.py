@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from gateway.config import ConfigError, load
 from gateway.config_schema import KeyConfig
 from gateway.key_file import KeyFile, text_of
 from gateway.yaml_reader import YamlReader
+from server import key_file
 from server.commands.arguments import parse
 from server.commands.keys import keys as command
 from server.config_file import Source
@@ -146,6 +149,22 @@ def test_processes_that_add_at_once_lose_nothing(path: Path) -> None:
         f"k{n}": sha256(text.partition("\n")[0].encode()).hexdigest() for n, text in enumerate(said)
     }
     assert {file.name for file in path.parent.iterdir()} == {"config.yaml", "keys.yaml", "keys.yaml.lock"}
+
+
+def test_changes_wait_for_each_other(path: Path) -> None:
+    file = path.with_name("keys.yaml")
+
+    def add(name: str) -> None:
+        def edit(keys: tuple[KeyConfig, ...]) -> tuple[KeyConfig, ...]:
+            time.sleep(0.005)  # for the others to come in between
+            return (*keys, KeyConfig(name=name, sha256=sha256(name.encode()).hexdigest()))
+
+        key_file.change(file, path, edit)
+
+    names = [f"k{n}" for n in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, names))
+    assert sorted(key.name for key in key_file.rows(key_file.read(file))) == sorted(names)
 
 
 def test_what_is_written_is_private_and_holds_no_key(path: Path) -> None:
