@@ -288,7 +288,7 @@ def _providers(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream],
             reader.note(path, f"the key 'api_key' is missing; for example \"${{{host.key_variable}}}\"")
         _check_options(given.options, host.protocol, f"{path}.options", reader)
         base_url = (given.base_url or host.base_url).rstrip("/")
-        if host.remote and _check_url(base_url, f"{path}.base_url", reader):
+        if host.remote and not reader.wrong(f"{path}.base_url") and _check_url(base_url, f"{path}.base_url", reader):
             _check_insecure(base_url, given, path, reader)
             _check_ending(base_url, host, path, reader)
         on[name] = Upstream(

@@ -54,7 +54,7 @@ def wrong_key(key: str) -> str:
     if not _PRINTABLE.fullmatch(key):
         return "a key may only hold printable ASCII characters, without spaces"
     if _UNFILLED.fullmatch(key):
-        return "names a variable that is not replaced: only ${NAME} is, with letters, digits and _"
+        return "names a variable that is not replaced: write ${NAME} (letters, digits, _), ${file:PATH} or ${credential:NAME}"
     return ""
 
 

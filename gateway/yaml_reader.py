@@ -2,7 +2,8 @@
 
 It walks YAML's node tree along the types of gateway/config_schema.py. Scalars are read as what the schema says, from the text
 as written: a model called `no`, `1.10` or `12:30` keeps its name. Anchors are refused: they hide where a value comes from
-and can grow without bound. `${NAME}` in a string is replaced from the environment that is passed in.
+and can grow without bound. `${NAME}`, `${file:PATH}` and `${credential:NAME}` in a string are replaced from the environment that
+is passed in.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from .yaml_mistakes import COLON, COMMENT, explained, hint, line_of, lines_in
 
 T = TypeVar("T")
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{(\w+|(?:file|credential):[^{}]+)\}")
 _SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZES: Final = (Size, ByteBudget, Memory)
@@ -35,6 +36,10 @@ _REFUSED: Final = {
     "tag": "YAML tags are not allowed: a text that begins with ! must be in quotes",
 }
 _BAD: Final[Any] = object()  # stands for a value whose mistake is already noted
+
+
+class Unreadable(Exception):
+    """An environment raises it where the file that a name stands for cannot be read. The message is for the operator."""
 
 
 class Problem(NamedTuple):
@@ -257,7 +262,10 @@ class YamlReader:
             return self._note(line, path, f"expected {expected}{more}")
         if not node.style and re.match(r"\s+#\S", self._behind(node)):
             self.warn(path, COMMENT)
-        text = self._expand(node.value, path)
+        try:
+            text = self._expand(node.value, path)
+        except Unreadable as error:
+            return self._note(line, path, str(error))
         if text in words:
             return text
         if new := RENAMED.get(base, {}).get(text):
@@ -297,7 +305,10 @@ class YamlReader:
         if isinstance(node, yaml.SequenceNode):
             return list(self._list(node, Any, path))
         assert isinstance(node, yaml.ScalarNode)
-        text = self._expand(node.value, path)
+        try:
+            text = self._expand(node.value, path)
+        except Unreadable as error:
+            return self._note(line_of(node.start_mark), path, str(error))
         kind = node.tag.rpartition(":")[2]
         if node.style or kind not in ("int", "float", "bool", "null"):
             return text

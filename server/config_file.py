@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ import msgspec
 from gateway.config import ConfigError, Settings, keys_of, load, server_of
 from gateway.config_schema import Config, KeyConfig, ServerConfig
 from gateway.key_file import KEY_FILE
-from gateway.yaml_reader import YamlReader
+from gateway.yaml_reader import Unreadable, YamlReader
 
 from . import key_file
 from .auth import is_loopback
@@ -24,6 +24,7 @@ from .responses_store import MEMORY, OFF
 
 LOCAL: Final = "models.local.yaml"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_LONGEST_SECRET: Final = 2**16  # bytes
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")
 
 
@@ -83,12 +84,62 @@ class Source:
     def _overridden(self, server: ServerConfig) -> ServerConfig:
         return msgspec.structs.replace(server, **self.given)
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self) -> "_Environment":
         """What ${NAME} may stand for: the environment, the unit's credentials under systemd (LoadCredential=), env_file."""
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
         credentials = {file.name: _text(file).strip() for file in files}
-        return {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+        variables = {**credentials, **os.environ, **(_variables(self.env_file) if self.env_file else {})}
+        return _Environment(variables, self.path.resolve().parent)
+
+
+class _Environment(Mapping[str, str]):
+    """Variables by their names, and files by the names file:PATH and credential:NAME, which are read when they are asked for.
+
+    folder: to which paths are relative.
+    """
+
+    def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
+        self._variables, self._folder = variables, folder
+
+    def __getitem__(self, name: str) -> str:
+        """Return a value. Raises KeyError for a variable, and Unreadable for a file, that is not there."""
+        kind, colon, rest = name.partition(":")
+        if not colon:
+            return self._variables[name]
+        if kind == "file":
+            return _secret(self._folder / rest)
+        folder = self._variables.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise Unreadable(
+                f"there is no credential {rest}: $CREDENTIALS_DIRECTORY is not set (systemd: LoadCredential=)"
+            )
+        if Path(rest).name != rest:
+            raise Unreadable("a credential has a name without slashes; for other files write ${file:PATH}")
+        return _secret(Path(folder) / rest)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+def _secret(path: Path) -> str:
+    """Return what a file holds, without the line end behind it. Raises Unreadable."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_SECRET + 1)
+        text = data.decode().rstrip("\r\n")
+    except OSError as error:
+        raise Unreadable(f"the file {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise Unreadable(f"the file {path} is not UTF-8 text") from None
+    if len(data) > _LONGEST_SECRET:
+        raise Unreadable(f"the file {path} is too large for a secret: more than {_LONGEST_SECRET} bytes")
+    if not text:
+        raise Unreadable(f"the file {path} is empty")
+    return text
 
 
 def models_text(config: Path) -> tuple[str, str]:

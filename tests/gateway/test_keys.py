@@ -81,6 +81,9 @@ def test_state_has_a_short_and_a_long_form() -> None:
 
 # Secrets that are none
 
+UNFILLED = (
+    "names a variable that is not replaced: write ${NAME} (letters, digits, _), ${file:PATH} or ${credential:NAME}"
+)
 NOTHING = "is the digest of nothing: was the variable set?"
 
 
@@ -113,12 +116,12 @@ def digest_of(text: str) -> str:
         (
             'key: "${KEY:-none}"',
             {"KEY": "sk-a-canary-that-is-long"},
-            "1: keys[0].key: names a variable that is not replaced: only ${NAME} is, with letters, digits and _",
+            f"1: keys[0].key: {UNFILLED}",
         ),
         (
             "key: $KEY",
             {},
-            "1: keys[0].key: names a variable that is not replaced: only ${NAME} is, with letters, digits and _",
+            f"1: keys[0].key: {UNFILLED}",
         ),
         (
             'key: "${KEY}"',
