@@ -1,4 +1,15 @@
 #!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "aiohttp==3.14.5",
+#   "aiohttp-sse-client==0.2.1",
+#   "msgspec==0.22.0",
+#   "prometheus-client==0.26.0",
+#   "PyYAML==6.0.3",
+#   'uvloop==0.23.0; sys_platform != "win32" and implementation_name == "cpython"',
+# ]
+# ///
 """ModelServer: one OpenAI-compatible server in front of many model providers.
 
 A request crosses this file once, top to bottom:
