@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "check": "check the configuration and start nothing",
     "keys": "make, list, disable, enable, rotate and remove client keys, which are kept in keys.yaml beside the configuration",
     "keygen": "the same as `keys add`",
+    "schema": "print the JSON schema of the configuration, by which editors complete and check it",
     "reload": "make the running server read its configuration again",
     "doctor": "try what an answer needs: providers' hosts, the running server, a stream",
     "models": "take prices and windows from models.dev's public catalogue (models update)",

@@ -1,6 +1,7 @@
 """The command line: serve, check the configuration, reload it, manage keys, look for what is wrong, ask one question."""
 
 import asyncio
+import json
 import os
 import sys
 from argparse import Namespace
@@ -79,6 +80,11 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
             print(*settings.warnings, said, sep="\n")
             return 0
         # What only one command needs is imported for it: the server starts sooner, and is smaller.
+        case "schema":
+            from gateway.json_schema import schema
+
+            print(json.dumps(schema(), indent=1))
+            return 0
         case "keys":
             from .keys import keys
 
