@@ -448,7 +448,7 @@ def _check_url(url: str, path: str, reader: YamlReader) -> bool:
 def _check_insecure(url: str, given: ProviderConfig, path: str, reader: YamlReader) -> None:
     """Note http:// to a host outside of private networks, unless allow_insecure: keys and prompts would not be encrypted."""
     parts = urlsplit(url)
-    if parts.scheme == "http" and not given.allow_insecure and not _is_near(parts.hostname or ""):
+    if parts.scheme == "http" and not given.allow_insecure and not is_near(parts.hostname or ""):
         reader.note(
             f"{path}.base_url",
             "http:// would send keys and prompts unencrypted: use https://, or set 'allow_insecure: true'",
@@ -462,7 +462,7 @@ def _check_ending(url: str, host: Host, path: str, reader: YamlReader) -> None:
         reader.note(f"{path}.base_url", f"ends in {ending[1]}, which is added to it: leave that out")
 
 
-def _is_near(host: str) -> bool:
+def is_near(host: str) -> bool:
     """Whether a host is this machine, an address of a private network, or a name that only such a network has."""
     try:
         address = ip_address(host)

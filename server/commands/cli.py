@@ -85,6 +85,10 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
 
             print(json.dumps(schema(), indent=1))
             return 0
+        case "import":
+            from .import_file import import_file
+
+            return import_file(Path(arguments.file))
         case "keys":
             from .keys import keys
 

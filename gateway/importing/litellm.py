@@ -1,0 +1,384 @@
+"""Read the config.yaml of LiteLLM's proxy, as docs.litellm.ai describes it (read on 2026-11-28), and write it as ours.
+
+Keys in the clear are not repeated: a provider's becomes a variable to set, a client's its digest.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dialects.chat.request import wrong_default
+from providers.contract import Json
+from providers.hosts import HOSTS
+
+from ..config import is_near
+from .litellm_words import (
+    ANYWHERE,
+    COSTS,
+    DEFAULTS,
+    HOMES,
+    HOSTED,
+    LEFT,
+    MODES_ELSEWHERE,
+    NOT_SERVED,
+    PARAMETERS,
+    SECTIONS,
+    VENDORS,
+    VERSIONED,
+)
+from .result import Imported, Left
+
+_ENVIRONMENT: Final = "os.environ/"
+_NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
+
+
+class _Unserved(Exception):
+    """A deployment that no provider here can serve: (why, what to do)."""
+
+
+def convert(document: Any) -> Imported:
+    """Return our configuration. document: the YAML, read. Raises ValueError for what is none of LiteLLM's."""
+    if not isinstance(document, dict) or not isinstance(document.get("model_list", []), list):
+        raise ValueError("this is no config.yaml of LiteLLM's proxy: it has no model_list")  # noqa: TRY004
+    return _Conversion(document).run()
+
+
+class _Conversion:
+    """One file on its way. Paths are those of LiteLLM's file."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self._settings = {name: _mapping(document.get(name)) for name in SECTIONS}
+        self._server: Json = {"port": 4000}
+        self._config: Json = {"server": self._server, "keys": [], "providers": {}, "models": {}}
+        self._providers: dict[str, Json] = self._config["providers"]
+        self._groups: dict[str, list[tuple[str, float]]] = {}  # public name → target, weight
+        self._routes: dict[str, Json] = {}  # public name → first_byte, defaults
+        self._facts: Json = {}
+        self._keys: dict[str, str] = {}  # variable → the key that stood in the clear
+        self._left: list[Left] = []
+
+    def run(self) -> Imported:
+        credentials = {
+            str(each.get("credential_name")): _mapping(each.get("credential_values"))
+            for each in map(_mapping, self._document.get("credential_list") or [])
+        }
+        for i, entry in enumerate(self._document.get("model_list") or []):
+            self._deployment(_mapping(entry), f"model_list[{i}]", credentials)
+        self._models()
+        self._general()
+        self._limits()
+        self._state()
+        self._rest()
+        if not self._providers:
+            self._providers["echo"] = {}
+        if self._facts:
+            self._config["model_facts"] = self._facts
+        self._config["usage"] = {"path": "usage.db"}
+        if not self._config["keys"]:
+            del self._config["keys"]
+        if not self._config["models"]:
+            del self._config["models"]
+        self._note("the address", "LiteLLM listens on every address, this server on this machine alone",
+                   "Set server.host to 0.0.0.0 once there are keys; the port is LiteLLM's, so clients keep theirs")  # fmt: skip
+        return Imported(self._config, self._left)
+
+    def _note(self, path: str, why: str, what_to_do: str) -> None:
+        self._left.append(Left(path, why, what_to_do))
+
+    # Deployments
+
+    def _deployment(self, entry: Json, path: str, credentials: dict[str, Json]) -> None:
+        params = _mapping(entry.get("litellm_params"))
+        params = {**credentials.get(str(params.get("litellm_credential_name")), {}), **params}
+        info, public = _mapping(entry.get("model_info")), str(entry.get("model_name") or params.get("model") or "")
+        path = f"{path} {public}"
+        try:
+            provider, model = self._target(params, path)
+        except _Unserved as error:
+            self._note(path, *error.args)
+            return
+        if public.count("*") > 1 or ("*" in model and "*" not in public):
+            self._note(path, "a public name has one * here, and the target one only where the name has",
+                       "Write the names out under models")  # fmt: skip
+            return
+        weight = next((float(each) for name in ("weight", "rpm", "tpm") if (each := _number(params.get(name)))), 1.0)
+        self._groups.setdefault(public, []).append((f"{provider}/{model}", weight))
+        self._parameters(public, provider, params, path)
+        self._price(model, {**params, **info}, path)
+        if (mode := info.get("mode")) in MODES_ELSEWHERE:
+            self._note(f"{path}.model_info.mode", f"{mode} is another API than chat", MODES_ELSEWHERE[mode])
+        if "*" not in model and not model:
+            self._note(path, "no model is named", "Write the deployment's name behind the slash of its target")
+
+    def _target(self, params: Json, path: str) -> tuple[str, str]:
+        """Return the provider, which is added where it is new, and the model's id there. Raises _Unserved."""
+        named = str(params.get("model") or "")
+        vendor, slash, model = named.partition("/")
+        if given := params.get("custom_llm_provider"):
+            vendor, model = str(given), named.removeprefix(f"{given}/")
+        elif not slash or (vendor not in VENDORS and vendor not in NOT_SERVED):
+            if named == "*":
+                raise _Unserved("it stands for every model of every vendor", "Here provider/model is always a public name; "
+                                'for bare names write lines such as "gpt-*": openai')  # fmt: skip
+            vendor, model = _bare(named), named
+        if vendor in NOT_SERVED or vendor not in VENDORS:
+            raise _Unserved(*NOT_SERVED.get(vendor, (f"'{vendor}' is no vendor that this server knows",
+                "If it speaks OpenAI's API add a provider with protocol: openai, base_url and api_key")))  # fmt: skip
+        host, variable = VENDORS[vendor]
+        base = _value(params.get("api_base") or params.get("base_url") or "")
+        if not base and vendor in ANYWHERE:
+            raise _Unserved("it has no api_base", "Add a provider with protocol: openai and its base_url")
+        return self._provider(host, variable, base, params, f"{path}.litellm_params"), model
+
+    def _provider(self, host: str, variable: str, base: str, params: Json, path: str) -> str:
+        made: Json = {}
+        base = base.rstrip("/")
+        if host in VERSIONED:
+            newer, ending, field, usual = VERSIONED[host]
+            base = base or usual
+            if base.endswith(ending):
+                host = newer
+            elif version := params.get("api_version"):
+                made["overrides"] = {"query": {field: _value(version)}}
+        elif base and HOSTED.get(host) and not base.endswith("/v1"):
+            base += HOSTED[host]
+        if base and (home := HOMES.get(host)) and home not in base:
+            made, host = {"protocol": HOSTS[host].protocol, **made}, ""
+        if base:
+            made["base_url"] = base
+            if base.startswith("http://") and not is_near(urlsplit(base).hostname or ""):
+                made["allow_insecure"] = True
+                self._note(
+                    f"{path}.api_base",
+                    "http:// sends keys and prompts unencrypted",
+                    "Use https:// and delete allow_insecure",
+                )
+        key = str(params.get("api_key") or "")
+        if key.startswith(_ENVIRONMENT):
+            made["api_key"] = _value(key)
+        elif key.lower() in ("none", "anything", "dummy"):
+            pass
+        elif key:
+            variable = self._variable(key, variable if host else "", urlsplit(base).hostname or host)
+            made["api_key"] = f"${{{variable}}}"
+            self._note(
+                f"{path}.api_key", "it stands in the file in the clear", f"Set {variable} to it in the environment"
+            )
+        elif variable and (not host or HOSTS[host].key_variable):
+            made["api_key"] = f"${{{variable}}}"
+        if (most := _number(params.get("max_parallel_requests"))) and most >= 1:
+            made["concurrency"] = int(most)
+        if drop := params.get("additional_drop_params"):
+            names = [each for each in drop if isinstance(each, str)]
+            made["overrides"] = {**made.get("overrides", {}), "drop": [*(HOSTS[host].drop if host else ()), *names]}
+        return self._named(host, made)
+
+    def _variable(self, key: str, usual: str, place: str) -> str:
+        """Return a variable to set to this key: the same for the same key, and no other key's."""
+        stem = usual or f"{_NAME.sub('_', place).strip('_').upper()}_API_KEY"
+        names = (stem if n == 1 else f"{stem}_{n}" for n in range(1, len(self._keys) + 2))
+        return next(name for name in names if self._keys.setdefault(name, key) == key)
+
+    def _named(self, host: str, made: Json) -> str:
+        """Return the name of the provider with these settings; it is added unless it is there."""
+        own = _NAME.sub("-", urlsplit(made.get("base_url", "")).hostname or "").strip("-").lower()
+        stem = host or (own if own and own not in HOSTS else "own")
+        for n in range(1, len(self._providers) + 2):
+            name = stem if n == 1 else f"{stem}-{n}"
+            full = {"host": host, **made} if host and name not in HOSTS else made
+            if self._providers.setdefault(name, full) == full:
+                return name
+        raise AssertionError("one of these names is free")
+
+    def _parameters(self, public: str, provider: str, params: Json, path: str) -> None:
+        """Carry over what a deployment sets beside its address, and note what cannot be."""
+        route = self._routes.setdefault(public, {})
+        for name, value in params.items():
+            where = f"{path}.litellm_params.{name}"
+            if name in PARAMETERS or value is None:
+                if known := PARAMETERS.get(name):
+                    self._note(where, *known)
+            elif name == "stream_timeout" and 1 <= (_number(value) or 0) <= 86_400:
+                route["first_byte"] = _number(value)
+            elif name in DEFAULTS and not wrong_default(name, value):
+                route.setdefault("defaults", {})[name] = _expanded(value)
+            elif name not in COSTS:
+                self._note(where, "this server has no such setting", "See whether the provider's options have it")
+
+    def _price(self, model: str, given: Json, path: str) -> None:
+        facts: Json = {}
+        price = {
+            ours: round(cost * 1e6, 6)
+            for name, ours in COSTS.items()
+            if ours and (cost := _number(given.get(name))) is not None
+        }
+        if price:
+            facts["price"] = price
+        if (context := _number(given.get("max_input_tokens"))) and context >= 1:
+            facts["context"] = int(context)
+        if facts and model:
+            self._facts[model] = facts
+
+    # Models
+
+    def _models(self) -> None:
+        """Write the groups, with their fallbacks behind them, and their other names."""
+        fallbacks = self._fallbacks()
+        general = fallbacks.pop("*", [])
+        for public, group in self._groups.items():
+            behind = self._behind(public, fallbacks.pop(public, general))
+            targets: Any = [target for target, _ in group]
+            if len({*targets}) > 1:
+                if behind:
+                    self._note(f"model_name {public}", "targets are shared by weight or tried in order, and this group has "
+                               "fallbacks", "It is tried in order")  # fmt: skip
+                else:
+                    targets = {target: sum(weight for each, weight in group if each == target) for target in targets}
+            if behind:
+                targets = list(dict.fromkeys([*targets, *behind]))
+            elif isinstance(targets, list):
+                targets = list(dict.fromkeys(targets))
+            self._route(public, targets)
+        for public in fallbacks:
+            self._note(f"fallbacks of {public}", "no model of that name was carried over", "Write it under models")
+        for alias, given in _mapping(self._settings["router_settings"].get("model_group_alias")).items():
+            of = str(_mapping(given).get("model") if isinstance(given, dict) else given)
+            if of in self._config["models"]:
+                self._config["models"][str(alias)] = self._config["models"][of]
+            else:
+                self._note(f"model_group_alias.{alias}", f"no model {of} was carried over", "Write it under models")
+
+    def _route(self, public: str, targets: Any) -> None:
+        route = {name: value for name, value in self._routes.get(public, {}).items() if value}
+        if route or isinstance(targets, dict):
+            self._config["models"][public] = {"targets": targets, **route}
+        else:
+            self._config["models"][public] = targets[0] if len(targets) == 1 else targets
+
+    def _fallbacks(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for section in ("litellm_settings", "router_settings"):
+            for each in self._settings[section].get("fallbacks") or []:
+                for public, others in _mapping(each).items():
+                    found[str(public)] = [str(other) for other in others if isinstance(other, str)]
+            if general := self._settings[section].get("default_fallbacks"):
+                found.setdefault("*", [str(other) for other in general])
+        return found
+
+    def _behind(self, public: str, others: Iterable[str]) -> list[str]:
+        targets: list[str] = []
+        for other in others:
+            if other not in self._groups:
+                self._note(
+                    f"fallbacks of {public}", f"no model {other} was carried over", "Add its target behind the others"
+                )
+            elif other != public:
+                targets += [target for target, _ in self._groups[other]]
+        return targets
+
+    # Settings
+
+    def _general(self) -> None:
+        general = self._settings["general_settings"]
+        if master := str(general.get("master_key") or ""):
+            key = (
+                {"key": _value(master)}
+                if master.startswith(_ENVIRONMENT)
+                else {"sha256": hashlib.sha256(master.encode()).hexdigest()}
+            )
+            self._config["keys"].append({"name": "master", **key, "admin": True})
+        most = general.get("global_max_parallel_requests") or general.get("max_parallel_requests")
+        if (requests := _number(most)) and 1 <= requests <= 100_000:
+            self._server["capacity"] = {"requests": int(requests)}
+
+    def _limits(self) -> None:
+        """Timeouts, cooldown and the log."""
+        litellm, router = self._settings["litellm_settings"], self._settings["router_settings"]
+        timeouts: Json = {}
+        if (total := _number(router.get("timeout") or litellm.get("request_timeout"))) and 0 < total <= 86_400:
+            timeouts["total"] = total
+        if (first := _number(router.get("stream_timeout"))) and 0 < first <= 86_400:
+            timeouts["first_byte"] = first
+        if timeouts:
+            self._server["timeouts"] = timeouts
+        cooldown: Json = {}
+        if (failures := _number(router.get("allowed_fails") or litellm.get("allowed_fails"))) and failures >= 1:
+            cooldown["failures"] = int(failures)
+        if (seconds := _number(router.get("cooldown_time") or litellm.get("cooldown_time"))) and 0 < seconds <= 86_400:
+            cooldown["seconds"] = seconds
+        if cooldown:
+            self._server["cooldown"] = cooldown
+        if litellm.get("json_logs") is True:
+            self._server["log"] = "json"
+
+    def _state(self) -> None:
+        router = self._settings["router_settings"]
+        if url := router.get("redis_url"):
+            self._config["shared_state"] = _value(url)
+        elif host := router.get("redis_host"):
+            password = f":{_value(router['redis_password'])}@" if router.get("redis_password") else ""
+            if password and "${" not in password:
+                self._note(
+                    "router_settings.redis_password", "it stands in the file in the clear", "Set REDIS_PASSWORD to it"
+                )
+                password = ":${REDIS_PASSWORD}@"  # noqa: S105
+            self._config["shared_state"] = (
+                f"redis://{password}{_value(host)}:{_value(router.get('redis_port') or 6379)}/0"
+            )
+        if "shared_state" in self._config:
+            self._note("router_settings.redis_host", "Redis counts limits of several processes here, and nothing else",
+                       "Install it with pip install redis, or delete shared_state where one process runs")  # fmt: skip
+
+    def _rest(self) -> None:
+        """Note every setting that no line above has carried over."""
+        for section, carried in SECTIONS.items():
+            for name, value in self._settings[section].items():
+                if name in carried or value in (None, False, [], {}):
+                    continue
+                why = LEFT.get(
+                    name, ("this server has no such setting", "Nothing, unless something is missed: see config.yaml")
+                )
+                named = f" ({', '.join(map(str, value))})" if "callback" in name and isinstance(value, list) else ""
+                self._note(f"{section}.{name}{named}", *why)
+        for section in self._document:
+            if section not in SECTIONS and section not in ("model_list", "credential_list"):
+                why = LEFT.get(
+                    section, ("this server has no such section", "Nothing, unless something is missed: see config.yaml")
+                )
+                self._note(str(section), *why)
+
+
+def _bare(model: str) -> str:
+    """Return the vendor of a model that is named without one, as LiteLLM guesses it."""
+    begins = (("claude", "anthropic"), ("gemini", "vertex_ai"), ("command", "cohere"), ("deepseek", "deepseek"))
+    return next((vendor for begin, vendor in begins if model.startswith(begin)), "openai")
+
+
+def _mapping(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, whole where it is; None for what is none."""
+    try:
+        found = float(value) if not isinstance(value, bool) and value is not None else None
+    except (TypeError, ValueError):
+        return None
+    return int(found) if found is not None and found.is_integer() else found
+
+
+def _value(value: Any) -> str:
+    """Return a value with LiteLLM's form of a variable in ours."""
+    text = str(value)
+    return f"${{{text.removeprefix(_ENVIRONMENT)}}}" if text.startswith(_ENVIRONMENT) else text
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _expanded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_expanded(each) for each in value]
+    return _value(value) if isinstance(value, str) else value
