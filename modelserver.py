@@ -60,7 +60,7 @@ from server.responses import CONVERSATION, STORE, begin_compact, begin_response,
 from server.state import APP_STATE, METER, STATE
 from server.whole_response import sent
 
-VERSION: Final = "0.1.0"
+VERSION: Final = "0.2.0"
 
 Begin = Callable[[web.Request, Caller, bytes], Awaitable[tuple[bytes, Dialect]]]
 
