@@ -4,6 +4,7 @@
 # dependencies = [
 #   "aiohttp==3.14.5",
 #   "aiohttp-sse-client==0.2.1",
+#   "httptools==0.9.0",
 #   "msgspec==0.22.0",
 #   "prometheus-client==0.26.0",
 #   "PyYAML==6.0.3",

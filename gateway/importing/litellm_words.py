@@ -165,7 +165,7 @@ LEFT: Final[Mapping[str, Why]] = {
     "mcp_servers": ("this is no gateway for MCP", "Let clients connect to MCP servers themselves"),
     "environment_variables": ("variables are the environment's", "Set them there, or in the service's environment file"),
     "include": ("other files are not followed", "Import each of them, and put the results together"),
-    "pass_through_endpoints": ("routes of your own are not served", "Call that address directly"),
+    "pass_through_endpoints": ("routes of your own are not served", "Use /p/PROVIDER/… with a key of `keys add --passthrough`, or call that address"),
     "custom_auth": ("code of your own is not run", "Give each client a key of `keys add`"),
     "enable_jwt_auth": ("tokens of a single sign-on are not read", "Give each client a key of `keys add`"),
     "litellm_jwtauth": ("tokens of a single sign-on are not read", "Give each client a key of `keys add`"),

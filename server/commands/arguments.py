@@ -21,7 +21,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""
         if found := re.match(r"argument (command|action): invalid choice: '([^']*)'", message):
-            known = COMMANDS if found[1] == "command" else ACTIONS
+            known = COMMANDS if found[1] == "command" else (*ACTIONS, "update")
             message = f"there is no {found[1]} '{found[2]}'{guess(found[2], known)}"
         if found := re.match(r"unrecognized arguments: ([^-].*)", message):
             message = f"there is no place for '{found[1]}': put a text of several words in quotes"
@@ -158,6 +158,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="with a budget: models of unknown price too, for free",
     )
     add("--admin", action="store_true", default=None, help="it sees the usage of all keys, and the inspector")
+    add("--passthrough", action="store_true", default=None, help="it may call any path of a provider, at /p/PROVIDER/…")
 
 
 def _common(defaults: dict[str, str] | None = None, place: bool = True) -> _Parser:

@@ -23,7 +23,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gateway.config_schema import KeyConfig
 from gateway.key_file import KEY_FILE, text_of
-from gateway.limits import Period, since
+from gateway.spending import Period, since
 from gateway.words import counted
 
 from .. import key_file
@@ -43,6 +43,7 @@ FIELDS: Final = (
     "allow_unpriced",
     "expires",
     "admin",
+    "passthrough",
 )
 _PATIENCE: Final = 5.0  # seconds for the running server
 _PERIODS: Final[tuple[Period, ...]] = ("day", "month", "total")

@@ -15,7 +15,9 @@ from gateway.config import load
 from gateway.config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, Section
 
 ROOT = Path(__file__).parents[2]
-FIRST_LINE = "# yaml-language-server: $schema=config.schema.json\n"  # for editors; it looks like a key that is commented out
+FIRST_LINE = (
+    "# yaml-language-server: $schema=config.schema.json\n"  # for editors; it looks like a key that is commented out
+)
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8").removeprefix(FIRST_LINE)
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 LINE = re.compile(

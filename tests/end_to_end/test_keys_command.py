@@ -24,6 +24,7 @@ from gateway.key_file import KeyFile, text_of
 from gateway.yaml_reader import YamlReader
 from server import key_file
 from server.commands.arguments import parse
+from server.commands.keys import FIELDS
 from server.commands.keys import keys as command
 from server.config_file import Source
 from server.key_file import Refused
@@ -335,6 +336,12 @@ def test_what_is_written_is_what_is_read(rows: tuple[KeyConfig, ...]) -> None:
     assert (reader.read(KeyFile), reader.problems) == (KeyFile(keys=rows), [])
 
 
+def test_every_field_of_a_key_has_an_option() -> None:
+    fields = {field.name for field in msgspec.structs.fields(KeyConfig)}
+    assert {*FIELDS} == fields - {"name", "key", "sha256", "disabled"}
+    assert {*FIELDS} <= vars(parse(["keys", "add", "x"], "")).keys()
+
+
 def test_no_field_of_a_key_is_lost() -> None:
     other: dict[Any, Any] = {str: "x", int: 7, float: 1.5, bool: True, tuple: ("x",)}
     full = {field.name: other[type(getattr(ROWS[1][0], field.name))] for field in msgspec.structs.fields(KeyConfig)}
@@ -347,7 +354,7 @@ def test_mistakes_in_both_files_are_told_at_once() -> None:
         "  - {name: e, key: sk-a-canary-that-is-long}\n  - {name: f, rpn: 5}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        load(f"{BASE}prot: 1\nkeys: [{{name: c, sha256: {DIGEST}}}]\n", {}, FACTS, "my.yaml", file)
+        load(f"{BASE}prot: 1\nkeys: [{{name: c, sha256: {DIGEST}}}]\n", {}, FACTS, "my.yaml", key_file=file)
     assert str(caught.value).splitlines() == [
         "my.yaml:3: prot: unknown key; known are server, keys, providers, models, defaults, strict_params, inspector, "
         "responses, model_facts, usage, shared_state",

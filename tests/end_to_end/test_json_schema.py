@@ -5,7 +5,6 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import pytest
@@ -26,9 +25,23 @@ ENVIRONMENT = {
 SMALL = "families: {}\nmodels: {}\n"
 
 
+class Editor(yaml.SafeLoader):
+    """Reads YAML 1.2, as editors do: `on` and `no` are texts, as is a date."""
+
+
+Editor.yaml_implicit_resolvers = {
+    first: [
+        (tag, re.compile("^(?:true|false)$") if tag.endswith(":bool") else pattern)
+        for tag, pattern in resolvers
+        if not tag.endswith(":timestamp")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read(text: str) -> Any:
-    """A YAML text as an editor reads it: a date is a text."""
-    return json.loads(json.dumps(yaml.safe_load(text), default=date.isoformat))
+    """A YAML text as an editor reads it."""
+    return yaml.load(text, Loader=Editor)  # noqa: S506
 
 
 def loads(document: Any) -> bool:
