@@ -6,6 +6,7 @@ Keys in the clear are not repeated: a provider's becomes a variable to set, a cl
 import hashlib
 import re
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from providers.hosts import HOSTS
 from ..config import is_near
 from .litellm_words import (
     ANYWHERE,
+    CAUSES,
     COSTS,
     DEFAULTS,
     HOMES,
@@ -40,7 +42,7 @@ class _Unserved(Exception):
 
 def convert(document: Any) -> Imported:
     """Return our configuration. document: the YAML, read. Raises ValueError for what is none of LiteLLM's."""
-    if not isinstance(document, dict) or not isinstance(document.get("model_list", []), list):
+    if not isinstance(document, dict) or not isinstance(document.get("model_list") or [], list):
         raise ValueError("this is no config.yaml of LiteLLM's proxy: it has no model_list")  # noqa: TRY004
     return _Conversion(document).run()
 
@@ -63,9 +65,9 @@ class _Conversion:
     def run(self) -> Imported:
         credentials = {
             str(each.get("credential_name")): _mapping(each.get("credential_values"))
-            for each in map(_mapping, self._document.get("credential_list") or [])
+            for each in map(_mapping, _list(self._document.get("credential_list")))
         }
-        for i, entry in enumerate(self._document.get("model_list") or []):
+        for i, entry in enumerate(_list(self._document.get("model_list"))):
             self._deployment(_mapping(entry), f"model_list[{i}]", credentials)
         self._models()
         self._general()
@@ -108,7 +110,7 @@ class _Conversion:
         self._groups.setdefault(public, []).append((f"{provider}/{model}", weight))
         self._parameters(public, provider, params, path)
         self._price(model, {**params, **info}, path)
-        if (mode := info.get("mode")) in MODES_ELSEWHERE:
+        if (mode := str(info.get("mode"))) in MODES_ELSEWHERE:
             self._note(f"{path}.model_info.mode", f"{mode} is another API than chat", MODES_ELSEWHERE[mode])
         if "*" not in model and not model:
             self._note(path, "no model is named", "Write the deployment's name behind the slash of its target")
@@ -149,7 +151,7 @@ class _Conversion:
             made, host = {"protocol": HOSTS[host].protocol, **made}, ""
         if base:
             made["base_url"] = base
-            if base.startswith("http://") and not is_near(urlsplit(base).hostname or ""):
+            if base.startswith("http://") and not is_near(_hostname(base)):
                 made["allow_insecure"] = True
                 self._note(
                     f"{path}.api_base",
@@ -162,7 +164,7 @@ class _Conversion:
         elif key.lower() in ("none", "anything", "dummy"):
             pass
         elif key:
-            variable = self._variable(key, variable if host else "", urlsplit(base).hostname or host)
+            variable = self._variable(key, variable if host else "", _hostname(base) or host)
             made["api_key"] = f"${{{variable}}}"
             self._note(
                 f"{path}.api_key", "it stands in the file in the clear", f"Set {variable} to it in the environment"
@@ -172,7 +174,7 @@ class _Conversion:
         if (most := _number(params.get("max_parallel_requests"))) and most >= 1:
             made["concurrency"] = int(most)
         if drop := params.get("additional_drop_params"):
-            names = [each for each in drop if isinstance(each, str)]
+            names = [each for each in _list(drop) if isinstance(each, str)]
             made["overrides"] = {**made.get("overrides", {}), "drop": [*(HOSTS[host].drop if host else ()), *names]}
         return self._named(host, made)
 
@@ -184,7 +186,7 @@ class _Conversion:
 
     def _named(self, host: str, made: Json) -> str:
         """Return the name of the provider with these settings; it is added unless it is there."""
-        own = _NAME.sub("-", urlsplit(made.get("base_url", "")).hostname or "").strip("-").lower()
+        own = _NAME.sub("-", _hostname(made.get("base_url", ""))).strip("-").lower()
         stem = host or (own if own and own not in HOSTS else "own")
         for n in range(1, len(self._providers) + 2):
             name = stem if n == 1 else f"{stem}-{n}"
@@ -226,22 +228,13 @@ class _Conversion:
 
     def _models(self) -> None:
         """Write the groups, with their fallbacks behind them, and their other names."""
-        fallbacks = self._fallbacks()
+        fallbacks = self._fallbacks("fallbacks")
+        causes = {cause: self._fallbacks(name) for name, cause in CAUSES.items()}
         general = fallbacks.pop("*", [])
         for public, group in self._groups.items():
-            behind = self._behind(public, fallbacks.pop(public, general))
-            targets: Any = [target for target, _ in group]
-            if len({*targets}) > 1:
-                if behind:
-                    self._note(f"model_name {public}", "targets are shared by weight or tried in order, and this group has "
-                               "fallbacks", "It is tried in order")  # fmt: skip
-                else:
-                    targets = {target: sum(weight for each, weight in group if each == target) for target in targets}
-            if behind:
-                targets = list(dict.fromkeys([*targets, *behind]))
-            elif isinstance(targets, list):
-                targets = list(dict.fromkeys(targets))
-            self._route(public, targets)
+            on = [cause for cause, others in causes.items() if public in others]
+            others = [*fallbacks.pop(public, general), *(other for cause in on for other in causes[cause][public])]
+            self._route(public, self._targets(public, group, self._behind(public, others), on))
         for public in fallbacks:
             self._note(f"fallbacks of {public}", "no model of that name was carried over", "Write it under models")
         for alias, given in _mapping(self._settings["router_settings"].get("model_group_alias")).items():
@@ -251,20 +244,36 @@ class _Conversion:
             else:
                 self._note(f"model_group_alias.{alias}", f"no model {of} was carried over", "Write it under models")
 
+    def _targets(self, public: str, group: list[tuple[str, float]], behind: list[str], on: list[str]) -> Any:
+        """Return the targets of a group: shared by weight, or in order where others come behind them."""
+        own = list(dict.fromkeys(target for target, _ in group))
+        if not behind:
+            shared = {each: sum(weight for target, weight in group if target == each) for each in own}
+            return shared if len(own) > 1 else own
+        if len(own) > 1:
+            self._note(f"model_name {public}", "targets are shared by weight or tried in order, and this group has fallbacks",
+                       "It is tried in order")  # fmt: skip
+        if on:
+            self._note(f"fallbacks of {public} for {' and '.join(on)}", "what is asked for a cause is asked after failures too",
+                       "See `on` in config.yaml")  # fmt: skip
+        long = [{"target": each, "on": on} if on else each for each in own]
+        return [*long, *(each for each in dict.fromkeys(behind) if each not in own)]
+
     def _route(self, public: str, targets: Any) -> None:
         route = {name: value for name, value in self._routes.get(public, {}).items() if value}
         if route or isinstance(targets, dict):
             self._config["models"][public] = {"targets": targets, **route}
         else:
-            self._config["models"][public] = targets[0] if len(targets) == 1 else targets
+            self._config["models"][public] = targets[0] if targets[1:] == [] else targets
 
-    def _fallbacks(self) -> dict[str, list[str]]:
+    def _fallbacks(self, kind: str) -> dict[str, list[str]]:
+        """Return the fallbacks of one kind: public name → public names; * for all that have none of their own."""
         found: dict[str, list[str]] = {}
         for section in ("litellm_settings", "router_settings"):
-            for each in self._settings[section].get("fallbacks") or []:
+            for each in _list(self._settings[section].get(kind)):
                 for public, others in _mapping(each).items():
-                    found[str(public)] = [str(other) for other in others if isinstance(other, str)]
-            if general := self._settings[section].get("default_fallbacks"):
+                    found[str(public)] = [other for other in _list(others) if isinstance(other, str)]
+            if kind == "fallbacks" and (general := _list(self._settings[section].get("default_fallbacks"))):
                 found.setdefault("*", [str(other) for other in general])
         return found
 
@@ -357,6 +366,17 @@ def _bare(model: str) -> str:
     return next((vendor for begin, vendor in begins if model.startswith(begin)), "openai")
 
 
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _mapping(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
@@ -367,7 +387,9 @@ def _number(value: Any) -> float | None:
         found = float(value) if not isinstance(value, bool) and value is not None else None
     except (TypeError, ValueError):
         return None
-    return int(found) if found is not None and found.is_integer() else found
+    if found is None or not isfinite(found):
+        return None
+    return int(found) if found.is_integer() else found
 
 
 def _value(value: Any) -> str:

@@ -8,6 +8,7 @@ Why = tuple[str, str]
 # LiteLLM's vendor → the row of providers/hosts.py and the variable of its key. "openai" with another api_base is any host.
 VENDORS: Final[Mapping[str, tuple[str, str]]] = {
     "openai": ("openai", "OPENAI_API_KEY"),
+    "text-completion-openai": ("openai", "OPENAI_API_KEY"),
     "azure": ("azure", "AZURE_API_KEY"),
     "anthropic": ("anthropic", "ANTHROPIC_API_KEY"),
     "gemini": ("gemini", "GEMINI_API_KEY"),
@@ -57,7 +58,6 @@ NOT_SERVED: Final[Mapping[str, Why]] = {
     ),
     "sagemaker": ("SageMaker signs calls with AWS credentials, which this server does not do", _ANOTHER),
     "sagemaker_chat": ("SageMaker signs calls with AWS credentials, which this server does not do", _ANOTHER),
-    "text-completion-openai": ("this server does not serve the older completions API", "Name a chat model"),
     **{
         vendor: (f"{vendor} has an API of its own, which this server does not speak", _ANOTHER)
         for vendor in (
@@ -66,19 +66,10 @@ NOT_SERVED: Final[Mapping[str, Why]] = {
         )
     },
 }  # fmt: skip
-MODES_ELSEWHERE: Final = dict.fromkeys(
-    (
-        "image_generation",
-        "audio_transcription",
-        "audio_speech",
-        "rerank",
-        "moderation",
-        "completion",
-        "realtime",
-        "batch",
-    ),
-    "See the README's table of routes for what is served; delete the line where it is not",
-)
+MODES_ELSEWHERE: Final = {
+    "realtime": "Delete the line: calls over WebSocket are not served",
+    "batch": "Use the provider's own path, /p/PROVIDER/…, with a key of `keys add NAME --passthrough`",
+}
 # Prices per token → the names here, per million; "": known, and of no use here.
 COSTS: Final = {
     "input_cost_per_token": "input",
@@ -119,14 +110,17 @@ PARAMETERS: Final[Mapping[str, Why | None]] = {
     "mock_response": ("no model has a fixed answer", "Use the built-in echo"),
     "cache_control_injection_points": ("prompts are passed on as they came", "Let clients set cache_control"),
 }  # fmt: skip
+# LiteLLM's kinds of fallbacks beside those after failures → the cause, a target's `on`.
+CAUSES: Final = {"context_window_fallbacks": "context", "content_policy_fallbacks": "content_filter"}
 # The sections and their settings that are carried over, or are as they should be without.
 SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "litellm_settings": frozenset(
-        {"fallbacks", "default_fallbacks", "request_timeout", "allowed_fails", "cooldown_time", "json_logs", "drop_params",
-         "set_verbose", "telemetry", "modify_params"}
+        {"fallbacks", "default_fallbacks", *CAUSES, "request_timeout", "allowed_fails", "cooldown_time", "json_logs",
+         "drop_params", "set_verbose", "telemetry", "modify_params"}
     ),
     "router_settings": frozenset(
-        {"fallbacks", "default_fallbacks", "model_group_alias", "timeout", "stream_timeout", "allowed_fails", "cooldown_time",
+        {"fallbacks", "default_fallbacks", *CAUSES, "model_group_alias", "timeout", "stream_timeout",
+         "allowed_fails", "cooldown_time",
          "redis_host", "redis_port", "redis_password", "redis_url", "enable_pre_call_checks"}
     ),
     "general_settings": frozenset({"master_key", "max_parallel_requests", "global_max_parallel_requests"}),
@@ -141,11 +135,11 @@ _DATABASE: Final = (
     "Make each key anew with `keys add NAME --budget …`",
 )
 _SPEND: Final = ("a budget is a key's here", "Use `keys add NAME --budget 5 --per day`")
-_BEHIND: Final = (
-    "fallbacks have one list here",
-    "Put the other model's target behind the first where it should answer instead",
-)
 _ALERTS: Final = ("no alerts are sent", "Alert on GET /metrics, and on the log's warnings")
+_BYTES: Final = (
+    "a path of a provider is at /p/PROVIDER/path here",
+    "Use it with a key of `keys add NAME --passthrough`",
+)
 LEFT: Final[Mapping[str, Why]] = {
     **dict.fromkeys(("callbacks", "success_callback", "failure_callback", "service_callback", "default_team_settings",
                      "langfuse_default_tags"), _CALLBACKS),
@@ -155,7 +149,6 @@ LEFT: Final[Mapping[str, Why]] = {
                      "default_internal_user_params", "upperbound_key_generate_params", "default_key_generate_params"), _DATABASE),
     **dict.fromkeys(("max_budget", "budget_duration", "max_internal_user_budget", "provider_budget_config", "max_user_budget",
                      "max_end_user_budget"), _SPEND),
-    **dict.fromkeys(("context_window_fallbacks", "content_policy_fallbacks"), _BEHIND),
     **dict.fromkeys(("alerting", "alerting_threshold", "alert_types", "alert_to_webhook_url", "alerting_args"), _ALERTS),
     "cache": ("answers are not kept to be given again", "Nothing: caches of providers' prompts work as they are"),
     "cache_params": ("answers are not kept to be given again", "Nothing: caches of providers' prompts work as they are"),
@@ -165,10 +158,10 @@ LEFT: Final[Mapping[str, Why]] = {
     "mcp_servers": ("this is no gateway for MCP", "Let clients connect to MCP servers themselves"),
     "environment_variables": ("variables are the environment's", "Set them there, or in the service's environment file"),
     "include": ("other files are not followed", "Import each of them, and put the results together"),
-    "pass_through_endpoints": ("routes of your own are not served", "Use /p/PROVIDER/… with a key of `keys add --passthrough`, or call that address"),
+    "pass_through_endpoints": _BYTES,
     "custom_auth": ("code of your own is not run", "Give each client a key of `keys add`"),
     "enable_jwt_auth": ("tokens of a single sign-on are not read", "Give each client a key of `keys add`"),
     "litellm_jwtauth": ("tokens of a single sign-on are not read", "Give each client a key of `keys add`"),
-    "finetune_settings": ("fine-tuning is not served", "Call the provider directly"),
-    "files_settings": ("files are not served", "Call the provider directly"),
+    "finetune_settings": _BYTES,
+    "files_settings": _BYTES,
 }  # fmt: skip

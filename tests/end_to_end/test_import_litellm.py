@@ -1,6 +1,7 @@
 """`modelserver.py import litellm FILE`: the kinds of configuration that LiteLLM's documentation shows, written anew."""
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,6 +124,8 @@ EXAMPLES = {
           fallbacks: [{small: [big, other]}, {pair: [big]}, {gone: [big]}, {big: [nowhere]}]
           context_window_fallbacks: [{small: [big]}]
           default_fallbacks: [small]
+        router_settings:
+          content_policy_fallbacks: [{small: [pair]}]
         """,
         {
             "providers": {
@@ -132,17 +135,20 @@ EXAMPLES = {
                 "cerebras": {"api_key": "${CEREBRAS_API_KEY}"},
             },
             "models": {
-                "small": ["openai/gpt-5.4-mini", "openai/gpt-5.5", "gemini/gemini-2.5-pro"],
+                "small": [
+                    {"target": "openai/gpt-5.4-mini", "on": ["context", "content_filter"]},
+                    *("openai/gpt-5.5", "gemini/gemini-2.5-pro", "groq/a", "cerebras/a"),
+                ],
                 "big": "openai/gpt-5.5",
                 "other": ["gemini/gemini-2.5-pro", "openai/gpt-5.4-mini"],
                 "pair": ["groq/a", "cerebras/a", "openai/gpt-5.5"],
             },
         },
         (
+            "fallbacks of small for context and content_filter",
             "fallbacks of big",
             "model_name pair",
             "fallbacks of gone",
-            "litellm_settings.context_window_fallbacks",
         ),
     ),
     "clouds that sign their calls": Example(
@@ -312,6 +318,7 @@ EXAMPLES = {
             model_info: {output_cost_per_token: 0.0000025, max_input_tokens: 8192, mode: chat}
           - {model_name: embed, litellm_params: {model: mistral/mistral-embed}, model_info: {mode: embedding}}
           - {model_name: draw, litellm_params: {model: gpt-image-2}, model_info: {mode: image_generation}}
+          - {model_name: talk, litellm_params: {model: text-completion-openai/gpt-live}, model_info: {mode: realtime}}
         router_settings: {model_group_alias: {other: mine, hidden: {model: embed, hidden: true}, lost: gone}}
         """,
         {
@@ -328,12 +335,13 @@ EXAMPLES = {
                 "mine": "llm-example-com/mine",
                 "embed": "mistral/mistral-embed",
                 "draw": "openai/gpt-image-2",
+                "talk": "openai/gpt-live",
                 "other": "llm-example-com/mine",
                 "hidden": "mistral/mistral-embed",
             },
             "model_facts": {"mine": {"price": {"input": 1, "output": 2.5}, "context": 8192}},
         },
-        ("model_list[2] draw.model_info.mode", "model_group_alias.lost"),
+        ("model_list[3] talk.model_info.mode", "model_group_alias.lost"),
     ),
     "credentials by name, parameters to drop, settings nobody knows": Example(
         """
@@ -390,6 +398,27 @@ def test_an_example_is_carried_over(name: str) -> None:
     assert "canary" not in text and "u:p@h" not in text
 
 
+def test_whatever_stands_where_it_should_not_ends_in_no_traceback() -> None:
+    chance = random.Random(3)
+    others = [None, "x", 5, True, [], {}, ["x"], {"x": 1}, [["x"]], [{"x": ["y"]}], 1e400, "os.environ/X"]
+
+    def bent(value: Any) -> Any:
+        if chance.random() < 0.06:
+            return chance.choice(others)
+        if isinstance(value, dict):
+            return {name: bent(each) for name, each in value.items()}
+        return [bent(each) for each in value] if isinstance(value, list) else value
+
+    for text in [example.text for example in EXAMPLES.values()] * 15:
+        document = bent(yaml.safe_load(text))
+        try:
+            imported = litellm.convert(document)
+        except ValueError as error:
+            assert "model_list" in str(error)
+        else:
+            assert yaml.safe_load(imported.text("x")) == imported.config
+
+
 def test_the_command_prints_a_configuration_that_passes_check(tmp_path: Path) -> None:
     file, made = tmp_path / "litellm.yaml", tmp_path / "config.yaml"
     file.write_text(EXAMPLES["fallbacks"].text, encoding="utf-8")
@@ -399,10 +428,12 @@ def test_the_command_prints_a_configuration_that_passes_check(tmp_path: Path) ->
         "4 models and 4 providers; 5 things were not carried over, or not as they were: the top of the output says which, "
         "why, and what to do. Save it as config.yaml, then `check`.\n"
     )
-    assert done.stdout.splitlines()[:5] == [
+    assert done.stdout.splitlines()[:6] == [
         "# Made from litellm.yaml by `python modelserver.py import`; `check` tells what is wrong with it.",
         "#",
         "# Not carried over, or not as it was:",
+        "# - fallbacks of small for context and content_filter: what is asked for a cause is asked after failures too. "
+        "See `on` in config.yaml.",
         "# - fallbacks of big: no model nowhere was carried over. Add its target behind the others.",
         "# - model_name pair: targets are shared by weight or tried in order, and this group has fallbacks. "
         "It is tried in order.",
