@@ -3,18 +3,17 @@
 Keys in the clear are not repeated: a provider's becomes a variable to set, a client's its digest.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from dialects.chat.request import wrong_default
 from providers.contract import Json
 from providers.hosts import HOSTS
 
 from ..config import is_near
+from .litellm_settings import carry_over
+from .litellm_values import ENVIRONMENT, as_variable, expanded, hostname, list_of, mapping, number
 from .litellm_words import (
     ANYWHERE,
     CAUSES,
@@ -32,7 +31,6 @@ from .litellm_words import (
 )
 from .result import Imported, Left
 
-_ENVIRONMENT: Final = "os.environ/"
 _NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
 
 
@@ -52,7 +50,7 @@ class _Conversion:
 
     def __init__(self, document: Json) -> None:
         self._document = document
-        self._settings = {name: _mapping(document.get(name)) for name in SECTIONS}
+        self._settings = {name: mapping(document.get(name)) for name in SECTIONS}
         self._server: Json = {"port": 4000}
         self._config: Json = {"server": self._server, "keys": [], "providers": {}, "models": {}}
         self._providers: dict[str, Json] = self._config["providers"]
@@ -64,15 +62,13 @@ class _Conversion:
 
     def run(self) -> Imported:
         credentials = {
-            str(each.get("credential_name")): _mapping(each.get("credential_values"))
-            for each in map(_mapping, _list(self._document.get("credential_list")))
+            str(each.get("credential_name")): mapping(each.get("credential_values"))
+            for each in map(mapping, list_of(self._document.get("credential_list")))
         }
-        for i, entry in enumerate(_list(self._document.get("model_list"))):
-            self._deployment(_mapping(entry), f"model_list[{i}]", credentials)
+        for i, entry in enumerate(list_of(self._document.get("model_list"))):
+            self._deployment(mapping(entry), f"model_list[{i}]", credentials)
         self._models()
-        self._general()
-        self._limits()
-        self._state()
+        carry_over(self._settings, self._config, self._note)
         self._rest()
         if not self._providers:
             self._providers["echo"] = {}
@@ -93,9 +89,9 @@ class _Conversion:
     # Deployments
 
     def _deployment(self, entry: Json, path: str, credentials: dict[str, Json]) -> None:
-        params = _mapping(entry.get("litellm_params"))
+        params = mapping(entry.get("litellm_params"))
         params = {**credentials.get(str(params.get("litellm_credential_name")), {}), **params}
-        info, public = _mapping(entry.get("model_info")), str(entry.get("model_name") or params.get("model") or "")
+        info, public = mapping(entry.get("model_info")), str(entry.get("model_name") or params.get("model") or "")
         path = f"{path} {public}"
         try:
             provider, model = self._target(params, path)
@@ -106,7 +102,7 @@ class _Conversion:
             self._note(path, "a public name has one * here, and the target one only where the name has",
                        "Write the names out under models")  # fmt: skip
             return
-        weight = next((float(each) for name in ("weight", "rpm", "tpm") if (each := _number(params.get(name)))), 1.0)
+        weight = next((float(each) for name in ("weight", "rpm", "tpm") if (each := number(params.get(name)))), 1.0)
         self._groups.setdefault(public, []).append((f"{provider}/{model}", weight))
         self._parameters(public, provider, params, path)
         self._price(model, {**params, **info}, path)
@@ -130,7 +126,7 @@ class _Conversion:
             raise _Unserved(*NOT_SERVED.get(vendor, (f"'{vendor}' is no vendor that this server knows",
                 "If it speaks OpenAI's API add a provider with protocol: openai, base_url and api_key")))  # fmt: skip
         host, variable = VENDORS[vendor]
-        base = _value(params.get("api_base") or params.get("base_url") or "")
+        base = as_variable(params.get("api_base") or params.get("base_url") or "")
         if not base and vendor in ANYWHERE:
             raise _Unserved("it has no api_base", "Add a provider with protocol: openai and its base_url")
         return self._provider(host, variable, base, params, f"{path}.litellm_params"), model
@@ -144,14 +140,14 @@ class _Conversion:
             if base.endswith(ending):
                 host = newer
             elif version := params.get("api_version"):
-                made["overrides"] = {"query": {field: _value(version)}}
+                made["overrides"] = {"query": {field: as_variable(version)}}
         elif base and HOSTED.get(host) and not base.endswith("/v1"):
             base += HOSTED[host]
         if base and (home := HOMES.get(host)) and home not in base:
             made, host = {"protocol": HOSTS[host].protocol, **made}, ""
         if base:
             made["base_url"] = base
-            if base.startswith("http://") and not is_near(_hostname(base)):
+            if base.startswith("http://") and not is_near(hostname(base)):
                 made["allow_insecure"] = True
                 self._note(
                     f"{path}.api_base",
@@ -159,22 +155,22 @@ class _Conversion:
                     "Use https:// and delete allow_insecure",
                 )
         key = str(params.get("api_key") or "")
-        if key.startswith(_ENVIRONMENT):
-            made["api_key"] = _value(key)
+        if key.startswith(ENVIRONMENT):
+            made["api_key"] = as_variable(key)
         elif key.lower() in ("none", "anything", "dummy"):
             pass
         elif key:
-            variable = self._variable(key, variable if host else "", _hostname(base) or host)
+            variable = self._variable(key, variable if host else "", hostname(base) or host)
             made["api_key"] = f"${{{variable}}}"
             self._note(
                 f"{path}.api_key", "it stands in the file in the clear", f"Set {variable} to it in the environment"
             )
         elif variable and (not host or HOSTS[host].key_variable):
             made["api_key"] = f"${{{variable}}}"
-        if (most := _number(params.get("max_parallel_requests"))) and most >= 1:
+        if (most := number(params.get("max_parallel_requests"))) and most >= 1:
             made["concurrency"] = int(most)
         if drop := params.get("additional_drop_params"):
-            names = [each for each in _list(drop) if isinstance(each, str)]
+            names = [each for each in list_of(drop) if isinstance(each, str)]
             made["overrides"] = {**made.get("overrides", {}), "drop": [*(HOSTS[host].drop if host else ()), *names]}
         return self._named(host, made)
 
@@ -186,7 +182,7 @@ class _Conversion:
 
     def _named(self, host: str, made: Json) -> str:
         """Return the name of the provider with these settings; it is added unless it is there."""
-        own = _NAME.sub("-", _hostname(made.get("base_url", ""))).strip("-").lower()
+        own = _NAME.sub("-", hostname(made.get("base_url", ""))).strip("-").lower()
         stem = host or (own if own and own not in HOSTS else "own")
         for n in range(1, len(self._providers) + 2):
             name = stem if n == 1 else f"{stem}-{n}"
@@ -203,10 +199,10 @@ class _Conversion:
             if name in PARAMETERS or value is None:
                 if known := PARAMETERS.get(name):
                     self._note(where, *known)
-            elif name == "stream_timeout" and 1 <= (_number(value) or 0) <= 86_400:
-                route["first_byte"] = _number(value)
+            elif name == "stream_timeout" and 1 <= (number(value) or 0) <= 86_400:
+                route["first_byte"] = number(value)
             elif name in DEFAULTS and not wrong_default(name, value):
-                route.setdefault("defaults", {})[name] = _expanded(value)
+                route.setdefault("defaults", {})[name] = expanded(value)
             elif name not in COSTS:
                 self._note(where, "this server has no such setting", "See whether the provider's options have it")
 
@@ -215,11 +211,11 @@ class _Conversion:
         price = {
             ours: round(cost * 1e6, 6)
             for name, ours in COSTS.items()
-            if ours and (cost := _number(given.get(name))) is not None
+            if ours and (cost := number(given.get(name))) is not None
         }
         if price:
             facts["price"] = price
-        if (context := _number(given.get("max_input_tokens"))) and context >= 1:
+        if (context := number(given.get("max_input_tokens"))) and context >= 1:
             facts["context"] = int(context)
         if facts and model:
             self._facts[model] = facts
@@ -237,8 +233,8 @@ class _Conversion:
             self._route(public, self._targets(public, group, self._behind(public, others), on))
         for public in fallbacks:
             self._note(f"fallbacks of {public}", "no model of that name was carried over", "Write it under models")
-        for alias, given in _mapping(self._settings["router_settings"].get("model_group_alias")).items():
-            of = str(_mapping(given).get("model") if isinstance(given, dict) else given)
+        for alias, given in mapping(self._settings["router_settings"].get("model_group_alias")).items():
+            of = str(mapping(given).get("model") if isinstance(given, dict) else given)
             if of in self._config["models"]:
                 self._config["models"][str(alias)] = self._config["models"][of]
             else:
@@ -270,10 +266,10 @@ class _Conversion:
         """Return the fallbacks of one kind: public name → public names; * for all that have none of their own."""
         found: dict[str, list[str]] = {}
         for section in ("litellm_settings", "router_settings"):
-            for each in _list(self._settings[section].get(kind)):
-                for public, others in _mapping(each).items():
-                    found[str(public)] = [other for other in _list(others) if isinstance(other, str)]
-            if kind == "fallbacks" and (general := _list(self._settings[section].get("default_fallbacks"))):
+            for each in list_of(self._settings[section].get(kind)):
+                for public, others in mapping(each).items():
+                    found[str(public)] = [other for other in list_of(others) if isinstance(other, str)]
+            if kind == "fallbacks" and (general := list_of(self._settings[section].get("default_fallbacks"))):
                 found.setdefault("*", [str(other) for other in general])
         return found
 
@@ -287,59 +283,6 @@ class _Conversion:
             elif other != public:
                 targets += [target for target, _ in self._groups[other]]
         return targets
-
-    # Settings
-
-    def _general(self) -> None:
-        general = self._settings["general_settings"]
-        if master := str(general.get("master_key") or ""):
-            key = (
-                {"key": _value(master)}
-                if master.startswith(_ENVIRONMENT)
-                else {"sha256": hashlib.sha256(master.encode()).hexdigest()}
-            )
-            self._config["keys"].append({"name": "master", **key, "admin": True})
-        most = general.get("global_max_parallel_requests") or general.get("max_parallel_requests")
-        if (requests := _number(most)) and 1 <= requests <= 100_000:
-            self._server["capacity"] = {"requests": int(requests)}
-
-    def _limits(self) -> None:
-        """Timeouts, cooldown and the log."""
-        litellm, router = self._settings["litellm_settings"], self._settings["router_settings"]
-        timeouts: Json = {}
-        if (total := _number(router.get("timeout") or litellm.get("request_timeout"))) and 0 < total <= 86_400:
-            timeouts["total"] = total
-        if (first := _number(router.get("stream_timeout"))) and 0 < first <= 86_400:
-            timeouts["first_byte"] = first
-        if timeouts:
-            self._server["timeouts"] = timeouts
-        cooldown: Json = {}
-        if (failures := _number(router.get("allowed_fails") or litellm.get("allowed_fails"))) and failures >= 1:
-            cooldown["failures"] = int(failures)
-        if (seconds := _number(router.get("cooldown_time") or litellm.get("cooldown_time"))) and 0 < seconds <= 86_400:
-            cooldown["seconds"] = seconds
-        if cooldown:
-            self._server["cooldown"] = cooldown
-        if litellm.get("json_logs") is True:
-            self._server["log"] = "json"
-
-    def _state(self) -> None:
-        router = self._settings["router_settings"]
-        if url := router.get("redis_url"):
-            self._config["shared_state"] = _value(url)
-        elif host := router.get("redis_host"):
-            password = f":{_value(router['redis_password'])}@" if router.get("redis_password") else ""
-            if password and "${" not in password:
-                self._note(
-                    "router_settings.redis_password", "it stands in the file in the clear", "Set REDIS_PASSWORD to it"
-                )
-                password = ":${REDIS_PASSWORD}@"  # noqa: S105
-            self._config["shared_state"] = (
-                f"redis://{password}{_value(host)}:{_value(router.get('redis_port') or 6379)}/0"
-            )
-        if "shared_state" in self._config:
-            self._note("router_settings.redis_host", "Redis counts limits of several processes here, and nothing else",
-                       "Install it with pip install redis, or delete shared_state where one process runs")  # fmt: skip
 
     def _rest(self) -> None:
         """Note every setting that no line above has carried over."""
@@ -364,43 +307,3 @@ def _bare(model: str) -> str:
     """Return the vendor of a model that is named without one, as LiteLLM guesses it."""
     begins = (("claude", "anthropic"), ("gemini", "vertex_ai"), ("command", "cohere"), ("deepseek", "deepseek"))
     return next((vendor for begin, vendor in begins if model.startswith(begin)), "openai")
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    """Return a number, whole where it is; None for what is none."""
-    try:
-        found = float(value) if not isinstance(value, bool) and value is not None else None
-    except (TypeError, ValueError):
-        return None
-    if found is None or not isfinite(found):
-        return None
-    return int(found) if found.is_integer() else found
-
-
-def _value(value: Any) -> str:
-    """Return a value with LiteLLM's form of a variable in ours."""
-    text = str(value)
-    return f"${{{text.removeprefix(_ENVIRONMENT)}}}" if text.startswith(_ENVIRONMENT) else text
-
-
-def _expanded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _expanded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_expanded(each) for each in value]
-    return _value(value) if isinstance(value, str) else value

@@ -43,7 +43,9 @@ def stand_ins(text: str) -> Mapping[str, str]:
     """Return a value for each variable of a configuration, by which it can be checked before they are set."""
     names = set(re.findall(r"\$\{(\w+)\}", text))
     return {
-        name: "https://x.example.com"
+        name: "redis://x.example.com"
+        if name.startswith("REDIS_URL")
+        else "https://x.example.com"
         if re.search("BASE|URL|ENDPOINT", name)
         else "6379"
         if name.endswith("PORT")

@@ -376,8 +376,9 @@ EXAMPLES = {
         ),
     ),
     "settings alone": Example(
-        "litellm_settings: {drop_params: true}\n",
-        {"providers": {"echo": {}}},
+        "router_settings: {redis_url: 'redis://:canary@redis.example.com:6379'}\n",
+        {"providers": {"echo": {}}, "shared_state": "${REDIS_URL}"},
+        ("router_settings.redis_url", "router_settings.redis_host"),
     ),
 }
 
