@@ -87,7 +87,7 @@ class Limits(NamedTuple):
     @property
     def need_estimate(self) -> bool:
         """Whether what a request may use is to be reserved."""
-        return any(kind.unit != "requests" for kind, _ in _rows(self))
+        return _need_estimate(self)
 
     def least(self, unit: Unit) -> int:
         """Return the smallest limit of a unit; 0: there is none."""
@@ -97,6 +97,11 @@ class Limits(NamedTuple):
 @lru_cache(1024)
 def _rows(limits: Limits) -> tuple[tuple[Kind, int], ...]:
     return tuple((kind, cap) for kind in KINDS if (cap := getattr(limits, kind.name)))
+
+
+@lru_cache(1024)
+def _need_estimate(limits: Limits) -> bool:
+    return any(kind.unit != "requests" for kind, _ in _rows(limits))
 
 
 @dataclass(slots=True)
