@@ -43,7 +43,7 @@ from gateway.routing import Target
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Upstream
 from providers.errors import Failure
-from server import explain, handlers, inspector, logs, page, responses_endpoints, state
+from server import docs, explain, handlers, inspector, logs, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
 from server.calls import REASONING, cache_scope, made, prepare_call
@@ -277,6 +277,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/event_logging/batch", handlers.client_events),
         web.post("/api/event_logging/v2/batch", handlers.client_events),
         *inspector.routes(handlers.admin),
+        *docs.routes(),
     ]
     messages_handler = complete(messages)
     for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):  # what Anthropic's clients ask
@@ -326,7 +327,7 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
         await app[STATE].aclose()
 
     app = web.Application(client_max_size=2**30)  # read_body has the limit
-    app[REASONING], app[page.SITE] = ReasoningCache(), page.Site(VERSION)
+    app[REASONING], app[page.SITE], app[docs.DOCS] = ReasoningCache(), page.Site(VERSION), docs.Docs()
     app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
     app.cleanup_ctx.append(lifespan)
     app.on_response_prepare.append(add_headers)

@@ -169,7 +169,7 @@ def test_compact_missing_model(server: Process, http: httpx.Client):
 
 
 @pytest.mark.parametrize("template", NOT_OFFERED)
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "web/text.js"])
+@pytest.mark.parametrize("page", ["docs/en/clients.md", "docs/zh/clients.md", "web/text.js"])
 def test_what_needs_websocket_is_named_as_not_offered(template: str, page: str):
     assert f"`{template}`" in (ROOT / page).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""README's table of providers, its hosts in YAML, and config.yaml: what they say is what the code does."""
+"""The documentation's table of providers, its hosts in YAML, and config.yaml: what they say is what the code does."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from providers.hosts import HOSTS, Host
 from providers.models import ModelFacts, ModelTable
 
 ROOT = Path(__file__).parents[2]
-READMES = ("README.md", "README.zh-CN.md")
+LANGUAGES = ("en", "zh")
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 EXAMPLE: Json = yaml.load(TEXT, Loader=yaml.CSafeLoader)
@@ -26,8 +26,8 @@ PAGE = ("gpt-5.2", "gpt-4o", "gpt-4o-mini", "o1", "o3-mini", "claude-sonnet-4", 
 EMBEDDINGS = ("text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001")
 
 
-def readme(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+def page(language: str, name: str) -> str:
+    return (ROOT / "docs" / language / f"{name}.md").read_text(encoding="utf-8")
 
 
 def variables(provider: str) -> list[str]:
@@ -42,7 +42,7 @@ def targets(public: str) -> list[tuple[str, str]]:
 
 
 def row(provider: str) -> str:
-    """A provider's line of the README's table."""
+    """A provider's line of the table."""
     names = [name for name in EXAMPLE["models"] if any(by == provider for by, _ in targets(name))]
     if provider == "echo":
         return "| `echo` | – | echo, echo-429, echo-slow … |"
@@ -50,9 +50,9 @@ def row(provider: str) -> str:
     return f"| `{provider}` | {needs} | {', '.join(names) or f'`{provider}/…`'} |"
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_the_table_of_providers(name: str) -> None:
-    lines = [line for line in readme(name).splitlines() if line.startswith("| `")]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_table_of_providers(language: str) -> None:
+    lines = [line for line in page(language, "models").splitlines() if line.startswith("| `")]
     assert lines[: len(HOSTS)] == [row(provider) for provider in EXAMPLE["providers"]]
 
 
@@ -63,10 +63,10 @@ def test_every_known_host_is_in_the_example() -> None:
             assert host.key_variable in variables(provider)
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_both_tell_of_embeddings_and_of_what_is_dropped(name: str) -> None:
-    text = readme(name)
-    assert "| `POST /v1/embeddings` |" in text
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_both_tell_of_embeddings_and_of_what_is_dropped(language: str) -> None:
+    assert "| `POST /v1/embeddings` |" in page(language, "api")
+    text = page(language, "models")
     words = (
         "x-modelserver-dropped",
         "unsupported_value",
@@ -78,9 +78,9 @@ def test_both_tell_of_embeddings_and_of_what_is_dropped(name: str) -> None:
         assert word in text, word
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_the_hosts_in_the_readme_are_read(name: str) -> None:
-    [block] = re.findall(r"```yaml\n(providers:\n.*?)```", readme(name), re.S)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_hosts_in_the_documentation_are_read(language: str) -> None:
+    [block] = re.findall(r"```yaml\n(providers:\n.*?)```", page(language, "configuration"), re.S)
     settings = load(block, {"MY_KEY": "k"}, FACTS)
     assert settings.providers["mine"].host == Host()
     assert settings.providers["lab"].host.drop == ("seed",)

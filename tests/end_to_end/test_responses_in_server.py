@@ -6,11 +6,8 @@ Numbers are the acceptance cases of the Responses API.
 import importlib.util
 import itertools
 import json
-import re
 import socket
-import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -725,14 +722,3 @@ def test_limited_keys_do_not_pass_their_limits_natively(http: httpx.Client, upst
         assert found.status_code == 200
         (request,) = asked_of(upstream, name)
         assert request.json["max_output_tokens"] == 4096 and found.headers["x-modelserver-added"]
-
-
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_what_the_readme_says_to_paste_works(gateway: Process, name: str, capsys: pytest.CaptureFixture[str]):
-    text = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
-    [block] = [each for each in re.findall(r"```python\n(.*?)```", text, re.S) if "client.responses" in each]
-    exec(block.replace("http://127.0.0.1:8080/v1", gateway.url), {})  # noqa: S102 (our own README)
-    assert capsys.readouterr().out == "And again.\n"
-    [codex] = [tomllib.loads(each) for each in re.findall(r"```toml\n(.*?)```", text, re.S)]
-    provider = codex["model_providers"][codex["model_provider"]]
-    assert (provider["wire_api"], provider["base_url"]) == ("responses", "http://127.0.0.1:8080/v1")
