@@ -1,6 +1,7 @@
 // The inspector: what really went over the wires, exchange by exchange.
 import { call, json, ready, server } from "./api.js";
 import { colored, copy, h, locale, number, rich, seconds, toast } from "./dom.js";
+import { failure, failureOf } from "./failures.js";
 import { asCurl } from "./snippets.js";
 import { text } from "./text.js";
 
@@ -21,7 +22,7 @@ async function look() {
     const chosen = state.list.data.find((each) => each.serial === state.chosen);
     if (chosen && (state.exchange?.running || state.exchange?.serial !== state.chosen)) await open(state.chosen);
   } catch (error) {
-    state.error = error.status === 403 ? "inspectorAdmin" : error.message;
+    state.error = error;
     render();
   }
 }
@@ -45,13 +46,16 @@ function drawList() {
   box.replaceChildren(...(data.length ? data.map((each) => {
     const kind = each.running ? "busy" : each.status >= 400 || each.code ? "bad" : "up";
     return h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => open(each.serial) },
-      h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : String(each.status)),
+      h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : statusOf(each)),
       h("span", { class: "what" }, each.model ? (each.api === "chat/completions" ? each.model : `${each.model} · ${each.api}`) : each.path),
       h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
   }) : [h("li", { class: "empty" }, text("inspectorEmpty"))]));
   const weight = container.querySelector("#weight");
   if (weight) weight.textContent = `${number(data.length)} / ${number(state.list.limits.exchanges)} · ${number(state.list.bytes / 1024)} KiB`;
 }
+
+/** A stream that broke off began with 200: that is not what is said of it. */
+const statusOf = ({ status, code, failure }) => (status < 400 && (code || failure) ? text("broken") : String(status));
 
 function parse(source) {
   try {
@@ -93,11 +97,12 @@ function drawChanges(attempt, body) {
 const headerLines = (headers) => Object.entries(headers).map(([name, value]) => `${name}: ${value}`).join("\n");
 const block = (title, content, language) => h("details", {}, h("summary", {}, title), h("pre", { tabindex: "0" }, language ? colored(content, language) : content));
 
-function drawAttempt(attempt, at, body) {
-  const bad = attempt.failure || attempt.status >= 400;
+/** code: of the exchange, for the attempt whose answer the client got. */
+function drawAttempt(attempt, at, body, code) {
+  const bad = attempt.failure || attempt.status >= 400 || code;
   return h("section", { class: `attempt ${bad ? "bad" : ""}` },
     h("h3", {}, `${text("attempt")} ${at + 1} · `, h("code", {}, attempt.upstream), " ",
-      attempt.status ? h("span", { class: `state ${bad ? "bad" : "up"}` }, String(attempt.status)) : h("span", { class: "state bad" }, text(attempt.url ? "networkError" : "refusedBefore")),
+      attempt.status ? h("span", { class: `state ${bad ? "bad" : "up"}` }, statusOf({ ...attempt, code })) : h("span", { class: "state bad" }, text(attempt.url ? "networkError" : "refusedBefore")),
       attempt.head === null ? null : h("span", { class: "faint" }, ` ${text("sentAt")} ${seconds(attempt.sent)} · ${text("answeredAt")} ${seconds(attempt.head)}`)),
     attempt.failure ? h("pre", { class: "failure" }, JSON.stringify(attempt.failure, null, 2)) : null,
     drawChanges(attempt, body),
@@ -138,7 +143,7 @@ function drawExchange() {
     exchange.cut ? h("p", { class: "wrong" }, text("cut")) : "",
     block(text("clientRequest"), `${exchange.method} ${exchange.path}\n${headerLines(exchange.request.headers)}`),
     exchange.request.body ? block(text("clientBody"), pretty(exchange.request.body), "json") : "",
-    ...exchange.attempts.map((attempt, at) => drawAttempt(attempt, at, body)),
+    ...exchange.attempts.map((attempt, at) => drawAttempt(attempt, at, body, at === exchange.attempts.length - 1 ? exchange.code : "")),
     Object.keys(exchange.response.headers).length ? block(text("clientHeaders"), headerLines(exchange.response.headers)) : "",
     timeline(exchange));
 }
@@ -172,8 +177,12 @@ function render() {
     container.replaceChildren(head, lead, h("div", { class: "empty", id: "inspector-off" }, h("p", {}, text("inspectorOff")), h("pre", {}, "inspector: {enabled: true}")));
     return;
   }
+  if (state.error && ready() && state.error.status !== 403) {
+    container.replaceChildren(head, lead, failure(failureOf(state.error), update));
+    return;
+  }
   if (state.error || !ready()) {
-    container.replaceChildren(head, lead, h("p", { class: "empty" }, state.error === "inspectorAdmin" ? rich(text(state.error)) : (state.error ?? text("keyNeeded")), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))));
+    container.replaceChildren(head, lead, h("p", { class: "empty" }, state.error ? rich(text("inspectorAdmin")) : text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))));
     return;
   }
   head.append(h("div", { class: "row" },

@@ -1,6 +1,7 @@
 // The models this key can call, grouped by who made them.
 import { listModels, ready } from "./api.js";
 import { compact, copy, dollars, h, heads, number, rich } from "./dom.js";
+import { failure, failureOf } from "./failures.js";
 import { counted, text } from "./text.js";
 
 // As on the service's public page: by family. The first pattern that fits.
@@ -93,7 +94,7 @@ function tryModel(id) {
 
 function list() {
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
-  if (state.error) return h("p", { class: "wrong" }, state.error);
+  if (state.error) return failure(failureOf(state.error), update);
   if (!state.cards) return h("p", { class: "empty" }, "…");
   cells.clear();
   const wanted = state.filter.toLowerCase();
@@ -133,7 +134,7 @@ async function look() {
     state.cards = await listModels(true);
     state.error = null;
   } catch (error) {
-    state.error = error.message;
+    state.error = error;
   }
   const facts = (cards) => JSON.stringify(cards?.map((card) => ({ ...card, status: "" })));
   if (state.error || facts(before) !== facts(state.cards)) return render();

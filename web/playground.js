@@ -1,6 +1,7 @@
 // The playground: one conversation with one model, and everything the wire says about it.
 import { Refused, call, events, json, listModels, ready } from "./api.js";
 import { colored, copy, h, number, dollars, seconds, toast } from "./dom.js";
+import { failure, failureOf } from "./failures.js";
 import { embeds, groupName, grouped } from "./models.js";
 import { asCurl, asNode, asPython } from "./snippets.js";
 import { PLAY, text } from "./text.js";
@@ -240,13 +241,12 @@ async function run(body) {
     const response = await call("/v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal: state.running.signal });
     turn.headers = [...response.headers].filter(([name]) => /^x-|retry-after|content-type/.test(name));
     turn.status = response.status;
-    if (!response.ok) throw new Refused(response.status, await response.text());
+    if (!response.ok) throw new Refused(response.status, await response.text(), turn.headers);
     if (body.stream) await readStream(response, turn, time);
     else readWhole(await response.text(), turn, time);
   } catch (error) {
     if (error.name === "AbortError") turn.note = text("stopped");
-    else if (error instanceof Refused) turn.error = { status: error.status, body: error.body };
-    else turn.error = { status: 0, body: `${text("networkError")}: ${error.message}` };
+    else turn.error = failureOf(error, turn.status !== undefined);
   }
   turn.stats.total = time();
   if (turn.stats.usage) turn.stats.cost = cost(turn.stats.usage, await pricesOf(turn));
@@ -255,6 +255,14 @@ async function run(body) {
   ui.send.hidden = false;
   ui.stop.hidden = true;
   draw();
+}
+
+/** Ask again for an answer, which is taken off the conversation. */
+async function retry(turn) {
+  if (state.running) return;
+  state.turns.splice(state.turns.indexOf(turn));
+  const body = bodyOf(false);
+  if (body) await run(body);
 }
 
 async function readStream(response, turn, time) {
@@ -275,7 +283,7 @@ async function readStream(response, turn, time) {
     if (chunk.usage) turn.stats.usage = chunk.usage;
     later();
   }
-  if (!done) turn.error = { status: turn.status, body: text("brokeOff") };
+  if (!done) turn.error = { status: turn.status, broken: true, body: "", says: text("brokeOff") };
 }
 
 function take(delta, turn, time) {
@@ -416,7 +424,7 @@ function drawTurn(turn) {
     h("div", { class: "said" }, turn.content),
     h("div", { class: "calls" }, turn.calls.filter(Boolean).map((tool) => drawCall(tool, turn))),
     turn.done && turn.calls.length && state.turns.at(-1) === turn ? h("button", { type: "button", id: "play-results", onclick: () => sendResults(turn) }, text("sendResults")) : null,
-    turn.error ? h("div", { class: "failure", role: "alert" }, h("strong", {}, turn.error.status ? `HTTP ${turn.error.status}` : "–"), h("pre", {}, pretty(turn.error.body))) : null,
+    turn.error ? failure(turn.error, state.turns.at(-1) === turn ? () => retry(turn) : null) : null,
     turn.note ? h("p", { class: "faint" }, turn.note) : null,
     turn.done ? statsLine(turn) : null,
     turn.done ? h("details", { class: "raw" }, h("summary", {}, text("wire")),

@@ -108,6 +108,9 @@ const UI = {
   sendResults: ["发送结果", "Send results"],
   stopped: ["已停止", "Stopped"],
   brokeOff: ["流中断：没有收到 [DONE]。", "The stream broke off: no [DONE] came."],
+  broken: ["中断", "broke off"],
+  retry: ["重试", "Retry"],
+  first: ["先做：", "First:"],
   playEmpty: [
     "选一个模型，发送一条消息。这里显示首字时间、速度、用量、花费、被丢弃的参数，以及请求和响应的原始数据。",
     "Choose a model and send a message. You will see time to first token, speed, usage, cost, what was dropped, and the wire itself.",

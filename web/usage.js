@@ -1,6 +1,7 @@
 // What this key has used: charts by day and by model, the latest requests, CSV.
 import { call, json, ready, server } from "./api.js";
 import { compact, dollars, h, heads, locale, number, rich, seconds } from "./dom.js";
+import { failure, failureOf } from "./failures.js";
 import { text } from "./text.js";
 
 const MEASURES = [
@@ -107,7 +108,7 @@ function latest(rows) {
       h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "promptTokens", "completionTokens", "costs", "saved", "took"], [...NUMBERS, "took"]),
         h("tbody", {}, rows.map((each) =>
           h("tr", {}, h("td", { class: "when", title: each.time }, timeOf(each)), h("td", {}, each.key), h("td", {}, each.model), h("td", {}, each.upstream),
-            h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy"}` }, each.status ? String(each.status) : text("runningNow")),
+            h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy"}` }, each.status ? (failed(each) && each.status < 400 ? text("broken") : String(each.status)) : text("runningNow")),
               each.code ? h("div", { class: "faint why" }, each.code) : null),
             h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
             h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
@@ -126,7 +127,7 @@ async function download() {
 function body() {
   if (!server.usage) return h("p", { class: "empty", id: "usage-off" }, rich(text("usageOff")));
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
-  if (state.error) return h("p", { class: "wrong", role: "alert" }, state.error);
+  if (state.error) return failure(failureOf(state.error), update);
   if (!state.data) return h("p", { class: "empty" }, "…");
   const { days, models, keys, latest: rows } = state.data;
   if (!days.length && !rows.length) return h("p", { class: "empty" }, text("nothingYet"));
@@ -160,7 +161,7 @@ export async function update() {
     try {
       data = adapted(await json(`/v1/usage?days=${state.days}&limit=${LATEST}`));
     } catch (error) {
-      wrong = error.message;
+      wrong = error;
     }
   }
   if (mine !== asked) return; // something newer has been asked for

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import pytest
 from conftest import LAPTOP
-from openai import InternalServerError, OpenAI
+from openai import APIError, InternalServerError, OpenAI
 from process import ROOT, Process, config, environment
 from scripted import FOREVER, Script, Upstream, answer, chunked, sse, stream
 
@@ -692,22 +692,58 @@ def test_stop_reaches_the_upstream(browser: Browsing, upstream: Upstream, script
 
 
 @pytest.mark.parametrize(
-    ("model", "status", "text"),
+    ("model", "status", "happened", "first"),
     [
-        ("echo-429", 429, "rate_limit_exceeded"),
-        ("echo-error", 502, "echo-error always stops with"),
-        ("echo-end", 200, "upstream_truncated"),
-        ("no-such-model", 404, "model_not_found"),
+        ("echo-429", 429, "Too many requests · rate_limit_exceeded HTTP 429", "wait 1 s, then try again."),
+        ("echo-error", 502, "The upstream failed · upstream_error HTTP 502", "try again; an operator"),
+        ("echo-end", 200, "The stream broke off · upstream_truncated", "the upstream's answer is incomplete"),
+        ("no-such-model", 404, "There is no such model or address · model_not_found HTTP 404", "see GET /v1/models"),
     ],
 )
-def test_errors_are_shown_as_they_came(browser: Browsing, model: str, status: int, text: str) -> None:
+def test_errors_in_words(browser: Browsing, model: str, status: int, happened: str, first: str) -> None:
+    """What happened, a sentence, what to do first; the JSON as it came is folded, and no 200 is called an error."""
     browser.expected.add(status)
-    browser.open("playground")
-    turn = browser.say("This will go wrong", model)
-    failure = turn.locator(".failure").inner_text()
-    assert f"HTTP {status}" in failure and text in failure and '"error"' in failure
-    assert turn.locator(".raw pre").nth(2).text_content()
+    page = browser.open("playground")
+    failure = browser.say("This will go wrong", model).locator(".failure")
+    assert failure.locator(".happened").inner_text() == happened
+    assert failure.locator(".first").inner_text().startswith(f"First: {first}")
+    assert failure.locator(".says").inner_text() and "HTTP 200" not in failure.inner_text()
+    assert failure.locator("pre").is_hidden()
+    error = json.loads(failure.locator("pre").text_content())["error"]
+    assert error["message"] == failure.locator(".says").text_content()
+    assert page.locator(".raw pre").nth(2).text_content()
+    failure.locator("button", has_text="Retry").click()
+    page.locator(".turn.assistant:not(.busy) .failure .happened", has_text=happened).wait_for()
+    assert page.locator(".turn").count() == 2
     assert browser.say("And on we go").locator(".said").inner_text() == "And on we go"
+
+
+def test_a_stream_that_broke_off_is_not_called_200(browser: Browsing, site: Process) -> None:
+    with pytest.raises(APIError):
+        ask(site, "echo-end")
+    page = browser.open("inspector")
+    page.locator("#exchanges button", has_text="echo-end").first.click()
+    page.locator(".attempt").wait_for()
+    assert page.locator("#exchanges button", has_text="echo-end").first.locator(".state").inner_text() == "broke off"
+    assert page.locator(".attempt .state").inner_text() == "broke off"
+    browser.open("usage")
+    page.locator(".latest tr", has_text="echo-end").first.wait_for()
+    assert page.locator(".latest tr", has_text="echo-end").first.locator(".state").inner_text() == "broke off"
+    assert "200" not in page.locator(".state.bad").all_inner_texts()
+
+
+def test_a_view_that_cannot_be_filled_says_so_and_tries_again(browser: Browsing) -> None:
+    browser.expected.add(503)
+    page = browser.page
+    wrong = {"error": {"message": "Not now.", "type": "server_error", "code": "overloaded", "param": None}}
+    for view, path in (("models", "**/v1/models"), ("usage", "**/v1/usage?**"), ("inspector", "**/inspector/exchanges")):
+        page.route(path, lambda route: route.fulfill(status=503, json=wrong))
+        browser.open(view)
+        failure = page.locator(f"#view-{view} .failure")
+        failure.locator(".happened", has_text="Not available at the moment · overloaded HTTP 503").wait_for()
+        page.unroute(path)
+        failure.locator(".retry").click()
+        failure.wait_for(state="detached")
 
 
 def test_an_error_in_the_middle(browser: Browsing, scripted: Scripted) -> None:
@@ -716,7 +752,8 @@ def test_an_error_in_the_middle(browser: Browsing, scripted: Scripted) -> None:
     browser.open("playground")
     turn = browser.say("Go", f"up/{scripted([*half, 0.3, *chunked(wrong)])}")
     assert turn.locator(".said").inner_text() == "half of" and "on fire" in turn.locator(".failure").inner_text()
-    assert "HTTP 200" in turn.locator(".failure").inner_text() and "[DONE]" not in turn.locator(".raw").text_content()
+    assert "The stream broke off" in turn.inner_text() and "HTTP 200" not in turn.locator(".failure").inner_text()
+    assert "[DONE]" not in turn.locator(".raw").text_content()
 
 
 def test_the_cost_is_that_of_whoever_answered(chromium: Any, upstream: Upstream) -> None:
