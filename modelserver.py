@@ -253,6 +253,7 @@ PUBLIC: Final = (
     responses_endpoints.upgrade,
     handlers.home,
     page.asset,
+    page.favicon,
     handlers.healthz,
     handlers.readyz,
     handlers.hello,
@@ -270,6 +271,7 @@ def routes() -> list[web.RouteDef]:
     table = [
         web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
+        web.get("/favicon.ico", page.favicon),
         web.get("/healthz", handlers.healthz),
         web.get("/readyz", handlers.readyz),
         web.get("/metrics", handlers.metrics),

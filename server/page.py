@@ -27,6 +27,7 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _NAME = re.compile(r'"(?:\./|/web/)([a-z]+\.(?:js|css|svg))"')
+_DAY: Final = "public, max-age=86400"
 _YEAR: Final = "public, max-age=31536000, immutable"
 
 # The page shows what models and upstreams said. It does so as text only, and a browser that is told so can hold it to
@@ -58,6 +59,7 @@ class Site:
         self.assets: dict[str, Asset] = {}
         self._folder = folder
         self._names: dict[str, str] = {}  # file → hashed name
+        self.icon = Asset("image/x-icon", (folder / "favicon.ico").read_bytes(), b"")  # browsers know it by this name
         self._home = self._linked((folder / "index.html").read_text(encoding="utf-8"))
 
     def home(self, request: web.Request, keys: bool, usage: bool, inspector: bool) -> web.Response:
@@ -127,3 +129,8 @@ SITE: Final = web.AppKey("SITE", Site)
 async def asset(request: web.Request) -> web.Response:
     """GET /web/{name}: a file of the page; no key needed."""
     return request.app[SITE].asset(request)
+
+
+async def favicon(request: web.Request) -> web.Response:
+    """GET /favicon.ico: the icon, for browsers and bookmarks that have not read the page; no key needed."""
+    return _packed(request, request.app[SITE].icon, {**_HEADERS, "Cache-Control": _DAY})

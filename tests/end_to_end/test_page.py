@@ -246,10 +246,12 @@ def test_the_page_is_small_and_has_no_weak_spot(site: Process, http: httpx.Clien
         assert file.headers["content-encoding"] == "gzip"
         weight += len(file.content)
         names |= {*re.findall(r'"(/web/[^"]+)"', file.text)}
-    assert len(seen) == len([*FOLDER.iterdir()]) - 1, "every file but the HTML is served under its hashed name"
+    assert len(seen) == len([*FOLDER.iterdir()]) - 2, "every file but the HTML and the icon is served under its hashed name"
     assert weight < 300_000
     plain = http.get(f"{site.root}{min(seen)}", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers and plain.status_code == 200
+    icon = http.get(f"{site.root}/favicon.ico")
+    assert icon.headers["content-type"] == "image/x-icon" and icon.content[:4] == b"\0\0\1\0"
     assert http.get(f"{site.root}/web/app.js").json()["error"]["code"] == "unknown_url"
     assert http.get(f"{site.root}/web/..%2fconfig.yaml").status_code == 404
 
@@ -261,6 +263,14 @@ def test_names_change_with_the_content_of_what_they_name(tmp_path: Path) -> None
     after = Site("1", tmp_path)
     changed = {name.split(".")[0] for name in set(before.assets) - set(after.assets)}
     assert {"text", "dom", "app", "docs"} <= changed and "early" not in changed and "style" not in changed
+
+
+def test_the_introduction_speaks_to_callers() -> None:
+    """Not to the operator: no key of config.yaml, nobody to ask."""
+    text = (FOLDER / "text.js").read_text(encoding="utf-8")
+    intro = text[text.index('id: "intro"') : text.index('id: "quickstart"')]
+    assert not re.search(r"operator|管理员|config\.yaml|on_disconnect", intro)
+    assert "原始数据" not in text and "暂停使用" not in text
 
 
 def test_programs_get_text(site: Process, http: httpx.Client) -> None:
@@ -310,8 +320,8 @@ def test_one_model_is_one_model(chromium: Any, server: Process, site: Process) -
     """In English a single thing has no s; in Chinese all are alike."""
     several = len(httpx.get(f"{site.url}/models").json()["data"])
     for root, english, chinese in (
-        (server.root, "1 model to call", "1 个模型可用"),
-        (site.root, f"{several} models to call", f"{several} 个模型可用"),
+        (server.root, "1 model available", "1 个模型可用"),
+        (site.root, f"{several} models available", f"{several} 个模型可用"),
     ):
         with browsing(chromium, root) as browser:
             page = browser.open()
