@@ -21,10 +21,15 @@ function remember(name, value) {
   }
 }
 
-/** #playground is a view, #streaming a section of the documentation. */
+/** #playground is a view, #inspector/500 a thing in one, #streaming a section of the documentation. */
+function address() {
+  const [name, ...inside] = location.hash.slice(1).split("/");
+  return { name, view: Object.hasOwn(VIEWS, name) ? name : "docs", inside: inside.join("/") };
+}
+
+let before = "";
 function route() {
-  const name = location.hash.slice(1);
-  const view = name in VIEWS ? name : "docs";
+  const { name, view, inside } = address();
   for (const each of Object.keys(VIEWS)) {
     element(`view-${each}`).hidden = each !== view;
     const link = element("views").querySelector(`[href="#${each}"]`);
@@ -37,10 +42,11 @@ function route() {
   const container = element(`view-${view}`);
   if (!shown.has(view)) {
     shown.add(view);
-    VIEWS[view].show(container);
-  } else VIEWS[view].resume?.();
+    VIEWS[view].show(container, inside);
+  } else VIEWS[view].resume?.(inside);
   if (docs.hasSection(name)) element(name)?.scrollIntoView();
-  else scrollTo({ top: 0, behavior: "instant" });
+  else if (view !== before) scrollTo({ top: 0, behavior: "instant" });
+  before = view;
 }
 
 function frame() {
@@ -65,7 +71,7 @@ function switchLanguage() {
   relabel();
   for (const view of shown) VIEWS[view].translate?.();
   for (const link of element("views").children) {
-    if (link.hash === (location.hash.slice(1) in VIEWS ? location.hash : "#docs")) link.setAttribute("aria-current", "page");
+    if (link.hash === `#${address().view}`) link.setAttribute("aria-current", "page");
   }
 }
 

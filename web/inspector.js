@@ -8,7 +8,8 @@ import { text } from "./text.js";
 const PERIOD = 1500; // ms between looks, while somebody looks
 const SHOWN = 100_000; // characters of one body that are drawn
 
-const state = { list: null, error: null, chosen: null, exchange: null, live: true };
+// wanted: what the list is narrowed to. words: in the name of the model or of the key; kind: "", "bad" or "busy"; api: a dialect.
+const state = { list: null, error: null, chosen: null, exchange: null, lost: null, live: true, wanted: { words: "", kind: "", api: "" } };
 let container;
 let looking;
 
@@ -30,26 +31,49 @@ async function look() {
 async function open(serial) {
   state.chosen = serial;
   drawList();
-  try {
-    state.exchange = await json(`/inspector/exchanges/${serial}`);
-  } catch (error) {
-    state.exchange = null;
-    toast(error.message);
-  }
+  const [exchange, lost] = await json(`/inspector/exchanges/${serial}`).then((found) => [found, null], (error) => [null, error]);
+  if (state.chosen !== serial) return; // another has been chosen since
+  Object.assign(state, { exchange, lost });
   drawExchange();
 }
 
+/** Give an exchange the address of the page: it can be kept, sent and gone back to. */
+const goTo = (serial) => (location.hash = `#inspector/${serial}`);
+
+const kindOf = (each) => (each.running ? "busy" : each.status >= 400 || each.code ? "bad" : "up");
+
+/** The exchanges that are wanted. */
+const wanted = () => state.list.data.filter((each) => {
+  const { words, kind, api } = state.wanted;
+  return (!kind || kindOf(each) === kind) && (!api || each.api === api) && `${each.model ?? ""} ${each.key ?? ""} ${each.path}`.toLowerCase().includes(words.toLowerCase());
+});
+
+function filters() {
+  const { wanted: now } = state;
+  const choice = (name, label, options) => {
+    const select = h("select", { id: `exchanges-${name}`, "aria-label": text(label), onchange: (event) => { now[name] = event.target.value; drawList(); } }, options.map(([value, shown]) => h("option", { value }, shown)));
+    select.value = now[name];
+    return select;
+  };
+  return h("div", { class: "filters" },
+    h("input", { type: "search", id: "exchanges-words", placeholder: text("filterExchanges"), "aria-label": text("filterExchanges"), value: now.words, oninput: (event) => { now.words = event.target.value; drawList(); } }),
+    choice("kind", "status", [["", text("allStates")], ["bad", text("errors")], ["busy", text("runningNow")]]),
+    choice("api", "dialect", [["", text("allDialects")], ...["chat/completions", "messages", "responses", "embeddings"].map((name) => [name, name])]));
+}
+
+const line = (each) => [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took),
+  each.stream ? text("streamed") : "", each.key, each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · ");
+
 function drawList() {
   const box = container.querySelector("#exchanges");
-  if (!box) return;
+  if (!box || !state.list) return;
   const { data } = state.list;
-  box.replaceChildren(...(data.length ? data.map((each) => {
-    const kind = each.running ? "busy" : each.status >= 400 || each.code ? "bad" : "up";
-    return h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => open(each.serial) },
-      h("span", { class: `state ${kind}` }, each.running ? text("runningNow") : statusOf(each)),
+  const shown = wanted();
+  box.replaceChildren(...(shown.length ? shown.map((each) =>
+    h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => goTo(each.serial) },
+      h("span", { class: `state ${kindOf(each)}` }, each.running ? text("runningNow") : statusOf(each)),
       h("span", { class: "what" }, each.model ? (each.api === "chat/completions" ? each.model : `${each.model} · ${each.api}`) : each.path),
-      h("span", { class: "faint" }, [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took), each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · "))));
-  }) : [h("li", { class: "empty" }, text("inspectorEmpty"))]));
+      h("span", { class: "faint" }, line(each))))) : [h("li", { class: "empty" }, text(data.length ? "noExchanges" : "inspectorEmpty"))]));
   const weight = container.querySelector("#weight");
   if (weight) weight.textContent = `${number(data.length)} / ${number(state.list.limits.exchanges)} · ${number(state.list.bytes / 1024)} KiB`;
 }
@@ -127,6 +151,8 @@ function timeline(exchange) {
 function drawExchange() {
   const box = container.querySelector("#exchange");
   const exchange = state.exchange;
+  if (!box) return undefined;
+  if (state.lost) return box.replaceChildren(failure(failureOf(state.lost)));
   if (!exchange) return box.replaceChildren(h("p", { class: "empty" }, text("choose")));
   const body = parse(exchange.request.body);
   const chat = body && exchange.path.endsWith("/chat/completions");
@@ -160,12 +186,13 @@ async function replay(exchange) {
   }
   await look();
   const found = state.list?.data.find((each) => each.id === id);
-  if (found) await open(found.serial);
+  if (found) goTo(found.serial);
 }
 
 async function clear() {
   await call("/inspector/exchanges", { method: "DELETE" });
-  Object.assign(state, { chosen: null, exchange: null });
+  Object.assign(state, { chosen: null, exchange: null, lost: null });
+  history.replaceState(null, "", "#inspector");
   await look();
   drawExchange();
 }
@@ -190,7 +217,7 @@ function render() {
     h("label", { class: "inline" }, h("input", { type: "checkbox", checked: state.live, onchange: (event) => (state.live = event.target.checked) }), text("live")),
     h("button", { type: "button", class: "quiet", onclick: look }, text("refresh")),
     h("button", { type: "button", class: "quiet", id: "inspector-clear", onclick: clear }, text("clear"))));
-  container.replaceChildren(head, lead, h("div", { class: "inspect" }, h("ol", { id: "exchanges", "aria-label": text("latest") }), h("div", { id: "exchange" })));
+  container.replaceChildren(head, lead, h("div", { class: "inspect" }, h("div", { class: "found" }, filters(), h("ol", { id: "exchanges", "aria-label": text("latest") })), h("div", { id: "exchange" })));
   if (state.list) drawList();
   drawExchange();
 }
@@ -198,15 +225,26 @@ function render() {
 export async function update() {
   state.error = null;
   if (container) render();
-  await look();
+  await resume();
 }
 
-export async function show(node) {
+/** Open the exchange of an address; without one, and where none is open, the newest. */
+async function choose(serial) {
+  if (/^\d+$/.test(serial ?? "")) return open(Number(serial));
+  const [newest] = state.list?.data ?? [];
+  return newest && state.chosen === null ? open(newest.serial) : undefined;
+}
+
+export async function show(node, serial) {
   container = node;
   render();
-  await look();
+  await resume(serial);
   looking ??= setInterval(() => state.live && !document.hidden && !container.hidden && !state.error && look(), PERIOD);
 }
 
-export const resume = look;
+export async function resume(serial) {
+  await look();
+  if (server.inspector && ready() && !state.error) await choose(serial);
+}
+
 export const translate = () => container && render();

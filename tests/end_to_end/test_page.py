@@ -1126,6 +1126,53 @@ def test_inspector(browser: Browsing, site: Process, scripted: Scripted) -> None
     page.locator("#exchanges .empty").wait_for()
 
 
+def test_each_exchange_has_an_address(browser: Browsing, site: Process) -> None:
+    for model in ("resilient", "echo"):
+        ask(site, model)
+    page = browser.open("inspector")
+    page.locator("#exchanges .chosen .what", has_text=re.compile("^echo$")).wait_for()  # the newest
+    page.locator("#exchange .attempt", has_text="echo/echo").wait_for()
+    page.locator("#exchanges button", has_text="resilient").first.click()
+    page.wait_for_url(re.compile(r"#inspector/\d+$"))
+    address = page.url
+    page.locator(".attempt").nth(1).wait_for()
+    page.locator("#exchanges button", has_text=re.compile("^200echo")).first.click()
+    page.wait_for_function("() => document.querySelectorAll('.attempt').length === 1")
+    page.go_back()
+    page.locator(".attempt").nth(1).wait_for()
+    page.reload()
+    page.locator(".attempt").nth(1).wait_for()
+    assert page.url == address and page.locator("#views [aria-current]").inner_text() == "Inspector"
+    browser.expected.add(404)
+    browser.open("inspector/999999")
+    page.locator("#exchange .failure code", has_text="not_found").wait_for()
+
+
+def test_exchanges_are_filtered(browser: Browsing, site: Process) -> None:
+    page = browser.open("inspector")
+    page.locator("#inspector-clear").click()
+    page.locator("#exchanges .empty").wait_for()
+    ask(site, "resilient")
+    with pytest.raises(APIError):
+        ask(site, "echo-end")
+    httpx.post(f"{site.url}/messages", json={"model": "echo", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
+    page.wait_for_function("() => document.querySelectorAll('#exchanges button').length === 3")
+    names = page.locator("#exchanges .what")
+    assert "Stream" in page.locator("#exchanges button", has_text="resilient").inner_text()
+    assert "Stream" not in page.locator("#exchanges button", has_text="messages").inner_text()
+    page.fill("#exchanges-words", "RESIL")
+    assert names.all_inner_texts() == ["resilient"]
+    page.fill("#exchanges-words", "")
+    page.select_option("#exchanges-kind", "bad")
+    assert names.all_inner_texts() == ["echo-end"]
+    page.select_option("#exchanges-api", "messages")
+    assert page.locator("#exchanges .empty").inner_text() == "No exchange matches."
+    page.select_option("#exchanges-kind", "")
+    assert names.all_inner_texts() == ["echo · messages"]
+    page.click("#language")
+    assert names.all_inner_texts() == ["echo · messages"]  # and so it stays
+
+
 def test_inspector_that_is_off(chromium: Any, server: Process) -> None:
     with browsing(chromium, server.root) as browser:
         page = browser.open("inspector")
