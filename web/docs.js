@@ -2,11 +2,12 @@
 import { call, events, listModels, ready, server } from "./api.js";
 import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
 import { embeds } from "./models.js";
+import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
 import { CLIENTS, LIVE, SECTIONS, counted, pick, text } from "./text.js";
 
 const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
-const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null };
+const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null, words: "" };
 
 function stored(name) {
   try {
@@ -36,7 +37,7 @@ function filled(source) {
   return source.replace(/\{\{(\w+)\}\}/g, (_, name) => values[name] ?? "");
 }
 
-function codeBlock(sources) {
+function codeBlock(sources, id) {
   const available = Object.keys(LANGUAGES).filter((name) => sources[name]);
   const shown = available.includes(state.code) ? state.code : available[0];
   const source = filled(sources[shown]);
@@ -45,9 +46,12 @@ function codeBlock(sources) {
         available.map((name) =>
           h("button", { type: "button", "aria-pressed": String(name === shown), onclick: () => choose(name) }, LANGUAGES[name])))
     : h("span", { class: "tabs one" }, LANGUAGES[available[0]]);
+  const echo = state.cards.find((card) => card.owned_by === "echo" && plain(card.id) === card.id)?.id;
+  const request = echo && sources.curl ? requestOf(filled(sources.curl), plain(state.model), echo) : null;
+  const [button, answer] = request ? sample(request, id === "headers") : [];
   return h("figure", { class: "code" },
-    h("figcaption", {}, tabs, copyButton(source)),
-    h("pre", { tabindex: "0", "data-language": shown, "aria-label": LANGUAGES[shown] }, h("code", {}, colored(source, shown))));
+    h("figcaption", {}, tabs, h("span", { class: "row" }, button, copyButton(source))),
+    h("pre", { tabindex: "0", "data-language": shown, "aria-label": LANGUAGES[shown] }, h("code", {}, colored(source, shown))), answer);
 }
 
 function choose(name) {
@@ -64,12 +68,13 @@ function choose(name) {
   if (same) scrollBy(0, same.getBoundingClientRect().top - before); // what is read stays where it is
 }
 
-const cell = (value) => h("td", {}, rich(filled(pick(value))));
+const LABELLED = 5; // columns of a table whose cells say, on a phone, what they are
+const cell = (value, label) => h("td", { "data-label": label }, rich(filled(pick(value))));
 
 function table(heads, rows) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": pick(heads[0]) },
     h("table", { class: "stack" }, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, pick(head))))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((value, at) => cell(value, heads.length >= LABELLED && at ? pick(heads[at]) : undefined)))))));
 }
 
 const live = {
@@ -104,20 +109,38 @@ const blocks = {
   p: ([, ...pair]) => h("p", {}, rich(filled(pick(pair)))),
   note: ([, ...pair]) => h("p", { class: "note" }, rich(filled(pick(pair)))),
   ul: ([, ...items]) => h("ul", {}, items.map((pair) => h("li", {}, rich(filled(pick(pair)))))),
-  code: ([, sources]) => codeBlock(sources),
+  code: ([, sources], id) => codeBlock(sources, id),
   table: ([, heads, ...rows]) => table(heads, rows),
   live: ([, name]) => live[name](),
 };
 
 const WIDE = (block) => block[0] === "table" || (block[0] === "live" && block[1] === "clients");
 
+/** A button that copies the address of a section. */
+const anchor = (entry) => h("button", { type: "button", class: "anchor", title: text("copyLink"), "aria-label": `${text("copyLink")}: ${pick(entry.title)}`,
+  onclick: (event) => { history.replaceState(null, "", `#${entry.id}`); copy(`${server.origin}/#${entry.id}`, event.currentTarget); } }, "#");
+
+/** Show only the sections in which all words stand. */
+function search(words) {
+  state.words = words;
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  let found = 0;
+  for (const node of container.querySelectorAll(".doc")) {
+    const content = node.textContent.toLowerCase();
+    node.hidden = !wanted.every((word) => content.includes(word));
+    container.querySelector(`.contents a[href="#${node.id}"]`).parentElement.hidden = node.hidden;
+    found += node.hidden ? 0 : 1;
+  }
+  container.querySelector("#docs-none").hidden = found > 0;
+}
+
 function section(entry, number) {
   const served = entry.body.filter((block) => !block[2]?.if || server[block[2].if]);
-  const made = (test) => served.filter(test).map((block) => blocks[block[0]](block));
+  const made = (test) => served.filter(test).map((block) => blocks[block[0]](block, entry.id));
   const prose = made((block) => block[0] !== "code" && !WIDE(block));
   const code = made((block) => block[0] === "code");
   return h("section", { class: `doc ${code.length ? "" : "plain"}`, id: entry.id, "aria-labelledby": `${entry.id}-title` },
-    h("h2", { id: `${entry.id}-title` }, h("a", { href: `#${entry.id}`, "aria-hidden": "true", tabindex: "-1" }, String(number).padStart(2, "0")), pick(entry.title)),
+    h("h2", { id: `${entry.id}-title` }, h("a", { href: `#${entry.id}`, "aria-hidden": "true", tabindex: "-1" }, String(number).padStart(2, "0")), pick(entry.title), anchor(entry)),
     h("div", { class: "prose" }, prose),
     code.length ? h("div", { class: "beside" }, code) : null,
     made(WIDE));
@@ -176,8 +199,11 @@ function render() {
   container.replaceChildren(
     hero(),
     h("div", { class: "with-contents" },
-      h("nav", { class: "contents", "aria-label": text("contents") }, h("ol", {}, links)),
-      h("div", { class: "sections" }, sections.map((entry, at) => section(entry, at + 1)))));
+      h("nav", { class: "contents", "aria-label": text("contents") },
+        h("input", { type: "search", id: "docs-search", placeholder: text("searchDocs"), "aria-label": text("searchDocs"), value: state.words, oninput: (event) => search(event.target.value) }),
+        h("ol", {}, links)),
+      h("div", { class: "sections" }, sections.map((entry, at) => section(entry, at + 1)), h("p", { class: "empty", id: "docs-none", role: "status", hidden: true }, text("nothingFound")))));
+  if (state.words) search(state.words);
   if (kept && state.running === null) container.querySelector(".wire-box").replaceWith(kept);
   spy();
   badge();

@@ -291,7 +291,7 @@ def test_first_visit(chromium: Any, site: Process) -> None:
         badge = page.inner_text("#badge")
         assert "服务运行中" in badge and f"v{version}" in badge and "OpenAI 兼容" in badge
         assert page.inner_text("#base-url") == site.url
-        titles = [re.sub(r"^\d+\s*", "", title) for title in page.locator(".doc h2").all_inner_texts()]
+        titles = [re.sub(r"^\d+\s*|\s*#$", "", title) for title in page.locator(".doc h2").all_inner_texts()]
         assert [title for title in titles if title in TEN] == TEN
         assert page.locator(".clients tr").count() >= 14
         assert site.url in page.inner_text("#quickstart") and "echo" in page.inner_text("#list-models .chips")
@@ -367,6 +367,43 @@ def test_everything_is_said_in_both_languages() -> None:
     assert {*re.findall(r"\{\{(\w+)\}\}", text)} == {
         *("base", "origin", "model", "reasoner", "embedder", "curl", "python", "anthropic", "node")
     }
+
+
+def test_the_responses_of_the_documentation_are_echos(browser: Browsing) -> None:
+    """Each is asked for when it is opened: whole, streamed, a tool call, an error, another API's."""
+    browser.expected |= {404, 502}
+    page = browser.open()
+    page.locator("#quickstart .response").wait_for()
+    shown = {}
+    for section in ("quickstart", "streaming", "tools", "errors", "embeddings", "list-models", "messages", "headers"):
+        page.click(f"#{section} .response")
+        page.locator(f"#{section} pre[data-response]").wait_for()
+        shown[section] = page.text_content(f"#{section} pre[data-response]")
+    whole = json.loads(shown["quickstart"].partition("\n\n")[2])
+    assert shown["quickstart"].startswith("HTTP 200\ncontent-type: application/json\n")
+    assert (whole["model"], whole["choices"][0]["message"]["content"]) == ("echo", "Hello!")
+    assert '"object":"chat.completion.chunk"' in shown["streaming"] and "data: [DONE]" in shown["streaming"]
+    assert '"name": "get_weather"' in shown["tools"] and shown["errors"].startswith("HTTP 404")
+    assert '"code": "model_not_found"' in shown["errors"] and '"object": "embedding"' in shown["embeddings"]
+    assert '"id": "echo"' in shown["list-models"] and '"type": "message"' in shown["messages"]
+    assert "x-request-id: req_" in shown["headers"]
+    page.click("#tools .response")
+    assert page.locator("#tools pre[data-response]").is_hidden()
+
+
+def test_the_documentation_is_searched_and_its_sections_have_addresses(browser: Browsing) -> None:
+    page = browser.open()
+    page.locator("#list-models .chips code").first.wait_for()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#docs-search", "upstream_TRUNCATED 502")
+    assert page.locator(".doc:visible").evaluate_all("all => all.map(one => one.id)") == ["errors"]
+    assert page.locator(".contents li:visible").all_inner_texts() == ["Errors"]
+    page.fill("#docs-search", "no such words anywhere")
+    assert page.locator("#docs-none").inner_text() == "Nothing found."
+    page.fill("#docs-search", "")
+    assert page.locator(".doc:visible").count() == page.locator(".doc").count()
+    page.click("#images .anchor")
+    assert page.evaluate("navigator.clipboard.readText()") == f"{browser.root}/#images"
 
 
 def test_copying(chromium: Any, site: Process) -> None:
