@@ -43,7 +43,7 @@ from gateway.routing import Target
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Upstream
 from providers.errors import Failure
-from server import docs, explain, handlers, inspector, logs, page, responses_endpoints, state
+from server import docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
 from server.calls import REASONING, cache_scope, made, prepare_call
@@ -254,6 +254,7 @@ PUBLIC: Final = (
     handlers.home,
     page.asset,
     page.favicon,
+    openapi.openapi,
     handlers.healthz,
     handlers.readyz,
     handlers.hello,
@@ -272,6 +273,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/", handlers.home),
         web.get("/web/{name}", page.asset),
         web.get("/favicon.ico", page.favicon),
+        web.get("/openapi.json", openapi.openapi),
         web.get("/healthz", handlers.healthz),
         web.get("/readyz", handlers.readyz),
         web.get("/metrics", handlers.metrics),

@@ -280,6 +280,7 @@ export const SECTIONS = [
     body: [
       ["p", "密钥放在 `Authorization: Bearer …` 或 `x-api-key` 里，效果相同。密钥可以限定模型、速率和预算。", "The key travels as `Authorization: Bearer …` or `x-api-key`, alike. A key may be limited to models, rates and budgets."],
       ["live", "auth"],
+      ["p", "机器可读的接口说明在 `{{origin}}/openapi.json`。", "What is served, for programs: `{{origin}}/openapi.json`."],
       ["note", "不要把密钥写进浏览器、手机应用或公开的代码：谁看到它，谁就能用你的额度。让自己的后端来调用。", "Never put a key into a web page, a mobile app or public code: whoever sees it can spend your budget. Call from a backend of your own."],
       ["p", "上游的密钥只在服务器上。上游拒绝服务器的密钥时你得到 502，绝不是 401：你的密钥没有问题。", "Keys of upstreams stay on the server. When one of those is refused you get a 502, never a 401: your key is fine."],
       ["code", { curl: `curl {{base}}/models{{curl}}` }],

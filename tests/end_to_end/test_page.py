@@ -246,7 +246,9 @@ def test_the_page_is_small_and_has_no_weak_spot(site: Process, http: httpx.Clien
         assert file.headers["content-encoding"] == "gzip"
         weight += len(file.content)
         names |= {*re.findall(r'"(/web/[^"]+)"', file.text)}
-    assert len(seen) == len([*FOLDER.iterdir()]) - 2, "every file but the HTML and the icon is served under its hashed name"
+    assert len(seen) == len([*FOLDER.iterdir()]) - 2, (
+        "every file but the HTML and the icon is served under its hashed name"
+    )
     assert weight < 300_000
     plain = http.get(f"{site.root}{min(seen)}", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers and plain.status_code == 200
@@ -854,7 +856,10 @@ def test_all_parameters(browser: Browsing) -> None:
 
 
 def test_every_choice_is_shown(browser: Browsing, scripted: Scripted) -> None:
-    second = {**chunk(content="the other <b>"), "choices": [{**chunk(content="the other <b>")["choices"][0], "index": 1}]}
+    second = {
+        **chunk(content="the other <b>"),
+        "choices": [{**chunk(content="the other <b>")["choices"][0], "index": 1}],
+    }
     page = browser.open("playground")
     page.locator("#play-sampling summary").click()
     page.fill("#play-n", "2")
@@ -983,7 +988,11 @@ def test_a_view_that_cannot_be_filled_says_so_and_tries_again(browser: Browsing)
     browser.expected.add(503)
     page = browser.page
     wrong = {"error": {"message": "Not now.", "type": "server_error", "code": "overloaded", "param": None}}
-    for view, path in (("models", "**/v1/models"), ("usage", "**/v1/usage?**"), ("inspector", "**/inspector/exchanges")):
+    for view, path in (
+        ("models", "**/v1/models"),
+        ("usage", "**/v1/usage?**"),
+        ("inspector", "**/inspector/exchanges"),
+    ):
         page.route(path, lambda route: route.fulfill(status=503, json=wrong))
         browser.open(view)
         failure = page.locator(f"#view-{view} .failure")
@@ -1192,7 +1201,9 @@ def test_exchanges_are_filtered(browser: Browsing, site: Process) -> None:
     ask(site, "resilient")
     with pytest.raises(APIError):
         ask(site, "echo-end")
-    httpx.post(f"{site.url}/messages", json={"model": "echo", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
+    httpx.post(
+        f"{site.url}/messages", json={"model": "echo", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    )
     page.wait_for_function("() => document.querySelectorAll('#exchanges button').length === 3")
     names = page.locator("#exchanges .what")
     assert "Stream" in page.locator("#exchanges button", has_text="resilient").inner_text()
