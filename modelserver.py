@@ -259,6 +259,11 @@ PUBLIC: Final = (
     handlers.readyz,
     handlers.hello,
     handlers.client_events,
+    docs.home,
+    docs.style,
+    docs.page,
+    docs.whole,
+    docs.llms,
     handlers.preflight,
     not_found,
 )
