@@ -70,7 +70,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
             headers.setdefault(name, value)
         headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if record.tried:
-        headers["x-modelserver-tried"] = tried(record)
+        headers["x-modelserver-tried"] = request[GENERATION].scrub(tried(record))
     if record.limits is not None:
         headers.update(state.ledger.headers(record, form))
     if "Origin" in request.headers:

@@ -33,7 +33,9 @@ def _stream() -> Translator:
     answer = MessageState(Way(), False)
     chunks: list[Json] = []
     try:
-        while not answer.started and (event := (yield chunks)) is not None:
+        while not answer.started:
+            if (event := (yield chunks)) is None:
+                raise UpstreamTruncated
             if event.name in _WITHIN:
                 raise UpstreamBadOutput("The upstream goes on with an answer that it never began.")
             chunks = _HANDLERS[event.name](answer, object_of(event.data)) if event.name in _HANDLERS else []

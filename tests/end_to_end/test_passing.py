@@ -22,7 +22,7 @@ server:
   port: 0
   max_body: 1MiB
   max_upload: 300MiB
-  timeouts: {{request_body: 1, between_bytes: 1, first_byte: 5}}
+  timeouts: {{request_body: 1, between_bytes: 2, first_byte: 5}}
 inspector: {{enabled: true}}
 usage: {{path: usage.db}}
 keys:

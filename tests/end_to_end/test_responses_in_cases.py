@@ -43,8 +43,8 @@ def test_36_one_call_at_a_time(server: Process, upstream: Upstream, http: httpx.
     chat, claude = upstream.script("case-36", chat_text("x")), upstream.script("claude-haiku-4-5", claude_text("x"))
     http.post(f"{server.url}/responses", json={**body, "model": f"chat/{chat}"})
     http.post(f"{server.url}/responses", json={**body, "model": f"claude/{claude}"})
-    assert upstream.of(chat)[0].json["parallel_tool_calls"] is False
-    assert upstream.of(claude)[0].json["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert upstream.of(chat)[-1].json["parallel_tool_calls"] is False
+    assert upstream.of(claude)[-1].json["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ def test_every_request_that_openai_can_express() -> None:
         except claude_requests.Inexpressible as why:
             inexpressible[str(why)] += 1
             continue
-        to = Upstream("anthropic", recorded["model"], "https://api.test", facts=claude_facts.facts(recorded["model"]))
+        to = Upstream(
+            "anthropic", recorded["model"], "https://api.test", cache=False, facts=claude_facts.facts(recorded["model"])
+        )
         try:
             call = anthropic.build_request(body, to)
         except Failure as no:

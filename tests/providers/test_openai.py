@@ -636,7 +636,7 @@ FAILURES: dict[str, tuple[bytes, tuple[int, str, str | None, str]]] = {
     "a choice of text": (frames({"choices": ["Hi"]}), MALFORMED),
     "a delta of text": (frames(c("Hi")), MALFORMED),
     "an index of another type": (frames({"choices": [{"index": [], "delta": {}}]}), MALFORMED),
-    "two types of index": (frames(HI, {"choices": [{**HI["choices"][0], "index": "1"}]}), MALFORMED),
+    "two types of index": (frames(HI, {"choices": [{**HI["choices"][0], "index": "one"}]}), MALFORMED),
     "tool calls of another type": (frames(c({"tool_calls": 5})), MALFORMED),
     "a function of text": (frames(c({"tool_calls": [{"index": 0, "function": "f"}]})), MALFORMED),
     "a finish of a list": (frames(c({}, ["stop"])), MALFORMED),
