@@ -12,7 +12,12 @@ from ..common.error_shapes import opened, told_instead, told_of, wait_of
 from ..contract import Json
 from ..errors import NO_MODEL, NO_MONEY, TOO_LONG, Failure, UpstreamError, from_upstream
 
-_ACCOUNT: Final = re.compile(r"\b(?:org|proj|sk)[-_][\w*-]{6,}")  # ids and keys, which messages quote
+# Ids of accounts and keys, which messages quote. xAI: "Team: 0f3a…, API key ID: 91bc…".
+_ACCOUNT: Final = re.compile(
+    r"(\b(?:team|key|account|project|workspace)(?: id)?:? )[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|\b(?:org|proj|sk)[-_][\w*-]{6,}",
+    re.IGNORECASE,
+)
 
 # Parameters of /v1/responses → what the client called them.
 _PARAMS: Final = {
@@ -93,7 +98,7 @@ def _words(wrong: Json) -> str:
         case {"raw": str(raw)} if message == "Provider returned error":
             message = _inner(raw)
     message = message if isinstance(message, str) else codec.encode_text(message)[:300]
-    return _ACCOUNT.sub("…", message)
+    return _ACCOUNT.sub(r"\1…", message)
 
 
 def _inner(raw: str) -> Any:

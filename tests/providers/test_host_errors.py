@@ -37,6 +37,8 @@ BODIES: list[tuple[str, int, Any, tuple[int, str, str | None, str | None, str]]]
     ("openai", 404, wrapped(code="model_not_found"), (404, "invalid_request_error", "model_not_found", "model", "No.")),
     ("openai", 429, wrapped("Limit for m in organization org-AbC123xyz reached.", code="rate_limit_exceeded", type="tokens"),
      (429, "rate_limit_error", "rate_limit_exceeded", None, "Limit for m in organization … reached.")),
+    ("xai", 400, wrapped("No. Team: 12345678-90ab-cdef-1234-567890abcdef, API key ID: 12345678-90ab-cdef-1234-567890abcdef"),
+     (400, "invalid_request_error", None, None, "No. Team: …, API key ID: …")),
     ("openai", 429, wrapped(code="insufficient_quota", type="insufficient_quota"),
      (503, "server_error", "upstream_quota_exhausted", None, QUOTA)),
     ("openai", 500, wrapped(type="server_error"), (502, "server_error", "upstream_error", None, "No.")),
