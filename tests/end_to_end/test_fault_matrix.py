@@ -786,6 +786,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         ("modelserver.py", "envelope"),
         ("server/answer.py", "_head"),
         ("server/auth.py", "authenticate"),
+        ("server/commands/keys.py", "_used"),
         ("server/inspector.py", "__init__"),
         ("server/logs.py", "request"),
         ("server/outbound/exchange.py", "_failure"),
