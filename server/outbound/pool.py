@@ -383,14 +383,6 @@ async def read_all(
     )
 
 
-async def read_document(answer: UpstreamResponse, limit: int) -> bytes:
-    """The rest of an answer's body. Raises Failure when it breaks off or is longer than `limit` bytes."""
-    body, failure = await read_all(answer, limit)
-    if failure is not None:
-        raise failure
-    return body
-
-
 class SimulatedResponse:
     """An answer that is made here (contract.Reply), played with its delays as if it came over a socket."""
 

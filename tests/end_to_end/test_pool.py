@@ -18,7 +18,7 @@ from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, h
 
 from gateway.config_schema import Timeouts
 from providers.errors import Failure, UpstreamError, UpstreamTimeout, UpstreamTruncated
-from server.outbound.pool import ConnectionPool, PooledResponse, read_document
+from server.outbound.pool import ConnectionPool, PooledResponse, read_all
 
 CHUNKED = head(200, {"Transfer-Encoding": "chunked"})
 FINE = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
@@ -40,9 +40,12 @@ class Caller:
     async def whole(self, name: str, limit: int = 2**20) -> bytes:
         response = await self.post(name)
         try:
-            return await read_document(response, limit)
+            body, failure = await read_all(response, limit)
         finally:
             response.close()
+        if failure is not None:
+            raise failure
+        return body
 
     async def __aenter__(self) -> "Caller":
         return self
