@@ -31,7 +31,7 @@ from .event_stream import EventStream, Heartbeat
 from .json_answer import json_answer
 from .logs import RECORD
 from .outbound.exchange import Exchange
-from .outbound.pool import UpstreamResponse
+from .outbound.response import UpstreamResponse
 from .outbound.wire import Take
 from .state import APP_STATE
 from .whole_response import sent

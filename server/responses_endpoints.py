@@ -21,7 +21,7 @@ from .error_response import JSON
 from .ingress import authenticate_request, enter, read_body
 from .json_answer import json_answer
 from .outbound.exchange import Exchange, send_request
-from .outbound.pool import read_all
+from .outbound.response import read_all
 from .responses import STORE, may_pass
 from .responses_store import Stored
 from .state import GENERATION, IN_FLIGHT

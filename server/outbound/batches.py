@@ -16,8 +16,9 @@ from providers.sse import Cut, Decoder, Event, is_stream
 
 from .document import MISSHAPEN, chunks_of_document, failed, reader_of
 from .exchange import TAIL, Exchange, send_request
-from .opening import WORDS, Begun, begin, no_json, too_much
-from .pool import ConnectionPools, UpstreamResponse
+from .opening import WORDS, Begun, begin, no_json
+from .pool import ConnectionPools
+from .response import UpstreamResponse, too_much
 
 _OPENING: Final = (
     2**20

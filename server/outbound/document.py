@@ -13,7 +13,8 @@ from providers.sse import DONE, Event
 
 from .exchange import TAIL, Exchange
 from .opening import Begun, begin, no_json
-from .pool import ConnectionPools, read_all
+from .pool import ConnectionPools
+from .response import read_all
 
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.

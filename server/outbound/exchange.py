@@ -28,7 +28,8 @@ from providers.errors import (
 from providers.sse import unframed
 
 from ..worker import Worker
-from .pool import ConnectionPools, SimulatedResponse, UpstreamResponse
+from .pool import ConnectionPools
+from .response import SimulatedResponse, UpstreamResponse
 from .upload import Upload
 
 _REFUSALS: Final = frozenset({400, 413, 422})  # statuses by which an upstream speaks about the client's request
@@ -128,7 +129,7 @@ async def _failure(
     Of a call that was the client's own, what it did wrong it is told as the upstream does.
     """
     if answer.status < 400:
-        # A redirect is never followed: aiohttp would carry body and key to the other host.
+        # A redirect is never followed: body and key would go to another host.
         return UpstreamError(f"The upstream answered with HTTP status {answer.status}.", code="upstream_protocol")
     pieces: list[bytes] = []
     size = 0

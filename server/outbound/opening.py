@@ -8,7 +8,8 @@ from providers.openai.errors import in_band
 from providers.sse import is_stream
 
 from .exchange import Exchange, send_request
-from .pool import ConnectionPools, UpstreamResponse
+from .pool import ConnectionPools
+from .response import UpstreamResponse, too_much
 
 WORDS: Final = 300  # bytes of a text in place of an answer that are read
 _WEB_PAGE: Final = "The upstream answered with a web page."
@@ -80,7 +81,3 @@ def no_json(body: bytes) -> Failure:
     if not start or start[0] in '{["' or not start.isprintable():
         return UpstreamBadOutput("The upstream's answer is not JSON.", code="upstream_bad_json")
     return in_band(start)
-
-
-def too_much(limit: int, when: str = "") -> UpstreamBadOutput:
-    return UpstreamBadOutput(f"The upstream's answer is larger than {limit} bytes{when}.", code="upstream_too_large")

@@ -6,7 +6,8 @@ from gateway.config_schema import ServerConfig
 from providers.errors import Failure
 
 from .exchange import Exchange, send_request
-from .pool import ConnectionPools, UpstreamResponse
+from .pool import ConnectionPools
+from .response import UpstreamResponse
 
 
 @dataclass(slots=True)

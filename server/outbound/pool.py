@@ -11,52 +11,24 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from yarl import URL
 
 from gateway.config_schema import ProviderConfig, Timeouts
-from providers import density
-from providers.contract import CannedReply
-from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from providers.errors import Failure, Overloaded
 
 from .dial import Dialer, Origin, Proxy, ssl_context
 from .inflate import Inflater, inflater_of
 from .resolver import Resolver
+from .response import failure_of
 from .upload import Upload, framing
-from .wire import BodyCut, ClosedEarly, Head, InvalidHttp, Take, Wire
+from .wire import ClosedEarly, Head, Take, Wire
 
 _LINGER: Final = 0.5  # seconds for the end of a body after its last event
 _IDLE: Final = 15.0  # seconds for which a connection is kept without a call
 _REQUESTS: Final = 1024  # kinds of requests whose heads are kept: paths hold model ids, which clients may invent
 NO_PROXIES: Mapping[str, str] = {}
-
-
-class UpstreamResponse(Protocol):
-    """What came back: status, headers, and the body as it arrives."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def read(self, patience: float = 0.0) -> bytes:
-        """Return the next piece of the body, b"" at its end. The loop gets its turn before the next where more is waiting.
-
-        patience: seconds of silence allowed after the first piece; 0: timeouts.between_bytes. The first piece must come
-        in what the head has left of its time. Raises Failure when the connection fails or falls silent.
-        """
-
-    async def pour(self, take: Take, patience: float) -> None:
-        """Give pieces of the body to `take` as they arrive, until it returns False or `read` knows more. It may give none.
-
-        patience: seconds of silence allowed. Raises what `take` raises.
-        """
-
-    def close(self) -> None:
-        """Give the connection back when the body was read to its end, else close it at once."""
-
-    def finish(self) -> None:
-        """Give the connection back after a complete answer. What ends the body may still be on its way."""
 
 
 class RequestTemplate(NamedTuple):
@@ -161,7 +133,7 @@ class ConnectionPool:
                     self._stale()
                     continue
                 if isinstance(error, Exception):
-                    raise _failure_before_body(error, first_byte) from error
+                    raise failure_of(error, first_byte, False) from error
                 raise
 
     def _pooled(self, origin: Origin) -> Wire | None:
@@ -280,7 +252,7 @@ class ConnectionPools:
 
 
 class PooledResponse:
-    """An answer on a connection of the pool."""
+    """An answer on a connection of the pool. See response.UpstreamResponse."""
 
     def __init__(self, pool: ConnectionPool, origin: Origin, wire: Wire, head: Head, first_byte: float) -> None:
         """Raises InvalidHttp for a body in a coding that nobody asked for."""
@@ -301,9 +273,7 @@ class PooledResponse:
             else:
                 data = await self._inflater.read(self._wire, patience)
         except Exception as error:
-            if self._begun:
-                raise _failure_in_body(error, self._patience) from error
-            raise _failure_before_body(error, self._patience) from error  # a head is not yet an answer
+            raise failure_of(error, self._patience, self._begun) from error
         self._begun = self._begun or bool(data)
         return data
 
@@ -325,96 +295,3 @@ class PooledResponse:
             return
         self._closed = True
         self._pool.linger(self._origin, self._wire)
-
-
-def _failure_before_body(error: Exception, patience: float) -> Failure:
-    """What a failure before the first byte of an answer means. The work may be under way, and paid."""
-    failure: Failure
-    match error:
-        case TimeoutError():
-            failure = UpstreamTimeout(
-                f"The upstream did not answer within {patience:g} s.", code="upstream_first_byte_timeout"
-            )
-        case InvalidHttp():
-            failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
-        case BodyCut():
-            failure = UpstreamTruncated()
-        case _:
-            failure = UpstreamError("The upstream closed the connection without an answer.")
-    failure.should_retry = False
-    return failure
-
-
-def _failure_in_body(error: Exception, patience: float) -> Failure:
-    """What a failure in the middle of an answer means."""
-    failure: Failure
-    match error:
-        case TimeoutError():
-            failure = UpstreamTimeout(f"The upstream fell silent for {patience:g} s.", code="upstream_idle_timeout")
-        case InvalidHttp():
-            failure = UpstreamError("The upstream's answer is not valid HTTP.", code="upstream_protocol")
-        case _:
-            failure = UpstreamTruncated()
-    failure.should_retry = False
-    return failure
-
-
-async def read_all(
-    answer: UpstreamResponse, limit: int, start: bytes = b"", tail: float = 0.0
-) -> tuple[bytes, Failure | None]:
-    """Read the rest of a body. Returns `start`, which was read before, with what came, and what kept the rest from coming.
-
-    More than `limit` bytes are not read. tail: seconds that the end of the body may take once the JSON in it is whole; 0: as
-    long as any silence.
-    """
-    pieces, size, whole = [start], len(start), density.Whole()
-    try:
-        patience = tail if tail and whole.add(start) else 0.0
-        while size <= limit and (piece := await answer.read(patience)):
-            size += len(piece)
-            pieces.append(piece)
-            patience = tail if tail and whole.add(piece) else 0.0
-    except Failure as failure:
-        return b"".join(pieces), failure
-    if size <= limit:
-        return b"".join(pieces), None
-    return b"".join(pieces)[:limit], UpstreamBadOutput(
-        f"The upstream's answer is larger than {limit} bytes.", code="upstream_too_large"
-    )
-
-
-class SimulatedResponse:
-    """An answer that is made here (contract.Reply), played with its delays as if it came over a socket."""
-
-    def __init__(self, reply: CannedReply, timeouts: Timeouts, first_byte: float) -> None:
-        self.status, self.headers = reply.status, reply.headers
-        self._steps, self._cut, self._timeouts = iter(reply.steps), reply.cut, timeouts
-        self._patience, self._begun = first_byte, False
-
-    async def read(self, patience: float = 0.0) -> bytes:
-        pieces: list[bytes] = []
-        if self._begun:
-            self._patience = patience or self._timeouts.between_bytes
-        for step in self._steps:
-            if step.delay and pieces:
-                self._steps = chain((step,), self._steps)
-                break
-            if step.delay:
-                await asyncio.sleep(min(step.delay, self._patience))
-                if step.delay > self._patience:
-                    raise (_failure_in_body if self._begun else _failure_before_body)(TimeoutError(), self._patience)
-            if step.data:
-                pieces.append(step.data)
-                self._begun = True
-        if not pieces and self._cut:
-            raise UpstreamTruncated
-        return b"".join(pieces)
-
-    async def pour(self, take: Take, patience: float) -> None:
-        """All is left to read."""
-
-    def finish(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is open."""

@@ -18,7 +18,8 @@ from scripted import ABORT, CLOSE, FOREVER, Script, Upstream, answer, chunked, h
 
 from gateway.config_schema import Timeouts
 from providers.errors import Failure, UpstreamError, UpstreamTimeout, UpstreamTruncated
-from server.outbound.pool import ConnectionPool, PooledResponse, read_all
+from server.outbound.pool import ConnectionPool, PooledResponse
+from server.outbound.response import read_all
 
 CHUNKED = head(200, {"Transfer-Encoding": "chunked"})
 FINE = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
