@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from aiohappyeyeballs import AddrInfoType, start_connection
 from yarl import URL
 
+from providers.bounded_dict import BoundedDict
 from providers.errors import Failure, UpstreamError, UpstreamTimeout
 
 from .resolver import Resolver
@@ -54,9 +55,8 @@ class Addresses:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._found: dict[
-            tuple[str, int], tuple[float, list[AddrInfoType]]
-        ] = {}  # with the loop time they are good until
+        # With the loop time they are good until.
+        self._found: BoundedDict[tuple[str, int], tuple[float, list[AddrInfoType]]] = BoundedDict(_NAMES)
         self._lookups: dict[tuple[str, int], asyncio.Task[list[AddrInfoType]]] = {}
 
     async def of(self, host: str, port: int) -> list[AddrInfoType]:
@@ -81,8 +81,6 @@ class Addresses:
             infos = [_info(each["host"], each["port"]) for each in await self._resolver.resolve(host, port)]
             if not infos:
                 raise OSError("the name has no addresses")
-            if len(self._found) >= _NAMES:
-                self._found.clear()
             self._found[host, port] = asyncio.get_running_loop().time() + _FRESH, infos
             return infos
         finally:

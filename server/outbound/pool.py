@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from gateway.config_schema import ProviderConfig, Timeouts
+from providers.bounded_dict import BoundedDict
 from providers.errors import Failure, Overloaded
 
 from .dial import Dialer, Origin, Proxy, ssl_context
@@ -61,7 +62,7 @@ class ConnectionPool:
         self._loop = asyncio.get_running_loop()
         make = partial(Wire, self._loop, min(timeouts.first_byte, timeouts.between_bytes))
         self._dialer = Dialer(tls, resolver, self._proxy, timeouts.connect, make)
-        self._templates: dict[tuple[str, str], RequestTemplate] = {}
+        self._templates: BoundedDict[tuple[str, str], RequestTemplate] = BoundedDict(_REQUESTS)
         self._idle: dict[
             Origin, deque[tuple[float, Wire]]
         ] = {}  # with the loop time of their last call, the newest last
@@ -207,8 +208,6 @@ class ConnectionPool:
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
             "Accept-Encoding: identity\r\nAccept: */*\r\n",
         )
-        if len(self._templates) >= _REQUESTS:
-            self._templates.clear()
         self._templates[method, url] = template
         return template
 
