@@ -114,8 +114,8 @@ class ConnectionPool:
     async def _sent(self, origin: Origin, head: bytes, body: bytes | Upload, first_byte: float) -> "PooledResponse":
         replaced = False
         while True:
-            wire = self._pooled(origin) or await self._dialer.connect(origin)
-            reused = wire.used
+            pooled = self._pooled(origin)
+            wire = pooled or await self._dialer.connect(origin)
             self._busy.add(wire)
             try:
                 if isinstance(body, bytes):
@@ -129,7 +129,7 @@ class ConnectionPool:
                 if isinstance(error, Failure):  # of what the client was to send
                     raise
                 again = isinstance(body, bytes) or body.repeatable
-                if reused and again and not replaced and not wire.begun and isinstance(error, ClosedEarly):
+                if pooled and again and not replaced and not wire.begun and isinstance(error, ClosedEarly):
                     replaced = True
                     self._stale()
                     continue

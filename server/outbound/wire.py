@@ -62,7 +62,6 @@ class Wire(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._parser: HttpResponseParser | None = parser
-        self.used = False  # a request has been sent on it
         self._waiter: asyncio.Future[None] | None = None  # of the task that waits in send, read or pour
         self._take: Take | None = None  # while the body is poured
         self._patience = 0.0  # seconds of silence allowed then
@@ -149,7 +148,6 @@ class Wire(asyncio.Protocol):
         if transport is None:
             raise ClosedEarly
         self.head = self.error = None
-        self.used = True
         self.begun = self.ended = self._keeps = self._heading = self._more_waits = False
         self._fields = []
         self._outside = self._interim = 0
