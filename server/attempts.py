@@ -93,14 +93,14 @@ async def first_that_answers(
 
 def exchange_of(request: web.Request, target: Target, call: Call, first_byte: float) -> Exchange:
     """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
-    worker, trace = worker_of(request), inspector.trace_of(request)
+    trace = inspector.trace_of(request)
     return Exchange(
         target.upstream,
         call,
         first_byte,
         added=target.added,
         observer=trace.watch if trace is not None else None,
-        away=worker.run if worker is not None else None,
+        encoder=worker_of(request),
         worker=request[APP_STATE].worker,
     )
 

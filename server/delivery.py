@@ -13,6 +13,7 @@ from .event_stream import EventStream
 from .outbound.exchange import Exchange
 from .responses import CONVERSATION
 from .state import METER
+from .worker import done
 
 
 class Delivery:
@@ -63,11 +64,7 @@ class Delivery:
     async def write(self, batch: Batch) -> None:
         """Write a batch, and wait until the client has taken enough."""
         self._note(batch)
-        worker = self._exchange.worker
-        if batch.large and worker is not None:
-            data = await worker.run(partial(self._render, batch))
-        else:
-            data = self._render(batch)
+        data = await done(self._exchange.worker if batch.large else None, partial(self._render, batch))
         if data:
             await self._written(scrubbed_events(data, self._request) if self._exchange.verbatim else data)
 

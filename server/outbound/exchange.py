@@ -27,7 +27,7 @@ from providers.errors import (
 )
 from providers.sse import unframed
 
-from ..worker import Worker
+from ..worker import Worker, done
 from .pool import ConnectionPools
 from .response import SimulatedResponse, UpstreamResponse
 from .upload import Upload
@@ -49,8 +49,8 @@ class Exchange:
     """A call and, once the upstream has answered, what its headers said.
 
     first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
-    held: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; away: runs work on a large
-    body outside of the event loop; worker: does so for an answer; large: whether the answer is worked on so.
+    held_back: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; encoder: encodes it outside
+    of the event loop, None: it is not large; worker: works on a large answer so; large: whether the answer is.
     """
 
     to: Upstream
@@ -67,14 +67,14 @@ class Exchange:
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
     chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
-    away: "Callable[[Callable[[], bytes]], Awaitable[bytes]] | None" = None
+    encoder: Worker | None = None
     worker: Worker | None = None
     large: bool = False
     filter_fails: bool = False  # an answer that a filter refused is a failure: another target is asked
 
     async def on_answer(self, work: Callable[[], T]) -> T:
         """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
-        return await self.worker.run(work) if self.large and self.worker is not None else work()
+        return await done(self.worker if self.large else None, work)
 
 
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:
@@ -86,10 +86,8 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     if (call.method == "POST" or call.passed) and (call.reply is None or exchange.observer is not None):
         if isinstance(call.body, bytes) or call.passed:
             exchange.body = call.body
-        elif exchange.away is None:
-            exchange.body = codec.encode(call.body)
         else:
-            exchange.body = await exchange.away(partial(codec.encode, call.body))
+            exchange.body = await done(exchange.encoder, partial(codec.encode, call.body))
     try:
         making = _dispatch(exchange, http, limits)
         answer = await (making if exchange.observer is None else exchange.observer(exchange, making))
