@@ -37,7 +37,6 @@ from aiohttp.typedefs import Handler
 from dialects import chat, embeddings, messages, responses
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from gateway.config import Caller, Settings
-from gateway.config_schema import ServerConfig
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec
@@ -53,9 +52,7 @@ from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body
 from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
-from server.outbound.batches import Batches, BatchStream, check_filter, fetch_whole
-from server.outbound.exchange import Exchange
-from server.outbound.pool import ConnectionPools
+from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
 from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
 from server.state import APP_STATE, METER, STATE
@@ -197,32 +194,6 @@ def envelope(request: web.Request, upstream: Upstream | None = None) -> Envelope
     return Envelope(
         unique, created, record.model, record.id, upstream.name, upstream.model, tokens, upstream.facts.context or 0
     )
-
-
-async def open_stream(exchange: Exchange, pools: ConnectionPools, config: ServerConfig) -> tuple[Batch, Batches]:
-    """Return what an answer gives up to, and with, the first words, and the rest, which the caller closes. Raises Failure.
-
-    The first words are the point of no return: until then a failure moves on to the next target. What only opens the answer
-    does not count: upstreams do open a stream and then say "overloaded".
-    """
-    rest = BatchStream(exchange, pools, config)
-    held = exchange.held_back
-    raw: list[bytes] = []
-    large = False
-    async for batch in rest:
-        held += batch.chunks
-        raw.append(batch.raw)
-        large = large or batch.large
-        if exchange.said:
-            break
-    if exchange.filter_fails:
-        try:
-            check_filter(held)
-        except BaseException:
-            await rest.aclose()
-            raise
-    exchange.held_back = []
-    return Batch(held, b"".join(raw), large), rest
 
 
 async def create_embeddings(request: web.Request) -> web.Response:

@@ -310,6 +310,31 @@ def _ends_line(data: bytes) -> bool:
     return b"\n" in data or b"\r" in data or not data
 
 
+async def open_stream(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> tuple[Batch, Batches]:
+    """Return what an answer gives up to, and with, the first words, and the rest, which the caller closes. Raises Failure.
+
+    The first words are the point of no return: until then a failure moves on to the next target. What only opens the answer
+    does not count: upstreams do open a stream and then say "overloaded".
+    """
+    rest = BatchStream(exchange, http, limits)
+    held = exchange.held_back
+    raw: list[bytes] = []
+    large = False
+    async for batch in rest:
+        held += batch.chunks
+        raw.append(batch.raw)
+        large = large or batch.large
+        if exchange.said:
+            break
+    try:
+        _check_filter(exchange, held)
+    except BaseException:
+        await rest.aclose()
+        raise
+    exchange.held_back = []
+    return Batch(held, b"".join(raw), large), rest
+
+
 async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> Json:
     """Make a call and return its answer as one object, put together where the upstream streams it. Raises Failure."""
     begun = await begin(exchange, http, limits)
@@ -333,13 +358,17 @@ async def fetch_whole(exchange: Exchange, http: ConnectionPools, limits: ServerC
         case _:
             exchange.chunks = held
             answer = await exchange.on_answer(partial(collect, held))
-    if exchange.filter_fails:
-        check_filter([answer])
+    _check_filter(exchange, [answer])
     return answer
 
 
-def check_filter(chunks: list[Json]) -> None:
-    """Raise ContentFiltered for an answer that says nothing but that a filter refused it. chunks: or a whole answer."""
+def _check_filter(exchange: Exchange, chunks: list[Json]) -> None:
+    """Raise ContentFiltered for an answer that says nothing but that a filter refused it, where that is a failure.
+
+    chunks: or a whole answer.
+    """
+    if not exchange.filter_fails:
+        return
     refused = False
     for choice in (choice for piece in chunks for choice in piece.get("choices", ())):
         if any(choice.get("delta", _NONE).get(name) for name in _SAID):
