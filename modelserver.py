@@ -26,7 +26,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Final
@@ -36,7 +36,7 @@ from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
-from gateway.config import Caller, Settings
+from gateway.config import Settings
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec
@@ -54,36 +54,25 @@ from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
+from server.reading import Begin, read_request
 from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
 from server.state import APP_STATE, METER, STATE
 from server.whole_response import sent
 
 VERSION: Final = "0.2.0"
 
-Begin = Callable[[web.Request, Caller, bytes], Awaitable[tuple[bytes, Dialect]]]
-
 
 def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
     """Return the handler of a client API: a POST that is answered by a model, streamed or whole.
 
-    begin: looks at a request before it is parsed; returns its body, and the dialect to parse it by.
+    begin: looks at a request before it is parsed, see reading.Begin.
     """
 
     async def handler(request: web.Request) -> web.StreamResponse:
         caller = authenticate_request(request)
-        request[CONVERSATION] = None
         with enter(request):
-            data = inspector.record_body(request, await read_body(request))
-            spoken = dialect
-            if begin is not None:
-                data, spoken = await begin(request, caller, data)
-            asked, prompt = await parse_body(request, data, spoken)
-            del data  # an answer may take long
+            asked, prompt, spoken, operation = await read_request(request, caller, dialect, begin)
             request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
-            operation = spoken.operation
-            if (conversation := request[CONVERSATION]) is not None:
-                asked = await conversation.begin(asked)
-                operation = ""  # what limited keys may not send natively, it knows
             targets = await admit(request, caller, asked, prompt, operation)
             respond = respond_stream if asked.stream else respond_whole
             return await respond(request, spoken, asked, targets)

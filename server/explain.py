@@ -20,9 +20,10 @@ from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
 
 from .calls import prepare_call, strictly_refused
 from .error_response import JSON
-from .ingress import authenticate_request, enter, parse_body, read_body, usable
+from .ingress import authenticate_request, enter, usable
 from .logs import RECORD
-from .responses import CONVERSATION, begin_response
+from .reading import read_request
+from .responses import begin_response
 from .state import APP_STATE, GENERATION
 
 HEADER: Final = "x-modelserver-api"
@@ -127,15 +128,10 @@ async def explain_request(request: web.Request) -> web.Response:
     """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
     caller = authenticate_request(request)
     with enter(request):
-        data = await read_body(request)
-        dialect = dialect_named(request)
-        request[CONVERSATION] = None
-        if dialect is responses:
-            data, dialect = await begin_response(request, caller, data)
-        asked, prompt = await parse_body(request, data, dialect)
-        if (conversation := request[CONVERSATION]) is not None:
-            asked = await conversation.begin(asked)
-        targets = await usable(request, caller, asked, dialect.operation if conversation is None else "")
+        named = dialect_named(request)
+        begin = begin_response if named is responses else None
+        asked, prompt, dialect, operation = await read_request(request, caller, named, begin)
+        targets = await usable(request, caller, asked, operation)
         asked = asked._replace(images=False)  # they would be fetched
         live, told, verdict = request[GENERATION], [], "asked"
         order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
