@@ -14,10 +14,11 @@ from gateway.estimates import Prompt, check_fits
 from gateway.failover import CAUSES
 from gateway.pricing import TokenUsage, cost, has_price
 from gateway.routing import Target, with_defaults
-from providers import PROVIDERS, codec
+from providers import PROVIDERS, codec, raw_json
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
 
+from .answer import Answer
 from .calls import prepare_call, strictly_refused
 from .error_response import JSON
 from .ingress import authenticate_request, enter, usable
@@ -114,14 +115,11 @@ def estimate(body: Json, prompt: Prompt, target: Target) -> Json:
     }
 
 
-def decoded(raw: Any, body: Json) -> Json:
-    """Return a client's request as a JSON object. raw: ClientRequest.raw, body: its form in the hub, for who has no other."""
-    if not isinstance(raw, Mapping):
-        return body
-    return {
-        name: value if isinstance(value, str | int | float | list | dict | None) else codec.decode(bytes(value))
-        for name, value in raw.items()
-    }
+def decoded(asked: ClientRequest) -> Json:
+    """Return a client's request as it was sent, as a JSON object; in the hub's form, where it has no other."""
+    if asked.raw is None:
+        return asked.body
+    return {name: raw_json.decoded(value) for name, value in asked.raw.items()}
 
 
 async def explain_request(request: web.Request) -> web.Response:
@@ -133,19 +131,18 @@ async def explain_request(request: web.Request) -> web.Response:
         asked, prompt, dialect, operation = await read_request(request, caller, named, begin)
         targets = await usable(request, caller, asked, operation)
         asked = asked._replace(images=False)  # they would be fetched
-        live, told, verdict = request[GENERATION], [], "asked"
+        live, told, verdict, given = request[GENERATION], [], "asked", decoded(asked)
         order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
         for n, (target, resting) in enumerate(order):
-            found = await explain_target(request, caller, dialect, asked, prompt, target, resting)
-            failure, last = found.pop("failure"), n == len(order) - 1
+            found, failure = await explain_target(request, caller, dialect, asked, given, prompt, target, resting)
             mine = verdict
             if failure is not None and verdict != "not_reached":
-                mine = "passed_over" if goes_on(target, failure, last) else "refused"
+                mine = "passed_over" if goes_on(target, failure, n == len(order) - 1) else "refused"
             told.append(explained(mine, target, failure) | found)
             verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
         body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
-        text = codec.encode(body).decode()
-        return web.Response(text=text if sees_hosts(request, caller) else live.scrub(text), headers=JSON)
+        data = codec.encode(body)
+        return Answer(data if sees_hosts(request, caller) else live.scrub(data.decode()).encode(), dict(JSON))
 
 
 def sees_hosts(request: web.Request, caller: Caller) -> bool:
@@ -158,11 +155,12 @@ async def explain_target(
     caller: Caller,
     dialect: Dialect,
     asked: ClientRequest,
+    given: Json,
     prompt: Prompt,
     target: Target,
     resting: bool,
-) -> Json:
-    """Return what one target would be sent, and `failure`: why it would not be."""
+) -> tuple[Json, Failure | None]:
+    """Return what one target would be sent, and why it would not be. given: what the client sent (decoded)."""
     limits, added, failure = caller.limits, "", None
     if limits is not None and (limits.tpm or limits.budget):
         target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
@@ -177,11 +175,10 @@ async def explain_target(
             raise PermissionDenied("Its price is not known, and this key has a budget.", code="model_not_priced")
         check_fits(asked.body, prompt, target.upstream, asked.raw or ())
         call = await prepare_call(request, dialect, asked, target)
-        given = decoded(asked.raw, asked.body)
         told |= changes(asked, given, call, added)
         told["request"] = request_of(call, target.upstream, sees_hosts(request, caller))
         if call.dropped and request[GENERATION].settings.config.strict_params:
             raise strictly_refused(call)
     except Failure as why:
         failure = why.with_traceback(None)
-    return {**told, "failure": failure}
+    return told, failure
