@@ -3,7 +3,6 @@
 import random
 import re
 import time
-from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,6 +14,7 @@ from providers.errors import Failure, MethodNotAllowed, NotFound
 
 from . import auth
 from .answer import HEADERS, Answer
+from .attempts import header_safe
 from .error_response import error_response, internal_error
 from .logs import RECORD
 from .state import APP_STATE, GENERATION, METER, STATE
@@ -84,8 +84,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 def tried(record: RequestRecord) -> str:
     """Return the targets that did not answer, in the order they were tried, each with the code of why."""
-    named = (f"{target[:_SHOWN]}={code}" for target, code in record.tried[:_SHOWN_TARGETS])
-    return quote(", ".join(named), safe="/:@.,+~!$&'()*;= -_")
+    return ", ".join([header_safe(f"{target[:_SHOWN]}={code}") for target, code in record.tried[:_SHOWN_TARGETS]])
 
 
 async def not_found(request: web.Request) -> web.Response:
