@@ -91,7 +91,7 @@ async def _received(request: web.Request) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        if content.is_eof():  # a small body came together with its head: no timer is needed, and `parsed` counts it
+        if content.is_eof():  # a small body came together with its head: no timer is needed, and parse_body counts it
             body = content.read_nowait()
             if len(body) > limit:
                 raise too_large(limit)
@@ -143,19 +143,19 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     reserve = limits is not None and limits.need_estimate
     headers = _named(request, dialect.headers)
     size = len(data)
-    commas = data.count(b",") if size > density.SMALL else 0
-    if size <= density.LARGE and commas <= density.MANY:
-        run.hold_bytes(json_density.room(size, commas))
+
+    def parsed() -> tuple[ClientRequest, Prompt]:
         asked = dialect.parse(data, headers)
         return asked, measure(asked.body, size, reserve, bool(asked.upstream_tools))
 
+    commas = data.count(b",") if size > density.SMALL else 0
+    if size <= density.LARGE and commas <= density.MANY:
+        run.hold_bytes(json_density.room(size, commas))
+        return parsed()
+
     def work(values: int) -> tuple[ClientRequest, Prompt, int]:
-        asked = dialect.parse(data, headers)
-        return (
-            asked,
-            measure(asked.body, size, reserve, bool(asked.upstream_tools)),
-            validation.count_inside(asked.body, values),
-        )
+        asked, prompt = parsed()
+        return asked, prompt, validation.count_inside(asked.body, values)
 
     worker = run.worker = request[APP_STATE].worker
     async with worker as do:
