@@ -102,7 +102,7 @@ def complete_gemini(method: str) -> Handler:
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             model = request.match_info["model"]
-            if caller.restricted and "model" in json_model.read(data).members:
+            if caller.restricted and "model" in (await json_of(request, data)).members:
                 raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
@@ -125,18 +125,23 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     data = await read_body(request)
     inspector.record_body(request, data[: inspector.HEAD])
     request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
-
-    def work() -> json_model.JsonRequest:
-        count(data)
-        return json_model.read(data)
-
-    body = await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
+    body = await json_of(request, data)
     names = ({"model", "n", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
     fields = {name: raw_json.decoded(body.members[name]) for name in names}
     model = fields.get("model") or operation.default
     if not isinstance(model, str) or not model:
         raise no_model(model)
     return Read({**fields, "model": model}, body, {}, len(data), True)
+
+
+async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
+    """Return the JSON of a request's body; a large one is read outside of the event loop. Raises BadRequest."""
+
+    def work() -> json_model.JsonRequest:
+        count(data)
+        return json_model.read(data)
+
+    return await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
 
 
 async def read_form(request: web.Request, upload: Form) -> Read:
