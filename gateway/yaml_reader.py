@@ -262,11 +262,8 @@ class YamlReader:
             return self._note(line, path, f"expected {expected}{more}")
         if not node.style and re.match(r"\s+#\S", self._behind(node)):
             self.warn(path, COMMENT)
-        try:
-            text = self._expand(node.value, path)
-        except Unreadable as error:
-            return self._note(line, path, str(error))
-        if text in words:
+        text = self._expanded(node, path)
+        if text in words or text is _BAD:
             return text
         if new := RENAMED.get(base, {}).get(text):
             return self._note(line, path, f"{text} is renamed to {new}")
@@ -286,17 +283,22 @@ class YamlReader:
         mark = node.end_mark
         return self._text[mark.line][mark.column :] if mark.line < len(self._text) else ""
 
-    def _expand(self, text: str, path: str) -> str:
+    def _expanded(self, node: yaml.ScalarNode, path: str) -> Any:
+        """Return a scalar's text with the values of its variables. Notes a file that cannot be read."""
+
         def value(match: re.Match[str]) -> str:
             found = self._environment.get(match[1], "")
             if not found:
                 self.unset[path] = match[1]
             return found
 
-        if "${" not in text:
-            return text
+        if "${" not in node.value:
+            return node.value
         self.expanded.add(path)
-        return _VARIABLE.sub(value, text)
+        try:
+            return _VARIABLE.sub(value, node.value)
+        except Unreadable as error:
+            return self._note(line_of(node.start_mark), path, str(error))
 
     def _json(self, node: yaml.Node, path: str) -> Any:
         """Return a value without a type (a default, an option) as YAML reads it, if JSON has such values, else as text."""
@@ -305,10 +307,9 @@ class YamlReader:
         if isinstance(node, yaml.SequenceNode):
             return list(self._list(node, Any, path))
         assert isinstance(node, yaml.ScalarNode)
-        try:
-            text = self._expand(node.value, path)
-        except Unreadable as error:
-            return self._note(line_of(node.start_mark), path, str(error))
+        text = self._expanded(node, path)
+        if text is _BAD:
+            return text
         kind = node.tag.rpartition(":")[2]
         if node.style or kind not in ("int", "float", "bool", "null"):
             return text
