@@ -196,7 +196,7 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
     with enter(request):
         wanted = passthrough.read(request, caller)
         asked = ClientRequest({"model": f"{wanted.upstream.name}/*"})
-        targets = await passthrough.admit(request, caller, wanted, asked.body)
+        targets = await passthrough.admit(request, caller, wanted, asked)
 
         async def prepare(target: Target) -> Call:
             return passthrough.call(wanted, target.upstream)
