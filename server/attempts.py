@@ -68,7 +68,8 @@ async def first_that_answers(
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
-                outlives = target.upstream.finish_seconds
+                # Of an answer that passes as bytes nothing but its end says what it has cost: it is not read on.
+                outlives = target.upstream.finish_seconds and not meter.passed
                 got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - since

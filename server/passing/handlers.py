@@ -5,7 +5,6 @@ arrives; then the target that got it is the last one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -34,7 +33,8 @@ from .answers import pass_back
 from .uploads import Form
 
 _TIER: Final = "service_tier"
-_USUAL: Final = frozenset({"prompt"})  # of the fields that limited keys may not send: what these APIs mean otherwise
+_READ: Final = frozenset({"model", "n", _TIER})  # fields of JSON that are read, whoever sends them
+_REFUSED: Final = FIELDS.keys() - {"prompt"}  # those that limited keys may not send; a prompt is another thing in these APIs
 _PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
 _ADDED: Final = 10**6
 _MOST_ANSWERS: Final = 128  # of one request
@@ -126,8 +126,8 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     inspector.record_body(request, data[: inspector.HEAD])
     request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
     body = await json_of(request, data)
-    names = ({"model", "n", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
-    fields = {name: raw_json.decoded(body.members[name]) for name in names}
+    wanted = _READ | _REFUSED if caller.restricted else _READ
+    fields = {name: raw_json.decoded(body.members[name]) for name in wanted & body.members.keys()}
     model = fields.get("model") or operation.default
     if not isinstance(model, str) or not model:
         raise no_model(model)
@@ -166,7 +166,7 @@ def no_model(model: Any) -> BadRequest:
 def check_field(caller: Caller, name: str) -> None:
     """Raise Unsupported for a field of a form that this key may not send."""
     plain = name.partition("[")[0]
-    if caller.restricted and plain in FIELDS and plain not in _USUAL:
+    if caller.restricted and plain in _REFUSED:
         raise refusal(plain)
 
 
@@ -209,7 +209,5 @@ async def answered(
 ) -> web.StreamResponse:
     """Return the answer of the first target that gives one, passed back as it came."""
     request[METER].passed = True
-    # No answer is read on when its client has left: nothing but its end says what it has cost.
-    targets = [replace(each, upstream=replace(each.upstream, finish_seconds=0.0)) for each in targets]
     exchange, answer = await first_that_answers(request, asked, targets, prepare, open_passed)
     return await pass_back(request, exchange, answer, answer_headers(exchange, chat))
