@@ -77,7 +77,7 @@ def _none() -> str:
 
 
 def _name_of(target: Target) -> str:
-    return f"{target.upstream.name}/{target.upstream.model}"
+    return target.upstream.target_name
 
 
 def _weight_of(target: Target) -> float:

@@ -47,7 +47,7 @@ def dialect_named(request: web.Request) -> Dialect:
 
 def explained(verdict: str, target: Target, failure: Failure | None) -> Json:
     """Return the beginning of what is said of a target."""
-    told: Json = {"target": f"{target.upstream.name}/{target.upstream.model}", "verdict": verdict}
+    told: Json = {"target": target.upstream.target_name, "verdict": verdict}
     if target.weight:
         told["weight"] = target.weight
     if target.on:
