@@ -168,7 +168,7 @@ async def explain_target(
 ) -> Json:
     """Return what one target would be sent, and `failure`: why it would not be."""
     limits, added, failure = caller.limits, "", None
-    if limits is not None and (limits.tpm or limits.budget):
+    if limits is not None and limits.need_estimate:
         target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
         added = target.added
     told: Json = {"estimate": estimate(asked.body, prompt, target)}
