@@ -77,7 +77,7 @@ def _none() -> str:
 
 
 def _name_of(target: Target) -> str:
-    return f"{target.upstream.name}/{target.upstream.model}"
+    return target.upstream.target_name
 
 
 def _weight_of(target: Target) -> float:
@@ -102,18 +102,15 @@ class CircuitBreakers:
         conversation: returns the one it belongs to, "" where there is none; only called where there is a choice.
         """
         self._retries = min(_RETRIES, self._retries + 0.1)
-        if len(targets) > 1 and targets[0].weight:
-            targets = self._shared(targets, conversation())
-        return AttemptPlan(self, targets, deadline, conversation)
+        return AttemptPlan(self, self._shared(targets, conversation), deadline, conversation)
 
     def order(self, targets: Sequence[Target], at: float, conversation: str) -> list[tuple[Target, bool]]:
         """Return targets in the order a conversation calls them, each with its first key, and whether it may not be called now.
 
         Changes nothing, unlike `attempts`.
         """
-        if len(targets) > 1 and targets[0].weight:
-            targets = self._shared(targets, conversation)
-        keyed = [self.with_each_key(target, at, conversation)[0] for target in targets]
+        shared = self._shared(targets, lambda: conversation)
+        keyed = [self.with_each_key(target, at, conversation)[0] for target in shared]
         return [(target, self._is_unavailable(target.upstream, at)) for target in keyed]
 
     def open_circuits(self, at: float) -> dict[str, int]:
@@ -144,10 +141,15 @@ class CircuitBreakers:
             for key in upstream.api_keys or (upstream.api_key,)
         )
 
-    def _shared(self, targets: Sequence[Target], conversation: str) -> Sequence[Target]:
-        """Return targets with weights in the conversation's order, or a random one; each is first as its weight says."""
-        if conversation:
-            return ranked(targets, conversation, _name_of, _weight_of)
+    def _shared(self, targets: Sequence[Target], conversation: Callable[[], str]) -> Sequence[Target]:
+        """Return targets with weights in the conversation's order, or a random one; others as they are.
+
+        Each is first as often as its weight says. conversation: as of `attempts`.
+        """
+        if len(targets) < 2 or not targets[0].weight:
+            return targets
+        if belongs := conversation():
+            return ranked(targets, belongs, _name_of, _weight_of)
         return sorted(targets, key=lambda target: -log(1 - self._chance()) / target.weight)
 
     def with_each_key(self, target: Target, at: float, conversation: str = "") -> list[Target]:

@@ -4,10 +4,9 @@ It refuses nothing that the loader takes: values may be given as quoted texts, a
 them so. What types cannot say (a provider that a target names, two keys of one name) is for `check`.
 """
 
-import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -15,18 +14,17 @@ from providers import PROVIDERS
 from providers.contract import Json
 from providers.hosts import HOSTS
 
-from .config_schema import ByteBudget, Config, FieldsOf, Memory, ProviderConfig, Section, Size
+from .config_schema import Config, FieldsOf, ProviderConfig, Section
+from .yaml_reader import BOOLS, SIZES, UNITS, field_types
 
 SCHEMA_FILE: Final = "config.schema.json"
 _VARIABLE: Final = r"\$\{"  # a text that may become anything
 _SCALAR: Final = ["string", "number", "boolean"]  # what YAML makes of a text without quotes; ours stays a text
-_WORDS: Final = ("true", "false", "yes", "no", "on", "off")  # words for true and false, in any case
 _NUMBERS: Final = {
     int: r"^\s*[+-]?[0-9_]+\s*$",
     float: r"^\s*[+-]?([0-9._]+([eE][+-]?[0-9]+)?|[iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN])\s*$",
 }
-_SIZES: Final = (Size, ByteBudget, Memory)
-_SIZE: Final = r"^\s*[0-9]+ ?(B|KiB|MiB|GiB)?\s*$"
+_SIZE: Final = rf"^\s*[0-9]+ ?({'|'.join(filter(None, UNITS))})?\s*$"
 _BOUNDS: Final = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
@@ -47,7 +45,7 @@ def _of(kind: Any, kinds: dict[str, Json]) -> Json:
     origin, inside = get_origin(kind), get_args(kind)
     if kind is Any:
         return {}
-    if kind in _SIZES:
+    if kind in SIZES:
         return _number("integer", inside[1], _SIZE)
     if isinstance(kind, type) and issubclass(kind, Section):
         if kind.__name__ not in kinds:
@@ -89,9 +87,8 @@ def _section(kind: type[Section], kinds: dict[str, Json]) -> Json:
 
 
 def _fields_of(part: FieldsOf, kinds: dict[str, Json]) -> Json:
-    hints = get_type_hints(part.kind)
-    names = [field.name for field in dataclasses.fields(part.kind) if field.name not in part.elsewhere]
-    properties = {name: _of(hints[name], kinds) for name in names}
+    given = {name: kind for name, kind in field_types(part.kind).items() if name not in part.elsewhere}
+    properties = {name: _of(kind, kinds) for name, kind in given.items()}
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 
 
@@ -99,12 +96,12 @@ def _scalar(kind: Any, bounds: Any) -> Json:
     """Return the schema of a value that the loader reads from its text. bounds: a msgspec.Meta, or None."""
     if get_origin(kind) is Literal:
         words = list(get_args(kind))
-        spoken = [{"type": "boolean"}] if {*words} & {*_WORDS} else []  # YAML may read `no` as false
+        spoken = [{"type": "boolean"}] if {*words} & BOOLS.keys() else []  # YAML may read `no` as false
         return {"anyOf": [{"enum": words}, {"type": "string", "pattern": _VARIABLE}, *spoken]}
     if kind is str:
         return {"type": _SCALAR}
     if kind is bool:
-        any_case = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in word) for word in _WORDS)
+        any_case = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in word) for word in BOOLS)
         return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^({any_case})$|{_VARIABLE}"}]}
     return _number("integer" if kind is int else "number", bounds, _NUMBERS[kind])
 

@@ -105,31 +105,29 @@ class ModelRouter:
 
     def learn(self, provider: str, ids: Iterable[str]) -> None:
         """Take these for the models of a provider: they are listed as provider/id, and under the patterns that lead to them."""
-        names = dict.fromkeys(name for each in ids for name in self._names_of(provider, each))
-        found = {name: self._by_pattern(name) for name in names if name not in self._exact}
-        self._discovered[provider] = {name: targets for name, targets in found.items() if targets}
+        found: dict[str, list[Target]] = {}
+        for model in ids:
+            for name in self._names_of(provider, model):
+                if name in self._exact or name in found:
+                    continue
+                targets = self._by_pattern(name) or []
+                if any((each.upstream.name, each.upstream.model) == (provider, model) for each in targets):
+                    found[name] = targets
+        self._discovered[provider] = found
 
     def _names_of(self, provider: str, model: str) -> list[str]:
-        """Return the public names that lead to a provider's model without being written in the configuration."""
-        own = f"{provider}/{model}"
-        names = [own]
+        """Return the public names that may lead to a provider's model without being written in the configuration."""
+        names = [f"{provider}/{model}"]
         for pattern, route in self._patterns.items():
-            head, tail = pattern.split("*")
             for place in places(route):
                 name, _, there = place.target.partition("/")
                 if name != provider:
                     continue
                 if not there:
-                    names += [own, model]
-                elif "*" in there:
-                    before, after = there.split("*", 1)
-                    if len(model) > len(before) + len(after) and model.startswith(before) and model.endswith(after):
-                        names.append(f"{head}{model[len(before) : len(model) - len(after)]}{tail}")
-        return [name for name in names if self._leads_to(name, provider, model)]
-
-    def _leads_to(self, name: str, provider: str, model: str) -> bool:
-        targets = self._by_pattern(name) or ()
-        return any((each.upstream.name, each.upstream.model) == (provider, model) for each in targets)
+                    names.append(model)
+                elif "*" in there and (matched := _matched(there, model)):
+                    names.append(pattern.replace("*", matched))
+        return names
 
     def _guess(self, model: str, allowed: tuple[str, ...]) -> str:
         """Return a question that names the model that was probably meant, "" when none is near.
@@ -163,8 +161,7 @@ class ModelRouter:
     def _by_pattern(self, model: str) -> list[Target] | None:
         found = self._pattern(model)
         if found is not None:
-            head, tail = found.split("*")
-            return self._targets(model, self._patterns[found], model[len(head) : len(model) - len(tail)])
+            return self._targets(model, self._patterns[found], _matched(found, model))
         name, _, rest = model.partition("/")
         if rest and name in self._providers:
             return self._targets(model, RouteConfig(targets=(model,)), "")
@@ -172,11 +169,7 @@ class ModelRouter:
 
     def _pattern(self, model: str) -> str | None:
         """Return the first pattern of the configuration that covers this name."""
-        for pattern in self._patterns:
-            head, tail = pattern.split("*")
-            if len(model) > len(head) + len(tail) and model.startswith(head) and model.endswith(tail):
-                return pattern
-        return None
+        return next((pattern for pattern in self._patterns if _matched(pattern, model)), None)
 
     def _targets(self, public: str, route: RouteConfig, matched: str) -> list[Target]:
         """Return the targets of a route whose providers are on. matched: what the public name's `*` stands for."""
@@ -236,6 +229,13 @@ def first_byte_timeout(target: Target, body: Json, timeouts: Timeouts, streamed:
     facts = target.upstream.facts
     thinks = facts.reasoning in ("on", "always") or body.get("reasoning_effort", "none") != "none"
     return timeouts.first_byte_reasoning if thinks else timeouts.first_byte
+
+
+def _matched(pattern: str, name: str) -> str:
+    """Return what the first `*` of a pattern stands for in a name, "" where the pattern does not cover it."""
+    head, _, tail = pattern.partition("*")
+    covers = len(name) > len(head) + len(tail) and name.startswith(head) and name.endswith(tail)
+    return name[len(head) : len(name) - len(tail)] if covers else ""
 
 
 def _squeezed(name: str) -> str:

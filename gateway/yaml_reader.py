@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 _VARIABLE = re.compile(r"\$\{(\w+|(?:file|credential):[^{}]+)\}")
 _SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB|)")
-_UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZES: Final = (Size, ByteBudget, Memory)
-_BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+SIZES: Final = (Size, ByteBudget, Memory)
+BOOLS: Final = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}  # in any case
 _NULL: Final = "tag:yaml.org,2002:null"
 _NAMES: Final = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
 # Attribute of a YAML event → the message for a file that uses it.
@@ -213,7 +213,7 @@ class YamlReader:
 
     def _part(self, node: yaml.Node, part: FieldsOf, path: str) -> dict[str, Any]:
         """Return those fields of a dataclass that are given, each read as its type."""
-        kinds = _field_types(part.kind)
+        kinds = field_types(part.kind)
         values: dict[str, Any] = {}
         for name, value, line in self._pairs(node, path):
             where = _join(path, name)
@@ -256,24 +256,21 @@ class YamlReader:
     def _scalar(self, node: yaml.Node, kind: Any, path: str, line: int) -> Any:
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         words = get_args(base) if get_origin(base) is Literal else ()
-        expected = " or ".join(words) if words else "a size such as 32MiB" if kind in _SIZES else _NAMES[base]
+        expected = " or ".join(words) if words else "a size such as 32MiB" if kind in SIZES else _NAMES[base]
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _NULL and not node.style):
             more = f"; {COMMENT}" if re.match(r"\s*#", self._behind(node)) else ""
             return self._note(line, path, f"expected {expected}{more}")
         if not node.style and re.match(r"\s+#\S", self._behind(node)):
             self.warn(path, COMMENT)
-        try:
-            text = self._expand(node.value, path)
-        except Unreadable as error:
-            return self._note(line, path, str(error))
-        if text in words:
+        text = self._expanded(node, path)
+        if text in words or text is _BAD:
             return text
         if new := RENAMED.get(base, {}).get(text):
             return self._note(line, path, f"{text} is renamed to {new}")
         if words:
             return self._note(line, path, f"expected {expected}{guess(text, words)}")
         try:
-            value: Any = _bytes(text) if kind in _SIZES else _PARSE[base](text)
+            value: Any = _bytes(text) if kind in SIZES else _PARSE[base](text)
         except (ValueError, KeyError):
             return self._note(line, path, f"expected {expected}")
         try:
@@ -286,17 +283,22 @@ class YamlReader:
         mark = node.end_mark
         return self._text[mark.line][mark.column :] if mark.line < len(self._text) else ""
 
-    def _expand(self, text: str, path: str) -> str:
+    def _expanded(self, node: yaml.ScalarNode, path: str) -> Any:
+        """Return a scalar's text with the values of its variables. Notes a file that cannot be read."""
+
         def value(match: re.Match[str]) -> str:
             found = self._environment.get(match[1], "")
             if not found:
                 self.unset[path] = match[1]
             return found
 
-        if "${" not in text:
-            return text
+        if "${" not in node.value:
+            return node.value
         self.expanded.add(path)
-        return _VARIABLE.sub(value, text)
+        try:
+            return _VARIABLE.sub(value, node.value)
+        except Unreadable as error:
+            return self._note(line_of(node.start_mark), path, str(error))
 
     def _json(self, node: yaml.Node, path: str) -> Any:
         """Return a value without a type (a default, an option) as YAML reads it, if JSON has such values, else as text."""
@@ -305,10 +307,9 @@ class YamlReader:
         if isinstance(node, yaml.SequenceNode):
             return list(self._list(node, Any, path))
         assert isinstance(node, yaml.ScalarNode)
-        try:
-            text = self._expand(node.value, path)
-        except Unreadable as error:
-            return self._note(line_of(node.start_mark), path, str(error))
+        text = self._expanded(node, path)
+        if text is _BAD:
+            return text
         kind = node.tag.rpartition(":")[2]
         if node.style or kind not in ("int", "float", "bool", "null"):
             return text
@@ -325,7 +326,8 @@ def _fields(kind: type[Section]) -> dict[str, Any]:
 
 
 @cache
-def _field_types(kind: type) -> dict[str, Any]:
+def field_types(kind: type) -> dict[str, Any]:
+    """Return the fields of a dataclass with their types."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
@@ -338,13 +340,13 @@ def _bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
-    return int(match[1]) * _UNITS[match[2]]
+    return int(match[1]) * UNITS[match[2]]
 
 
 _PARSE: Final[dict[Any, Any]] = {
     str: str,
     int: int,
     float: float,
-    bool: lambda text: _BOOLS[text.lower()],
+    bool: lambda text: BOOLS[text.lower()],
     None: lambda text: None,
 }

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from . import codec
+from .contract import Json
 from .models import LongContext, ModelFacts, ModelTable, Price, without_snapshot
 
-Json = dict[str, Any]
 # The catalogue's name of a provider → ours (hosts.py).
 PROVIDERS: Final = {
     "openai": "openai", "anthropic": "anthropic", "google": "gemini", "deepseek": "deepseek", "mistral": "mistral", "xai": "xai",
@@ -225,7 +225,7 @@ def maker_of(id: str) -> str:
 
 
 def _is_maker(provider: str, id: str) -> bool:
-    return id.startswith(_MAKERS.get(provider, ())) if provider in _MAKERS else False
+    return id.startswith(_MAKERS.get(provider, ()))
 
 
 def _fields(price: Price | None, without: Iterable[str] = ()) -> dict[str, Any]:

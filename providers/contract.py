@@ -49,6 +49,11 @@ class Upstream:
     cache: bool = True  # whether requests that mark nothing for the upstream's prompt cache are marked here
 
     @property
+    def target_name(self) -> str:
+        """The provider and the model, as operators and clients are told; the provider alone where no model is named."""
+        return f"{self.name}/{self.model}" if self.model else self.name
+
+    @property
     def limit_name(self) -> str:
         """The name, of the two that OpenAI has, of a limit of the answer that this server adds.
 

@@ -15,7 +15,7 @@ from dialects.validation import addressed
 from gateway.config_schema import ServerConfig
 from gateway.estimates import check_fits
 from gateway.routing import Target, first_byte_timeout
-from providers.contract import Call, Upstream
+from providers.contract import Call
 from providers.errors import Failure
 
 from . import inspector
@@ -53,7 +53,7 @@ async def first_that_answers(
     while not is_begun() and (attempt := attempts.next(time.monotonic())) is not None:
         target = attempt.target
         if meter.failed_attempts and not await app_state.ledger.extend(meter, body, target):
-            record.tried.append((target_name(target.upstream), "beyond_limits"))
+            record.tried.append((target.upstream.target_name, "beyond_limits"))
             continue
         try:
             if attempt.wait:
@@ -68,7 +68,8 @@ async def first_that_answers(
             work = answer(exchange, live.http, server)
             since = time.monotonic()
             try:
-                outlives = target.upstream.finish_seconds
+                # Of an answer that passes as bytes nothing but its end says what it has cost: it is not read on.
+                outlives = target.upstream.finish_seconds and not meter.passed
                 got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
             finally:
                 record.waited += time.monotonic() - since
@@ -76,9 +77,9 @@ async def first_that_answers(
             if asked.address is not None and failure.param is not None and not failure.upstream_status:
                 addressed(failure, asked.address)
             meter.attempt_failed(failure)
-            record.tried.append((target_name(target.upstream), failure.code or failure.type))
+            record.tried.append((target.upstream.target_name, failure.code or failure.type))
             if trace is not None:
-                trace.failed(target_name(target.upstream), failure)
+                trace.failed(target.upstream.target_name, failure)
             attempts.failed(failure, time.monotonic())
         else:
             attempts.answered()
@@ -108,17 +109,13 @@ def exchange_of(request: web.Request, target: Target, call: Call, first_byte: fl
 def began(request: web.Request, exchange: Exchange) -> None:
     """Note in the record who answers, and since when."""
     record = request[RECORD]
-    record.upstream = target_name(exchange.to)
+    record.upstream = exchange.to.target_name
     record.first = time.monotonic()
-
-
-def target_name(upstream: Upstream) -> str:
-    return f"{upstream.name}/{upstream.model}"
 
 
 def answer_headers(exchange: Exchange, dialect: Dialect) -> dict[str, str]:
     """Return what an answer tells about itself beside its body."""
-    headers = {"x-modelserver-upstream": header_safe(target_name(exchange.to)[:_IN_HEADER])}
+    headers = {"x-modelserver-upstream": header_safe(exchange.to.target_name[:_IN_HEADER])}
     if exchange.call.dropped:
         headers["x-modelserver-dropped"] = header_safe(",".join(exchange.call.dropped)[:_IN_HEADER])
     if exchange.added or exchange.call.added:

@@ -49,7 +49,7 @@ def dialect_named(request: web.Request) -> Dialect:
 
 def explained(verdict: str, target: Target, failure: Failure | None) -> Json:
     """Return the beginning of what is said of a target."""
-    told: Json = {"target": f"{target.upstream.name}/{target.upstream.model}", "verdict": verdict}
+    told: Json = {"target": target.upstream.target_name, "verdict": verdict}
     if target.weight:
         told["weight"] = target.weight
     if target.on:
@@ -162,7 +162,7 @@ async def explain_target(
 ) -> tuple[Json, Failure | None]:
     """Return what one target would be sent, and why it would not be. given: what the client sent (decoded)."""
     limits, added, failure = caller.limits, "", None
-    if limits is not None and (limits.tpm or limits.budget):
+    if limits is not None and limits.need_estimate:
         target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
         added = target.added
     told: Json = {"estimate": estimate(asked.body, prompt, target)}

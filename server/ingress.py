@@ -43,9 +43,16 @@ async def admit(
     allow it. Raises ModelNotFound, Overloaded and what Ledger.reserve does.
     """
     targets = await usable(request, caller, asked, operation)
-    record = request[RECORD]
+    return await reserve(request, caller, asked, prompt, targets)
+
+
+async def reserve(
+    request: web.Request, caller: Caller, asked: ClientRequest, prompt: Prompt, targets: list[Target]
+) -> list[Target]:
+    """Reserve what a request may use; return the targets it may use. Raises as Ledger.reserve does."""
+    ledger = request[APP_STATE].ledger
     # finish_request settles the meter, whatever the end.
-    request[METER], targets = await request[APP_STATE].ledger.reserve(record, caller, asked.body, prompt, targets)
+    request[METER], targets = await ledger.reserve(request[RECORD], caller, asked.body, prompt, targets)
     return targets
 
 

@@ -166,7 +166,7 @@ class TracedCall:
         if exchange is None:
             return
         to, call = exchange.to, exchange.call
-        self.name = f"{to.name}/{to.model}"
+        self.name = to.target_name
         self.dropped = call.dropped
         self.url = _masked_url(call.url)
         self.headers = _masked(call.headers)

@@ -16,10 +16,10 @@ _TOLD: Final = re.compile(rb'"(?:usage|usageMetadata|tokens)"\s*:\s*(?=\{)')
 
 
 class UsageWatch:
-    """Looks at an answer that passes. It keeps a bounded part of it, however long it is."""
+    """Looks at an answer that passes. It keeps a bounded part of it, however long it is and in however many pieces it comes."""
 
     def __init__(self) -> None:
-        self._first, self._last = b"", b""
+        self._first, self._last = bytearray(), bytearray()  # of the last, up to twice what is looked at
 
     def see(self, piece: bytes) -> None:
         """Take the next bytes."""
@@ -28,12 +28,14 @@ class UsageWatch:
             self._first += piece[:room]
             piece = piece[room:]
         if piece:
-            self._last = (self._last + piece[-_KEPT:])[-_KEPT:]
+            self._last += piece[-_KEPT:]
+            if len(self._last) > 2 * _KEPT:  # not at every piece: each time what is kept is copied
+                del self._last[:-_KEPT]
 
     def usage(self) -> Json | None:
         """Return the last usage that the answer told, in OpenAI's words; None where it told none."""
-        whole = len(self._last) < _KEPT
-        for part in [self._first + self._last] if whole else [self._last, self._first]:
+        first, last = bytes(self._first), bytes(self._last[-_KEPT:])
+        for part in [first + last] if len(last) < _KEPT else [last, first]:
             for found in reversed([*_TOLD.finditer(part)]):
                 told = _object(part[found.end() : found.end() + _LONGEST])
                 if told is None:

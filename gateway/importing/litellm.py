@@ -108,7 +108,7 @@ class _Conversion:
         self._price(model, {**params, **info}, path)
         if (mode := str(info.get("mode"))) in MODES_ELSEWHERE:
             self._note(f"{path}.model_info.mode", f"{mode} is another API than chat", MODES_ELSEWHERE[mode])
-        if "*" not in model and not model:
+        if not model:
             self._note(path, "no model is named", "Write the deployment's name behind the slash of its target")
 
     def _target(self, params: Json, path: str) -> tuple[str, str]:

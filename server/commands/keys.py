@@ -13,7 +13,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,7 +22,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gateway.config_schema import KeyConfig
 from gateway.key_file import KEY_FILE, text_of
-from gateway.spending import Period, since
+from gateway.spending import Period, period_at, since
 from gateway.words import counted
 
 from .. import key_file
@@ -56,12 +55,13 @@ def keys(arguments: Namespace, source: Source) -> int:
         return 0
     key = f"sk-ms-{secrets.token_urlsafe(32)}" if arguments.action in ("add", "rotate") else ""
     edit = _edit(arguments, source, hashlib.sha256(key.encode()).hexdigest())
-    first: list[bool] = []
+    is_first = False
 
     def checked(before: Keys) -> Keys:
+        nonlocal is_first
         after = edit(before)
         source.check_keys(text_of(after))
-        first[:] = [not before and not keys_in(source.path)]
+        is_first = not before and not keys_in(source.path)
         return after
 
     key_file.change(source.key_file, source.path, checked)
@@ -69,7 +69,7 @@ def keys(arguments: Namespace, source: Source) -> int:
         print(f"{key}\n\nShown once: keep it. {KEY_FILE} holds its digest only.", flush=True)
     else:
         print(f"{arguments.name}: {arguments.action}d", flush=True)  # disabled, enabled, removed
-    if first[0]:
+    if is_first:
         print("This is the first key: from now on every request needs one.", flush=True)
     return asyncio.run(_tell(source, key))
 
@@ -238,7 +238,7 @@ def _read(connection: sqlite3.Connection, now: float) -> dict[str, _Used]:
     def of(key: str) -> _Used:
         return used.setdefault(key, _Used(spent={}))
 
-    today = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
+    today, _ = period_at("day", now)
     for period in _PERIODS:
         query = "SELECT key, sum(cost), sum(requests), max(day) FROM days WHERE day >= ? GROUP BY key"
         for key, cost, requests, last in connection.execute(query, (since(period, today),)):

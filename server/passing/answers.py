@@ -1,7 +1,6 @@
 """Answers that pass as bytes: each piece is written as it is read, and looked at for the tokens it tells."""
 
 import asyncio
-import time
 from typing import Final
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from dialects.passing.usage import UsageWatch
 from providers.errors import Failure
 
 from .. import inspector
+from ..attempts import began
 from ..logs import RECORD
 from ..outbound.exchange import Exchange
 from ..outbound.passed import PassedAnswer
@@ -34,8 +34,7 @@ async def pass_back(
         response.content_length = int(size)
     else:
         response.headers["X-Accel-Buffering"] = "no"  # nginx would collect what comes piece by piece
-    to = exchange.to
-    record.upstream, record.first = f"{to.name}/{to.model}" if to.model else to.name, time.monotonic()
+    began(request, exchange)
     record.stream = response.content_type == "text/event-stream"
     watch, shown = UsageWatch(), inspector.HEAD
     try:

@@ -5,7 +5,6 @@ arrives; then the target that got it is the last one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -34,7 +33,8 @@ from .answers import pass_back
 from .uploads import Form
 
 _TIER: Final = "service_tier"
-_USUAL: Final = frozenset({"prompt"})  # of the fields that limited keys may not send: what these APIs mean otherwise
+_READ: Final = frozenset({"model", "n", _TIER})  # fields of JSON that are read, whoever sends them
+_REFUSED: Final = FIELDS.keys() - {"prompt"}  # those that limited keys may not send; a prompt is another thing in these APIs
 _PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
 _ADDED: Final = 10**6
 _MOST_ANSWERS: Final = 128  # of one request
@@ -102,7 +102,7 @@ def complete_gemini(method: str) -> Handler:
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             model = request.match_info["model"]
-            if caller.restricted and "model" in json_model.read(data).members:
+            if caller.restricted and "model" in (await json_of(request, data)).members:
                 raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
@@ -125,18 +125,23 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     data = await read_body(request)
     inspector.record_body(request, data[: inspector.HEAD])
     request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
+    body = await json_of(request, data)
+    wanted = _READ | _REFUSED if caller.restricted else _READ
+    fields = {name: raw_json.decoded(body.members[name]) for name in wanted & body.members.keys()}
+    model = fields.get("model") or operation.default
+    if not isinstance(model, str) or not model:
+        raise no_model(model)
+    return Read({**fields, "model": model}, body, {}, len(data), True)
+
+
+async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
+    """Return the JSON of a request's body; a large one is read outside of the event loop. Raises BadRequest."""
 
     def work() -> json_model.JsonRequest:
         count(data)
         return json_model.read(data)
 
-    body = await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
-    names = ({"model", "n", _TIER} | (FIELDS.keys() - _USUAL if caller.restricted else set())) & body.members.keys()
-    fields = {name: raw_json.decoded(body.members[name]) for name in names}
-    model = fields.get("model") or operation.default
-    if not isinstance(model, str) or not model:
-        raise no_model(model)
-    return Read({**fields, "model": model}, body, {}, len(data), True)
+    return await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
 
 
 async def read_form(request: web.Request, upload: Form) -> Read:
@@ -161,7 +166,7 @@ def no_model(model: Any) -> BadRequest:
 def check_field(caller: Caller, name: str) -> None:
     """Raise Unsupported for a field of a form that this key may not send."""
     plain = name.partition("[")[0]
-    if caller.restricted and plain in FIELDS and plain not in _USUAL:
+    if caller.restricted and plain in _REFUSED:
         raise refusal(plain)
 
 
@@ -191,7 +196,7 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
     with enter(request):
         wanted = passthrough.read(request, caller)
         asked = ClientRequest({"model": f"{wanted.upstream.name}/*"})
-        targets = await passthrough.admit(request, caller, wanted, asked.body)
+        targets = await passthrough.admit(request, caller, wanted, asked)
 
         async def prepare(target: Target) -> Call:
             return passthrough.call(wanted, target.upstream)
@@ -204,7 +209,5 @@ async def answered(
 ) -> web.StreamResponse:
     """Return the answer of the first target that gives one, passed back as it came."""
     request[METER].passed = True
-    # No answer is read on when its client has left: nothing but its end says what it has cost.
-    targets = [replace(each, upstream=replace(each.upstream, finish_seconds=0.0)) for each in targets]
     exchange, answer = await first_that_answers(request, asked, targets, prepare, open_passed)
     return await pass_back(request, exchange, answer, answer_headers(exchange, chat))

@@ -8,17 +8,19 @@ from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
+from dialects.contract import ClientRequest
 from dialects.passing.paths import under_base, without_keys
 from gateway.config import Caller
 from gateway.estimates import Prompt
 from gateway.routing import Target
-from providers.contract import Call, Json, Upstream, passed_call
+from providers.contract import Call, Upstream, passed_call
 from providers.errors import NotFound, PermissionDenied
 from providers.hosts import key_header
 
 from .. import inspector
+from ..ingress import reserve
 from ..logs import RECORD
-from ..state import APP_STATE, GENERATION, IN_FLIGHT, METER
+from ..state import GENERATION, IN_FLIGHT
 from .uploads import WholeUpload
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -59,14 +61,11 @@ def read(request: web.Request, caller: Caller) -> Wanted:
     return Wanted(upstream, request.method, f"{path}?{query}" if query else path, headers, body)
 
 
-async def admit(request: web.Request, caller: Caller, wanted: Wanted, body: Json) -> list[Target]:
+async def admit(request: web.Request, caller: Caller, wanted: Wanted, asked: ClientRequest) -> list[Target]:
     """Return the provider as the only target, once the request's turn has come and its key's limits allow it."""
-    record = request[RECORD]
-    record.model = body["model"]
+    request[RECORD].model = asked.body["model"]
     await request[IN_FLIGHT].acquire()
-    targets = [Target(wanted.upstream, {})]
-    ledger = request[APP_STATE].ledger
-    request[METER], targets = await ledger.reserve(record, caller, body, _UNKNOWN, targets)
+    targets = await reserve(request, caller, asked, _UNKNOWN, [Target(wanted.upstream, {})])
     inspector.record_body(request, wanted.body[: inspector.HEAD] if isinstance(wanted.body, bytes) else b"")
     return targets
 

@@ -70,7 +70,7 @@ class Opened(NamedTuple):
             self.request,
             self.key,
             self.model,
-            _name(self.upstream),
+            self.upstream.target_name,
             self.stream,
             None,
             "",
@@ -196,7 +196,7 @@ class UsageMeter:
             self.listed = None if self.listed is None or more is None else self.listed + more
             self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
         if self.exchange is not None and not record.upstream:
-            record.upstream = _name(self.exchange.to)
+            record.upstream = self.exchange.to.target_name
         self.status = status
         self.exchange = None  # it holds the request and its answer
 
@@ -293,10 +293,6 @@ def _text(value: object) -> int:
             break
         level = below
     return size
-
-
-def _name(upstream: Upstream) -> str:
-    return f"{upstream.name}/{upstream.model}"
 
 
 async def begin(settings: Settings) -> "Ledger":
@@ -409,7 +405,7 @@ class Ledger:
                 raise refused
             dearest = max(left_out, key=lambda each: each[2])
             bound.remove(dearest)
-            record.tried.append((_name(dearest[0].upstream), "budget_exceeded"))
+            record.tried.append((dearest[0].upstream.target_name, "budget_exceeded"))
 
     def most_at(self, limits: Limits, body: Json, prompt: Prompt, target: Target) -> tuple[Target, int, int]:
         """Return a target, with the limit that is to be sent, and the tokens and micro-USD that a request can come to there."""

@@ -132,8 +132,8 @@ class RedisLimiter:
             raise
         if limits.budget:
             self._learn(name, limits.period, day, spent)
-        standing = [(kind, left(cap, *each)) for (kind, cap), each in zip(limits.rows, told, strict=True)]
-        self._remaining[name] = {kind.name: each for kind, each in standing if kind.header}
+        standing = zip(limits.rows, told, strict=True)
+        self._remaining[name] = {kind.name: left(cap, *each) for (kind, cap), each in standing if kind.header}
         if verdict == "ok":
             return reservation
         self._running[name].discard(reservation.id)

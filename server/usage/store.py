@@ -166,7 +166,7 @@ class UsageStore:
     def spent(self, since: Iterable[str]) -> "Future[list[dict[str, int]]]":
         """Query what each key has spent since each of these days, in micro-USD, of all rows enqueued until now.
 
-        What could not yet be written is counted too. since: texts made by limits.since.
+        What could not yet be written is counted too. since: texts made by gateway.spending.since.
         """
         return self.ask(lambda connection: [self._spent(connection, day) for day in since])
 

@@ -538,6 +538,7 @@ def test_paths_of_a_provider(passing: Process, http: httpx.Client, there: Upstre
     assert sent.headers["authorization"] == "Bearer sk-upstream-canary"
     got = http.delete(f"{root}/files/file-1", headers=bearer())
     assert (got.status_code, got.json(), there.requests[-1].method) == (200, {"deleted": True}, "DELETE")
+    assert (got.headers["x-modelserver-upstream"], row(passing, got)["upstream"]) == ("up", "up")
     got = http.get(f"{root}/files/file-1", headers=bearer())
     assert (got.status_code, got.json()) == (404, {"error": {"message": "No such file"}})
     headers = {"x-api-key": PASSING, "Cookie": f"a={PASSING}", "OpenAI-Beta": "x", "OpenAI-Organization": "mine"}
@@ -583,3 +584,4 @@ def test_who_may_not_pass_through(passing: Process, http: httpx.Client, there: U
     there.script("/v1/locked", answer({"error": {"message": "Incorrect API key: sk-upstream-canary"}}, 401))
     got = http.get(f"{passing.root}/p/up/locked", headers=bearer())
     assert (got.status_code, got.json()["error"]["code"]) == (502, "upstream_auth_error")
+    assert got.headers["x-modelserver-tried"] == "up=upstream_auth_error"

@@ -170,3 +170,16 @@ def test_an_answer_that_breaks_off(there: Upstream, passing: Process) -> None:
     url = f"{passing.root}/v1beta/models/google/gemini-2.5-flash:streamGenerateContent?alt=sse"
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.post(url, json={}, headers={"x-goog-api-key": KEY}, trust_env=False)
+
+
+def test_a_limited_key_s_body_holds_as_many_values_as_any(
+    there: Upstream, passing: Process, http: httpx.Client
+) -> None:
+    """It is read for the name of a model, so what it may cost to read is bounded as elsewhere."""
+    url, before = f"{passing.root}/v1beta/models/gemini-flash:generateContent", len(there.of("gemini-2.5-flash"))
+    body = b'{"contents": [%b0]}' % (b"0," * 600_000)
+    got = http.post(url, content=body, headers={"x-goog-api-key": OTHER})
+    assert (got.status_code, got.json()["error"]["details"][0]["reason"]) == (400, "TOO_MANY_VALUES")
+    got = http.post(url, json={"model": "gpt"}, headers={"x-goog-api-key": OTHER})
+    assert (got.status_code, got.json()["error"]["details"][0]["reason"]) == (400, "INVALID_VALUE")
+    assert len(there.of("gemini-2.5-flash")) == before
