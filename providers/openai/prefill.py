@@ -8,10 +8,11 @@ import re
 from typing import Any, Final
 
 from ..chunks import chunk
+from ..common.turns import GO_ON
 from ..contract import Call, Json, Translator, Upstream
 from ..errors import Failure
 
-CONTINUE: Final[Json] = {"role": "user", "content": "Continue."}
+_CONTINUE: Final[Json] = {"role": "user", "content": GO_ON}
 # Fields by which clients mark it, in the words of Mistral and DeepSeek, or of Moonshot and DashScope.
 _MARKS: Final = ("prefix", "partial")
 # "Assistant response prefill is incompatible with enable_thinking." (llama.cpp), "This model does not support assistant
@@ -35,7 +36,7 @@ def ended(out: Json, given: list[Json], upstream: Upstream, thinks: bool) -> Non
     can = upstream.base_url.rstrip("/").endswith(host.prefill_base) and bool(host.prefill or host.prefill_fields)
     demanded = host.last_assistant == "marked" or (host.last_assistant == "marked_thinking" and thinks)
     if host.last_assistant == "user" or not upstream.facts.prefill or (demanded and not can):
-        out["messages"] = [*messages, CONTINUE]
+        out["messages"] = [*messages, _CONTINUE]
     elif can and (marked or demanded):
         last = {name: value for name, value in messages[-1].items() if name not in _MARKS}
         out["messages"] = [*messages[:-1], last | ({host.prefill: True} if host.prefill else {})]
@@ -51,7 +52,7 @@ def repaired(call: Call, failure: Failure) -> Call | None:
     """Return the call with a user's word at its end, where the host has refused it because the assistant has the last."""
     if failure.upstream_status not in (400, 422) or not _REFUSED.search(failure.message):
         return None
-    messages = [*call.body["messages"], CONTINUE]
+    messages = [*call.body["messages"], _CONTINUE]
     return call._replace(body=call.body | {"messages": messages})
 
 
