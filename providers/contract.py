@@ -229,6 +229,19 @@ def not_passed(asked: Passed, upstream: Upstream) -> Call:
     )
 
 
+def edited(translator: Translator, edit: Callable[[list[Json]], list[Json]]) -> Translator:
+    """The translator of an answer, whose chunks go through `edit`. translator: primed."""
+    chunks: list[Json] | Call = []
+    while True:
+        event = yield chunks
+        try:
+            chunks = translator.send(event)
+        except StopIteration as end:
+            return edit(end.value)
+        if not isinstance(chunks, Call):
+            chunks = edit(chunks)
+
+
 def prime(translator: Translator) -> Translator:
     """Run a translator to its first yield, so that it can be sent events."""
     next(translator)

@@ -5,11 +5,12 @@ Pure, copy on write.
 """
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from ..chunks import chunk
 from ..common.turns import GO_ON
-from ..contract import Call, Json, Translator, Upstream
+from ..contract import Call, Json, Translator, Upstream, edited
 from ..errors import Failure
 
 _CONTINUE: Final[Json] = {"role": "user", "content": GO_ON}
@@ -59,15 +60,7 @@ def repaired(call: Call, failure: Failure) -> Call | None:
 def without_echo(translator: Translator, words: str) -> Translator:
     """The translator of an answer, without the assistant's words that it begins with: Mistral repeats them."""
     left: dict[int, str] = {}  # choice → words that it has not repeated yet
-    chunks: list[Json] | Call = []
-    while True:
-        event = yield chunks
-        try:
-            chunks = translator.send(event)
-        except StopIteration as end:
-            return _cut(end.value, left, words)
-        if not isinstance(chunks, Call):
-            chunks = _cut(chunks, left, words)
+    return edited(translator, partial(_cut, left=left, words=words))
 
 
 def _cut(chunks: list[Json], left: dict[int, str], words: str) -> list[Json]:
