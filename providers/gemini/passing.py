@@ -4,7 +4,7 @@ from typing import Final
 
 from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, not_passed, passed_call
-from ..hosts import endpoint, key_header
+from ..hosts import endpoint, key_header, with_query
 
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 
@@ -19,6 +19,4 @@ def pass_on(asked: Passed, upstream: Upstream) -> Call:
     if asked.operation not in _METHODS:
         return not_passed(asked, upstream)
     url = endpoint(upstream.host, upstream.base_url, upstream.model, asked.operation)
-    if asked.query:
-        url += f"{'&' if '?' in url else '?'}{asked.query}"
-    return passed_call(url, {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)
+    return passed_call(with_query(url, asked.query), {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)
