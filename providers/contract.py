@@ -210,9 +210,11 @@ def no_models(upstream: Upstream) -> Call:
     raise Unsupported("This provider does not list its models.", param="model")
 
 
-def passed_call(url: str, headers: Mapping[str, str], body: Any, method: str = "POST", **more: Any) -> Call:
+def passed_call(
+    url: str, headers: Mapping[str, str], body: Any, method: str = "POST", reply: CannedReply | None = None
+) -> Call:
     """Return a call whose answer nothing here reads."""
-    return Call(url, headers, body, False, unread, method=method, passed=True, **more)
+    return Call(url, headers, body, False, unread, method=method, passed=True, reply=reply)
 
 
 def unread(call: Call, streamed: bool) -> Translator:
