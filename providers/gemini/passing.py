@@ -1,5 +1,6 @@
 """Requests of clients that speak Gemini's own API, passed on as they are. https://ai.google.dev/api/generate-content"""
 
+from dataclasses import replace
 from typing import Final
 
 from ..common.model_ids import list_call
@@ -11,7 +12,9 @@ _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countT
 
 def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. https://ai.google.dev/api/models#method:-models.list"""
-    return list_call(f"{upstream.base_url}/models?pageSize=1000", key_header(upstream.host, upstream.api_key))
+    host = replace(upstream.host, path="/models")
+    url = endpoint(host, upstream.base_url, upstream.model, query={"pageSize": "1000"})
+    return list_call(url, key_header(host, upstream.api_key))
 
 
 def pass_on(asked: Passed, upstream: Upstream) -> Call:
