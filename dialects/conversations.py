@@ -14,7 +14,8 @@ from .contract import ClientRequest
 HEADERS: Final = ("x-claude-code-session-id", "session-id", "session_id", "x-session-id")
 _LOOKED: Final = 4096  # characters of the system text, and of the first message
 _SYSTEM: Final = ("system", "developer")
-_VARYING: Final = "x-anthropic-billing-header:"  # begins a text of Claude Code's that may change with every request
+# How a note of Claude Code's about itself begins, a text of the system prompt. It may change with every request.
+BILLING: Final = "x-anthropic-billing-header:"
 
 
 def conversation_of(asked: ClientRequest, headers: Mapping[str, str]) -> str:
@@ -26,15 +27,19 @@ def conversation_of(asked: ClientRequest, headers: Mapping[str, str]) -> str:
         return asked.session
     if isinstance(name := asked.body.get("prompt_cache_key"), str) and name:
         return name
-    for header in HEADERS:
-        if name := headers.get(header, ""):
-            return name
+    if name := name_in(headers):
+        return name
     messages: list[Json] = asked.body.get("messages", [])
     if not messages:
         return ""
     leading = next((n for n, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
     first = next((message.get("content") for message in messages[leading:] if message["role"] == "user"), None)
     return beginning([message.get("content") for message in messages[:leading]], first)
+
+
+def name_in(headers: Mapping[str, str]) -> str:
+    """Return the name that a client gives its conversation, "" where it gives none."""
+    return next((name for header in HEADERS if (name := headers.get(header, ""))), "")
 
 
 def beginning(system: list[Any], first: Any) -> str:
@@ -50,4 +55,4 @@ def _texts(content: Any) -> list[str]:
         return [content]
     parts = content if isinstance(content, list) else []
     found = [text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)]
-    return [text for text in found if not text.startswith(_VARYING)]
+    return [text for text in found if not text.startswith(BILLING)]

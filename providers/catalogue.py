@@ -142,8 +142,7 @@ def settled(text: str, entries: Entries) -> list[Change]:
 def _compared(table: ModelTable, provider: str, id: str, entry: Entry) -> Change | None:
     facts = table.of(id, provider)
     price, long = _price(facts, entry), _long(facts, entry)
-    known = facts.price is not None
-    if facts.off_peak is not None and entry.price is not None and known:
+    if facts.off_peak is not None and entry.price is not None and facts.price is not None:
         if any(_same(entry.price, each) for each in (facts.price, facts.off_peak)):
             price, long = facts.price, facts.long_context
         else:
@@ -154,11 +153,11 @@ def _compared(table: ModelTable, provider: str, id: str, entry: Entry) -> Change
         row |= {"long_context": _fields(long)} if long is not None else {}
     windows = {"context": _context(facts, entry), "max_output": entry.max_output}
     row |= {name: value for name, value in windows.items() if value and value != getattr(facts, name)}
-    if not row or (not known and "price" not in row):
+    if not row or (facts.price is None and "price" not in row):
         return None
     listed = (provider, id.lower()) in table.listed or ("", id.lower()) in table.listed
     words = _words(facts, row)
-    kind: Any = "new" if not known and not listed else "price changed" if "price" in row else "window changed"
+    kind: Any = "new" if facts.price is None and not listed else "price changed" if "price" in row else "window changed"
     if not (_is_maker(provider, id) and (provider, id.lower()) not in table.listed):
         row["provider"] = provider
     return Change(kind, provider, id, words, row)
@@ -193,11 +192,9 @@ def _times(prices: Mapping[str, float], ratio: float) -> dict[str, float]:
     return {name: round(value * ratio, 6) for name, value in prices.items()}
 
 
-def _same(told: Price, known: Price | None) -> bool:
-    """Whether a price says nothing else than what is known, as far as it says anything."""
-    return all(
-        value is None or value == getattr(known, name) for name in _PRICES for value in [getattr(told, name)]
-    ) and getattr(told, "above", 0) == (getattr(known, "above", 0) if isinstance(told, LongContext) else 0)
+def _same(told: Price, known: Price) -> bool:
+    """Whether a price says nothing else than what is known, as far as it says anything. known: of told's kind."""
+    return all(value == getattr(known, name) for name, value in _fields(told).items())
 
 
 def _context(facts: ModelFacts, entry: Entry) -> int | None:

@@ -20,10 +20,9 @@ _UNLIKELY: Final = -9999.0
 def decode(data: bytes | bytearray) -> Any:
     """JSON bytes → value; bad UTF-8 becomes U+FFFD, a BOM is skipped. Raises ValueError when it is not JSON at all."""
     try:
-        try:
-            return _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return json.loads(data.decode("utf-8-sig", errors="replace"), object_hook=_mended)
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_in_turns(data)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 

@@ -215,9 +215,11 @@ def no_models(upstream: Upstream) -> Call:
     raise Unsupported("This provider does not list its models.", param="model")
 
 
-def passed_call(url: str, headers: Mapping[str, str], body: Any, method: str = "POST", **more: Any) -> Call:
+def passed_call(
+    url: str, headers: Mapping[str, str], body: Any, method: str = "POST", reply: CannedReply | None = None
+) -> Call:
     """Return a call whose answer nothing here reads."""
-    return Call(url, headers, body, False, unread, method=method, passed=True, **more)
+    return Call(url, headers, body, False, unread, method=method, passed=True, reply=reply)
 
 
 def unread(call: Call, streamed: bool) -> Translator:
@@ -232,6 +234,19 @@ def not_passed(asked: Passed, upstream: Upstream) -> Call:
         "POST /v1/chat/completions, which takes every model.",
         param="model",
     )
+
+
+def edited(translator: Translator, edit: Callable[[list[Json]], list[Json]]) -> Translator:
+    """The translator of an answer, whose chunks go through `edit`. translator: primed."""
+    chunks: list[Json] | Call = []
+    while True:
+        event = yield chunks
+        try:
+            chunks = translator.send(event)
+        except StopIteration as end:
+            return edit(end.value)
+        if not isinstance(chunks, Call):
+            chunks = edit(chunks)
 
 
 def prime(translator: Translator) -> Translator:

@@ -278,6 +278,8 @@ _FILTERED_WORDS: Final = re.compile(
     r"content management policy|blocked by content filtering|content violates usage guidelines|content exists risk"
     r"|(?:input|prompt|request) was (?:flagged|blocked) by|flagged by moderation|considered high risk"
 )
+# Codes and types of which each has a failure of its own, whatever the status: one that is a number is no HTTP status.
+SHARP: Final = NO_MONEY | NO_MODEL | TOO_LONG | FILTERED
 _FILTERED_STATUS: Final = frozenset({400, 403, 422, 500})
 # 500 is what an error in a stream counts as that names no status; llama.cpp has even sent it as its status.
 _TOO_LONG_STATUS = frozenset({400, 403, 413, 422, 500})
@@ -336,7 +338,7 @@ def from_upstream(
         told = "The prompt is longer than this model reads." if said and said != message else message
         return ContextLengthExceeded(told, param=param or "messages")
     if status == 451 or (status in _FILTERED_STATUS and (code in FILTERED or _FILTERED_WORDS.search(low))):
-        return ContentFiltered(message, param=param, code=code)
+        return ContentFiltered(message, param=param, code=None if code and code.isdigit() else code)
     if status in _BAD_STATUS:
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):

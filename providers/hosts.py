@@ -148,6 +148,11 @@ def endpoint(
     return _url(host.path, (*host.query.items(), *query.items()), base_url, model, operation)
 
 
+def with_query(url: str, query: str) -> str:
+    """Return a URL with a client's query behind the parameters that it has. query: as it came, "" for none."""
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+
 @lru_cache(1024)
 def _url(path: str, query: tuple[tuple[str, str], ...], base_url: str, model: str, operation: str) -> str:
     path = path.format(operation=operation, model=quote(model, safe=""))

@@ -244,7 +244,8 @@ class ModelTable:
             if _is_pattern(name) and not pattern:
                 kept |= dict.fromkeys(_OWN)  # what one model costs says nothing about others
             self._add(name, provider, _model(name, kept | fields))
-        self._rank()
+        if _is_pattern(name):
+            self._rank()
 
     def _add(self, name: str, provider: str, facts: ModelFacts) -> None:
         key = provider, name.lower()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
+from providers.common.tools import called_name
 from providers.contract import Json
 from providers.errors import BadRequest
 
@@ -71,7 +72,7 @@ def _repaired(messages: list[Json]) -> tuple[list[Json], tuple[str, ...]]:
                 results[i] = []
                 for call in calls:
                     turns.setdefault(call["id"], []).append(i)
-                    called[call["id"]] = i, _name(call)
+                    called[call["id"]] = i, called_name(call)
             continue
         ident = message["tool_call_id"]
         turn, name = called.get(ident, (-1, message.get("name")))
@@ -106,11 +107,6 @@ def _with_results(
             changed[_CALLS] = None
             made.append({"role": "tool", "tool_call_id": call["id"], "content": _NO_RESULT})
     return made
-
-
-def _name(call: Json) -> str:
-    held = call.get("function") or call.get("custom") or {}
-    return str(held.get("name") or "")
 
 
 def _as_users(result: Json, name: Any) -> Json:

@@ -20,18 +20,16 @@ _READS: Final = {
 
 def fit(body: Json, upstream: Upstream) -> tuple[Json, tuple[str, ...]]:
     """Return the request as this target takes it, the same one where there is nothing to do, and what was changed."""
-    facts = upstream.facts
+    facts, host = upstream.facts, upstream.host
     dropped: dict[str, None] = {}
     out = body
     if facts.max_output and (limit := body.get(_LIMIT)) and limit > facts.max_output:
         out = {**out, _LIMIT: facts.max_output}
         dropped[_LIMIT] = None
-    if "stop" in body and (not facts.stop or "stop" in upstream.host.refuse):
-        out = {name: value for name, value in out.items() if name != "stop"}
-        dropped["stop"] = None
-    if "top_k" in body and not upstream.host.top_k:
-        out = {name: value for name, value in out.items() if name != "top_k"}
-        dropped["top_k"] = None
+    for name, taken in ("stop", facts.stop and "stop" not in host.refuse), ("top_k", host.top_k):
+        if name in body and not taken:
+            out = {each: value for each, value in out.items() if each != name}
+            dropped[name] = None
     if unread := {kind for kind, (fact, _, _) in _READS.items() if getattr(facts, fact) is False}:
         messages = [_without(message, unread, dropped) for message in body["messages"]]
         if any(new is not old for new, old in zip(messages, body["messages"], strict=True)):

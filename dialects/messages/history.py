@@ -14,11 +14,11 @@ from providers.contract import Json
 from providers.errors import Unsupported
 
 from .. import seal
+from ..conversations import BILLING
 from . import content
 from .content import Block
 from .reading import Reading, invalid, object_at, text_at
 
-_BILLING: Final = "x-anthropic-billing-header:"  # how Claude Code's note about itself begins
 _ROLES: Final = ("user", "assistant", "system")
 _PREFILL: Final = (
     "This model does not support assistant message prefill. The conversation must end with a user message."
@@ -101,7 +101,7 @@ def _system(value: Any, reading: Reading) -> list[Json]:
     if value is None:
         return []
     blocks = content.blocks_of(value, "system")
-    if blocks and str(blocks[0][1].get("text")).startswith(_BILLING):
+    if blocks and str(blocks[0][1].get("text")).startswith(BILLING):
         del blocks[0]
     return _texts(_Turn("system", blocks, 0), reading)
 

@@ -37,11 +37,7 @@ def _quiet(name: str, value: Any, body: Json, reading: Reading) -> None:
 def _max_tokens(name: str, value: Any, body: Json, reading: Reading) -> None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if type(value) is not int:
-        raise invalid(name, "Input should be a valid integer")
-    if value < 0:
-        raise invalid(name, "Input should be greater than or equal to 0")
-    if value == 0:
+    if _not_negative(name, value) == 0:
         raise Unsupported("max_tokens: 0 only warms a cache of Claude's; this model has none", param=name)
     body["max_completion_tokens"] = value
 
@@ -55,11 +51,16 @@ def _share(name: str, value: Any, body: Json, reading: Reading) -> None:
 
 
 def _top_k(name: str, value: Any, body: Json, reading: Reading) -> None:
+    body[name] = _not_negative(name, value)
+
+
+def _not_negative(name: str, value: Any) -> int:
+    """Return a value that is an integer from 0 on. Raises BadRequest for any other."""
     if type(value) is not int:
         raise invalid(name, "Input should be a valid integer")
     if value < 0:
         raise invalid(name, "Input should be greater than or equal to 0")
-    body[name] = value
+    return value
 
 
 def _stops(name: str, value: Any, body: Json, reading: Reading) -> None:

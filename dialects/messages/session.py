@@ -5,7 +5,7 @@ from typing import Final
 
 from providers.contract import Json
 
-from ..conversations import HEADERS, beginning
+from ..conversations import HEADERS, beginning, name_in
 
 _HEADER: Final = HEADERS[0]
 _LONGEST: Final = 64  # characters of a name
@@ -19,7 +19,7 @@ def named(headers: Mapping[str, str]) -> str:
 
 def session(given: Json, headers: Mapping[str, str]) -> str:
     """Return what is the same in all requests of a conversation: its name, its user's, or a hash of how it begins."""
-    if name := next((name for header in HEADERS if (name := headers.get(header, ""))), ""):
+    if name := name_in(headers):
         return name
     match given.get("metadata"):
         case {"user_id": str(user)} if user:

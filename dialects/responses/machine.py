@@ -191,9 +191,8 @@ class Machine:
         elif isinstance(item, Reasoning) and self.carry:
             item.seal(self._sealed())
         if item is not None:
-            done = item.close(
-                status
-            )  # raises for arguments that do not fit: then it stays open, and is told as incomplete
+            # It raises for arguments that do not fit: then the item stays open, and is told as incomplete.
+            done = item.close(status)
             if done is not None:
                 self.output.append(done)
         self.item = None

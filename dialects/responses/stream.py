@@ -19,13 +19,12 @@ from .machine import Machine
 from .response_object import ended
 from .wanted import Wanted
 
-# What a read of a stream must hold to be worth decoding: the words of some event's type, or a number.
-_BEGINS: Final = re.compile(rb"response\.(?:created|queued|in_progress)")
-_ENDS: Final = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)")
-_NUMBERED: Final = b'"sequence_number"'
-_NUMBER: Final = re.compile(_NUMBERED + rb"\s*:\s*(\d{1,18})\b")
 _OPENED: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
 _OVER: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+# What a read of a stream must hold to be worth decoding: the words of some event's type, or a number.
+_BEGINS, _ENDS = (re.compile("|".join(map(re.escape, sorted(kinds))).encode()) for kinds in (_OPENED, _OVER))
+_NUMBERED: Final = b'"sequence_number"'
+_NUMBER: Final = re.compile(_NUMBERED + rb"\s*:\s*(\d{1,18})\b")
 
 
 class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):

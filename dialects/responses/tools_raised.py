@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from providers import codec
+from providers.common.arguments import decoded
 from providers.contract import Json
 from providers.errors import UpstreamBadOutput
 
@@ -79,7 +79,7 @@ class InputText:
     def check(self, name: str, arguments: str) -> None:
         """Raise BadOutput where the arguments, now that they are whole, do not say this input: a quote ended it too early."""
         if not (self._closed and _END.fullmatch("".join(self._behind))):
-            match _decoded(arguments):
+            match decoded(arguments):
                 case {"input": str(text)} if text == "".join(self.pieces):
                     return
             raise _unfit(name)
@@ -96,7 +96,7 @@ def _unescaped(token: str) -> str:
 
 def custom_input(arguments: str) -> str:
     """Return the input of a custom tool from the arguments of the function: models do not keep to its one name."""
-    match _decoded(arguments):
+    match decoded(arguments):
         case {"input": str() as text}:
             return text
         case dict() as given if not given:
@@ -112,14 +112,14 @@ def custom_input(arguments: str) -> str:
 def cut_input(arguments: str) -> str:
     """Return the input of a custom tool as far as it goes: the arguments have been cut."""
     for whole in (arguments, _CUT_ESCAPE.sub(r"\1", arguments) + '"}'):
-        if isinstance(_decoded(whole), dict | str):
+        if isinstance(decoded(whole), dict | str):
             return custom_input(whole)
     return "" if arguments.lstrip().startswith("{") else arguments
 
 
 def typed_fields(kind: str, arguments: str) -> Json:
     """Return what a call of a tool with a type of its own holds. Raises BadOutput for arguments that do not fit it."""
-    given = _decoded(arguments or "{}")
+    given = decoded(arguments or "{}")
     match kind, given:
         case "local_shell", {"command": [*command]} if _texts(command):
             env = given["env"] if isinstance(given.get("env"), dict) else {}
@@ -154,10 +154,3 @@ def named(tool: LoweredTool) -> Json:
 
 def _texts(values: list[Any]) -> bool:
     return bool(values) and all(isinstance(each, str) for each in values)
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return codec.decode(text.encode("utf-8", "surrogatepass"))
-    except ValueError:
-        return None

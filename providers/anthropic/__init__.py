@@ -6,12 +6,11 @@ from msgspec import Meta
 
 from ..common.model_ids import list_call
 from ..contract import Call, Json, Native, Upstream, no_count, no_embeddings, not_passed
-from ..hosts import key_header
 from .errors import parse_error
 from .native import build as build_natively
 from .native import build_count as count_natively
 from .params import thinking_for
-from .request import VERSION, build_request, messages_url
+from .request import build_request, headers_for, messages_url
 
 __all__ = [
     "answer_limit",
@@ -48,8 +47,7 @@ options: Final = {
 
 def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. https://platform.claude.com/docs/en/api/models-list"""
-    headers = {"anthropic-version": VERSION, **key_header(upstream.host, upstream.api_key)}
-    return list_call(messages_url(upstream, "models", {"limit": "1000"}), headers)
+    return list_call(messages_url(upstream, "models", {"limit": "1000"}), headers_for(upstream))
 
 
 def must_inline(url: str, upstream: Upstream) -> bool:

@@ -20,7 +20,7 @@ from .stream import Way, translate
 from .tools import toolbox, with_history
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.
-VERSION = "2023-06-01"
+_VERSION = "2023-06-01"
 _TOOL_NAME, _LONGEST_TOOL_NAME = "[a-zA-Z0-9_-]{1,128}", 128
 _BINDING = "thinking-binding-controls-2026-08-01"
 
@@ -64,7 +64,7 @@ def build_request(body: Json, upstream: Upstream) -> Call:
     if streamed:
         sent["stream"] = True
     added = caching.mark(sent, body, upstream, dropped)
-    headers = _headers(upstream, _BINDING if binding else None)
+    headers = headers_for(upstream, _BINDING if binding else None)
     read = partial(translate, way=Way(box.custom, box.json_tool, names), reasoning=upstream.reasoning)
     return Call(messages_url(upstream, "messages"), headers, sent, streamed, read, tuple(dropped), added=added)
 
@@ -77,8 +77,9 @@ def messages_url(upstream: Upstream, operation: str, query: Mapping[str, str] = 
     return endpoint(upstream.host, base, upstream.model, operation, query)
 
 
-def _headers(upstream: Upstream, beta: str | None) -> dict[str, str]:
-    headers = {"anthropic-version": VERSION, **key_header(upstream.host, upstream.api_key)}
+def headers_for(upstream: Upstream, beta: str | None = None) -> dict[str, str]:
+    """Return the headers of a call that is made here. beta: one that it needs."""
+    headers = {"anthropic-version": _VERSION, **key_header(upstream.host, upstream.api_key)}
     headers |= upstream.options.get("headers") or {}
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))

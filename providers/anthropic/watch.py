@@ -13,6 +13,7 @@ from ..common.error_shapes import told_instead
 from ..contract import Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..frames import SAYS, object_of
+from ..sse import Event
 from .errors import to_failure
 from .stream import MessageState, Way, count_in
 
@@ -38,7 +39,7 @@ def _stream() -> Translator:
                 raise UpstreamTruncated
             if event.name in _WITHIN:
                 raise UpstreamBadOutput("The upstream goes on with an answer that it never began.")
-            chunks = _HANDLERS[event.name](answer, object_of(event.data)) if event.name in _HANDLERS else []
+            chunks = _handled(answer, event)
         while (event := (yield chunks)) is not None:
             name, data = event.name, event.data
             if name == "content_block_delta":
@@ -47,7 +48,7 @@ def _stream() -> Translator:
                 continue
             if name == "message_stop":
                 return [_used(answer)]
-            chunks = _HANDLERS[name](answer, object_of(data)) if name in _HANDLERS else []
+            chunks = _handled(answer, event)
             if type(data) is bytes and name not in _SILENT:
                 answer.opened = True
                 chunks = [chunk(SAYS), *chunks]
@@ -69,6 +70,12 @@ def _whole() -> Translator:
     finish = "content_filter" if message.get("stop_reason") == "refusal" else "stop"
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     return [{"choices": [choice], "usage": answer.usage() if answer.counted else None}]
+
+
+def _handled(answer: MessageState, event: Event) -> list[Json]:
+    """Return the chunks of an event of which more than its length counts; none of any other."""
+    handler = _HANDLERS.get(event.name)
+    return handler(answer, object_of(event.data)) if handler else []
 
 
 def _begin(answer: MessageState, event: Json) -> list[Json]:

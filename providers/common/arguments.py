@@ -26,12 +26,17 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else codec.encode_text(value)
 
 
-def as_object(text: str) -> Json | None:
-    """Return the object that whole arguments are, None where they are none: models do write broken JSON."""
+def decoded(text: str) -> Any:
+    """Return the value that whole arguments are, None where they are no JSON: models do write broken JSON."""
     try:
-        value = codec.decode(text.encode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
+        return codec.decode(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
         return None
+
+
+def as_object(text: str) -> Json | None:
+    """Return the object that whole arguments are, None where they are none."""
+    value = decoded(text)
     return value if isinstance(value, dict) else None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..contract import Json
-from ..errors import NO_MODEL, NO_MONEY, TOO_LONG, TOO_LONG_WORDS
+from ..errors import NO_MODEL, NO_MONEY, SHARP, TOO_LONG_WORDS
 
 # In-band errors have no HTTP status: the type or code they carry stands for one.
 STATUS_OF_KIND: Final = {
@@ -138,12 +138,12 @@ def status_of(wrong: Json) -> int:
 
 
 def sharp_code(wrong: Json) -> str | None:
-    """Return the name of an error for which there is a failure of its own, whatever its status: no model, too long, no money."""
+    """Return the name of an error for which there is a failure of its own, whatever its status (SHARP); None for any other."""
     code = wrong.get("code")
     found = None
     for kind in str(code) if isinstance(code, int | str) else "", *kinds_of(wrong):
         for name in kind, kind.lower():
-            if name in NO_MODEL or name in TOO_LONG or name in NO_MONEY:
+            if name in SHARP:
                 found = name
     return found
 

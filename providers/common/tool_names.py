@@ -7,11 +7,11 @@ dots, slashes and any length, and clients prefix a tool's name with its server's
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from typing import Any, Final
 
-from ..contract import Call, Json, Translator
+from ..contract import Json, Translator, edited
 
 _UNFIT: Final = "[^A-Za-z0-9_-]"  # replaced by _
 _FIRSTS: Final = ("", "_", "f_")  # put before a name that may not begin as it does
@@ -70,15 +70,7 @@ def fitted(wanted: Iterable[str], pattern: str, most: int, unfit: str = _UNFIT) 
 
 def given_back(translator: Translator, names: Mapping[str, str]) -> Translator:
     """The translator of an answer, with the client's names in its tool calls."""
-    chunks: list[Json] | Call = []
-    while True:
-        event = yield chunks
-        try:
-            chunks = translator.send(event)
-        except StopIteration as end:
-            return _with_clients_names(end.value, names)
-        if not isinstance(chunks, Call):
-            chunks = _with_clients_names(chunks, names)
+    return edited(translator, partial(_with_clients_names, names=names))
 
 
 def _with_clients_names(chunks: list[Json], names: Mapping[str, str]) -> list[Json]:

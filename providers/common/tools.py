@@ -29,6 +29,12 @@ def tool_name(tool: Json) -> str:
     raise Unsupported("This model takes functions and custom tools only.", param="tools")
 
 
+def called_name(call: Json) -> str:
+    """Return the name of the tool that a call names; "" where it names none."""
+    name = (call.get("function") or call.get("custom") or {}).get("name")
+    return name if isinstance(name, str) else ""
+
+
 def refuse_grammar(custom: Json, at: str) -> None:
     """Raise Unsupported for a custom tool whose text must follow a grammar. at: path of the tool."""
     if (custom.get("format") or {}).get("type", "text") != "text":

@@ -1,17 +1,20 @@
 """Requests of clients that speak Gemini's own API, passed on as they are. https://ai.google.dev/api/generate-content"""
 
+from dataclasses import replace
 from typing import Final
 
 from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, not_passed, passed_call
-from ..hosts import endpoint, key_header
+from ..hosts import endpoint, key_header, with_query
 
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 
 
 def build_models(upstream: Upstream) -> Call:
     """Return the call that lists the models. https://ai.google.dev/api/models#method:-models.list"""
-    return list_call(f"{upstream.base_url}/models?pageSize=1000", key_header(upstream.host, upstream.api_key))
+    host = replace(upstream.host, path="/models")
+    url = endpoint(host, upstream.base_url, upstream.model, query={"pageSize": "1000"})
+    return list_call(url, key_header(host, upstream.api_key))
 
 
 def pass_on(asked: Passed, upstream: Upstream) -> Call:
@@ -19,6 +22,4 @@ def pass_on(asked: Passed, upstream: Upstream) -> Call:
     if asked.operation not in _METHODS:
         return not_passed(asked, upstream)
     url = endpoint(upstream.host, upstream.base_url, upstream.model, asked.operation)
-    if asked.query:
-        url += f"{'&' if '?' in url else '?'}{asked.query}"
-    return passed_call(url, {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)
+    return passed_call(with_query(url, asked.query), {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)

@@ -10,7 +10,7 @@ from .. import codec
 from ..common.error_codes import kinds_of, known_status, sharp_code, status_of
 from ..common.error_shapes import opened, told_instead, told_of, wait_of
 from ..contract import Json
-from ..errors import NO_MODEL, NO_MONEY, TOO_LONG, Failure, UpstreamError, from_upstream
+from ..errors import SHARP, Failure, UpstreamError, from_upstream
 
 # Ids of accounts and keys, which messages quote. xAI: "Team: 0f3a…, API key ID: 91bc…".
 _ACCOUNT: Final = re.compile(
@@ -76,7 +76,7 @@ def parse_error(status: int, body: bytes) -> Failure:
 def _named(status: int, wrong: Json) -> Failure:
     code, param = wrong.get("code"), wrong.get("param")
     code = str(code) if type(code) in (int, str) else None
-    if code and code.isdigit() and code not in NO_MODEL | TOO_LONG | NO_MONEY:  # a number is the status once more
+    if code and code.isdigit() and code not in SHARP:  # a number is the status once more
         code = None
     code = sharp_code(wrong) or code
     if status in (400, 500):  # some hosts have one status for all that goes wrong

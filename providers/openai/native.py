@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..contract import Call, Json, Native, Upstream
 from ..errors import Failure
-from ..hosts import endpoint, key_header
+from ..hosts import endpoint, key_header, with_query
 from .responses import stream
 from .responses.watch import watch
 
@@ -149,7 +149,5 @@ def _tools(raw: Json) -> Iterator[Any]:
 
 def state_call(upstream: Upstream, method: str, path: str, query: str) -> Call:
     """Return the call about something that this host keeps. path: under /responses; query: of the client, as it came."""
-    url = endpoint(upstream.host, upstream.base_url, upstream.model, f"responses/{path}")
-    if query:
-        url += ("&" if "?" in url else "?") + query
+    url = with_query(endpoint(upstream.host, upstream.base_url, upstream.model, f"responses/{path}"), query)
     return Call(url, key_header(upstream.host, upstream.api_key), {}, False, stream.translate, method=method)

@@ -5,13 +5,15 @@ Pure, copy on write.
 """
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from ..chunks import chunk
-from ..contract import Call, Json, Translator, Upstream
+from ..common.turns import GO_ON
+from ..contract import Call, Json, Translator, Upstream, edited
 from ..errors import Failure
 
-CONTINUE: Final[Json] = {"role": "user", "content": "Continue."}
+_CONTINUE: Final[Json] = {"role": "user", "content": GO_ON}
 # Fields by which clients mark it, in the words of Mistral and DeepSeek, or of Moonshot and DashScope.
 _MARKS: Final = ("prefix", "partial")
 # "Assistant response prefill is incompatible with enable_thinking." (llama.cpp), "This model does not support assistant
@@ -35,7 +37,7 @@ def ended(out: Json, given: list[Json], upstream: Upstream, thinks: bool) -> Non
     can = upstream.base_url.rstrip("/").endswith(host.prefill_base) and bool(host.prefill or host.prefill_fields)
     demanded = host.last_assistant == "marked" or (host.last_assistant == "marked_thinking" and thinks)
     if host.last_assistant == "user" or not upstream.facts.prefill or (demanded and not can):
-        out["messages"] = [*messages, CONTINUE]
+        out["messages"] = [*messages, _CONTINUE]
     elif can and (marked or demanded):
         last = {name: value for name, value in messages[-1].items() if name not in _MARKS}
         out["messages"] = [*messages[:-1], last | ({host.prefill: True} if host.prefill else {})]
@@ -51,22 +53,14 @@ def repaired(call: Call, failure: Failure) -> Call | None:
     """Return the call with a user's word at its end, where the host has refused it because the assistant has the last."""
     if failure.upstream_status not in (400, 422) or not _REFUSED.search(failure.message):
         return None
-    messages = [*call.body["messages"], CONTINUE]
+    messages = [*call.body["messages"], _CONTINUE]
     return call._replace(body=call.body | {"messages": messages})
 
 
 def without_echo(translator: Translator, words: str) -> Translator:
     """The translator of an answer, without the assistant's words that it begins with: Mistral repeats them."""
     left: dict[int, str] = {}  # choice → words that it has not repeated yet
-    chunks: list[Json] | Call = []
-    while True:
-        event = yield chunks
-        try:
-            chunks = translator.send(event)
-        except StopIteration as end:
-            return _cut(end.value, left, words)
-        if not isinstance(chunks, Call):
-            chunks = _cut(chunks, left, words)
+    return edited(translator, partial(_cut, left=left, words=words))
 
 
 def _cut(chunks: list[Json], left: dict[int, str], words: str) -> list[Json]:

@@ -23,14 +23,8 @@ _UNKNOWN: Final = ModelFacts()
 _SAMPLING: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
-CHAT_ONLY: Final = (
-    "n",
-    "stop",
-    "logprobs",
-    "top_logprobs",
-    "modalities",
-    "audio",
-)  # parameters that /v1/responses lacks
+# Parameters that /v1/responses lacks.
+CHAT_ONLY: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _STRICT: Final = frozenset({"strict"})
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
 _SCHEMA_NAME: Final = "answer"  # of a schema for the answer that has none
@@ -90,7 +84,7 @@ def needs_responses(body: Json, upstream: Upstream) -> bool:
         return True
     if (effort := body.get("reasoning_effort")) is not None:
         return bool(effort != "none")
-    return thinks_unasked(body, facts) and not any(name in body and _asks(name, body[name]) for name in CHAT_ONLY)
+    return thinks_unasked(body, facts) and not any(_asks(name, body.get(name)) for name in CHAT_ONLY)
 
 
 def build(body: Json, upstream: Upstream) -> tuple[Json, tuple[str, ...]]:

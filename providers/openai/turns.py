@@ -6,6 +6,7 @@ Chat templates of open models, and some hosts, take one system message at the st
 from itertools import chain, groupby
 from typing import Any, Final
 
+from ..common.tools import called_name
 from ..common.turns import EMPTY, START, as_system, content_text
 from ..contract import Json
 from ..hosts import Host
@@ -44,7 +45,7 @@ def results_lifted(messages: list[Json]) -> list[Json]:
             out.append({"role": "user", "content": lifted})
             lifted = []
         for call in message.get("tool_calls") or ():
-            names[call["id"]] = (call.get("function") or call.get("custom") or {}).get("name") or ""
+            names[call["id"]] = called_name(call)
         if message["role"] == "tool" and _is_more_than_text(content := message["content"]):
             ident = str(message.get("tool_call_id") or "")
             named = " ".join(filter(None, (names.get(ident) or message.get("name"), f"({ident})")))

@@ -893,6 +893,8 @@ def test_where_and_how_it_is_sent(base: str, url: str) -> None:
         "x-api-key": "sk",
         "anthropic-beta": "b-1",
     }
+    listing = anthropic.build_models(upstream)
+    assert (listing.url, listing.headers) == (url.replace("messages", "models?limit=1000"), made.headers)
 
 
 def test_web_search_where_it_is_enabled() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -318,6 +319,12 @@ SYSTEM = {
 @pytest.mark.parametrize(("messages", "body"), SYSTEM.values(), ids=SYSTEM)
 def test_system(messages: list[Json], body: Json) -> None:
     assert asked({"messages": messages}).body == body
+
+
+def test_the_list_of_models_is_asked_for_as_everything_is() -> None:
+    host = dataclasses.replace(UPSTREAM.host, query={"tenant": "a b"})
+    made = gemini.build_models(dataclasses.replace(UPSTREAM, base_url="https://test/v1beta/", host=host))
+    assert made.url == "https://test/v1beta/models?tenant=a%20b&pageSize=1000"
 
 
 def test_the_call_itself() -> None:
