@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import of_every_protocol
 from openai import APIError, OpenAI
 from process import Process
 from responses_in import request
@@ -17,14 +18,6 @@ from scripted import CLOSE, Upstream, stream
 from test_responses_in_answer import translated
 
 STREAMS = Path(__file__).parents[1] / "streams"
-CONFIG = """
-server: {{port: 0}}
-providers:
-  claude: {{host: anthropic, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  gemini: {{base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
-  chat: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  openai: {{base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-"""
 # Stream → who sends it, and what makes an answer of it complete.
 TEN = {
     "claude_text": ("claude", rb'"stop_reason": ?"'),
@@ -43,7 +36,7 @@ TEN = {
 @pytest.fixture(scope="module")
 def sdk(upstream: Upstream) -> Iterator[OpenAI]:
     with (
-        Process(CONFIG.format(url=upstream.url)) as process,
+        Process(of_every_protocol(upstream)) as process,
         OpenAI(base_url=process.url, api_key="-", max_retries=0) as client,
     ):
         yield client
