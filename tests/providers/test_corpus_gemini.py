@@ -15,16 +15,14 @@ from typing import Any
 
 import gemini_oracle as oracle
 import pytest
-from cuts import pieces
+import replay
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
-from translators import translator_of
 
 from providers import gemini
 from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import UpstreamBadOutput, UpstreamTruncated
 from providers.models import ModelFacts
-from providers.sse import Decoder
 
 CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 
@@ -60,16 +58,7 @@ def short(exchange: dict[str, Any]) -> str:
 
 
 def translated(body: bytes, size: int | None, call: Call = CALL) -> list[dict[str, Any]]:
-    decoder, translator = Decoder(), translator_of("gemini", call, UPSTREAM)
-    chunks: list[dict[str, Any]] = []
-    for piece in pieces(body, size):
-        for event in decoder.feed(piece):
-            chunks += translator.send(event)
-    for event in decoder.flush():
-        chunks += translator.send(event)
-    with pytest.raises(StopIteration) as end:
-        translator.send(None)
-    return chunks + end.value.value
+    return list(replay.chunks(gemini, body, size, call=call, to=UPSTREAM))
 
 
 def framed(exchange: dict[str, Any]) -> tuple[bytes, str | None]:

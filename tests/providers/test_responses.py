@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+import replay
+from cuts import SIZES
 from openai import BadRequestError, OpenAI
 from process import Process, config
 from scripted import Upstream as Scripted
@@ -30,7 +31,7 @@ from providers.errors import (
 )
 from providers.hosts import HOSTS
 from providers.models import ModelTable
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
 MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HI = {"role": "user", "content": "hi"}
@@ -366,15 +367,7 @@ def frames(*events: Json) -> bytes:
 
 def read(raw: bytes, size: int | None = None) -> list[Json]:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]})
-    decoder, translator, chunks = Decoder(), translator_of("openai", call, to()), []
-    try:
-        for piece in pieces(raw, size):
-            for event in decoder.feed(piece):
-                chunks += translator.send(event)
-        chunks += translator.send(None)
-    except StopIteration as end:
-        chunks += end.value
-    return chunks
+    return list(replay.chunks(openai, raw, size, call=call, to=to()))
 
 
 def chunk(delta: Json, finish: str | None = None) -> Json:

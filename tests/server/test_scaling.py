@@ -24,6 +24,7 @@ import embedded
 import pytest
 import shapes
 from cached import remember
+from cuts import pieces
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
 from translators import translator_of
 
@@ -379,28 +380,24 @@ WHOLES: dict[str, tuple[str, Make]] = {
 }
 
 
-def decoded(pieces: list[bytes]) -> None:
+def decoded(reads: list[bytes]) -> None:
     decoder = Decoder()
-    for piece in pieces:
+    for piece in reads:
         decoder.feed(piece)
     decoder.flush()
-
-
-def cut(data: bytes, size: int) -> list[bytes]:
-    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 # Bytes of an event stream, in the pieces that the network gave.
 READS: dict[str, Make] = {
     "many events": lambda n: [b'data: {"a":1}\n\n' * n],
-    "many events, cut small": lambda n: cut(b'data: {"a":1}\n\n' * n, 5),
-    "one long event, cut small": lambda n: cut(b'data: "' + b"x" * 16 * n + b'"\n\n', 16),
+    "many events, cut small": lambda n: pieces(b'data: {"a":1}\n\n' * n, 5),
+    "one long event, cut small": lambda n: pieces(b'data: "' + b"x" * 16 * n + b'"\n\n', 16),
     "lines of one event": lambda n: [b"data: 1\n" * n],
-    "lines of one event, cut small": lambda n: cut(b"data:\n" * n, 6),
-    "empty lines": lambda n: cut(b"\n" * n, 64),
-    "ends of lines in two bytes": lambda n: cut(b"data: 1\r\n\r\n" * n, 3),
-    "comments": lambda n: cut(b": x\n\n" * n, 64),
-    "names": lambda n: cut(b"event: x\n" * n, 64),
+    "lines of one event, cut small": lambda n: pieces(b"data:\n" * n, 6),
+    "empty lines": lambda n: pieces(b"\n" * n, 64),
+    "ends of lines in two bytes": lambda n: pieces(b"data: 1\r\n\r\n" * n, 3),
+    "comments": lambda n: pieces(b": x\n\n" * n, 64),
+    "names": lambda n: pieces(b"event: x\n" * n, 64),
     "named events": lambda n: [b"event: x\ndata: 1\n\n" * n],
     "errors": lambda n: [b"error: x\n" * n],
 }
