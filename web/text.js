@@ -127,7 +127,7 @@ const UI = {
   choice: ["回答", "Answer"],
   presence: ["presence_penalty", "presence_penalty"],
   frequency: ["frequency_penalty", "frequency_penalty"],
-  ends: ["stop：每行一个，\\n 表示换行", "stop: one per line, \\n for a break"],
+  stops: ["stop：每行一个，\\n 表示换行", "stop: one per line, \\n for a break"],
   extraJson: ["其他字段（JSON 对象）", "Other fields (JSON object)"],
   edit: ["编辑", "Edit"],
   delete: ["删除", "Delete"],
