@@ -75,7 +75,6 @@ class Site:
             )
             return web.Response(text=f"{text}Models: GET /v1/models\n", headers=headers)
         facts = {
-            "version": self.version,
             "keys": "required" if keys else "none",
             "usage": "on" if usage else "off",
             "inspector": "on" if inspector else "off",

@@ -1,6 +1,6 @@
 // The documentation: text.js's sections laid out, with this server's address and models filled in.
 import { call, events, listModels, ready, server } from "./api.js";
-import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
+import { colored, compact, copy, copyButton, h, remember, rich, seconds } from "./dom.js";
 import { embeds } from "./models.js";
 import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
@@ -56,11 +56,7 @@ function codeBlock(sources, id) {
 
 function choose(name) {
   state.code = name;
-  try {
-    localStorage.setItem("code", name);
-  } catch {
-    // Not remembered, then.
-  }
+  remember("code", name);
   const anchor = [...document.querySelectorAll(".doc")].find((node) => node.getBoundingClientRect().bottom > 90);
   const before = anchor?.getBoundingClientRect().top;
   render();

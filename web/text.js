@@ -1,8 +1,7 @@
 // Every word the page says, in Chinese and English, side by side. docs.js lays the sections out.
 // In the sections: `code`, **bold**, [link](#section); {{base}}, {{origin}}, {{model}} … are filled in from this server.
 
-export const languages = ["zh", "en"];
-export const language = () => (document.documentElement.lang === "zh" ? 0 : 1);
+const language = () => (document.documentElement.lang === "zh" ? 0 : 1);
 /** One of [zh, en]. */
 export const pick = (pair) => (Array.isArray(pair) ? pair[language()] : pair);
 export const text = (name) => pick(UI[name] ?? name);
