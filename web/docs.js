@@ -197,7 +197,8 @@ function render() {
     h("div", { class: "with-contents" },
       h("nav", { class: "contents", "aria-label": text("contents") },
         h("input", { type: "search", id: "docs-search", placeholder: text("searchDocs"), "aria-label": text("searchDocs"), value: state.words, oninput: (event) => search(event.target.value) }),
-        h("ol", {}, links)),
+        h("ol", {}, links),
+        h("p", {}, h("a", { href: `/docs/${document.documentElement.lang}/`, id: "docs-all" }, text("manual")))),
       h("div", { class: "sections" }, sections.map((entry, at) => section(entry, at + 1)), h("p", { class: "empty", id: "docs-none", role: "status", hidden: true }, text("nothingFound")))));
   if (state.words) search(state.words);
   if (kept && state.running === null) container.querySelector(".wire-box").replaceWith(kept);
@@ -228,7 +229,7 @@ let observer;
 /** Mark in the contents what is being read. */
 function spy() {
   observer?.disconnect();
-  const links = new Map([...container.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+  const links = new Map([...container.querySelectorAll(".contents li a")].map((link) => [link.hash.slice(1), link]));
   observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;

@@ -108,6 +108,7 @@ const UI = {
   stopped: ["已停止", "Stopped"],
   brokeOff: ["流中断：没有收到 [DONE]。", "The stream broke off: no [DONE] came."],
   responseHint: ["现在就问这台服务器的 echo，显示它真实的回答", "Asks this server's echo now, and shows what it really answers"],
+  manual: ["完整文档", "Full documentation"],
   searchDocs: ["搜索文档…", "Search the docs…"],
   nothingFound: ["没有找到。", "Nothing found."],
   copyLink: ["复制链接", "Copy link"],

@@ -116,6 +116,18 @@ def test_the_documentation_is_searched_and_its_sections_have_addresses(browser: 
     assert page.evaluate("navigator.clipboard.readText()") == f"{browser.root}/#images"
 
 
+def test_the_whole_documentation_is_one_click_away(browser: Browsing) -> None:
+    page = browser.open()
+    page.locator(".badge.up").wait_for()
+    page.click("#docs-all")
+    page.wait_for_url("**/docs/en/")
+    browser.open()
+    page.click("#language")
+    page.click("#docs-all")
+    page.wait_for_url("**/docs/zh/")
+    assert page.get_attribute("html", "lang") == "zh" and page.locator("h1").count() == 1
+
+
 def test_copying(chromium: Any, site: Process) -> None:
     with browsing(chromium, site.root, permissions=["clipboard-read", "clipboard-write"]) as browser:
         page = browser.open("clients")
