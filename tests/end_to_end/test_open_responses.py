@@ -6,19 +6,17 @@ same specification. Seven templates need WebSocket, which is not offered: they a
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
 from answers import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call, of_every_protocol
-from process import Process
+from process import ROOT, Process
 from scripted import Script, Upstream
 
 schema = pytest.importorskip("openresponses_types.types", reason="openresponses-types is not installed")
 
 Json = dict[str, Any]
-ROOT = Path(__file__).parents[2]
 NOT_OFFERED: Final = (
     "websocket-response",
     "websocket-sequential-responses",

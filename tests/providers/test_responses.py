@@ -3,12 +3,12 @@
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import replay
 from cuts import SIZES
+from model_table import MODELS
 from openai import BadRequestError, OpenAI
 from process import Process, config
 from scripted import Upstream as Scripted
@@ -30,10 +30,8 @@ from providers.errors import (
     UpstreamTruncated,
 )
 from providers.hosts import HOSTS
-from providers.models import ModelTable
 from providers.sse import Event
 
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HI = {"role": "user", "content": "hi"}
 WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": WEATHER}

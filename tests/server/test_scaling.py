@@ -16,7 +16,6 @@ import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from struct import pack
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ import pytest
 import shapes
 from cached import remember
 from cuts import pieces
+from model_table import FACTS
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
 from translators import translator_of
 
@@ -56,7 +56,6 @@ TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the si
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
 MAKING, LARGEST = 0.005, 2**15  # seconds of making an input, things: larger ones are not tried
 
-FACTS = (Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8")
 CONFIG = "providers: {up: {protocol: openai, base_url: 'http://up/v1'}, echo: {}}\nmodels: {a: up, 'b-*': up}\n"
 
 
