@@ -16,7 +16,7 @@ from providers.errors import NotFound
 
 from . import auth
 from .markdown import plain, render
-from .page import POLICY
+from .page import HEADERS
 from .paths import ROOT
 
 FOLDER: Final = ROOT / "docs"
@@ -24,12 +24,7 @@ LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _INDEX: Final = "README"
 _ENTRY: Final = re.compile(r"^- \[([^\]]+)\]\((\w+)\.md\)[:：] ?(.*)$", re.MULTILINE)
 _LOCAL: Final = re.compile(r"(?:\.\./(en|zh)/)?(\w+)\.md(#.*)?|(#.*)")
-_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "Cache-Control": "no-cache",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_HEADERS: Final = {**HEADERS, "Cache-Control": "no-cache"}
 _ABOUT: Final = """\
 # ModelServer
 

@@ -36,7 +36,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -68,14 +68,13 @@ class Site:
         keys: callers need one; usage: a ledger is kept; inspector: it is on.
         """
         base = f"{auth.scheme(request)}://{request.host}"
-        headers = {**_HEADERS, "Vary": "Accept"}
+        headers = {**HEADERS, "Vary": "Accept"}
         if "text/html" not in request.headers.get("Accept", ""):
             text = (
                 f"ModelServer {self.version}: an OpenAI-compatible gateway.\nBase URL for OpenAI clients: {base}/v1\n"
             )
             return web.Response(text=f"{text}Models: GET /v1/models\n", headers=headers)
         facts = {
-            "version": self.version,
             "keys": "required" if keys else "none",
             "usage": "on" if usage else "off",
             "inspector": "on" if inspector else "off",
@@ -92,7 +91,7 @@ class Site:
             raise NotFound(
                 "There is no such file; a new version may have replaced it: reload the page.", code="unknown_url"
             )
-        return _packed(request, asset, {**_HEADERS, "Cache-Control": _YEAR})
+        return _packed(request, asset, {**HEADERS, "Cache-Control": _YEAR})
 
     def _linked(self, text: str) -> str:
         """The text with the names of other files replaced by their hashed ones."""
@@ -133,4 +132,4 @@ async def asset(request: web.Request) -> web.Response:
 
 async def favicon(request: web.Request) -> web.Response:
     """GET /favicon.ico: the icon, for browsers and bookmarks that have not read the page; no key needed."""
-    return _packed(request, request.app[SITE].icon, {**_HEADERS, "Cache-Control": _DAY})
+    return _packed(request, request.app[SITE].icon, {**HEADERS, "Cache-Control": _DAY})

@@ -17,6 +17,8 @@ from openai import OpenAI
 from process import Process, beside, config
 from scripted import Script, Upstream
 
+pytest_plugins = ("browser",)  # its fixtures
+
 # Each client of an SDK loads the certificates that are trusted, which takes a tenth of a second. No test calls who has one of
 # those, so that clients here load this one. Servers do not: process.environment() leaves it out.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))

@@ -4,7 +4,6 @@ const root = document.documentElement.dataset;
 export const server = {
   origin: location.origin,
   base: `${location.origin}/v1`,
-  version: root.version ?? "",
   keyed: root.keys === "required",
   usage: root.usage === "on",
   inspector: root.inspector === "on",

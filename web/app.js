@@ -1,7 +1,7 @@
 // The frame of the page: views and their addresses, language, theme, the key.
 import { json, key, listModels, ready, server } from "./api.js";
 import * as docs from "./docs.js";
-import { h, relabel, toast } from "./dom.js";
+import { h, relabel, remember, toast } from "./dom.js";
 import * as inspector from "./inspector.js";
 import * as models from "./models.js";
 import * as playground from "./playground.js";
@@ -12,14 +12,6 @@ const VIEWS = { docs, models, playground, usage, inspector };
 const shown = new Set();
 const root = document.documentElement;
 const element = (id) => document.getElementById(id);
-
-function remember(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // Storage may be forbidden: it holds for this visit.
-  }
-}
 
 /** #playground is a view, #inspector/500 a thing in one, #streaming a section of the documentation. */
 function address() {

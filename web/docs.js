@@ -1,6 +1,6 @@
 // The documentation: text.js's sections laid out, with this server's address and models filled in.
 import { call, events, listModels, ready, server } from "./api.js";
-import { colored, compact, copy, copyButton, h, rich, seconds } from "./dom.js";
+import { colored, compact, copy, copyButton, h, remember, rich, seconds } from "./dom.js";
 import { embeds } from "./models.js";
 import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
@@ -56,11 +56,7 @@ function codeBlock(sources, id) {
 
 function choose(name) {
   state.code = name;
-  try {
-    localStorage.setItem("code", name);
-  } catch {
-    // Not remembered, then.
-  }
+  remember("code", name);
   const anchor = [...document.querySelectorAll(".doc")].find((node) => node.getBoundingClientRect().bottom > 90);
   const before = anchor?.getBoundingClientRect().top;
   render();
@@ -201,7 +197,8 @@ function render() {
     h("div", { class: "with-contents" },
       h("nav", { class: "contents", "aria-label": text("contents") },
         h("input", { type: "search", id: "docs-search", placeholder: text("searchDocs"), "aria-label": text("searchDocs"), value: state.words, oninput: (event) => search(event.target.value) }),
-        h("ol", {}, links)),
+        h("ol", {}, links),
+        h("p", {}, h("a", { href: `/docs/${document.documentElement.lang}/`, id: "docs-all" }, text("manual")))),
       h("div", { class: "sections" }, sections.map((entry, at) => section(entry, at + 1)), h("p", { class: "empty", id: "docs-none", role: "status", hidden: true }, text("nothingFound")))));
   if (state.words) search(state.words);
   if (kept && state.running === null) container.querySelector(".wire-box").replaceWith(kept);
@@ -232,7 +229,7 @@ let observer;
 /** Mark in the contents what is being read. */
 function spy() {
   observer?.disconnect();
-  const links = new Map([...container.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+  const links = new Map([...container.querySelectorAll(".contents li a")].map((link) => [link.hash.slice(1), link]));
   observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;

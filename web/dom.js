@@ -113,6 +113,30 @@ export function toast(message) {
 export const heads = (names, numbers = []) =>
   h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col", class: `col-${name} ${numbers.includes(name) ? "number" : ""}` }, name === "tryIt" ? h("span", { class: "offscreen" }, text(name)) : text(name)))));
 
+/** JSON, indented; what is no JSON, as it is. */
+export function pretty(source) {
+  try {
+    return JSON.stringify(JSON.parse(source), null, 2);
+  } catch {
+    return source;
+  }
+}
+
+/** Keep a choice for the next visit. */
+export function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // Storage may be forbidden: it holds for this visit.
+  }
+}
+
+/** Say that a key is needed, and ask for it. */
+export function askForKey() {
+  toast(text("keyNeeded"));
+  dispatchEvent(new Event("ask-key"));
+}
+
 const LOCALES = { zh: "zh-CN", en: "en-US" };
 export const locale = () => LOCALES[document.documentElement.lang] ?? "en-US";
 export const number = (value, digits = 0) =>

@@ -1,6 +1,6 @@
 // What went wrong with a request, for a person: what happened, what the server said, what to do first. The JSON is folded.
 import { Refused } from "./api.js";
-import { h, rich } from "./dom.js";
+import { h, pretty, rich } from "./dom.js";
 import { SECTIONS, pick, text } from "./text.js";
 
 const SHOWN = 1000; // characters of a message outside of the folded JSON
@@ -53,14 +53,6 @@ export function failureOf(error, began = false) {
   const after = error.headers.find(([name]) => name === "retry-after")?.[1];
   return { status: error.status, broken: error.status < 400, body: error.body, says: error.message, after };
 }
-
-const pretty = (source) => {
-  try {
-    return JSON.stringify(JSON.parse(source), null, 2);
-  } catch {
-    return source;
-  }
-};
 
 /** {status, broken, body, says, after} → its box. retry: does it again. */
 export function failure({ status, broken, body, says, after }, retry) {

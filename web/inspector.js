@@ -1,6 +1,6 @@
 // The inspector: what really went over the wires, exchange by exchange.
 import { call, json, ready, server } from "./api.js";
-import { colored, copy, h, locale, number, rich, seconds, toast } from "./dom.js";
+import { colored, copy, h, locale, number, pretty, rich, seconds, toast } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { asCurl } from "./snippets.js";
 import { text } from "./text.js";
@@ -89,11 +89,6 @@ function parse(source) {
   }
 }
 
-const pretty = (source) => {
-  const value = parse(source);
-  return (value === undefined ? source : JSON.stringify(value, null, 2)).slice(0, SHOWN);
-};
-
 /** Top-level differences between what the client sent and what went upstream. */
 function changes(before, after) {
   if (!before || !after) return null;
@@ -131,8 +126,8 @@ function drawAttempt(attempt, at, body, code) {
     attempt.failure ? h("pre", { class: "failure" }, JSON.stringify(attempt.failure, null, 2)) : null,
     drawChanges(attempt, body),
     attempt.url ? block(text("upstreamRequest"), `POST ${attempt.url}\n${headerLines(attempt.headers)}`) : null,
-    attempt.hub ? block(text("hubBody"), pretty(attempt.hub), "json") : null,
-    attempt.body ? block(text("upstreamBody"), pretty(attempt.body), "json") : null,
+    attempt.hub ? block(text("hubBody"), pretty(attempt.hub).slice(0, SHOWN), "json") : null,
+    attempt.body ? block(text("upstreamBody"), pretty(attempt.body).slice(0, SHOWN), "json") : null,
     Object.keys(attempt.answer).length ? block(text("upstreamHeaders"), headerLines(attempt.answer)) : null);
 }
 
@@ -168,7 +163,7 @@ function drawExchange() {
     h("dl", { class: "stats" }, facts.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => h("div", {}, h("dt", {}, text(name)), h("dd", {}, String(value))))),
     exchange.cut ? h("p", { class: "wrong" }, text("cut")) : "",
     block(text("clientRequest"), `${exchange.method} ${exchange.path}\n${headerLines(exchange.request.headers)}`),
-    exchange.request.body ? block(text("clientBody"), pretty(exchange.request.body), "json") : "",
+    exchange.request.body ? block(text("clientBody"), pretty(exchange.request.body).slice(0, SHOWN), "json") : "",
     ...exchange.attempts.map((attempt, at) => drawAttempt(attempt, at, body, at === exchange.attempts.length - 1 ? exchange.code : "")),
     Object.keys(exchange.response.headers).length ? block(text("clientHeaders"), headerLines(exchange.response.headers)) : "",
     timeline(exchange));

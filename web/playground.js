@@ -3,7 +3,7 @@ import { listModels, ready } from "./api.js";
 import { ask, newTurn } from "./answer.js";
 import { attach, attached, attachments, onDrop, onPaste } from "./attachments.js";
 import { adopt, cutAt, keep, messageOf, messages, recall, remove, turns } from "./conversation.js";
-import { copy, h, toast } from "./dom.js";
+import { askForKey, copy, h, toast } from "./dom.js";
 import { explain } from "./explain.js";
 import { embeds, groupName, grouped } from "./models.js";
 import { adoptSettings, bodyFor, field, offerEfforts, restored, saved, settings } from "./settings.js";
@@ -115,11 +115,7 @@ function focus() {
 
 async function send() {
   if (state.running) return;
-  if (!ready()) {
-    toast(text("keyNeeded"));
-    dispatchEvent(new Event("ask-key"));
-    return;
-  }
+  if (!ready()) return askForKey();
   const [said, images] = [ui.message.value, attached()];
   if (!said && !images.length && turns.at(-1)?.role !== "tool") return;
   if (bodyFor(modelName(), []) === undefined) return;

@@ -1,6 +1,6 @@
 // The response beside a request of the documentation: not written down, but what this server's echo answers, now.
 import { call, ready, server } from "./api.js";
-import { colored, h, toast } from "./dom.js";
+import { askForKey, colored, h, pretty } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { text } from "./text.js";
 
@@ -22,20 +22,12 @@ export function requestOf(source, model, echo) {
   }
 }
 
-function shown(body) {
-  try {
-    return JSON.stringify(JSON.parse(body), null, 2);
-  } catch {
-    return body;
-  }
-}
-
 /** Fill a box with the response to a request. all: whether every x- header is shown. */
 async function fill(box, { path, body }, all) {
   box.replaceChildren(h("p", { class: "faint" }, "…"));
   try {
     const response = await call(path, body === undefined ? {} : { method: "POST", body });
-    const content = shown(await response.text()).slice(0, KEPT);
+    const content = pretty(await response.text()).slice(0, KEPT);
     const headers = [...response.headers].filter(([name]) => name === "content-type" || (all && name.startsWith("x-")));
     const head = [`HTTP ${response.status}`, ...headers.map(([name, value]) => `${name}: ${value}`)].join("\n");
     box.replaceChildren(h("pre", { tabindex: "0", "aria-label": text("response"), "data-response": "" }, h("code", {}, head, "\n\n", colored(content, "json"))));
@@ -48,11 +40,7 @@ async function fill(box, { path, body }, all) {
 export function sample(request, all) {
   const box = h("div", { class: "sample", hidden: true, "aria-live": "polite" });
   const button = h("button", { type: "button", class: "response", "aria-expanded": "false", title: text("responseHint"), onclick: () => {
-    if (!ready()) {
-      toast(text("keyNeeded"));
-      dispatchEvent(new Event("ask-key"));
-      return;
-    }
+    if (!ready()) return askForKey();
     box.hidden = !box.hidden;
     button.setAttribute("aria-expanded", String(!box.hidden));
     if (!box.hidden) fill(box, request, all);

@@ -47,7 +47,7 @@ export function settings(actions) {
       h("div", { class: "pair" }, numberField("top-p"), numberField("seed")),
       h("div", { class: "pair" }, numberField("presence"), numberField("frequency")),
       h("div", { class: "pair" }, numberField("n"), h("span")),
-      field("ends", controls.ends), field("extraJson", json("extra"))),
+      field("stops", controls.ends), field("extraJson", json("extra"))),
     h("div", { class: "row wrap copies" }, actions));
 }
 

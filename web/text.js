@@ -1,8 +1,7 @@
 // Every word the page says, in Chinese and English, side by side. docs.js lays the sections out.
 // In the sections: `code`, **bold**, [link](#section); {{base}}, {{origin}}, {{model}} … are filled in from this server.
 
-export const languages = ["zh", "en"];
-export const language = () => (document.documentElement.lang === "zh" ? 0 : 1);
+const language = () => (document.documentElement.lang === "zh" ? 0 : 1);
 /** One of [zh, en]. */
 export const pick = (pair) => (Array.isArray(pair) ? pair[language()] : pair);
 export const text = (name) => pick(UI[name] ?? name);
@@ -109,6 +108,7 @@ const UI = {
   stopped: ["已停止", "Stopped"],
   brokeOff: ["流中断：没有收到 [DONE]。", "The stream broke off: no [DONE] came."],
   responseHint: ["现在就问这台服务器的 echo，显示它真实的回答", "Asks this server's echo now, and shows what it really answers"],
+  manual: ["完整文档", "Full documentation"],
   searchDocs: ["搜索文档…", "Search the docs…"],
   nothingFound: ["没有找到。", "Nothing found."],
   copyLink: ["复制链接", "Copy link"],
@@ -127,7 +127,7 @@ const UI = {
   choice: ["回答", "Answer"],
   presence: ["presence_penalty", "presence_penalty"],
   frequency: ["frequency_penalty", "frequency_penalty"],
-  ends: ["stop：每行一个，\\n 表示换行", "stop: one per line, \\n for a break"],
+  stops: ["stop：每行一个，\\n 表示换行", "stop: one per line, \\n for a break"],
   extraJson: ["其他字段（JSON 对象）", "Other fields (JSON object)"],
   edit: ["编辑", "Edit"],
   delete: ["删除", "Delete"],

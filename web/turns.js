@@ -1,7 +1,7 @@
 // The turns of a conversation, drawn: what was said, called and thought, what it took, and what can be done with it.
 import { WIRE_LIMIT } from "./answer.js";
 import { turns } from "./conversation.js";
-import { colored, copy, dollars, h, number, seconds } from "./dom.js";
+import { colored, copy, dollars, h, number, pretty, seconds } from "./dom.js";
 import { failure } from "./failures.js";
 import { Markdown, codeBlock, markdown } from "./markdown.js";
 import { text } from "./text.js";
@@ -9,14 +9,6 @@ import { text } from "./text.js";
 /** A picture where we hold its bytes; the address of one elsewhere is only shown: nothing is fetched from other hosts. */
 export const picture = ({ name, url }) =>
   url.startsWith("data:image/") ? h("img", { src: url, alt: name }) : h("code", { class: "far" }, url);
-
-function pretty(source) {
-  try {
-    return JSON.stringify(JSON.parse(source), null, 2);
-  } catch {
-    return source;
-  }
-}
 
 /** A complete answer: JSON as a block of code, anything else as Markdown. */
 function said(content) {

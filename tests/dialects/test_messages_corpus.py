@@ -225,7 +225,7 @@ def _blocked(raw: bytes) -> Iterator[str]:
             yield response.prompt_feedback.block_reason.value
 
 
-def chunks_of(given: Recorded, size: int) -> list[Json]:
+def chunks_of(given: Recorded, size: int | None) -> list[Json]:
     """The chunks that the provider's translator makes of an answer. Raises Failure."""
     if given.exchange["response"]["stream"] or given.provider is gemini:
         made = list(replayed(given.provider, given.raw, size, call=given.call, to=given.to))
@@ -284,7 +284,7 @@ def compared(given: Recorded, cuts: Sequence[int]) -> str:
     data = streamed(first_choice(chunks))
     check_grammar(events_of(data))
     assert told(read_by_sdk(data), theirs) == theirs
-    for size in (0, *cuts):
+    for size in (None, *cuts):
         answer = collect(first_choice(chunks_of(given, size) if size else chunks))
         assert told(messages.completion(REQUEST, answer, ENVELOPE, True), theirs) == theirs
     return "stream" if given.exchange["response"]["stream"] else "whole"

@@ -9,6 +9,7 @@ import replay
 from gemini_run import run as gemini_chunks
 from openai import APIError
 from openai.types.responses import Response
+from replay import STREAMS
 from responses_in import ENVELOPE, UNIQUE, accumulated, checked, events, failing, request, sdk, stream, whole
 from translators import made_call
 
@@ -36,7 +37,6 @@ from providers.errors import (
 )
 
 Json = dict[str, Any]
-STREAMS = Path(__file__).parents[1] / "streams"
 USAGE = usage_chunk({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7})
 
 
@@ -675,21 +675,21 @@ def test_case_77_a_native_answer_that_breaks(at: int) -> None:
 # Every stream of the other tests, through the translators of their providers.
 
 
-def translated(path: Path, size: int) -> list[Json]:
+def translated(path: Path, size: int | None) -> list[Json]:
     name, raw = path.stem, path.read_bytes()
     if name.startswith("gemini_"):
-        return gemini_chunks(raw, size or None)
+        return gemini_chunks(raw, size)
     if name.startswith("claude_"):
         to = Upstream("anthropic", "claude-test", "https://api.test")
         return list(replay.chunks(anthropic, raw, size, call=made_call({}, True, Way()), to=to))
     return list(replay.chunks(openai, raw, size, call=made_call(), to=Upstream("up", "m", "https://api.test")))
 
 
-@pytest.mark.parametrize("size", [1, 64, 0])
+@pytest.mark.parametrize("size", [1, 64, None])
 @pytest.mark.parametrize(
     "path", [path for path in sorted(STREAMS.glob("*.sse")) if "_leg_" not in path.stem], ids=lambda path: path.stem
 )
-def test_every_stream(path: Path, size: int) -> None:
+def test_every_stream(path: Path, size: int | None) -> None:
     try:
         chunks = translated(path, size)
     except Failure:

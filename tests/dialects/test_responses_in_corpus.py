@@ -48,12 +48,12 @@ FILES = {
 def translated(name: str, raw: bytes) -> list[Json]:
     match name:
         case "anthropic-messages":
-            return list(replay.chunks(anthropic, raw, 0, call=made_call({}, True, Way()), to=CLAUDE))
+            return list(replay.chunks(anthropic, raw, call=made_call({}, True, Way()), to=CLAUDE))
         case "gemini-stream":
             return gemini_chunks(raw)
         case "openai-responses" | "compat-responses":
-            return list(replay.chunks(openai, raw, 0, call=made_call(state=ON_RESPONSES), to=TO))
-    return list(replay.chunks(openai, raw, 0, call=made_call(), to=TO))
+            return list(replay.chunks(openai, raw, call=made_call(state=ON_RESPONSES), to=TO))
+    return list(replay.chunks(openai, raw, call=made_call(), to=TO))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,23 +6,21 @@ Numbers are the acceptance cases of the Responses API.
 import copy
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from model_table import MODELS
 
 from dialects import seal
 from dialects.responses import compaction, outgoing
 from providers.contract import Call, Ended, Upstream
 from providers.errors import BadRequest, ContextLengthExceeded, Failure, UpstreamError, UpstreamTruncated
 from providers.hosts import HOSTS
-from providers.models import ModelTable
 from providers.openai.native import NATIVE, build_responses
 from providers.openai.responses.watch import watch
 from providers.sse import Event
 
 Json = dict[str, Any]
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HEX = "0123456789abcdef" * 2
 HI = {"role": "user", "content": "Hi"}
 OPT_IN = replace(HOSTS["vllm"], responses_native=True)

@@ -8,26 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from answers import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call, native, of_every_protocol
 from process import Process
 from responses_in import stream as rendered
 from scripted import Script, Upstream, stream
-from test_codex import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call, native
 
 from providers.chunks import chunk, usage_chunk
 
 agents = pytest.importorskip("agents", reason="the Agents SDK is not installed")
 from openai import AsyncOpenAI  # noqa: E402
-
-CONFIG = """
-server: {{port: 0}}
-providers:
-  echo: {{options: {{delay: 0}}}}
-  chat: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  claude: {{host: anthropic, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  gemini: {{base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
-  openai: {{base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-models: {{echo: echo}}
-"""
 
 
 def native_call(name: str, arguments: Any) -> Script:
@@ -53,7 +42,7 @@ UPSTREAMS: dict[str, tuple[str, Callable[[str, Any], Script], Callable[[str], Sc
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Process]:
-    with Process(CONFIG.format(url=upstream.url)) as process:
+    with Process(of_every_protocol(upstream)) as process:
         yield process
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import of_every_protocol
 from process import Process
 from scripted import Upstream
-from test_agents_sdk import CONFIG, UPSTREAMS
+from test_agents_sdk import UPSTREAMS
 
 FOLDER = os.environ.get("MODELSERVER_AI_SDK")
 NODE = shutil.which("node")
@@ -60,7 +61,7 @@ def test_two_turns_with_tools(upstream: Upstream, tmp_path: Path, provider: str,
     before = len(upstream.of(model))
     (tmp_path / "node_modules").symlink_to(Path(str(FOLDER)) / "node_modules")
     (tmp_path / "run.mjs").write_text(SCRIPT, encoding="utf-8")
-    with Process(CONFIG.format(url=upstream.url)) as server:
+    with Process(of_every_protocol(upstream)) as server:
         command = [str(NODE), str(tmp_path / "run.mjs"), server.url, f"{provider}/{model}", streamed]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     print(done.stderr)  # for pytest to show

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from process import ROOT
 
 from providers import PROVIDERS
 from providers.hosts import HOSTS
 
-ROOT = Path(__file__).parents[2]
 RINGS = [
     "providers",
     "dialects",

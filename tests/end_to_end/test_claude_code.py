@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from answers import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call, of_every_protocol
 from process import Process
 from scripted import CLOSE, Script, Upstream, answer, sse, stream
-from test_codex import SERVER, chat_call, chat_text, claude_call, claude_text, gemini, gemini_call
 
 Json = dict[str, Any]
 CLAUDE: Final = os.environ.get("MODELSERVER_CLAUDE_CODE") or shutil.which("claude")
@@ -30,7 +30,7 @@ def run(folder: Path, upstream: Upstream, target: str, model: str = "gpt-5.5", p
     home, work = folder / "home", folder / "work"
     home.mkdir()
     work.mkdir()
-    with Process(SERVER.format(url=upstream.url, target=target)) as server:
+    with Process(of_every_protocol(upstream, target)) as server:
         done = subprocess.run(
             [str(CLAUDE), "-p", "Do it.", "--model", model, "--allowedTools", "Write,Edit,Read"],
             cwd=work,

@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from process import ROOT
 
 from dialects.validation import number
 from providers import errors
 from providers.errors import BadRequest, Failure
 
-ROOT = Path(__file__).parents[2]
 CLASSES = {name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Failure)}
 CLASSES["Kind"] = errors.RateLimitExceeded  # a row of gateway/limits.py, whose code that is given
 FILES = [

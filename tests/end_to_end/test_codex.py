@@ -14,6 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from answers import (
+    chat_call,
+    chat_text,
+    claude_blocks,
+    claude_call,
+    claude_text,
+    gemini,
+    gemini_call,
+    native_call,
+    native_text,
+    of_every_protocol,
+)
 from process import Process
 from scripted import CLOSE, Script, Upstream, answer, sse, stream
 
@@ -24,17 +36,6 @@ pytestmark = pytest.mark.skipif(CODEX is None, reason="Codex is not installed")
 PATCH: Final = "*** Begin Patch\n*** Add File: patched.txt\n+from a patch\n*** End Patch\n"
 COMMAND: Final = {"cmd": "echo from a command > ran.txt; cat ran.txt"}
 FILES: Final = {"ran.txt": "from a command\n", "patched.txt": "from a patch\n"}
-# Codex knows this model: for gpt-5.5 it offers its tools one by one, apply_patch among them as a custom tool.
-SERVER: Final = """
-server: {{port: 0}}
-providers:
-  echo: {{options: {{delay: 0}}}}
-  chat: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  claude: {{host: anthropic, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  gemini: {{base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
-  openai: {{base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-models: {{gpt-5.5: "{target}", echo: echo}}
-"""
 CLIENT: Final = """
 model = "{model}"
 model_provider = "modelserver"
@@ -79,13 +80,16 @@ class Ran:
 
 @pytest.fixture
 def run(tmp_path: Path, upstream: Upstream) -> Callable[..., Ran]:
-    """Runs `codex exec` with a home of its own in front of a server whose model gpt-5.5 is `target`."""
+    """Runs `codex exec` with a home of its own in front of a server whose model gpt-5.5 is `target`.
+
+    Codex knows that model: it offers its tools one by one, apply_patch among them as a custom tool.
+    """
 
     def start(target: str, model: str = "gpt-5.5", name: str = "ModelServer", more: str = "") -> Ran:
         home, work = tmp_path / "home", tmp_path / "work"
         home.mkdir()
         work.mkdir()
-        with Process(SERVER.format(url=upstream.url, target=target)) as server:
+        with Process(of_every_protocol(upstream, target)) as server:
             text = CLIENT.format(model=model, name=name, more=more, url=server.url)
             (home / "config.toml").write_text(text, encoding="utf-8")
             done = subprocess.run(
@@ -106,103 +110,6 @@ def run(tmp_path: Path, upstream: Upstream) -> Callable[..., Ran]:
         return Ran(done.returncode, events, {each.name: each.read_text() for each in work.iterdir()})
 
     return start
-
-
-def chunks(delta: Json, finish: str, tokens: int = 10) -> Script:
-    """A chat completion's stream."""
-    base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    usage = {"prompt_tokens": tokens, "completion_tokens": 3, "total_tokens": tokens + 3}
-    choices = (
-        [{"index": 0, "delta": delta, "finish_reason": None}],
-        [{"index": 0, "delta": {}, "finish_reason": finish}],
-    )
-    return stream(sse(*({**base, "choices": each} for each in choices), {**base, "choices": [], "usage": usage}))
-
-
-def chat_text(text: str) -> Script:
-    return chunks({"role": "assistant", "content": text}, "stop")
-
-
-def chat_call(name: str, arguments: Json, tokens: int = 10) -> Script:
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    call = {"index": 0, "id": f"call_{name}", "type": "function", "function": function}
-    return chunks({"role": "assistant", "tool_calls": [call]}, "tool_calls", tokens)
-
-
-def gemini(part: Json) -> Script:
-    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
-    usage = {"promptTokenCount": 10, "candidatesTokenCount": 3, "totalTokenCount": 13}
-    return stream(sse({"candidates": [candidate], "usageMetadata": usage}, done=False))
-
-
-def gemini_call(name: str, arguments: Json) -> Script:
-    return gemini({"functionCall": {"name": name, "args": arguments}, "thoughtSignature": "c2lnbmVk"})
-
-
-def named(*events: Json) -> bytes:
-    """Events with their names, as Claude and the Responses API send them."""
-    return b"".join(b"event: %b\ndata: %b\n\n" % (each["type"].encode(), json.dumps(each).encode()) for each in events)
-
-
-def claude_blocks(*blocks: Json) -> Script:
-    """Claude's stream of these blocks; each block's text comes as one delta."""
-    usage = {"input_tokens": 10, "output_tokens": 1}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
-    events: list[Json] = [{"type": "message_start", "message": message}]
-    for index, block in enumerate(blocks):
-        opened, *deltas = _opened(block)
-        events.append({"type": "content_block_start", "index": index, "content_block": opened})
-        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-        events.append({"type": "content_block_stop", "index": index})
-    reason = "tool_use" if blocks[-1]["type"] == "tool_use" else "end_turn"
-    events.append({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}})
-    return stream(named(*events, {"type": "message_stop"}))
-
-
-def _opened(block: Json) -> list[Json]:
-    """A block as it is opened, and its deltas."""
-    match block:
-        case {"type": "text", "text": text}:
-            return [{**block, "text": ""}, {"type": "text_delta", "text": text}]
-        case {"type": "thinking", "thinking": text, "signature": signature}:
-            deltas = {"type": "thinking_delta", "thinking": text}, {"type": "signature_delta", "signature": signature}
-            return [{**block, "thinking": "", "signature": ""}, *deltas]
-    return [{**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
-
-
-def claude_text(text: str) -> Script:
-    return claude_blocks({"type": "text", "text": text})
-
-
-def claude_call(name: str, arguments: Json) -> Script:
-    return claude_blocks({"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": arguments})
-
-
-def native(item: Json) -> Script:
-    """An answer of the Responses API with one item."""
-    ident = f"resp_{item['id']}"
-    whole = {"id": ident, "object": "response", "created_at": 1, "model": "m", "status": "completed", "output": [item]}
-    usage = {"input_tokens": 10, "output_tokens": 3, "total_tokens": 13}
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
-    events: list[Json] = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress"}},
-        {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": {**whole, "usage": usage}},
-    ]
-    return stream(named(*({**event, "sequence_number": number} for number, event in enumerate(events))))
-
-
-def native_text(text: str) -> Script:
-    part = {"type": "output_text", "text": text, "annotations": []}
-    return native({"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [part]})
-
-
-def native_call(name: str, arguments: Json) -> Script:
-    item = {"id": f"i_{name}", "status": "completed", "call_id": f"call_{name}", "name": name}
-    if name == "apply_patch":
-        return native({"type": "custom_tool_call", **item, "input": arguments["input"]})
-    return native({"type": "function_call", **item, "arguments": json.dumps(arguments)})
 
 
 @pytest.mark.parametrize(

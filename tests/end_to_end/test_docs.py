@@ -3,23 +3,22 @@
 import re
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 import pytest
 import yaml
+from model_table import FACTS
+from process import ROOT
 
 from gateway import config_schema
 from gateway.config import load
 from gateway.config_schema import Config, KeyConfig, ProviderConfig, RouteConfig, Section
 
-ROOT = Path(__file__).parents[2]
 FIRST_LINE = (
     "# yaml-language-server: $schema=config.schema.json\n"  # for editors; it looks like a key that is commented out
 )
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8").removeprefix(FIRST_LINE)
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 LINE = re.compile(
     r"^(?P<indent> *)(?P<off># )?(?P<inner> *)(?:- )?(?P<key>[\w.-]+|\"[^\"]+\"):"
     r"(?: +(?P<value>[^#\n]*?))?\s*(?:#\s*(?P<note>.*))?$"

@@ -7,9 +7,9 @@ from urllib.parse import unquote, urljoin
 
 import httpx2 as httpx
 import pytest
+from browser import PAYLOADS
 from documents import LANGUAGES, page
 from process import Process, config
-from test_page import PAYLOADS
 
 from server.docs import Docs, address
 from server.markdown import render, slug

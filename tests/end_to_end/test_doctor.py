@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import LAPTOP
 from http_client import delta
-from process import Process, config, run
+from process import ROOT, Process, config, run
 from scripted import CLOSE, Script, Upstream, answer, sse, stream
 
 from server.commands.doctor import is_slow_build
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_python(code: str) -> str:

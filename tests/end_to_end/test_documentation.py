@@ -29,6 +29,7 @@ from documents import (
     page,
     pages,
 )
+from model_table import FACTS
 from process import ROOT, Process
 from test_docs import ENTRIES, FIELDS, WRITTEN, sections
 
@@ -43,7 +44,6 @@ from server.explain import HEADER
 from server.markdown import blocks as parts
 from server.markdown import slug
 
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 EXAMPLE = yaml.load((ROOT / "config.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 CONFIG = """
 server: {port: 0}

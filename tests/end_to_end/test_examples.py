@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from documents import LANGUAGES, page
+from model_table import FACTS
 from openai import OpenAI
 from process import ROOT, Process, run
 
 from gateway.config import load
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/config.yaml"))
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 NAMES = ["ci", "claude-code", "fallback", "laptop", "team"]
 
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 import anthropic
 import httpx2 as httpx
 import pytest
+from answers import chat_call, chat_text, gemini_call
+from answers import gemini as gemini_part
 from anthropic import Anthropic
 from messages_fold import check_grammar, events_of
 from process import Process
 from scripted import Script, Upstream, answer, chunked, sse, stream
-from test_codex import chat_call, chat_text, gemini_call
-from test_codex import gemini as gemini_part
 
 Json = dict[str, Any]
 KEY: Final = "sk-client-canary"

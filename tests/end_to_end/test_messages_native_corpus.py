@@ -8,8 +8,9 @@ import corpus
 import httpx2 as httpx
 import pytest
 from corpus import Exchange, short
+from cuts import pieces
 from process import Process
-from scripted import Upstream, answer, pieces, stream
+from scripted import Upstream, answer, stream
 
 from providers.anthropic.watch import watch
 from providers.frames import Frames

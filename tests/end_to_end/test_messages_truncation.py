@@ -31,12 +31,6 @@ _WHOLE: Final = re.compile(rb'"finish_?[rR]eason": ?"|event: message_stop')
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Process]:
     with Process(CONFIG.format(url=upstream.url)) as process:
         yield process

@@ -6,28 +6,17 @@ same specification. Seven templates need WebSocket, which is not offered: they a
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
-from process import Process
+from answers import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call, of_every_protocol
+from process import ROOT, Process
 from scripted import Script, Upstream
-from test_codex import chat_call, chat_text, claude_call, claude_text, gemini, gemini_call
 
 schema = pytest.importorskip("openresponses_types.types", reason="openresponses-types is not installed")
 
 Json = dict[str, Any]
-ROOT = Path(__file__).parents[2]
-CONFIG = """
-server: {{port: 0}}
-providers:
-  echo: {{options: {{delay: 0}}}}
-  chat: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  claude: {{host: anthropic, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  gemini: {{base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
-models: {{echo: echo}}
-"""
 NOT_OFFERED: Final = (
     "websocket-response",
     "websocket-sequential-responses",
@@ -69,7 +58,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Process]:
-    with Process(CONFIG.format(url=upstream.url)) as process:
+    with Process(of_every_protocol(upstream)) as process:
         yield process
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from conftest import LAPTOP
+from model_table import FACTS
 from process import ROOT, Process, config, environment, run
 
 from gateway.addresses import wrong_host
@@ -19,7 +20,6 @@ from gateway.secret_checks import wrong_name
 from gateway.words import counted
 from server.process.listener import listen
 
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 BASE = "providers: {echo: {}}\n"
 KEY = BASE + "keys:\n  - name: me\n    key: "
 COMMA = "a comma is missing between two entries, or quotes around a text that holds one of { } [ ] , :"

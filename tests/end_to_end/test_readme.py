@@ -1,12 +1,12 @@
 """The documentation's table of providers, its hosts in YAML, and config.yaml: what they say is what the code does."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from model_table import FACTS
 from openai import OpenAI
-from process import Process
+from process import ROOT, Process
 
 from gateway.config import Settings, load
 from gateway.routing import ModelRouter
@@ -15,9 +15,7 @@ from providers.contract import Json, no_embeddings
 from providers.hosts import HOSTS, Host
 from providers.models import ModelFacts, ModelTable
 
-ROOT = Path(__file__).parents[2]
 LANGUAGES = ("en", "zh")
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 EXAMPLE: Json = yaml.load(TEXT, Loader=yaml.CSafeLoader)
 MODELS = ModelTable.parse(FACTS)

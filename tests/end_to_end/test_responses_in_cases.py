@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from answers import chat_text, claude_text
 from process import Process
 from scripted import FOREVER, Upstream, answer, sse, stream
-from test_codex import chat_text, claude_text
 from usage_helpers import counted, settings
 
 from dialects import seal

@@ -5,26 +5,18 @@ The real process; the client is the openai SDK, which must raise, or be told las
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import of_every_protocol
 from openai import APIError, OpenAI
 from process import Process
+from replay import STREAMS
 from responses_in import request
 from responses_in import stream as rendered
 from scripted import CLOSE, Upstream, stream
 from test_responses_in_answer import translated
 
-STREAMS = Path(__file__).parents[1] / "streams"
-CONFIG = """
-server: {{port: 0}}
-providers:
-  claude: {{host: anthropic, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  gemini: {{base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
-  chat: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-  openai: {{base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
-"""
 # Stream → who sends it, and what makes an answer of it complete.
 TEN = {
     "claude_text": ("claude", rb'"stop_reason": ?"'),
@@ -43,7 +35,7 @@ TEN = {
 @pytest.fixture(scope="module")
 def sdk(upstream: Upstream) -> Iterator[OpenAI]:
     with (
-        Process(CONFIG.format(url=upstream.url)) as process,
+        Process(of_every_protocol(upstream)) as process,
         OpenAI(base_url=process.url, api_key="-", max_retries=0) as client,
     ):
         yield client
@@ -66,7 +58,7 @@ def test_59_77_a_cut_answer_is_never_complete(sdk: OpenAI, upstream: Upstream, n
     data = (STREAMS / f"{name}.sse").read_bytes()
     provider, mark = TEN[name]
     if way == "native":
-        data = rendered(translated(STREAMS / f"{name}.sse", 0), request(summary=True))
+        data = rendered(translated(STREAMS / f"{name}.sse", None), request(summary=True))
         provider, mark = "openai", rb'"type":"response.completed"'
     frames = [frame for frame in re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", data) if frame]
     ends: list[tuple[bool, str]] = []

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from answers import claude_blocks, claude_text
 from process import Process
 from scripted import Script, Upstream, answer
-from test_codex import claude_blocks, claude_text
 
 Json = dict[str, Any]
 CONFIG = """

@@ -16,12 +16,6 @@ USAGE: dict[str, Any] = {"prompt_tokens": 1000, "completion_tokens": 100, "total
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as scripted:
-        yield scripted
-
-
-@pytest.fixture(scope="module")
 def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder: Path = tmp_path_factory.mktemp("usage")
     providers = "".join(

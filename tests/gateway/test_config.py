@@ -2,19 +2,18 @@
 
 import hashlib
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from model_table import FACTS
+from process import ROOT
 
 from gateway import config_schema
 from gateway.config import Caller, ConfigError, Settings, load
 from gateway.config_schema import CapacityConfig, Config, Cooldown, KeepAlive, ServerConfig, Timeouts
 
-ROOT = Path(__file__).parents[2]
-FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 SMALL = "families: {}\nmodels: {}\n"
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8")
 SECRET = "sk-topsecret"

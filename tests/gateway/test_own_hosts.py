@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from model_table import FACTS
 from openai import OpenAI
 from process import Process, config
 from scripted import Upstream, answer, sse, stream
@@ -15,7 +15,6 @@ from providers import PROVIDERS, openai
 from providers.hosts import HOSTS, Host
 from providers.raw_json import members
 
-FACTS = (Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8")
 ROW = """
 providers:
   mine:

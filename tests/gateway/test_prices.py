@@ -1,12 +1,12 @@
 """What requests cost: recorded answers priced by hand, and the estimates that are reserved before them."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import replay
+from model_table import MODELS as FACTS
 from oracles import Json
 from translators import translator_of
 
@@ -15,10 +15,9 @@ from gateway.pricing import NO_USAGE, TokenUsage, believable, cost, has_price, p
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.hosts import HOSTS, Host
-from providers.models import LongContext, ModelFacts, ModelTable, OffPeak, Price
+from providers.models import LongContext, ModelFacts, OffPeak, Price
 from providers.sse import Event
 
-FACTS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_table import MODELS as FACTS
 from process import Process, config
 from scripted import Upstream as Scripted
 from scripted import sse, stream
@@ -19,9 +20,8 @@ from gateway.routing import Target, with_defaults
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.hosts import HOSTS, Host
-from providers.models import ModelFacts, ModelTable, Price
+from providers.models import ModelFacts, Price
 
-FACTS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 ASK: Json = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 UNKNOWN = Upstream("up", "m")
 CAPPED, OPEN = UsageSettings(), UsageSettings(cap_output=False)

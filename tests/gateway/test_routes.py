@@ -1,9 +1,9 @@
 """Which targets serve a model, who may use it, and which defaults go with it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from model_table import FACTS
 
 from gateway.config import load
 from gateway.routing import ModelRouter, Target, may_use, with_defaults
@@ -11,7 +11,6 @@ from providers.contract import Upstream
 from providers.errors import ModelNotFound
 from providers.models import ModelFacts, ModelTable
 
-FACTS = (Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8")
 EVERYONE = ("*",)
 CONFIG = """
 providers:

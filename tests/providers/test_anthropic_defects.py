@@ -5,9 +5,9 @@ from typing import Any
 
 import claude_facts as facts
 import claude_requests
-import oracles
 import pytest
 import replay
+from cuts import SIZES
 from test_anthropic import CLAUDE_F, CLAUDE_G, HI, F, G, assistant, call, form, result, text, to, tool, use, user
 from test_anthropic_edge import (
     CALL,
@@ -46,7 +46,7 @@ def sent(messages: list[Json], model: Any = facts.HAIKU_4_5, **more: Any) -> Cal
     return anthropic.build_request(asked(messages, **more), to(model))
 
 
-def chunks(raw: bytes, size: int = 0) -> list[Json]:
+def chunks(raw: bytes, size: int | None = 0) -> list[Json]:
     return list(replay.chunks(anthropic, raw, size, call=CALL, to=TO))
 
 
@@ -177,8 +177,8 @@ def test_T14_tool_names_go_and_come_unchanged() -> None:
     assert got[1] == opening(0, "a", name)
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
-def test_T15_arguments_pass_byte_by_byte(size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_T15_arguments_pass_byte_by_byte(size: int | None) -> None:
     given = {"q": '他说 "好"\n\t\\ \u2028 🌏', "n": [1, 2.5, None]}
     whole = json.dumps(given, ensure_ascii=False)
     pieces = [whole[at : at + 2] for at in range(0, len(whole), 2)]

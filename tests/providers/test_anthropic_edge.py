@@ -7,6 +7,7 @@ import claude_facts as facts
 import oracles
 import pytest
 import replay
+from cuts import SIZES
 from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
@@ -178,9 +179,9 @@ STREAMS: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", STREAMS)
-def test_47_to_51_and_55_streams(name: str, size: int) -> None:
+def test_47_to_51_and_55_streams(name: str, size: int | None) -> None:
     raw = (replay.STREAMS / f"{name}.sse").read_bytes()
     chunks = list(replay.chunks(anthropic, raw, size, call=CALL, to=TO))
     assert chunks == STREAMS[name]
@@ -424,7 +425,7 @@ TWO_PIECES += [grown(0, type="text_delta", text="你"), grown(0, type="text_delt
 OVERLOADED: Json = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
-def failing(raw: bytes, size: int) -> tuple[list[Json], Failure]:
+def failing(raw: bytes, size: int | None) -> tuple[list[Json], Failure]:
     """The chunks before a failure, and the failure."""
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
@@ -432,8 +433,8 @@ def failing(raw: bytes, size: int) -> tuple[list[Json], Failure]:
     return chunks, failed.value
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
-def test_52_an_error_as_the_first_event(size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_52_an_error_as_the_first_event(size: int | None) -> None:
     chunks, failure = failing(sse(OVERLOADED), size)
     assert chunks == []
     assert (type(failure), failure.status, failure.usage) == (Overloaded, 503, None)
@@ -442,15 +443,15 @@ def test_52_an_error_as_the_first_event(size: int) -> None:
     }
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
-def test_52_an_error_after_text(size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_52_an_error_after_text(size: int | None) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, OVERLOADED, ended("end_turn"), STOP), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
     assert failure.body()["error"]["code"] == "overloaded"
     assert failure.usage == usage(20, 1)
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "more",
     [
@@ -461,7 +462,7 @@ def test_52_an_error_after_text(size: int) -> None:
     ],
     ids=["in a text", "after a text", "no reason was told", "another block began"],
 )
-def test_53_a_stream_cut_short(more: list[Json], size: int) -> None:
+def test_53_a_stream_cut_short(more: list[Json], size: int | None) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, *more), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
     assert (type(failure), failure.status, failure.should_retry) == (UpstreamTruncated, 502, False)
@@ -476,8 +477,8 @@ def test_53_a_stream_cut_short(more: list[Json], size: int) -> None:
     assert failure.usage == usage(20, 9 if len(more) > 1 else 1)
 
 
-@pytest.mark.parametrize("size", oracles.CUTS)
-def test_54_a_stream_that_ends_after_its_stop_reason(size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_54_a_stream_that_ends_after_its_stop_reason(size: int | None) -> None:
     raw = sse(*TWO_PIECES, closed(0), ended("end_turn", output_tokens=9))
     assert list(replay.chunks(anthropic, raw, size, call=CALL, to=TO)) == [
         ROLE, piece({"content": "你"}), piece({"content": "好"}), piece({}, "stop"), tally(20, 9)

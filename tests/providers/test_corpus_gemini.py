@@ -1,49 +1,32 @@
-"""Recorded exchanges with the real Gemini API, when the corpus is at hand: answers, errors and requests.
+"""Recorded exchanges with the real Gemini API, when the corpus is at hand: answers, errors and requests."""
 
-The corpus is other people's data and no part of this repository. MODELSERVER_CORPUS names its folder; the default is
-../shared/corpus beside the repository.
-"""
-
-import gzip
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import corpus
 import gemini_oracle as oracle
 import pytest
-from cuts import pieces
+import replay
+from corpus import short
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
-from translators import translator_of
 
 from providers import gemini
 from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import UpstreamBadOutput, UpstreamTruncated
 from providers.models import ModelFacts
-from providers.sse import Decoder
-
-CORPUS = Path(os.environ.get("MODELSERVER_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 
 pytestmark = [
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here"),
+    corpus.needed,
     # google-genai's own, for values that are newer than its enums.
     pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning"),
 ]
 
 
-def load(name: str) -> list[dict[str, Any]]:
-    path = CORPUS / f"{name}.jsonl.gz"
-    if not path.exists():
-        return []
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-STREAMS, WHOLES = load("gemini-stream"), load("gemini-generate")
+STREAMS, WHOLES = corpus.load("gemini-stream"), corpus.load("gemini-generate")
 ANSWERED = [x for x in STREAMS if x["response"]["status"] == 200]
 WIRE = [x for x in ANSWERED if x["fidelity"] == "wire"]
 FAILED = [x for x in STREAMS + WHOLES if x["response"]["status"] >= 400]
@@ -55,21 +38,8 @@ seen: Counter[str] = Counter()
 exceptions: list[str] = []
 
 
-def short(exchange: dict[str, Any]) -> str:
-    return str(exchange["id"]).partition("/")[2]
-
-
 def translated(body: bytes, size: int | None, call: Call = CALL) -> list[dict[str, Any]]:
-    decoder, translator = Decoder(), translator_of("gemini", call, UPSTREAM)
-    chunks: list[dict[str, Any]] = []
-    for piece in pieces(body, size):
-        for event in decoder.feed(piece):
-            chunks += translator.send(event)
-    for event in decoder.flush():
-        chunks += translator.send(event)
-    with pytest.raises(StopIteration) as end:
-        translator.send(None)
-    return chunks + end.value.value
+    return list(replay.chunks(gemini, body, size, call=call, to=UPSTREAM))
 
 
 def framed(exchange: dict[str, Any]) -> tuple[bytes, str | None]:

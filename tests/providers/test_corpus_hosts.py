@@ -8,17 +8,18 @@ from collections import Counter
 import chat_oracle
 import corpus
 import pytest
+import replay
 import responses_oracle
 from corpus import Exchange, short
-from cuts import SIZES, pieces
+from cuts import SIZES
 from translators import ON_RESPONSES, made_call, translator_of
 
-from providers import codec
+from providers import codec, openai
 from providers.chunks import collect
 from providers.contract import Call, Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
 pytestmark = [corpus.needed, pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")]
 
@@ -106,18 +107,12 @@ def excused(theirs: chat_oracle.Said, reason: str | None) -> chat_oracle.Said:
 
 def translated(exchange: Exchange, call: Call, to: Upstream, size: int | None) -> list[Json]:
     """The chunks, or the one whole answer, that we make of a recorded body. Raises Failure."""
-    translator, made = translator_of("openai", call, to), list[Json]()
     body = corpus.body_of(exchange)
+    if exchange["response"]["stream"]:
+        return list(replay.chunks(openai, body, size, call=call, to=to))
+    translator, made = translator_of("openai", call, to), list[Json]()
     try:
-        if not exchange["response"]["stream"]:
-            made += translator.send(Event("", codec.decode(body)))
-        else:
-            decoder = Decoder()
-            for piece in pieces(body, size):
-                for event in decoder.feed(piece):
-                    made += translator.send(event)
-            for event in decoder.flush():
-                made += translator.send(event)
+        made += translator.send(Event("", codec.decode(body)))
         made += translator.send(None)
     except StopIteration as end:
         made += end.value

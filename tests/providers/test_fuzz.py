@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cuts import pieces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -91,8 +92,7 @@ EVENTS = st.lists(
     kind=st.sampled_from(["text/event-stream", "application/json", ""]),
 )
 def test_any_stream(protocol: str, data: bytes, cut: int, broken: bool, kind: str) -> None:
-    pieces = [data[i : i + cut] for i in range(0, len(data), cut)]
-    run(play(protocol, pieces, True, kind, broken, 200))
+    run(play(protocol, pieces(data, cut), True, kind, broken, 200))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -4,13 +4,13 @@ The requests are read and translated; what comes of them is held to the official
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import claude_requests
 import gemini_oracle
 import pydantic
 import pytest
+from model_table import MODELS
 from openai.types.chat import ChatCompletionMessageParam
 from openai.types.responses import ResponseInputItemParam
 
@@ -18,10 +18,8 @@ from dialects.chat import request
 from providers import PROVIDERS
 from providers.contract import Call, Upstream
 from providers.hosts import HOSTS
-from providers.models import ModelTable
 
 Json = dict[str, Any]
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 MODEL = {"openai": "gpt-4o", "anthropic": "claude-sonnet-5-5", "gemini": "gemini-3.8-flash"}
 CHAT = [name for name, host in HOSTS.items() if host.protocol == "openai"]
 STRICT = sorted(name for name in CHAT if not HOSTS[name].openai_rules)

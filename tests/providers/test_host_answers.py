@@ -7,16 +7,17 @@ import json
 from typing import Any
 
 import pytest
+import replay
 from chat_oracle import check
-from cuts import SIZES, pieces
+from cuts import SIZES
 from translators import made_call, translator_of
 
-from providers import codec
+from providers import codec, openai
 from providers.chunks import collect
 from providers.contract import Json, Upstream
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTruncated
 from providers.hosts import HOSTS
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
 DONE = b"data: [DONE]\n\n"
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -24,18 +25,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
 def read(raw: bytes, host: str = "openai", size: int | None = None) -> list[Json]:
     """The chunks of a stream."""
-    decoder, chunks = Decoder(), list[Json]()
-    translator = translator_of("openai", made_call({}, True), Upstream(host, "m", host=HOSTS[host]))
-    try:
-        for piece in pieces(raw, size):
-            for event in decoder.feed(piece):
-                chunks += translator.send(event)
-        for event in decoder.flush():
-            chunks += translator.send(event)
-        chunks += translator.send(None)
-    except StopIteration as end:
-        chunks += end.value
-    return chunks
+    return list(replay.chunks(openai, raw, size, call=made_call({}, True), to=Upstream(host, "m", host=HOSTS[host])))
 
 
 def whole(raw: bytes, host: str = "openai") -> Json:

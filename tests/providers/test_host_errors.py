@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from cuts import pieces
 from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, chunked, sse, stream
@@ -326,8 +327,8 @@ def test_an_error_inside_a_stream(
     decoder, translator = Decoder(), translator_of("openai", made_call({}, True), to)
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
-        for at in range(0, len(raw), size or len(raw)):
-            for event in decoder.feed(raw[at : at + (size or len(raw))]):
+        for piece in pieces(raw, size):
+            for event in decoder.feed(piece):
                 chunks += translator.send(event)
         translator.send(None)
     assert (failed.value.status, failed.value.code, failed.value.message) == expected

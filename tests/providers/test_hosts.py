@@ -4,22 +4,20 @@ import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_table import MODELS
 
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, Failure, Unsupported
 from providers.hosts import HOSTS, Host, endpoint, key_header
-from providers.models import ModelTable
 from providers.openai.messages import mistral_id
 from providers.openai.request import build, needs_responses
 
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="
 GIF = "data:image/png;base64,R0lGODlhAQABAIAAAAAAAA=="

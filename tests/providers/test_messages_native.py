@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from cuts import pieces
 
 from dialects import messages, seal
 from providers import raw_json
@@ -377,8 +378,8 @@ LF = b'event: a\ndata: {"type":"a"}\n\n: comment\n\nevent: b\ndata: {"n":\ndata:
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 7, 100])
 def test_frames_are_bytes_as_they_came(data: bytes, cut: int) -> None:
     frames, raw, seen = Frames(), b"", list[Event]()
-    for start in range(0, len(data), cut):
-        seen += frames.feed(data[start : start + cut])
+    for piece in pieces(data, cut):
+        seen += frames.feed(piece)
         assert not raw.endswith(b"data") and data.startswith(raw := raw + frames.raw)
     seen += frames.flush()
     assert (raw + frames.raw, seen) == (data, [Event("a", b'{"type":"a"}'), Event("b", b'{"n":\n1}')])

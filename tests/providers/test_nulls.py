@@ -3,11 +3,11 @@
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cached import remember
+from model_table import MODELS
 
 from dialects.chat import request
 from gateway.reasoning_cache import ReasoningCache
@@ -15,9 +15,7 @@ from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 from providers.hosts import HOSTS
-from providers.models import ModelTable
 
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 NAMES = {
     "openai": ("gpt-4o", "gpt-6-astra"),
     "deepseek": ("deepseek-v4-pro",),

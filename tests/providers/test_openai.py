@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Iterable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
+from cuts import SIZES, pieces
 from hypothesis import given
 from hypothesis import strategies as st
+from replay import STREAMS
 from translators import ByHand, made_call, translator_of
 
 from providers import errors, openai
@@ -19,8 +20,6 @@ from providers.errors import Failure
 from providers.hosts import Host
 from providers.sse import DONE, Decoder, Event
 
-STREAMS = Path(__file__).parents[1] / "streams"
-CUTS = [1, 2, 3, 7, 64, 10**9]
 TO = Upstream("mine", "m-1", "https://llm.example.com/v1", "sk-test")
 STREAMED, WHOLE = made_call({"n": 2}, True), made_call({}, False)
 NEW = "call_NEW"  # stands for an id that was made here
@@ -40,13 +39,13 @@ def answer_to(events: Iterable[Event | None], to: Upstream = TO, call: Call = ST
     raise AssertionError("the answer has not ended")
 
 
-def of_stream(stream: bytes, size: int = 10**9, to: Upstream = TO) -> list[Json]:
-    """The chunks of an upstream's bytes, read in pieces of a size."""
+def of_stream(stream: bytes, size: int | None = None, to: Upstream = TO) -> list[Json]:
+    """The chunks of an upstream's bytes, read in pieces of a size; None: whole."""
     decoder = Decoder()
 
     def events() -> Iterable[Event | None]:
-        for at in range(0, len(stream), size):
-            yield from decoder.feed(stream[at : at + size])
+        for piece in pieces(stream, size):
+            yield from decoder.feed(piece)
         yield from decoder.flush()
         yield None
 
@@ -257,9 +256,9 @@ EXPECTED: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("size", CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", EXPECTED)
-def test_streams(name: str, size: int):
+def test_streams(name: str, size: int | None):
     assert of_stream((STREAMS / f"{name}.sse").read_bytes(), size) == EXPECTED[name]
 
 
@@ -337,9 +336,9 @@ ANSWERS: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("size", CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_streams_add_up_to(name: str, size: int):
+def test_what_streams_add_up_to(name: str, size: int | None):
     assert collect(of_stream((STREAMS / f"{name}.sse").read_bytes(), size)) == ANSWERS[name]
 
 
@@ -532,9 +531,9 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stream, expected", SMALL.values(), ids=SMALL)
-def test_small_streams(stream: bytes, expected: list[Json], size: int):
+def test_small_streams(stream: bytes, expected: list[Json], size: int | None):
     assert of_stream(stream, size) == expected
 
 
@@ -643,9 +642,9 @@ FAILURES: dict[str, tuple[bytes, tuple[int, str, str | None, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", CUTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stream, expected", FAILURES.values(), ids=FAILURES)
-def test_streams_that_fail(stream: bytes, expected: tuple[int, str, str | None, str], size: int):
+def test_streams_that_fail(stream: bytes, expected: tuple[int, str, str | None, str], size: int | None):
     with pytest.raises(Failure) as caught:
         of_stream(stream, size)
     assert said(caught.value) == expected

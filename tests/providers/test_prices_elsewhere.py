@@ -4,17 +4,16 @@ Differences are listed, and those that are not known fail: one of the two catalo
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from model_table import MODELS
 
 from providers.catalogue import maker_of
-from providers.models import ModelTable, Price
+from providers.models import Price
 
 data_snapshot: Any = pytest.importorskip("genai_prices.data_snapshot")
 
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 THERE = {"gemini": "google", "xai": "x-ai", "moonshot": "moonshotai"}  # our name of a provider → theirs
 NAMES = {  # our name of a price → theirs
     "input": "input_mtok",

@@ -3,11 +3,12 @@
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+import replay
+from cuts import SIZES
+from model_table import MODELS
 from openai import BadRequestError, OpenAI
 from process import Process, config
 from scripted import Upstream as Scripted
@@ -29,10 +30,8 @@ from providers.errors import (
     UpstreamTruncated,
 )
 from providers.hosts import HOSTS
-from providers.models import ModelTable
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
 HI = {"role": "user", "content": "hi"}
 WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": WEATHER}
@@ -366,15 +365,7 @@ def frames(*events: Json) -> bytes:
 
 def read(raw: bytes, size: int | None = None) -> list[Json]:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]})
-    decoder, translator, chunks = Decoder(), translator_of("openai", call, to()), []
-    try:
-        for piece in pieces(raw, size):
-            for event in decoder.feed(piece):
-                chunks += translator.send(event)
-        chunks += translator.send(None)
-    except StopIteration as end:
-        chunks += end.value
-    return chunks
+    return list(replay.chunks(openai, raw, size, call=call, to=to()))
 
 
 def chunk(delta: Json, finish: str | None = None) -> Json:

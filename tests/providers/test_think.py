@@ -4,17 +4,19 @@ import json
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+import replay
+from cuts import SIZES
 from hypothesis import given
 from hypothesis import strategies as st
 from translators import made_call, translator_of
 
+from providers import openai
 from providers.chunks import collect
 from providers.common.think_tags import ThinkTags, split
 from providers.contract import Json, Upstream
 from providers.errors import UpstreamTruncated
 from providers.hosts import HOSTS
-from providers.sse import DONE, Decoder, Event
+from providers.sse import DONE, Event
 
 VLLM = Upstream("mine", "m", host=HOSTS["vllm"])
 OPENAI = Upstream("openai", "m", host=HOSTS["openai"])
@@ -127,11 +129,7 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
     text = "<think>\nTwo plus two: \u20284.</think>\n\n四 <think>"
     raw = "".join(f"data: {json.dumps(content(char), ensure_ascii=False)}\n\n" for char in text).encode()
     raw += b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-    decoder, translator, chunks = Decoder(), translator_of("openai", STREAM, VLLM), []
-    with pytest.raises(StopIteration) as end:
-        for piece in pieces(raw, size):
-            for event in decoder.feed(piece):
-                chunks += translator.send(event)
+    chunks = list(replay.chunks(openai, raw, size, call=STREAM, to=VLLM))
     whole = translator_of("openai", WHOLE, VLLM)
     with pytest.raises(StopIteration) as answer:
         whole.send(Event("", {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
@@ -141,7 +139,7 @@ def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
         "reasoning_content": "Two plus two: \u20284.",
         "refusal": None,
     }
-    assert collect([*chunks, *end.value.value])["choices"][0]["message"] == message
+    assert collect(chunks)["choices"][0]["message"] == message
     assert answer.value.value[0]["choices"][0]["message"] == message
 
 

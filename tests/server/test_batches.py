@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
+from cuts import pieces
 from scripted import sse
 
 from gateway.config_schema import ServerConfig
@@ -42,7 +43,7 @@ async def test_a_large_event_is_read_by_the_worker() -> None:
     """Small ones are read on the loop. The pieces of a large one are only kept until it is complete."""
     large = "x" * 2**20
     data = sse(said("small"), said(large), said("small again"), said("", finish="stop"))
-    exchange = asked([data[at : at + 2**16] for at in range(0, len(data), 2**16)])
+    exchange = asked(pieces(data, 2**16))
     threads: dict[str, int] = {}
     read = exchange.call.read
 

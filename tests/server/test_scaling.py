@@ -16,7 +16,6 @@ import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from struct import pack
 from typing import Any, NamedTuple
 
@@ -24,6 +23,8 @@ import embedded
 import pytest
 import shapes
 from cached import remember
+from cuts import pieces
+from model_table import FACTS
 from shapes import HI, LARGEST_HASH, Json, Make, call, called
 from translators import translator_of
 
@@ -55,7 +56,6 @@ TIMES, FLOOR = 6, 0.002  # CPU: at most so many times as much for 4 times the si
 SPACE, LEAST = 5, 2**21  # memory: the same; bytes that count as the least (buffers grow by doubling)
 MAKING, LARGEST = 0.005, 2**15  # seconds of making an input, things: larger ones are not tried
 
-FACTS = (Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8")
 CONFIG = "providers: {up: {protocol: openai, base_url: 'http://up/v1'}, echo: {}}\nmodels: {a: up, 'b-*': up}\n"
 
 
@@ -379,28 +379,24 @@ WHOLES: dict[str, tuple[str, Make]] = {
 }
 
 
-def decoded(pieces: list[bytes]) -> None:
+def decoded(reads: list[bytes]) -> None:
     decoder = Decoder()
-    for piece in pieces:
+    for piece in reads:
         decoder.feed(piece)
     decoder.flush()
-
-
-def cut(data: bytes, size: int) -> list[bytes]:
-    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 # Bytes of an event stream, in the pieces that the network gave.
 READS: dict[str, Make] = {
     "many events": lambda n: [b'data: {"a":1}\n\n' * n],
-    "many events, cut small": lambda n: cut(b'data: {"a":1}\n\n' * n, 5),
-    "one long event, cut small": lambda n: cut(b'data: "' + b"x" * 16 * n + b'"\n\n', 16),
+    "many events, cut small": lambda n: pieces(b'data: {"a":1}\n\n' * n, 5),
+    "one long event, cut small": lambda n: pieces(b'data: "' + b"x" * 16 * n + b'"\n\n', 16),
     "lines of one event": lambda n: [b"data: 1\n" * n],
-    "lines of one event, cut small": lambda n: cut(b"data:\n" * n, 6),
-    "empty lines": lambda n: cut(b"\n" * n, 64),
-    "ends of lines in two bytes": lambda n: cut(b"data: 1\r\n\r\n" * n, 3),
-    "comments": lambda n: cut(b": x\n\n" * n, 64),
-    "names": lambda n: cut(b"event: x\n" * n, 64),
+    "lines of one event, cut small": lambda n: pieces(b"data:\n" * n, 6),
+    "empty lines": lambda n: pieces(b"\n" * n, 64),
+    "ends of lines in two bytes": lambda n: pieces(b"data: 1\r\n\r\n" * n, 3),
+    "comments": lambda n: pieces(b": x\n\n" * n, 64),
+    "names": lambda n: pieces(b"event: x\n" * n, 64),
     "named events": lambda n: [b"event: x\ndata: 1\n\n" * n],
     "errors": lambda n: [b"error: x\n" * n],
 }

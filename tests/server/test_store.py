@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from process import ROOT
 
 from server.usage import store as module
 from server.usage.store import UsageRow, UsageStore
-
-ROOT = Path(__file__).parents[2]
 
 
 class Entry(NamedTuple):

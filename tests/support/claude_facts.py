@@ -1,10 +1,8 @@
 """Facts of Claude models for the tests: the rows of providers/models.yaml, by the names the tests use."""
 
-from pathlib import Path
+from model_table import MODELS
 
-from providers.models import ModelFacts, ModelTable
-
-MODELS = ModelTable.parse((Path(__file__).parents[2] / "providers" / "models.yaml").read_text(encoding="utf-8"))
+from providers.models import ModelFacts
 
 
 def facts(model: str) -> ModelFacts:

@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
-from cuts import pieces
-from translators import translator_of
+import replay
+from replay import STREAMS
 
 from providers import gemini
 from providers.contract import Call, Translator, Upstream
@@ -14,7 +13,6 @@ from providers.hosts import PLAIN
 from providers.models import ModelFacts
 from providers.sse import Decoder
 
-STREAMS = Path(__file__).parents[1] / "streams"
 UPSTREAM = Upstream(
     "gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key", host=PLAIN["gemini"]
 )
@@ -47,16 +45,10 @@ def asked(body: dict[str, Any] | None = None, facts: ModelFacts = NOTHING_KNOWN,
     return gemini.build_request(body, to(facts, **fields), lambda: f"id-{next(ids)}")
 
 
-def feed(translator: Translator, data: bytes, size: int | None = None) -> list[dict[str, Any]]:
+def feed(translator: Translator, data: bytes) -> list[dict[str, Any]]:
     """The chunks of a stream's bytes, before its end."""
     decoder = Decoder()
-    chunks: list[dict[str, Any]] = []
-    for piece in pieces(data, size):
-        for event in decoder.feed(piece):
-            chunks += translator.send(event)
-    for event in decoder.flush():
-        chunks += translator.send(event)
-    return chunks
+    return [chunk for event in [*decoder.feed(data), *decoder.flush()] for chunk in translator.send(event)]
 
 
 def ended(translator: Translator) -> list[dict[str, Any]]:
@@ -72,5 +64,4 @@ def run(data: bytes | str, size: int | None = None, call: Call | None = None, **
     """All chunks of a stream: bytes, or the name of one under streams/."""
     if isinstance(data, str):
         data = (STREAMS / f"gemini_{data}.sse").read_bytes()
-    translator = translator_of("gemini", call or asked(**fields), to(**fields))
-    return [*feed(translator, data, size), *ended(translator)]
+    return list(replay.chunks(gemini, data, size, call=call or asked(**fields), to=to(**fields)))

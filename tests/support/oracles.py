@@ -2,15 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
 
 Json = dict[str, Any]
-
-CUTS = (1, 2, 3, 7, 64, 0)  # bytes per read; 0: the whole at once
 
 # Claude's stop reasons as the specification maps them, kept apart from the code that is tested.
 _FINISH = {
@@ -33,11 +31,6 @@ class Answer(NamedTuple):
     finish: str
     usage: Json
     thinking: list[Json]  # signed blocks, unaltered
-
-
-def cut(data: bytes, size: int) -> Iterator[bytes]:
-    """data in reads of size bytes; 0: one read."""
-    return (data[at : at + (size or len(data))] for at in range(0, len(data), size or len(data) or 1))
 
 
 def claude(raw: bytes) -> Answer:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from oracles import Json, cut
+from cuts import pieces
+from oracles import Json
 from translators import translator_of
 
 from providers import Call, Provider, Upstream
@@ -12,11 +13,11 @@ from providers.sse import Decoder
 STREAMS = Path(__file__).parents[1] / "streams"
 
 
-def chunks(provider: Provider, raw: bytes, size: int = 0, *, call: Call, to: Upstream) -> Iterator[Json]:
-    """The chunks a provider makes of an event stream that arrives in reads of `size` bytes."""
+def chunks(provider: Provider, raw: bytes, size: int | None = None, *, call: Call, to: Upstream) -> Iterator[Json]:
+    """The chunks a provider makes of an event stream that arrives in reads of `size` bytes; None: in one."""
     decoder, translator = Decoder(), translator_of(provider, call, to)
     try:
-        for data in cut(raw, size):
+        for data in pieces(raw, size):
             for event in decoder.feed(data):
                 yield from translator.send(event)
         for event in decoder.flush():
@@ -24,3 +25,5 @@ def chunks(provider: Provider, raw: bytes, size: int = 0, *, call: Call, to: Ups
         yield from translator.send(None)
     except StopIteration as end:
         yield from end.value
+        return
+    raise AssertionError("the answer has not ended")

@@ -33,6 +33,8 @@ from functools import cached_property
 from ssl import SSLContext
 from typing import Any, Final, Self
 
+from cuts import pieces
+
 CLOSE: Final = "close"
 ABORT: Final = "abort"
 JSON: Final = "application/json"
@@ -44,11 +46,6 @@ NONE: Final[Headers] = {}
 PATIENCE: Final = 10.0  # seconds a test waits for something that is sure to happen
 
 
-def pieces(data: bytes, cut: int | None) -> list[bytes]:
-    """`data` in pieces of `cut` bytes; None: in one."""
-    return [data[i : i + cut] for i in range(0, len(data), cut)] if cut else [data]
-
-
 def head(status: int = 200, headers: Headers = NONE, kind: str = JSON) -> bytes:
     """A status line and headers, and the blank line."""
     lines = [f"HTTP/1.1 {status} Scripted", f"Content-Type: {kind}"]
@@ -58,7 +55,7 @@ def head(status: int = 200, headers: Headers = NONE, kind: str = JSON) -> bytes:
 
 def chunked(data: bytes, cut: int | None = None, end: bool = True) -> list[Step]:
     """`data` in HTTP chunks of `cut` bytes. end: with the last chunk; without it the body is unfinished."""
-    steps: list[Step] = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces(data, cut) if piece]
+    steps: list[Step] = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces(data, cut)]
     return [*steps, b"0\r\n\r\n"] if end else steps
 
 

@@ -1,0 +1,8 @@
+"""providers/models.yaml: its text, and the table that it is read to."""
+
+from process import ROOT
+
+from providers.models import ModelTable
+
+FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
+MODELS = ModelTable.parse(FACTS)
