@@ -22,4 +22,6 @@ def pass_on(asked: Passed, upstream: Upstream) -> Call:
     if asked.operation not in _METHODS:
         return not_passed(asked, upstream)
     url = endpoint(upstream.host, upstream.base_url, upstream.model, asked.operation)
-    return passed_call(with_query(url, asked.query), {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body)
+    return passed_call(
+        with_query(url, asked.query), {**asked.headers, **key_header(upstream.host, upstream.api_key)}, asked.body
+    )
