@@ -338,7 +338,9 @@ def from_upstream(
         told = "The prompt is longer than this model reads." if said and said != message else message
         return ContextLengthExceeded(told, param=param or "messages")
     if status == 451 or (status in _FILTERED_STATUS and (code in FILTERED or _FILTERED_WORDS.search(low))):
-        return ContentFiltered(message, param=param, code=None if code and code.isdigit() else code)
+        if code is not None and code.isdigit():  # a host's number: it says no more than the failure's own code
+            code = None
+        return ContentFiltered(message, param=param, code=code)
     if status in _BAD_STATUS:
         return BadRequest(message, param=param, code=code)
     if status == 404 and code not in (None, "model_not_found", "not_found_error"):

@@ -5,13 +5,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from providers import catalogue
 from providers.catalogue import Change
 from providers.models import ModelTable
 
 from ..config_file import LOCAL, models_text
+from ..outbound.dial import system_trust
 
 SOURCE: Final = "https://models.dev/api.json"
 _MOST: Final = 64 * 2**20  # bytes of a catalogue
@@ -61,8 +62,9 @@ def _read(file: Path) -> bytes:
 
 
 async def _fetch() -> bytes:
+    trusting = TCPConnector(ssl=await system_trust())
     async with (
-        ClientSession(timeout=ClientTimeout(total=_PATIENCE), trust_env=True) as session,
+        ClientSession(connector=trusting, timeout=ClientTimeout(total=_PATIENCE), trust_env=True) as session,
         session.get(SOURCE) as answer,
     ):
         if answer.status != 200:

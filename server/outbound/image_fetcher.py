@@ -30,6 +30,7 @@ from providers import Json
 from providers.common.media import Inline, is_data_uri, sniff
 from providers.errors import BadRequest, Failure
 
+from .dial import system_trust
 from .resolver import Resolver
 
 Address = IPv4Address | IPv6Address
@@ -182,7 +183,7 @@ class ImageFetcher:
     async def _download(self, url: str, param: str, kinds: frozenset[str]) -> tuple[str, bytes]:
         target = self._checked(url, param)
         for _ in range(REDIRECTS + 1):
-            async with self._connected().get(target, allow_redirects=False) as response:
+            async with (await self._connected()).get(target, allow_redirects=False) as response:
                 if response.status not in _MOVED:
                     return await self._read(response, param, kinds)
                 location = response.headers.get("Location", "")
@@ -210,10 +211,11 @@ class ImageFetcher:
             raise _invalid("its port is neither 443 nor 80", param)
         return target
 
-    def _connected(self) -> aiohttp.ClientSession:
+    async def _connected(self) -> aiohttp.ClientSession:
+        tls = self._tls if isinstance(self._tls, SSLContext) else await system_trust()
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                ssl=self._tls,
+                ssl=tls,
                 resolver=self._resolver or Resolver(_LOOKUPS),
                 use_dns_cache=False,
                 force_close=True,

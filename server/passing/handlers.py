@@ -34,9 +34,8 @@ from .uploads import Form
 
 _TIER: Final = "service_tier"
 _READ: Final = frozenset({"model", "n", _TIER})  # fields of JSON that are read, whoever sends them
-_REFUSED: Final = FIELDS.keys() - {
-    "prompt"
-}  # those that limited keys may not send; a prompt is another thing in these APIs
+# Those that limited keys may not send; a prompt is another thing in these APIs.
+_REFUSED: Final = FIELDS.keys() - {"prompt"}
 _PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
 _ADDED: Final = 10**6
 _MOST_ANSWERS: Final = 128  # of one request
