@@ -93,6 +93,11 @@ LONGEST: Final = (
 )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes the tests run in: half as many again as there are cores, since many tests wait."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
     place = {name: n for n, name in enumerate(LONGEST)}

@@ -1,5 +1,7 @@
 """ModelServer as people run it: `python modelserver.py` in a process of its own, on a free port, until the test is done.
 
+It is forked from a process that has imported everything (forked.py), but for the files of ANEW: those start Python for each.
+
     with Process(config(upstream)) as server:
         OpenAI(base_url=server.url, api_key="-").chat.completions.create(...)
 
@@ -19,11 +21,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
+from forked import Forked
 from leak_watch import WORD, Watch
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 20.0  # seconds for a start or a stop; a good one takes half a second
 _BANNER = re.compile(r"ModelServer \S+  (http://\S+:(\d+))/v1")
+# Files of tests about the start itself, signals, memory and open files.
+ANEW: Final = frozenset(
+    (
+        *("test_start", "test_operator", "test_life", "test_drain", "test_disconnect", "test_machine", "test_memory"),
+        *("test_shedding", "test_slow", "test_soak", "test_store_process", "test_readme", "test_install", "test_unit"),
+    )
+)
 _NOT_THEIRS = "_API_KEY$|^MODELSERVER_|^PYTHON|^SSL_CERT_FILE$"  # variables of the tests that servers do not get
 _TROUBLE = re.compile(
     r'Traceback \(most recent|"traceback":|"level":"(?:error|critical)"|Exception ignored|never retrieved|never awaited'
@@ -58,6 +68,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**keep, **more}
 
 
+def forks(variables: Mapping[str, str]) -> bool:
+    """Whether the test that runs has its servers forked. Variables for the linker and Python say something to a new process only."""
+    name = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
+    return Path(name).stem not in ANEW and not any(each.startswith(("LD_", "PYTHON")) for each in variables)
+
+
 def run(
     *arguments: str, text: str | None = None, env: Mapping[str, str] | None = None, said: str = ""
 ) -> subprocess.CompletedProcess[str]:
@@ -65,16 +81,19 @@ def run(
 
     said: what it reads from standard input.
     """
+    variables = environment(**(env or {}))
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "modelserver.py"]
         if text is not None:
             path = Path(folder, "config.yaml")
             path.write_text(text, encoding="utf-8")
             command += ["--config", str(path)]
+        if forks(variables):
+            return _forked([*command[2:], *arguments], variables, said)
         done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,
-            env=environment(**(env or {})),
+            env=variables,
             input=said,
             capture_output=True,
             text=True,
@@ -84,6 +103,21 @@ def run(
         )
     assert WORD.decode() not in done.stdout + done.stderr, "a key is in the output"
     return done
+
+
+def _forked(arguments: list[str], variables: Mapping[str, str], said: str) -> subprocess.CompletedProcess[str]:
+    process = Forked(arguments, variables, said)
+    captures = _Capture(process.stdout), _Capture(process.stderr)
+    try:
+        code = process.wait(PATIENCE)
+    finally:
+        process.kill()
+        for capture, pipe in zip(captures, (process.stdout, process.stderr), strict=True):
+            capture.join()
+            pipe.close()
+    out, err = (capture.text for capture in captures)
+    assert WORD.decode() not in out + err, "a key is in the output"
+    return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 class _Capture(threading.Thread):
@@ -142,16 +176,22 @@ class Process:
         self._folder = tempfile.TemporaryDirectory()
         self.config = Path(self._folder.name, "config.yaml")
         self.config.write_text(text, encoding="utf-8")
-        self._process = subprocess.Popen(
-            [*command, "--config", str(self.config), *arguments],
-            pass_fds=[listener.fileno()] if listener is not None else [],
-            cwd=ROOT,
-            env=environment(**(env or {})),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+        plain = stdout == subprocess.PIPE and command[0] == sys.executable
+        variables = environment(**(env or {}))
+        self._process: Any
+        if plain and forks(variables):
+            self._process = Forked(["--config", str(self.config), *arguments], variables)
+        else:
+            self._process = subprocess.Popen(
+                [*command, "--config", str(self.config), *arguments],
+                pass_fds=[listener.fileno()] if listener is not None else [],
+                cwd=ROOT,
+                env=variables,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
         self.pid = self._process.pid
         self._watched = 0  # the port
         self._out = _Capture(self._process.stdout) if stdout == subprocess.PIPE else None
