@@ -36,7 +36,7 @@ from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
-from gateway.config import Settings
+from gateway.settings import Settings
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec

@@ -1,4 +1,7 @@
-"""Check server.host: the name or address that the server listens on, which has no scheme, port, brackets or path."""
+"""Names and addresses of machines: whether one is near, and the check of server.host.
+
+server.host is the name or address that the server listens on, which has no scheme, port, brackets or path.
+"""
 
 import re
 from ipaddress import ip_address
@@ -14,6 +17,8 @@ _MISTAKES: Final = (
     (r"\*", "write 0.0.0.0 for every network, or :: for IPv6 too"),
 )
 _EXPECTED: Final = "expected a name or an IP address of this machine, such as 127.0.0.1"
+# Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved names (RFC 6761).
+_NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 _NAME = re.compile(r"(?!\d+(\.\d+)*$)[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -27,3 +32,12 @@ def wrong_host(host: str) -> str:
     except ValueError:
         return "" if _NAME.fullmatch(host) else _EXPECTED
     return ""
+
+
+def is_near(host: str) -> bool:
+    """Whether a host is this machine, an address of a private network, or a name that only such a network has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_NEAR)
+    return address.is_loopback or address.is_private or address.is_link_local

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion11, web
 
 from dialects import DIALECTS, dialect_of
-from gateway.config import ANYONE, Caller, Settings
 from gateway.limits import header_names
+from gateway.settings import ANYONE, Caller, Settings
 from providers.errors import AuthenticationError, BadRequest, PermissionDenied
 
 _ANYONE = Caller(ANYONE, admin=True)  # whoever can call without a key sits at this machine

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import ConfigError, Settings, keys_of, load, server_of
+from gateway.config import ConfigError, keys_of, load, server_of
 from gateway.config_schema import Config, KeyConfig, ServerConfig
 from gateway.key_file import KEY_FILE
+from gateway.settings import Settings
 from gateway.yaml_reader import Unreadable, YamlReader
 
 from . import key_file

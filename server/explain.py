@@ -9,11 +9,11 @@ from aiohttp import web
 from dialects import DIALECTS, Dialect, responses
 from dialects.contract import ClientRequest
 from dialects.conversations import conversation_of
-from gateway.config import Caller
 from gateway.estimates import Prompt, check_fits
 from gateway.failover import CAUSES
 from gateway.pricing import TokenUsage, cost, has_price
 from gateway.routing import Target, with_defaults
+from gateway.settings import Caller
 from providers import PROVIDERS, codec, raw_json
 from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied

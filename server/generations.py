@@ -8,9 +8,9 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-from gateway.config import Settings
 from gateway.failover import CircuitBreakers
 from gateway.scrub import Scrubber
+from gateway.settings import Settings
 
 from .outbound.image_fetcher import ImageFetcher
 from .outbound.pool import ConnectionPools

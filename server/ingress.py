@@ -7,10 +7,10 @@ from aiohttp import HttpVersion11, web
 
 from dialects import json_density, validation
 from dialects.contract import ClientRequest, Parser
-from gateway.config import Caller
 from gateway.estimates import Prompt, measure
 from gateway.restricted_fields import KNOWN, permitted
 from gateway.routing import Target
+from gateway.settings import Caller
 from providers import density, raw_json
 from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from dialects.contract import ClientRequest, Dialect
-from gateway.config import Caller
 from gateway.estimates import Prompt
+from gateway.settings import Caller
 
 from . import inspector
 from .ingress import parse_body, read_body

@@ -18,9 +18,9 @@ from dialects.contract import ClientRequest, Dialect, Renderer
 from dialects.responses import compaction, outgoing, state
 from dialects.responses.compacting import Compacting
 from dialects.validation import read_json
-from gateway.config import Caller, Settings
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
+from gateway.settings import Caller, Settings
 from providers import codec, density
 from providers.contract import Json, Upstream
 from providers.errors import Failure

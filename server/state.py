@@ -5,10 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.config import Settings
 from gateway.config_schema import CapacityConfig
 from gateway.metrics import Metrics
 from gateway.record import RequestRecord
+from gateway.settings import Settings
 
 from . import logs
 from .admission import Admission, InFlightRequest

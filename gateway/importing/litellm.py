@@ -11,7 +11,7 @@ from dialects.chat.request import wrong_default
 from providers.contract import Json
 from providers.hosts import HOSTS
 
-from ..config import is_near
+from ..addresses import is_near
 from .litellm_settings import carry_over
 from .litellm_values import ENVIRONMENT, as_variable, expanded, hostname, list_of, mapping, number
 from .litellm_words import (

@@ -3,7 +3,7 @@
 from textwrap import wrap
 from typing import Final
 
-from gateway.config import Settings
+from gateway.settings import Settings
 from gateway.words import counted
 
 _WIDTH = 110

@@ -11,7 +11,8 @@ from typing import Final
 
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, web
 
-from gateway.config import ConfigError, Settings
+from gateway.config import ConfigError
+from gateway.settings import Settings
 
 from .. import logs
 from ..config_file import Source, words_of_error

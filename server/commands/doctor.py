@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, ContentTypeError
 
-from gateway.config import Settings
+from gateway.settings import Settings
 from gateway.words import counted
 from providers.contract import Upstream
 

@@ -15,10 +15,10 @@ from dialects import chat
 from dialects.contract import ClientRequest
 from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
 from dialects.validation import check_model, count, missing_code
-from gateway.config import Caller
 from gateway.estimates import Prompt
 from gateway.restricted_fields import FIELDS, refusal
 from gateway.routing import Target
+from gateway.settings import Caller
 from providers import PROVIDERS, density, raw_json
 from providers.contract import Call, Json, Passed
 from providers.errors import BadRequest, UnsupportedEncoding

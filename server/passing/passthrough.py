@@ -10,9 +10,9 @@ from aiohttp import web
 
 from dialects.contract import ClientRequest
 from dialects.passing.paths import under_base, without_keys
-from gateway.config import Caller
 from gateway.estimates import Prompt
 from gateway.routing import Target
+from gateway.settings import Caller
 from providers.contract import Call, Upstream, passed_call
 from providers.errors import NotFound, PermissionDenied
 from providers.hosts import key_header

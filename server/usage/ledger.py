@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 
 from dialects.contract import HeaderForm
 from gateway import pricing, reservations
-from gateway.config import Caller, Settings
 from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import Prompt
 from gateway.limits import Limits, Reservation, headers
 from gateway.pricing import NO_USAGE, TokenUsage
 from gateway.record import RequestRecord
 from gateway.routing import Target
+from gateway.settings import Caller, Settings
 from gateway.spending import Spent, since
 from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream

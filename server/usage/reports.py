@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from gateway.config import Caller
 from gateway.limits import KINDS
+from gateway.settings import Caller
 from gateway.spending import period_at
 from providers.contract import Json
 from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied

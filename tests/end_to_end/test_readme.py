@@ -8,8 +8,9 @@ from model_table import FACTS
 from openai import OpenAI
 from process import ROOT, Process
 
-from gateway.config import Settings, load
+from gateway.config import load
 from gateway.routing import ModelRouter
+from gateway.settings import Settings
 from providers import PROVIDERS
 from providers.contract import Json, no_embeddings
 from providers.hosts import HOSTS, Host

@@ -11,8 +11,9 @@ from model_table import FACTS
 from process import ROOT
 
 from gateway import config_schema
-from gateway.config import Caller, ConfigError, Settings, load
+from gateway.config import ConfigError, load
 from gateway.config_schema import CapacityConfig, Config, Cooldown, KeepAlive, ServerConfig, Timeouts
+from gateway.settings import Caller, Settings
 
 SMALL = "families: {}\nmodels: {}\n"
 EXAMPLE = (ROOT / "config.yaml").read_text(encoding="utf-8")
