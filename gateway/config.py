@@ -15,13 +15,12 @@ from .addresses import wrong_host
 from .client_keys import add_keys
 from .config_schema import Config, KeyConfig, RouteConfig, ServerConfig, SharedStateConfig, TargetConfig
 from .key_file import KEY_FILE, KeyFile
+from .problems import ConfigError, guess, lines_of
 from .proxies import password, wrong_proxy
 from .routing import ModelRouter, places, route_of
 from .settings import Caller, Settings
 from .upstreams import discovering, listed_keys, proxies_of, switches, upstreams_of
-from .yaml_reader import ConfigError, YamlReader, guess, lines_of
-
-__all__ = ["ConfigError", "load", "server_of"]
+from .yaml_reader import YamlReader
 
 
 def load(

@@ -16,9 +16,10 @@ from providers.openai.messages import SHORTENED
 
 from .addresses import is_near
 from .config_schema import Config, ProviderConfig
+from .problems import guess
 from .proxies import FROM_ENVIRONMENT, from_environment, wrong_proxy
 from .secret_checks import wrong_key
-from .yaml_reader import YamlReader, guess
+from .yaml_reader import YamlReader
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.

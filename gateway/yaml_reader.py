@@ -7,18 +7,18 @@ is passed in.
 """
 
 import dataclasses
-import difflib
 import re
 import types
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 from yaml.reader import ReaderError
 
 from .config_schema import RENAMED, ByteBudget, FieldsOf, Memory, Section, Size
+from .problems import Problem, Unreadable, guess
 from .yaml_mistakes import COLON, COMMENT, explained, hint, line_of, lines_in
 
 T = TypeVar("T")
@@ -36,38 +36,6 @@ _REFUSED: Final = {
     "tag": "YAML tags are not allowed: a text that begins with ! must be in quotes",
 }
 _BAD: Final[Any] = object()  # stands for a value whose mistake is already noted
-
-
-class Unreadable(Exception):
-    """An environment raises it where the file that a name stands for cannot be read. The message is for the operator."""
-
-
-class Problem(NamedTuple):
-    """One mistake: where it is and what to do about it. source: the name of its file, "" for the configuration."""
-
-    line: int
-    path: str
-    message: str
-    source: str = ""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. problems: all mistakes, in the order of the file, then those of other files."""
-
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda problem: (problem.source, problem))
-        super().__init__("\n".join(lines_of(source, self.problems)))
-
-
-def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
-    """Return one line for each problem. source: the name of the configuration's file."""
-    return [f"{p.source or source}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known word closest to `word`, "" where none is close."""
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class YamlReader:

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import ConfigError, keys_of, load, server_of
+from gateway.config import keys_of, load, server_of
 from gateway.config_schema import Config, KeyConfig, ServerConfig
 from gateway.key_file import KEY_FILE
+from gateway.problems import ConfigError, Unreadable
 from gateway.settings import Settings
-from gateway.yaml_reader import Unreadable, YamlReader
+from gateway.yaml_reader import YamlReader
 
 from . import key_file
 from .auth import is_loopback

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.config import ConfigError
 from gateway.config_schema import KeyConfig
 from gateway.key_file import KEY_FILE, KeyFile, text_of
+from gateway.problems import ConfigError
 from gateway.yaml_reader import YamlReader
 
 if sys.platform == "win32":

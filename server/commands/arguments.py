@@ -6,8 +6,8 @@ import re
 from typing import Any, Final, NoReturn
 
 from gateway.addresses import wrong_host
+from gateway.problems import guess
 from gateway.secret_checks import wrong_key, wrong_name
-from gateway.yaml_reader import guess
 
 from ..paths import ROOT
 

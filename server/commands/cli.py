@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, web
 
-from gateway.config import ConfigError
+from gateway.problems import ConfigError
 from gateway.settings import Settings
 
 from .. import logs

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config import ConfigError, load
+from gateway.config import load
 from gateway.importing import litellm
+from gateway.problems import ConfigError
 
 from ..key_file import Refused
 from ..paths import ROOT

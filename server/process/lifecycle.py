@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.config import ConfigError
+from gateway.problems import ConfigError
 from gateway.settings import Settings
 from gateway.words import counted
 from providers.errors import Overloaded

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from process import run
 
-from gateway.config import ConfigError, load
+from gateway.config import load
+from gateway.problems import ConfigError
 from providers import catalogue
 from providers.catalogue import compare, read, rendered, settled
 from providers.models import LongContext, ModelTable, Price

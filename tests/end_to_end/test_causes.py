@@ -12,7 +12,8 @@ from openai import BadRequestError, OpenAI, RateLimitError
 from process import Process
 from scripted import Script, Upstream, answer, sse, stream
 
-from gateway.config import ConfigError, load
+from gateway.config import load
+from gateway.problems import ConfigError
 
 ALL = "context, content_filter, budget"
 KEY, POOR = "sk-canary-of-a-client-0123", "sk-canary-of-a-poor-client"

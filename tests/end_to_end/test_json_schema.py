@@ -13,8 +13,9 @@ from jsonschema import Draft7Validator
 from process import ROOT, run
 from test_docs import EXAMPLE, FACTS, uncommented
 
-from gateway.config import ConfigError, load
+from gateway.config import load
 from gateway.json_schema import SCHEMA_FILE, schema
+from gateway.problems import ConfigError
 
 SHIPPED = json.loads((ROOT / SCHEMA_FILE).read_text(encoding="utf-8"))
 VALIDATOR = Draft7Validator(SHIPPED)

@@ -18,9 +18,10 @@ import msgspec
 import pytest
 from process import ROOT, Process, config, environment, run
 
-from gateway.config import ConfigError, load
+from gateway.config import load
 from gateway.config_schema import KeyConfig
 from gateway.key_file import KeyFile, text_of
+from gateway.problems import ConfigError
 from gateway.yaml_reader import YamlReader
 from server import key_file
 from server.commands.arguments import parse

@@ -15,7 +15,8 @@ from model_table import FACTS
 from process import ROOT, Process, config, environment, run
 
 from gateway.addresses import wrong_host
-from gateway.config import ConfigError, load
+from gateway.config import load
+from gateway.problems import ConfigError
 from gateway.secret_checks import wrong_name
 from gateway.words import counted
 from server.process.listener import listen

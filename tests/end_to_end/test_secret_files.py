@@ -6,7 +6,7 @@ import httpx2 as httpx
 import pytest
 from process import Process, config, run
 
-from gateway.config import ConfigError
+from gateway.problems import ConfigError
 from server.config_file import Source
 
 TEXT = """\

@@ -10,7 +10,8 @@ from process import Process, run
 from proxy import proxy
 from scripted import Upstream, answer
 
-from gateway.config import ConfigError, load
+from gateway.config import load
+from gateway.problems import ConfigError
 from gateway.proxies import from_environment, password, wrong_proxy
 
 FACTS = "families: {}\nmodels: {}\n"

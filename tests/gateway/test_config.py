@@ -11,8 +11,9 @@ from model_table import FACTS
 from process import ROOT
 
 from gateway import config_schema
-from gateway.config import ConfigError, load
+from gateway.config import load
 from gateway.config_schema import CapacityConfig, Config, Cooldown, KeepAlive, ServerConfig, Timeouts
+from gateway.problems import ConfigError
 from gateway.settings import Caller, Settings
 
 SMALL = "families: {}\nmodels: {}\n"

@@ -8,8 +8,9 @@ import pytest
 from conftest import LAPTOP
 from process import Process, run
 
-from gateway.config import ConfigError, load
+from gateway.config import load
 from gateway.limits import Limits
+from gateway.problems import ConfigError
 from gateway.settings import Settings
 
 FACTS = "families: {}\nmodels: {}\n"

@@ -10,7 +10,8 @@ from openai import OpenAI
 from process import Process, config
 from scripted import Upstream, answer, sse, stream
 
-from gateway.config import ConfigError, load
+from gateway.config import load
+from gateway.problems import ConfigError
 from gateway.settings import Settings
 from providers import PROVIDERS, openai
 from providers.hosts import HOSTS, Host
