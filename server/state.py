@@ -20,6 +20,7 @@ from .process import memory
 from .process.listener import ProtocolFactory
 from .throttle import Throttle
 from .usage import ledger
+from .usage.meter import UsageMeter
 from .worker import Worker
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
@@ -92,9 +93,7 @@ class AppState:
         self.admission.bounds, self.admission.memory = bounds, most
         self.heartbeat.apply(settings.config.server)
 
-    def finish_request(
-        self, live: Generation, record: RequestRecord, meter: ledger.UsageMeter | None, status: int
-    ) -> None:
+    def finish_request(self, live: Generation, record: RequestRecord, meter: UsageMeter | None, status: int) -> None:
         """Settle a request that has ended: now, or when its answer has been read on to its end. meter: None, not admitted."""
 
         def settle() -> None:
@@ -147,7 +146,7 @@ STATE: Final = web.AppKey("STATE", AppState)  # of the application
 APP_STATE: Final = web.RequestKey("app_state", AppState)
 GENERATION: Final = web.RequestKey("generation", Generation)
 IN_FLIGHT: Final = web.RequestKey("in_flight", InFlightRequest)
-METER: Final = web.RequestKey("meter", ledger.UsageMeter)
+METER: Final = web.RequestKey("meter", UsageMeter)
 IMAGES: Final = web.RequestKey("images", dict[str, str])
 
 

@@ -15,7 +15,7 @@ from providers.contract import Batch
 from providers.errors import Failure
 
 from ..admission import InFlightRequest
-from ..usage.ledger import UsageMeter
+from ..usage.meter import UsageMeter
 from .batches import Batches, TakeBatch
 
 T = TypeVar("T")

@@ -31,6 +31,7 @@ from gateway.words import counted
 from .. import logs
 from ..throttle import Throttle
 from . import database, migrations
+from .rows import UsageRow
 
 T = TypeVar("T")
 
@@ -44,38 +45,6 @@ _DAYS: Final = 3  # for which these names are remembered: requests that run over
 _SWEEP: Final = 3600.0  # seconds between deletions of old rows
 _SWEPT: Final = 2000  # rows deleted in one transaction
 _TOLD: Final = 600.0  # seconds for which /healthz says that the file had to be restored
-
-
-class UsageRow(NamedTuple):
-    """One request. Tokens of an open row are its prompt's estimate, its cost what that costs. Times are milliseconds."""
-
-    id: int
-    at: int  # Unix time at its start
-    request: str
-    key: str
-    model: str
-    upstream: str
-    stream: bool
-    status: int | None  # HTTP's; 499: the client left; None: not yet known
-    code: str  # of the error, if any
-    prompt: int
-    completion: int
-    cached: int
-    reasoning: int
-    cost: int | None  # micro-USD; None: the price is unknown
-    estimated: bool
-    first_ms: int | None
-    total_ms: int | None
-    saved: int | None = 0  # micro-USD that the upstream's cache has saved; None: the price is unknown
-    listed: int | None = 0  # the cost by this server's own prices, in micro-USD; None: the price is unknown
-
-    @property
-    def failed(self) -> bool:
-        """Whether it counts as an error: an error status, or a stream that began well and ended with an error event.
-
-        A client that left is none, whatever happened meanwhile. It is counted once, when the row has ended.
-        """
-        return self.status is not None and self.status != 499 and (self.status >= 400 or self.code != "")
 
 
 class Opened(Protocol):

@@ -12,8 +12,8 @@ from providers.contract import Upstream
 from providers.errors import Failure, Overloaded, UpstreamBadOutput, UpstreamTimeout, UpstreamTruncated
 from providers.models import ModelFacts, Price
 from server.outbound.exchange import Exchange
-from server.usage.ledger import UsageMeter
-from server.usage.store import UsageRow
+from server.usage.meter import UsageMeter
+from server.usage.rows import UsageRow
 
 CHEAP = Upstream("cheap", "m", facts=ModelFacts(price=Price(input=1, output=2)))
 DEAR = Upstream("dear", "m", facts=ModelFacts(price=Price(input=10, output=20)))

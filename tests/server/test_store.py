@@ -12,7 +12,8 @@ import pytest
 from process import ROOT
 
 from server.usage import store as module
-from server.usage.store import UsageRow, UsageStore
+from server.usage.rows import UsageRow
+from server.usage.store import UsageStore
 
 
 class Entry(NamedTuple):
@@ -327,7 +328,8 @@ def test_another_file_of_ours_in_its_place_is_taken_over(tmp_path: Path) -> None
 
 WRITES = """
 import sys, time
-from server.usage.store import UsageRow, UsageStore
+from server.usage.rows import UsageRow
+from server.usage.store import UsageStore
 store, end = UsageStore(sys.argv[1], 90), time.monotonic() + 2.5
 print("open", flush=True)
 while time.monotonic() < end:
