@@ -244,3 +244,17 @@ def addressed(failure: Failure, address: Callable[[str], str]) -> None:
     if (param := failure.param) is not None:
         failure.param = address(param)
         failure.message = failure.message.replace(f"'{param}'", f"'{failure.param}'")
+
+
+def drop_nulls(value: Json, kept: frozenset[str] = frozenset()) -> None:
+    """Remove the keys of an object that are null, and those of the objects directly inside it: null is absence.
+
+    kept: keys that may be null. Changes `value` in place.
+    """
+    if None in value.values():
+        for name in [name for name, inner in value.items() if inner is None and name not in kept]:
+            del value[name]
+    for inner in value.values():
+        if type(inner) is dict and None in inner.values():
+            for name in [name for name, each in inner.items() if each is None]:
+                del inner[name]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from dialects.chat.request import wrong_default
+from dialects.chat.params import wrong_default
 from providers.models import ModelTable
 
 from .addresses import wrong_host

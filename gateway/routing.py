@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from dialects.chat.request import BESIDE
+from dialects.chat.params import BESIDE
 from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
 from providers.models import ModelFacts, ModelTable

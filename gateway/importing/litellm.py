@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from dialects.chat.request import wrong_default
+from dialects.chat.params import wrong_default
 from providers.contract import Json
 from providers.hosts import HOSTS
 
