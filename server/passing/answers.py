@@ -14,6 +14,7 @@ from ..logs import RECORD
 from ..outbound.exchange import Exchange
 from ..outbound.passed import PassedAnswer
 from ..state import METER
+from ..traces import HEAD
 
 # Of an upstream's headers, those that say what its body is. Content-Length and Content-Encoding: see pass_back.
 _HEADERS: Final = ("Content-Type", "Content-Disposition", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
@@ -36,7 +37,7 @@ async def pass_back(
         response.headers["X-Accel-Buffering"] = "no"  # nginx would collect what comes piece by piece
     began(request, exchange)
     record.stream = response.content_type == "text/event-stream"
-    watch, shown = UsageWatch(), inspector.HEAD
+    watch, shown = UsageWatch(), HEAD
     try:
         await response.prepare(request)
         piece = passed.first

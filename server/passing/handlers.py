@@ -28,6 +28,7 @@ from ..attempts import answer_headers, first_that_answers
 from ..ingress import admit, authenticate_request, enter, read_body
 from ..outbound.passed import open_passed
 from ..state import APP_STATE, IN_FLIGHT, METER
+from ..traces import HEAD
 from . import passthrough
 from .answers import pass_back
 from .uploads import Form
@@ -124,7 +125,7 @@ class AsSent(NamedTuple):
 async def read_json(request: web.Request, caller: Caller, operation: Operation) -> Read:
     """Return a request of JSON. Raises BadRequest, ModelNotFound and as read_body does."""
     data = await read_body(request)
-    inspector.record_body(request, data[: inspector.HEAD])
+    inspector.record_body(request, data[:HEAD])
     request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
     body = await json_of(request, data)
     wanted = _READ | _REFUSED if caller.restricted else _READ

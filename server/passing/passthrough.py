@@ -21,6 +21,7 @@ from .. import inspector
 from ..ingress import reserve
 from ..logs import RECORD
 from ..state import GENERATION, IN_FLIGHT
+from ..traces import HEAD
 from .uploads import WholeUpload
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -66,7 +67,7 @@ async def admit(request: web.Request, caller: Caller, wanted: Wanted, asked: Cli
     request[RECORD].model = asked.body["model"]
     await request[IN_FLIGHT].acquire()
     targets = await reserve(request, caller, asked, _UNKNOWN, [Target(wanted.upstream, {})])
-    inspector.record_body(request, wanted.body[: inspector.HEAD] if isinstance(wanted.body, bytes) else b"")
+    inspector.record_body(request, wanted.body[:HEAD] if isinstance(wanted.body, bytes) else b"")
     return targets
 
 

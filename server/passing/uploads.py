@@ -14,8 +14,8 @@ from dialects.passing.form import FormScanner
 from providers.errors import BadRequest, Overloaded, RequestTimeout, RequestTooLarge
 
 from ..ingress import send_continue
-from ..inspector import HEAD
 from ..state import APP_STATE, GENERATION, AppState
+from ..traces import HEAD
 
 _IN_MEMORY: Final = 256 * 1024  # bytes of a form that are kept before a file is made
 _PIECE: Final = 64 * 1024  # bytes that are read from the file at once

@@ -10,7 +10,7 @@ from process import Process, config
 from scripted import ABORT, FOREVER, Upstream, head, sse, stream
 
 from gateway.config_schema import InspectorConfig
-from server import inspector
+from server import inspector, masking
 
 Scripted = Callable[..., str]
 ADMIN, USER = "sk-canary-of-the-admin-0001", "sk-canary-of-a-user-0002"
@@ -189,7 +189,7 @@ def test_off_it_is_not_there() -> None:
     ],
 )
 def test_headers(name: str, value: str, masked: str) -> None:
-    assert inspector._masked({name: value}) == {name: masked}
+    assert masking.masked_headers({name: value}) == {name: masked}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_headers(name: str, value: str, masked: str) -> None:
     ],
 )
 def test_urls(url: str, masked: str) -> None:
-    assert inspector._masked_url(url) == masked
+    assert masking.masked_url(url) == masked
 
 
 def test_an_answer_of_the_own_page(upstream: Upstream, http: httpx.Client) -> None:

@@ -52,7 +52,7 @@ from providers.hosts import HOSTS
 from providers.models import ModelFacts, ModelTable
 from providers.sse import DONE, Decoder, Event
 from server.attempts import header_safe
-from server.inspector import _masked, _texts, _tokens
+from server.masking import masked_headers, masked_texts, secrets_in
 from server.outbound.exchange import parse_retry_after
 from server.responses import Conversation
 from server.responses_store import ResponsesStore, Stored
@@ -473,8 +473,8 @@ def shown(value: tuple[list[bytes], list[str]]) -> None:
     """What the inspector does to show the reads of an exchange."""
     pieces, words = value
     headers = {"authorization": " ".join(words), "x-other": "x" * len(words)}
-    _masked(headers)
-    _texts([(0.0, piece) for piece in pieces], list(_tokens(headers)))
+    masked_headers(headers)
+    masked_texts([(0.0, piece) for piece in pieces], list(secrets_in(headers)))
 
 
 def summed(pieces: list[bytes]) -> None:
