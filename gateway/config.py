@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dialects.chat.params import wrong_default
-from providers.models import ModelTable
+from providers.model_table import ModelTable
 
 from .addresses import wrong_host
 from .client_keys import add_keys

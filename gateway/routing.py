@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from dialects.chat.params import BESIDE
 from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
-from providers.models import ModelFacts, ModelTable
+from providers.model_table import ModelTable
+from providers.models import ModelFacts
 
 from .config_schema import Cause, RouteConfig, TargetConfig, Timeouts
 

@@ -13,7 +13,8 @@ import msgspec
 
 from . import codec
 from .contract import Json
-from .models import LongContext, ModelFacts, ModelTable, Price, without_snapshot
+from .model_table import ModelTable, without_snapshot
+from .models import LongContext, ModelFacts, Price
 
 # The catalogue's name of a provider → ours (hosts.py).
 PROVIDERS: Final = {

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from providers import catalogue
 from providers.catalogue import Change
-from providers.models import ModelTable
+from providers.model_table import ModelTable
 
 from ..config_file import LOCAL, models_text
 from ..outbound.dial import system_trust

@@ -12,7 +12,8 @@ from gateway.config import load
 from gateway.problems import ConfigError
 from providers import catalogue
 from providers.catalogue import compare, read, rendered, settled
-from providers.models import LongContext, ModelTable, Price
+from providers.model_table import ModelTable
+from providers.models import LongContext, Price
 
 TEXT = """
 families: {}

@@ -14,7 +14,8 @@ from gateway.settings import Settings
 from providers import PROVIDERS
 from providers.contract import Json, no_embeddings
 from providers.hosts import HOSTS, Host
-from providers.models import ModelFacts, ModelTable
+from providers.model_table import ModelTable
+from providers.models import ModelFacts
 
 LANGUAGES = ("en", "zh")
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ from gateway.config import load
 from gateway.routing import ModelRouter, Target, may_use, with_defaults
 from providers.contract import Upstream
 from providers.errors import ModelNotFound
-from providers.models import ModelFacts, ModelTable
+from providers.model_table import ModelTable
+from providers.models import ModelFacts
 
 EVERYONE = ("*",)
 CONFIG = """

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import yaml
 
-from providers.models import LongContext, ModelFacts, ModelTable, Price
+from providers.model_table import ModelTable
+from providers.models import LongContext, ModelFacts, Price
 
 HERE = Path(__file__).parents[1]
 TEXT = (HERE.parent / "providers" / "models.yaml").read_text(encoding="utf-8")

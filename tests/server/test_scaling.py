@@ -49,7 +49,8 @@ from providers.common.think_tags import ThinkTags
 from providers.contract import Upstream
 from providers.errors import Failure, UpstreamTruncated
 from providers.hosts import HOSTS
-from providers.models import ModelFacts, ModelTable
+from providers.model_table import ModelTable
+from providers.models import ModelFacts
 from providers.sse import DONE, Decoder, Event
 from server.attempts import header_safe
 from server.masking import masked_headers, masked_texts, secrets_in

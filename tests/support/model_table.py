@@ -2,7 +2,7 @@
 
 from process import ROOT
 
-from providers.models import ModelTable
+from providers.model_table import ModelTable
 
 FACTS = (ROOT / "providers" / "models.yaml").read_text(encoding="utf-8")
 MODELS = ModelTable.parse(FACTS)
