@@ -5,9 +5,10 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from ..contract import Native, Upstream, named_limit, no_count, no_models
-from .chat import build_request, parse_error
+from .chat import build_request
 from .completions import pass_on
 from .embeddings import build_embeddings
+from .scenarios import parse_error
 
 __all__ = [
     "answer_limit",

@@ -2,14 +2,13 @@
 
 It says the last user message back, word by word. It calls the tools that tool_choice or the user asks for, with a JSON schema
 it answers an instance, of images it tells type and pixel size; a reasoning_effort makes it think aloud. Its magic names
-misbehave on purpose, so that a client's error handling can be tested; `SCENES` is the whole list.
+misbehave on purpose, so that a client's error handling can be tested; `SCENARIOS` (scenarios.py) is the whole list.
 
-The answer is played as if it came over a socket (contract.Reply), through the same decoder and translator as any other.
+The answer is played as if it came over a socket (contract.CannedReply), through the same decoder and translator as any other.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -19,75 +18,16 @@ from ..common import media
 from ..common.tools import new_call_id
 from ..common.turns import EMPTY
 from ..contract import Call, CannedReply, Json, ReplyStep, Upstream
-from ..errors import (
-    AuthenticationError,
-    BadRequest,
-    Conflict,
-    Failure,
-    ModelNotFound,
-    Overloaded,
-    PermissionDenied,
-    QuotaExhausted,
-    RateLimitExceeded,
-    RequestTimeout,
-    RequestTooLarge,
-    UpstreamError,
-    UpstreamTimeout,
-)
+from ..errors import BadRequest
 from ..openai.stream import translate
 from . import schema_sample
+from .scenarios import NEVER, Scenario, scene_of
 
-NEVER: Final = 10.0**9  # seconds: longer than any timeout
 DELAY: Final = 0.02  # seconds between words; the provider's `delay` setting
 MAX_LENGTH: Final = 2**20  # characters of an answer, all choices together
 _MAX_WORDS: Final = 2**18  # … and words
 _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 _PIECE: Final = 2**16  # characters of a text whose words are counted at once
-
-# What the client gets to see for echo-<status>: here the failure is the answer, not something behind it.
-_FAILURES: Final[dict[int, type[Failure]]] = {
-    400: BadRequest,
-    401: AuthenticationError,
-    402: QuotaExhausted,
-    403: PermissionDenied,
-    404: ModelNotFound,
-    408: RequestTimeout,
-    409: Conflict,
-    413: RequestTooLarge,
-    429: RateLimitExceeded,
-    500: Failure,
-    502: UpstreamError,
-    503: Overloaded,
-    504: UpstreamTimeout,
-    529: Overloaded,
-}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """How a magic model misbehaves. seconds: taken from the name's last part, `echo-slow-3`."""
-
-    first: Callable[[float], float] = lambda seconds: 0.0  # delay before the first word
-    between: Callable[[float], float | None] = lambda seconds: None  # delay between words instead of the setting
-    stops_halfway: str = (
-        ""  # cut: the connection breaks; error: an error event; stall: silence; end: a clean end, no finish
-    )
-    finish: str = "stop"
-    seconds: float = 0.0  # the default
-
-
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "echo": Scenario(),
-    "echo-slow": Scenario(first=lambda s: s, between=lambda s: s / 10, seconds=5.0),
-    "echo-silent": Scenario(first=lambda s: NEVER),
-    "echo-stall": Scenario(stops_halfway="stall"),
-    "echo-cut": Scenario(stops_halfway="cut"),
-    "echo-end": Scenario(stops_halfway="end"),
-    "echo-error": Scenario(stops_halfway="error"),
-    "echo-length": Scenario(finish="length"),
-    "echo-filter": Scenario(finish="content_filter"),
-}
-_NAME = re.compile(r"(echo(?:-[a-z]+)?)(?:-(\d{1,6}(?:\.\d{1,3})?))?", re.ASCII)
 _ASKS = re.compile(
     r"(?:\b(?:call|use)\s{1,9}(?:the\s)?(?:(?:tool|function)\s)?|(?:调用|使用))\s?[`'\"]?([\w-]{1,128})", re.I
 )
@@ -98,7 +38,7 @@ def build_request(body: Json, upstream: Upstream) -> Call:
     """A call that is answered here. Raises ModelNotFound for a name that is neither echo nor a magic one."""
     streamed = body.get("stream") is True
     read = partial(translate, upstream=upstream)
-    scene, seconds, reply = _scene(upstream.model)
+    scene, seconds, reply = scene_of(upstream.model)
     if reply is not None:
         return Call("echo:", {}, body, streamed, read, reply=reply)
     pace = scene.between(seconds)
@@ -113,52 +53,9 @@ def build_request(body: Json, upstream: Upstream) -> Call:
     )
 
 
-def simulate(model: str, data: bytes) -> CannedReply:
-    """An answer of another kind, in one piece, as this model plays it. Raises ModelNotFound, BadRequest."""
-    scene, seconds, reply = _scene(model)
-    if reply is not None:
-        return reply
-    halfway = len(data) // 2 if scene.stops_halfway else len(data)
-    steps = [ReplyStep(scene.first(seconds), b""), ReplyStep(0.0, data[:halfway])]
-    if scene.stops_halfway == "stall":
-        steps.append(ReplyStep(NEVER, b""))
-    return CannedReply(200, {"Content-Type": "application/json"}, steps, scene.stops_halfway == "cut")
-
-
-def _scene(model: str) -> tuple[Scenario, float, CannedReply | None]:
-    """What a model's name asks for: its scene and the seconds of it, or the failure that is all it answers."""
-    name = _NAME.fullmatch(model)
-    if name and name[1] == "echo" and name[2]:
-        return SCENARIOS["echo"], 0.0, _failing(int(float(name[2])))
-    if not name or name[1] not in SCENARIOS:
-        raise ModelNotFound(
-            f"The model {model[:200]!r} does not exist. The built-in models are {', '.join(SCENARIOS)} and echo-<status>, "
-            "such as echo-429.",
-            param="model",
-        )
-    scene = SCENARIOS[name[1]]
-    return scene, float(name[2]) if name[2] else scene.seconds, None
-
-
 def _after(first: ReplyStep, steps: Iterator[ReplyStep]) -> Iterator[ReplyStep]:
     yield first
     yield from steps
-
-
-def parse_error(status: int, body: bytes) -> Failure:
-    """echo-<status>: the failure is meant for the client, as it is."""
-    wrong = codec.decode(body)["error"]
-    return _FAILURES[status](wrong["message"])
-
-
-def _failing(status: int) -> CannedReply:
-    if status not in _FAILURES:
-        raise BadRequest(
-            f"echo-{status} does not exist: the statuses are {', '.join(map(str, _FAILURES))}.", param="model"
-        )
-    body = {"error": {"message": f"This is the error that echo-{status} always answers with."}}
-    headers = {"Content-Type": "application/json"} | ({"Retry-After": "1"} if status in (429, 503) else {})
-    return CannedReply(status, headers, [ReplyStep(0.0, codec.encode(body))])
 
 
 class EchoAnswer:

@@ -14,7 +14,8 @@ from ..common.vectors import embeddings_call
 from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from ..openai.embeddings import read
-from .chat import count_words, simulate
+from .chat import count_words
+from .scenarios import simulate
 
 _SIZE: Final = 1536  # dimensions, as text-embedding-3-small has
 _MOST: Final = 4096

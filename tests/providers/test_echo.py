@@ -18,6 +18,7 @@ from providers.chunks import collect
 from providers.common import media
 from providers.contract import Call, CannedReply, ReplyStep, Upstream
 from providers.echo import chat as echo_chat
+from providers.echo import scenarios
 from providers.errors import BadRequest, Failure, ModelNotFound, UpstreamTruncated
 from providers.sse import Decoder, Event
 
@@ -408,8 +409,8 @@ DELAYS: dict[str, tuple[str, Json, list[float]]] = {
     "echo-slow": ("echo-slow", {}, [5.0, 0.0, 0.5, 0.5, 0.5, 0.0]),
     "echo-slow-3": ("echo-slow-3", {"delay": 1}, [3.0, 0.0, 0.3, 0.3, 0.3, 0.0]),
     "echo-slow-0.5": ("echo-slow-0.5", {}, [0.5, 0.0, 0.05, 0.05, 0.05, 0.0]),
-    "echo-silent": ("echo-silent", {}, [echo_chat.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
-    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, echo_chat.NEVER]),
+    "echo-silent": ("echo-silent", {}, [scenarios.NEVER, 0.0, 0.02, 0.02, 0.02, 0.0]),
+    "echo-stall": ("echo-stall", {}, [0.0, 0.0, 0.02, scenarios.NEVER]),
     "echo-cut": ("echo-cut", {}, [0.0, 0.0, 0.02]),
     "echo-error": ("echo-error", {}, [0.0, 0.0, 0.02, 0.02]),
 }
@@ -423,8 +424,8 @@ def test_delays(model: str, options: Json, expected: list[float]):
 WHOLE_DELAYS = [
     ("echo", [0.0, 0.04]),
     ("echo-slow-2", [2.0, 0.4]),
-    ("echo-silent", [echo_chat.NEVER, 0.04]),
-    ("echo-stall", [0.0, echo_chat.NEVER]),
+    ("echo-silent", [scenarios.NEVER, 0.04]),
+    ("echo-stall", [0.0, scenarios.NEVER]),
 ]
 
 
@@ -513,10 +514,10 @@ def test_names_that_do_not_exist(model: str):
 
 
 def test_every_scene_is_documented_here():
-    assert set(echo_chat.SCENARIOS) == {
+    assert set(scenarios.SCENARIOS) == {
         "echo", "echo-slow", "echo-silent", "echo-stall", "echo-cut", "echo-end", "echo-error", "echo-length", "echo-filter",
     }  # fmt: skip
-    assert set(echo_chat._FAILURES) == set(STATUSES)
+    assert set(scenarios.FAILURES) == set(STATUSES)
 
 
 def test_the_answer_to_the_same_question_is_the_same():
