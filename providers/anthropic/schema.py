@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from .. import codec
-from ..common import json_schema, tool_schemas
+from ..common import json_schema, older_drafts, tool_schemas
 from ..common.tidy_schemas import tidied
 from ..contract import Json
 
@@ -127,4 +127,4 @@ def as_input(schema: Any, param: str) -> Json:
     Claude: 400 "JSON schema is invalid. It must match JSON Schema draft 2020-12", and 400 "input_schema does not support
     oneOf, allOf, or anyOf at the top level". param: the request field, for errors. Raises BadRequest.
     """
-    return tool_schemas.plain_object(tool_schemas.modern(tidied(schema or {}, param), param), param)
+    return tool_schemas.plain_object(older_drafts.modern(tidied(schema or {}, param), param), param)

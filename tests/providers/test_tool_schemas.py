@@ -10,7 +10,8 @@ from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 from rewritten import check_rewrite
 
 from providers.anthropic.schema import as_input
-from providers.common.tool_schemas import UNIONS, modern, plain_object, typed_unions, without_top_unions
+from providers.common.older_drafts import modern
+from providers.common.tool_schemas import UNIONS, plain_object, typed_unions, without_top_unions
 from providers.errors import BadRequest
 
 Json = dict[str, Any]
