@@ -18,8 +18,9 @@ from ..hosts import key_header
 from ..raw_json import Members
 from .fitted import fitted
 from .foreign import without_foreign
+from .message_state import Way
 from .request import messages_url
-from .stream import Way, translate
+from .stream import translate
 from .watch import watch
 
 _VERSION: Final = "2023-06-01"  # of clients that name none

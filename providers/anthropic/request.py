@@ -14,9 +14,10 @@ from ..contract import Call, Json, Upstream
 from ..errors import BadRequest
 from ..hosts import PLAIN, endpoint, key_header
 from . import caching
+from .message_state import Way
 from .messages import history
 from .params import refuse, remaining_params, thinking_for, tolerate_old_blocks
-from .stream import Way, translate
+from .stream import translate
 from .tools import toolbox, with_history
 
 # This version still takes temperature and top_p where the model does; 2026-10-21 refuses them everywhere.

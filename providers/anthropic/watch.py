@@ -15,7 +15,8 @@ from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..frames import SAYS, object_of
 from ..sse import Event
 from .errors import to_failure
-from .stream import MessageState, Way, count_in
+from .message_state import MessageState, Way
+from .stream import count_in
 
 _AROUND: Final = 90  # bytes of a delta's data that are no text
 _SILENT: Final = frozenset({"message_start", "ping"})  # events that say nothing yet

@@ -18,7 +18,7 @@ from dialects.contract import ClientRequest, end_of
 from dialects.responses import error_body, parameters, render, told_in_stream
 from dialects.responses.wanted import LoweredTool
 from providers import Upstream, anthropic, openai
-from providers.anthropic.stream import Way
+from providers.anthropic.message_state import Way
 from providers.chunks import chunk, collect, tool_call, usage_chunk
 from providers.contract import Batch
 from providers.errors import (

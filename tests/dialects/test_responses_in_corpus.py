@@ -16,7 +16,7 @@ from translators import ON_RESPONSES, made_call
 
 from dialects.responses.stream import Passed
 from providers import Upstream, anthropic, openai
-from providers.anthropic.stream import Way
+from providers.anthropic.message_state import Way
 from providers.chunks import collect
 from providers.errors import Failure, UpstreamTruncated
 

@@ -11,7 +11,7 @@ from cuts import SIZES
 from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
-from providers.anthropic.stream import Way
+from providers.anthropic.message_state import Way
 from providers.chunks import collect
 from providers.errors import (
     BadRequest,

@@ -15,7 +15,7 @@ import replay
 from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
-from providers.anthropic.stream import Way
+from providers.anthropic.message_state import Way
 from providers.chunks import collect
 from providers.errors import Failure
 from providers.sse import Event

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from providers.anthropic import stream as claude_stream
-from providers.anthropic.stream import Way
+from providers.anthropic.message_state import Way
 from providers.contract import Call, Translator, Upstream
 from providers.gemini import stream as gemini_stream
 from providers.openai import stream as chat_stream
