@@ -10,7 +10,7 @@ from typing import Any, Final
 from providers import PROVIDERS
 from providers.contract import Json, Upstream
 from providers.errors import Failure
-from providers.openai.request import thinks_unasked
+from providers.openai.params import thinks_unasked
 
 from .config_schema import UsageConfig as UsageSettings
 from .estimates import Prompt

@@ -13,7 +13,7 @@ from ..contract import Call, Json, Upstream
 from ..errors import UpstreamBadOutput
 from ..hosts import endpoint, key_header
 from .errors import in_band, refuse_errors
-from .request import drop
+from .params import drop
 
 _PASS: Final = frozenset({"model", "input", "dimensions"})
 

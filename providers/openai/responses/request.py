@@ -15,7 +15,9 @@ from ...contract import Call, Json, Upstream
 from ...errors import Unsupported
 from ...hosts import endpoint, key_header
 from ..messages import omit, shortened
-from ..request import CHAT_ONLY, TOOL_NAME_LENGTH, drop, fit_format, fitted_schema, model_rules, refuse, snapped
+from ..params import drop, model_rules, refuse, snapped
+from ..request import CHAT_ONLY, TOOL_NAME_LENGTH, fit_format
+from ..tools import fitted_schema
 from . import stream
 
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
