@@ -23,8 +23,9 @@ from ..contract import Call, Ended, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
-from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning, whole_message
+from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning
 from .prefill import without_echo
+from .whole import is_bare, legacy, number, says_anything, whole
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
@@ -38,7 +39,7 @@ def translate(
     """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
     name sent → the client's; echo: words of the client's that the answer may begin with, which are left out.
     """
-    translator = _in_shape(_chunks(upstream, call.body.get("n") or 1) if streamed else _whole(upstream))
+    translator = _in_shape(_chunks(upstream, call.body.get("n") or 1) if streamed else whole(upstream))
     if echo:
         translator = without_echo(prime(translator), echo)
     return prime(given_back(prime(translator), names) if names else translator)
@@ -50,66 +51,6 @@ def _in_shape(translator: Translator) -> Translator:
         return (yield from translator)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.") from error
-
-
-def _whole(upstream: Upstream) -> Translator:
-    event = yield []
-    if event is None:
-        raise UpstreamTruncated
-    body = event.data
-    if not isinstance(body, dict):
-        raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
-    choices = body.get("choices")
-    if event.name or not SIGNS.isdisjoint(body) or body.get("object") == "error":
-        refuse_errors(event.name, body, bool(choices) and not _is_bare(choices))
-    if type(choices) is not list or {*map(type, choices)} != {dict}:
-        if not choices and (wrong := told_instead(body, sure=False)):
-            raise in_band(wrong)
-        raise UpstreamBadOutput("The upstream's answer holds no choices.", code="upstream_bad_json")
-    usage, elsewhere = body.get("usage"), drop_private_fields(body)
-    if elsewhere:
-        usage = merged(elsewhere, usage)
-    number(choices)
-    typed(body, ANSWER)
-    for choice in choices:
-        choice["logprobs"] = None if choice.get("logprobs") is None else logprobs(choice["logprobs"])
-        choice.pop("native_finish_reason", None)
-        if not SIGNS.isdisjoint(choice):
-            refuse_errors("", choice)
-        message = choice.get("message") or choice.pop("delta", None) or _legacy(choice)
-        for holder in choice, message:
-            if "usage" in holder:
-                usage = merged(usage, holder.pop("usage"))
-        message = choice["message"] = whole_message(message, upstream.host.think_tags)
-        choice["finish_reason"] = reason_of(
-            choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
-        )
-    body["usage"] = usage_of(usage)
-    return [body]
-
-
-def number(choices: list[Json]) -> None:
-    """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
-    indexes = [choice.get("index") for choice in choices]
-    if {*map(type, indexes)} != {int} or len({*indexes}) < len(indexes):
-        for position, choice in enumerate(choices):
-            choice["index"] = position
-
-
-def _is_bare(choices: Any) -> bool:
-    """Whether no choice says anything: then what stands beside them may be an error."""
-    return isinstance(choices, list) and not any(
-        _speaks(said)
-        for choice in choices
-        if isinstance(choice, dict)
-        for said in (choice.get("message") or choice.get("delta") or _legacy(dict(choice)),)
-    )
-
-
-def _legacy(choice: Json) -> Json:
-    """The message of a choice that has neither message nor delta: its `text`, as in the completions of old."""
-    text = choice.pop("text", None)
-    return {} if text is None else {"content": text}
 
 
 class ChoiceState:
@@ -175,7 +116,7 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
         if event.name or not data.keys() <= KNOWN_CHUNK:
             if event.name or not SIGNS.isdisjoint(data):
                 spoke = any(state.spoke for state in seen.values())
-                refuse_errors(event.name, data, bool(choices) and (spoke or not _is_bare(choices)))
+                refuse_errors(event.name, data, bool(choices) and (spoke or not is_bare(choices)))
             if (told := drop_private_fields(data)) and (told := merged(usage, told)) is not usage:
                 usage, counted, early = told, data, False
             typed(data, ANSWER)
@@ -209,7 +150,7 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
             extras.ride(data)
             waiting = False
         if usage is not None and counted is not data:
-            early = early or any(_speaks(choice["delta"]) for choice in data["choices"])
+            early = early or any(says_anything(choice["delta"]) for choice in data["choices"])
     return _end(seen, usage, early, extras, said_done=False)
 
 
@@ -280,11 +221,11 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
     finish = choice.get("finish_reason")
     delta: Json = choice.get("delta") or {}
     if "delta" not in choice:
-        delta = message or _legacy(choice)
-    elif message and finish and not state.spoke and not _speaks(delta):
+        delta = message or legacy(choice)
+    elif message and finish and not state.spoke and not says_anything(delta):
         delta = message
     delta = unify_reasoning(delta)
-    speaks = _speaks(delta)
+    speaks = says_anything(delta)
     state.spoke = state.spoke or speaks
     if not state.settled:
         state.split(delta)
@@ -314,10 +255,6 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
         return choice
     rest = not finish and any(value is not None for name, value in choice.items() if name not in _CHOICE)
     return choice if rest else None  # a finish carries the fields of its choice
-
-
-def _speaks(delta: Json) -> bool:
-    return any(value for name, value in delta.items() if name not in ("role", "usage"))
 
 
 def _end(seen: dict[int, ChoiceState], usage: Any, early: bool, extras: Extras, said_done: bool) -> list[Json]:
