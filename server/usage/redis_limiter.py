@@ -1,9 +1,9 @@
 """Limits counted in Redis, for several processes. Every decision is one Lua script, so that no two of them overlap.
 
-One task sends commands to Redis: all that are waiting in one pipeline, in order, so that a request that has ended is settled
-before the next reservation. Settlements are numbered: one that is sent again, because its answer was lost, counts once. A
-request holds its reservation by a lease, renewed while its process runs: what a dead process held is released within a
-minute. The clock is Redis's; the day and month of a budget are this machine's.
+One task sends commands to Redis (redis_queue.py), in order, so that a request that has ended is settled before the next
+reservation. Settlements are numbered: one that is sent again, because its answer was lost, counts once. A request holds its
+reservation by a lease, renewed while its process runs: what a dead process held is released within a minute. The clock is
+Redis's; the day and month of a budget are this machine's.
 
 When Redis cannot be reached, keys with limits are refused (`on_unavailable: closed`) or counted in each process by itself
 (`open`); what was used meanwhile is counted when it is back. Either way the log says so once a minute, and /healthz while it
@@ -13,11 +13,11 @@ lasts.
 import asyncio
 import secrets
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.config_schema import SharedStateConfig
 from gateway.limits import KINDS, Kind, Limits, Remaining, Reservation, budget_error, left, limit_error
@@ -26,44 +26,19 @@ from providers import codec
 from providers.contract import Json
 from providers.errors import Failure, Overloaded
 
-from .. import logs
-from ..throttle import Throttle
 from . import redis_scripts
 from .limiter import LocalLimiter
+from .redis_queue import TIMEOUT, ScriptCall, ScriptQueue, Unreachable, errors
 
 LEASE: Final = 60  # seconds
-_TIMEOUT: Final = 1.0  # seconds for Redis to answer
-_PAUSE: Final = 0.5  # seconds until it is tried again
-_TOGETHER: Final = 200  # commands in one pipeline
-_WAITING: Final = 20_000  # settlements that wait while Redis is unreachable
 _TTL: Final = {
     "day": 3 * 86_400,
     "month": 40 * 86_400,
     "total": 0,
 }  # seconds that Redis holds a period's sum; 0: for ever
-
-
 _WINDOWS: Final = tuple(kind.name for kind in KINDS if isinstance(kind.over, int))
 _FIXED: Final = 4  # keys of a script in front of those of windows
 _SPENT: Final = 2  # place of the key of what a period has cost
-
-
-class ScriptCall(NamedTuple):
-    """A script with its keys and arguments.
-
-    answer: the future of its result, None where no caller waits. spent: key, kind of period and day of a result that is a
-    period's sum.
-    """
-
-    script: str
-    keys: tuple[str, ...]
-    arguments: tuple[str | int, ...]
-    answer: "asyncio.Future[Any] | None" = None
-    spent: tuple[str, Period, str] | None = None
-
-
-class Unreachable(Exception):
-    """Redis does not answer."""
 
 
 class RedisLimiter:
@@ -71,27 +46,25 @@ class RedisLimiter:
 
     def __init__(self, state: SharedStateConfig, local: LocalLimiter) -> None:
         self._state, self._local = state, local
-        self._queue: deque[ScriptCall] = deque()
-        self._wake = asyncio.Event()
         self._running: defaultdict[str, set[str]] = defaultdict(set)  # key name → ids of what it has reserved in Redis
         self._remaining: dict[str, Remaining] = {}
         self._process, self._settled = secrets.token_hex(8), count(1)  # its name, and the numbers of its settlements
-        self._unreachable = ""
-        self._throttle = Throttle(1, 60.0)
-        self._redis = _client(state.url)
+        closed = state.on_unavailable == "closed"
+        effect = "limited keys are refused" if closed else "limits hold in each process by itself"
+        self._queue = ScriptQueue(state.url, effect, self._learn)
 
     async def begin(self, limits: Mapping[str, Limits]) -> None:
         """Connect and start the tasks. Raises OSError when Redis is unreachable and on_unavailable is closed."""
         try:
-            await self._redis.ping()
-        except _errors() as error:
+            await self._queue.redis.ping()
+        except errors() as error:
             if self._state.on_unavailable == "closed":
-                await self._redis.aclose()
+                await self._queue.redis.aclose()
                 raise OSError(
                     f"Redis (shared_state) cannot be reached, and limits could not be enforced: {error}"
                 ) from None
-            self._mark_unreachable(error)
-        self._tasks = [asyncio.create_task(self._send_queue()), asyncio.create_task(self._renew())]
+            self._queue.mark_unreachable(error)
+        self._tasks = [asyncio.create_task(self._queue.run()), asyncio.create_task(self._renew())]
         self._begin_budgets(limits)
 
     def _begin_budgets(self, limits: Mapping[str, Limits]) -> None:
@@ -102,7 +75,7 @@ class RedisLimiter:
                 known = self._local.spending.of(name, each.period)
                 period = period_of(each.period, day)
                 arguments = known, _TTL[each.period]
-                self._put(
+                self._queue.put(
                     ScriptCall(redis_scripts.RAISE, self._keys(name, period), arguments, spent=(name, each.period, day))
                 )
 
@@ -115,7 +88,7 @@ class RedisLimiter:
                 raise limit_error(kind, cap, 0, tokens)
         day = self._local.spending.roll(wall)
         reservation = Reservation(tokens, cost, day, secrets.token_hex(8))
-        if self._unreachable:
+        if self._queue.unreachable:
             return await self._reserve_locally(name, limits, reservation)
         self._running[name].add(reservation.id)
         try:
@@ -146,7 +119,7 @@ class RedisLimiter:
         """See Limiter. What is reserved in Redis is not extended while Redis is unreachable."""
         if reservation.id not in self._running[name]:
             return await self._local.extend(name, limits, reservation, tokens, cost)
-        if self._unreachable:
+        if self._queue.unreachable:
             return False
         more = Reservation(
             max(tokens, reservation.tokens), max(cost, reservation.cost), reservation.day, reservation.id
@@ -177,7 +150,9 @@ class RedisLimiter:
             "day": wanted.day,
         }
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._put(ScriptCall(redis_scripts.RESERVE, self._keys(name, period), (codec.encode_text(given),), answer))
+        self._queue.put(
+            ScriptCall(redis_scripts.RESERVE, self._keys(name, period), (codec.encode_text(given),), answer)
+        )
         return await answer
 
     def _known(self, name: str, kind: Period, period: str) -> int:
@@ -230,7 +205,9 @@ class RedisLimiter:
             "number": next(self._settled),
         }
         keys = self._keys(name, period)
-        self._put(ScriptCall(redis_scripts.SETTLE, keys, (codec.encode_text(given),), spent=(name, limits.period, day)))
+        self._queue.put(
+            ScriptCall(redis_scripts.SETTLE, keys, (codec.encode_text(given),), spent=(name, limits.period, day))
+        )
 
     def _learn(self, name: str, period: Period, day: str, spent: int) -> None:
         """Raise this process's sum to what Redis says a period has cost: other processes may have spent too."""
@@ -238,7 +215,7 @@ class RedisLimiter:
         spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
     def remaining(self, name: str) -> Remaining | None:
-        return self._local.remaining(name) if self._unreachable else self._remaining.get(name)
+        return self._local.remaining(name) if self._queue.unreachable else self._remaining.get(name)
 
     def apply(self, limits: Mapping[str, Limits]) -> None:
         old = {name: self._local.limits(name) for name in limits}
@@ -247,30 +224,27 @@ class RedisLimiter:
 
     async def spent(self, name: str) -> int:
         known = await self._local.spent(name)
-        if not self._unreachable:
+        if not self._queue.unreachable:
             period = period_of(self._local.limits(name).period, self._local.spending.day)
-            with suppress(*_errors()):
-                found = await self._redis.get(self._keys(name, period)[_SPENT])
+            with suppress(*errors()):
+                found = await self._queue.redis.get(self._keys(name, period)[_SPENT])
                 return int(found) if found is not None else known
         return known
 
     def problem(self) -> str:
-        if not self._unreachable:
-            return ""
-        closed = self._state.on_unavailable == "closed"
-        return "Redis is gone: " + ("limited keys are refused" if closed else "limits hold in each process by itself")
+        return self._queue.problem()
 
     async def aclose(self) -> None:
         """Send the settlements that wait, if Redis answers within a second; end the tasks and close the connection."""
-        if not self._unreachable:
+        if not self._queue.unreachable:
             last = asyncio.get_running_loop().create_future()
-            self._put(ScriptCall(redis_scripts.RENEW, self._keys(""), (LEASE,), last))
+            self._queue.put(ScriptCall(redis_scripts.RENEW, self._keys(""), (LEASE,), last))
             with suppress(TimeoutError, Unreachable):
-                await asyncio.wait_for(last, _TIMEOUT)
+                await asyncio.wait_for(last, TIMEOUT)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._redis.aclose()
+        await self._queue.redis.aclose()
 
     # Redis
 
@@ -280,77 +254,13 @@ class RedisLimiter:
         parts = "running", "held", f"spent:{period}", "settled", *_WINDOWS
         return tuple(f"{base}:{part}" for part in parts)
 
-    def _put(self, command: ScriptCall) -> None:
-        self._queue.append(command)
-        if len(self._queue) > _WAITING:
-            _fail(self._queue.popleft())
-        self._wake.set()
-
-    async def _send_queue(self) -> None:
-        """Send the commands that wait, for ever."""
-        while True:
-            if self._unreachable:
-                await self._wait_for_redis()
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue and not self._unreachable:
-                sending = [self._queue.popleft() for _ in range(min(_TOGETHER, len(self._queue)))]
-                try:
-                    answers = await self._send(sending)
-                except _errors() as error:
-                    self._mark_unreachable(error)
-                    self._requeue([*sending, *self._queue])
-                else:
-                    for command, answer in zip(sending, answers, strict=True):
-                        if command.answer is not None and not command.answer.done():
-                            command.answer.set_result(answer)
-                        if command.spent and answer >= 0:
-                            self._learn(*command.spent, answer)
-
-    def _requeue(self, commands: list[ScriptCall]) -> None:
-        """Redis is unreachable: fail the waiting reservations, requeue the settlements.
-
-        A settlement that had already been applied is not counted twice: it has a number.
-        """
-        self._queue.clear()
-        for command in commands:
-            if command.answer is None:
-                self._queue.append(command)
-            else:
-                _fail(command)
-        self._wake.set()
-
-    async def _send(self, commands: list[ScriptCall]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.eval(command.script, len(command.keys), *command.keys, *command.arguments)
-            return list(await pipe.execute())
-
-    async def _wait_for_redis(self) -> None:
-        """Wait until Redis answers again."""
-        while True:
-            await asyncio.sleep(_PAUSE)
-            try:
-                await self._redis.ping()
-            except _errors() as error:
-                self._mark_unreachable(error)
-            else:
-                self._unreachable = ""
-                logs.LOGGER.info("Redis answers again")
-                return
-
-    def _mark_unreachable(self, error: Exception) -> None:
-        self._unreachable = type(error).__name__
-        if self._throttle.allows("", time.monotonic()):
-            logs.LOGGER.warning("%s (%s)", self.problem(), self._unreachable)
-
     async def _renew(self) -> None:
         """Renew the leases of running requests, for ever."""
         while True:
             await asyncio.sleep(LEASE / 3)
             for name, ids in self._running.items():
-                if ids and not self._unreachable:
-                    self._put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
+                if ids and not self._queue.unreachable:
+                    self._queue.put(ScriptCall(redis_scripts.RENEW, self._keys(name), (LEASE, *ids)))
 
 
 def _row(kind: Kind, cap: int) -> Json:
@@ -365,35 +275,6 @@ def _row(kind: Kind, cap: int) -> Json:
     return {**row, "key": _FIXED + 1 + _WINDOWS.index(kind.name)} if kind.name in _WINDOWS else row
 
 
-def _fail(command: ScriptCall) -> None:
-    """Fail the future of a command with Unreachable."""
-    if command.answer is not None and not command.answer.done():
-        command.answer.set_exception(Unreachable())
-
-
 def _begins(old: Limits, new: Limits) -> bool:
     """Whether a budget begins to hold that did not, or for another kind of period."""
     return bool(new.budget) and (not old.budget or old.period != new.period)
-
-
-def _client(url: str) -> Any:
-    """Return a client of Redis. Raises OSError when redis-py, an optional package, is not installed."""
-    try:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-    except ImportError:
-        raise OSError("shared_state needs redis-py: pip install 'redis>=5'") from None
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    from redis.exceptions import RedisError
-
-    return RedisError, OSError, TimeoutError
