@@ -17,11 +17,11 @@ from ..common import output_order
 from ..common.arguments import Beginning, as_object, as_text
 from ..common.bounds import MAX_CALLS, Kept, too_many_calls
 from ..common.finish_reasons import reason_of
+from ..common.tools import CallIds
 from ..common.typed import text as text_of
 from ..common.usage import count, total_of
 from ..contract import Json
 from ..errors import UpstreamBadOutput
-from ..openai.normalize import CallIds
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.

@@ -1,16 +1,34 @@
 """Tools as OpenAI names them: what every translated protocol asks of `tools` and `tool_choice`."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..contract import Json
 from ..errors import Unsupported
+from .typed import text
 
 
 def new_call_id() -> str:
     """Return an id for a tool call that has none: unique across turns and conversations, in OpenAI's form."""
     return f"call_{secrets.token_hex(12)}"
+
+
+class CallIds:
+    """The ids of one choice's tool calls: the upstream's, but for those that are missing or another call has already."""
+
+    __slots__ = ("_new", "_taken")
+
+    def __init__(self, new: Callable[[], str] = new_call_id) -> None:
+        self._new, self._taken = new, set[str]()
+
+    def own(self, ident: Any) -> str:
+        """Return the id for a call that the upstream gave this one, and note it as taken."""
+        own = text(ident)
+        if not own or own in self._taken:
+            own = self._new()
+        self._taken.add(own)
+        return own
 
 
 def tool_name(tool: Json) -> str:

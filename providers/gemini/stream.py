@@ -16,11 +16,11 @@ from ..common.arguments import as_text
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.error_shapes import told_instead
 from ..common.finish_reasons import failure_of, reason_of
+from ..common.tools import CallIds
 from ..common.typed import text as text_of
 from ..common.usage import merged, total_of
 from ..contract import Call, Ended, Json, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
-from ..openai.normalize import CallIds
 from ..sse import Cut, Event, refuse_value
 from .errors import failure
 

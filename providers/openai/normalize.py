@@ -1,13 +1,13 @@
 """The pieces of OpenAI-shaped answers, made canonical whatever host sent them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from .. import codec
 from ..common.arguments import Arguments, as_text, real_one, say_nothing
 from ..common.bounds import MAX_CALLS, too_many_calls
 from ..common.think_tags import split
-from ..common.tools import new_call_id
+from ..common.tools import CallIds, new_call_id
 from ..common.typed import DELTA, TEXTS, text, thinking, typed
 from ..common.usage import merged
 from ..contract import Json
@@ -22,23 +22,6 @@ _NAMES_OF_USAGE: Final = ("usageMetadata", "usage_metadata", "token_usage")  # G
 _USAGE_ELSEWHERE: Final = frozenset({*_PLACES_OF_USAGE, *_NAMES_OF_USAGE})
 # Of no use to a client, or another host's name.
 _JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
-
-
-class CallIds:
-    """The ids of one choice's tool calls: the upstream's, but for those that are missing or another call has already."""
-
-    __slots__ = ("_new", "_taken")
-
-    def __init__(self, new: Callable[[], str] = new_call_id) -> None:
-        self._new, self._taken = new, set[str]()
-
-    def own(self, ident: Any) -> str:
-        """Return the id for a call that the upstream gave this one, and note it as taken."""
-        own = text(ident)
-        if not own or own in self._taken:
-            own = self._new()
-        self._taken.add(own)
-        return own
 
 
 def drop_private_fields(data: Json) -> Any:

@@ -21,6 +21,7 @@ from ...common.bounds import MAX_CALLS, Kept, too_many_calls
 from ...common.error_shapes import told_instead
 from ...common.finish_reasons import reason_of
 from ...common.tool_names import given_back
+from ...common.tools import CallIds
 from ...common.typed import DELTA, typed
 from ...common.typed import text as text_of
 from ...common.usage import spent
@@ -28,7 +29,6 @@ from ...contract import Call, Json, Translator, prime
 from ...errors import UpstreamBadOutput, UpstreamError, UpstreamTruncated
 from ...sse import refuse_value
 from ..errors import in_band
-from ..normalize import CallIds
 
 # Item type → tool call type, the field that grows, and its name in a chat completion.
 _CALLS: Final = {
