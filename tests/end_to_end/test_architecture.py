@@ -1,4 +1,7 @@
-"""Five rings, imports pointing inward; the three inner ones touch no socket, file, clock or variable."""
+"""Five rings, imports pointing inward; the three inner ones touch no socket, file, clock or variable.
+
+Inside providers/ and server/ imports point one way too.
+"""
 
 import ast
 import builtins
@@ -20,6 +23,30 @@ RINGS = [
     "modelserver",
 ]  # from the inside out: each may import those before it
 PURE = ["providers", "dialects", "gateway"]
+# Inside a ring, from the inside out: each file or folder may import those of its own line and of the lines before it. A file
+# in a folder may stand in another line than the rest of it.
+ORDERS = {
+    "providers": [
+        "bounded_dict codec density errors hosts models model_table raw_json",
+        "sse",
+        "contract",
+        "catalogue chunks common frames",
+        "anthropic echo gemini openai",
+    ],
+    "server": [
+        "aiohttp_internals answer auth content_encoding event_stream key_file markdown masking paths preflight terminal throttle worker",
+        "json_answer logs page",
+        "admission docs process.listener process.memory process.systemd responses_store",
+        "outbound usage",
+        "config_file discovery generations traces",
+        "state",
+        "error_response ingress inspector prometheus responses whole_response",
+        "attempts calls counting delivery explain handlers middleware openapi passing reading responses_endpoints",
+        "process",
+        "commands",
+    ],
+}
+PROTOCOLS = ["anthropic", "echo", "gemini", "openai"]
 IMPURE = {
     "aiohttp",
     "asyncio",
@@ -87,6 +114,93 @@ def test_relative_imports_stay_in_the_ring(ring: str):
         if isinstance(node, ast.ImportFrom) and node.level > name.count("/")
     ]
     assert steep == []
+
+
+def module(name: str) -> str:
+    """The dotted name of a file, its ring left out: "" for the ring itself."""
+    return name.removesuffix(".py").removesuffix("/__init__").partition("/")[2].replace("/", ".")
+
+
+def inner_imports(ring: str) -> Iterator[tuple[str, int, str, str]]:
+    """File, line, the importing and the imported module, for every import inside a ring; their names as of `module`."""
+    known = {module(name) for name, _ in parsed(ring)}
+    for name, tree in parsed(ring):
+        folder = name.split("/")[1:-1]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == ring):
+                inside = (node.module or "").split(".")
+                above = [*folder[: len(folder) + 1 - node.level], *inside] if node.level else inside[1:]
+                for alias in node.names:
+                    whole = ".".join([*filter(None, above), alias.name])
+                    yield name, node.lineno, module(name), whole if whole in known else whole.rpartition(".")[0]
+
+
+def line_of(order: list[str], name: str) -> int:
+    """The place in an order of a module, or of the folder that it is in; -1 where it has none."""
+    while name:
+        for at, names in enumerate(order):
+            if name in names.split():
+                return at
+        name = name.rpartition(".")[0]
+    return -1
+
+
+@pytest.mark.parametrize("ring", ORDERS)
+def test_every_file_has_a_place_in_the_order(ring: str):
+    order = ORDERS[ring]
+    modules = {module(name) for name, _ in parsed(ring)} - {""}
+    assert [name for name in sorted(modules) if line_of(order, name) < 0] == []
+    stale = [
+        each
+        for names in order
+        for each in names.split()
+        if not any(f"{name}.".startswith(f"{each}.") for name in modules)
+    ]
+    assert stale == []
+
+
+@pytest.mark.parametrize("ring", ORDERS)
+def test_imports_inside_a_ring_point_one_way(ring: str):
+    order = ORDERS[ring]
+    found = [
+        f"{name}:{line}: {what}"
+        for name, line, by, what in inner_imports(ring)
+        if by and line_of(order, by) < line_of(order, what)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("ring", [ring for ring in RINGS if ring != "modelserver"])
+def test_no_files_import_each_other(ring: str):
+    imported: dict[str, set[str]] = {}
+    for _, _, by, what in inner_imports(ring):
+        imported.setdefault(by, set()).add(what)
+    circles = [name for name in imported if name in reached(imported, name)]
+    assert circles == []
+
+
+def reached(imported: dict[str, set[str]], start: str) -> set[str]:
+    """The modules that a module imports, by way of others too."""
+    found: set[str] = set()
+    waiting = [*imported.get(start, ())]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += imported.get(name, ())
+    return found
+
+
+def test_no_protocol_imports_another():
+    # The built-in model answers in OpenAI's form, and is read as OpenAI is.
+    found = [
+        f"{name}:{line}: {what}"
+        for name, line, by, what in inner_imports("providers")
+        if (mine := by.partition(".")[0]) in PROTOCOLS
+        and (other := what.partition(".")[0]) in PROTOCOLS
+        and other != mine
+        and (mine, other) != ("echo", "openai")
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("ring", PURE)
