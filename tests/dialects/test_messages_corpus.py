@@ -17,6 +17,7 @@ import pytest
 import responses_oracle
 from chat_oracle import Choice, Said
 from corpus import Exchange, short
+from cuts import FEW
 from gemini_run import UPSTREAM as GEMINI
 from gemini_run import asked as gemini_asked
 from messages_fold import check_grammar, events_of, read_by_sdk
@@ -42,7 +43,7 @@ ENVELOPE = Envelope("0" * 31 + "1", 1, "claude-x", "req_1", "up", "m", 7)
 REQUEST = ClientRequest({}, answer=Wanted(thinking=True))
 RESPONSES = ("openai-responses", "compat-responses")
 GEMINIS = ("gemini-stream", "gemini-generate")
-SMALL = (1, 7, 64)  # sizes into which every twelfth stream is cut, too
+SMALL = [cut for cut in FEW if cut]  # every twelfth stream is cut, too
 ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 # The stop reasons of a message, written down a second time. Another one: end_turn, or tool_use where there is a call.

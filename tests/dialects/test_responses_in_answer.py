@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import replay
+from cuts import FEW
 from gemini_run import run as gemini_chunks
 from openai import APIError
 from openai.types.responses import Response
@@ -685,7 +686,7 @@ def translated(path: Path, size: int | None) -> list[Json]:
     return list(replay.chunks(openai, raw, size, call=made_call(), to=Upstream("up", "m", "https://api.test")))
 
 
-@pytest.mark.parametrize("size", [1, 64, None])
+@pytest.mark.parametrize("size", FEW)
 @pytest.mark.parametrize(
     "path", [path for path in sorted(STREAMS.glob("*.sse")) if "_leg_" not in path.stem], ids=lambda path: path.stem
 )

@@ -34,7 +34,8 @@ ORDERS = {
         "anthropic echo gemini openai",
     ],
     "server": [
-        "aiohttp_internals answer auth content_encoding event_stream key_file markdown masking paths preflight terminal throttle worker",
+        "aiohttp_internals answer auth content_encoding event_stream key_file markdown masking paths preflight terminal"
+        " throttle worker",
         "json_answer logs page",
         "admission docs process.listener process.memory process.systemd responses_store",
         "outbound usage",

@@ -11,6 +11,7 @@ import httpx2 as httpx
 import openai
 import pytest
 from conftest import LAPTOP, PHONE
+from cuts import CUTS
 from http_client import until
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from process import Process, config
@@ -319,7 +320,7 @@ def test_a_stream_byte_by_byte(http: httpx.Client, server: Process, scripted: Sc
     assert all("usage" not in chunk and chunk["choices"][0]["index"] == 0 for chunk in chunks)
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 7, 64, None])
+@pytest.mark.parametrize("cut", CUTS)
 def test_cuts_of_a_stream_do_not_show(http: httpx.Client, server: Process, scripted: Scripted, cut: int | None) -> None:
     text = "你好 \u2028 \x85 😀 " + "x" * 100
     body = b"\xef\xbb\xbf: hello\n\n" + sse(delta("", role="assistant"), delta(text), delta(text, "stop"))

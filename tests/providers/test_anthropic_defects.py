@@ -7,7 +7,7 @@ import claude_facts as facts
 import claude_requests
 import pytest
 import replay
-from cuts import SIZES
+from cuts import CUTS
 from test_anthropic import CLAUDE_F, CLAUDE_G, HI, F, G, assistant, call, form, result, text, to, tool, use, user
 from test_anthropic_edge import (
     CALL,
@@ -177,7 +177,7 @@ def test_T14_tool_names_go_and_come_unchanged() -> None:
     assert got[1] == opening(0, "a", name)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_T15_arguments_pass_byte_by_byte(size: int | None) -> None:
     given = {"q": '他说 "好"\n\t\\ \u2028 🌏', "n": [1, 2.5, None]}
     whole = json.dumps(given, ensure_ascii=False)

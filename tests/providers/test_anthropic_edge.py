@@ -7,7 +7,7 @@ import claude_facts as facts
 import oracles
 import pytest
 import replay
-from cuts import SIZES
+from cuts import CUTS
 from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
@@ -179,7 +179,7 @@ STREAMS: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("name", STREAMS)
 def test_47_to_51_and_55_streams(name: str, size: int | None) -> None:
     raw = (replay.STREAMS / f"{name}.sse").read_bytes()
@@ -433,7 +433,7 @@ def failing(raw: bytes, size: int | None) -> tuple[list[Json], Failure]:
     return chunks, failed.value
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_52_an_error_as_the_first_event(size: int | None) -> None:
     chunks, failure = failing(sse(OVERLOADED), size)
     assert chunks == []
@@ -443,7 +443,7 @@ def test_52_an_error_as_the_first_event(size: int | None) -> None:
     }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_52_an_error_after_text(size: int | None) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, OVERLOADED, ended("end_turn"), STOP), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
@@ -451,7 +451,7 @@ def test_52_an_error_after_text(size: int | None) -> None:
     assert failure.usage == usage(20, 1)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize(
     "more",
     [
@@ -477,7 +477,7 @@ def test_53_a_stream_cut_short(more: list[Json], size: int | None) -> None:
     assert failure.usage == usage(20, 9 if len(more) > 1 else 1)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_54_a_stream_that_ends_after_its_stop_reason(size: int | None) -> None:
     raw = sse(*TWO_PIECES, closed(0), ended("end_turn", output_tokens=9))
     assert list(replay.chunks(anthropic, raw, size, call=CALL, to=TO)) == [

@@ -12,6 +12,7 @@ import corpus
 import oracles
 import pytest
 import replay
+from cuts import FEW
 from translators import made_call, translator_of
 
 from providers import Upstream, anthropic
@@ -47,7 +48,7 @@ def compare(streams: list[dict[str, Any]]) -> tuple[int, Counter[str], dict[str,
             unread[f"{exchange['id']}: {type(no).__name__}: {str(no)[:200]}"] += 1
             continue
         compared += 1
-        for size in (1, 7, 64, None) if compared % 10 == 0 else (7,):
+        for size in FEW if compared % 10 == 0 else (7,):
             try:
                 chunks = list(replay.chunks(anthropic, raw, size, call=CALL, to=TO))
                 oracles.check_chunks(chunks)

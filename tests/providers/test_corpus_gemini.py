@@ -11,6 +11,7 @@ import gemini_oracle as oracle
 import pytest
 import replay
 from corpus import short
+from cuts import FEW
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
 
 from providers import gemini
@@ -102,7 +103,7 @@ def assert_whole_is_sum(chunks: list[dict[str, Any]]) -> None:
         assert choice["finish_reason"] == part.finish
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, None])
+@pytest.mark.parametrize("size", FEW)
 @pytest.mark.parametrize("exchange", WIRE, ids=short)
 def test_wire_stream(exchange: dict[str, Any], size: int | None) -> None:
     notes = compare(exchange, size)

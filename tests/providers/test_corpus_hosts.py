@@ -11,7 +11,7 @@ import pytest
 import replay
 import responses_oracle
 from corpus import Exchange, short
-from cuts import SIZES
+from cuts import CUTS
 from translators import ON_RESPONSES, made_call, translator_of
 
 from providers import codec, openai
@@ -130,7 +130,7 @@ def sizes(exchange: Exchange) -> list[int | None]:
     if not exchange["response"]["stream"]:
         return [None]
     short = len(exchange["response"]["body"]) < 20_000
-    return [size for size in SIZES if short or size is None or size > 3]
+    return [size for size in CUTS if short or size is None or size > 3]
 
 
 def test_the_corpus_is_complete() -> None:

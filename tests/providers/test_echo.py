@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+import replay
 from hypothesis import given
 from hypothesis import strategies as st
 from translators import translator_of
@@ -44,23 +45,15 @@ def steps_of(body: Json, model: str = "echo", **options: Any) -> list[ReplyStep]
 def chunks_of(body: Json, model: str = "echo") -> list[Json]:
     """The chunks of echo's streamed answer, through the decoder and the translator."""
     call, reply = reply_to({**body, "stream": True}, model)
-    decoder, translator = Decoder(), translator_of("openai", call, Upstream("echo", model))
-    chunks: list[Json] = []
-    try:
-        for event in [*decoder.feed(b"".join(step.data for step in reply.steps)), *decoder.flush(), None]:
-            chunks += translator.send(event)
-    except StopIteration as end:
-        return [*chunks, *end.value]
-    raise AssertionError("the answer has not ended")
+    raw = b"".join(step.data for step in reply.steps)
+    return list(replay.chunks(echo, raw, call=call, to=Upstream("echo", model)))
 
 
 def whole_of(body: Json, model: str = "echo") -> Json:
     """Echo's answer as one body."""
     call, reply = reply_to(body, model)
-    translator = translator_of("openai", call, Upstream("echo", model))
-    with pytest.raises(StopIteration) as end:
-        translator.send(Event("", json.loads(b"".join(step.data for step in reply.steps))))
-    [answer] = end.value.value
+    event = Event("", json.loads(b"".join(step.data for step in reply.steps)))
+    [answer] = replay.translated(translator_of("openai", call, Upstream("echo", model)), [event])
     return answer
 
 

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+import replay
+from cuts import CUTS
 from gemini_run import GEMINI_3, STREAMS, asked, ended, feed, run, to
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from providers import codec, gemini
 from providers.chunks import collect
 from providers.contract import Call
 from providers.errors import Failure, RateLimitExceeded, UpstreamBadOutput, UpstreamTruncated
-from providers.sse import DONE, Cut, Decoder, Event
+from providers.sse import DONE, Cut, Event
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, logprobs: Any = None) -> dict[str, Any]:
@@ -153,7 +154,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize(("name", "expected"), ANSWERS.values(), ids=ANSWERS)
 def test_stream(name: str, expected: list[dict[str, Any]], size: int | None) -> None:
     call = asked({"tools": [{"type": "function", "function": {"name": "7_day"}}], "n": 2})
@@ -181,7 +182,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize(("name", "before", "kind", "code", "wait", "spent"), FAILURES.values(), ids=FAILURES)
 def test_stream_fails(
     name: str,
@@ -192,13 +193,10 @@ def test_stream_fails(
     spent: dict[str, Any],
     size: int | None,
 ) -> None:
-    decoder, translator = Decoder(), translator_of("gemini", asked(), to())
     data = (STREAMS / f"gemini_{name}.sse").read_bytes()
     got: list[Any] = []
     with pytest.raises(kind) as caught:
-        for event in (event for piece in pieces(data, size) for event in decoder.feed(piece)):
-            got += translator.send(event)
-        translator.send(None)
+        got.extend(replay.chunks(gemini, data, size, call=asked(), to=to()))
     assert got == before
     assert caught.value.usage == spent
     assert (caught.value.code, caught.value.retry_after) == (code, wait)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import replay
 from chat_oracle import check
-from cuts import SIZES
+from cuts import CUTS
 from translators import made_call, translator_of
 
 from providers import codec, openai
@@ -269,7 +269,7 @@ STREAMS: dict[str, tuple[str, bytes, list[Json]]] = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_a_stream(name: str, size: int | None) -> None:
     host, raw, expected = STREAMS[name]
     chunks = read(raw, host, size)
@@ -362,7 +362,7 @@ def test_a_whole_answer_that_is_none(raw: bytes, kind: type[Failure]) -> None:
         translator.send(Event("", codec.decode(raw)))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize(
     "raw",
     [b"", sse(HELLO), sse(HELLO, part({"content": ""})), b": keep-alive\n\n", sse({"choices": [], "usage": USAGE})],

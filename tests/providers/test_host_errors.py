@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from cuts import pieces
+import replay
+from cuts import FEW
 from process import Process
 from scripted import Upstream as Scripted
 from scripted import answer, chunked, sse, stream
@@ -16,7 +17,7 @@ from providers import anthropic, gemini, openai
 from providers.contract import Json, Upstream
 from providers.errors import Failure, ModelNotFound
 from providers.hosts import HOSTS
-from providers.sse import Decoder, Event
+from providers.sse import Event
 
 KEY = "The upstream refused this server's credentials. Tell the operator of this server."
 QUOTA = "The upstream account of this server has no quota left. Tell the operator of this server."
@@ -315,7 +316,7 @@ IN_BAND: list[tuple[str, bytes, tuple[int, str | None, str]]] = [
 
 @pytest.mark.parametrize(("host", "wrong", "expected"), IN_BAND)
 @pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"])
-@pytest.mark.parametrize("size", [1, 7, None])
+@pytest.mark.parametrize("size", FEW)
 def test_an_error_inside_a_stream(
     host: str, wrong: bytes, expected: tuple[int, str | None, str], done: bytes, size: int | None
 ) -> None:
@@ -324,13 +325,9 @@ def test_an_error_inside_a_stream(
         return  # [DONE] after an empty delta is an end
     raw = b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + wrong + done
     to = Upstream(host, "m", host=HOSTS[host])
-    decoder, translator = Decoder(), translator_of("openai", made_call({}, True), to)
     chunks: list[Json] = []
     with pytest.raises(Failure) as failed:
-        for piece in pieces(raw, size):
-            for event in decoder.feed(piece):
-                chunks += translator.send(event)
-        translator.send(None)
+        chunks.extend(replay.chunks(openai, raw, size, call=made_call({}, True), to=to))
     assert (failed.value.status, failed.value.code, failed.value.message) == expected
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "Hi"}
     assert not any(choice["finish_reason"] for chunk in chunks for choice in chunk["choices"])

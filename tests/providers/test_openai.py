@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+import replay
+from cuts import CUTS
 from hypothesis import given
 from hypothesis import strategies as st
 from replay import STREAMS
@@ -18,7 +19,7 @@ from providers.chunks import collect
 from providers.contract import Call, Upstream
 from providers.errors import Failure
 from providers.hosts import Host
-from providers.sse import DONE, Decoder, Event
+from providers.sse import DONE, Event
 
 TO = Upstream("mine", "m-1", "https://llm.example.com/v1", "sk-test")
 STREAMED, WHOLE = made_call({"n": 2}, True), made_call({}, False)
@@ -28,28 +29,12 @@ Json = dict[str, Any]
 
 def answer_to(events: Iterable[Event | None], to: Upstream = TO, call: Call = STREAMED) -> list[Json]:
     """The chunks that events make; None is the upstream's end."""
-    chunks: list[Json] = []
-    translator = translator_of("openai", call, to)
-    try:
-        for event in events:
-            chunks += translator.send(event)
-    except StopIteration as end:
-        chunks += end.value
-        return chunks
-    raise AssertionError("the answer has not ended")
+    return list(replay.translated(translator_of("openai", call, to), events))
 
 
 def of_stream(stream: bytes, size: int | None = None, to: Upstream = TO) -> list[Json]:
     """The chunks of an upstream's bytes, read in pieces of a size; None: whole."""
-    decoder = Decoder()
-
-    def events() -> Iterable[Event | None]:
-        for piece in pieces(stream, size):
-            yield from decoder.feed(piece)
-        yield from decoder.flush()
-        yield None
-
-    return seen(answer_to(events(), to))
+    return seen(list(replay.chunks(openai, stream, size, call=STREAMED, to=to)))
 
 
 def frames(*events: Json | str, done: bool = True) -> bytes:
@@ -256,7 +241,7 @@ EXPECTED: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_streams(name: str, size: int | None):
     assert of_stream((STREAMS / f"{name}.sse").read_bytes(), size) == EXPECTED[name]
@@ -336,7 +321,7 @@ ANSWERS: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_streams_add_up_to(name: str, size: int | None):
     assert collect(of_stream((STREAMS / f"{name}.sse").read_bytes(), size)) == ANSWERS[name]
@@ -531,7 +516,7 @@ SMALL: dict[str, tuple[bytes, list[Json]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("stream, expected", SMALL.values(), ids=SMALL)
 def test_small_streams(stream: bytes, expected: list[Json], size: int | None):
     assert of_stream(stream, size) == expected
@@ -642,7 +627,7 @@ FAILURES: dict[str, tuple[bytes, tuple[int, str, str | None, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("stream, expected", FAILURES.values(), ids=FAILURES)
 def test_streams_that_fail(stream: bytes, expected: tuple[int, str, str | None, str], size: int | None):
     with pytest.raises(Failure) as caught:

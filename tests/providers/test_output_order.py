@@ -14,12 +14,10 @@ from test_anthropic_edge import sse as claude_sse
 from test_responses import CREATED, TOOL, USAGE_CHUNK, added, chunk, done, event, frames, read, response
 from test_responses import asked as asked_openai
 from test_responses import to as to_openai
-from translators import translator_of
 
 from gateway.reasoning_cache import ReasoningCache
-from providers import anthropic
+from providers import anthropic, openai
 from providers.chunks import collect
-from providers.sse import Decoder
 
 Json = dict[str, Any]
 T1: Json = {"type": "thinking", "thinking": "t1", "signature": "czE="}
@@ -191,14 +189,8 @@ def in_json(*events: Json, tools: bool = True) -> Json:
     """The answer to a request with a JSON schema."""
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     body = {"model": "m", "messages": [HI], "response_format": form} | ({"tools": [TOOL]} if tools else {})
-    translator, chunks = (
-        translator_of("openai", asked_openai(body, to_openai("gpt-6-astra")), to_openai("gpt-6-astra")),
-        list[Json](),
-    )
-    with pytest.raises(StopIteration) as end:
-        for each in Decoder().feed(frames(CREATED, *events, ENDED)):
-            chunks += translator.send(each)
-    return collect([*chunks, *end.value.value])
+    to = to_openai("gpt-6-astra")
+    return collect(replay.chunks(openai, frames(CREATED, *events, ENDED), call=asked_openai(body, to), to=to))
 
 
 @pytest.mark.parametrize("deltas", [True, False])

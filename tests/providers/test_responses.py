@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import replay
-from cuts import SIZES
+from cuts import CUTS
 from model_table import MODELS
 from openai import BadRequestError, OpenAI
 from process import Process, config
@@ -492,7 +492,7 @@ CHUNKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_a_stream(size: int | None) -> None:
     assert read(STREAM, size) == CHUNKS
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+from cuts import CUTS, pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,7 +105,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("stream, expected", STREAMS.values(), ids=STREAMS)
 def test_streams(stream: bytes, expected: list[Event], size: int | None):
     assert decode(pieces(stream, size)) == expected
@@ -123,7 +123,7 @@ def test_streams(stream: bytes, expected: list[Event], size: int | None):
         pytest.param(b"dat", [], id="cut field"),
     ],
 )
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_the_unfinished_last_event_at_the_end(stream: bytes, expected: list[Event], size: int | None):
     assert decode(pieces(stream, size), flush=True) == expected
 
@@ -166,7 +166,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.lists(json_values.filter(lambda value: value != DONE), max_size=4), st.sampled_from(SIZES))
+@given(st.lists(json_values.filter(lambda value: value != DONE), max_size=4), st.sampled_from(CUTS))
 def test_what_is_framed_is_read_again(values: list[Any], size: int | None):
     buffer = bytearray()
     for value in values:
@@ -211,7 +211,7 @@ def test_limits(stream: Callable[[], Iterable[bytes]]):
     assert caught.value.message == "The upstream sent an event larger than 100 bytes (server.max_event)."
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_the_limit_is_of_one_event_not_of_the_stream(size: int | None):
     stream = b'data: "' + LONG[:80] + b'"\n\n'
     assert decode(pieces(stream * 50, size), limit=100) == [event("x" * 80)] * 50
@@ -274,7 +274,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("broken", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_document_that_cannot_be_read_ends_the_stream(broken: bytes, size: int | None):
     """At once, and what came before it in the same read is still to be had."""
@@ -289,7 +289,7 @@ def test_a_document_that_cannot_be_read_ends_the_stream(broken: bytes, size: int
     assert [each for each in events + decoder.flush() if each != ONE] == [TWO]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_a_stream_without_any_blank_line(size: int | None):
     raw = b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]'
     assert decode(pieces(raw, size), flush=True) == [ONE, TWO, event(DONE)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import replay
-from cuts import SIZES
+from cuts import CUTS
 from hypothesis import given
 from hypothesis import strategies as st
 from translators import made_call, translator_of
@@ -124,7 +124,7 @@ def test_hosts_that_separate_reasoning_keep_their_text() -> None:
     }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", CUTS)
 def test_the_whole_answer_is_the_sum_of_the_stream(size: int | None) -> None:
     text = "<think>\nTwo plus two: \u20284.</think>\n\n四 <think>"
     raw = "".join(f"data: {json.dumps(content(char), ensure_ascii=False)}\n\n" for char in text).encode()

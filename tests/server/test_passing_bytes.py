@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cuts import SIZES, pieces
+from cuts import CUTS, pieces
 
 from dialects.passing import json_model
 from dialects.passing.form import FormScanner, boundary_of
@@ -22,7 +22,7 @@ FORM = (
 )
 
 
-@pytest.mark.parametrize("cut", SIZES)
+@pytest.mark.parametrize("cut", CUTS)
 def test_the_model_of_a_form(cut: int | None) -> None:
     names: list[str] = []
     scanner = FormScanner(b"b-1", names.append)
@@ -96,7 +96,7 @@ def test_json_that_is_refused(text: str) -> None:
         json_model.read(text.encode())
 
 
-@pytest.mark.parametrize("cut", SIZES)
+@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize(
     "answer, expected",
     [

@@ -1,6 +1,7 @@
 """The network cuts a stream anywhere: the same bytes in pieces of every size."""
 
-SIZES = (1, 2, 3, 7, 64, None)
+CUTS = (1, 2, 3, 7, 64, None)  # bytes of a piece; None: whole
+FEW = (1, 7, 64, None)  # where there are many streams, or long ones
 
 
 def pieces(data: bytes, size: int | None) -> list[bytes]:

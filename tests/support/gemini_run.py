@@ -11,7 +11,6 @@ from providers import gemini
 from providers.contract import Call, Translator, Upstream
 from providers.hosts import PLAIN
 from providers.models import ModelFacts
-from providers.sse import Decoder
 
 UPSTREAM = Upstream(
     "gemini", "gemini-x", "https://generativelanguage.googleapis.com/v1beta", "key", host=PLAIN["gemini"]
@@ -47,8 +46,7 @@ def asked(body: dict[str, Any] | None = None, facts: ModelFacts = NOTHING_KNOWN,
 
 def feed(translator: Translator, data: bytes) -> list[dict[str, Any]]:
     """The chunks of a stream's bytes, before its end."""
-    decoder = Decoder()
-    return [chunk for event in [*decoder.feed(data), *decoder.flush()] for chunk in translator.send(event)]
+    return [chunk for event in replay.events(data) for chunk in translator.send(event)]
 
 
 def ended(translator: Translator) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Upstream bytes through our decoder and a translator: what the server does, without the server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from cuts import pieces
@@ -8,22 +9,31 @@ from oracles import Json
 from translators import translator_of
 
 from providers import Call, Provider, Upstream
-from providers.sse import Decoder
+from providers.contract import Translator
+from providers.sse import Decoder, Event
 
 STREAMS = Path(__file__).parents[1] / "streams"
 
 
-def chunks(provider: Provider, raw: bytes, size: int | None = None, *, call: Call, to: Upstream) -> Iterator[Json]:
-    """The chunks a provider makes of an event stream that arrives in reads of `size` bytes; None: in one."""
-    decoder, translator = Decoder(), translator_of(provider, call, to)
+def events(raw: bytes, size: int | None = None) -> Iterator[Event]:
+    """The events of a stream that arrives in reads of `size` bytes; None: in one."""
+    decoder = Decoder()
+    for data in pieces(raw, size):
+        yield from decoder.feed(data)
+    yield from decoder.flush()
+
+
+def translated(translator: Translator, given: Iterable[Event | None]) -> Iterator[Json]:
+    """The chunks that a translator makes of events; None is the upstream's end. The answer must end with them."""
     try:
-        for data in pieces(raw, size):
-            for event in decoder.feed(data):
-                yield from translator.send(event)
-        for event in decoder.flush():
+        for event in given:
             yield from translator.send(event)
-        yield from translator.send(None)
     except StopIteration as end:
         yield from end.value
         return
     raise AssertionError("the answer has not ended")
+
+
+def chunks(provider: Provider, raw: bytes, size: int | None = None, *, call: Call, to: Upstream) -> Iterator[Json]:
+    """The chunks a provider makes of an event stream that arrives in reads of `size` bytes; None: in one."""
+    return translated(translator_of(provider, call, to), chain(events(raw, size), [None]))
