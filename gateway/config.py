@@ -19,7 +19,7 @@ from .problems import ConfigError, guess, lines_of
 from .proxies import password, wrong_proxy
 from .routing import ModelRouter, places, route_of
 from .settings import Caller, Settings
-from .upstreams import discovering, listed_keys, proxies_of, switches, upstreams_of
+from .upstreams import discovering, listed_keys, proxies_of, switch_paths, upstreams_of
 from .yaml_reader import YamlReader
 
 
@@ -54,7 +54,7 @@ def load(
     providers, off = upstreams_of(config, reader)
     proxies = proxies_of(config, providers, environment, reader)
     discovers = discovering(config, providers, reader)
-    switches = {path for name, given in config.providers.items() for path in switches(name, given, reader)}
+    switches = {path for name, given in config.providers.items() for path in switch_paths(name, given, reader)}
     for path, variable in reader.unset.items():
         if path not in switches:
             reader.note(path, f"the environment variable {variable} is not set")

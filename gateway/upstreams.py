@@ -101,7 +101,7 @@ def discovering(config: Config, on: Mapping[str, Upstream], reader: YamlReader) 
     return frozenset(found)
 
 
-def switches(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:
+def switch_paths(name: str, given: ProviderConfig, reader: YamlReader) -> list[str]:
     """Return the paths of a provider at which an unset variable only switches it off."""
     return [f"providers.{name}.base_url", *listed_keys(given, f"providers.{name}", reader)]
 
