@@ -10,8 +10,9 @@ import msgspec
 
 from providers import PROVIDERS
 from providers.contract import Upstream
+from providers.endpoints import endpoint, key_header
 from providers.errors import Unsupported
-from providers.hosts import HOSTS, PLAIN, Host, effective_fields, endpoint, key_header
+from providers.hosts import HOSTS, PLAIN, Host, effective_fields
 from providers.openai.messages import SHORTENED
 
 from .addresses import is_near

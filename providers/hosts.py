@@ -8,10 +8,7 @@ litellm 1.109.1 (MIT), which record what hosts answered.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 NAMED: Final = ("system", "developer", "user", "assistant", "tool")  # roles whose messages may have a name
 
@@ -132,38 +129,6 @@ _EFFECTIVE: Final = {
 def effective_fields(protocol: str) -> tuple[str, ...]:
     """Return the fields of a row that have an effect with a protocol."""
     return _EFFECTIVE.get(protocol) or tuple(each.name for each in fields(Host))
-
-
-def endpoint(
-    host: Host,
-    base_url: str,
-    model: str,
-    operation: str = "chat/completions",
-    query: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """Return the URL of an operation (chat/completions, embeddings, responses) for a model at base_url.
-
-    query: parameters beside those of the host.
-    """
-    return _url(host.path, (*host.query.items(), *query.items()), base_url, model, operation)
-
-
-def with_query(url: str, query: str) -> str:
-    """Return a URL with a client's query behind the parameters that it has. query: as it came, "" for none."""
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-
-
-@lru_cache(1024)
-def _url(path: str, query: tuple[tuple[str, str], ...], base_url: str, model: str, operation: str) -> str:
-    path = path.format(operation=operation, model=quote(model, safe=""))
-    asked = "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
-    return base_url.rstrip("/") + path + (f"?{asked}" if asked else "")
-
-
-def key_header(host: Host, key: str) -> dict[str, str]:
-    """The header that authenticates a call, if there is a key."""
-    name, _, value = host.auth.partition(": ")
-    return {name: value.format(key=key)} if key else {}
 
 
 # What clients send back as it came, or send for another provider, and strict hosts refuse: OpenAI (400 "Unknown

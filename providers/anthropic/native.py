@@ -13,8 +13,8 @@ from typing import Final
 
 from .. import codec, raw_json
 from ..contract import Call, Translator, Upstream, prime
+from ..endpoints import key_header
 from ..errors import UpstreamBadOutput
-from ..hosts import key_header
 from ..raw_json import Members
 from .fitted import fitted
 from .foreign import without_foreign

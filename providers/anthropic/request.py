@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from ..common import tool_names
 from ..contract import Call, Json, Upstream
+from ..endpoints import endpoint, key_header
 from ..errors import BadRequest
-from ..hosts import PLAIN, endpoint, key_header
+from ..hosts import PLAIN
 from . import caching
 from .message_state import Way
 from .messages import history

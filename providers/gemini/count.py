@@ -3,8 +3,8 @@
 from ..chunks import usage_chunk
 from ..common.usage import count
 from ..contract import Call, Json, Translator, Upstream, prime
+from ..endpoints import endpoint
 from ..errors import UpstreamBadOutput
-from ..hosts import endpoint
 from .request import build_request
 
 

@@ -11,8 +11,8 @@ from ..common.error_shapes import told_instead
 from ..common.usage import count
 from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
+from ..endpoints import endpoint, key_header
 from ..errors import Unsupported
-from ..hosts import endpoint, key_header
 from .errors import failure
 
 _BATCH: Final = 100  # requests in one batch

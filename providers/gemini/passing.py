@@ -5,7 +5,7 @@ from typing import Final
 
 from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, not_passed, passed_call
-from ..hosts import endpoint, key_header, with_query
+from ..endpoints import endpoint, key_header, with_query
 
 _METHODS: Final = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 

@@ -12,8 +12,8 @@ from ..common import tool_names, tools
 from ..common.json_schema import Room
 from ..common.tools import new_call_id
 from ..contract import Call, Json, Upstream
+from ..endpoints import endpoint, key_header
 from ..errors import BadRequest, Unsupported
-from ..hosts import endpoint, key_header
 from ..models import EFFORTS, ModelFacts, nearest_effort
 from .messages import contents
 from .schema import clean

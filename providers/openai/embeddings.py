@@ -10,8 +10,8 @@ from ..common.error_shapes import told_instead
 from ..common.usage import count, usage_of
 from ..common.vectors import embeddings_call, of_length_one
 from ..contract import Call, Json, Upstream
+from ..endpoints import endpoint, key_header
 from ..errors import UpstreamBadOutput
-from ..hosts import endpoint, key_header
 from .errors import in_band, refuse_errors
 from .params import drop
 

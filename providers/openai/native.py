@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final
 
 from ..contract import Call, Json, Native, Upstream
+from ..endpoints import endpoint, key_header, with_query
 from ..errors import Failure
-from ..hosts import endpoint, key_header, with_query
 from .responses import stream
 from .responses.watch import watch
 

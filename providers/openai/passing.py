@@ -2,7 +2,7 @@
 
 from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, no_models, not_passed, passed_call
-from ..hosts import endpoint, key_header
+from ..endpoints import endpoint, key_header
 
 OPERATIONS = frozenset(
     {

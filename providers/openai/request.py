@@ -11,7 +11,8 @@ from typing import Any, Final
 from ..common.tidy_schemas import tidied
 from ..common.tool_names import fitted, renamed
 from ..contract import Call, Json, Upstream
-from ..hosts import NAMED, Host, endpoint, key_header
+from ..endpoints import endpoint, key_header
+from ..hosts import NAMED, Host
 from . import prefill, stream
 from .messages import edit_messages, json_schema_in_words
 from .params import (

@@ -14,8 +14,8 @@ from gateway.estimates import Prompt
 from gateway.routing import Target
 from gateway.settings import Caller
 from providers.contract import Call, Upstream, passed_call
+from providers.endpoints import key_header
 from providers.errors import NotFound, PermissionDenied
-from providers.hosts import key_header
 
 from .. import inspector
 from ..ingress import reserve

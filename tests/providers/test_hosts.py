@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from model_table import MODELS
 
 from providers.contract import Json, Upstream
+from providers.endpoints import endpoint, key_header
 from providers.errors import BadRequest, Failure, Unsupported
-from providers.hosts import HOSTS, Host, endpoint, key_header
+from providers.hosts import HOSTS, Host
 from providers.openai.messages import mistral_id
 from providers.openai.request import build, needs_responses
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from ...common import output_order, tool_names
 from ...common.tools import tool_name
 from ...contract import Call, Json, Upstream
+from ...endpoints import endpoint, key_header
 from ...errors import Unsupported
-from ...hosts import endpoint, key_header
 from ..messages import omit, shortened
 from ..params import drop, model_rules, refuse, snapped
 from ..request import CHAT_ONLY, TOOL_NAME_LENGTH, fit_format
