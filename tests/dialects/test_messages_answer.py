@@ -93,7 +93,8 @@ def counted(prompt: int, cached: int, written: int, out: int, thinking: int) -> 
     )
 
 
-def test_57_the_events_of_a_text() -> None:
+@pytest.mark.case(messages=57)
+def test_the_events_of_a_text() -> None:
     assert rendered([ROLE, text("Hi"), text(" you"), STOP, USAGE]).decode() == (
         "event: message_start\n"
         'data: {"type":"message_start","message":{"id":"msg_010000000000000000000001","type":"message","role":"assistant",'
@@ -173,11 +174,13 @@ def test_blocks(chunks: list[Json], wanted: Wanted, expected: list[Json]) -> Non
     assert blocks([ROLE, *chunks, USAGE], wanted) == expected
 
 
-def test_79_an_operator_hides_reasoning() -> None:
+@pytest.mark.case(messages=79)
+def test_an_operator_hides_reasoning() -> None:
     assert blocks([ROLE, thought("a"), text("c"), STOP], THINKING, reasoning=False) == [told("c")]
 
 
-def test_62_text_after_a_call_is_a_block_of_its_own() -> None:
+@pytest.mark.case(messages=62)
+def test_text_after_a_call_is_a_block_of_its_own() -> None:
     data = rendered([ROLE, called(0, "{}"), text("\n"), STOP])
     check_grammar(events_of(data))
     assert [each["type"] for each in read_by_sdk(data)["content"]] == ["tool_use", "text"]
@@ -241,14 +244,16 @@ def test_usage(last: Json, expected: tuple[Any, ...]) -> None:
     assert (*(usage[name] for name in names), usage.get("output_tokens_details")) == expected
 
 
-def test_78_broken_arguments() -> None:
+@pytest.mark.case(messages=78)
+def test_broken_arguments() -> None:
     chunks = [ROLE, called(0, '{"a":'), CALLS]
     assert whole(chunks)["content"] == [tool(0, {"_raw_arguments": '{"a":'})]
     assert whole([*chunks[:-1], chunk({}, "length")])["content"] == [tool(0, {})]
 
 
 @pytest.mark.parametrize("at", range(9))
-def test_70_a_failure_at_every_point(at: int) -> None:
+@pytest.mark.case(messages=70)
+def test_a_failure_at_every_point(at: int) -> None:
     chunks = [ROLE, thought("a"), text("b"), called(0, '{"a"'), called(1, "{}"), more(0, ":1}"), text("c"), STOP, USAGE]
     data = rendered(chunks[:at], THINKING, failure=errors.RateLimitExceeded("slow"))
     events = events_of(data)
@@ -265,7 +270,8 @@ def test_more_arguments_of_a_complete_call_are_refused() -> None:
         rendered([ROLE, called(0, "{}"), called(1, "{}"), more(0, "x")])
 
 
-def test_71_keep_alive() -> None:
+@pytest.mark.case(messages=71)
+def test_keep_alive() -> None:
     assert messages.keep_alive == b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
@@ -273,7 +279,8 @@ def test_71_keep_alive() -> None:
     ("wanted", "reasoning", "waits"),
     [(THINKING, True, True), (OMITTED, True, True), (EMPTY, True, False), (THINKING, False, False)],
 )
-def test_80_a_long_silence(wanted: Wanted, reasoning: bool, waits: bool) -> None:
+@pytest.mark.case(messages=80)
+def test_a_long_silence(wanted: Wanted, reasoning: bool, waits: bool) -> None:
     renderer = messages.render(ClientRequest({}, answer=wanted), ENVELOPE, reasoning)
     data = [bytes(renderer.send(Batch(each))) for each in ([], [], [ROLE], [text("a")], [], [STOP])]
     answer = b"".join(data) + end_of(renderer)
@@ -284,7 +291,8 @@ def test_80_a_long_silence(wanted: Wanted, reasoning: bool, waits: bool) -> None
     assert [{k: v for k, v in each.items() if k != "signature"} for each in found] == [*thinking, told("a")]
 
 
-def test_72_whole_is_the_fold_of_the_stream() -> None:
+@pytest.mark.case(messages=72)
+def test_whole_is_the_fold_of_the_stream() -> None:
     chunks = [ROLE, text("Hi"), called(0, '{"a":1}'), CALLS, USAGE]
     assert whole(chunks) == {
         "id": "msg_010000000000000000000001",

@@ -91,7 +91,8 @@ def test_what_no_target_could_take(body: Any, message: str):
     assert caught.value.message == message
 
 
-def test_case_4_max_tokens_is_only_missed_by_others_than_claude():
+@pytest.mark.case(messages=4)
+def test_max_tokens_is_only_missed_by_others_than_claude():
     got = request.parse(json.dumps({"model": "m", "messages": GO}).encode())
     assert got.refusal is not None and got.refusal.message == "max_tokens: Field required"
     assert got.raw is not None and list(got.raw) == ["model", "messages"]
@@ -106,11 +107,13 @@ def test_not_json_and_a_name_too_long():
 
 
 @pytest.mark.parametrize("name", ["claude-opus-5", "claude-opus-5[1m]", "claude-opus-5[1M][1m]"])
-def test_case_6_the_mark_of_a_long_context(name: str):
+@pytest.mark.case(messages=6)
+def test_the_mark_of_a_long_context(name: str):
     assert asked(model=name).body["model"] == "claude-opus-5"
 
 
-def test_case_12_members_stay_as_they_came_and_half_a_pair_is_mended_for_others():
+@pytest.mark.case(messages=12)
+def test_members_stay_as_they_came_and_half_a_pair_is_mended_for_others():
     data = b'{"model":"m","max_tokens":5,"temperature":1e-1,'
     data += b'"messages":[{"role":"user","content":"a\\ud83d \\\\ud83d \\ud83d\\ude00"}]}'
     got = request.parse(data)
@@ -271,7 +274,8 @@ def test_malformed_messages(messages: list[Json], begins: str):
     assert failure.message.startswith(begins) and not isinstance(failure, Unsupported)
 
 
-def test_case_41_a_prefill_is_for_other_targets():
+@pytest.mark.case(messages=41)
+def test_a_prefill_is_for_other_targets():
     failure = refusal([*GO, {"role": "assistant", "content": "{"}])
     assert isinstance(failure, Unsupported) and failure.message == (
         "This model does not support assistant message prefill. The conversation must end with a user message."
@@ -412,7 +416,8 @@ def test_cases_36_to_38_thinking_of_others_is_text_and_a_seal_and_claudes_stays_
     assert second == {"role": "assistant", "content": "a", "thinking_blocks": [signed]}
 
 
-def test_case_39_what_anthropics_servers_found():
+@pytest.mark.case(messages=39)
+def test_what_anthropics_servers_found():
     found = {"type": "web_search_result", "title": "Title", "url": "https://x", "encrypted_content": "E"}
     blocks = [
         {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
@@ -452,7 +457,8 @@ def test_thinking(given: Json, expected: tuple[str | None, bool, list[str]]):
     assert (got.body.get("reasoning_effort"), got.answer.thinking, list(got.dropped)) == expected
 
 
-def test_case_40_a_system_turn_may_set_the_effort():
+@pytest.mark.case(messages=40)
+def test_a_system_turn_may_set_the_effort():
     turn = said(role="system", output_config={"effort": "low"})
     assert told([*GO, turn], output_config={"effort": "high"})["reasoning_effort"] == "low"
     assert not asked(thinking={"type": "adaptive", "display": "omitted"}).answer.thinking_text
@@ -511,7 +517,8 @@ def test_parameters(given: Json, expected: Json, dropped: list[str]):
     assert list(got.dropped) == dropped
 
 
-def test_case_46_a_users_id_is_hashed():
+@pytest.mark.case(messages=46)
+def test_a_users_id_is_hashed():
     body = told(metadata={"user_id": "u" * 150})
     assert body["safety_identifier"] == body["prompt_cache_key"]
     assert len(body["safety_identifier"]) == 64 and body != told(metadata={"user_id": "v" * 150})
@@ -548,7 +555,8 @@ def function(name: str = "A", parameters: Any = None, **more: Any) -> Json:
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
-def test_case_49_tools_of_anthropics_servers():
+@pytest.mark.case(messages=49)
+def test_tools_of_anthropics_servers():
     got = asked(tools=[TOOL, SEARCH])
     assert got.body["tools"] == [function()] and got.dropped == ("tools.web_search_20250305",)
     for more in ({"tools": [SEARCH]}, {"tools": [TOOL, SEARCH], "tool_choice": {"type": "tool", "name": "web_search"}}):
@@ -556,7 +564,8 @@ def test_case_49_tools_of_anthropics_servers():
         assert isinstance(failure, Unsupported) and "web_search_20250305 runs on Anthropic's servers" in failure.message
 
 
-def test_case_50_tools_that_claude_knows_by_type():
+@pytest.mark.case(messages=50)
+def test_tools_that_claude_knows_by_type():
     editor = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
     bash, edit = told(tools=[{"type": "bash_20250124", "name": "bash"}, editor])["tools"]
     assert bash["function"]["name"] == "bash"
@@ -565,7 +574,8 @@ def test_case_50_tools_that_claude_knows_by_type():
     assert "undo_edit" not in edit["function"]["parameters"]["properties"]["command"]["enum"]
 
 
-def test_case_51_long_names_of_tools():
+@pytest.mark.case(messages=51)
+def test_long_names_of_tools():
     name = "mcp." * 22 + "xx"
     messages = [said(text("q")), said(use("t1", name), role="assistant"), said(result("t1"))]
     got = asked(messages, tools=[{**TOOL, "name": name}], tool_choice={"type": "tool", "name": name})
@@ -575,7 +585,8 @@ def test_case_51_long_names_of_tools():
     assert got.body["messages"][1]["tool_calls"][0]["function"]["name"] == sent
 
 
-def test_case_52_deferred_tools():
+@pytest.mark.case(messages=52)
+def test_deferred_tools():
     tools = [TOOL, {**TOOL, "name": "D", "defer_loading": True}]
     reference = [{"type": "tool_reference", "tool_name": "D"}]
     removal = said({"type": "tool_removal", "tool": {"type": "tool_reference", "name": "D"}}, role="system")
@@ -611,7 +622,8 @@ def test_tool_choice_without_tools():
     assert refusal(tool_choice={"type": "any"}).message.startswith("tool_choice: ")
 
 
-def test_case_54_ids_of_calls():
+@pytest.mark.case(messages=54)
+def test_ids_of_calls():
     messages = [said(text("q")), said(use("functions.Bash:0"), role="assistant"), said(result("functions.Bash:0"))]
     got = asked(messages)
     _, assistant, tool = got.body["messages"]
@@ -644,7 +656,8 @@ def test_tools(tool: Json, expected: Json):
 
 
 @pytest.mark.parametrize("schema", [{"type": "array"}, [], "x", None])
-def test_case_55_schemas(schema: Any):
+@pytest.mark.case(messages=55)
+def test_schemas(schema: Any):
     assert refusal(tools=[{"name": "A", "input_schema": schema}]).message.startswith("tools.0.input_schema")
 
 
@@ -656,7 +669,8 @@ def test_tools_left_out_and_strict_that_does_not_fit():
     assert got.dropped == ("tools.allowed_callers", "tools.strict")
 
 
-def test_case_78_broken_arguments_come_back():
+@pytest.mark.case(messages=78)
+def test_broken_arguments_come_back():
     messages = [
         said(text("q")),
         said(use("t1", given={"_raw_arguments": '{"a":'}), role="assistant"),
@@ -665,7 +679,8 @@ def test_case_78_broken_arguments_come_back():
     assert told(messages)["messages"][1]["tool_calls"] == [called("t1", arguments='{"a":')]
 
 
-def test_case_89_the_estimate_counts_all_three_and_no_base64():
+@pytest.mark.case(messages=89)
+def test_the_estimate_counts_all_three_and_no_base64():
     least = estimate(asked())
     assert least >= 1
     assert estimate(asked(system="s" * 400)) == pytest.approx(least + 110, abs=20)

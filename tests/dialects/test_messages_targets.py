@@ -43,7 +43,8 @@ def sent(messages: list[Json], row: str, facts: ModelFacts = NOTHING_KNOWN) -> J
     )
 
 
-def test_images_of_results_follow_as_the_users__case_33() -> None:
+@pytest.mark.case(messages=33)
+def test_images_of_results_follow_as_the_users() -> None:
     messages = sent(history([IMAGE]), "openai")["messages"]
     assert messages[2:] == [
         {"role": "tool", "tool_call_id": "toolu_1", "content": "[see the image below]"},
@@ -51,7 +52,8 @@ def test_images_of_results_follow_as_the_users__case_33() -> None:
     ]
 
 
-def test_two_results_have_one_message_behind_both__case_33() -> None:
+@pytest.mark.case(messages=33)
+def test_two_results_have_one_message_behind_both() -> None:
     said = {"type": "text", "text": "and now?"}
     messages = sent(history([{"type": "text", "text": "ok"}, IMAGE], "plain", [IMAGE], after=[said]), "together")[
         "messages"
@@ -73,7 +75,8 @@ def test_two_results_have_one_message_behind_both__case_33() -> None:
     ]
 
 
-def test_responses_claude_and_gemini_keep_them_in_the_result__case_33() -> None:
+@pytest.mark.case(messages=33)
+def test_responses_claude_and_gemini_keep_them_in_the_result() -> None:
     output = sent(history([IMAGE]), "openai", ModelFacts(chat=False))["input"][2]["output"]
     assert output == [{"type": "input_image", "image_url": URL["image_url"]["url"], "detail": "auto"}]
     assert sent(history([IMAGE]), "anthropic")["messages"][2]["content"][0]["content"] == [IMAGE]
@@ -110,24 +113,28 @@ SIGNED: Json = {"type": "thinking", "thinking": "hm", "signature": "EqQBClaude"}
     ("thinking", "row", "expected"),
     [(ours(by="deepseek"), "deepseek", "hm"), (ours(by="deepseek"), "openai", None), (SIGNED, "deepseek", None)],
 )
-def test_thinking_goes_to_hosts_that_take_it__case_36(thinking: Json, row: str, expected: str | None) -> None:
+@pytest.mark.case(messages=36)
+def test_thinking_goes_to_hosts_that_take_it(thinking: Json, row: str, expected: str | None) -> None:
     assert asked_again(thinking, row, row)["messages"][1].get("reasoning_content") == expected
 
 
 @pytest.mark.parametrize(("provider", "kept"), [("openai", True), ("azure", False)])
-def test_sealed_items_go_back_to_who_made_them__case_37(provider: str, kept: bool) -> None:
+@pytest.mark.case(messages=37)
+def test_sealed_items_go_back_to_who_made_them(provider: str, kept: bool) -> None:
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e"}
     sent = asked_again(ours(by="openai", items=[item]), "openai", provider, ModelFacts(chat=False))["input"]
     assert [each for each in sent if each.get("type") == "reasoning"] == [item] * kept
 
 
-def test_a_signature_goes_back_to_gemini__case_38() -> None:
+@pytest.mark.case(messages=38)
+def test_a_signature_goes_back_to_gemini() -> None:
     thinking = ours("", by="gemini", extra={"call_1": {"google": {"thought_signature": "c2lnbmVk"}}})
     parts = asked_again(thinking, "gemini", "gemini", ModelFacts(signatures=True))["contents"][1]["parts"]
     assert [part["thoughtSignature"] for part in parts if "functionCall" in part] == ["c2lnbmVk"]
 
 
-def test_cache_marks_stay_where_they_are_read__case_27() -> None:
+@pytest.mark.case(messages=27)
+def test_cache_marks_stay_where_they_are_read() -> None:
     mark = {"cache_control": {"type": "ephemeral"}}
     system = [{"type": "text", "text": "A", **mark}, {"type": "text", "text": "B"}]
     body = {"model": "m", "max_tokens": 9, "system": system, "messages": [{"role": "user", "content": "go"}]}
@@ -140,7 +147,8 @@ def test_cache_marks_stay_where_they_are_read__case_27() -> None:
         }
 
 
-def test_a_system_turn_where_templates_take_one__case_40() -> None:
+@pytest.mark.case(messages=40)
+def test_a_system_turn_where_templates_take_one() -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     turns.insert(2, {"role": "system", "content": "S"})
     messages = sent(turns, "vllm")["messages"]

@@ -69,7 +69,9 @@ def output(chunks: list[Json], asked: ClientRequest | None = None) -> list[Json]
     return response["output"]
 
 
-def test_case_37_38_text() -> None:
+@pytest.mark.case(responses=37)
+@pytest.mark.case(responses=38)
+def test_text() -> None:
     chunks = [chunk({"role": "assistant", "content": ""}), *text("Hel", "lo"), stop(), USAGE]
     found = checked(stream(chunks))
     assert kinds(found) == [
@@ -118,13 +120,15 @@ def test_case_37_38_text() -> None:
     assert b"[DONE]" not in stream(chunks)
 
 
-def test_case_38_characters_that_end_lines_for_some() -> None:
+@pytest.mark.case(responses=38)
+def test_characters_that_end_lines_for_some() -> None:
     data = stream([*text("a\u2028b\u0085c\ud83d"), stop()])
     assert "\u2028".encode() not in data and "\u0085".encode() not in data
     assert checked(data)[-1]["response"]["output"][0]["content"][0]["text"] == "a\u2028b\u0085c\ud83d"
 
 
-def test_case_39_text_call_text() -> None:
+@pytest.mark.case(responses=39)
+def test_text_call_text() -> None:
     chunks = [*text("a"), *call(0, "c1", "f", "{}"), *text("b"), stop("tool_calls")]
     found = checked(stream(chunks))
     items = found[-1]["response"]["output"]
@@ -133,13 +137,15 @@ def test_case_39_text_call_text() -> None:
     assert whole(collect(chunks), chunks=chunks)["output"] == items
 
 
-def test_case_39_a_whole_answer_of_pieces_that_no_stream_can_tell() -> None:
+@pytest.mark.case(responses=39)
+def test_a_whole_answer_of_pieces_that_no_stream_can_tell() -> None:
     chunks = [*call(0, "c1", "f", '{"a"'), *text("b"), chunk(tool_call(0, {"arguments": ":1}"})), stop("tool_calls")]
     assert [item["type"] for item in whole(collect(chunks), chunks=chunks)["output"]] == ["message", "function_call"]
 
 
 @pytest.mark.parametrize("first", ['{"a":', '{"a":"}\\', '{"a":"\\"', "["])
-def test_case_40_calls_that_interleave(first: str) -> None:
+@pytest.mark.case(responses=40)
+def test_calls_that_interleave(first: str) -> None:
     rest = {'{"a":': "1}", '{"a":"}\\': '""}', '{"a":"\\"': '"}', "[": "1]"}[first]
     chunks = [
         *call(0, "c0", "f"),
@@ -152,7 +158,8 @@ def test_case_40_calls_that_interleave(first: str) -> None:
     assert [(item["call_id"], item["arguments"]) for item in output(chunks)] == [("c0", first + rest), ("c1", "{}")]
 
 
-def test_case_41_a_piece_for_a_call_that_is_over() -> None:
+@pytest.mark.case(responses=41)
+def test_a_piece_for_a_call_that_is_over() -> None:
     chunks = [*call(0, "c0", "f", "{}"), *text("x"), chunk(tool_call(0, {"arguments": "{"})), *text("y"), stop()]
     found = checked(stream(chunks))
     assert kinds(found)[-2:] == ["error", "failed"]
@@ -161,12 +168,14 @@ def test_case_41_a_piece_for_a_call_that_is_over() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 99])
-def test_case_41_what_came_before_in_the_same_read_is_told(size: int) -> None:
+@pytest.mark.case(responses=41)
+def test_what_came_before_in_the_same_read_is_told(size: int) -> None:
     chunks = [*call(0, "c0", "f", "{}"), *text("x"), chunk(tool_call(0, {"arguments": "{"}))]
     assert len(checked(stream(chunks, size=size))) == len(checked(stream(chunks)))
 
 
-def test_case_42_no_arguments_and_one_piece() -> None:
+@pytest.mark.case(responses=42)
+def test_no_arguments_and_one_piece() -> None:
     found = checked(stream([*call(0, "c0", "f"), stop("tool_calls")]))
     assert found[-1]["response"]["output"][0]["arguments"] == "{}"
     found = checked(stream([*call(0, "c0", "f", "{}"), stop("tool_calls")]))
@@ -175,7 +184,8 @@ def test_case_42_no_arguments_and_one_piece() -> None:
     )
 
 
-def test_case_42_arguments_that_a_translator_adds_at_the_end() -> None:
+@pytest.mark.case(responses=42)
+def test_arguments_that_a_translator_adds_at_the_end() -> None:
     chunks = [*call(0, "c0", "f"), *text("x"), chunk(tool_call(0, {"arguments": "{}"})), stop("tool_calls")]
     items = checked(stream(chunks))[-1]["response"]["output"]
     assert [item.get("arguments") for item in items] == ["{}", None]
@@ -184,7 +194,8 @@ def test_case_42_arguments_that_a_translator_adds_at_the_end() -> None:
 THOUGHT = [chunk({"reasoning_content": "A"}), chunk({"reasoning_content": "B"})]
 
 
-def test_case_43_reasoning_shown() -> None:
+@pytest.mark.case(responses=43)
+def test_reasoning_shown() -> None:
     chunks = [*THOUGHT, *text("x"), stop()]
     thought, message = output(chunks, request(summary=True))
     assert thought == {
@@ -198,7 +209,8 @@ def test_case_43_reasoning_shown() -> None:
 
 @pytest.mark.parametrize("summary", [True, False])
 @pytest.mark.parametrize("late", [True, False])
-def test_case_44_what_the_upstream_wants_back(summary: bool, late: bool) -> None:
+@pytest.mark.case(responses=44)
+def test_what_the_upstream_wants_back(summary: bool, late: bool) -> None:
     block = {"type": "thinking", "thinking": "AB", "signature": "S"}
     blocks = [chunk({"thinking_blocks": [block]})]
     chunks = [*THOUGHT, *([] if late else blocks), *text("x"), *(blocks if late else []), stop()]
@@ -212,7 +224,8 @@ def test_case_44_what_the_upstream_wants_back(summary: bool, late: bool) -> None
     assert items[0]["summary"] == ([{"type": "summary_text", "text": "AB"}] if summary else [])
 
 
-def test_case_46_a_signature_of_a_call() -> None:
+@pytest.mark.case(responses=46)
+def test_a_signature_of_a_call() -> None:
     signed = {"google": {"thought_signature": "S"}}
     chunks = [*call(0, "c0", "f", "{}", extra_content=signed), stop("tool_calls")]
     thought, called = output(chunks, request(carried=True))
@@ -221,14 +234,16 @@ def test_case_46_a_signature_of_a_call() -> None:
     assert opened == {"by": "claude", "model": "claude-x", "extra": {"c0": signed}}
 
 
-def test_case_48_hidden_reasoning() -> None:
+@pytest.mark.case(responses=48)
+def test_hidden_reasoning() -> None:
     chunks = [*THOUGHT, chunk({"thinking_blocks": [{"type": "thinking"}]}), *text("x"), stop()]
     found = checked(stream(chunks, request(summary=True, carried=True), reasoning=False))
     assert [item["type"] for item in found[-1]["response"]["output"]] == ["message"]
 
 
 @pytest.mark.parametrize("finish", ["stop", "content_filter"])
-def test_case_49_refusal(finish: str) -> None:
+@pytest.mark.case(responses=49)
+def test_refusal(finish: str) -> None:
     chunks = [chunk({"refusal": "No"}), stop(finish)]
     data = stream(chunks)
     assert output(chunks)[0]["content"] == [{"type": "refusal", "refusal": "No"}]
@@ -236,7 +251,9 @@ def test_case_49_refusal(finish: str) -> None:
 
 
 @pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_case_49_50_incomplete(finish: str, reason: str) -> None:
+@pytest.mark.case(responses=49)
+@pytest.mark.case(responses=50)
+def test_incomplete(finish: str, reason: str) -> None:
     chunks = [*text("x"), stop(finish)]
     items = output(chunks)
     last = events(stream(chunks))[-1]
@@ -244,7 +261,8 @@ def test_case_49_50_incomplete(finish: str, reason: str) -> None:
     assert last["response"]["incomplete_details"] == {"reason": reason} and last["response"]["completed_at"] is None
 
 
-def test_case_50_cut_within_a_call() -> None:
+@pytest.mark.case(responses=50)
+def test_cut_within_a_call() -> None:
     [item] = output([*call(0, "c0", "f", '{"a":'), stop("length")])
     assert (item["status"], item["arguments"]) == ("incomplete", '{"a":')
 
@@ -253,21 +271,24 @@ CITED = {"type": "url_citation", "url_citation": {"url": "https://a.example", "t
 FLAT = {"type": "url_citation", "start_index": 2, "end_index": 2, "url": "https://a.example", "title": "T"}
 
 
-def test_case_51_citations() -> None:
+@pytest.mark.case(responses=51)
+def test_citations() -> None:
     chunks = [*text("ab"), chunk({"annotations": [CITED]}), stop()]
     assert output(chunks)[0]["content"][0]["annotations"] == [FLAT]
     named = kinds(checked(stream(chunks)))
     assert named.index("output_text.annotation.added") < named.index("output_text.done")
 
 
-def test_case_51_citations_that_come_late_or_early() -> None:
+@pytest.mark.case(responses=51)
+def test_citations_that_come_late_or_early() -> None:
     late = [*text("ab"), *call(0, "c", "f", "{}"), chunk({"annotations": [CITED]}), stop("tool_calls")]
     assert checked(stream(late))[-1]["response"]["output"][0]["content"][0]["annotations"] == [FLAT]
     early = [chunk({"annotations": [CITED]}), *text("ab"), stop()]
     assert output(early)[0]["content"][0]["annotations"] == [FLAT]
 
 
-def test_case_52_image_and_logprobs() -> None:
+@pytest.mark.case(responses=52)
+def test_image_and_logprobs() -> None:
     url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}, "index": 0}
     [item] = output([chunk({"images": [url]}), stop()])
     ident = f"ig_ms{UNIQUE}0000"
@@ -282,19 +303,22 @@ def test_case_52_image_and_logprobs() -> None:
     assert item["content"][0]["logprobs"] == []
 
 
-def test_case_53_nothing() -> None:
+@pytest.mark.case(responses=53)
+def test_nothing() -> None:
     [item] = output([stop()])
     assert item["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
 
 
-def test_case_54_usage_and_tier() -> None:
+@pytest.mark.case(responses=54)
+def test_usage_and_tier() -> None:
     response = checked(stream([*text("x"), stop()]))[-1]["response"]
     assert response["usage"] is None and response["service_tier"] == "default"
     tiered = [{**chunk({"content": "x"}), "service_tier": "flex"}, stop()]
     assert checked(stream(tiered))[-1]["response"]["service_tier"] == "flex"
 
 
-def test_case_56_the_object() -> None:
+@pytest.mark.case(responses=56)
+def test_the_object() -> None:
     asked: Json = {
         "model": "m",
         "input": "x",
@@ -351,7 +375,8 @@ def test_case_56_the_object() -> None:
     assert last.keys() == first.keys() and last["completed_at"] == 1700000000
 
 
-def test_case_71_an_answer_too_large_to_keep_says_so() -> None:
+@pytest.mark.case(responses=71)
+def test_an_answer_too_large_to_keep_says_so() -> None:
     chunks = [*text("x" * 2**22), stop()]
     assert checked(stream(chunks, request(stored=True)))[-1]["response"]["store"] is False
 
@@ -361,7 +386,8 @@ def test_case_71_an_answer_too_large_to_keep_says_so() -> None:
 PATCH = {"p": LoweredTool("custom", "apply_patch")}
 
 
-def test_case_23_a_custom_call() -> None:
+@pytest.mark.case(responses=23)
+def test_a_custom_call() -> None:
     patch = "*** Begin Patch\n*** End Patch\n"
     chunks = [*call(0, "c0", "p", '{"input":"*** Begin Patch\\n', '*** End Patch\\n"}'), stop("tool_calls")]
     [item] = output(chunks, request(PATCH))
@@ -389,7 +415,8 @@ def test_case_23_a_custom_call() -> None:
         ('{"input":"X","b":"2"}', "X"),
     ],
 )
-def test_case_24_arguments_of_a_custom_call(arguments: str, expected: str) -> None:
+@pytest.mark.case(responses=24)
+def test_arguments_of_a_custom_call(arguments: str, expected: str) -> None:
     [item] = output([*call(0, "c0", "p", arguments), stop("tool_calls")], request(PATCH))
     assert item["input"] == expected
 
@@ -406,7 +433,8 @@ INPUTS = ["", "plain", 'a "quoted" \\ b/c', "é 世界 😀", "\n\t\r\b\f\x01", 
 @pytest.mark.parametrize("ascii", [True, False])
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 99])
 @pytest.mark.parametrize("text", INPUTS, ids=ascii)
-def test_case_23_the_input_of_a_custom_call_comes_piece_by_piece(text: str, size: int, ascii: bool) -> None:
+@pytest.mark.case(responses=23)
+def test_the_input_of_a_custom_call_comes_piece_by_piece(text: str, size: int, ascii: bool) -> None:
     arguments = json.dumps({"input": text}, ensure_ascii=ascii)
     pieces = [arguments[at : at + size] for at in range(0, len(arguments), size)]
     chunks = [*call(0, "c0", "p", *pieces), stop("tool_calls")]
@@ -429,7 +457,8 @@ def test_case_23_the_input_of_a_custom_call_comes_piece_by_piece(text: str, size
         ('{"input":"\\ud83dx"}', "\ud83dx"),
     ],
 )
-def test_case_24_input_that_is_nearly_json(arguments: str, expected: str) -> None:
+@pytest.mark.case(responses=24)
+def test_input_that_is_nearly_json(arguments: str, expected: str) -> None:
     [item] = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))[-1]["response"][
         "output"
     ]
@@ -437,14 +466,16 @@ def test_case_24_input_that_is_nearly_json(arguments: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize("arguments", ['{"input":"print("hi")"}', '{"input":"a","input":"b"}', '{"input":"a'])
-def test_case_24_input_that_may_be_another(arguments: str) -> None:
+@pytest.mark.case(responses=24)
+def test_input_that_may_be_another(arguments: str) -> None:
     """Half of a command may be a command."""
     found = checked(stream([*call(0, "c0", "p", *arguments), stop("tool_calls")], request(PATCH)))
     assert found[-1]["response"]["error"]["code"] == "upstream_bad_output"
     assert found[-1]["response"]["output"][0]["status"] == "incomplete"
 
 
-def test_case_26_namespace() -> None:
+@pytest.mark.case(responses=26)
+def test_namespace() -> None:
     tools = {"mcp__db__query": LoweredTool("function", "query", "mcp__db")}
     [item] = output([*call(0, "c0", "mcp__db__query", "{}"), stop("tool_calls")], request(tools))
     assert (item["name"], item["namespace"]) == ("query", "mcp__db")
@@ -474,7 +505,10 @@ def test_case_26_namespace() -> None:
         ("tool_search", {"query": "x"}, {"execution": "client", "arguments": {"query": "x"}}),
     ],
 )
-def test_case_33_34_35_calls_of_built_in_tools(kind: str, arguments: Json, expected: Json) -> None:
+@pytest.mark.case(responses=33)
+@pytest.mark.case(responses=34)
+@pytest.mark.case(responses=35)
+def test_calls_of_built_in_tools(kind: str, arguments: Json, expected: Json) -> None:
     chunks = [*call(0, "c0", "t", json.dumps(arguments)), stop("tool_calls")]
     asked = request({"t": LoweredTool(kind, kind)})
     [item] = output(chunks, asked)
@@ -483,7 +517,8 @@ def test_case_33_34_35_calls_of_built_in_tools(kind: str, arguments: Json, expec
 
 
 @pytest.mark.parametrize("kind", ["local_shell", "apply_patch", "tool_search"])
-def test_case_34_arguments_that_do_not_fit(kind: str) -> None:
+@pytest.mark.case(responses=34)
+def test_arguments_that_do_not_fit(kind: str) -> None:
     found = checked(stream([*call(0, "c0", "t", "[1"), stop("tool_calls")], request({"t": LoweredTool(kind, kind)})))
     assert found[-1]["response"]["error"]["code"] == "upstream_bad_output"
     with pytest.raises(UpstreamBadOutput):
@@ -517,7 +552,11 @@ def test_a_shell_takes_what_does_not_parse_as_its_command() -> None:
     ],
 )
 @pytest.mark.parametrize("begun", [True, False])
-def test_case_59_60_61_66_failures(failure: Failure, code: str, begun: bool) -> None:
+@pytest.mark.case(responses=59)
+@pytest.mark.case(responses=60)
+@pytest.mark.case(responses=61)
+@pytest.mark.case(responses=66)
+def test_failures(failure: Failure, code: str, begun: bool) -> None:
     data = failing(text("a", "b") if begun else [], failure)
     error, failed = checked(data)[-2:]
     nested = {"type": failure.type, "code": code, "message": error["message"], "param": None}
@@ -531,7 +570,8 @@ def test_case_59_60_61_66_failures(failure: Failure, code: str, begun: bool) -> 
             pass
 
 
-def test_case_61_is_told_in_the_stream() -> None:
+@pytest.mark.case(responses=61)
+def test_is_told_in_the_stream() -> None:
     assert "context_length_exceeded" in told_in_stream and parameters["max_completion_tokens"] == "max_output_tokens"
 
 
@@ -565,7 +605,8 @@ TOOLS = {**PATCH, "s": LoweredTool("shell", "shell")}
 
 
 @pytest.mark.parametrize("at", range(len(MIXED) + 1))
-def test_case_59_a_failure_at_every_point(at: int) -> None:
+@pytest.mark.case(responses=59)
+def test_a_failure_at_every_point(at: int) -> None:
     data = failing(MIXED[:at], UpstreamTruncated(), request(TOOLS, summary=True, carried=True))
     assert checked(data)[-1]["response"]["error"]["code"] == "upstream_truncated"
 
@@ -578,14 +619,17 @@ def test_an_answer_without_an_end_is_never_completed(at: int) -> None:
 
 @pytest.mark.parametrize("carried", [True, False])
 @pytest.mark.parametrize("summary", [True, False])
-def test_case_55_whole_is_the_streams_end(summary: bool, carried: bool) -> None:
+@pytest.mark.case(responses=55)
+def test_whole_is_the_streams_end(summary: bool, carried: bool) -> None:
     assert output(MIXED, request(TOOLS, summary=summary, carried=carried))
 
 
 # The time in which nothing comes.
 
 
-def test_case_64_65_opened_and_heartbeats() -> None:
+@pytest.mark.case(responses=64)
+@pytest.mark.case(responses=65)
+def test_opened_and_heartbeats() -> None:
     renderer = render(request(PATCH), ENVELOPE, True)
     data = renderer.opened() + renderer.opened() + renderer.heartbeat()
     assert kinds(events(data)) == ["created", "in_progress", "in_progress"]
@@ -603,7 +647,8 @@ RAW = stream([*text("a", "b"), stop()])
 FRAMES = [frame + b"\n\n" for frame in RAW.split(b"\n\n")[:-1]]
 
 
-def test_case_76_native_bytes_pass() -> None:
+@pytest.mark.case(responses=76)
+def test_native_bytes_pass() -> None:
     renderer = render(request(), ENVELOPE, True)
     assert b"".join(bytes(renderer.send(Batch([], frame))) for frame in FRAMES) + end_of(renderer) == RAW
     found = events(RAW)
@@ -622,7 +667,8 @@ def test_case_76_native_bytes_pass() -> None:
     ],
     ids=["plain", "blanks", "in a text", "digits", "null", "none"],
 )
-def test_case_77_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, number: int) -> None:
+@pytest.mark.case(responses=77)
+def test_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, number: int) -> None:
     renderer = render(request(), ENVELOPE, True)
     renderer.send(Batch([], b'data: {"type":"response.output_text.delta",' + numbered + b"}\n\n"))
     found = events(end_of(renderer, UpstreamTruncated()))
@@ -638,7 +684,8 @@ def test_case_77_numbers_go_on_where_a_native_answer_breaks(numbered: bytes, num
     ],
     ids=["no JSON", "no object", "comment"],
 )
-def test_case_77_what_is_no_beginning(frame: bytes) -> None:
+@pytest.mark.case(responses=77)
+def test_what_is_no_beginning(frame: bytes) -> None:
     renderer = render(request(), ENVELOPE, True)
     renderer.send(Batch([], frame))
     assert (renderer.begun, renderer.response) == (None, None)
@@ -647,7 +694,8 @@ def test_case_77_what_is_no_beginning(frame: bytes) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n", "\r\n\r\n"], ids=repr)
-def test_case_77_an_end_that_lacks_its_blank_line(end: str) -> None:
+@pytest.mark.case(responses=77)
+def test_an_end_that_lacks_its_blank_line(end: str) -> None:
     renderer = render(request(), ENVELOPE, True)
     said = json.dumps({"type": "response.completed", "response": {"id": "r", "output": []}})
     renderer.send(Batch([], f"event: response.completed\ndata: {said}{end}".encode()))
@@ -655,7 +703,8 @@ def test_case_77_an_end_that_lacks_its_blank_line(end: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "cancelled"])
-def test_case_77_what_has_ended_is_ended_once(kind: str) -> None:
+@pytest.mark.case(responses=77)
+def test_what_has_ended_is_ended_once(kind: str) -> None:
     renderer = render(request(), ENVELOPE, True)
     said = json.dumps({"type": f"response.{kind}", "response": {"id": "r", "output": []}})
     renderer.send(Batch([], b"data: 5\n\n: x\n\ndata: " + said.encode() + b"\n\ndata: [DONE]\n\n"))
@@ -664,7 +713,8 @@ def test_case_77_what_has_ended_is_ended_once(kind: str) -> None:
 
 
 @pytest.mark.parametrize("at", range(1, len(FRAMES) + 1))
-def test_case_77_a_native_answer_that_breaks(at: int) -> None:
+@pytest.mark.case(responses=77)
+def test_a_native_answer_that_breaks(at: int) -> None:
     renderer = render(request(), ENVELOPE, True)
     data = b"".join(bytes(renderer.send(Batch([], frame))) for frame in FRAMES[:at])
     data += end_of(renderer, UpstreamTruncated())

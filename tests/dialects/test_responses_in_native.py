@@ -44,7 +44,8 @@ def call_of(raw: Json, target: Upstream | None = None, headers: dict[str, str] |
     return call
 
 
-def test_76_nothing_but_the_model_is_changed():
+@pytest.mark.case(responses=76)
+def test_nothing_but_the_model_is_changed():
     raw = {
         "zeta": {"unknown": [1, None]},
         "model": "public",
@@ -67,7 +68,8 @@ def test_76_nothing_but_the_model_is_changed():
     assert call.native is watch
 
 
-def test_76_azure_has_its_own_header():
+@pytest.mark.case(responses=76)
+def test_azure_has_its_own_header():
     call = call_of({"model": "m", "input": "Hi"}, to("azure_v1"))
     assert (call.url, call.headers) == ("https://api.test/v1/responses", {"api-key": "k"})
 
@@ -100,21 +102,25 @@ def test_76_azure_has_its_own_header():
     ],
     ids=str,
 )
-def test_83_a_row_says_what_a_host_takes(host: str, more: Json, taken: bool):
+@pytest.mark.case(responses=83)
+def test_a_row_says_what_a_host_takes(host: str, more: Json, taken: bool):
     assert (built({"model": "m", "input": "Hi", **more}, to(host)) is not None) is taken
 
 
-def test_83_a_host_that_takes_it_by_choice():
+@pytest.mark.case(responses=83)
+def test_a_host_that_takes_it_by_choice():
     target = replace(to("vllm"), host=OPT_IN)
     assert built({"model": "m", "input": [HI], "tools": [{"type": "function", "name": "f"}]}, target) is not None
     assert built({"model": "m", "input": [HI], "tools": [{"type": "custom", "name": "f"}]}, target) is None
 
 
-def test_83_hidden_reasoning_is_translated():
+@pytest.mark.case(responses=83)
+def test_hidden_reasoning_is_translated():
     assert built({"model": "m", "input": "Hi"}, replace(to(), reasoning=False)) is None
 
 
-def test_78_openrouter_by_choice():
+@pytest.mark.case(responses=78)
+def test_openrouter_by_choice():
     call = call_of(
         {"model": "m", "input": "Hi", "store": True, "client_metadata": {"a": 1}},
         to("openrouter", responses_native=True),
@@ -123,7 +129,8 @@ def test_78_openrouter_by_choice():
     assert call.dropped == ("store", "client_metadata")
 
 
-def test_78_what_is_dropped_and_asks_for_nothing_is_not_said():
+@pytest.mark.case(responses=78)
+def test_what_is_dropped_and_asks_for_nothing_is_not_said():
     call = call_of({"model": "m", "input": "Hi", "store": False}, to("openrouter", responses_native=True))
     assert (call.body, call.dropped) == ({"model": "model-1", "input": "Hi"}, ())
 
@@ -137,7 +144,8 @@ OTHERS = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content":
     [("openai", [OTHERS, HI], ("input.reasoning",)), ("deepseek", [THOUGHT, OTHERS, HI], ())],
     ids=str,
 )
-def test_80_openai_takes_no_reasoning_that_can_be_read(host: str, left: list[Json], dropped: tuple[str, ...]):
+@pytest.mark.case(responses=80)
+def test_openai_takes_no_reasoning_that_can_be_read(host: str, left: list[Json], dropped: tuple[str, ...]):
     call = call_of({"model": "m", "input": [THOUGHT, OTHERS, HI]}, to(host))
     assert (call.body["input"], call.dropped) == (left, dropped)
 
@@ -158,7 +166,8 @@ def refused(message: str = "bad", code: str | None = None, status: int = 400) ->
     ],
     ids=str,
 )
-def test_80_reasoning_of_another_account_is_left_out_once(failure: Failure):
+@pytest.mark.case(responses=80)
+def test_reasoning_of_another_account_is_left_out_once(failure: Failure):
     call = call_of({"model": "m", "input": [OTHERS, HI], "x": 1})
     assert call.repair is not None
     repaired = call.repair(failure)
@@ -178,7 +187,8 @@ def test_80_reasoning_of_another_account_is_left_out_once(failure: Failure):
     ],
     ids=str,
 )
-def test_80_other_refusals_stand(given: Any, failure: Failure):
+@pytest.mark.case(responses=80)
+def test_other_refusals_stand(given: Any, failure: Failure):
     call = call_of({"model": "m", "input": given})
     assert call.repair is not None and call.repair(failure) is None
 
@@ -203,7 +213,8 @@ def test_headers_go_by_a_closed_list():
 
 
 @pytest.mark.parametrize("host, there", [("openai", True), ("azure_v1", True), ("deepseek", False), ("vllm", False)])
-def test_86_compaction_and_counting_are_the_hosts_that_keep_responses(host: str, there: bool):
+@pytest.mark.case(responses=86)
+def test_compaction_and_counting_are_the_hosts_that_keep_responses(host: str, there: bool):
     for name in ("compact", "input_tokens"):
         call = NATIVE[f"responses/{name}"]({"model": "m", "input": "Hi"}, {}, to(host))
         assert (call is not None) is there
@@ -214,7 +225,8 @@ def test_86_compaction_and_counting_are_the_hosts_that_keep_responses(host: str,
 # What is this server's own
 
 
-def test_79_own_ids_and_own_reasoning_go_to_no_upstream():
+@pytest.mark.case(responses=79)
+def test_own_ids_and_own_reasoning_go_to_no_upstream():
     raw = {
         "model": "m",
         "input": [
@@ -248,13 +260,15 @@ def test_79_own_ids_and_own_reasoning_go_to_no_upstream():
 
 
 @pytest.mark.parametrize("given", ["Hi", [HI, OTHERS, 5, None], None, {}], ids=str)
-def test_76_what_holds_nothing_of_ours_stays_the_same_object(given: Any):
+@pytest.mark.case(responses=76)
+def test_what_holds_nothing_of_ours_stays_the_same_object(given: Any):
     raw = {"model": "m", "input": given}
     assert outgoing.cleaned(raw) == (raw, ())
     assert outgoing.cleaned(raw)[0] is raw
 
 
-def test_86_an_own_summary_goes_as_a_message():
+@pytest.mark.case(responses=86)
+def test_an_own_summary_goes_as_a_message():
     sealed = compaction.sealed("The goal is é.")
     raw = {"input": [{"type": "compaction", "id": f"cmp_ms{HEX}0000", "encrypted_content": sealed}, HI]}
     text = "Summary of the conversation so far, made by the assistant:\n\nThe goal is é."
@@ -267,7 +281,8 @@ def test_86_an_own_summary_goes_as_a_message():
     ["", "msc1:", "msc1:!!!", "msc1:AAAA", "msc1:" + "A" * 2**21, "gAAAA", None, 5, ["msc1:"], "msc1:eyJ2IjoyfQ", "msc1:é"],
     ids=lambda text: str(text)[:10],
 )  # fmt: skip
-def test_86_what_is_no_own_summary(text: Any):
+@pytest.mark.case(responses=86)
+def test_what_is_no_own_summary(text: Any):
     assert compaction.opened(text) is None
 
 
@@ -293,7 +308,8 @@ def test_the_defaults_of_the_configuration_have_their_own_places():
     ],
     ids=str,
 )
-def test_87_a_trigger_is_the_last_item(given: Any, triggered: bool):
+@pytest.mark.case(responses=87)
+def test_a_trigger_is_the_last_item(given: Any, triggered: bool):
     assert compaction.triggered({"input": given}) is triggered
 
 
@@ -302,13 +318,15 @@ def test_87_a_trigger_is_the_last_item(given: Any, triggered: bool):
     [[{"type": "compaction_trigger"}, HI], [{"type": "compaction_trigger"}, {"type": "compaction_trigger"}]],
     ids=str,
 )
-def test_87_a_trigger_elsewhere_is_refused(given: Any):
+@pytest.mark.case(responses=87)
+def test_a_trigger_elsewhere_is_refused(given: Any):
     with pytest.raises(BadRequest) as raised:
         compaction.triggered({"input": given})
     assert raised.value.param == "input[0]"
 
 
-def test_86_what_a_model_is_asked_for_a_summary():
+@pytest.mark.case(responses=86)
+def test_what_a_model_is_asked_for_a_summary():
     tool = {"type": "function", "function": {"name": "f"}}
     body = {
         "model": "m",
@@ -333,7 +351,8 @@ def test_86_what_a_model_is_asked_for_a_summary():
     }
 
 
-def test_86_the_users_latest_messages_stay_beside_a_summary():
+@pytest.mark.case(responses=86)
+def test_the_users_latest_messages_stay_beside_a_summary():
     long = {"role": "user", "content": "x" * 70_000}
     assistant = {"type": "message", "role": "assistant", "content": "y"}
     assert compaction.latest([HI, long, assistant, OTHERS, HI]) == [HI, long, HI]
@@ -388,7 +407,8 @@ def usage_of(chunks: list[Json]) -> Json | None:
 
 
 @pytest.mark.parametrize("kind", ["completed", "incomplete"])
-def test_76_usage_is_the_terminal_events(kind: str):
+@pytest.mark.case(responses=76)
+def test_usage_is_the_terminal_events(kind: str):
     response = {"id": "resp_1", "status": kind, "usage": USAGE, "output": [], "service_tier": "flex"}
     chunks, ended = seen(*BEGINS, *SAYS, {"type": f"response.{kind}", "response": response})
     assert ended
@@ -398,12 +418,14 @@ def test_76_usage_is_the_terminal_events(kind: str):
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "many", {"input_tokens": "x"}, {"input_tokens": {}}], ids=str)
-def test_76_usage_of_another_form_breaks_nothing(usage: Any):
+@pytest.mark.case(responses=76)
+def test_usage_of_another_form_breaks_nothing(usage: Any):
     chunks, ended = seen(*BEGINS, *SAYS, {"type": "response.completed", "response": {"usage": usage}})
     assert ended and any(choice["finish_reason"] for each in chunks for choice in each["choices"])
 
 
-def test_78_a_stream_that_ends_with_done():
+@pytest.mark.case(responses=78)
+def test_a_stream_that_ends_with_done():
     call = call_of({"model": "m", "input": "Hi"}, to("openrouter", responses_native=True))
     assert call.native is not None
     watcher = call.native(True)
@@ -416,11 +438,13 @@ def test_78_a_stream_that_ends_with_done():
         watcher.send(Event("", b"[DONE]"))
 
 
-def test_77_what_only_opens_an_answer_says_nothing():
+@pytest.mark.case(responses=77)
+def test_what_only_opens_an_answer_says_nothing():
     assert seen(*BEGINS) == ([], False)
 
 
-def test_77_a_stream_without_an_end():
+@pytest.mark.case(responses=77)
+def test_a_stream_without_an_end():
     watcher = watch(True)
     for each in (*BEGINS, *SAYS):
         watcher.send(Event(each["type"], json.dumps(each).encode()))
@@ -441,12 +465,14 @@ FLAT = {"type": "error", "code": "server_error", "message": "Oh.", "param": None
     [(FAILED, UpstreamError), (NESTED, ContextLengthExceeded), (FLAT, UpstreamError)],
     ids=["failed", "nested", "flat"],
 )
-def test_77_a_failure_before_anything_was_said_is_raised(event: Json, kind: type[Failure]):
+@pytest.mark.case(responses=77)
+def test_a_failure_before_anything_was_said_is_raised(event: Json, kind: type[Failure]):
     with pytest.raises(kind):
         seen(*BEGINS, event)
 
 
-def test_77_a_failure_after_that_passes_and_is_counted():
+@pytest.mark.case(responses=77)
+def test_a_failure_after_that_passes_and_is_counted():
     watcher = watch(True)
     for each in (*BEGINS, *SAYS, FLAT):
         watcher.send(Event(each["type"], json.dumps(each).encode()))
@@ -457,7 +483,8 @@ def test_77_a_failure_after_that_passes_and_is_counted():
         watcher.send(None)
 
 
-def test_84_a_whole_answer_is_counted():
+@pytest.mark.case(responses=84)
+def test_a_whole_answer_is_counted():
     watcher = watch(False)
     with pytest.raises(StopIteration) as end:
         watcher.send(Event("", {"object": "response", "error": None, "output": [], "usage": USAGE}))
@@ -466,7 +493,8 @@ def test_84_a_whole_answer_is_counted():
     assert answer["usage"]["prompt_tokens"] == 5
 
 
-def test_84_a_whole_answer_that_is_an_error():
+@pytest.mark.case(responses=84)
+def test_a_whole_answer_that_is_an_error():
     watcher = watch(False)
     with pytest.raises(UpstreamError):
         watcher.send(Event("", {"object": "response", "error": {"code": "server_error", "message": "Oh."}}))

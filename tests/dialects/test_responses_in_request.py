@@ -243,7 +243,9 @@ def test_refused(input: Any, fields: Json, code: str | None, param: str):
     assert "messages" not in failure.message and "max_completion" not in failure.message
 
 
-def test_words_of_errors_10_12():
+@pytest.mark.case(responses=10)
+@pytest.mark.case(responses=12)
+def test_words_of_errors():
     assert refused([fc("c1")]).message == "No tool output found for function call c1."
     assert refused([out("c9")]).message == "No tool call found for function call output with call_id c9."
     missing = refused([part("item_reference", id="msg_x")])
@@ -286,7 +288,10 @@ def test_settings(fields: Json, body: Json, dropped: tuple[str, ...]):
     assert request.dropped == dropped
 
 
-def test_what_is_dropped_of_the_input_6_13_47():
+@pytest.mark.case(responses=6)
+@pytest.mark.case(responses=13)
+@pytest.mark.case(responses=47)
+def test_what_is_dropped_of_the_input():
     foreign = part("reasoning", summary=[], encrypted_content="gAAA")
     request = asked([part("brand_new_item"), part("web_search_call"), foreign, fc("c"), out("c")])
     assert request.dropped == ("input.brand_new_item", "input.web_search_call", "input.reasoning")
@@ -295,7 +300,9 @@ def test_what_is_dropped_of_the_input_6_13_47():
     assert asked([broken, fc("c"), out("c")]).dropped == ("input.reasoning",)
 
 
-def test_updates_and_tools_of_items_20_35():
+@pytest.mark.case(responses=20)
+@pytest.mark.case(responses=35)
+def test_updates_and_tools_of_items():
     request = asked(
         [{"type": "additional_tools", "tools": [part("function", name="a"), part("function", name="b")]},
          {"type": "configuration_update", "reasoning": {"effort": "low"}}, user("Hi")],
@@ -328,7 +335,9 @@ def test_a_custom_tool_23():
     assert request.answer.tools == {"apply_patch": LoweredTool("custom", "apply_patch", None)}
 
 
-def test_namespaces_26_27():
+@pytest.mark.case(responses=26)
+@pytest.mark.case(responses=27)
+def test_namespaces():
     inside = [part("function", name="query", description="Q."), part("custom", name="run")]
     request = asked(tools=[part("namespace", name="mcp__db", description="DB.", tools=inside)])
     assert request.answer.tools == {

@@ -60,7 +60,8 @@ def run(folder: Path, upstream: Upstream, target: str, model: str = "gpt-5.5", p
         ("gemini/cc-gemini", gemini_call, lambda text: gemini({"text": text})),
     ],
 )
-def test_a_file_is_written_and_changed__case_94(
+@pytest.mark.case(messages=94)
+def test_a_file_is_written_and_changed(
     tmp_path: Path, upstream: Upstream, target: str, call: Callable[..., Script], text: Callable[..., Script]
 ) -> None:
     name, path = target.partition("/")[2], str(tmp_path / "work" / "a.txt")
@@ -76,7 +77,8 @@ def test_a_file_is_written_and_changed__case_94(
     assert len(upstream.of(name)) == 3
 
 
-def test_echo_answers__case_94(tmp_path: Path, upstream: Upstream) -> None:
+@pytest.mark.case(messages=94)
+def test_echo_answers(tmp_path: Path, upstream: Upstream) -> None:
     code, said = run(tmp_path, upstream, "echo", model="echo")
     assert code == 0 and said.strip().endswith("Do it.")
 
@@ -102,9 +104,8 @@ def test_echo_answers__case_94(tmp_path: Path, upstream: Upstream) -> None:
         ("cc-cut", [*stream(sse(BEGUN, done=False), end=False), CLOSE], "API Error"),
     ],
 )  # fmt: skip
-def test_what_its_user_is_told__case_95(
-    tmp_path: Path, upstream: Upstream, name: str, script: Script, told: str
-) -> None:
+@pytest.mark.case(messages=95)
+def test_what_its_user_is_told(tmp_path: Path, upstream: Upstream, name: str, script: Script, told: str) -> None:
     upstream.script(name, script)
     code, said = run(tmp_path, upstream, f"chat/{name}")
     assert code != 0 and told in said

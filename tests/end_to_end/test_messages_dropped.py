@@ -58,19 +58,22 @@ def post(server: Process, upstream: Upstream, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.root}/v1/messages", json=sent, headers={"x-api-key": KEY})
 
 
-def test_what_the_client_did_not_send_is_not_refused__case_46(strict: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=46)
+def test_what_the_client_did_not_send_is_not_refused(strict: Process, upstream: Upstream) -> None:
     got = post(strict, upstream, model="plain", metadata={"user_id": "u" * 150})
     assert (got.status_code, got.headers.get("x-modelserver-dropped")) == (200, None)
     assert {"safety_identifier", "prompt_cache_key"}.isdisjoint(upstream.of("plain")[-1].json)
 
 
-def test_a_strict_server_names_it_as_the_client_does__case_56(strict: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=56)
+def test_a_strict_server_names_it_as_the_client_does(strict: Process, upstream: Upstream) -> None:
     got = post(strict, upstream, model="plain", top_k=5, metadata={"user_id": "u"})
     assert got.status_code == 400
     assert "does not take top_k, and" in got.json()["error"]["message"]
 
 
-def test_a_refusal_is_told_twice_alike__case_48(strict: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=48)
+def test_a_refusal_is_told_twice_alike(strict: Process, upstream: Upstream) -> None:
     """It is raised for each of two targets, as a copy: type, param and words are the same."""
     got = post(strict, upstream, model="two", container={"id": "c"})
     assert (got.status_code, got.json()["error"]) == (
@@ -87,7 +90,8 @@ def dropped(got: httpx.Response) -> tuple[int, str | None]:
     return got.status_code, got.headers.get("x-modelserver-dropped")
 
 
-def test_a_limit_above_the_models_is_clamped__case_43(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=43)
+def test_a_limit_above_the_models_is_clamped(server: Process, upstream: Upstream) -> None:
     assert dropped(post(server, upstream, model="gpt-4o", max_tokens=32_000)) == (200, "max_tokens")
     assert upstream.of("gpt-4o")[-1].json["max_completion_tokens"] == 16_384
     assert dropped(post(server, upstream, model="small", max_tokens=1000)) == (200, None)
@@ -96,7 +100,8 @@ def test_a_limit_above_the_models_is_clamped__case_43(server: Process, upstream:
 
 
 @pytest.mark.parametrize("model", ["o4-mini", "small"])
-def test_a_model_without_stop_sequences__case_44(server: Process, upstream: Upstream, model: str) -> None:
+@pytest.mark.case(messages=44)
+def test_a_model_without_stop_sequences(server: Process, upstream: Upstream, model: str) -> None:
     assert dropped(post(server, upstream, model=model, stop_sequences=["END"])) == (200, "stop_sequences")
     assert "stop" not in upstream.of(model)[-1].json
 
@@ -109,7 +114,8 @@ NO_IMAGE, NO_PDF = (
 )
 
 
-def test_a_model_that_reads_neither_images_nor_pdfs__case_34(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=34)
+def test_a_model_that_reads_neither_images_nor_pdfs(server: Process, upstream: Upstream) -> None:
     """Also in a tool's result; nothing is downloaded for it."""
     use = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
     messages = [
@@ -125,7 +131,8 @@ def test_a_model_that_reads_neither_images_nor_pdfs__case_34(server: Process, up
     assert [sent[0]["content"], sent[2]["content"], len(sent)] == [f"look\n{NO_IMAGE}\n{NO_PDF}", NO_IMAGE, 3]
 
 
-def test_a_model_of_which_nothing_is_known_gets_both__case_34(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=34)
+def test_a_model_of_which_nothing_is_known_gets_both(server: Process, upstream: Upstream) -> None:
     got = post(server, upstream, model="unknown", messages=[{"role": "user", "content": [IMAGE, PDF]}])
     assert dropped(got) == (200, None)
     kinds = [part["type"] for part in upstream.of("unknown")[-1].json["messages"][0]["content"]]
@@ -133,7 +140,8 @@ def test_a_model_of_which_nothing_is_known_gets_both__case_34(server: Process, u
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_thinking_is_found_under_the_id_that_the_client_has__case_64(
+@pytest.mark.case(messages=64)
+def test_thinking_is_found_under_the_id_that_the_client_has(
     server: Process, upstream: Upstream, streamed: bool
 ) -> None:
     """The upstream's is one that Claude does not take."""

@@ -122,9 +122,9 @@ def error_of(got: httpx.Response) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("model", ["openai/as-json", "openai/as-sse"])
-def test_the_form_that_was_asked_for__cases_74_and_77(
-    server: Process, upstream: Upstream, model: str, streamed: bool
-) -> None:
+@pytest.mark.case(messages=74)
+@pytest.mark.case(messages=77)
+def test_the_form_that_was_asked_for(server: Process, upstream: Upstream, model: str, streamed: bool) -> None:
     upstream.script("as-json", answer(WHOLE))
     upstream.script("as-sse", chat_text("Hello"))
     got = post(server, model=model, stream=streamed)
@@ -142,7 +142,8 @@ def test_the_form_that_was_asked_for__cases_74_and_77(
     assert b"chatcmpl" not in got.content
 
 
-def test_top_k_goes_where_it_is_taken__case_45(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=45)
+def test_top_k_goes_where_it_is_taken(server: Process, upstream: Upstream) -> None:
     upstream.script("sampled", answer(WHOLE))
     upstream.script("gemini-2.5-flash", gemini_part({"text": "Hello"}))
     dropped = {}
@@ -157,7 +158,8 @@ def test_top_k_goes_where_it_is_taken__case_45(server: Process, upstream: Upstre
     assert error_of(post(server, model="gpt-4o", top_k="many"))[2] == "top_k: Input should be a valid integer"
 
 
-def test_a_long_silence_begins_with_thinking__case_80(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=80)
+def test_a_long_silence_begins_with_thinking(server: Process, upstream: Upstream) -> None:
     body: Json = {"model": "openai/waits", "stream": True}
     said = sse({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]})
     for thinking in ({"type": "adaptive"}, {"type": "disabled"}):
@@ -173,7 +175,8 @@ def test_a_long_silence_begins_with_thinking__case_80(server: Process, upstream:
         )
 
 
-def test_no_other_target_follows_a_beginning__case_80(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=80)
+def test_no_other_target_follows_a_beginning(server: Process, upstream: Upstream) -> None:
     upstream.script("silent-1", [*stream(b"", end=False), 1.5, *chunked(sse(OVERLOADED))])
     upstream.script("silent-2", chat_text("Hello"))
     got = post(server, model="silent", stream=True, thinking={"type": "adaptive"})
@@ -183,7 +186,8 @@ def test_no_other_target_follows_a_beginning__case_80(server: Process, upstream:
     assert events_of(got.content)[-1]["type"] == "message_stop"
 
 
-def test_too_long_is_told_at_once__case_83(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=83)
+def test_too_long_is_told_at_once(server: Process, upstream: Upstream) -> None:
     message = "This model's maximum context length is 100 tokens. However, your messages resulted in 200 tokens."
     upstream.script("long-1", answer({"error": {"message": message, "code": "context_length_exceeded"}}, 400))
     upstream.script("long-2", answer({"error": {"message": "busy"}}, 503))
@@ -192,7 +196,9 @@ def test_too_long_is_told_at_once__case_83(server: Process, upstream: Upstream) 
     assert not upstream.of("long-2")
 
 
-def test_a_budget_that_is_spent__cases_84_and_90(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=84)
+@pytest.mark.case(messages=90)
+def test_a_budget_that_is_spent(server: Process, upstream: Upstream) -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 600_000, "total_tokens": 600_009}
     upstream.script("dear", answer({**WHOLE, "usage": usage}))
     assert post(server, model="openai/dear", key=SPENT).status_code == 200
@@ -309,7 +315,9 @@ TARGETS: Final[dict[str, tuple[str, list[Script]]]] = {
 
 
 @pytest.mark.parametrize("model", TARGETS)
-def test_one_program_on_every_target__cases_91_and_93(sdk: Anthropic, upstream: Upstream, model: str) -> None:
+@pytest.mark.case(messages=91)
+@pytest.mark.case(messages=93)
+def test_one_program_on_every_target(sdk: Anthropic, upstream: Upstream, model: str) -> None:
     name, scripts = TARGETS[model]
     upstream.script(name, *scripts)
     history: list[Any] = [*HI]
@@ -329,7 +337,8 @@ def test_one_program_on_every_target__cases_91_and_93(sdk: Anthropic, upstream: 
     assert final.stop_reason == "end_turn"
 
 
-def test_a_conversation_that_moves_there_and_back__case_92(sdk: Anthropic, upstream: Upstream) -> None:
+@pytest.mark.case(messages=92)
+def test_a_conversation_that_moves_there_and_back(sdk: Anthropic, upstream: Upstream) -> None:
     """From DeepSeek to Claude, and back: nobody is sent the other's signatures, and thinking comes back to who thought it."""
     base = {"index": 0, "finish_reason": None}
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}

@@ -62,7 +62,8 @@ def test_how_many_there_are() -> None:
 
 
 @pytest.mark.parametrize(("cut", "step"), [(1, 10), (7, 1), (64, 5)])
-def test_frames_in_pieces__case_10(cut: int, step: int) -> None:
+@pytest.mark.case(messages=10)
+def test_frames_in_pieces(cut: int, step: int) -> None:
     for exchange in STREAMS[::step]:
         data = corpus.body_of(exchange)
         assert passed_on(data, cut) == first(data), exchange["id"]
@@ -85,7 +86,8 @@ def passed_on(data: bytes, cut: int) -> bytes:
 
 
 @pytest.mark.parametrize(("cut", "step"), [(None, 1), (64, 5), (7, 10), (1, 20)])
-def test_streams__case_10(http: httpx.Client, claude: Process, recorded: Upstream, cut: int | None, step: int) -> None:
+@pytest.mark.case(messages=10)
+def test_streams(http: httpx.Client, claude: Process, recorded: Upstream, cut: int | None, step: int) -> None:
     for exchange in STREAMS[::step]:
         data = corpus.body_of(exchange)
         model = recorded.script(f"{short(exchange)}-{cut}", stream(data, cut))
@@ -99,7 +101,8 @@ def test_a_second_beginning_is_an_error(http: httpx.Client, claude: Process, rec
     assert (got.status_code, got.json()["error"]["type"]) == (502, "api_error")
 
 
-def test_whole_answers__case_11(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
+@pytest.mark.case(messages=11)
+def test_whole_answers(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
     for exchange in WHOLE:
         model = recorded.script(short(exchange), answer(corpus.body_of(exchange), headers={"request-id": "req_theirs"}))
         got = ask(http, claude, model)
@@ -108,7 +111,8 @@ def test_whole_answers__case_11(http: httpx.Client, claude: Process, recorded: U
         assert got.headers["x-request-id"] != "req_theirs"
 
 
-def test_requests_arrive_as_they_were__case_12(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
+@pytest.mark.case(messages=12)
+def test_requests_arrive_as_they_were(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
     seen = 0
     for exchange in RECORDED:
         if (body := body_of(exchange)) is None:
@@ -125,7 +129,8 @@ def test_requests_arrive_as_they_were__case_12(http: httpx.Client, claude: Proce
     assert seen > 250
 
 
-def test_refusals__case_17(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
+@pytest.mark.case(messages=17)
+def test_refusals(http: httpx.Client, claude: Process, recorded: Upstream) -> None:
     for exchange in REFUSED:
         data = corpus.body_of(exchange)
         model = recorded.script(short(exchange), answer(data, 400, {"request-id": "req_theirs"}))

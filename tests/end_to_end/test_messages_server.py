@@ -129,7 +129,9 @@ def test_bytes_and_usage_of_a_stream(http: httpx.Client, server: Process, upstre
     assert (row["prompt"], row["completion"], row["estimated"]) == (20, 3, 0)
 
 
-def test_a_whole_answer__cases_11_and_23(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=11)
+@pytest.mark.case(messages=23)
+def test_a_whole_answer(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     body = json.dumps(MESSAGE, indent=1).encode()
     upstream.script("claude-whole", answer(body, headers={"request-id": "req_theirs"}))
     got = post(http, server, {"model": "claude-whole"})
@@ -151,7 +153,9 @@ def test_the_form_that_was_not_asked_for(sdk: Anthropic, upstream: Upstream) -> 
     assert got.content[0].text == "Hello you"  # type: ignore[union-attr]
 
 
-def test_headers__cases_8_and_13(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=8)
+@pytest.mark.case(messages=13)
+def test_headers(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-heads", answer(MESSAGE))
     heads = [
         ("x-api-key", LAPTOP), ("anthropic-beta", "a,b"), ("anthropic-beta", "a,b"), ("anthropic-version", "2026-10-21"),
@@ -172,7 +176,8 @@ def test_headers__cases_8_and_13(http: httpx.Client, server: Process, upstream: 
     assert server.logged(model="claude-heads", session="session-7")
 
 
-def test_the_suffix_of_a_long_context__case_6(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=6)
+def test_the_suffix_of_a_long_context(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-opus-5", answer(MESSAGE), answer({"input_tokens": 7}))
     assert post(http, server, {"model": "claude-opus-5[1m]"}).status_code == 200
     assert post(http, server, {"model": "claude-opus-5[1M][1m]"}, "/v1/messages/count_tokens").json() == {
@@ -184,7 +189,8 @@ def test_the_suffix_of_a_long_context__case_6(http: httpx.Client, server: Proces
     ]
 
 
-def test_a_limit_is_the_upstreams_to_ask_for__case_4(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=4)
+def test_a_limit_is_the_upstreams_to_ask_for(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     wrong = b'{"type":"error", "error":{"type":"invalid_request_error","message":"max_tokens: Field required"}}'
     upstream.script("claude-limit", answer(wrong, 400))
     body = {"model": "claude-limit", "messages": HI}
@@ -204,9 +210,8 @@ def test_a_limit_is_the_upstreams_to_ask_for__case_4(http: httpx.Client, server:
         answer(OVERLOADED),
     ],
 )
-def test_before_the_first_word_another_target_takes_over__case_14(
-    sdk: Anthropic, upstream: Upstream, script: Script
-) -> None:
+@pytest.mark.case(messages=14)
+def test_before_the_first_word_another_target_takes_over(sdk: Anthropic, upstream: Upstream, script: Script) -> None:
     upstream.script("first", script)
     upstream.script("second", stream(TEXT))
     with sdk.messages.stream(model="both", max_tokens=50, messages=HI) as told:
@@ -214,7 +219,8 @@ def test_before_the_first_word_another_target_takes_over__case_14(
     assert "claude" in told.response.headers["x-modelserver-upstream"]
 
 
-def test_no_other_target__case_14(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=14)
+def test_no_other_target(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-over", stream(START + FAILED))
     got = post(http, server, {"model": "claude-over", "stream": True})
     assert refused(got)[:2] == (529, "overloaded_error")
@@ -237,7 +243,8 @@ def test_from_claude_to_another_protocol(sdk: Anthropic, upstream: Upstream) -> 
     assert sent.json["messages"] == HI
 
 
-def test_an_error_after_the_first_words__case_14(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=14)
+def test_an_error_after_the_first_words(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     script = [*stream(START + OPEN + HELLO, end=False), 0.1, *chunked(YOU + FAILED + PING)]
     upstream.script("claude-broke", script)
     got = post(http, server, {"model": "claude-broke", "stream": True})
@@ -248,7 +255,8 @@ def test_an_error_after_the_first_words__case_14(http: httpx.Client, server: Pro
 
 
 @pytest.mark.parametrize("end", [CLOSE, "silence"])
-def test_a_stream_that_is_cut__case_15(
+@pytest.mark.case(messages=15)
+def test_a_stream_that_is_cut(
     sdk: Anthropic, http: httpx.Client, server: Process, upstream: Upstream, end: str
 ) -> None:
     last = [CLOSE] if end == CLOSE else [FOREVER]
@@ -267,7 +275,8 @@ def test_a_stream_that_is_cut__case_15(
         it.get_final_message()
 
 
-def test_silence_before_the_first_word__case_16(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=16)
+def test_silence_before_the_first_word(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("first-quiet", [*stream(START, end=False), 0.7, *chunked(FAILED)])
     upstream.script("second", stream(TEXT))
     got = post(http, server, {"model": "quiet", "stream": True})
@@ -275,7 +284,8 @@ def test_silence_before_the_first_word__case_16(http: httpx.Client, server: Proc
     assert set(pings.split(b"\n\n")) == {b'event: ping\ndata: {"type": "ping"}', b""}
 
 
-def test_errors_of_the_request_pass__case_17(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=17)
+def test_errors_of_the_request_pass(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     wrong = (
         b'{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in '
         b'`thinking` block."},"request_id":"req_theirs" }'
@@ -320,7 +330,8 @@ def test_the_providers_key_is_taken_out_of_them(http: httpx.Client, server: Proc
         (500, "Internal org_1", {}, (502, "api_error", {})),
     ],
 )
-def test_errors_about_the_operator_are_ours__case_18(
+@pytest.mark.case(messages=18)
+def test_errors_about_the_operator_are_ours(
     http: httpx.Client, server: Process, upstream: Upstream, status: int, told: str, heads: dict[str, str], wanted: Any
 ) -> None:
     kind = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -333,7 +344,8 @@ def test_errors_about_the_operator_are_ours__case_18(
     assert "org_1" not in got.text and "x-api-key" not in got.text
 
 
-def test_the_client_leaves__case_24(server: Process, upstream: Upstream, folder: Path) -> None:
+@pytest.mark.case(messages=24)
+def test_the_client_leaves(server: Process, upstream: Upstream, folder: Path) -> None:
     upstream.script("claude-left", [*stream(START + OPEN + HELLO, end=False), FOREVER])
     body = json.dumps({"model": "claude-left", "stream": True, "max_tokens": 5, "messages": HI})
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
@@ -350,7 +362,8 @@ def test_the_client_leaves__case_24(server: Process, upstream: Upstream, folder:
     assert row["completion"] >= 1
 
 
-def test_a_host_that_names_no_events__case_26(sdk: Anthropic, upstream: Upstream) -> None:
+@pytest.mark.case(messages=26)
+def test_a_host_that_names_no_events(sdk: Anthropic, upstream: Upstream) -> None:
     nameless = b"".join(line for line in TEXT.splitlines(keepends=True) if not line.startswith(b"event:"))
     upstream.script("claude-nameless", stream(nameless, 7))
     with sdk.messages.stream(model="claude-nameless", max_tokens=5, messages=HI) as told:
@@ -379,13 +392,15 @@ def test_a_conversation_stays_with_one_key(http: httpx.Client, server: Process, 
         ({"authorization": "Bearer nope", "x-api-key": "nope2"}, (401, "authentication_error", "invalid x-api-key")),
     ],
 )
-def test_keys_that_are_none__case_1(http: httpx.Client, server: Process, headers: dict[str, str], wanted: Any) -> None:
+@pytest.mark.case(messages=1)
+def test_keys_that_are_none(http: httpx.Client, server: Process, headers: dict[str, str], wanted: Any) -> None:
     for path in ("/v1/messages", "/v1/messages/count_tokens"):
         got = http.post(f"{server.root}{path}", json={"model": "m"}, headers=headers)
         assert refused(got) == wanted
 
 
-def test_two_keys__case_2(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=2)
+def test_two_keys(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-keys", answer(MESSAGE))
     for one, two in ((LAPTOP, "sk-ant-other"), ("sk-ant-other", LAPTOP), (LAPTOP, LAPTOP)):
         got = post(http, server, {"model": "claude-keys"}, authorization=f"Bearer {one}", x_api_key=two)
@@ -398,7 +413,8 @@ def test_two_keys__case_2(http: httpx.Client, server: Process, upstream: Upstrea
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"])
-def test_paths__case_3(http: httpx.Client, server: Process, upstream: Upstream, prefix: str) -> None:
+@pytest.mark.case(messages=3)
+def test_paths(http: httpx.Client, server: Process, upstream: Upstream, prefix: str) -> None:
     upstream.script("claude-paths", answer(MESSAGE))
     for end in ("", "/", "?beta=true"):
         assert post(http, server, {"model": "claude-paths"}, f"{prefix}/messages{end}").status_code == 200
@@ -410,7 +426,8 @@ def test_paths__case_3(http: httpx.Client, server: Process, upstream: Upstream, 
     assert refused(got)[:2] == (400, "invalid_request_error")
 
 
-def test_what_clients_ask_beside_it__case_3(http: httpx.Client, server: Process) -> None:
+@pytest.mark.case(messages=3)
+def test_what_clients_ask_beside_it(http: httpx.Client, server: Process) -> None:
     for got in (http.head(server.root), http.head(f"{server.root}/api/hello"), http.get(f"{server.root}/api/hello")):
         assert (got.status_code, got.content) == (200, b"")
     for path in ("batch", "v2/batch"):
@@ -419,7 +436,10 @@ def test_what_clients_ask_beside_it__case_3(http: httpx.Client, server: Process)
     assert not [line for line in server.lines() if "/api/" in line.get("path", "") or line.get("method") == "HEAD"]
 
 
-def test_other_errors__cases_5_9_and_87(http: httpx.Client, server: Process) -> None:
+@pytest.mark.case(messages=5)
+@pytest.mark.case(messages=9)
+@pytest.mark.case(messages=87)
+def test_other_errors(http: httpx.Client, server: Process) -> None:
     key = {"x-api-key": LAPTOP}
     status, kind, _ = refused(post(http, server, {"model": "nope"}))
     assert (status, kind) == (404, "not_found_error")
@@ -448,7 +468,8 @@ def test_what_claudes_own_tools_read_is_booked(
     assert (row["prompt"], row["estimated"]) == (500_000, 0)
 
 
-def test_limits__case_85(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=85)
+def test_limits(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     upstream.script("claude-limits", answer(MESSAGE))
     for left in (1, 0):
         got = post(http, server, {"model": "claude-limits"}, x_api_key=SLOW)
@@ -477,7 +498,8 @@ def test_a_limited_key_chooses_no_other_model(http: httpx.Client, server: Proces
 # Models
 
 
-def test_models__case_7(http: httpx.Client, server: Process, sdk: Anthropic) -> None:
+@pytest.mark.case(messages=7)
+def test_models(http: httpx.Client, server: Process, sdk: Anthropic) -> None:
     key = {"x-api-key": LAPTOP}
     names = ["both", "mixed", "quiet"]
     page = sdk.models.list()
@@ -504,7 +526,8 @@ def test_models__case_7(http: httpx.Client, server: Process, sdk: Anthropic) -> 
 # Counting
 
 
-def test_counts_of_claude__case_88(http: httpx.Client, server: Process, sdk: Anthropic, upstream: Upstream) -> None:
+@pytest.mark.case(messages=88)
+def test_counts_of_claude(http: httpx.Client, server: Process, sdk: Anthropic, upstream: Upstream) -> None:
     upstream.script("claude-count", answer(b'{"input_tokens" : 12}'))
     assert sdk.messages.count_tokens(model="claude-count", messages=HI).input_tokens == 12
     path = "/v1/messages/count_tokens"
@@ -536,7 +559,8 @@ def test_counts_of_claude__case_88(http: httpx.Client, server: Process, sdk: Ant
     assert post(http, server, {"model": "claude-refused"}, path).status_code == 400
 
 
-def test_other_counts__case_89(http: httpx.Client, server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(messages=89)
+def test_other_counts(http: httpx.Client, server: Process, upstream: Upstream) -> None:
     path = "/v1/messages/count_tokens"
     upstream.script("gemini-3-pro", answer({"totalTokens": 9, "promptTokensDetails": []}))
     got = post(http, server, {"model": "google/gemini-3-pro"}, path)

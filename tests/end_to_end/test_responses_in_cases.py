@@ -38,7 +38,8 @@ def server(upstream: Upstream) -> Iterator[Process]:
         yield process
 
 
-def test_36_one_call_at_a_time(server: Process, upstream: Upstream, http: httpx.Client):
+@pytest.mark.case(responses=36)
+def test_one_call_at_a_time(server: Process, upstream: Upstream, http: httpx.Client):
     body = {"input": "Hi", "tools": [TOOL], "parallel_tool_calls": False}
     chat, claude = upstream.script("case-36", chat_text("x")), upstream.script("claude-haiku-4-5", claude_text("x"))
     http.post(f"{server.url}/responses", json={**body, "model": f"chat/{chat}"})
@@ -52,7 +53,8 @@ def test_36_one_call_at_a_time(server: Process, upstream: Upstream, http: httpx.
     ["msr1:garbage", seal.envelope({"by": "claude", "brand_new": 1}), "msr1:" + "A" * 2**21, "msr1:"],
     ids=["garbage", "unknown key", "2 MiB", "empty"],
 )
-def test_47_an_envelope_that_is_none_is_dropped_and_said(server: Process, http: httpx.Client, content: str):
+@pytest.mark.case(responses=47)
+def test_an_envelope_that_is_none_is_dropped_and_said(server: Process, http: httpx.Client, content: str):
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": content}
     reply = {"role": "assistant", "content": "x"}
     found = http.post(f"{server.url}/responses", json={"model": "echo", "input": [HI, thought, reply, HI]})
@@ -60,7 +62,8 @@ def test_47_an_envelope_that_is_none_is_dropped_and_said(server: Process, http: 
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_57_what_the_headers_tell(server: Process, upstream: Upstream, http: httpx.Client, streamed: bool):
+@pytest.mark.case(responses=57)
+def test_what_the_headers_tell(server: Process, upstream: Upstream, http: httpx.Client, streamed: bool):
     name = upstream.script("case-57", chat_text("x"))
     body = {"model": f"chat/{name}", "input": "Hi", "stream": streamed, "truncation": "auto"}
     found = http.post(f"{server.url}/responses", json=body, headers={"x-request-id": "req-57"})
@@ -69,7 +72,8 @@ def test_57_what_the_headers_tell(server: Process, upstream: Upstream, http: htt
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_58_failures_before_the_first_word(server: Process, upstream: Upstream, http: httpx.Client, streamed: bool):
+@pytest.mark.case(responses=58)
+def test_failures_before_the_first_word(server: Process, upstream: Upstream, http: httpx.Client, streamed: bool):
     wrong = answer({"error": {"message": "Wrong key.", "code": "invalid_api_key"}}, 401)
     busy = answer({"error": {"message": "Slow down."}}, 429, {"Retry-After": "7"})
     url = f"{server.url}/responses"
@@ -88,7 +92,8 @@ def test_58_failures_before_the_first_word(server: Process, upstream: Upstream, 
     assert (instead.status_code, instead.headers["x-modelserver-upstream"]) == (200, "other/case-second")
 
 
-def test_62_a_budget_that_is_used_up(upstream: Upstream, http: httpx.Client, tmp_path: Path):
+@pytest.mark.case(responses=62)
+def test_a_budget_that_is_used_up(upstream: Upstream, http: httpx.Client, tmp_path: Path):
     upstream.script("priced-spent", counted(100, 100))  # costs $0.30
     key = "budget_usd: 0.4, budget_period: total"
     with Process(settings(upstream, tmp_path, [key])) as process:
@@ -99,7 +104,8 @@ def test_62_a_budget_that_is_used_up(upstream: Upstream, http: httpx.Client, tmp
     assert (found.json()["error"]["code"], found.json()["error"]["param"]) == ("budget_exceeded", None)
 
 
-def test_63_a_client_that_leaves(server: Process, upstream: Upstream, http: httpx.Client):
+@pytest.mark.case(responses=63)
+def test_a_client_that_leaves(server: Process, upstream: Upstream, http: httpx.Client):
     half = sse({"choices": [{"index": 0, "delta": {"content": "Half"}}]}, done=False)
     name = upstream.script("case-63", [*stream(half, end=False), FOREVER])
     body = {"model": f"chat/{name}", "input": "Hi", "stream": True}

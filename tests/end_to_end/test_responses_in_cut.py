@@ -54,7 +54,9 @@ def end(sdk: OpenAI, model: str) -> str:
 
 @pytest.mark.parametrize("way", ["translated", "native"])
 @pytest.mark.parametrize("name", TEN)
-def test_59_77_a_cut_answer_is_never_complete(sdk: OpenAI, upstream: Upstream, name: str, way: str):
+@pytest.mark.case(responses=59)
+@pytest.mark.case(responses=77)
+def test_a_cut_answer_is_never_complete(sdk: OpenAI, upstream: Upstream, name: str, way: str):
     data = (STREAMS / f"{name}.sse").read_bytes()
     provider, mark = TEN[name]
     if way == "native":

@@ -49,7 +49,8 @@ def usage_of(body: bytes, streamed: bool) -> Any:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_76_a_recorded_answer_passes(gateway: Process, upstream: Upstream, http: httpx.Client, name: str):
+@pytest.mark.case(responses=76)
+def test_a_recorded_answer_passes(gateway: Process, upstream: Upstream, http: httpx.Client, name: str):
     exchange = RECORDED[name]
     body, streamed = corpus.body_of(exchange), bool(exchange["response"]["stream"])
     script = f"recorded-{name}"

@@ -51,7 +51,8 @@ def output_of(server: Process, body: Json) -> list[Json]:
 
 @pytest.mark.parametrize("upstream_streams", [True, False], ids=["from-a-stream", "from-a-whole"])
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
-def test_39_texts_and_calls_come_in_their_order(
+@pytest.mark.case(responses=39)
+def test_texts_and_calls_come_in_their_order(
     server: Process, upstream: Upstream, streamed: bool, upstream_streams: bool
 ):
     blocks = [{"type": "text", "text": "One."}, call("a"), {"type": "text", "text": "Two."}, call("b")]

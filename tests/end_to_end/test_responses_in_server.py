@@ -148,7 +148,8 @@ def words(response: Any) -> list[tuple[str, str]]:
 # State
 
 
-def test_67_a_response_can_be_read_again(sdk: OpenAI):
+@pytest.mark.case(responses=67)
+def test_a_response_can_be_read_again(sdk: OpenAI):
     made = sdk.responses.create(model="echo", input="Hello")
     again = sdk.responses.retrieve(made.id)
     assert again.model_dump() == made.model_dump()
@@ -158,7 +159,8 @@ def test_67_a_response_can_be_read_again(sdk: OpenAI):
     assert items[0].id.startswith("msg_ms")
 
 
-def test_67_a_conversation_goes_on_by_its_id(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=67)
+def test_a_conversation_goes_on_by_its_id(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
     name = scripted(answer(chat("one")), answer(chat("two")), answer(chat("three")))
     first = sdk.responses.create(model=f"chat/{name}", input="a", instructions="Be brief.")
     second = sdk.responses.create(model=f"chat/{name}", input="b", previous_response_id=first.id)
@@ -182,7 +184,8 @@ def text_of(message: Json) -> str:
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
-def test_75_the_id_is_known_once_the_end_has_come(sdk: OpenAI, streaming: bool):
+@pytest.mark.case(responses=75)
+def test_the_id_is_known_once_the_end_has_come(sdk: OpenAI, streaming: bool):
     if streaming:
         with sdk.responses.create(model="echo", input="Hello", stream=True) as events:
             last = next(event for event in events if event.type == "response.completed")
@@ -193,7 +196,8 @@ def test_75_the_id_is_known_once_the_end_has_come(sdk: OpenAI, streaming: bool):
         assert sdk.responses.create(model="echo", input="b", previous_response_id=first.id).status == "completed"
 
 
-def test_68_what_is_not_to_be_kept_is_not_known(sdk: OpenAI):
+@pytest.mark.case(responses=68)
+def test_what_is_not_to_be_kept_is_not_known(sdk: OpenAI):
     made = sdk.responses.create(model="echo", input="Hello", store=False)
     assert made.model_dump()["store"] is False
     with pytest.raises(openai.NotFoundError) as missing:
@@ -214,7 +218,8 @@ def test_68_what_is_not_to_be_kept_is_not_known(sdk: OpenAI):
     }
 
 
-def test_69_another_keys_response_is_as_unknown_as_any(guarded: Process, http: httpx.Client):
+@pytest.mark.case(responses=69)
+def test_another_keys_response_is_as_unknown_as_any(guarded: Process, http: httpx.Client):
     laptop, phone = ({"Authorization": f"Bearer {key}"} for key in (LAPTOP, PHONE))
     made = http.post(f"{guarded.url}/responses", headers=laptop, json={"model": "echo", "input": "Hello"}).json()
     ident, never = made["id"], made["id"][:-1] + ("0" if made["id"][-1] != "0" else "1")
@@ -238,7 +243,8 @@ def test_69_another_keys_response_is_as_unknown_as_any(guarded: Process, http: h
     assert http.get(f"{guarded.url}/responses/{ident}").status_code == 401
 
 
-def test_70_a_deleted_response_is_gone(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=70)
+def test_a_deleted_response_is_gone(gateway: Process, http: httpx.Client):
     url = f"{gateway.url}/responses"
     first = http.post(url, json={"model": "echo", "input": "a"}).json()["id"]
     second = http.post(url, json={"model": "echo", "input": "b", "previous_response_id": first}).json()["id"]
@@ -248,7 +254,8 @@ def test_70_a_deleted_response_is_gone(gateway: Process, http: httpx.Client):
     assert onwards.status_code == 400 and onwards.json()["error"]["code"] == "previous_response_not_found"
 
 
-def test_71_nothing_is_kept_where_that_is_off(http: httpx.Client, upstream: Upstream):
+@pytest.mark.case(responses=71)
+def test_nothing_is_kept_where_that_is_off(http: httpx.Client, upstream: Upstream):
     with Process(CONFIG.format(url=upstream.url, more="responses: {store: off}")) as process:
         url = f"{process.url}/responses"
         made = http.post(url, json={"model": "echo", "input": "a"}).json()
@@ -258,7 +265,8 @@ def test_71_nothing_is_kept_where_that_is_off(http: httpx.Client, upstream: Upst
         assert onwards.json()["error"]["message"].endswith("This server keeps no responses (responses.store: off).")
 
 
-def test_73_outputs_of_calls_come_with_the_previous_id(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=73)
+def test_outputs_of_calls_come_with_the_previous_id(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     calling = chat("")
     calling["choices"][0] |= {
@@ -276,7 +284,8 @@ def test_73_outputs_of_calls_come_with_the_previous_id(sdk: OpenAI, upstream: Up
     assert (messages[1]["tool_calls"][0]["id"], messages[2]["tool_call_id"]) == ("c1", "c1")
 
 
-def test_12_an_item_that_was_kept_may_be_named(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=12)
+def test_an_item_that_was_kept_may_be_named(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
     name = scripted(answer(chat("one")), answer(chat("two")))
     first = sdk.responses.create(model=f"chat/{name}", input="a")
     given: Any = [{"role": "user", "content": "a"}, {"type": "item_reference", "id": first.output[0].id}, HI]
@@ -301,7 +310,8 @@ def test_12_an_item_that_was_kept_may_be_named(sdk: OpenAI, upstream: Upstream, 
     ],
     ids=["not kept", "own"],
 )
-def test_12_an_item_that_is_not_known(gateway: Process, http: httpx.Client, ident: str, more: Json, words: str):
+@pytest.mark.case(responses=12)
+def test_an_item_that_is_not_known(gateway: Process, http: httpx.Client, ident: str, more: Json, words: str):
     body = {"model": "echo", "input": [HI, {"type": "item_reference", "id": ident}], **more}
     found = http.post(f"{gateway.url}/responses", json=body)
     assert found.status_code == 404
@@ -310,7 +320,8 @@ def test_12_an_item_that_is_not_known(gateway: Process, http: httpx.Client, iden
     assert (error["param"], error["code"]) == ("input", None)
 
 
-def test_17_a_conversation_and_a_previous_response(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=17)
+def test_a_conversation_and_a_previous_response(gateway: Process, http: httpx.Client):
     body = {"model": "echo", "input": "a", "conversation": "conv_1", "previous_response_id": "resp_1"}
     assert http.post(f"{gateway.url}/responses", json=body).status_code == 400
 
@@ -323,7 +334,8 @@ def test_an_expanded_conversation_is_bounded_as_any_body(http: httpx.Client, ups
         assert onwards.status_code == 413
 
 
-def test_67_responses_in_a_file_outlive_a_restart(http: httpx.Client, upstream: Upstream, tmp_path: Any):
+@pytest.mark.case(responses=67)
+def test_responses_in_a_file_outlive_a_restart(http: httpx.Client, upstream: Upstream, tmp_path: Any):
     text = CONFIG.format(url=upstream.url, more=f"responses: {{store: {tmp_path}/responses.db, ttl: 600}}")
     with Process(text) as process:
         ident = http.post(f"{process.url}/responses", json={"model": "echo", "input": "a"}).json()["id"]
@@ -338,7 +350,8 @@ def test_67_responses_in_a_file_outlive_a_restart(http: httpx.Client, upstream: 
 # Endpoints
 
 
-def test_74_a_response_of_this_server_is_over(sdk: OpenAI):
+@pytest.mark.case(responses=74)
+def test_a_response_of_this_server_is_over(sdk: OpenAI):
     made = sdk.responses.create(model="echo", input="a")
     with pytest.raises(openai.BadRequestError, match=r"Cannot cancel a synchronous response\."):
         sdk.responses.cancel(made.id)
@@ -348,7 +361,8 @@ def test_74_a_response_of_this_server_is_over(sdk: OpenAI):
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/v1/responses/"])
-def test_85_websocket_is_told_at_once_to_use_http(guarded: Process, path: str):
+@pytest.mark.case(responses=85)
+def test_websocket_is_told_at_once_to_use_http(guarded: Process, path: str):
     """In one piece, before anybody is asked for a key, and the connection ends."""
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: Upgrade", "Upgrade: websocket",
              "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]  # fmt: skip
@@ -370,12 +384,14 @@ def test_85_websocket_is_told_at_once_to_use_http(guarded: Process, path: str):
     }
 
 
-def test_85_without_upgrade_the_method_is_wrong(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=85)
+def test_without_upgrade_the_method_is_wrong(gateway: Process, http: httpx.Client):
     found = http.get(f"{gateway.url}/responses")
     assert found.status_code == 405 and found.headers["Allow"].startswith("POST")
 
 
-def test_88_models_for_codex(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=88)
+def test_models_for_codex(gateway: Process, http: httpx.Client):
     plain = http.get(f"{gateway.url}/models").json()
     codex = http.get(f"{gateway.url}/models", params={"client_version": "0.171.0"}).json()
     assert "models" not in plain
@@ -383,9 +399,8 @@ def test_88_models_for_codex(gateway: Process, http: httpx.Client):
     assert plain["data"][0]["supported_endpoint_types"] == ["openai", "openai-response"]
 
 
-def test_86_a_conversation_is_made_shorter(
-    gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
-):
+@pytest.mark.case(responses=86)
+def test_a_conversation_is_made_shorter(gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted):
     name = scripted(answer(chat("The goal is tea.")), answer(chat("two")))
     body = {"model": f"chat/{name}", "input": [HI, {"role": "assistant", "content": "Hello"}], "prompt_cache_key": "k"}
     made = http.post(f"{gateway.url}/responses/compact", json=body)
@@ -410,19 +425,22 @@ def test_86_a_conversation_is_made_shorter(
     assert sent[1]["role"] == "user" and sent[1]["content"][0]["text"].endswith("The goal is tea.")
 
 
-def test_86_compaction_needs_a_model(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=86)
+def test_compaction_needs_a_model(gateway: Process, http: httpx.Client):
     found = http.post(f"{gateway.url}/responses/compact", json={"input": "Hi"})
     assert found.status_code == 400
     assert (found.json()["error"]["param"], found.json()["error"]["code"]) == ("model", "missing_required_parameter")
 
 
-def test_87_an_empty_summary_is_a_failure(gateway: Process, http: httpx.Client, scripted: Scripted):
+@pytest.mark.case(responses=87)
+def test_an_empty_summary_is_a_failure(gateway: Process, http: httpx.Client, scripted: Scripted):
     name = scripted(answer(chat(" ")))
     found = http.post(f"{gateway.url}/responses/compact", json={"model": f"chat/{name}", "input": "Hi"})
     assert found.status_code == 502 and found.json()["error"]["code"] == "upstream_bad_output"
 
 
-def test_87_a_trigger_is_answered_with_exactly_one_item(sdk: OpenAI, scripted: Scripted):
+@pytest.mark.case(responses=87)
+def test_a_trigger_is_answered_with_exactly_one_item(sdk: OpenAI, scripted: Scripted):
     name = scripted(answer(chat("The goal is tea.")))
     given: Any = [HI, {"type": "compaction_trigger"}]
     with sdk.responses.create(model=f"chat/{name}", input=given, stream=True) as events:
@@ -443,7 +461,8 @@ def test_87_a_trigger_is_answered_with_exactly_one_item(sdk: OpenAI, scripted: S
 
 
 @passes
-def test_87_a_streamed_native_answer_to_a_trigger_passes(gateway: Process, http: httpx.Client, scripted: Scripted):
+@pytest.mark.case(responses=87)
+def test_a_streamed_native_answer_to_a_trigger_passes(gateway: Process, http: httpx.Client, scripted: Scripted):
     item = {"id": "cmp_1", "type": "compaction", "encrypted_content": "gAAA"}
     response = {**said("x"), "output": [item]}
     events = [
@@ -457,13 +476,15 @@ def test_87_a_streamed_native_answer_to_a_trigger_passes(gateway: Process, http:
     assert http.post(f"{gateway.url}/responses", json=body).content == data
 
 
-def test_87_a_trigger_elsewhere_is_refused(gateway: Process, http: httpx.Client):
+@pytest.mark.case(responses=87)
+def test_a_trigger_elsewhere_is_refused(gateway: Process, http: httpx.Client):
     body = {"model": "echo", "input": [{"type": "compaction_trigger"}, HI], "stream": True}
     found = http.post(f"{gateway.url}/responses", json=body)
     assert found.status_code == 400 and found.json()["error"]["param"] == "input[0]"
 
 
-def test_89_tokens_are_counted_by_who_can(gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=89)
+def test_tokens_are_counted_by_who_can(gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted):
     counted = {"object": "response.input_tokens", "input_tokens": 11}
     name = scripted(answer(counted))
     found = http.post(f"{gateway.url}/responses/input_tokens", json={"model": f"openai/{name}", "input": "Hi"})
@@ -478,7 +499,8 @@ def test_89_tokens_are_counted_by_who_can(gateway: Process, http: httpx.Client, 
 # Native
 
 
-def test_76_a_request_goes_as_it_came(gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=76)
+def test_a_request_goes_as_it_came(gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted):
     name = scripted(answer(said("x")))
     body = {
         "brand_new": {"deep": [1, None]},
@@ -498,7 +520,8 @@ def test_76_a_request_goes_as_it_came(gateway: Process, http: httpx.Client, upst
 
 @passes
 @pytest.mark.parametrize("cut", [None, 1, 7, 1000])
-def test_76_a_stream_passes_as_it_came(gateway: Process, http: httpx.Client, scripted: Scripted, cut: int | None):
+@pytest.mark.case(responses=76)
+def test_a_stream_passes_as_it_came(gateway: Process, http: httpx.Client, scripted: Scripted, cut: int | None):
     data = streamed("Hello, wörld!")
     name = scripted(stream(data, cut))
     found = http.post(f"{gateway.url}/responses", json={"model": f"openai/{name}", "input": "Hi", "stream": True})
@@ -508,7 +531,8 @@ def test_76_a_stream_passes_as_it_came(gateway: Process, http: httpx.Client, scr
 
 
 @passes
-def test_84_a_whole_answer_passes_as_it_came(gateway: Process, http: httpx.Client, scripted: Scripted):
+@pytest.mark.case(responses=84)
+def test_a_whole_answer_passes_as_it_came(gateway: Process, http: httpx.Client, scripted: Scripted):
     data = json.dumps(said("Hello"), indent=3)
     name = scripted(answer(data))
     found = http.post(f"{gateway.url}/responses", json={"model": f"openai/{name}", "input": "Hi"})
@@ -517,7 +541,8 @@ def test_84_a_whole_answer_passes_as_it_came(gateway: Process, http: httpx.Clien
     assert (line["status"], line["prompt_tokens"], line["completion_tokens"]) == (200, 5, 2)
 
 
-def test_84_an_upstreams_refusal_is_handed_on(gateway: Process, http: httpx.Client, scripted: Scripted):
+@pytest.mark.case(responses=84)
+def test_an_upstreams_refusal_is_handed_on(gateway: Process, http: httpx.Client, scripted: Scripted):
     error = {
         "message": "Invalid value: 'x'.",
         "type": "invalid_request_error",
@@ -530,7 +555,8 @@ def test_84_an_upstreams_refusal_is_handed_on(gateway: Process, http: httpx.Clie
 
 
 @passes
-def test_77_a_stream_without_its_end(sdk: OpenAI, scripted: Scripted):
+@pytest.mark.case(responses=77)
+def test_a_stream_without_its_end(sdk: OpenAI, scripted: Scripted):
     name = scripted(stream(streamed("Hello", end=False)))
     with (
         pytest.raises(openai.APIError),
@@ -540,7 +566,8 @@ def test_77_a_stream_without_its_end(sdk: OpenAI, scripted: Scripted):
         pytest.fail(f"no error after {seen}")
 
 
-def test_77_a_failure_before_anything_was_said_moves_on(http: httpx.Client, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=77)
+def test_a_failure_before_anything_was_said_moves_on(http: httpx.Client, upstream: Upstream, scripted: Scripted):
     failed = {
         "type": "response.failed",
         "response": {"id": "r", "status": "failed", "error": {"code": "server_error", "message": "."}},
@@ -554,7 +581,8 @@ def test_77_a_failure_before_anything_was_said_moves_on(http: httpx.Client, upst
         assert found.status_code == 200 and found.headers["x-modelserver-upstream"] == f"chat/{name}"
 
 
-def test_80_reasoning_of_another_account_is_left_out_once(
+@pytest.mark.case(responses=80)
+def test_reasoning_of_another_account_is_left_out_once(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     error = {"message": "The encrypted content could not be verified.", "type": "invalid_request_error", "param": None,
@@ -570,7 +598,8 @@ def test_80_reasoning_of_another_account_is_left_out_once(
     assert len(asked_of(upstream, name)) == 3
 
 
-def test_79_own_ids_go_nowhere(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=79)
+def test_own_ids_go_nowhere(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
     first = sdk.responses.create(model="echo", input="a")
     name = scripted(answer(said("x")))
     given: Any = [HI, first.output[0].model_dump(exclude_none=True), HI]
@@ -579,7 +608,8 @@ def test_79_own_ids_go_nowhere(sdk: OpenAI, upstream: Upstream, scripted: Script
     assert request.json["input"][1] == {key: value for key, value in given[1].items() if key != "id"}
 
 
-def test_79_an_own_conversation_goes_on_natively(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
+@pytest.mark.case(responses=79)
+def test_an_own_conversation_goes_on_natively(sdk: OpenAI, upstream: Upstream, scripted: Scripted):
     first = sdk.responses.create(model="echo", input="a")
     name = scripted(answer(said("x")))
     sdk.responses.create(model=f"openai/{name}", input="b", previous_response_id=first.id)
@@ -592,7 +622,8 @@ def test_79_an_own_conversation_goes_on_natively(sdk: OpenAI, upstream: Upstream
 
 
 @passes
-def test_81_a_native_id_goes_back_to_where_it_came_from(
+@pytest.mark.case(responses=81)
+def test_a_native_id_goes_back_to_where_it_came_from(
     guarded: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     laptop, phone = ({"Authorization": f"Bearer {key}"} for key in (LAPTOP, PHONE))
@@ -610,7 +641,8 @@ def test_81_a_native_id_goes_back_to_where_it_came_from(
     assert http.post(url, headers=laptop, json=unknown).json()["error"]["code"] == "previous_response_not_found"
 
 
-def test_81_an_unknown_id_passes_where_there_is_one_client(
+@pytest.mark.case(responses=81)
+def test_an_unknown_id_passes_where_there_is_one_client(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     name = scripted(answer(said("x")))
@@ -621,7 +653,8 @@ def test_81_an_unknown_id_passes_where_there_is_one_client(
     assert translated.json()["error"]["code"] == "previous_response_not_found"
 
 
-def test_81_an_unknown_item_passes_where_there_is_one_client(
+@pytest.mark.case(responses=81)
+def test_an_unknown_item_passes_where_there_is_one_client(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     name = scripted(answer(said("x")))
@@ -633,7 +666,8 @@ def test_81_an_unknown_item_passes_where_there_is_one_client(
 
 @passes
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
-def test_82_a_native_conversation_moves_to_another_provider(
+@pytest.mark.case(responses=82)
+def test_a_native_conversation_moves_to_another_provider(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted, streaming: bool
 ):
     ident = f"resp_{next(_numbers):032x}"
@@ -649,7 +683,8 @@ def test_82_a_native_conversation_moves_to_another_provider(
 
 
 @passes
-def test_81_what_an_upstream_keeps_is_asked_of_it(
+@pytest.mark.case(responses=81)
+def test_what_an_upstream_keeps_is_asked_of_it(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     made = said("one")
@@ -671,7 +706,8 @@ def test_81_what_an_upstream_keeps_is_asked_of_it(
     ]
 
 
-def test_30_what_cannot_be_translated_goes_to_who_takes_it(
+@pytest.mark.case(responses=30)
+def test_what_cannot_be_translated_goes_to_who_takes_it(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted
 ):
     name = scripted(answer(said("x")), prefix="f")
@@ -694,7 +730,8 @@ def test_30_what_cannot_be_translated_goes_to_who_takes_it(
         ("chat", "function", "/v1/chat/completions"),
     ],
 )
-def test_83_who_is_asked_how(
+@pytest.mark.case(responses=83)
+def test_who_is_asked_how(
     gateway: Process, http: httpx.Client, upstream: Upstream, scripted: Scripted, provider: str, tool: str, path: str
 ):
     name = scripted(answer(chat("x") if "chat" in path else said("x")))

@@ -845,7 +845,8 @@ def test_refused(asked: Json, kind: type[BadRequest], param: str, code: str | No
     assert refused.value.code == (code or kind.code)
 
 
-def test_36_the_answering_tool_becomes_the_content() -> None:
+@pytest.mark.case(chat=36)
+def test_the_answering_tool_becomes_the_content() -> None:
     made = anthropic.build_request({"model": "m", "messages": [HI], **form(RECURSIVE)}, to(facts.HAIKU_4_5))
     translator = translator_of("anthropic", made, to(facts.HAIKU_4_5))
     chunks: list[Json] = []
@@ -975,5 +976,6 @@ def test_thinking_is_only_summarised_for_those_who_see_it() -> None:
     ("url", "ours"),
     [("http://x.test/a.png", True), ("HTTP://x", True), ("https://x.test/a.png", False), ("data:,", False)],
 )
-def test_40_which_images_are_fetched_here(url: str, ours: bool) -> None:
+@pytest.mark.case(chat=40)
+def test_which_images_are_fetched_here(url: str, ours: bool) -> None:
     assert anthropic.must_inline(url, to(facts.HAIKU_4_5)) is ours

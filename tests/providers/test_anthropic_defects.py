@@ -61,7 +61,8 @@ EMPTY: Json = {"type": "thinking", "thinking": "", "signature": "ZW1wdHk="}
 REDACTED: Json = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
 
 
-def test_T1_tool_indexes_count_tools_only() -> None:
+@pytest.mark.case(defects="T1")
+def test_tool_indexes_count_tools_only() -> None:
     blocks: list[Json] = [{"type": "text", "text": "a"}, use("toolu_1"), {"type": "text", "text": "b"}, use("toolu_2")]
     got = chunks(answer(blocks, "tool_use"))
     assert [c["index"] for chunk in got[:-1] for c in chunk["choices"][0]["delta"].get("tool_calls", ())] == [
@@ -72,12 +73,14 @@ def test_T1_tool_indexes_count_tools_only() -> None:
     ]
 
 
-def test_T2_the_choice_index_stays_0_after_thinking() -> None:
+@pytest.mark.case(defects="T2")
+def test_the_choice_index_stays_0_after_thinking() -> None:
     got = chunks((replay.STREAMS / "claude_thinking.sse").read_bytes())
     assert {choice["index"] for chunk in got for choice in chunk["choices"]} == {0}
 
 
-def test_T3_parallel_calls_that_arrive_interleaved_stay_apart() -> None:
+@pytest.mark.case(defects="T3")
+def test_parallel_calls_that_arrive_interleaved_stay_apart() -> None:
     raw = sse(
         start(input_tokens=1),
         opened(0, type="tool_use", id="a", name="f", input={}),
@@ -97,18 +100,21 @@ def test_T3_parallel_calls_that_arrive_interleaved_stay_apart() -> None:
     ]
 
 
-def test_T4_a_whole_answer_holds_every_call() -> None:
+@pytest.mark.case(defects="T4")
+def test_a_whole_answer_holds_every_call() -> None:
     whole = collect(chunks(answer([use("a"), use("b"), use("c")], "tool_use")))
     assert [one["id"] for one in whole["choices"][0]["message"]["tool_calls"]] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("pieces", [(), ("",), ("", "")])
-def test_T5_a_call_without_arguments_has_empty_ones(pieces: tuple[str, ...]) -> None:
+@pytest.mark.case(defects="T5")
+def test_a_call_without_arguments_has_empty_ones(pieces: tuple[str, ...]) -> None:
     got = chunks(sse(start(input_tokens=1), *calls("a", *pieces), ended("tool_use", output_tokens=1), MESSAGE_STOP))
     assert got == [NO_TEXT, opening(0, "a", "f"), fragment(0, "{}"), piece({}, "tool_calls"), tally(1, 1)]
 
 
-def test_T9_results_of_parallel_calls_are_one_user_turn() -> None:
+@pytest.mark.case(defects="T9")
+def test_results_of_parallel_calls_are_one_user_turn() -> None:
     history = [HI, {"role": "assistant", "tool_calls": [call("a"), call("b")]}, tool("a"), tool("b"), HI]
     assert sent(history, tools=[F]).body["messages"] == [
         user("x"),
@@ -135,19 +141,22 @@ def test_T9_results_of_parallel_calls_are_one_user_turn() -> None:
     ],
     ids=["result without call", "call without result", "one of two", "result a turn late"],
 )
-def test_T10_orphans_are_named(messages: list[Json], param: str, named: str) -> None:
+@pytest.mark.case(defects="T10")
+def test_orphans_are_named(messages: list[Json], param: str, named: str) -> None:
     with pytest.raises(BadRequest, match=named) as refused:
         sent(messages, tools=[F])
     assert refused.value.param == param
 
 
-def test_T11_two_results_for_one_call_are_refused() -> None:
+@pytest.mark.case(defects="T11")
+def test_two_results_for_one_call_are_refused() -> None:
     with pytest.raises(BadRequest, match="'a' already has a result") as refused:
         sent([HI, {"role": "assistant", "tool_calls": [call("a")]}, tool("a"), tool("a")], tools=[F])
     assert refused.value.param == "messages[3].tool_call_id"
 
 
-def test_T11_two_calls_of_one_id_are_refused() -> None:
+@pytest.mark.case(defects="T11")
+def test_two_calls_of_one_id_are_refused() -> None:
     with pytest.raises(BadRequest, match="'a' is used twice") as refused:
         sent([HI, {"role": "assistant", "tool_calls": [call("a"), call("a")]}, tool("a")], tools=[F])
     assert refused.value.param == "messages[1].tool_calls[1].id"
@@ -164,12 +173,14 @@ def test_T11_two_calls_of_one_id_are_refused() -> None:
         ({"$ref": "#/$defs/A", "$defs": {"A": {}}}, {"$defs": {"A": {}}, "type": "object", "properties": {}}),
     ],
 )
-def test_T13_schemas_with_holes_are_mended(parameters: Any, expected: Json) -> None:
+@pytest.mark.case(defects="T13")
+def test_schemas_with_holes_are_mended(parameters: Any, expected: Json) -> None:
     made = sent([HI], tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
     assert made.body["tools"] == [{"name": "f", "input_schema": expected}]
 
 
-def test_T14_tool_names_go_and_come_unchanged() -> None:
+@pytest.mark.case(defects="T14")
+def test_tool_names_go_and_come_unchanged() -> None:
     name = "Mcp__git-hub_" + "x" * 50
     made = sent([HI], tools=[{"type": "function", "function": {"name": name}}])
     assert made.body["tools"][0]["name"] == name
@@ -178,7 +189,8 @@ def test_T14_tool_names_go_and_come_unchanged() -> None:
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_T15_arguments_pass_byte_by_byte(size: int | None) -> None:
+@pytest.mark.case(defects="T15")
+def test_arguments_pass_byte_by_byte(size: int | None) -> None:
     given = {"q": '他说 "好"\n\t\\ \u2028 🌏', "n": [1, 2.5, None]}
     whole = json.dumps(given, ensure_ascii=False)
     pieces = [whole[at : at + 2] for at in range(0, len(whole), 2)]
@@ -206,25 +218,29 @@ def test_T15_arguments_pass_byte_by_byte(size: int | None) -> None:
         ),
     ],
 )
-def test_T17_tool_choice_in_every_form(choice: Any, expected: Json) -> None:
+@pytest.mark.case(defects="T17")
+def test_tool_choice_in_every_form(choice: Any, expected: Json) -> None:
     custom = {"type": "custom", "custom": {"name": "c"}}
     assert sent([HI], tools=[F, custom], tool_choice=choice).body["tool_choice"] == expected
 
 
-def test_T17_allowed_tools_that_allow_nothing_are_refused() -> None:
+@pytest.mark.case(defects="T17")
+def test_allowed_tools_that_allow_nothing_are_refused() -> None:
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
     with pytest.raises(BadRequest) as refused:
         sent([HI], tools=[F], tool_choice=choice)
     assert refused.value.param == "tool_choice.allowed_tools.tools"
 
 
-def test_T18_an_empty_list_of_calls_is_no_call() -> None:
+@pytest.mark.case(defects="T18")
+def test_an_empty_list_of_calls_is_no_call() -> None:
     made = sent([HI, {"role": "assistant", "content": "y", "tool_calls": []}, HI])
     assert made.body["messages"] == [user("x"), assistant("y"), user("x")]
     assert "tools" not in made.body
 
 
-def test_T19_a_delta_before_its_block_does_no_harm() -> None:
+@pytest.mark.case(defects="T19")
+def test_a_delta_before_its_block_does_no_harm() -> None:
     early = [grown(0, type="input_json_delta", partial_json="{"), grown(1, type="text_delta", text="好")]
     raw = sse(start(input_tokens=1), *early, *calls("a", "{}"), ended("tool_use", output_tokens=1), MESSAGE_STOP)
     assert chunks(raw) == [
@@ -237,7 +253,8 @@ def test_T19_a_delta_before_its_block_does_no_harm() -> None:
     ]
 
 
-def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
+@pytest.mark.case(defects="R1")
+def test_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     """Two turns: what the second request sends upstream begins with the blocks of the first answer, unchanged."""
     cache, first = ReasoningCache(), asked([HI], tools=[F], reasoning_effort="minimal")
     collector = cache.collector()
@@ -280,7 +297,8 @@ def test_R1_signed_thinking_survives_a_client_that_cannot_carry_it() -> None:
     ],
     ids=["thinking_blocks", "reasoning_details"],
 )
-def test_R2_thinking_that_the_client_brings_back_is_sent(carried: Json) -> None:
+@pytest.mark.case(defects="R2")
+def test_thinking_that_the_client_brings_back_is_sent(carried: Json) -> None:
     order = [*[{"type": "thinking"}] * 3, {"type": "text", "start": 0, "end": 1}, {"type": "call", "id": "call_1"}]
     message = {"role": "assistant", "content": "y", **carried, "tool_calls": [call()]}
     body = sent([HI, message | {"output_order": order}, tool()], facts.FABLE_5, tools=[F]).body
@@ -291,7 +309,8 @@ def test_R2_thinking_that_the_client_brings_back_is_sent(carried: Json) -> None:
 
 
 @pytest.mark.parametrize(("effort", "more"), [(None, {}), ("low", {"display": "summarized"})])
-def test_R2_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str | None, more: Json) -> None:
+@pytest.mark.case(defects="R2")
+def test_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str | None, more: Json) -> None:
     history = [HI, {"role": "assistant", "thinking_blocks": [THOUGHT], "tool_calls": [call()]}, tool()]
     asks = {"reasoning_effort": effort} if effort else {}
     upstream = to(facts.OPUS_5_5, headers={"anthropic-beta": "b-1"})
@@ -309,19 +328,22 @@ def test_R2_a_model_bound_to_its_history_may_do_without_old_blocks(effort: str |
 @pytest.mark.parametrize(
     ("model", "effort"), [(facts.HAIKU_4_5, None), (facts.HAIKU_5_5, "none"), (facts.UNKNOWN, "high")]
 )
-def test_R2_thinking_is_not_sent_to_a_model_that_does_not_think_now(model: Any, effort: str | None) -> None:
+@pytest.mark.case(defects="R2")
+def test_thinking_is_not_sent_to_a_model_that_does_not_think_now(model: Any, effort: str | None) -> None:
     history = [HI, {"role": "assistant", "thinking_blocks": [THOUGHT], "tool_calls": [call()]}, tool()]
     more = {"reasoning_effort": effort} if effort else {}
     assert sent(history, model, tools=[F], **more).body["messages"][1]["content"] == [use()]
 
 
-def test_R2_blocks_that_are_not_signed_are_not_sent() -> None:
+@pytest.mark.case(defects="R2")
+def test_blocks_that_are_not_signed_are_not_sent() -> None:
     odd = [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "x"}, "x", None, THOUGHT]
     history = [HI, {"role": "assistant", "content": "y", "thinking_blocks": odd}, HI]
     assert sent(history, facts.FABLE_5).body["messages"][1]["content"] == [THOUGHT, *text("y")]
 
 
-def test_R3_thinking_comes_first_even_where_turns_merge() -> None:
+@pytest.mark.case(defects="R3")
+def test_thinking_comes_first_even_where_turns_merge() -> None:
     history = [
         HI,
         {"role": "assistant", "content": "a"},
@@ -335,25 +357,29 @@ def test_R3_thinking_comes_first_even_where_turns_merge() -> None:
     ]
 
 
-def test_R6_thinking_is_shown_as_it_comes() -> None:
+@pytest.mark.case(defects="R6")
+def test_thinking_is_shown_as_it_comes() -> None:
     got = chunks((replay.STREAMS / "claude_thinking.sse").read_bytes())
     assert got[1:3] == [piece({"reasoning_content": "想一"}), piece({"reasoning_content": "想\u2028"})]
 
 
 @pytest.mark.parametrize("model", [facts.HAIKU_4_5, facts.OPUS_4_6, facts.SONNET_5_5, facts.OPUS_5_5, facts.UNKNOWN])
-def test_R7_nothing_is_added_that_was_not_asked_for(model: Any) -> None:
+@pytest.mark.case(defects="R7")
+def test_nothing_is_added_that_was_not_asked_for(model: Any) -> None:
     limit = {"max_tokens": model.max_output, "stream": True} if model.max_output else {"max_tokens": 4096}
     assert sent([HI], model).body == {"model": "claude", "messages": [user("x")], **limit}
 
 
-def test_R8_thinking_and_a_call_without_text_is_no_empty_stop() -> None:
+@pytest.mark.case(defects="R8")
+def test_thinking_and_a_call_without_text_is_no_empty_stop() -> None:
     whole = collect(chunks(answer([{"type": "thinking", "thinking": "想"}, use("a", x=1)], "tool_use")))
     assert whole["choices"][0]["finish_reason"] == "tool_calls"
     assert whole["choices"][0]["message"]["content"] is None
     assert len(whole["choices"][0]["message"]["tool_calls"]) == 1
 
 
-def test_U1_usage_is_one_last_chunk_without_choices() -> None:
+@pytest.mark.case(defects="U1")
+def test_usage_is_one_last_chunk_without_choices() -> None:
     got = chunks(answer([{"type": "text", "text": "A"}], "end_turn"))
     assert [at for at, chunk in enumerate(got) if "usage" in chunk] == [len(got) - 1]
     assert got[-1] == tally(1, 1)
@@ -362,7 +388,8 @@ def test_U1_usage_is_one_last_chunk_without_choices() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"stream": False}, {"stream": True, "stream_options": {"include_usage": False}}]
 )
-def test_U2_the_upstream_streams_what_may_be_long_and_so_counts(options: Json) -> None:
+@pytest.mark.case(defects="U2")
+def test_the_upstream_streams_what_may_be_long_and_so_counts(options: Json) -> None:
     made = sent([HI], **options)
     assert (made.stream, made.body["stream"], made.dropped) == (True, True, ())
 
@@ -383,7 +410,8 @@ def test_a_short_answer_is_asked_whole(model: Any, limit: int, streamed: bool) -
     assert sent([HI], model, max_tokens=limit, stream=True).body["stream"] is True
 
 
-def test_U3_cached_tokens_are_part_of_the_prompt_once() -> None:
+@pytest.mark.case(defects="U3")
+def test_cached_tokens_are_part_of_the_prompt_once() -> None:
     raw = sse(
         start(input_tokens=10, cache_creation_input_tokens=5, cache_read_input_tokens=85, output_tokens=1),
         ended("end_turn", input_tokens=10, cache_creation_input_tokens=5, cache_read_input_tokens=85, output_tokens=7),
@@ -392,7 +420,8 @@ def test_U3_cached_tokens_are_part_of_the_prompt_once() -> None:
     assert chunks(raw)[-1] == tally(100, 7, cached=85, written=5)
 
 
-def test_U5_an_answer_that_breaks_off_knows_what_it_cost() -> None:
+@pytest.mark.case(defects="U5")
+def test_an_answer_that_breaks_off_knows_what_it_cost() -> None:
     raw = sse(start(input_tokens=10, cache_read_input_tokens=90, output_tokens=2), opened(0, type="text", text="A"))
     _, failure = failing(raw, 0)
     assert failure.usage == usage(100, 2, cached=90)
@@ -401,14 +430,16 @@ def test_U5_an_answer_that_breaks_off_knows_what_it_cost() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("seed", 1), ("frequency_penalty", 0.5), ("prediction", {"type": "content", "content": "x"})]
 )
-def test_P1_what_is_dropped_is_named(name: str, value: Any) -> None:
+@pytest.mark.case(defects="P1")
+def test_what_is_dropped_is_named(name: str, value: Any) -> None:
     made = sent([HI], **{name: value})
     assert made.dropped == (name,)
     assert name not in made.body
 
 
 @pytest.mark.parametrize("name", ["n", "top_logprobs"])
-def test_P1_what_would_be_missed_is_refused(name: str) -> None:
+@pytest.mark.case(defects="P1")
+def test_what_would_be_missed_is_refused(name: str) -> None:
     with pytest.raises(Unsupported) as refused:
         sent([HI], **{name: 3})
     assert (refused.value.param, refused.value.status) == (name, 400)
@@ -451,7 +482,8 @@ def test_P1_what_would_be_missed_is_refused(name: str) -> None:
         ),
     ],
 )
-def test_P2_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: bool) -> None:
+@pytest.mark.case(defects="P2")
+def test_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: bool) -> None:
     made = sent([HI], **form(schema))
     assert ("output_config" in made.body) is native
     assert ("tools" in made.body) is not native
@@ -459,7 +491,8 @@ def test_P2_a_schema_is_held_natively_or_by_a_forced_tool(schema: Json, native: 
     assert made.read.keywords["way"].json_tool == (None if native else "json_response")
 
 
-def test_P2_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
+@pytest.mark.case(defects="P2")
+def test_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
     names = [f"p{n}" for n in range(501)]
     schema = {
         "type": "object",
@@ -470,7 +503,8 @@ def test_P2_more_references_than_can_be_followed_are_left_to_the_tool() -> None:
     assert sent([HI], **form(schema)).dropped == ("response_format",)
 
 
-def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
+@pytest.mark.case(defects="P2")
+def test_the_answering_tool_beside_the_clients_tools() -> None:
     deep = {"$ref": "#"}
     mine = {"type": "function", "function": {"name": "json_response"}}
     free = sent([HI], tools=[mine], **form(deep))
@@ -485,13 +519,15 @@ def test_P2_the_answering_tool_beside_the_clients_tools() -> None:
     assert soft.body["system"] == "When you have what you need, you must answer by calling the tool json_response."
 
 
-def test_P2_prefill_and_a_grammar_do_not_meet() -> None:
+@pytest.mark.case(defects="P2")
+def test_prefill_and_a_grammar_do_not_meet() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     made = sent([HI, {"role": "assistant", "content": "{"}], **form(schema))
     assert made.body["messages"][-1] == user("Continue.")
 
 
-def test_P2_strict_tools_stay_within_the_limits() -> None:
+@pytest.mark.case(defects="P2")
+def test_strict_tools_stay_within_the_limits() -> None:
     def strict(n: int, **properties: Any) -> Json:
         parameters = {"type": "object", "properties": properties}
         return {"type": "function", "function": {"name": f"f{n}", "parameters": parameters, "strict": True}}
@@ -507,7 +543,8 @@ def test_P2_strict_tools_stay_within_the_limits() -> None:
     assert old.dropped == ("tools[0].function.strict",)
 
 
-def test_P2_a_schema_nested_without_end_is_refused() -> None:
+@pytest.mark.case(defects="P2")
+def test_a_schema_nested_without_end_is_refused() -> None:
     deep: Json = {"type": "string"}
     for _ in range(5000):
         deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}
@@ -516,12 +553,14 @@ def test_P2_a_schema_nested_without_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "limit"), [("max_tokens", 7), ("max_completion_tokens", 7), ("max_tokens", 10**9)])
-def test_P3_either_limit_is_max_tokens(name: str, limit: int) -> None:
+@pytest.mark.case(defects="P3")
+def test_either_limit_is_max_tokens(name: str, limit: int) -> None:
     assert sent([HI], **{name: limit}).body["max_tokens"] == min(limit, 64_000)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u2028"])
-def test_P4_no_blank_text_block_is_sent(blank: str) -> None:
+@pytest.mark.case(defects="P4")
+def test_no_blank_text_block_is_sent(blank: str) -> None:
     history = [
         {"role": "system", "content": blank},
         {"role": "user", "content": blank},
@@ -540,7 +579,9 @@ def test_P4_no_blank_text_block_is_sent(blank: str) -> None:
     ]
 
 
-def test_P5_P6_only_mapped_fields_are_sent_and_the_others_named() -> None:
+@pytest.mark.case(defects="P5")
+@pytest.mark.case(defects="P6")
+def test_only_mapped_fields_are_sent_and_the_others_named() -> None:
     made = sent([HI], extra_body={"a": 1}, api_key="leak", cache={"no-cache": True})
     assert made.body == {"model": "claude", "max_tokens": 64_000, "messages": [user("x")], "stream": True}
     assert made.dropped == ("extra_body", "api_key", "cache")

@@ -181,7 +181,13 @@ STREAMS: dict[str, list[Json]] = {
 
 @pytest.mark.parametrize("size", CUTS)
 @pytest.mark.parametrize("name", STREAMS)
-def test_47_to_51_and_55_streams(name: str, size: int | None) -> None:
+@pytest.mark.case(chat=47)
+@pytest.mark.case(chat=48)
+@pytest.mark.case(chat=49)
+@pytest.mark.case(chat=50)
+@pytest.mark.case(chat=51)
+@pytest.mark.case(chat=55)
+def test_streams(name: str, size: int | None) -> None:
     raw = (replay.STREAMS / f"{name}.sse").read_bytes()
     chunks = list(replay.chunks(anthropic, raw, size, call=CALL, to=TO))
     assert chunks == STREAMS[name]
@@ -413,7 +419,8 @@ JSON_WAY = made_call({}, True, Way(json_tool="json_response"))
     ],
     ids=["the answer", "a preamble and a second answer", "text after all", "another tool", "both"],
 )
-def test_36_the_tool_that_is_the_answer(blocks: list[Json], message: Json, finish: str) -> None:
+@pytest.mark.case(chat=36)
+def test_the_tool_that_is_the_answer(blocks: list[Json], message: Json, finish: str) -> None:
     reason = "end_turn" if finish == "tool_use" else "tool_use"
     whole = collect(replay.chunks(anthropic, answer(blocks, reason), 9, call=JSON_WAY, to=TO))
     assert whole["choices"][0]["message"] == {"role": "assistant", "refusal": None, **message}
@@ -434,7 +441,8 @@ def failing(raw: bytes, size: int | None) -> tuple[list[Json], Failure]:
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_52_an_error_as_the_first_event(size: int | None) -> None:
+@pytest.mark.case(chat=52)
+def test_an_error_as_the_first_event(size: int | None) -> None:
     chunks, failure = failing(sse(OVERLOADED), size)
     assert chunks == []
     assert (type(failure), failure.status, failure.usage) == (Overloaded, 503, None)
@@ -444,7 +452,8 @@ def test_52_an_error_as_the_first_event(size: int | None) -> None:
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_52_an_error_after_text(size: int | None) -> None:
+@pytest.mark.case(chat=52)
+def test_an_error_after_text(size: int | None) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, OVERLOADED, ended("end_turn"), STOP), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
     assert failure.body()["error"]["code"] == "overloaded"
@@ -462,7 +471,8 @@ def test_52_an_error_after_text(size: int | None) -> None:
     ],
     ids=["in a text", "after a text", "no reason was told", "another block began"],
 )
-def test_53_a_stream_cut_short(more: list[Json], size: int | None) -> None:
+@pytest.mark.case(chat=53)
+def test_a_stream_cut_short(more: list[Json], size: int | None) -> None:
     chunks, failure = failing(sse(*TWO_PIECES, *more), size)
     assert chunks == [ROLE, piece({"content": "你"}), piece({"content": "好"})]
     assert (type(failure), failure.status, failure.should_retry) == (UpstreamTruncated, 502, False)
@@ -478,7 +488,8 @@ def test_53_a_stream_cut_short(more: list[Json], size: int | None) -> None:
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_54_a_stream_that_ends_after_its_stop_reason(size: int | None) -> None:
+@pytest.mark.case(chat=54)
+def test_a_stream_that_ends_after_its_stop_reason(size: int | None) -> None:
     raw = sse(*TWO_PIECES, closed(0), ended("end_turn", output_tokens=9))
     assert list(replay.chunks(anthropic, raw, size, call=CALL, to=TO)) == [
         ROLE, piece({"content": "你"}), piece({"content": "好"}), piece({}, "stop"), tally(20, 9)
@@ -502,7 +513,8 @@ def test_54_a_stream_that_ends_after_its_stop_reason(size: int | None) -> None:
         ("new_error", UpstreamError),
     ],
 )
-def test_52_error_types_in_a_stream(kind: str, expected: type[Failure]) -> None:
+@pytest.mark.case(chat=52)
+def test_error_types_in_a_stream(kind: str, expected: type[Failure]) -> None:
     _, failure = failing(sse({"type": "error", "error": {"type": kind, "message": "because"}}), 0)
     assert type(failure) is expected
 
@@ -510,7 +522,8 @@ def test_52_error_types_in_a_stream(kind: str, expected: type[Failure]) -> None:
 @pytest.mark.parametrize(
     "data", [b'"text"', b'{"message": "x"}', b"[1]", b"null"], ids=["string", "no type", "list", "null"]
 )
-def test_52_errors_of_other_shapes(data: bytes) -> None:
+@pytest.mark.case(chat=52)
+def test_errors_of_other_shapes(data: bytes) -> None:
     _, failure = failing(sse(*TWO_PIECES) + b"event: error\ndata: " + data + b"\n\n", 0)
     assert type(failure) is UpstreamError
 
@@ -688,13 +701,16 @@ HTTP: list[tuple[str, int, bytes, type[Failure], Json]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "expected"), [pytest.param(*row[1:], id=row[0]) for row in HTTP])
-def test_56_57_http_errors(status: int, body: bytes, kind: type[Failure], expected: Json) -> None:
+@pytest.mark.case(chat=56)
+@pytest.mark.case(chat=57)
+def test_http_errors(status: int, body: bytes, kind: type[Failure], expected: Json) -> None:
     failure = anthropic.parse_error(status, body)
     assert type(failure) is kind
     assert failure.body() == {"error": {"type": kind.type, "param": None, "code": kind.code, **expected}}
 
 
-def test_56_what_sdks_are_told() -> None:
+@pytest.mark.case(chat=56)
+def test_what_sdks_are_told() -> None:
     refused = anthropic.parse_error(401, error("authentication_error", "invalid x-api-key"))
     assert (refused.status, refused.should_retry, refused.code) == (502, False, "upstream_auth_error")
     throttled = anthropic.parse_error(429, error("rate_limit_error", "x"))

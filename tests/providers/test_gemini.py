@@ -203,7 +203,8 @@ def test_stream_fails(
     assert "1234" not in caught.value.message
 
 
-def test_one_of_two_candidates_is_cut_D71() -> None:
+@pytest.mark.case(chat=71)
+def test_one_of_two_candidates_is_cut() -> None:
     data = (STREAMS / "gemini_two.sse").read_bytes().replace(b'"finishReason": "MAX_TOKENS", ', b"")
     with pytest.raises(UpstreamTruncated):
         run(data, call=asked({"n": 2}))
@@ -242,7 +243,8 @@ def test_nothing_before_the_end_is_truncated() -> None:
         run(b"")
 
 
-def test_thoughts_are_hidden_on_request_D78() -> None:
+@pytest.mark.case(chat=78)
+def test_thoughts_are_hidden_on_request() -> None:
     hidden = run("text", reasoning=False)
     assert not any("reasoning_content" in choice["delta"] for piece in hidden for choice in piece["choices"])
     assert hidden[-1] == used(257, 52, 309, cached=200, reasoning=40)
@@ -313,7 +315,8 @@ def test_whole_message(name: str, message: dict[str, Any]) -> None:
     assert collect(run(name))["choices"][0]["message"] == message
 
 
-def test_continuation_D77() -> None:
+@pytest.mark.case(chat=77)
+def test_continuation() -> None:
     """An answer cut at the upstream's limit goes on in a second request: one role, one finish, both bills."""
     call = asked({"max_tokens": 5000})
     translator = translator_of("gemini", call, to())
@@ -332,7 +335,8 @@ def test_continuation_D77() -> None:
     ]
 
 
-def test_an_answer_that_never_ends_D77() -> None:
+@pytest.mark.case(chat=77)
+def test_an_answer_that_never_ends() -> None:
     """Each leg costs: an upstream that always has more to say, and counts nothing, is asked 32 times."""
     call = asked()
     translator = translator_of("gemini", call, to())
@@ -346,7 +350,8 @@ def test_an_answer_that_never_ends_D77() -> None:
     assert ended(translator) == [chunk({}, "length")]
 
 
-def test_nobody_continues_D77() -> None:
+@pytest.mark.case(chat=77)
+def test_nobody_continues() -> None:
     """A server that does not go on says None again and gets finish_reason length."""
     translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
@@ -359,14 +364,16 @@ def test_nobody_continues_D77() -> None:
     [({"max_tokens": 120}, None), ({}, b"continuationToken")],
     ids=["the client's limit is reached", "no token"],
 )
-def test_not_to_be_continued_D77(body: dict[str, Any], cut: bytes | None) -> None:
+@pytest.mark.case(chat=77)
+def test_not_to_be_continued(body: dict[str, Any], cut: bytes | None) -> None:
     call = asked(body)
     data = (STREAMS / "gemini_leg_1.sse").read_bytes()
     chunks = run(data.replace(cut, b"other") if cut else data, call=call)
     assert chunks[-2:] == [chunk({}, "length"), used(10, 120, 130, reasoning=20)]
 
 
-def test_continued_and_cut_is_truncated_D77() -> None:
+@pytest.mark.case(chat=77)
+def test_continued_and_cut_is_truncated() -> None:
     translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
     assert isinstance(translator.send(None), Call)
@@ -375,7 +382,8 @@ def test_continued_and_cut_is_truncated_D77() -> None:
         ended(translator)
 
 
-def test_a_leg_without_progress_is_the_last_D77() -> None:
+@pytest.mark.case(chat=77)
+def test_a_leg_without_progress_is_the_last() -> None:
     leg = {"candidates": [{"finishReason": "CONTINUATION", "continuationToken": "dA==", "content": {}}]}
     translator = translator_of("gemini", asked(), to())
     feed(translator, (STREAMS / "gemini_leg_1.sse").read_bytes())
@@ -430,7 +438,8 @@ def test_finish(reason: str, parts: list[Any], finish: str) -> None:
         *("MISSING_THOUGHT_SIGNATURE", "NO_IMAGE"),
     ],
 )
-def test_unreadable_output_is_an_error_D70(reason: str) -> None:
+@pytest.mark.case(chat=70)
+def test_unreadable_output_is_an_error(reason: str) -> None:
     with pytest.raises(UpstreamBadOutput) as caught:
         answered(candidate(finish=reason))
     assert caught.value.body() == {
@@ -469,13 +478,15 @@ def test_no_usage_no_usage_chunk() -> None:
     assert answered(candidate(TEXT)) == [ROLE, chunk({"content": "t"}), chunk({}, "stop")]
 
 
-def test_U4_usage_of_every_chunk_is_not_added_up() -> None:
+@pytest.mark.case(defects="U4")
+def test_usage_of_every_chunk_is_not_added_up() -> None:
     event = {**candidate(TEXT, finish=None), "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 1}}
     last = {**candidate(TEXT), "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3}}
     assert answered(event, event, last)[-1] == used(5, 3, 8)
 
 
-def test_T6_a_call_in_one_event_and_stop_in_the_next() -> None:
+@pytest.mark.case(defects="T6")
+def test_a_call_in_one_event_and_stop_in_the_next() -> None:
     """Also where every event repeats STOP, as older models do."""
     for finish in (None, "STOP"):
         assert answered(candidate(CALL, finish=finish), candidate({"text": ""})) == [
@@ -728,7 +739,8 @@ def test_error_inside_a_stream(event: Any, expected: int) -> None:
     assert caught.value.status == expected
 
 
-def test_three_turns_with_parallel_calls_R4() -> None:
+@pytest.mark.case(defects="R4")
+def test_three_turns_with_parallel_calls() -> None:
     """An agent that keeps what it got: every signature and id goes back on its own part."""
     history: list[dict[str, Any]] = [{"role": "user", "content": "Weather?"}]
     streams = [

@@ -588,7 +588,8 @@ def test_settings(facts: ModelFacts, asks: Json, config: Json, dropped: tuple[st
     assert call.dropped == dropped
 
 
-def test_P2_json_schema_is_never_lost_with_tools() -> None:
+@pytest.mark.case(defects="P2")
+def test_json_schema_is_never_lost_with_tools() -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER}}
     body = asked({"response_format": wanted, "tools": [F]}, GEMINI_3).body
     assert body["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": WEATHER}
@@ -666,7 +667,8 @@ def signed(signature: Any) -> Json:
     ],
     ids=["kept", "lost", "empty", "no text", "both", "first lost"],
 )
-def test_R4_signatures(kept: list[Any], sent: list[str | None]) -> None:
+@pytest.mark.case(defects="R4")
+def test_signatures(kept: list[Any], sent: list[str | None]) -> None:
     message = calls(("a", "f", "{}"), ("b", "f", "{}"))
     for call, signature in zip(message["tool_calls"], kept, strict=True):
         call |= signed(signature) if signature is not None else {}
@@ -815,7 +817,8 @@ def test_refused(facts: ModelFacts, asks: Json, kind: type[BadRequest], param: s
         ("gs://bucket/a.png", False),
     ],
 )
-def test_fetches_D76(url: str, fetched: bool) -> None:
+@pytest.mark.case(chat=76)
+def test_fetches(url: str, fetched: bool) -> None:
     assert gemini.must_inline(url, UPSTREAM) is fetched
 
 

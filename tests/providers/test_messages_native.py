@@ -62,7 +62,8 @@ def sent(body: Json, upstream: Upstream | None = None) -> Json:
         rb'"new_beta":{"type":"later","n":18446744073709551616}',
     ],
 )
-def test_nothing_but_the_model_changes__case_12(members: bytes) -> None:
+@pytest.mark.case(messages=12)
+def test_nothing_but_the_model_changes(members: bytes) -> None:
     tail = b',"messages":[{"role":"user",  "content":"hi\\/"}]'
     got = call(b'{"model":"claude-x-5-20260101", ' + members + tail + b"}").body
     wanted = members.replace(b'"temperature": 1.0, "x": [', b'"temperature":1.0,"x":[').replace(b'", "y', b'","y')
@@ -76,7 +77,9 @@ def test_lone_surrogates_that_cannot_be_hidden_are_refused() -> None:
         raw_json.members(b"[1]")
 
 
-def test_headers__cases_8_and_13() -> None:
+@pytest.mark.case(messages=8)
+@pytest.mark.case(messages=13)
+def test_headers() -> None:
     got = call(
         {"model": "claude-x-5", "messages": HI},
         to(headers={"Anthropic-Beta": "b,c", "x-team": "blue"}),
@@ -130,7 +133,8 @@ def test_the_mark_is_that_of_our_seals() -> None:
     assert seal.signature({"by": "x"}).startswith(MARK.decode())
 
 
-def test_thinking_of_others_is_taken_out__case_19() -> None:
+@pytest.mark.case(messages=19)
+def test_thinking_of_others_is_taken_out() -> None:
     before = b'{"role":"user" ,"content":"1.0\\u00e9"}'
     body = (
         b'{"model":"claude-x-5","messages":['
@@ -167,7 +171,8 @@ def test_words_that_look_like_it_stay() -> None:
 
 @pytest.mark.parametrize("kind", ["enabled", "adaptive"])
 @pytest.mark.parametrize("edits", [[{"type": "clear_thinking_20251015"}], [{"type": "clear_tool_uses_20250919"}]])
-def test_a_turn_that_lost_its_thinking__case_20(kind: str, edits: list[Json]) -> None:
+@pytest.mark.case(messages=20)
+def test_a_turn_that_lost_its_thinking(kind: str, edits: list[Json]) -> None:
     thinking = {"type": kind} | ({"budget_tokens": 4000} if kind == "enabled" else {})
     history = [*HI, {"role": "assistant", "content": [FOREIGN, CALL]}, RESULT]
     body = {"model": "m", "thinking": thinking, "context_management": {"edits": edits}, "messages": history}
@@ -189,7 +194,8 @@ def test_an_earlier_turn_without_its_thinking_needs_none() -> None:
     assert (json.loads(got.body)["thinking"], got.dropped) == (thinking, ())
 
 
-def test_a_message_of_nothing_else_is_left_out__case_21() -> None:
+@pytest.mark.case(messages=21)
+def test_a_message_of_nothing_else_is_left_out() -> None:
     history = [*HI, {"role": "assistant", "content": [FOREIGN]}, *HI]
     assert sent({"model": "m", "messages": history}, to("m"))["messages"] == [*HI, *HI]
 
@@ -204,7 +210,8 @@ TUNED = {
 }
 
 
-def test_a_request_for_another_claude_is_fitted__case_22() -> None:
+@pytest.mark.case(messages=22)
+def test_a_request_for_another_claude_is_fitted() -> None:
     got = call(TUNED)
     assert json.loads(got.body) == {
         "model": "claude-x-5",
@@ -218,7 +225,8 @@ def test_a_request_for_another_claude_is_fitted__case_22() -> None:
 
 
 @pytest.mark.parametrize("name", ["claude-x-5", "claude-x-5-20260101", "claude/claude-x-5", "Claude-X-5[1m][1M]"])
-def test_the_model_that_was_asked_for_is_not_fitted__case_22(name: str) -> None:
+@pytest.mark.case(messages=22)
+def test_the_model_that_was_asked_for_is_not_fitted(name: str) -> None:
     assert sent({**TUNED, "model": name}) == {**TUNED, "model": "claude-x-5"}
     assert call({**TUNED, "model": name}).dropped == ()
 
@@ -282,7 +290,8 @@ def watched(data: bytes) -> tuple[list[Json], list[Json] | None]:
     return chunks, None
 
 
-def test_what_was_used__case_25() -> None:
+@pytest.mark.case(messages=25)
+def test_what_was_used() -> None:
     chunks, last = watched(events(START, DELTA, END, STOP))
     assert last is not None
     assert last[0]["usage"] == {
@@ -385,7 +394,8 @@ def test_frames_are_bytes_as_they_came(data: bytes, cut: int) -> None:
     assert (raw + frames.raw, seen) == (data, [Event("a", b'{"type":"a"}'), Event("b", b'{"n":\n1}')])
 
 
-def test_half_a_frame_is_held_back__case_15() -> None:
+@pytest.mark.case(messages=15)
+def test_half_a_frame_is_held_back() -> None:
     frames = Frames()
     assert frames.feed(b'event: a\ndata: {"x":1}\n\nevent: b\ndata: {"x":') == [Event("a", b'{"x":1}')]
     assert frames.raw == b'event: a\ndata: {"x":1}\n\n'
@@ -408,7 +418,8 @@ def test_the_bytes_before_an_event() -> None:
     assert [frames.before(count) for count in (0, 1, 2)] == [b"", LF[: LF.index(b"event: b")], LF]
 
 
-def test_events_without_names_get_their_types__case_26() -> None:
+@pytest.mark.case(messages=26)
+def test_events_without_names_get_their_types() -> None:
     frames = Frames()
     assert frames.feed(b'data: {"n":{"type":"x"},"type":"ping"}\n\n: c\n\ndata: [DONE]\n\n') == [
         Event("ping", b'{"n":{"type":"x"},"type":"ping"}'),

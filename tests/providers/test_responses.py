@@ -340,7 +340,8 @@ def test_a_summary_is_asked_for_where_the_operator_wants_one() -> None:
         ("gpt-4o", {}, "/v1/chat/completions", None),
     ],
 )
-def test_96_which_way_a_request_goes(model: str, more: Json, path: str, effort: str | None) -> None:
+@pytest.mark.case(chat=96)
+def test_which_way_a_request_goes(model: str, more: Json, path: str, effort: str | None) -> None:
     call = asked({"model": "m", "messages": [HI], "tools": [TOOL]} | more, to(model))
     assert call.url == f"https://api.openai.com{path}"
     sent = (

@@ -55,7 +55,8 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterat
         each.close()
 
 
-def test_67_what_was_put_is_found(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=67)
+def test_what_was_put_is_found(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made()
         assert await store.put("laptop", stored("a", text="é 世界"))
@@ -65,7 +66,8 @@ def test_67_what_was_put_is_found(made: Callable[..., ResponsesStore]):
     asyncio.run(run())
 
 
-def test_69_another_key_finds_nothing(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=69)
+def test_another_key_finds_nothing(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made()
         await store.put("laptop", stored("a"))
@@ -79,7 +81,8 @@ def test_69_another_key_finds_nothing(made: Callable[..., ResponsesStore]):
     asyncio.run(run())
 
 
-def test_67_a_chain_is_oldest_first(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=67)
+def test_a_chain_is_oldest_first(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made()
         for ident, parent in (("a", None), ("b", "a"), ("c", "b")):
@@ -90,7 +93,8 @@ def test_67_a_chain_is_oldest_first(made: Callable[..., ResponsesStore]):
     asyncio.run(run())
 
 
-def test_70_a_chain_with_a_deleted_link_is_not_found(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=70)
+def test_a_chain_with_a_deleted_link_is_not_found(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made()
         for ident, parent in (("a", None), ("b", "a"), ("c", "b")):
@@ -104,7 +108,8 @@ def test_70_a_chain_with_a_deleted_link_is_not_found(made: Callable[..., Respons
     asyncio.run(run())
 
 
-def test_70_what_is_not_used_expires_and_a_child_keeps_its_ancestors(made: Callable[..., ResponsesStore], clock: Clock):
+@pytest.mark.case(responses=70)
+def test_what_is_not_used_expires_and_a_child_keeps_its_ancestors(made: Callable[..., ResponsesStore], clock: Clock):
     async def run() -> None:
         store = made(ttl=10.0)
         await store.put("", stored("a"))
@@ -121,7 +126,8 @@ def test_70_what_is_not_used_expires_and_a_child_keeps_its_ancestors(made: Calla
     asyncio.run(run())
 
 
-def test_70_the_longest_unused_goes_first(made: Callable[..., ResponsesStore], clock: Clock):
+@pytest.mark.case(responses=70)
+def test_the_longest_unused_goes_first(made: Callable[..., ResponsesStore], clock: Clock):
     async def run() -> None:
         store = made(room=30_000)
         for ident in "abc":
@@ -136,7 +142,8 @@ def test_70_the_longest_unused_goes_first(made: Callable[..., ResponsesStore], c
     asyncio.run(run())
 
 
-def test_71_what_is_too_large_is_not_kept(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=71)
+def test_what_is_too_large_is_not_kept(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made(room=2**30)
         assert not await store.put("", stored("a", text="x" * (responses_store.LARGEST + 1)))
@@ -147,7 +154,8 @@ def test_71_what_is_too_large_is_not_kept(made: Callable[..., ResponsesStore]):
     asyncio.run(run())
 
 
-def test_71_off_keeps_nothing():
+@pytest.mark.case(responses=71)
+def test_off_keeps_nothing():
     async def run() -> None:
         store = ResponsesStore("off", 100.0, 2**20, Clock())
         assert not await store.put("", stored("a"))
@@ -157,7 +165,8 @@ def test_71_off_keeps_nothing():
     asyncio.run(run())
 
 
-def test_12_items_are_found_by_their_ids(made: Callable[..., ResponsesStore]):
+@pytest.mark.case(responses=12)
+def test_items_are_found_by_their_ids(made: Callable[..., ResponsesStore]):
     async def run() -> None:
         store = made()
         await store.put("laptop", stored("a"))
@@ -181,7 +190,8 @@ def test_an_upstream_that_uses_ids_again_makes_no_circle(made: Callable[..., Res
     asyncio.run(run())
 
 
-def test_81_pins_say_whose_an_id_is(made: Callable[..., ResponsesStore], clock: Clock):
+@pytest.mark.case(responses=81)
+def test_pins_say_whose_an_id_is(made: Callable[..., ResponsesStore], clock: Clock):
     async def run() -> None:
         store = made()
         await store.pin("laptop", "openai", ["resp_1", "rs_1"])
@@ -296,7 +306,8 @@ ITEMS = [{"id": f"msg_{n}", "type": "message"} for n in range(5)]
     ],
     ids=str,
 )
-def test_67_pages_of_items(query: dict[str, str], ids: list[str], more: bool):
+@pytest.mark.case(responses=67)
+def test_pages_of_items(query: dict[str, str], ids: list[str], more: bool):
     page = state.page(ITEMS, query)
     assert [item["id"] for item in page["data"]] == ids
     ends = (ids[0], ids[-1]) if ids else (None, None)
@@ -309,13 +320,15 @@ def test_67_pages_of_items(query: dict[str, str], ids: list[str], more: bool):
      ({"after": "msg_9"}, "after")],
     ids=str,
 )  # fmt: skip
-def test_67_pages_that_there_are_not(query: dict[str, str], param: str):
+@pytest.mark.case(responses=67)
+def test_pages_that_there_are_not(query: dict[str, str], param: str):
     with pytest.raises(BadRequest) as raised:
         state.page(ITEMS, query)
     assert raised.value.param == param
 
 
-def test_67_kept_items_have_ids():
+@pytest.mark.case(responses=67)
+def test_kept_items_have_ids():
     given = [
         {"role": "user", "content": "Hi"},
         {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"},
