@@ -60,7 +60,7 @@ from server.outbound.exchange import parse_retry_after
 from server.responses import Conversation
 from server.responses_store import ResponsesStore, Stored
 
-FLOOR = 0.001  # seconds of CPU that can be measured
+FLOOR = 0.0008  # seconds of CPU that can be measured
 SURE, MOST = 1.3, 3.0  # CPU for each thing, beside that at the size before: in proportion; beside that at n: not
 PAIRS, ALL_PAIRS = 3, 8  # measurements of n and of more, one after the other: to be sure, and before a row fails
 ENOUGH = 0.2  # seconds: work that takes so long is not done at a larger size
