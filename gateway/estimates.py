@@ -54,7 +54,8 @@ class Prompt(NamedTuple):
 
     likely: the tokens of its prompt, for the ledger; most: those to reserve, 0 where nothing is; bound: more than these are
     taken for a mistake of the upstream's, or a lie; answers: how many it asks for; tier: the service tier it names, if any;
-    hour: whether it may ask the upstream to cache its prompt for an hour (only known where tokens are reserved).
+    hour: whether it may ask the upstream to cache its prompt for an hour (only known where tokens are reserved); answer: of a
+    request that is no chat, the tokens that each answer may have, 0 where it does not say, None where answers are no text.
     """
 
     likely: int
@@ -63,6 +64,7 @@ class Prompt(NamedTuple):
     answers: int
     tier: Any
     hour: bool = False
+    answer: int | None = None
 
     def tokens(self, upstream: Upstream) -> int:
         """Return the tokens the prompt is likely to have, bounded by what the model reads."""

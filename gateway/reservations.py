@@ -38,11 +38,11 @@ def reserved(
     """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
     upstream = target.upstream
     prompt = max(1, min(measured.most, upstream.facts.context or measured.most))
-    if "messages" not in body:  # embeddings are no tokens
-        return target, TokenUsage(prompt)
+    longest = upstream.facts.max_output or _LONGEST
+    if "messages" not in body:
+        return target, TokenUsage(prompt, _of_bytes(prompt, longest, measured, upstream, limits))
     asked = with_defaults(body, target)
     answers = int(asked.get("n") or 1)
-    longest = upstream.facts.max_output or _LONGEST
     limit_of = PROVIDERS[upstream.host.protocol].answer_limit
     try:
         sent = limit_of(asked, upstream)
@@ -66,6 +66,16 @@ def reserved(
         defaults = {**target.defaults, name: answer}
         target = Target(upstream, defaults, target.weight, target.first_byte, f"{name}={answer}", target.on)
     return target, TokenUsage(prompt, answer * answers)
+
+
+def _of_bytes(prompt: int, longest: int, measured: Prompt, upstream: Upstream, limits: Limits) -> int:
+    """Return the tokens of all answers to a request that is no chat: to it no limit can be added."""
+    if measured.answer is None:  # embeddings are no tokens
+        return 0
+    answer = min(measured.answer or longest, longest)
+    if not measured.answer:
+        answer = _covered(prompt, answer, measured.answers, measured.tier, measured.hour, upstream, limits)
+    return answer * measured.answers
 
 
 def most_costly(used: TokenUsage, upstream: Upstream, tier: Any = None, hour: bool = False) -> int:

@@ -9,6 +9,7 @@ of a provider lets some of them pass.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from dialects.passing import GEMINI_METHODS
 from providers import PROVIDERS
 from providers.contract import Json
 from providers.errors import Unsupported
@@ -89,13 +90,13 @@ def permitted(
     """Return the targets that a restricted key may ask with the fields this request has.
 
     sent: of KNOWN, the members of the client's own request, which targets that know its operation natively are sent as they
-    are; tools: ClientRequest.upstream_tools. Raises Unsupported where there is none.
+    are, as any is of Gemini's own API; tools: ClientRequest.upstream_tools. Raises Unsupported where there is none.
     """
     if not tools and body.keys().isdisjoint(KNOWN) and not sent:
         return targets
     wrong: dict[int, str] = {}
     for i, target in enumerate(targets):
-        native = operation in PROVIDERS[target.upstream.host.protocol].native
+        native = operation in GEMINI_METHODS or operation in PROVIDERS[target.upstream.host.protocol].native
         if name := _refused({**body, **sent} if native else body, tools if native else (), target):
             wrong[i] = name
     if len(wrong) < len(targets):

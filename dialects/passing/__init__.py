@@ -13,17 +13,19 @@ class Operation(NamedTuple):
     """A route that passes as bytes. Its requests are POSTs.
 
     name: its path under a provider's base_url; paths: the client's, where they differ from /v1/name; form: whether the
-    request may be multipart/form-data, with the model in a field of that name; default: the model where none is named.
+    request may be multipart/form-data, with the model in a field of that name; default: the model where none is named;
+    text: whether answers are tokens of text, as many as `max_tokens` says at most.
     """
 
     name: str
     paths: tuple[str, ...] = ()
     form: bool = False
     default: str = ""
+    text: bool = False
 
 
 OPERATIONS: Final = (
-    Operation("completions"),
+    Operation("completions", text=True),
     Operation("images/generations"),
     Operation("images/edits", form=True),
     Operation("images/variations", form=True),
@@ -35,4 +37,5 @@ OPERATIONS: Final = (
 )
 # Gemini's own API: POST /{version}/models/{model}:{method}
 GEMINI_VERSIONS: Final = ("v1beta", "v1", "v1alpha")
-GEMINI_METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+COUNT: Final = "countTokens"
+GEMINI_METHODS: Final = ("generateContent", "streamGenerateContent", COUNT)

@@ -11,6 +11,7 @@ from providers.contract import Json
 
 _KEPT: Final = 64 * 1024  # bytes of each end of an answer
 _LONGEST: Final = 8 * 1024  # bytes of a usage object
+_MOST: Final = 8  # of them that are read in search of one that holds tokens, from the last one on
 # In JSON this cannot stand inside of a text: its quotes would be escaped there.
 _TOLD: Final = re.compile(rb'"(?:usage|usageMetadata|tokens)"\s*:\s*(?=\{)')
 
@@ -36,7 +37,7 @@ class UsageWatch:
         """Return the last usage that the answer told, in OpenAI's words; None where it told none."""
         first, last = bytes(self._first), bytes(self._last[-_KEPT:])
         for part in [first + last] if len(last) < _KEPT else [last, first]:
-            for found in reversed([*_TOLD.finditer(part)]):
+            for found in [*_TOLD.finditer(part)][: -_MOST - 1 : -1]:
                 told = _object(part[found.end() : found.end() + _LONGEST])
                 if told is None:
                     continue
@@ -50,7 +51,7 @@ class UsageWatch:
 def _object(data: bytes) -> Json | None:
     """Return the object that begins here, whatever follows it."""
     depth = 0
-    for brace in re.finditer(rb'"(?:[^"\\]|\\.)*"|[{}]', data, re.DOTALL):
+    for brace in re.finditer(rb'"(?:[^"\\]++|\\.)*+"|[{}]', data, re.DOTALL):
         depth += {b"{": 1, b"}": -1}.get(brace[0], 0)
         if not depth:
             try:

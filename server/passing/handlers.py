@@ -13,7 +13,16 @@ from aiohttp.typedefs import Handler
 
 from dialects import chat
 from dialects.contract import ClientRequest
-from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
+from dialects.passing import (
+    COUNT,
+    GEMINI_METHODS,
+    GEMINI_VERSIONS,
+    OPERATIONS,
+    Operation,
+    form,
+    generate_content,
+    json_model,
+)
 from dialects.validation import check_model, count, missing_code
 from gateway.estimates import Prompt
 from gateway.restricted_fields import FIELDS, refusal
@@ -34,7 +43,8 @@ from .answers import pass_back
 from .uploads import Form
 
 _TIER: Final = "service_tier"
-_READ: Final = frozenset({"model", "n", _TIER})  # fields of JSON that are read, whoever sends them
+_LIMIT: Final = "max_tokens"
+_READ: Final = frozenset({"model", "n", _TIER, _LIMIT})  # fields of JSON that are read, whoever sends them
 # Those that limited keys may not send; a prompt is another thing in these APIs.
 _REFUSED: Final = FIELDS.keys() - {"prompt"}
 _PER_BYTE: Final = 4  # tokens: more than these, and _ADDED, are taken for a mistake of the upstream's
@@ -51,13 +61,18 @@ class Body(Protocol):
 
 
 class Read(NamedTuple):
-    """A request that has been read as far as it is. fields: those of it by which limits go, and its model."""
+    """A request that has been read as far as it is. fields: those of it by which limits go, and its model.
+
+    answer: as of Prompt; tools: as ClientRequest.upstream_tools.
+    """
 
     fields: Json
     body: Body
     headers: Mapping[str, str]
     size: int
     words: bool  # whether it is text, of which tokens can be estimated
+    answer: int | None = None
+    tools: tuple[str, ...] = ()
 
 
 def routes() -> list[web.RouteDef]:
@@ -104,13 +119,27 @@ def complete_gemini(method: str) -> Handler:
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             model = request.match_info["model"]
-            if caller.restricted and "model" in (await json_of(request, data)).members:
-                raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
+            if caller.restricted:
+                look = partial(within_limits, read, (await json_of(request, data)).members, method)
+                read = await request[APP_STATE].worker.run(look) if density.heavy(data) else look()
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
             return await passed(request, caller, method, read, query)
 
     return handler
+
+
+def within_limits(read: Read, members: raw_json.Members, method: str) -> Read:
+    """Return a request of Gemini's own API with what a key's limits must know of it. Raises BadRequest."""
+    if "model" in members:
+        raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
+    if method == COUNT:
+        return read
+    return read._replace(
+        fields={**read.fields, "n": generate_content.answers(members)},
+        answer=generate_content.longest(members),
+        tools=generate_content.upstream_tools(members),
+    )
 
 
 class AsSent(NamedTuple):
@@ -133,7 +162,9 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     model = fields.get("model") or operation.default
     if not isinstance(model, str) or not model:
         raise no_model(model)
-    return Read({**fields, "model": model}, body, {}, len(data), True)
+    limit = fields.pop(_LIMIT, 0)
+    answer = (limit if type(limit) is int and limit > 0 else 0) if operation.text else None
+    return Read({**fields, "model": model}, body, {}, len(data), True, answer)
 
 
 async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
@@ -179,9 +210,9 @@ async def passed(
     check_model(read.fields["model"])
     tokens = read.size // _PER_BYTE if read.words else 0
     answers = read.fields.pop("n", 1)
-    answers = min(answers, _MOST_ANSWERS) if type(answers) is int else 1
-    prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, answers, read.fields.get(_TIER))
-    asked = ClientRequest(read.fields)
+    answers = max(1, min(answers, _MOST_ANSWERS)) if type(answers) is int else 1
+    prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, answers, read.fields.get(_TIER), answer=read.answer)
+    asked = ClientRequest(read.fields, upstream_tools=read.tools)
     targets = await admit(request, caller, asked, prompt, operation)
 
     async def prepare(target: Target) -> Call:

@@ -1,7 +1,10 @@
 """Gemini's own API, passed to Gemini natively: the official SDK, and the requests that gemini-cli sends."""
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import httpx2 as httpx
@@ -12,7 +15,7 @@ from http_client import until
 from process import Process
 from scripted import Upstream, answer, head, stream
 
-KEY, OTHER = "sk-client-canary-gemini", "sk-client-canary-other"
+KEY, OTHER, POOR = "sk-client-canary-gemini", "sk-client-canary-other", "sk-client-canary-poor"
 CONFIG: Final = """
 server: {{port: 0}}
 inspector: {{enabled: true}}
@@ -20,6 +23,7 @@ usage: {{path: usage.db}}
 keys:
   - {{name: one, key: "{key}", admin: true}}
   - {{name: two, key: "{other}", models: [gemini-flash]}}
+  - {{name: poor, key: "{poor}", models: [gemini-flash, gpt], budget_usd: 0.2, budget_period: total}}
 providers:
   echo: {{}}
   google: {{host: gemini, base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
@@ -29,7 +33,8 @@ models:
   gemini-flash: [up/gpt, google/gemini-2.5-flash]
   gpt: up/gpt
 model_facts:
-  gemini-2.5-flash: {{price: {{input: 1, output: 2, cache_read: 0.5}}}}
+  gemini-2.5-flash: {{price: {{input: 1, output: 2, cache_read: 0.5}}, max_output: 65536}}
+  gpt: {{price: {{input: 1, output: 2}}, max_output: 65536}}
 """
 USAGE: Final = {
     "promptTokenCount": 100,
@@ -48,7 +53,7 @@ def there() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def passing(there: Upstream) -> Iterator[Process]:
-    with Process(CONFIG.format(url=there.url, key=KEY, other=OTHER)) as process:
+    with Process(CONFIG.format(url=there.url, key=KEY, other=OTHER, poor=POOR)) as process:
         yield process
 
 
@@ -183,3 +188,60 @@ def test_a_limited_key_s_body_holds_as_many_values_as_any(
     got = http.post(url, json={"model": "gpt"}, headers={"x-goog-api-key": OTHER})
     assert (got.status_code, got.json()["error"]["details"][0]["reason"]) == (400, "INVALID_VALUE")
     assert len(there.of("gemini-2.5-flash")) == before
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/v1beta/models/gemini-flash:generateContent", {"contents": []}),
+        ("/v1beta/models/gemini-flash:generateContent", {"generationConfig": {"maxOutputTokens": 60_000}}),
+        ("/v1beta/models/gemini-flash:generateContent", {"generation_config": {"max_output_tokens": 60_000}}),
+        (
+            "/v1beta/models/gemini-flash:generateContent",
+            {"generationConfig": {"maxOutputTokens": 30_000, "candidateCount": 2}},
+        ),
+        ("/v1/completions", {"model": "gpt", "prompt": "x"}),
+        ("/v1/completions", {"model": "gpt", "prompt": "x", "max_tokens": 30_000, "n": 2}),
+    ],
+)
+def test_a_burst_cannot_pass_a_budget(there: Upstream, passing: Process, path: str, body: dict[str, Any]) -> None:
+    """The longest answer is reserved, or what the request says of it: the budget covers it once."""
+    go = threading.Event()
+    models = "gpt", "gemini-2.5-flash"
+    before = sum(len(there.of(model)) for model in models)
+    for model in models:
+        there.script(model, [go, *answer({"candidates": [], "choices": []})])
+
+    def ask(_: int) -> int:
+        headers = {"Authorization": f"Bearer {POOR}"} if "completions" in path else {"x-goog-api-key": POOR}
+        return httpx.post(passing.root + path, json=body, headers=headers, timeout=20, trust_env=False).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, i) for i in range(4)]
+        until(lambda: sum(len(there.of(model)) for model in models) - before + sum(one.done() for one in asked) >= 4)
+        go.set()
+        assert Counter(one.result() for one in asked) == {200: 1, 429: 3}
+
+
+@pytest.mark.parametrize(
+    "tools, refused",
+    [
+        ([{"functionDeclarations": []}, {"function_declarations": []}], None),
+        ([{"functionDeclarations": []}, {"googleSearch": {}}], "tools.google_search"),
+        ([{"google_search": {}}], "tools.google_search"),
+        ([{"codeExecution": {}}], "tools.code_execution"),
+        ({"urlContext": {}}, "tools.url_context"),
+    ],
+)
+def test_a_limited_key_has_no_tools_that_google_runs(
+    there: Upstream, passing: Process, http: httpx.Client, tools: Any, refused: str | None
+) -> None:
+    there.script("gemini-2.5-flash", answer(said("Hi")))
+    url = f"{passing.root}/v1beta/models/gemini-flash:generateContent"
+    got = http.post(url, json={"tools": tools}, headers={"x-goog-api-key": OTHER})
+    if refused is None:
+        assert got.status_code == 200
+    else:
+        assert (got.status_code, got.json()["error"]["details"][0]["reason"]) == (400, "UNSUPPORTED_PARAMETER")
+        assert f"'{refused}'" in got.json()["error"]["message"]
+    assert http.post(url, json={"tools": tools}, headers={"x-goog-api-key": KEY}).status_code == 200

@@ -37,6 +37,9 @@ from dialects import embeddings as embeddings_in
 from dialects import validation
 from dialects.chat import functions, request
 from dialects.chat.stream import escape_line_ends
+from dialects.passing import json_model
+from dialects.passing.form import FormScanner, boundary_of
+from dialects.passing.usage import UsageWatch
 from dialects.responses.stream import Passed
 from gateway.config import load
 from gateway.estimates import measure
@@ -58,7 +61,7 @@ from server.outbound.exchange import parse_retry_after
 from server.responses import Conversation
 from server.responses_store import ResponsesStore, Stored
 
-FLOOR = 0.001  # seconds of CPU that can be measured
+FLOOR = 0.0008  # seconds of CPU that can be measured
 SURE, MOST = 1.3, 3.0  # CPU for each thing, beside that at the size before: in proportion; beside that at n: not
 PAIRS, ALL_PAIRS = 3, 8  # measurements of n and of more, one after the other: to be sure, and before a row fails
 ENOUGH = 0.2  # seconds: work that takes so long is not done at a larger size
@@ -428,6 +431,17 @@ ERRORS: dict[str, Make] = {
 }
 
 
+# Requests of which the model alone is read.
+PASSED: dict[str, Callable[[int], bytes]] = {
+    "a long name": lambda n: b'{"' + b"x" * n + b'":1,"model":"m"}',
+    "escapes in a name": lambda n: b'{"' + b"\\n" * n + b'":1,"model":"m"}',
+    "many names": lambda n: b"{" + b"".join(b'"%d":0,' % i for i in range(n)) + b'"model":"m"}',
+    "blanks": lambda n: b"{" + b" " * n + b'"model"' + b" " * n + b':"m"}',
+    "a long text": lambda n: b'{"prompt":"' + b"x" * n + b'","model":"m"}',
+    "one name twice": lambda n: b"{" + b'"a":0,' * n + b'"model":"m"}',
+}
+
+
 def kept(records: int, calls: int, text: str) -> ReasoningCache:
     """A cache with some answers of some calls each, c0, c1 …"""
     cache = ReasoningCache()
@@ -512,6 +526,21 @@ def named(n: int, each: int) -> tuple[ResponsesStore, bytes]:
 def resolved(value: tuple[ResponsesStore, bytes]) -> None:
     store, data = value
     asyncio.run(Conversation("", store, False).resolve(data, False, 2**30, None))
+
+
+def scanned(form: bytes) -> None:
+    FormScanner(b"b", lambda name: None).feed(form)
+
+
+def part(header: bytes, value: bytes = b"") -> bytes:
+    """A form up to the end of its first part."""
+    return b"--b\r\nContent-Disposition: form-data" + header + b"\r\n\r\n" + value + b"\r\n--b"
+
+
+def told(answer: bytes) -> None:
+    watch = UsageWatch()
+    watch.see(answer)
+    watch.usage()
 
 
 MODELS = ModelTable.parse(FACTS)
@@ -626,6 +655,34 @@ OTHERS: dict[str, Row] = {
             "many numbers": lambda n: [b'data: {"sequence_number":1}\n\n' * n],
             "digits": lambda n: [b'data: {"sequence_number":' + b"1" * n + b"}\n\n"],
             "blanks": lambda n: [b'data: {"sequence_number"' + b" " * n + b":1}\n\n"],
+        }.items()
+    },
+    **{
+        f"form: {name}": Row(make, scanned)
+        for name, make in {
+            "blanks in a header": lambda n: part(b" " * min(n, 8000) + b"x"),
+            "blanks behind a name": lambda n: part(b'; name="a"' + b" " * min(n, 8000) + b"x"),
+            "semicolons in a header": lambda n: part(b"; " * min(n, 4000) + b"x"),
+            "names in a header": lambda n: part(b";name=a" * min(n, 1000) + b'"'),
+            "escapes in the name of a file": lambda n: part(b'; filename="' + b"\\a" * min(n, 4000)),
+            "a long value": lambda n: part(b'; name="a"', b"-" * n),
+            "a value of line breaks": lambda n: part(b'; name="a"', b"\r\n" * n),
+        }.items()
+    },
+    "form: blanks in its Content-Type": Row(
+        lambda n: "multipart/form-data;" + " " * min(n, 8000) + "x", lambda kind: boundary_of([kind])
+    ),
+    "form: parameters in its Content-Type": Row(
+        lambda n: "multipart/form-data" + "; a=b" * min(n, 2000), lambda kind: boundary_of([kind])
+    ),
+    **{f"passing: {name}": Row(make, json_model.read) for name, make in PASSED.items()},
+    **{
+        f"usage in bytes: {name}": Row(make, told)
+        for name, make in {
+            "many": lambda n: b'"usage":{' * n,
+            "blanks": lambda n: b'"usage"' + b" " * n,
+            "texts": lambda n: b'"usage":{' + b'"' * n,
+            "empty": lambda n: b'"usage":{}' * n,
         }.items()
     },
     "responses: many items of one response are named": Row(lambda n: named(1, 100 * min(n, 512)), resolved),
@@ -793,7 +850,14 @@ LOOPS = 8  # CPU of a body, in loops of as many steps as it has bytes
 # bounded where bodies are read; here they are only kept from growing.
 DENSE = dict.fromkeys(
     (
-        *("many messages", "many empty messages", "many system messages", "system messages between", "many parts"),
+        *(
+            "many names",
+            "many messages",
+            "many empty messages",
+            "many system messages",
+            "system messages between",
+            "many parts",
+        ),
         *("many empty parts", "calls of one turn", "calls of one turn, answered backwards", "calls of many tools"),
         *("results without calls", "calls without results", "one call many times, then its results"),
         *(
@@ -846,3 +910,9 @@ def test_a_body_has_bounds(name: str) -> None:
             break
     assert loops < LOOPS * len(ASKED)
     assert work.memory() < DENSE.get(name, MEMORY) * max(len(data), SIZE // 4)
+
+
+@pytest.mark.parametrize("name", PASSED)
+def test_a_body_that_passes_has_bounds(name: str) -> None:
+    data = of_size(PASSED[name])
+    assert Work(Row(lambda n: data, json_model.read), 1).memory() < DENSE.get(name, MEMORY) * len(data)
