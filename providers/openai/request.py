@@ -27,6 +27,7 @@ _LOGPROBS: Final = ("logprobs", "top_logprobs")
 CHAT_ONLY: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _STRICT: Final = frozenset({"strict"})
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
+_WITH_PARAMETERS: Final = ("properties", "anyOf", "oneOf", "allOf", "$ref")  # one of these is in every other schema
 _SCHEMA_NAME: Final = "answer"  # of a schema for the answer that has none
 TOOL_NAME_LENGTH: Final = 64  # characters of a tool's name that had to change
 # Values that ask for what happens anyway: a host that does not know the parameter loses nothing.
@@ -342,6 +343,8 @@ def fitted_schema(function: Json, host: Host, param: str) -> Json:
     if not isinstance(parameters, dict):
         return function if host.bare_tools or parameters is not None else function | {"parameters": _NO_PARAMETERS}
     schema = tool_schemas.without_top_reference(tidied(parameters, param))
+    if not host.bare_tools and schema.keys().isdisjoint(_WITH_PARAMETERS):
+        schema = {**_NO_PARAMETERS, **schema}
     if not host.any_parameters:
         schema = tool_schemas.plain_object(schema, param)
     if not host.typed_unions:

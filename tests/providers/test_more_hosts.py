@@ -210,3 +210,22 @@ def test_thinking_in_a_list_is_no_content(thought: Json) -> None:
 def test_words_of_cohere_for_an_end(word: str, reason: str) -> None:
     chunks = read(sse(part({"content": "Hi"}), part({}, word)), "cohere")
     assert chunks[-1]["choices"][0]["finish_reason"] == reason
+
+
+@pytest.mark.parametrize("host", ["mistral", "xai", "zhipu", "minimax", "qianfan"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (None, LAX),
+        ({}, LAX),
+        ({"type": "object"}, LAX),
+        ({"type": "object", "additionalProperties": {"type": "string"}},
+         LAX | {"additionalProperties": {"type": "string"}}),
+        (LAX | {"properties": {"a": {"type": "string"}}}, LAX | {"properties": {"a": {"type": "string"}}}),
+    ],
+)  # fmt: skip
+def test_parameters_that_say_nothing_are_an_object(host: str, given: Json | None, sent: Json) -> None:
+    """Hosts that want parameters are not content with {}: MiniMax, "function parameters is empty (2013)"."""
+    tool = function() if given is None else function(parameters=given)
+    body, _ = build({"model": "m", "messages": HI, "tools": [tool]}, to(host, "m"))
+    assert body["tools"] == [function(parameters=sent)]
