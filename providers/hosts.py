@@ -539,6 +539,7 @@ HOSTS: dict[str, Host] = {
         forced_tools="none",  # tool_choice is in neither list
         strip=_ANSWERED,
         tool_names=_NAMES,
+        join_text=True,
     ),
     # platform.minimax.io/docs/api-reference/text-openai-api, /text-chat (api.minimaxi.com in China); what it refuses, as its
     # users report: github.com/MiniMax-AI/MiniMax-M2/issues/51, QwenLM/qwen-code#11905, CherryHQ/cherry-studio#16431
@@ -561,6 +562,7 @@ HOSTS: dict[str, Host] = {
         strip=_ALL_BUT_REASONING,
         merge_system=True,  # several system messages: "invalid chat setting (2013)"
         think_tags=True,
+        join_text=True,
     ),
     # cloud.baidu.com/doc/qianfan-api/s/3m7of64lb; thinking: cloud.baidu.com/doc/qianfan-docs/s/Wm95lyynv
     "qianfan": Host(
@@ -581,6 +583,7 @@ HOSTS: dict[str, Host] = {
         alternate=True,
         empty_text=False,
         last_assistant="user",
+        join_text=True,
     ),
     # volcengine.com/docs/82379/1494384, docs.byteplus.com/docs/ModelArk/1298454 (ark.ap-southeast.bytepluses.com abroad); a
     # model may be the id of an endpoint, ep-…
@@ -596,6 +599,7 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,
     ),
     # cloud.tencent.com/document/product/1729/111007; turns: /1729/105701
     "hunyuan": Host(
@@ -614,6 +618,7 @@ HOSTS: dict[str, Host] = {
         alternate=True,
         empty_text=False,
         last_assistant="user",
+        join_text=True,
     ),
     # Tencent's newer platform: cloud.tencent.com/document/product/1823/131208, intl.cloud.tencent.com/document/product/1300/80632
     # (tokenhub-intl.tencentcloudmaas.com abroad). Its MiniMax models want thinking.type adaptive.
@@ -631,6 +636,7 @@ HOSTS: dict[str, Host] = {
         reasoning_key="reasoning_content",
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,
     ),
     # platform.stepfun.com/docs/zh/api-reference/chat/chat-completion-create, /guides/developer/reasoning (api.stepfun.ai abroad)
     "stepfun": Host(
@@ -644,7 +650,7 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         reasoning_key="reasoning",
         tool_names=_NAMES,
-        strip=_ALL_BUT_REASONING,
+        strip=_ALL_BUT_REASONING - {"reasoning"},
         join_text=True,  # but for users, contents are strings
     ),
     # xfyun.cn/doc/spark/HTTP调用文档.html: the key is the APIPassword; calls of tools come as an object, not a list
@@ -704,6 +710,7 @@ HOSTS: dict[str, Host] = {
         think_tags=True,
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,
     ),
     # novita.ai/docs/guides/llm-api
     "novita": Host(
@@ -719,6 +726,7 @@ HOSTS: dict[str, Host] = {
         think_tags=True,
         tool_names=_NAMES,
         strip=_ALL_BUT_REASONING,
+        join_text=True,
     ),
     # docs.sambanova.ai/cloud/api-reference; contents: litellm 1.109.1, llms/sambanova
     "sambanova": Host(
@@ -747,6 +755,7 @@ HOSTS: dict[str, Host] = {
         strip=_ANSWERED,
         think_tags=True,
         tool_names=_NAMES,
+        join_text=True,
     ),
     # docs.api.nvidia.com/nim; parameters: litellm 1.109.1, llms/nvidia_nim
     "nvidia": Host(
@@ -760,6 +769,7 @@ HOSTS: dict[str, Host] = {
         strip=_ALL_BUT_REASONING,
         think_tags=True,
         tool_names=_NAMES,
+        join_text=True,
     ),
     # scaleway.com/en/docs/managed-inference/reference-content/openai-compatibility
     "scaleway": Host(
@@ -772,6 +782,7 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         strip=_ALL_BUT_REASONING,
         tool_names=_NAMES,
+        join_text=True,
     ),
     # docs.github.com/en/rest/models/inference: models are named publisher/model
     "github": Host(
@@ -812,6 +823,7 @@ HOSTS: dict[str, Host] = {
         roles=_SYSTEM,
         strip=_ANSWERED,
         tool_names=_NAMES,
+        join_text=True,
     ),
     # github.com/ollama/ollama/blob/main/docs/api/openai-compatibility.mdx
     "ollama": Host(

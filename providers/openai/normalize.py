@@ -85,11 +85,14 @@ def whole_message(message: Json, think_tags: bool) -> Json:
 
 def listed(calls: Any) -> list[Any]:
     """The tool calls of a message or a delta as a list: Spark sends one by itself, others null. Raises TypeError."""
-    if type(calls) is dict:
-        return [calls] if calls else []
-    if calls and type(calls) is not list:
+    match calls:
+        case list():
+            return calls
+        case {"function": _} | {"custom": _}:
+            return [calls]
+    if calls:
         raise TypeError("tool calls that are no list")
-    return calls or []
+    return []
 
 
 def _kind(call: Json) -> str:

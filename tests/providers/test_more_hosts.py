@@ -106,13 +106,13 @@ TURNS: dict[str, list[Json]] = {
         {"role": "system", "content": "A\n\na\n\nb"},
         *ASKED[2:4],
         CALLED,
-        {"role": "tool", "tool_call_id": "c1", "content": PARTS},
+        {"role": "tool", "tool_call_id": "c1", "content": "a\nb"},
     ],
     "qianfan": [
         {"role": "system", "content": "A\n\na\n\nb"},
         {"role": "user", "content": "hi\n\nthere"},
         CALLED,
-        {"role": "tool", "tool_call_id": "c1", "content": PARTS},
+        {"role": "tool", "tool_call_id": "c1", "content": "a\nb"},
     ],
     "cloudflare": [
         {"role": "system", "content": "A"},
@@ -166,7 +166,7 @@ def test_a_single_call_that_is_no_list() -> None:
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
 
 
-@pytest.mark.parametrize("nothing", [{}, None, []])
+@pytest.mark.parametrize("nothing", [{}, None, [], ""])
 def test_no_call_at_all(nothing: Any) -> None:
     [first, last] = read(
         sse(part({"content": "Hi", "tool_calls": nothing}), part({}, "stop")) + b"data: [DONE]\n\n", "spark"
