@@ -687,6 +687,33 @@ CASES: list[Case] = [
         {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
         (),
     ),
+    *(
+        (
+            f"so does DeepSeek: {model}",
+            "openrouter",
+            f"deepseek/{model}",
+            {"messages": TOOL_TURNS},
+            {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
+            (),
+        )
+        for model in ("deepseek-v4-pro", "deepseek-v4-flash", "deepseek-v4-flash:free", "deepseek-v5-exp")
+    ),
+    (
+        "… unless it does not think",
+        "openrouter",
+        "deepseek/deepseek-v4-pro",
+        {"messages": TOOL_TURNS, "reasoning_effort": "none"},
+        {"messages": TOOL_TURNS, "reasoning": {"effort": "none"}},
+        (),
+    ),
+    (
+        "… in OpenRouter's own words",
+        "openrouter",
+        "deepseek/deepseek-v4-pro",
+        {"messages": TOOL_TURNS, "reasoning": {"enabled": False}, "temperature": 0.5},
+        {"messages": TOOL_TURNS, "reasoning": {"enabled": False}, "temperature": 0.5},
+        (),
+    ),
     (
         "… which wants none of others",
         "openrouter",
