@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dialects.chat.request import wrong_default
+from dialects.passing import OPERATIONS
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.errors import Unsupported
@@ -46,7 +47,11 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Names of private networks (RFC 6762, 8375, ICANN's .internal) and reserved names (RFC 6761).
 _NEAR = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 # Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.
-_ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|responses|messages|models/[^/]+:\w+)$", re.I)
+_ENDPOINT = re.compile(
+    rf"/(chat/completions|embeddings|responses|messages/count_tokens|messages|models/[^/]+:\w+"
+    rf"|{'|'.join(operation.name for operation in OPERATIONS)})$",
+    re.I,
+)
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 

@@ -26,8 +26,6 @@ _LOGPROBS: Final = ("logprobs", "top_logprobs")
 # Parameters that /v1/responses lacks.
 CHAT_ONLY: Final = ("n", "stop", "logprobs", "top_logprobs", "modalities", "audio")
 _STRICT: Final = frozenset({"strict"})
-# By which hosts turn reasoning on or off: DeepSeek, Z.ai, Moonshot, MiniMax; Qwen's; OpenRouter.
-_SWITCHES: Final = frozenset({"thinking", "enable_thinking", "reasoning"})
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
 _WITH_PARAMETERS: Final = ("properties", "anyOf", "oneOf", "allOf", "$ref")  # one of these is in every other schema
 _SCHEMA_NAME: Final = "answer"  # of a schema for the answer that has none
@@ -225,8 +223,11 @@ def _effort(out: Json, upstream: Upstream, changed: list[str]) -> bool:
 
 
 def thinks_unasked(out: Json, facts: ModelFacts) -> bool:
-    """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit."""
-    if _SWITCHES.isdisjoint(out):
+    """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit.
+
+    Switches: thinking, of DeepSeek, Z.ai, Moonshot and MiniMax; enable_thinking, of Qwen; reasoning, of OpenRouter.
+    """
+    if "thinking" not in out and "enable_thinking" not in out and "reasoning" not in out:
         return facts.reasoning in ("on", "always")
     match out.get("thinking"), out.get("enable_thinking"), out.get("reasoning"):
         case ({"type": "disabled"}, _, _) | (_, False, _) | (_, _, {"enabled": False} | {"effort": "none"}):
