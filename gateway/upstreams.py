@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dialects.passing import OPERATIONS
 from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.endpoints import endpoint, key_header
@@ -24,7 +25,11 @@ from .yaml_reader import YamlReader
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 # Ends of URLs that each request adds to base_url; people paste the whole URL from a provider's documentation.
-_ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|responses|messages|models/[^/]+:\w+)$", re.I)
+_ENDPOINT = re.compile(
+    rf"/(chat/completions|embeddings|responses|messages/count_tokens|messages|models/[^/]+:\w+"
+    rf"|{'|'.join(operation.name for operation in OPERATIONS)})$",
+    re.I,
+)
 
 
 def upstreams_of(config: Config, reader: YamlReader) -> tuple[dict[str, Upstream], dict[str, str]]:

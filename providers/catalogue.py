@@ -22,6 +22,9 @@ PROVIDERS: Final = {
     "azure": "azure", "groq": "groq", "togetherai": "together", "fireworks-ai": "fireworks", "deepinfra": "deepinfra",
     "cerebras": "cerebras", "moonshotai": "moonshot", "zai": "zhipu", "zhipuai": "zhipu", "alibaba": "dashscope",
     "siliconflow": "siliconflow", "openrouter": "openrouter", "perplexity": "perplexity", "huggingface": "huggingface",
+    "cohere": "cohere", "minimax": "minimax", "stepfun": "stepfun", "tencent-tokenhub": "tokenhub", "modelscope": "modelscope",
+    "nebius": "nebius", "novita-ai": "novita", "nvidia": "nvidia", "scaleway": "scaleway", "github-models": "github",
+    "vercel": "vercel", "cloudflare-workers-ai": "cloudflare", "databricks": "databricks",
 }  # fmt: skip
 # Who makes the models of the table that name no provider: how their ids begin.
 _MAKERS: Final = {

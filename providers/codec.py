@@ -58,6 +58,15 @@ def encode(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def is_json(value: Any) -> bool:
+    """Whether a value that was decoded holds nothing that JSON does not know: NaN or Infinity, which would be written as null."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def encode_text(value: Any) -> str:
     """Value → JSON text, compact, non-ASCII kept: the form of `function.arguments`."""
     return encode(value).decode()

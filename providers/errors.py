@@ -201,7 +201,7 @@ _NO_MONEY = re.compile(
     r"|(?:reached|exceeded) (?:its|your|the) monthly (?:spending limit|included credits)"
     r"|(?:doesn't|does not) have any credits|account .{0,40}in arrears|余额不足|欠费"
 )
-# Codes and types of "there is no such model here (any more)", under 400, 403 or 404: OpenAI, Groq, Azure, Mistral.
+# Codes and types of "there is no such model here (any more)", under 400, 403 or 404, at Baidu 401: OpenAI, Groq, Azure, Mistral.
 NO_MODEL = frozenset(
     {
         *("model_not_found", "model_decommissioned", "DeploymentNotFound", "invalid_model"),
@@ -214,6 +214,8 @@ NO_MODEL = frozenset(
             "InvalidEndpoint.NotFound",
         ),
         *("InvalidEndpoint.ClosedEndpoint", "ModelNotOpen", "OperationDenied.ServiceNotOpen", "UnsupportedModel"),
+        *("unknown_model", "5007"),  # GitHub Models; Cloudflare
+        *("RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND"),  # Databricks
     }
 )
 _CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -227,6 +229,7 @@ TOO_LONG = frozenset(
         "tokens_limit_reached",  # GitHub Models
         "1261",
         *("characters_too_long", "tokens_too_long"),
+        "10907",  # Spark
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
@@ -260,6 +263,7 @@ TOO_LONG_WORDS = re.compile(
             r"`?inputs`? must have less than \d+ tokens",  # Hugging Face
             r"prompt length .{0,30}exceeds? (?:the )?max(?:imum)? (?:input|prompt) length",  # TensorRT-LLM
             r"total number of tokens in the prompt cannot exceed",  # Cohere
+            r"exceed max message tokens",  # Volcengine Ark
             r"(?:prompt|input) (?:tokens )?too long|the max input characters is",  # Ollama, Baidu
             r"input token count \+ max_tokens",  # Together, under 403
             r"(?:上下文|输入|提示词?)(?:文本|内容)?(?:长度|token)?.{0,6}(?:超过|超出|超长|过长)",
@@ -271,12 +275,18 @@ FILTERED: Final = frozenset(
     {
         *("content_filter", "content_policy_violation", "moderation_blocked", "ResponsibleAIPolicyViolation"),
         *("data_inspection_failed", "DataInspectionFailed", "1301", "guardrail_intervened"),
+        *("1026", "1027"),  # MiniMax: the prompt; the answer
+        *("10013", "10014", "10019"),  # Spark: the prompt; the answer; the conversation
+        # Volcengine Ark
+        *("SensitiveContentDetected", "InputTextSensitiveContentDetected", "OutputTextSensitiveContentDetected"),
+        *("InputImageSensitiveContentDetected", "OutputImageSensitiveContentDetected"),
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
 _FILTERED_WORDS: Final = re.compile(
     r"content management policy|blocked by content filtering|content violates usage guidelines|content exists risk"
     r"|(?:input|prompt|request) was (?:flagged|blocked) by|flagged by moderation|considered high risk"
+    r"|(?:input|output) text may contain sensitive information"
 )
 # Codes and types of which each has a failure of its own, whatever the status: one that is a number is no HTTP status.
 SHARP: Final = NO_MONEY | NO_MODEL | TOO_LONG | FILTERED
@@ -330,10 +340,10 @@ def from_upstream(
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
+    if status in (400, 401, 403, 404) and code in NO_MODEL:
+        return ModelNotFound(message, param=param or "model")
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
-    if status in (400, 403, 404) and code in NO_MODEL:
-        return ModelNotFound(message, param=param or "model")
     if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
         told = "The prompt is longer than this model reads." if said and said != message else message
         return ContextLengthExceeded(told, param=param or "messages")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .. import codec, density
 from ..contract import Json
+from ..errors import UpstreamBadOutput
 
 RAW: Final = "_raw_arguments"  # key of the text of arguments that are no object, for upstreams and clients that take objects only
 # Placeholders at the start of a text that goes on with the real arguments.
@@ -22,8 +23,16 @@ _UNREAD: Final = 64 * 1024  # characters that are kept before they are read unas
 
 
 def as_text(value: Any) -> str:
-    """Arguments as JSON text; some hosts send the object itself, or null."""
-    return value if isinstance(value, str) else "" if value is None else codec.encode_text(value)
+    """Arguments as JSON text; some hosts send the object itself, or null.
+
+    Raises UpstreamBadOutput for an object with a number that JSON does not know: with null in its place it is another call.
+    """
+    if isinstance(value, str):
+        return value
+    text = "" if value is None else codec.encode_text(value)
+    if "null" in text and not codec.is_json(value):
+        raise UpstreamBadOutput("The upstream sent arguments of a tool call with a number that is none.")
+    return text
 
 
 def decoded(text: str) -> Any:

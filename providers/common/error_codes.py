@@ -82,6 +82,11 @@ STATUS_OF_KIND: Final = {
     **dict.fromkeys(("1221", "1222"), 404),
     **dict.fromkeys(("1302", "1303", "1305", "1312", "1313"), 429),
     "1120": 503,
+    # Spark (xfyun.cn/doc/spark; from memory): busy with this account; too fast, by the day, the second, at once
+    **dict.fromkeys(("10007", "11201", "11202", "11203"), 429),
+    **dict.fromkeys(("10013", "10014", "10019", "10163", "10907"), 400),
+    "11200": 403,
+    "10110": 503,
     # SiliconFlow (docs.siliconflow.cn/docs/api/chat-completions-post; bodies that its users report)
     "20015": 400,
     "30014": 401,

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 _NESTED: Final = 4  # errors inside errors that are opened
 _MESSAGES: Final = ("message", "msg", "error_msg", "status_msg", "error_message", "errorMessage", "error_description",
-                    "detail", "description", "reason", "title")  # fmt: skip
+                    "detail", "description", "reason", "title")  # a title is less than any other  # fmt: skip
 _CODES: Final = ("code", "error_code", "errcode", "err_code", "errorCode")
 _STATUSES: Final = ("status_code", "statusCode", "http_code", "status")
 _FINE: Final = frozenset({"", "0", "200", "20000", "ok", "success", "succeeded", "true", "false", "none"})
@@ -118,7 +118,7 @@ def opened(wrong: Any, around: Json | None = None, deep: int = 0) -> Json:
             return opened(inner, around, deep + 1)
         case str() as text:
             flat = _flat(around)
-            said = next((m for name in _MESSAGES if isinstance(m := around.get(name), str) and m != text), None)
+            said = next((m for name in _MESSAGES[:-1] if isinstance(m := around.get(name), str) and m != text), None)
             kind = {"type": text} if said and _WORD.fullmatch(text) else {}
             return flat | kind | {"message": said or text}
         case [{"loc": [*place], "msg": str(text)}, *_]:  # FastAPI, which Mistral and vLLM are built with

@@ -29,21 +29,21 @@ _REASONS: Final = {
         "stop": "stop eos eos_token end end_turn stop_sequence stop_token pause_turn complete completed finished",
         "length": (
             "length max_length model_length max_tokens max_output_tokens max_completion_tokens token_limit compaction "
-            "continuation context_length_exceeded model_context_window_exceeded"
+            "continuation context_length_exceeded model_context_window_exceeded error_limit"
         ),
         "tool_calls": "tool_calls tool_call tool_use function_calls",
         "function_call": "function_call",  # of hosts that still answer with one
         "content_filter": (
             "content_filter content_filtered sensitive refusal safety recitation language blocklist prohibited_content "
             "spii image_safety image_prohibited_content image_recitation image_other escalation pup_limited_disabled "
-            "model_armor guardrail_intervened"
+            "model_armor guardrail_intervened error_toxic"
         ),
     }.items()
     for word in words.split()
 }
 _BROKEN: Final = (
     *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout"),
-    *("network_error", "internal_error", "server_error"),
+    *("network_error", "internal_error", "server_error", "user_cancel"),
 )
 # The model's answer could not be read. "stop" would make the client take half an answer, or none, for a whole one.
 _UNREADABLE: Final = (

@@ -2,6 +2,7 @@
 
 Streamed with alt=sse, or whole, as one object of the same form. The events are complete JSON, framed in CRLF, with neither
 names nor [DONE].
+Relays in Python write their fields as prompt_feedback; Google's SDK takes both.
 What arrives is a delta of parts, but the usage is cumulative and corrected until the last event. A stream ends by
 closing; the answer is complete when every candidate has told its finishReason (some models repeat it in each event).
 """
@@ -134,7 +135,7 @@ def _read(
     if data.get("error") is not None or ("candidates" not in data and told_instead(data)):
         raise failure(None, data)
     chunks: list[Json] = []
-    counts = isinstance(reported := data.get("usageMetadata"), dict)
+    counts = isinstance(reported := data.get("usageMetadata") or data.get("usage_metadata"), dict)
     if counts:
         legs[-1] = merged(legs[-1], reported)
     told: list[Json] = data.get("candidates") or []
@@ -158,7 +159,8 @@ def _read(
                 _begin(answer, delta, chunks)
                 chunks.append(chunk(delta, None, index))
         _told(candidate, answer, chunks, state)
-    if (feedback := data.get("promptFeedback")) is not None and (blocked := feedback.get("blockReason")):
+    feedback = data.get("promptFeedback") or data.get("prompt_feedback")
+    if feedback is not None and (blocked := feedback.get("blockReason") or feedback.get("block_reason")):
         answer = answers.get(0) or _opened(0, answers, candidates, state)
         answer.finish, state.told = "SAFETY", True
         _begin(answer, None, chunks)
@@ -204,12 +206,14 @@ def _delta(part: Json, answer: CandidateState, state: State, reasoning: bool) ->
             text = part.get("text")
             return {"reasoning_content": text} if reasoning and isinstance(text, str) and text else None
         case {"text": str(text)}:
-            answer.signature = part.get("thoughtSignature") or answer.signature
+            answer.signature = part.get("thoughtSignature") or part.get("thought_signature") or answer.signature
             answer.spoke = answer.spoke or text != ""
             return {"content": text} if text else None
         case {"text": int() | float() as number}:
             return _delta({**part, "text": codec.encode_text(number)}, answer, state, reasoning)
-        case {"inlineData": {"mimeType": str(kind), "data": str(data)}} if kind.startswith("image/"):
+        case {"inlineData": {"mimeType": str(kind), "data": str(data)}} | {
+            "inline_data": {"mime_type": str(kind), "data": str(data)}
+        } if kind.startswith("image/"):
             answer.spoke = True
             answer.images += 1
             url = f"data:{kind};base64,{data}"
@@ -237,7 +241,7 @@ def _tool_call(call: Json, signature: str | None, answer: CandidateState, state:
 
 def _told(candidate: Json, answer: CandidateState, chunks: list[Json], state: State) -> None:
     """What a candidate says besides its parts."""
-    if finish := candidate.get("finishReason"):
+    if finish := candidate.get("finishReason") or candidate.get("finish_reason"):
         if broken := failure_of(finish):
             raise broken
         answer.finish, state.told = finish, True

@@ -15,6 +15,7 @@ from ..errors import SHARP, Failure, UpstreamError, from_upstream
 # Ids of accounts and keys, which messages quote. xAI: "Team: 0f3a…, API key ID: 91bc…".
 _ACCOUNT: Final = re.compile(
     r"(\b(?:team|key|account|project|workspace)(?: id)?:? )[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?<=account )'[\w-]{6,}'"  # NVIDIA
     r"|\b(?:org|proj|sk)[-_][\w*-]{6,}",
     re.IGNORECASE,
 )

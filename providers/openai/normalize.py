@@ -52,7 +52,7 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     if think_tags and isinstance(text := message.get("content"), str) and text:
         set_text(message, *split(text))
     ids = CallIds()
-    calls = [_whole_call(call, ids) for call in message.pop("tool_calls", None) or ()]
+    calls = [_whole_call(call, ids) for call in listed(message.pop("tool_calls", None))]
     if len(calls) > MAX_CALLS:
         raise too_many_calls()
     if called := message.pop("function_call", None):
@@ -64,6 +64,18 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     if message["content"] is None and not (calls or message["refusal"] or message.get("audio")):
         message["content"] = "" if "function_call" not in message else None
     return message
+
+
+def listed(calls: Any) -> list[Any]:
+    """The tool calls of a message or a delta as a list: Spark sends one by itself, others null. Raises TypeError."""
+    match calls:
+        case list():
+            return calls
+        case {"function": _} | {"custom": _}:
+            return [calls]
+    if calls:
+        raise TypeError("tool calls that are no list")
+    return []
 
 
 def _kind(call: Json) -> str:
@@ -133,13 +145,21 @@ def _split(parts: Iterable[Any]) -> tuple[str, str]:
         match part:
             case str():
                 texts.append(part)
-            case {"type": "thinking", "thinking": list(inner)}:
-                thoughts.append(_split(inner)[0])
-            case {"type": "thinking", "thinking": str(thought)}:
-                thoughts.append(thought)
+            case {"type": "thinking" | "reasoning"}:
+                thoughts += _thoughts(part)
             case {"text": str(said)}:
                 texts.append(said)
     return "".join(texts), "".join(thoughts)
+
+
+def _thoughts(part: Json) -> Iterable[str]:
+    """The text of a thinking part: under Mistral's name for it, or Databricks' (summary); in parts of its own, or not."""
+    told = (part[name] for name in ("thinking", "reasoning", "summary", "text", "content") if part.get(name))
+    match next(told, None):
+        case str(thought):
+            yield thought
+        case list(inner):
+            yield _split(inner)[0]
 
 
 def _part_type(part: Any) -> str:
@@ -197,8 +217,6 @@ class ToolCallNumbering:
 
     def fragments(self, calls: list[Any]) -> list[Json]:
         """The fragments of one delta in canonical form. Raises UpstreamBadOutput for more calls than an answer may have."""
-        if type(calls) is not list:
-            raise TypeError("tool calls that are no list")
         self._batch += 1
         if len(calls) == 1 and (known := self._going_on(calls[0])) is not None:
             piece = known.arguments.add(calls[0]["function"]["arguments"])

@@ -113,13 +113,16 @@ def set_effort(out: Json, upstream: Upstream, changed: list[str]) -> bool:
 
 
 def thinks_unasked(out: Json, facts: ModelFacts) -> bool:
-    """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit."""
-    if "thinking" not in out and "enable_thinking" not in out:
+    """Whether the model reasons when no effort is given: by a switch of the host's own, else by its habit.
+
+    Switches: thinking, of DeepSeek, Z.ai, Moonshot and MiniMax; enable_thinking, of Qwen; reasoning, of OpenRouter.
+    """
+    if "thinking" not in out and "enable_thinking" not in out and "reasoning" not in out:
         return facts.reasoning in ("on", "always")
-    match out.get("thinking"), out.get("enable_thinking"):
-        case ({"type": "disabled"}, _) | (_, False):
+    match out.get("thinking"), out.get("enable_thinking"), out.get("reasoning"):
+        case ({"type": "disabled"}, _, _) | (_, False, _) | (_, _, {"enabled": False} | {"effort": "none"}):
             return facts.reasoning == "always"
-        case ({"type": "enabled"}, _) | (_, True):
+        case ({"type": "enabled" | "adaptive"}, _, _) | (_, True, _) | (_, _, {"enabled": True} | {"effort": str()}):
             return True
     return facts.reasoning in ("on", "always")
 

@@ -23,7 +23,7 @@ from ..contract import Call, Ended, Json, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
-from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, set_text, unify_reasoning
+from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, listed, set_text, unify_reasoning
 from .prefill import without_echo
 from .whole import is_bare, legacy, number, says_anything, whole
 
@@ -240,7 +240,7 @@ def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], t
     if first:
         delta = {"role": "assistant", **delta}
     if "tool_calls" in delta:
-        fragments = state.tools.fragments(delta.pop("tool_calls") or [])
+        fragments = state.tools.fragments(listed(delta.pop("tool_calls")))
         if fragments:
             delta["tool_calls"] = fragments
     choice["delta"] = delta

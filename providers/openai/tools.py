@@ -11,6 +11,7 @@ from .messages import omit, stripped
 
 _STRICT: Final = frozenset({"strict"})
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
+_WITH_PARAMETERS: Final = ("properties", "anyOf", "oneOf", "allOf", "$ref")  # one of these is in every other schema
 
 
 def has_functions(body: Json) -> bool:
@@ -83,6 +84,8 @@ def fitted_schema(function: Json, host: Host, param: str) -> Json:
     if not isinstance(parameters, dict):
         return function if host.bare_tools or parameters is not None else function | {"parameters": _NO_PARAMETERS}
     schema = tool_schemas.without_top_reference(tidied(parameters, param))
+    if not host.bare_tools and schema.keys().isdisjoint(_WITH_PARAMETERS):
+        schema = {**_NO_PARAMETERS, **schema}
     if not host.any_parameters:
         schema = tool_schemas.plain_object(schema, param)
     if not host.typed_unions:

@@ -18,7 +18,7 @@ def banner(settings: Settings, version: str, port: int) -> str:
     lines = [f"ModelServer {version}  http://{name}:{port}/v1", f"  page http://{local}:{port}/", ""]
     lines += [f"  on   {provider}" for provider in settings.providers]
     if settings.off:
-        lines += _listed("  off  ", settings.off)
+        lines.append(_one_line("  off  ", list(settings.off)))
         # The first that lacks one plain variable: an example of how to turn one on.
         variable = next((each for each in settings.off.values() if " " not in each), "")
         how = f"export {variable}=… and start again; " if variable else ""
@@ -52,6 +52,15 @@ def summary(settings: Settings, verbose: bool) -> str:
         lines += _listed("  off  ", settings.off)
         lines.append("       `check -v` names the variables they lack")
     return "\n".join(lines)
+
+
+def _one_line(head: str, names: list[str]) -> str:
+    """Names behind a heading: as many as fit into a line, and how many more there are."""
+    line = head + ", ".join(names)
+    if len(line) <= _WIDTH:
+        return line
+    fit = line[: _WIDTH - len(f", and {len(names)} more")].rpartition(", ")[0]
+    return f"{fit}, and {len(names) - fit.count(', ') - 1} more"
 
 
 def _listed(head: str, names: object) -> list[str]:

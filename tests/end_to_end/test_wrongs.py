@@ -23,7 +23,7 @@ from providers.sse import DONE, Event
 Scripted = Callable[..., str]
 LIMIT, KEY, MONEY = (429, "rate_limit_exceeded"), (502, "upstream_auth_error"), (503, "upstream_quota_exhausted")
 LONG, FAILED, BUSY = (400, "context_length_exceeded"), (502, "upstream_error"), (503, "overloaded")
-MODEL, BAD = (404, "model_not_found"), (400, None)
+MODEL, BAD, FILTER = (404, "model_not_found"), (400, None), (400, "content_filter")
 WORDS = "maximum context length is 9"
 
 # A body that came with status 200 → status and code for the client, and the upstream's words if they are for it.
@@ -66,6 +66,10 @@ BODIES: dict[str, tuple[Any, tuple[int, str | None], str | None]] = {
     "SiliconFlow: busy": ({"code": 50603, "message": "System is really busy.", "data": None}, BUSY, "System is really busy."),
     "SiliconFlow: no such model": ({"code": 20012, "message": "None.", "data": None}, MODEL, "None."),
     "Baidu: key": ({"error_code": 110, "error_msg": "Access token invalid"}, KEY, None),
+    "Spark: too fast": ({"code": 11202, "message": "Slow.", "sid": "x"}, LIMIT, "Slow."),
+    "Spark: not granted": ({"code": 11200, "message": "No.", "sid": "x"}, (403, "permission_denied"), "No."),
+    "Spark: filtered": ({"code": 10013, "message": "No.", "sid": "x"}, FILTER, "No."),
+    "Spark: long": ({"code": 10907, "message": "No.", "sid": "x"}, LONG, "No."),
     "success false": ({"success": False, "message": "Broken."}, FAILED, "Broken."),
     "status error": ({"status": "error", "message": WORDS}, LONG, WORDS),
     "error is a text": ({"error": "Rate limit reached."}, LIMIT, "Rate limit reached."),
@@ -207,6 +211,23 @@ HTTP: list[tuple[str, int, Any, tuple[int, str | None], str | None, float | None
     ("vllm", 400, "{}", BAD, "The upstream answered with HTTP status 400.", None),
     ("vllm", 400, "<html>x</html>", BAD, "The upstream answered with HTTP status 400.", None),
     ("huggingface", 422, {"error": "`inputs` must have less than 9 tokens. Given: 10"}, LONG, None, None),
+    ("qianfan", 401, {"error": {"code": "invalid_model", "type": "invalid_request_error", "message": "No."}}, MODEL, "No.", None),
+    ("qianfan", 401, {"error": {"code": "invalid_iam_token", "message": "No."}}, KEY, None, None),
+    ("qianfan", 429, {"error": {"code": "BILLING_INSUFFICIENT_BALANCE", "message": "Your account has insufficient balance"}},
+     MONEY, None, None),
+    ("github", 400, {"error": {"code": "unknown_model", "message": "Unknown model: x"}}, MODEL, None, None),
+    ("cloudflare", 400, {"errors": [{"message": "No such model", "code": 5007}], "success": False}, MODEL, "No such model", None),
+    ("databricks", 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "None."}, MODEL, "None.", None),
+    ("databricks", 429, {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "Slow."}, LIMIT, "Slow.", None),
+    ("nvidia", 404, {"status": 404, "title": "Not Found", "detail": "Not found for account 'aB-3dEfGhIjK'"}, MODEL,
+     "Not found for account …", None),
+    ("minimax", 429, {"error": {"type": "insufficient_balance_error", "message": "insufficient balance (1008)"}}, MONEY, None,
+     None),
+    ("minimax", 400, {"base_resp": {"status_code": 1026, "status_msg": "No."}}, FILTER, "No.", None),
+    ("volcengine", 400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "No.", "type": "BadRequest"}},
+     (400, "InputTextSensitiveContentDetected"), "No.", None),
+    ("volcengine", 429, {"error": {"code": "SetLimitExceeded", "message": "No."}}, MONEY, None, None),
+    ("stepfun", 451, {"error": {"type": "censorship_blocked", "message": "No."}}, FILTER, "No.", None),
     ("mine", 400, {"error": {"code": "tokens_limit_reached", "message": "No."}}, LONG, "No.", None),
     ("mine", 400, {"error": "exceeded this model context window limit"}, LONG, None, None),
     ("mine", 400, {"message": "输入长度超过限制"}, LONG, None, None),

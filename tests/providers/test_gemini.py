@@ -1,6 +1,7 @@
 """Gemini's answers: event streams and errors → chunks and failures. D58 … D78 are acceptance cases of the product."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -793,3 +794,28 @@ def agent_turns(first: str, second: str, text: str | None) -> list[dict[str, Any
         {"role": "model", "parts": [{"text": "Sunny.", **({"thoughtSignature": text} if text else {})}]},
         {"role": "user", "parts": [{"text": "Thanks"}]},
     ]
+
+
+def _snake(value: Any) -> Any:
+    """The same with the names of fields as Python writes them."""
+    if isinstance(value, list):
+        return [_snake(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): _snake(each) for name, each in value.items()}
+
+
+def test_a_relay_that_writes_names_as_python_does() -> None:
+    """Google's SDK reads both, so does this: the end, the usage, signatures, pictures, and what blocked a prompt."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
+    called = {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "s"}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 2, "thoughtsTokenCount": 1, "totalTokenCount": 6}
+    parts = [{"text": "hm", "thought": True}, {"text": "Hi", "thoughtSignature": "t"}, picture, called]
+    whole = {
+        "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}],
+        "usageMetadata": usage,
+    }
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
+    for data in (whole, blocked):
+        camel, snake = (f"data: {json.dumps(each)}\r\n\r\n".encode() for each in (data, _snake(data)))
+        assert run(snake) == run(camel)

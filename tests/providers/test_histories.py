@@ -162,7 +162,7 @@ def test_calls_without_an_id_are_answered_in_their_order() -> None:
 def test_results_go_as_texts_where_lists_are_refused() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     lists = {host for host in CHAT if sent(host, USER, called(call()), result(content=parts))[2]["content"] != "a\nb"}
-    assert lists == {"openai", "azure", "azure_v1", "openrouter", "dashscope"}
+    assert lists == {"openai", "azure", "azure_v1", "openrouter", "dashscope", "github", "vercel"}
 
 
 # Names, roles, order
@@ -192,9 +192,7 @@ def test_names_of_speakers(host: str, names: list[str], dropped: tuple[str, ...]
 def test_developers_are_known_to_few() -> None:
     told = {"role": "developer", "content": "D"}
     assert {host for host in CHAT if sent(host, told, USER)[0]["role"] == "developer"} == {
-        "openai",
-        "azure_v1",
-        "openrouter",
+        *("openai", "azure_v1", "openrouter", "cohere", "github", "vercel"),
     }
 
 
@@ -210,7 +208,10 @@ def test_a_system_message_in_the_middle() -> None:
         turns = together if HOSTS[host].alternate else apart if HOSTS[host].merge_system else LATER
         assert sent(host, *LATER) == turns, host
     refuse = {host for host in CHAT if sent(host, *LATER) != LATER}
-    assert refuse == {"mistral", "perplexity", "ollama", "vllm", "llamacpp", "lmstudio"}
+    assert refuse == {
+        *("mistral", "perplexity", "ollama", "vllm", "llamacpp", "lmstudio"),
+        *("minimax", "qianfan", "hunyuan", "spark"),
+    }
 
 
 def test_user_and_assistant_take_turns() -> None:

@@ -349,7 +349,7 @@ def test_a_whole_answer(host: str, raw: bytes, expected: Json) -> None:
         (b'{"choices": [{"message": {"content": "a", "tool_calls": 7}}]}', UpstreamBadOutput),
         (b'{"choices": {"0": {"message": {"content": "a"}}}}', UpstreamBadOutput),
         (
-            b'{"choices": [{"message": {"content": "a", "tool_calls": {"id": "c", "function": {"name": "f"}}}}]}',
+            b'{"choices": [{"message": {"content": "a", "tool_calls": {"0": {"id": "c", "function": {"name": "f"}}}}}]}',
             UpstreamBadOutput,
         ),
         (body({"content": [{"type": "image", "data": "AA=="}]}), UpstreamBadOutput),
@@ -423,7 +423,7 @@ def test_a_streamed_picture_among_the_content_parts() -> None:
     "event",
     [
         {"choices": {"index": 0, "delta": {"content": "a"}}},
-        part({"tool_calls": {"id": "c", "index": 0, "function": {"name": "f"}}}),
+        part({"tool_calls": {"0": {"id": "c", "index": 0, "function": {"name": "f"}}}}),
         part({"content": [{"type": "image", "data": "AA=="}]}),
     ],
 )

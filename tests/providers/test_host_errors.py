@@ -217,6 +217,16 @@ TOO_LONG: list[tuple[str, int, Any]] = [
                        "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}),
     ("cerebras", 400, {"message": "Current length is 10 while limit is 9"}),
     ("huggingface", 422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9. Given: 10"}),
+    ("cohere", 400, {"message": "too many tokens: total number of tokens in the prompt cannot exceed 9 - received 10."}),
+    ("minimax", 400, wrapped("invalid params, context window exceeds limit (2013)", type="bad_request_error", http_code="400")),
+    ("qianfan", 400, wrapped("Prompt tokens too long", type="invalid_request_error", code="tokens_too_long")),
+    ("volcengine", 400, wrapped("Total tokens of image and text exceed max message tokens. Request id: 0",
+                                code="InvalidParameter", param="", type="BadRequest")),
+    ("stepfun", 400, wrapped("This model's maximum context length is 9 tokens. However, you requested 10 tokens.")),
+    ("spark", 400, {"code": 10907, "message": "token总数超过上限", "sid": "x"}),
+    ("github", 413, wrapped("Request body too large for gpt-4o model. Max size: 9 tokens.", code="tokens_limit_reached")),
+    ("cloudflare", 400, {"errors": [{"message": "AiError: The estimated number of input tokens exceeded this model context "
+                                     "window limit (9)", "code": 5021}], "success": False, "result": {}}),
     ("ollama", 400, wrapped("prompt too long; exceeded max context length by 9 tokens")),
     ("ollama", 400, wrapped("the input length exceeds the context length")),
     ("vllm", 400, {"object": "error", "message": "The decoder prompt (length 10) is longer than the maximum model length of 9.",
@@ -242,6 +252,10 @@ def test_a_prompt_that_is_too_long(host: str, status: int, body: Any) -> None:
 
 def test_every_row_says_too_long_in_words_of_its_own() -> None:
     like_openai = {"azure_v1": "azure", "perplexity": "not known"}
+    like_openai |= dict.fromkeys(("hunyuan", "tokenhub", "baichuan", "vercel", "databricks"), "not known")
+    like_openai |= dict.fromkeys(
+        ("modelscope", "nebius", "novita", "sambanova", "hyperbolic", "nvidia", "scaleway"), "vllm"
+    )
     assert {host for host, *_ in TOO_LONG} == {n for n in HOSTS if HOSTS[n].protocol == "openai"} - like_openai.keys()
 
 

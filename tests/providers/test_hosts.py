@@ -688,6 +688,33 @@ CASES: list[Case] = [
         {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
         (),
     ),
+    *(
+        (
+            f"so does DeepSeek: {model}",
+            "openrouter",
+            f"deepseek/{model}",
+            {"messages": TOOL_TURNS},
+            {"messages": [user(), TOOL_TURNS[1] | {"reasoning_content": " "}, TOOL_TURNS[2]]},
+            (),
+        )
+        for model in ("deepseek-v4-pro", "deepseek-v4-flash", "deepseek-v4-flash:free", "deepseek-v5-exp")
+    ),
+    (
+        "… unless it does not think",
+        "openrouter",
+        "deepseek/deepseek-v4-pro",
+        {"messages": TOOL_TURNS, "reasoning_effort": "none"},
+        {"messages": TOOL_TURNS, "reasoning": {"effort": "none"}},
+        (),
+    ),
+    (
+        "… in OpenRouter's own words",
+        "openrouter",
+        "deepseek/deepseek-v4-pro",
+        {"messages": TOOL_TURNS, "reasoning": {"enabled": False}, "temperature": 0.5},
+        {"messages": TOOL_TURNS, "reasoning": {"enabled": False}, "temperature": 0.5},
+        (),
+    ),
     (
         "… which wants none of others",
         "openrouter",
@@ -995,14 +1022,15 @@ def test_a_row_is_well_formed(name: str) -> None:
     host = HOSTS[name]
     assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
     assert host.protocol in ("openai", "anthropic", "gemini", "echo")
-    if name not in ("azure", "azure_v1", "echo"):
+    own = name in ("azure", "azure_v1", "cloudflare", "databricks")  # each user has another address
+    if not own and name != "echo":
         assert re.fullmatch(r"https?://[a-z0-9.:/_-]+[a-z0-9]", host.base_url)
     if host.free:
         assert not host.key_variable
         assert host.base_url.startswith("http://127.0.0.1:") or name == "echo"
     else:
-        assert re.fullmatch(r"[A-Z][A-Z_]+_(API_KEY|TOKEN)", host.key_variable)
-        assert host.base_url.startswith("https://") or name.startswith("azure")
+        assert re.fullmatch(r"[A-Z][A-Z_]+_(API_KEY|SECRET_KEY|TOKEN)", host.key_variable)
+        assert host.base_url.startswith("https://") or own
     assert re.fullmatch(r"[A-Za-z-]+: .*\{key\}", host.auth)
     assert len({*host.drop}) == len(host.drop)
     assert not {*host.drop} & {*host.refuse}
@@ -1026,6 +1054,30 @@ def test_all_hosts_are_there() -> None:
     assert list(HOSTS) == [
         *("openai", "azure", "azure_v1", "deepseek", "groq", "mistral", "openrouter", "together", "xai", "moonshot"),
         *("zhipu", "dashscope", "siliconflow", "fireworks", "deepinfra", "cerebras", "perplexity", "huggingface"),
+        *(
+            "cohere",
+            "minimax",
+            "qianfan",
+            "volcengine",
+            "hunyuan",
+            "tokenhub",
+            "stepfun",
+            "spark",
+            "baichuan",
+            "modelscope",
+        ),
+        *(
+            "nebius",
+            "novita",
+            "sambanova",
+            "hyperbolic",
+            "nvidia",
+            "scaleway",
+            "github",
+            "vercel",
+            "cloudflare",
+            "databricks",
+        ),
         *("ollama", "vllm", "llamacpp", "lmstudio", "anthropic", "gemini", "echo"),
     ]
 

@@ -177,7 +177,7 @@ def test_a_tool_without_parameters() -> None:
     """Mistral: 422 "parameters: Field required"."""
     user = [{"role": "user", "content": "hi"}]
     given = {host for host in CHAT if "parameters" in asked(host, user, tools=[tool()]).body["tools"][0]["function"]}
-    assert given == {"mistral", "xai", "zhipu"}
+    assert given == {"mistral", "xai", "zhipu", "minimax", "qianfan"}
     for strict in ({}, {"strict": True}):
         flat = asked("openai", user, "gpt-6-astra", tools=[tool(**strict)]).body["tools"][0]
         closed = {"additionalProperties": False} if strict else {}

@@ -1,5 +1,6 @@
 """Tool calls of a stream that hosts number, name and argue in ways of their own; each must come out as one whole call."""
 
+import copy
 import json
 import re
 from collections.abc import Iterable
@@ -15,11 +16,13 @@ from test_gemini import to as gemini_to
 from test_host_answers import DONE, body, part, read, sse, whole
 from test_responses import CREATED, added, done, event, frames, response
 from test_responses import read as read_responses
-from translators import translator_of
+from translators import made_call, translator_of
 
 from providers import anthropic
 from providers.chunks import collect
 from providers.common.arguments import Arguments
+from providers.contract import Upstream
+from providers.errors import UpstreamBadOutput
 from providers.sse import Event
 
 Json = dict[str, Any]
@@ -355,3 +358,23 @@ def test_a_custom_tools_input_from_responses_is_no_placeholder_either() -> None:
         for deltas in (grows, []):
             message = collect(read_responses(frames(CREATED, added(0, call), *deltas, *ends)))["choices"][0]["message"]
             assert message["tool_calls"][0]["custom"] == {"name": "sh", "input": "".join(pieces)}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_arguments_with_a_number_that_is_none_are_no_call(number: float) -> None:
+    """JSON does not know it, and null in its place would make another call; a null of the host's own is one."""
+    for args, fine in (({"x": number}, False), ({"x": [{"y": number}], "z": None}, False), ({"x": None}, True)):
+        calls = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": args}}]
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        given = {
+            "openai": (made_call({}, True), {"choices": [{"index": 0, "delta": message, "finish_reason": None}]}),
+            "gemini": (asked(), candidate({"functionCall": {"name": "f", "args": args}})),
+        }
+        for protocol, (call, data) in given.items():
+            translating = translator_of(protocol, call, Upstream("p", "m") if protocol == "openai" else gemini_to())
+            if fine:
+                [*_, last] = translating.send(Event("", copy.deepcopy(data)))
+                assert last["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] == '{"x":null}'
+            else:
+                with pytest.raises(UpstreamBadOutput):
+                    translating.send(Event("", copy.deepcopy(data)))
