@@ -4,7 +4,7 @@ https://google.aip.dev/193, https://ai.google.dev/gemini-api/docs/troubleshootin
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import Failure
@@ -29,6 +29,19 @@ _STATUS: Final = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+# Of a tool, the members by which the client runs it; a tool may hold several.
+_RUN_BY_CLIENTS: Final = frozenset({"functionDeclarations", "computerUse"})
+_WORD: Final = re.compile("_([a-z])")
+
+
+def upstream_tools(tools: Any) -> tuple[str, ...]:
+    """Return "tools." and the name of each tool that Google runs. tools: of a request; malformed ones are its to refuse.
+
+    A name may be written in either way that protobuf knows: google_search is googleSearch.
+    """
+    members = [name for tool in tools if isinstance(tool, dict) for name in tool] if isinstance(tools, list) else []
+    names = (_WORD.sub(lambda found: found[1].upper(), name) for name in members)
+    return tuple(dict.fromkeys(f"tools.{name[:100]}" for name in names if name not in _RUN_BY_CLIENTS))
 
 
 def is_own(path: str) -> bool:

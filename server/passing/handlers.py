@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 
 from dialects import chat
 from dialects.contract import ClientRequest
-from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, json_model
+from dialects.passing import GEMINI_METHODS, GEMINI_VERSIONS, OPERATIONS, Operation, form, google, json_model
 from dialects.validation import check_model, count, missing_code
 from gateway.config import Caller
 from gateway.estimates import Prompt
@@ -50,13 +50,17 @@ class Body(Protocol):
 
 
 class Read(NamedTuple):
-    """A request that has been read as far as it is. fields: those of it by which limits go, and its model."""
+    """A request that has been read as far as it is.
+
+    fields: those of it by which limits go, and its model; tools: ClientRequest.upstream_tools, for limited keys.
+    """
 
     fields: Json
     body: Body
     headers: Mapping[str, str]
     size: int
     words: bool  # whether it is text, of which tokens can be estimated
+    tools: tuple[str, ...] = ()
 
 
 def routes() -> list[web.RouteDef]:
@@ -103,9 +107,13 @@ def complete_gemini(method: str) -> Handler:
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
             model = request.match_info["model"]
-            if caller.restricted and "model" in (await json_of(request, data)).members:
-                raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
-            read = Read({"model": model}, AsSent(data), {}, len(data), True)
+            tools: tuple[str, ...] = ()
+            if caller.restricted:
+                members = (await json_of(request, data)).members
+                if "model" in members:
+                    raise BadRequest("Name the model in the path alone.", param="model", code="invalid_value")
+                tools = google.upstream_tools(raw_json.decoded(members.get("tools")))
+            read = Read({"model": model}, AsSent(data), {}, len(data), True, tools)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
             return await passed(request, caller, method, read, query)
 
@@ -180,7 +188,7 @@ async def passed(
     answers = read.fields.pop("n", 1)
     answers = min(answers, _MOST_ANSWERS) if type(answers) is int else 1
     prompt = Prompt(tokens, tokens, read.size * _PER_BYTE + _ADDED, answers, read.fields.get(_TIER))
-    asked = ClientRequest(read.fields)
+    asked = ClientRequest(read.fields, upstream_tools=read.tools)
     targets = await admit(request, caller, asked, prompt, operation)
 
     async def prepare(target: Target) -> Call:
