@@ -96,7 +96,8 @@ async def respond_whole(
     data = exchange.answer
     if not exchange.verbatim:
         pieces, exchange.chunks = exchange.chunks, []
-        rendering = partial(dialect.completion, asked, answer, envelope(request, to), to.reasoning, pieces)
+        said_by = answered_by(request, envelope(request), to)
+        rendering = partial(dialect.completion, asked, answer, said_by, to.reasoning, pieces)
         answer = await exchange.on_answer(rendering)
         del rendering, pieces
         if collector is not None:
@@ -113,29 +114,44 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream, most of them inside that read."""
     meter, record = request[METER], request[RECORD]
+    heartbeat, begins = request[APP_STATE].heartbeat, dialect.begins_early
+    ident = envelope(request)
     renderer: Renderer | None = None
+    delivery: Delivery | None = None
 
-    def begin_early() -> bytes | bytearray:
-        """Return what the answer begins with although the upstream is silent; b"" where it cannot. No other target follows."""
+    def on_silence(seconds: float) -> bytes | bytearray:
+        """Return the event that the client gets although the upstream is silent; b"": a comment will do.
+
+        It may be what the answer begins with.
+        """
         nonlocal renderer
-        if (silent := meter.exchange) is None or silent.call.native is not None:
+        times = heartbeat.settings
+        enough = times.events if renderer is not None else 0.0 if begins else times.thinking
+        silent = meter.exchange
+        if seconds < enough or silent is None or silent.call.native is not None or (delivery and delivery.busy):
             return b""
-        rendering = renderer or dialect.render(asked, envelope(request, silent.to), silent.to.reasoning)
+        rendering = renderer or dialect.render(asked, answered_by(request, ident, silent.to), silent.to.reasoning)
         if data := rendering.send(Batch([])):
             renderer = rendering
         return data
 
-    with inspector.event_stream(request, request[APP_STATE].heartbeat, dialect.keep_alive) as line:
-        line.on_silence = begin_early
+    async def prepare(target: Target) -> Call:
+        """Return the call; a translated one once an answer has begun: a native one would begin anew."""
+        wanted = asked if renderer is None else asked._replace(raw=None)
+        return await prepare_call(request, dialect, wanted, target)
+
+    def is_begun() -> bool:
+        return renderer is not None and not begins
+
+    with inspector.event_stream(request, heartbeat, dialect.keep_alive) as line:
+        line.on_silence = None if begins is None else on_silence
         try:
-            prepare = partial(prepare_call, request, dialect, asked)
-            found = first_that_answers(request, asked, targets, prepare, open_stream, lambda: renderer is not None)
+            found = first_that_answers(request, asked, targets, prepare, open_stream, is_begun)
             exchange, (batch, rest) = await found
-            line.on_silence = None
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = renderer or dialect.render(asked, envelope(request, to), to.reasoning)
+            renderer = dialect.render(asked, answered_by(request, ident, to), to.reasoning, renderer)
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
             delivery = Delivery(request, line, exchange, renderer, collector)
@@ -173,16 +189,16 @@ def failed_end(
     return end_of(dialect.render(asked, envelope(request), True), failure)
 
 
-def envelope(request: web.Request, upstream: Upstream | None = None) -> Envelope:
-    """Return what the answer to this request says of itself. upstream: who answers, once that is known."""
+def envelope(request: web.Request) -> Envelope:
+    """Return what the answer to this request says of itself, whoever gives it."""
     record = request[RECORD]
-    unique, created = f"{random.getrandbits(128):032x}", int(time.time())
-    if upstream is None:
-        return Envelope(unique, created, record.model, record.id)
+    return Envelope(f"{random.getrandbits(128):032x}", int(time.time()), record.model, record.id)
+
+
+def answered_by(request: web.Request, ident: Envelope, upstream: Upstream) -> Envelope:
+    """Return the same, and who answers."""
     tokens = request[METER].prompt.tokens(upstream)
-    return Envelope(
-        unique, created, record.model, record.id, upstream.name, upstream.model, tokens, upstream.facts.context or 0
-    )
+    return Envelope(*ident[:4], upstream.name, upstream.model, tokens, upstream.facts.context or 0)
 
 
 async def create_embeddings(request: web.Request) -> web.Response:
