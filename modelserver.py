@@ -23,11 +23,9 @@ dialects/, what upstreams speak is in providers/. Imports point one way: modelse
 
 import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
-import random
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Final
 
@@ -35,13 +33,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses
-from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
+from dialects.contract import ClientRequest, Dialect
 from gateway.config import Settings
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec
-from providers.contract import Batch, Call, Upstream
-from providers.errors import Failure
+from providers.contract import Batch, Call
 from server import docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
@@ -54,6 +51,7 @@ from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
+from server.rendering import Rendering, answered_by, envelope
 from server.reading import Begin, read_request
 from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
 from server.state import APP_STATE, METER, STATE
@@ -96,8 +94,8 @@ async def respond_whole(
     data = exchange.answer
     if not exchange.verbatim:
         pieces, exchange.chunks = exchange.chunks, []
-        said_by = answered_by(request, envelope(request), to)
-        rendering = partial(dialect.completion, asked, answer, said_by, to.reasoning, pieces)
+        ident = answered_by(request, envelope(request), to)
+        rendering = partial(dialect.completion, asked, answer, ident, to.reasoning, pieces)
         answer = await exchange.on_answer(rendering)
         del rendering, pieces
         if collector is not None:
@@ -114,47 +112,20 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream, most of them inside that read."""
     meter, record = request[METER], request[RECORD]
-    heartbeat, begins = request[APP_STATE].heartbeat, dialect.begins_early
-    ident = envelope(request)
-    renderer: Renderer | None = None
-    delivery: Delivery | None = None
-
-    def on_silence(seconds: float) -> bytes | bytearray:
-        """Return the event that the client gets although the upstream is silent; b"": a comment will do.
-
-        It may be what the answer begins with.
-        """
-        nonlocal renderer
-        times = heartbeat.settings
-        enough = times.events if renderer is not None else 0.0 if begins else times.thinking
-        silent = meter.exchange
-        if seconds < enough or silent is None or silent.call.native is not None or (delivery and delivery.busy):
-            return b""
-        rendering = renderer or dialect.render(asked, answered_by(request, ident, silent.to), silent.to.reasoning)
-        if data := rendering.send(Batch([])):
-            renderer = rendering
-        return data
-
-    async def prepare(target: Target) -> Call:
-        """Return the call; a translated one once an answer has begun: a native one would begin anew."""
-        wanted = asked if renderer is None else asked._replace(raw=None)
-        return await prepare_call(request, dialect, wanted, target)
-
-    def is_begun() -> bool:
-        return renderer is not None and not begins
-
-    with inspector.event_stream(request, heartbeat, dialect.keep_alive) as line:
-        line.on_silence = None if begins is None else on_silence
+    rendering = Rendering(request, dialect, asked)
+    with inspector.event_stream(request, request[APP_STATE].heartbeat, dialect.keep_alive) as line:
+        if dialect.begins_early is not None:
+            line.on_silence = rendering.on_silence
         try:
-            found = first_that_answers(request, asked, targets, prepare, open_stream, is_begun)
+            prepare, is_bound = rendering.prepare, rendering.is_bound
+            found = first_that_answers(request, asked, targets, prepare, open_stream, is_bound)
             exchange, (batch, rest) = await found
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = dialect.render(asked, answered_by(request, ident, to), to.reasoning, renderer)
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
-            delivery = Delivery(request, line, exchange, renderer, collector)
+            delivery = rendering.delivery = Delivery(request, line, exchange, rendering.by(to), collector)
             async with aclosing(rest) as batches:
                 more: Batch | None = batch
                 while more is not None:
@@ -171,34 +142,10 @@ async def respond_stream(
             if not line.open and failure.code not in dialect.told_in_stream:
                 raise failure from None
             record.code = failure.code or failure.type
-            await line.write(failed_end(request, dialect, asked, renderer, scrubbed(failure, request)), end=True)
+            await line.write(rendering.failed(scrubbed(failure, request)), end=True)
         finally:
             record.gap = line.longest_gap
     return line.response
-
-
-def failed_end(
-    request: web.Request, dialect: Dialect, asked: ClientRequest, renderer: Renderer | None, failure: Failure
-) -> bytes:
-    """Return what ends a stream that has failed. renderer: of the answer, if there has been one; it may be what failed."""
-    if renderer is not None:
-        if failure.verbatim is not None:  # of a native answer
-            return failure.verbatim
-        with suppress(Failure, RuntimeError):
-            return end_of(renderer, failure)
-    return end_of(dialect.render(asked, envelope(request), True), failure)
-
-
-def envelope(request: web.Request) -> Envelope:
-    """Return what the answer to this request says of itself, whoever gives it."""
-    record = request[RECORD]
-    return Envelope(f"{random.getrandbits(128):032x}", int(time.time()), record.model, record.id)
-
-
-def answered_by(request: web.Request, ident: Envelope, upstream: Upstream) -> Envelope:
-    """Return the same, and who answers."""
-    tokens = request[METER].prompt.tokens(upstream)
-    return Envelope(*ident[:4], upstream.name, upstream.model, tokens, upstream.facts.context or 0)
 
 
 async def create_embeddings(request: web.Request) -> web.Response:

@@ -52,6 +52,7 @@ class EventStream:
 
     def __exit__(self, *_: object) -> None:
         self._heartbeat.lines.discard(self)
+        self.on_silence = None  # it knows the answer, which knows this: a circle that holds the request
 
     async def write(self, data: bytes | bytearray, end: bool = False) -> None:
         """Send `data`, after the status and headers if they have not been sent. end: nothing follows.

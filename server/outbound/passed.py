@@ -17,7 +17,7 @@ _NO_COMMENTS: Final = frozenset({"gemini"})
 
 @dataclass(slots=True)
 class PassedAnswer:
-    """An answer that passes as bytes. answer: gives its body behind what `begin` returns, and is to be closed.
+    """An answer that passes as bytes, and is to be closed. answer: gives its body behind what `begin` returns.
 
     first: what was read of its body; reading: reads that, where it has not come yet; events: whether it is an event stream
     to which comments may be added.
@@ -36,6 +36,12 @@ class PassedAnswer:
     async def begin(self) -> bytes:
         """Return the first of the body; b"" where it has none. Raises Failure."""
         return self.first if self.reading is None else await self.reading
+
+    def close(self) -> None:
+        """Let the connection go, whatever has been read."""
+        if self.reading is not None and not self.reading.cancel() and not self.reading.cancelled():
+            self.reading.exception()  # it may be that nobody has asked for it
+        self.answer.close()
 
 
 async def open_passed(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> PassedAnswer:

@@ -66,7 +66,7 @@ async def pass_back(
         raise
     finally:
         meter.usage = watch.usage()
-        answer.close()
+        passed.close()
     return response
 
 
