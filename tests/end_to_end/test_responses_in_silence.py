@@ -14,7 +14,7 @@ from scripted import Script, Upstream, chunked, sse, stream
 
 Json = dict[str, Any]
 CONFIG: Final = """
-server: {{port: 0, keep_alive: {{after: 0.2, every: 0.1, events: 0.5}}, timeouts: {{between_bytes: 5}}}}
+server: {{port: 0, keep_alive: {{after: 0.1, every: 0.05, events: 0.2}}, timeouts: {{between_bytes: 5}}}}
 providers:
   chat: {{protocol: openai, base_url: "{url}/v1", api_key: sk-upstream-canary}}
   openai: {{base_url: "{url}/v1", api_key: sk-upstream-canary}}
@@ -63,7 +63,7 @@ def piece(delta: Json, finish: str | None = None) -> bytes:
 def test_64_another_target_goes_on_with_what_has_begun(server: Process, upstream: Upstream, model: str) -> None:
     """The second target of `moves` is asked by chat: a native answer would begin anew, under an id of its own."""
     silent, good = ("silent-a", "silent-b") if model == "two" else ("silent-c", "silent-d")
-    upstream.script(silent, [*stream(b"", end=False), 1.0, *chunked(sse(OVERLOADED))])
+    upstream.script(silent, [*stream(b"", end=False), 0.6, *chunked(sse(OVERLOADED))])
     upstream.script(good, chat_text("Hello"))
     data = told(server, model)
     found = events(data)
@@ -74,14 +74,14 @@ def test_64_another_target_goes_on_with_what_has_begun(server: Process, upstream
     assert found[-1]["response"]["output"][0]["content"][0]["text"] == "Hello"
     assert [sent.path for sent in upstream.of(good)] == ["/v1/chat/completions"]
     with OpenAI(base_url=server.url, api_key="-", max_retries=0) as sdk:
-        upstream.script(silent, [*stream(b"", end=False), 1.0, *chunked(sse(OVERLOADED))])
+        upstream.script(silent, [*stream(b"", end=False), 0.6, *chunked(sse(OVERLOADED))])
         with sdk.responses.stream(model=model, input="Hi") as streamed:
             assert streamed.get_final_response().output_text == "Hello"
 
 
 def test_64_a_request_that_no_target_answers(server: Process, upstream: Upstream) -> None:
     for name in "silent-a", "silent-b":
-        upstream.script(name, [*stream(b"", end=False), 0.5, *chunked(sse(OVERLOADED))])
+        upstream.script(name, [*stream(b"", end=False), 0.4, *chunked(sse(OVERLOADED))])
     found = events(told(server, "two"))
     assert kinds(found)[:2] == ["created", "in_progress"] and kinds(found)[-2:] == ["error", "failed"]
     assert found[-1]["response"]["error"]["code"] == "server_is_overloaded"
@@ -89,7 +89,7 @@ def test_64_a_request_that_no_target_answers(server: Process, upstream: Upstream
 
 def test_64_nothing_is_begun_natively(server: Process, upstream: Upstream) -> None:
     script = native_text("Hello")
-    upstream.script("native-late", late(script, 1.0))
+    upstream.script("native-late", late(script, 0.6))
     data = told(server, "openai/native-late")
     assert data.startswith(b": keep-alive\n\n")
     (event,) = [line for line in data.splitlines() if b'"response.completed"' in line and line.startswith(b"data")]
@@ -105,7 +105,7 @@ def test_65_silence_inside_a_patch(server: Process, upstream: Upstream) -> None:
         "patches",
         [
             *stream(piece({"role": "assistant", "tool_calls": [call]}), end=False),
-            1.5,
+            0.9,
             *chunked(piece({"tool_calls": [rest]}) + piece({}, "tool_calls") + b"data: [DONE]\n\n"),
         ],
     )
@@ -126,7 +126,7 @@ def test_65_silence_inside_a_call_that_is_told_whole(server: Process, upstream: 
         "shells",
         [
             *stream(piece({"role": "assistant", "tool_calls": [call]}), end=False),
-            1.5,
+            0.9,
             *chunked(piece({"tool_calls": [rest]}) + piece({}, "tool_calls") + b"data: [DONE]\n\n"),
         ],
     )
@@ -136,7 +136,7 @@ def test_65_silence_inside_a_call_that_is_told_whole(server: Process, upstream: 
 
 
 def test_a_conversation_that_is_made_shorter_in_silence(server: Process, upstream: Upstream) -> None:
-    upstream.script("shorter", late(chat_text("In short."), 1.0))
+    upstream.script("shorter", late(chat_text("In short."), 0.6))
     trigger = [{"role": "user", "content": "Hi"}, {"type": "compaction_trigger"}]
     found = events(told(server, "chat/shorter", input=trigger))
     names = kinds(found)
@@ -146,7 +146,7 @@ def test_a_conversation_that_is_made_shorter_in_silence(server: Process, upstrea
 
 
 def test_chat_gets_comments_only(server: Process, upstream: Upstream) -> None:
-    upstream.script("chats", late(chat_call("f", {}), 1.0))
+    upstream.script("chats", late(chat_call("f", {}), 0.6))
     body = {"model": "chat/chats", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     got = httpx.post(f"{server.url}/chat/completions", json=body, timeout=30)
     assert set(got.content.partition(b"data: ")[0].split(b"\n\n")) == {b": keep-alive", b""}
