@@ -23,11 +23,9 @@ dialects/, what upstreams speak is in providers/. Imports point one way: modelse
 
 import server.preflight  # noqa: F401, I001  it comes first: the packages below may be missing
 import asyncio
-import random
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Final
 
@@ -35,13 +33,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses
-from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
+from dialects.contract import ClientRequest, Dialect
 from gateway.settings import Settings
 from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec
-from providers.contract import Batch, Call, Upstream
-from providers.errors import Failure
+from providers.contract import Batch, Call
 from server import docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
@@ -54,6 +51,7 @@ from server.logs import RECORD
 from server.middleware import add_headers, errors_and_log, not_found
 from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
+from server.rendering import Rendering, answered_by, envelope
 from server.reading import Begin, read_request
 from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
 from server.state import APP_STATE, METER, STATE
@@ -96,7 +94,8 @@ async def respond_whole(
     data = exchange.answer
     if not exchange.verbatim:
         pieces, exchange.chunks = exchange.chunks, []
-        rendering = partial(dialect.completion, asked, answer, envelope(request, to), to.reasoning, pieces)
+        ident = answered_by(request, envelope(request), to)
+        rendering = partial(dialect.completion, asked, answer, ident, to.reasoning, pieces)
         answer = await exchange.on_answer(rendering)
         del rendering, pieces
         if collector is not None:
@@ -113,32 +112,20 @@ async def respond_stream(
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream, most of them inside that read."""
     meter, record = request[METER], request[RECORD]
-    renderer: Renderer | None = None
-
-    def begin_early() -> bytes | bytearray:
-        """Return what the answer begins with although the upstream is silent; b"" where it cannot. No other target follows."""
-        nonlocal renderer
-        if (silent := meter.exchange) is None or silent.call.native is not None:
-            return b""
-        rendering = renderer or dialect.render(asked, envelope(request, silent.to), silent.to.reasoning)
-        if data := rendering.send(Batch([])):
-            renderer = rendering
-        return data
-
+    rendering = Rendering(request, dialect, asked)
     with inspector.event_stream(request, request[APP_STATE].heartbeat, dialect.keep_alive) as line:
-        line.on_silence = begin_early
+        if dialect.begins_early is not None:
+            line.on_silence = rendering.on_silence
         try:
-            prepare = partial(prepare_call, request, dialect, asked)
-            found = first_that_answers(request, asked, targets, prepare, open_stream, lambda: renderer is not None)
+            prepare, is_bound = rendering.prepare, rendering.is_bound
+            found = first_that_answers(request, asked, targets, prepare, open_stream, is_bound)
             exchange, (batch, rest) = await found
-            line.on_silence = None
             began(request, exchange)
             to = exchange.to
             line.response.headers.update(answer_headers(exchange, dialect))
-            renderer = renderer or dialect.render(asked, envelope(request, to), to.reasoning)
             translated = "tools" in asked.body and not exchange.verbatim
             collector = request.app[REASONING].collector(cache_scope(request, to)) if translated else None
-            delivery = Delivery(request, line, exchange, renderer, collector)
+            delivery = rendering.delivery = Delivery(request, line, exchange, rendering.by(to), collector)
             async with aclosing(rest) as batches:
                 more: Batch | None = batch
                 while more is not None:
@@ -155,34 +142,10 @@ async def respond_stream(
             if not line.open and failure.code not in dialect.told_in_stream:
                 raise failure from None
             record.code = failure.code or failure.type
-            await line.write(failed_end(request, dialect, asked, renderer, scrubbed(failure, request)), end=True)
+            await line.write(rendering.failed(scrubbed(failure, request)), end=True)
         finally:
             record.gap = line.longest_gap
     return line.response
-
-
-def failed_end(
-    request: web.Request, dialect: Dialect, asked: ClientRequest, renderer: Renderer | None, failure: Failure
-) -> bytes:
-    """Return what ends a stream that has failed. renderer: of the answer, if there has been one; it may be what failed."""
-    if renderer is not None:
-        if failure.verbatim is not None:  # of a native answer
-            return failure.verbatim
-        with suppress(Failure, RuntimeError):
-            return end_of(renderer, failure)
-    return end_of(dialect.render(asked, envelope(request), True), failure)
-
-
-def envelope(request: web.Request, upstream: Upstream | None = None) -> Envelope:
-    """Return what the answer to this request says of itself. upstream: who answers, once that is known."""
-    record = request[RECORD]
-    unique, created = f"{random.getrandbits(128):032x}", int(time.time())
-    if upstream is None:
-        return Envelope(unique, created, record.model, record.id)
-    tokens = request[METER].prompt.tokens(upstream)
-    return Envelope(
-        unique, created, record.model, record.id, upstream.name, upstream.model, tokens, upstream.facts.context or 0
-    )
 
 
 async def create_embeddings(request: web.Request) -> web.Response:

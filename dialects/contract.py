@@ -35,7 +35,8 @@ class ClientRequest(NamedTuple):
     refusal: Failure | None = None
     # What body lacks of what the client asked for, in the client's own words; native calls have it.
     dropped: tuple[str, ...] = ()
-    # "tools." and the type of each tool that an upstream would run by itself, where it is sent the request natively.
+    # "tools." and the type of each tool that an upstream would run by itself, where it is sent the request as it is; or the
+    # parameter that asks for such a tool.
     upstream_tools: tuple[str, ...] = ()
     # From body, and the target that is asked, to the request as that model takes it, and the parameters of the hub that this
     # drops or changes: for APIs whose clients must not be refused what the model does not take. None: the provider decides.
@@ -116,11 +117,24 @@ class Dialect(Parser, ErrorForm, Protocol):
         """What is sent while an open stream has nothing to say."""
 
     @property
+    def begins_early(self) -> bool | None:
+        """Whether an answer may begin before the upstream has said anything.
+
+        True: as soon as the stream is opened, and another target may go on with what has begun; False: after
+        server.keep_alive.thinking, and no other target follows; None: never.
+        """
+
+    @property
     def parameters(self) -> Mapping[str, str]:
         """Parameter of the hub → the client's own word for it, for x-modelserver-dropped; others are said as they are."""
 
-    def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
-        """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks."""
+    def render(
+        self, request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None
+    ) -> Renderer:
+        """Return the primed renderer of a streamed answer. reasoning: whether the client is shown what the model thinks.
+
+        begun: the renderer of this answer, where it has begun before it was known who gives it: it is returned.
+        """
 
     def completion(
         self, request: ClientRequest, answer: Json, envelope: Envelope, reasoning: bool, chunks: Sequence[Json] = ()

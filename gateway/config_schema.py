@@ -63,6 +63,9 @@ class KeepAlive(Section, frozen=True):
     # Nothing but comments, until a client of /v1/messages that is shown thinking gets an empty block of it: to its watchdog
     # comments are silence. Then no other target can take over.
     thinking: Seconds = 240.0
+    # Nothing but comments, until a client of /v1/responses, or one of /v1/messages whose answer has begun so, gets an event
+    # that says nothing: Codex counts events.
+    events: Seconds = 60.0
 
 
 class CapacityConfig(Section, frozen=True):

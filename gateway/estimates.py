@@ -77,8 +77,7 @@ class Prompt(NamedTuple):
 def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Prompt:
     """Measure a request. Walks long requests.
 
-    size: its bytes; reserve: whether its tokens are to be reserved; searches: whether the upstream may run tools by itself,
-    beside those in `body`.
+    size: its bytes; reserve: whether its tokens are to be reserved; searches: whether the upstream may run tools by itself.
     """
     listed = has_parts(body)
     looked = size > _LONG or listed
@@ -98,11 +97,7 @@ def measure(body: Json, size: int, reserve: bool, searches: bool = False) -> Pro
     bound = size * _PER_BYTE + _ADDED
     if listed:
         bound += parts(body) * _PER_PART
-    if (
-        searches
-        or "web_search_options" in body
-        or ("tools" in body and any(each.get("type") != "function" for each in body["tools"]))
-    ):
+    if searches:
         bound += _SEARCHED
     return Prompt(likely, most if reserve else 0, bound, int(body.get("n") or 1), body.get("service_tier"), hour)
 

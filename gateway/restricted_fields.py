@@ -9,9 +9,8 @@ of a provider lets some of them pass.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from dialects.passing import GEMINI_METHODS
 from providers import PROVIDERS
-from providers.contract import Json
+from providers.contract import Json, Upstream
 from providers.errors import Unsupported
 
 from .pricing import times_the_price
@@ -71,7 +70,6 @@ FIELDS: Final[dict[str, str]] = {
     ),
 }  # fmt: skip
 _TIER: Final = "service_tier"
-_NONE: Final[Json] = {}
 KNOWN: Final = FIELDS.keys() | {_TIER}
 _PRICE: Final = "the price of this tier is not known, and this key is limited. Leave it out"
 _RUNS: Final = "the upstream runs it, which costs more than this key's limits know. Leave it out"
@@ -85,23 +83,29 @@ _USUAL: Final[dict[str, tuple[Any, ...]]] = {
 
 
 def permitted(
-    body: Json, targets: list[Target], sent: Json = _NONE, operation: str = "", tools: Sequence[str] = ()
+    body: Json, targets: list[Target], sent: Json | None = None, operation: str = "", tools: Sequence[str] = ()
 ) -> list[Target]:
     """Return the targets that a restricted key may ask with the fields this request has.
 
     sent: of KNOWN, the members of the client's own request, which targets that know its operation natively are sent as they
-    are, as any is of Gemini's own API; tools: ClientRequest.upstream_tools. Raises Unsupported where there is none.
+    are; None: `body` is the client's own, and any target is sent it; tools: ClientRequest.upstream_tools. Raises Unsupported
+    where there is none.
     """
     if not tools and body.keys().isdisjoint(KNOWN) and not sent:
         return targets
     wrong: dict[int, str] = {}
     for i, target in enumerate(targets):
-        native = operation in GEMINI_METHODS or operation in PROVIDERS[target.upstream.host.protocol].native
-        if name := _refused({**body, **sent} if native else body, tools if native else (), target):
+        as_sent = sent is None or operation in PROVIDERS[target.upstream.host.protocol].native
+        if name := _refused({**body, **(sent or {})} if as_sent else body, tools if as_sent else (), target):
             wrong[i] = name
     if len(wrong) < len(targets):
         return [target for i, target in enumerate(targets) if i not in wrong]
     raise refusal(wrong[0])
+
+
+def run_upstream(tools: Sequence[str], upstream: Upstream) -> str | None:
+    """Return the first of these tools (ClientRequest.upstream_tools) that a restricted key may not have this upstream run."""
+    return next((name for name in tools if name not in upstream.host.allow), None)
 
 
 def refusal(name: str) -> Unsupported:
@@ -117,9 +121,11 @@ def refusal(name: str) -> Unsupported:
 def _refused(told: Json, tools: Sequence[str], target: Target) -> str | None:
     """Return the first field, or tool, that this target must not be sent."""
     host = target.upstream.host
-    for name in (*_fields(told), *tools):
+    for name in _fields(told):
         if name not in host.allow:
             return name
+    if (tool := run_upstream(tools, target.upstream)) is not None:
+        return tool
     if _TIER in told and _TIER not in host.allow and times_the_price(told[_TIER], target.upstream) is None:
         return _TIER
     return None

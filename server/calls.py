@@ -10,6 +10,7 @@ from aiohttp import web
 from dialects import chat, seal
 from dialects.contract import ClientRequest, Dialect
 from gateway.reasoning_cache import ReasoningCache
+from gateway.restricted_fields import refusal, run_upstream
 from gateway.routing import Target, with_defaults
 from providers import PROVIDERS
 from providers.contract import Call, Json, Upstream
@@ -80,13 +81,22 @@ def native_call(
     asked: ClientRequest,
     target: Target,
 ) -> Call | None:
-    """Return the call that passes a request on as it is; None where this target is to have it translated."""
+    """Return the call that passes a request on as it is; None where this target is to have it translated.
+
+    Raises Unsupported for tools that a restricted key may not have the upstream run, and no translation leaves out.
+    """
     if conversation is None:
         return build(asked.raw, asked.headers, target.upstream)
     if (fit := conversation.native(asked, target)) is None:
         return None
     call = build(fit.body, asked.headers, target.upstream)
-    return call and call._replace(dropped=tuple(dict.fromkeys((*fit.dropped, *call.dropped))))
+    if call is None:
+        return None
+    if conversation.restricted and (name := run_upstream(asked.upstream_tools, target.upstream)) is not None:
+        if asked.refusal is not None:
+            raise refusal(name)
+        return None  # translated, the request goes without such tools
+    return call._replace(dropped=tuple(dict.fromkeys((*fit.dropped, *call.dropped))))
 
 
 async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:

@@ -21,6 +21,8 @@ class Delivery:
 
     A batch is written at once by `take`, inside the read from the upstream, where nothing has to be waited for; else by
     `write`. Both raise ConnectionError when the client is gone, and what the renderer raises.
+
+    busy: whether something has been rendered, or is being rendered, that is to be written before anything else.
     """
 
     def __init__(
@@ -37,6 +39,11 @@ class Delivery:
         self._count = request[METER].count_chunks
         self._conversation = request[CONVERSATION]
         self._left: bytes | bytearray = b""  # rendered by `take`, and not written
+        self._writing = False
+
+    @property
+    def busy(self) -> bool:
+        return self._writing or bool(self._left)
 
     def take(self, batch: Batch) -> bool:
         """Write a batch; return whether another may follow at once. If not, call `settle`."""
@@ -56,20 +63,23 @@ class Delivery:
     async def settle(self) -> None:
         """Write what `take` has left, and wait until the client has taken enough."""
         if self._left:
-            data, self._left = self._left, b""
-            await self._written(data)
+            await self._written(self._left)
+            self._left = b""
         else:
             await self._line.drained()
 
     async def write(self, batch: Batch) -> None:
         """Write a batch, and wait until the client has taken enough."""
         self._note(batch)
+        self._writing = True
         data = await done(self._exchange.worker if batch.large else None, partial(self._render, batch))
         if data:
             await self._written(scrubbed_events(data, self._request) if self._exchange.verbatim else data)
+        self._writing = False
 
     async def end(self) -> None:
         """Write the end of a complete answer."""
+        self._writing = True
         if self._collector is not None:
             self._collector.commit()
         await self._written(end_of(self._renderer), end=True)

@@ -62,7 +62,7 @@ async def usable(request: web.Request, caller: Caller, asked: ClientRequest, ope
     record.model = routes.public_name(asked.body["model"])
     targets = routes.resolve(record.model, caller.models)
     if caller.restricted:
-        sent = {name: raw_json.decoded(asked.raw[name]) for name in KNOWN & (asked.raw or {}).keys()}
+        sent = asked.raw and {name: raw_json.decoded(asked.raw[name]) for name in KNOWN & asked.raw.keys()}
         targets = permitted(asked.body, targets, sent, operation, asked.upstream_tools)
     await request[IN_FLIGHT].acquire()
     return targets

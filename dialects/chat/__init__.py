@@ -12,6 +12,7 @@ from .request import parse
 from .stream import hide_reasoning, render
 
 __all__ = [
+    "begins_early",
     "completion",
     "error_body",
     "error_status",
@@ -27,6 +28,7 @@ __all__ = [
 
 operation: Final = "chat/completions"
 keep_alive: Final = b": keep-alive\n\n"
+begins_early: Final = None
 headers: Final[frozenset[str]] = frozenset()
 told_in_stream: Final[frozenset[str]] = frozenset()
 header_form: Final = HeaderForm()

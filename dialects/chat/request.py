@@ -30,6 +30,10 @@ def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest
     return checked(read_request(data, CHECKS, "messages", "gpt-4o"), len(data))
 
 
+_CLIENTS_TOOLS: Final = ("function", "custom")  # types of tools that clients run
+_SEARCH: Final = "web_search_options"
+
+
 def checked(body: Json, size: int) -> ClientRequest:
     """Return the request that a chat body is, checked and normalised; see parse. Changes `body`.
 
@@ -52,8 +56,22 @@ def checked(body: Json, size: int) -> ClientRequest:
     reconcile(body)
     if size > _MAX_SCHEMAS:
         _check_schemas(body)
-    stream = body.get("stream") is True
-    return ClientRequest(body, stream=stream, tool_calls=calls, images=images, answer=speaks_legacy, dropped=changed)
+    return ClientRequest(
+        body,
+        stream=body.get("stream") is True,
+        tool_calls=calls,
+        images=images,
+        answer=speaks_legacy,
+        dropped=changed,
+        upstream_tools=_upstream_tools(body),
+    )
+
+
+def _upstream_tools(body: Json) -> tuple[str, ...]:
+    """Return ClientRequest.upstream_tools of a chat body: hosts have tools of their own, and a parameter for their search."""
+    kinds = [kind for tool in body.get("tools", ()) if (kind := tool["type"]) not in _CLIENTS_TOOLS]
+    named = dict.fromkeys(f"tools.{kind[:100]}" for kind in kinds)
+    return (*named, _SEARCH) if _SEARCH in body else tuple(named)
 
 
 def _check_schemas(body: Json) -> None:

@@ -13,8 +13,10 @@ _DONE: Final = b"data: [DONE]\n\n"
 _REASONING: Final = ("reasoning_content", "reasoning_details", "reasoning_items", "thinking_blocks", "output_order")
 
 
-def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
+def render(request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None) -> Renderer:
     """Return the primed renderer of a streamed answer. id, created and model are ours, the same in every chunk."""
+    if begun is not None:
+        return begun
     renderer = _render(request, envelope, reasoning)
     next(renderer)
     return renderer

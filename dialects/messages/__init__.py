@@ -11,6 +11,7 @@ from .request import parse
 from .stream import render
 
 __all__ = [
+    "begins_early",
     "completion",
     "error_body",
     "error_status",
@@ -26,6 +27,7 @@ __all__ = [
 
 operation: Final = "messages"
 keep_alive: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+begins_early: Final = False
 headers: Final = frozenset({"anthropic-*", "?beta", *conversations.HEADERS})
 header_form: Final = HeaderForm(
     limits="anthropic-ratelimit-{of}-{value}",

@@ -28,8 +28,10 @@ _DELTA: Final = (
 _DELTA_END: Final = b"}}\n\n"
 
 
-def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
+def render(request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None) -> Renderer:
     """Return the primed renderer of a streamed answer. What a native call gave is passed on as it came."""
+    if begun is not None:
+        return begun
     renderer = _render(request, envelope, reasoning)
     next(renderer)
     return renderer

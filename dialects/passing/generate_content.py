@@ -12,7 +12,7 @@ from providers import raw_json
 from providers.contract import Json
 
 _CAPITAL: Final = re.compile("[A-Z]")
-_RUN_BY_CLIENTS: Final = "function_declarations"
+_RUN_BY_CLIENTS: Final = ("function_declarations", "computer_use")
 _CONFIG: Final = "generation_config"
 
 
@@ -32,7 +32,7 @@ def upstream_tools(members: raw_json.Members) -> tuple[str, ...]:
     for value in _named(members, "tools"):
         for tool in value if isinstance(value, list) else [value]:
             for name in map(_plain, tool if isinstance(tool, dict) else ()):
-                if name != _RUN_BY_CLIENTS:
+                if name not in _RUN_BY_CLIENTS:
                     found[f"tools.{name[:100]}"] = None
     return tuple(found)
 

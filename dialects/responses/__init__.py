@@ -12,6 +12,7 @@ from .stream import Answered, completion, render
 
 __all__ = [
     "Answered",
+    "begins_early",
     "behind",
     "completion",
     "error_body",
@@ -29,4 +30,5 @@ __all__ = [
 header_form: Final = HeaderForm()
 operation: Final = "responses"
 keep_alive: Final = b": keep-alive\n\n"
+begins_early: Final = True
 told_in_stream: Final[frozenset[str]] = frozenset({"context_length_exceeded"})

@@ -4,7 +4,6 @@ Natively they are passed on. Translated, the model is asked for a summary, which
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Final
 
 from providers import codec
@@ -26,6 +25,7 @@ class Compacting:
     header_form: Final = responses.header_form
     keep_alive: Final = responses.keep_alive
     parameters: Final = responses.parameters
+    begins_early: Final = responses.begins_early
     told_in_stream: Final = responses.told_in_stream
     error_status = staticmethod(responses.error_status)
     error_body = staticmethod(responses.error_body)
@@ -62,9 +62,13 @@ class Compacting:
             "usage": response["usage"],
         }
 
-    def render(self, request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
+    def render(
+        self, request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None
+    ) -> Renderer:
         """Return the renderer of a streamed answer."""
-        return _Summarised(self, request, envelope, reasoning)
+        if isinstance(begun, _Summarised):
+            begun.go_on(envelope, reasoning)
+        return begun or _Summarised(self, request, envelope, reasoning)
 
 
 class _Summarised(responses.Answered):
@@ -72,24 +76,24 @@ class _Summarised(responses.Answered):
 
     def __init__(self, dialect: Compacting, request: ClientRequest, envelope: Envelope, reasoning: bool) -> None:
         super().__init__(wanted_of(request), envelope, reasoning)
-        self._complete = partial(dialect.completion, request, envelope=envelope, reasoning=reasoning)
+        self._dialect, self._request = dialect, request
         self._chunks: list[Json] = []
 
     def send(self, batch: Batch | None) -> bytes | bytearray:
         if self._native.seen or (batch is not None and batch.raw):
             return super().send(batch)
-        if batch is not None:
-            self._chunks += batch.chunks
-            return b""
-        self._tell(self._complete(collect(self._chunks)))
-        raise StopIteration(bytes(self._taken()))
+        if batch is None:
+            # Of what the model thought nothing is told.
+            answer = collect(self._chunks)
+            self._tell(self._dialect.completion(self._request, answer, self._machine.envelope, False))
+            raise StopIteration(bytes(self._taken()))
+        self._chunks += batch.chunks
+        return b"" if batch.chunks else super().send(batch)
 
     def _tell(self, response: Json) -> None:
-        begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
         (item,) = response["output"]
+        self._machine.open()
         say = self._machine.events.say
-        say("response.created", response=begun)
-        say("response.in_progress", response=begun)
         say("response.output_item.added", output_index=0, item=item)
         say("response.output_item.done", output_index=0, item=item)
         say("response.completed", response=response)

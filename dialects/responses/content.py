@@ -6,10 +6,12 @@ from typing import Any, Final
 from providers.common.media import is_data_uri
 from providers.contract import Json
 from providers.errors import BadRequest, Unsupported
+from providers.openai.responses.pairs import PARTS
 
 from ..validation import TYPES, wrong_type
 
-_TEXTS: Final = frozenset({"input_text", "output_text", "text"})
+# Type of a part → chat's. Clients mix those of texts: any may stand in any role.
+_CHAT: Final = {part: chat for chat, part in PARTS.items()} | {"output_text": "text", "text": "text"}
 _THOUGHTS: Final = frozenset({"summary_text", "reasoning_text"})  # not what a message says
 _KNOWN: Final = "'input_text', 'output_text', 'refusal', 'input_image', 'input_file' and 'input_audio'"
 Parts = list[tuple[Json, str]]  # each with its path in the client's request
@@ -44,26 +46,26 @@ def plain(made: Parts) -> Any:
 
 
 def _part(part: Json, at: str) -> Json | None:
-    match part.get("type"):
-        case str(kind) if kind in _TEXTS:
+    match _CHAT.get(part["type"]) if isinstance(part.get("type"), str) else None:
+        case "text":
             marked = part.get("prompt_cache_breakpoint") not in (None, False)
             mark = {"cache_control": {"type": "ephemeral"}} if marked else {}
             return {"type": "text", "text": _text(part, "text", at), **mark}
         case "refusal":
             return {"type": "refusal", "refusal": _text(part, "refusal", at)}
-        case str(kind) if kind in _THOUGHTS:
-            return None
-        case "input_image":
+        case "image_url":
             return _image(part, at)
-        case "input_file":
+        case "file":
             return _file(part, at)
         case "input_audio" if isinstance(part.get("input_audio"), dict):
             return {"type": "input_audio", "input_audio": part["input_audio"]}
-        case kind:
-            shown = f"'{kind[:100]}'" if isinstance(kind, str) else TYPES.get(type(kind), "something else")
-            raise BadRequest(
-                f"Invalid value: {shown}. Supported values are: {_KNOWN}.", param=f"{at}.type", code="invalid_value"
-            )
+    kind = part.get("type")
+    if isinstance(kind, str) and kind in _THOUGHTS:
+        return None
+    shown = f"'{kind[:100]}'" if isinstance(kind, str) else TYPES.get(type(kind), "something else")
+    raise BadRequest(
+        f"Invalid value: {shown}. Supported values are: {_KNOWN}.", param=f"{at}.type", code="invalid_value"
+    )
 
 
 def _text(part: Json, name: str, at: str) -> str:

@@ -13,6 +13,7 @@ from ..validation import addressed, read_json
 from . import request
 from .params import own, within
 from .state import NotHere
+from .tools import upstream_tools
 from .wanted import Wanted
 
 
@@ -28,7 +29,13 @@ def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
         if not _is_sound(raw):
             raise
         return ClientRequest(
-            _measured(raw), raw, raw.get("stream") is True, headers=headers, answer=Wanted(raw), refusal=failure
+            _measured(raw),
+            raw,
+            raw.get("stream") is True,
+            headers=headers,
+            answer=Wanted(raw),
+            refusal=failure,
+            upstream_tools=upstream_tools(raw),
         )
 
 

@@ -10,6 +10,7 @@ from providers import codec
 from providers.common import output_order
 from providers.contract import Json
 from providers.errors import Failure, UpstreamBadOutput
+from providers.openai.responses.pairs import BY_KIND, INCOMPLETE
 
 from .. import seal
 from ..contract import Envelope
@@ -21,21 +22,20 @@ from .wanted import LoweredTool, Wanted
 
 # Fields of a delta that come when a piece of thinking is done.
 _CLOSING: Final = ("thinking_blocks", "reasoning_items")
-_INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class Machine:
     """The state of one answer. `events.data` holds what is to be sent; `response` is the Response once the answer has ended."""
 
     def __init__(self, wanted: Wanted, envelope: Envelope, reasoning: bool, quiet: bool = False) -> None:
-        self.wanted, self.envelope = wanted, envelope
+        self.wanted = wanted
+        self.answer_by(envelope, reasoning)
         self.events = Events(quiet)
         self.begun = response_object(wanted, envelope)
         self.response: Json | None = None
         self.opened = False
         self.output: list[Json] = []
         self.item: Message | Reasoning | Call | None = None
-        self.shown, self.carried = reasoning and wanted.summary, reasoning and wanted.carried
         self.carry: Json = {}  # what the next reasoning item is to carry
         self.call = -1  # the hub's index of the open call
         self.closed: dict[
@@ -47,6 +47,11 @@ class Machine:
         self.finish: str | None = None
         self.usage: Json | None = None
         self.tier: str | None = None
+
+    def answer_by(self, envelope: Envelope, reasoning: bool) -> None:
+        """Go by who gives the answer, and by whether the client is shown what it thinks."""
+        self.envelope = envelope
+        self.shown, self.carried = reasoning and self.wanted.summary, reasoning and self.wanted.carried
 
     def open(self) -> None:
         """Write what a stream begins with, unless it has begun."""
@@ -72,7 +77,7 @@ class Machine:
         if self.finish is None:
             raise UpstreamBadOutput("The upstream ended its answer without saying why.")
         self.open()
-        reason = None if self.finish == "content_filter" and self.refused else _INCOMPLETE.get(self.finish)
+        reason = None if self.finish == "content_filter" and self.refused else INCOMPLETE.get(self.finish)
         status = "incomplete" if reason else "completed"
         self._close(status)
         if self.carry:
@@ -95,7 +100,7 @@ class Machine:
 
     def beat(self) -> None:
         """Write an event that says nothing: some clients count events, not bytes, to see whether a stream is alive."""
-        if self.item is not None:
+        if self.item is not None and self.item.head:  # it has been shown
             self.item.beat()
         elif not self.output:
             if self.opened:
@@ -297,7 +302,6 @@ def _logprob(entry: Json) -> Json:
 
 def _payload(piece: Json) -> tuple[str, str]:
     """Return the name, and the arguments or the input, that a piece of a call brings; "" for what it does not."""
-    if custom := piece.get("custom"):
-        return custom.get("name") or "", custom.get("input") or ""
-    function = piece.get("function") or {}
-    return function.get("name") or "", function.get("arguments") or ""
+    form = BY_KIND["custom" if piece.get("custom") else "function"]
+    said = piece.get(form.kind) or {}
+    return said.get("name") or "", said.get(form.field) or ""

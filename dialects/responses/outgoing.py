@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 from providers.contract import Json
+from providers.openai.responses.pairs import PLACES, found, put, translated
 
 from .. import seal
 from . import compaction
@@ -15,22 +16,9 @@ from . import compaction
 _OWN: Final = re.compile(r"[a-z]{2,8}_ms[0-9a-f]{32}(?:[0-9a-f]{4})?")
 _REASONING: Final = "input.reasoning"
 # Default of this server's configuration (a parameter of chat completions) → where it stands in a Responses request.
-_PLACES: Final[dict[str, tuple[str, ...]]] = {
-    "max_tokens": ("max_output_tokens",),
-    "max_completion_tokens": ("max_output_tokens",),
-    "reasoning_effort": ("reasoning", "effort"),
-    "verbosity": ("text", "verbosity"),
-    "temperature": ("temperature",),
-    "top_p": ("top_p",),
-    "parallel_tool_calls": ("parallel_tool_calls",),
-    "service_tier": ("service_tier",),
-    "prompt_cache_key": ("prompt_cache_key",),
-    "prompt_cache_retention": ("prompt_cache_retention",),
-    "safety_identifier": ("safety_identifier",),
-    "user": ("user",),
-    "metadata": ("metadata",),
-    "store": ("store",),
-}
+_SAME: Final = ("temperature", "top_p", "parallel_tool_calls", "service_tier", "prompt_cache_key", "prompt_cache_retention",
+                "safety_identifier", "user", "metadata", "store")  # fmt: skip
+_PLACES: Final[dict[str, tuple[str, ...]]] = PLACES | {name: (name,) for name in _SAME}
 
 
 def is_own(ident: Any) -> bool:
@@ -69,13 +57,9 @@ def with_defaults(raw: Json, missing: Json) -> Json:
         place = _PLACES.get(name)
         if place is None:
             continue
-        head, *rest = place
-        if not rest:
-            raw = raw if raw.get(head) is not None else {**raw, head: value}
-            continue
-        inside = raw.get(head)
-        if inside is None or (isinstance(inside, dict) and inside.get(rest[0]) is None):
-            raw = {**raw, head: {**(inside or {}), rest[0]: value}}
+        if isinstance(raw.get(place[0]), dict | None) and found(raw, place) is None:
+            raw = dict(raw)
+            put(raw, place, translated(name, value))
     return raw
 
 

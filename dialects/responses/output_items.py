@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from providers import codec
 from providers.contract import Json
+from providers.openai.responses.pairs import BY_KIND
 
 from .events import Events
 from .response_object import flat_annotation
-from .tools_raised import TYPES, InputText, custom_input, cut_input, named, typed_fields
+from .tables import TYPES
+from .tools_raised import InputText, custom_input, cut_input, named, typed_fields
 from .wanted import LoweredTool
 
 _NO_LOGPROBS: Final = b"[]"
@@ -169,12 +171,12 @@ class Call:
         head: Json = {"id": f"{short}_ms{unique}{index:04x}", "type": kind, "status": "in_progress", "call_id": call_id}
         self.item = head
         self.head = b""
-        grows = {"function": ("arguments", "function_call_arguments"), "custom": ("input", "custom_tool_call_input")}
-        self.field, self.event = grows.get(tool.kind, ("", ""))
+        form = BY_KIND.get(tool.kind)
+        self.field, self.event = (form.field, form.event) if form is not None else ("", "")
         if self.field:
             self.item = {**head, **named(tool), self.field: ""}
             self.place: Json = {"item_id": head["id"], "output_index": index}
-            self.head = events.head(f"response.{self.event}.delta", self.place)
+            self.head = events.head(f"{self.event}.delta", self.place)
             events.say("response.output_item.added", output_index=index, item=self.item)
 
     def arguments(self, text: str) -> None:
@@ -204,7 +206,7 @@ class Call:
             told = self.plain or self.input.begun if self.field == "input" else self.pieces
             if text and not told:
                 self.events.piece(self.head, text)
-            self.events.say(f"response.{self.event}.done", **self.place, **{self.field: text})
+            self.events.say(f"{self.event}.done", **self.place, **{self.field: text})
         else:
             self.events.say(
                 "response.output_item.added", output_index=self.index, item={**item, "status": "in_progress"}

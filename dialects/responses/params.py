@@ -4,14 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from providers.openai.responses.pairs import PLACES
+
 # Parameter of the hub → the client's own word for it: the one table, of dropped parameters and of those in errors.
 PARAMETERS: Final = {
     "messages": "input",
-    "max_completion_tokens": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-    "reasoning_effort": "reasoning.effort",
-    "verbosity": "text.verbosity",
-    "response_format": "text.format",
+    **{name: ".".join(place) for name, place in PLACES.items()},
     "response_format.json_schema": "text.format",
     "logprobs": "include",
     "web_search_options": "tools.web_search",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import BadRequest, Failure, Unsupported
+from providers.openai.responses.pairs import PLACES, found, nested
 
 from ..chat.request import checked
 from ..contract import NO_HEADERS, ClientRequest
@@ -69,6 +70,7 @@ def parse(data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> ClientRequest
         seals=seals,
         answer=wanted,
         dropped=tuple(dict.fromkeys(names)),
+        upstream_tools=tools.upstream_tools(given),
         address=partial(within, places=wanted.places),
     )
 
@@ -141,13 +143,9 @@ def _settings(given: Json, body: Json, wanted: Wanted, dropped: dict[str, None])
     for name in "reasoning", "text":
         if name in given:
             of_type(dict)(given[name], name)
-    reasoning, text = given.get("reasoning", {}), given.get("text", {})
-    renamed = {
-        "max_completion_tokens": given.get("max_output_tokens"),
-        "reasoning_effort": reasoning.get("effort"),
-        "verbosity": text.get("verbosity"),
-        "response_format": _response_format(text.get("format")),
-    }
+    reasoning = given.get("reasoning", {})
+    renamed = {name: found(given, PLACES[name]) for name in PLACES.keys() - {"max_tokens"}}
+    renamed["response_format"] = _response_format(renamed["response_format"])
     body |= {name: value for name, value in renamed.items() if value is not None}
     for name, value in reasoning.items():
         if value is not None and name not in ("effort", "summary", "generate_summary") and value != _TUNING.get(name):
@@ -183,8 +181,7 @@ def _response_format(form: Any) -> Json | None:
                         code="missing_required_parameter",
                     )
                 of_type(kind)(form[name], f"{at}.{name}")
-            named = {name: value for name, value in form.items() if name != "type" and value is not None}
-            return {"type": "json_schema", "json_schema": named}
+            return nested({name: value for name, value in form.items() if value is not None})
     return dict(form)
 
 

@@ -1,9 +1,10 @@
 """The Response object, with every key that it has: clients validate it. Pure."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
+from providers.common.usage import RESPONSES, spent
 from providers.contract import Json
+from providers.openai.responses.pairs import flat
 
 from ..contract import Envelope
 from .wanted import Wanted
@@ -89,27 +90,13 @@ def _tool(tool: Any) -> Any:
 
 def usage_of(usage: Json) -> Json:
     """Return a usage of the hub as the Responses API tells it: all seven numbers, whatever is missing there."""
-    told: Callable[[str, str], int] = lambda where, name: _number(_object(usage.get(where)).get(name))  # noqa: E731
-    given, made = _number(usage.get("prompt_tokens")), _number(usage.get("completion_tokens"))
-    return {
-        "input_tokens": given,
-        "input_tokens_details": {
-            "cached_tokens": told("prompt_tokens_details", "cached_tokens"),
-            "cache_write_tokens": told("prompt_tokens_details", "cache_write_tokens"),
-        },
-        "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": told("completion_tokens_details", "reasoning_tokens")},
-        "total_tokens": _number(usage.get("total_tokens")) or given + made,
-    }
-
-
-def _number(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    told = spent(usage)
+    return {responses: told[chat] for chat, responses in RESPONSES.items()}
 
 
 def flat_annotation(annotation: Json, length: int) -> Json:
     """Return a citation of the hub as the Responses API has it. length: of the text so far, where it names no place."""
-    cited = _object(annotation.get("url_citation"))
+    cited = flat({**annotation, "url_citation": _object(annotation.get("url_citation"))})
     start, end = cited.get("start_index"), cited.get("end_index")
     placed = isinstance(start, int) and isinstance(end, int)
     return {

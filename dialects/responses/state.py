@@ -13,17 +13,17 @@ from providers.errors import BadRequest, Failure
 
 from ..validation import read_json, unsupported_value
 from .outgoing import is_own
+from .tables import TYPES
 
 # What a request holds that names anything of earlier ones.
 MARKS: Final = re.compile(rb'"previous_response_id"\s*:\s*"|item_reference')
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
-    "function_call": "fc",
     "function_call_output": "fco",
-    "custom_tool_call": "ctc",
     "custom_tool_call_output": "cto",
     "compaction": "cmp",
+    **dict(TYPES.values()),
 }
 _NOT_PERSISTED: Final = (
     " Items are not persisted when `store` is set to false. Try again with `store` set to true, or remove this item from"

@@ -12,7 +12,7 @@ from providers.errors import Failure, UpstreamBadOutput
 from providers.sse import Decoder
 
 from ..chat.stream import escape_line_ends
-from ..contract import ClientRequest, Envelope
+from ..contract import ClientRequest, Envelope, Renderer
 from .errors import stream_error
 from .events import Events
 from .machine import Machine
@@ -55,6 +55,8 @@ class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):
         if not self._native.seen:
             for chunk in batch.chunks:
                 self._machine.feed(chunk)
+            if not batch.chunks:
+                self._machine.beat()
         return self._taken()
 
     def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None, /) -> NoReturn:
@@ -66,16 +68,9 @@ class Answered(Generator["bytes | bytearray", "Batch | None", bytes]):
         self._machine.fail(failure)
         raise StopIteration(bytes(self._taken()))
 
-    def opened(self) -> bytes:
-        """Return what the stream begins with, where nothing of the answer is there yet."""
-        self._machine.open()
-        return bytes(self._taken())
-
-    def heartbeat(self) -> bytes:
-        """Return an event that says nothing; b"" where none can be told."""
-        if not self._native.seen:
-            self._machine.beat()
-        return bytes(self._taken())
+    def go_on(self, envelope: Envelope, reasoning: bool) -> None:
+        """Let another upstream give what follows of an answer of which nothing but the beginning has been told."""
+        self._machine.answer_by(envelope, reasoning)
 
     def _taken(self) -> bytearray:
         data, self._machine.events.data = self._machine.events.data, bytearray()
@@ -132,9 +127,13 @@ def _responses(raw: bytes, marks: re.Pattern[bytes], kinds: frozenset[str]) -> I
                         yield response if isinstance(response, dict) else None
 
 
-def render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Answered:
+def render(
+    request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None
+) -> "Answered | Renderer":
     """Return the renderer of a streamed answer."""
-    return Answered(wanted_of(request), envelope, reasoning)
+    if isinstance(begun, Answered):
+        begun.go_on(envelope, reasoning)
+    return begun or Answered(wanted_of(request), envelope, reasoning)
 
 
 def completion(

@@ -9,17 +9,19 @@ from hashlib import sha256
 from typing import Any, Final
 
 from providers.contract import Json
+from providers.openai.responses.pairs import BY_KIND
 
-# Type of a call → the kind of tool it calls (LoweredTool.kind). The output of each has the type of CALLS + "_output", but for
-# tool_search's.
-CALLS: Final = {
-    "function_call": "function",
-    "custom_tool_call": "custom",
-    "local_shell_call": "local_shell",
-    "shell_call": "shell",
-    "apply_patch_call": "apply_patch",
-    "tool_search_call": "tool_search",
+# Kind of a tool (LoweredTool.kind) → type of its calls, and how their ids begin.
+TYPES: Final = {
+    "function": (BY_KIND["function"].item, "fc"),
+    "custom": (BY_KIND["custom"].item, "ctc"),
+    "local_shell": ("local_shell_call", "lsh"),
+    "shell": ("shell_call", "sh"),
+    "apply_patch": ("apply_patch_call", "apc"),
+    "tool_search": ("tool_search_call", "tsc"),
 }
+# Type of a call → the kind of tool it calls. The output of each has that type + "_output", but for tool_search's.
+CALLS: Final = {call: kind for kind, (call, _) in TYPES.items()}
 OUTPUTS: Final = {
     "tool_search_output" if kind == "tool_search" else f"{call}_output": kind for call, kind in CALLS.items()
 }

@@ -1,10 +1,12 @@
 """Tools and tool_choice: what is no function is lowered to one (tables.py), what cannot be is dropped or refused. Pure."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from providers.contract import Json
 from providers.errors import BadRequest, Unsupported
+from providers.openai.responses.pairs import nested
 
 from ..validation import unsupported_value, wrong_type
 from .tables import BUILT_IN, custom_schema, flattened
@@ -15,6 +17,12 @@ _REFUSED: Final = frozenset(
     {"file_search", "code_interpreter", "mcp", "computer", "computer_use", "computer_use_preview"}
 )
 _LOCAL: Final = (None, "local")  # types of a shell's environment
+# Types, without dates, of tools that clients run, or that only group or find tools of the request. Others, and those of
+# tomorrow, run upstream: they are paid for apart, or have the model asked again and again with what they find.
+_RUN_BY_CLIENTS: Final = frozenset(
+    {"function", "custom", "local_shell", "apply_patch", "namespace", "tool_search", "computer", "computer_use"}
+)
+_DATE: Final = re.compile(r"(?:_preview)?(?:_\d{4}_\d{2}_\d{2})?$", re.ASCII)
 _LONGEST_GRAMMAR: Final = 8192  # characters
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
 _FREE_TEXT: Final = "The input is free text, not JSON. Put the whole text into `input`, without a code fence around it."
@@ -52,18 +60,44 @@ def lower(given: Iterable[tuple[Any, str]]) -> Lowered:
                 about, parameters = BUILT_IN[kind]
             case _:
                 strict = tool.get("strict") is True
-        function: Json = {"name": sent}
+        function: Json = {"type": "function", "name": sent}
         if about := "\n\n".join(text for text in (tool.get("lead"), about) if isinstance(text, str) and text):
             function["description"] = about
         function["parameters"] = _NO_PARAMETERS if parameters is None else parameters
         function["strict"] = strict
-        made[sent] = {"type": "function", "function": function}, LoweredTool(kind, name, namespace), at
+        made[sent] = nested(function), LoweredTool(kind, name, namespace), at
     return Lowered(
         [tool for tool, _, _ in made.values()],
         {name: raised for name, (_, raised, _) in made.items()},
         [at for _, _, at in made.values()],
         list(dropped),
     )
+
+
+def upstream_tools(given: Json) -> tuple[str, ...]:
+    """Return "tools." and the type, without its date, of each tool that is not the client's to run, wherever it is defined.
+
+    given: a request. Malformed ones are the upstream's to refuse.
+    """
+    found: dict[str, None] = {}
+    items = given.get("input")
+    lists = [given, *(items if isinstance(items, list) else ())]
+    while lists:
+        holder = lists.pop()
+        tools = holder.get("tools") if isinstance(holder, dict) else None
+        for tool in tools if isinstance(tools, list) else ():
+            lists.append(tool)  # a namespace holds others
+            match tool:
+                case {"type": "shell"} if _is_local(tool):
+                    pass
+                case {"type": str(kind)} if (name := _DATE.sub("", kind)) not in _RUN_BY_CLIENTS:
+                    found[f"tools.{name[:100]}"] = None
+    return tuple(found)
+
+
+def _is_local(shell: Json) -> bool:
+    environment = shell.get("environment") or {}
+    return isinstance(environment, dict) and environment.get("type") in _LOCAL
 
 
 def _each(given: Iterable[tuple[Any, str]], dropped: dict[str, None]) -> Iterable[tuple[Json, str]]:
@@ -75,8 +109,7 @@ def _each(given: Iterable[tuple[Any, str]], dropped: dict[str, None]) -> Iterabl
             case "function" | "custom" | "local_shell" | "apply_patch" as kind:
                 yield {**tool, "type": kind, "namespace": None, "lead": None}, at
             case "shell":
-                environment = tool.get("environment") or {}
-                if not isinstance(environment, dict) or environment.get("type") not in _LOCAL:
+                if not _is_local(tool):
                     raise _not_here("shell", f"{at}.environment")
                 yield {"type": "shell"}, at
             case "tool_search":
@@ -149,7 +182,7 @@ def choice(value: Any, lowered: Lowered) -> Any:
             left = [each for tool in listed if (each := _forced(tool, lowered, True)) is not None]
             if not left:
                 raise _no_tool("None of the allowed tools is there.")
-            return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": left}}
+            return nested({"type": "allowed_tools", "mode": mode, "tools": left})
         case {"type": str()}:
             return _forced(value, lowered, False)
         case str():
@@ -171,7 +204,7 @@ def _forced(tool: Any, lowered: Lowered, optional: bool) -> Json | None:
             raise wrong_type("an object with a 'type'", tool, "tool_choice")
     if not found:
         raise _no_tool(f"There is no tool '{sent[:100]}' that could be chosen.")
-    return {"type": "function", "function": {"name": sent}}
+    return nested({"type": "function", "name": sent})
 
 
 def _no_tool(message: str) -> Unsupported:

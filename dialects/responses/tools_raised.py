@@ -7,17 +7,9 @@ from providers.common.arguments import decoded
 from providers.contract import Json
 from providers.errors import UpstreamBadOutput
 
+from .tables import ACTIONS
 from .wanted import LoweredTool
 
-# Kind of a tool → type of its calls, and how their ids begin.
-TYPES: Final = {
-    "function": ("function_call", "fc"),
-    "custom": ("custom_tool_call", "ctc"),
-    "local_shell": ("local_shell_call", "lsh"),
-    "shell": ("shell_call", "sh"),
-    "apply_patch": ("apply_patch_call", "apc"),
-    "tool_search": ("tool_search_call", "tsc"),
-}
 _HEAD: Final = re.compile(r'\s{0,16}\{\s{0,16}"input"\s{0,8}:\s{0,8}"')
 _LONGEST_HEAD: Final = 64
 _END: Final = re.compile(r"\s*\}?\s*")
@@ -123,15 +115,14 @@ def typed_fields(kind: str, arguments: str) -> Json:
     match kind, given:
         case "local_shell", {"command": [*command]} if _texts(command):
             env = given["env"] if isinstance(given.get("env"), dict) else {}
-            action: Json = {"type": "exec", "command": command, "env": env}
-            places = {"timeout_ms": "timeout_ms", "workdir": "working_directory"}
-            return {"action": action | {to: given[name] for name, to in places.items() if given.get(name) is not None}}
+            named = {to: given[name] for name, to in ACTIONS[kind].items() if given.get(name) is not None}
+            return {"action": {"type": "exec", **named, "command": command, "env": env}}
         case "shell", _:
             commands = given.get("commands") if isinstance(given, dict) else None
             if not (isinstance(commands, list) and _texts(commands)):
                 given, commands = {}, [arguments]
-            limits = {name: given.get(name) for name in ("timeout_ms", "max_output_length")}
-            return {"action": {"commands": commands, **limits}, "environment": {"type": "local"}}
+            named = {to: given.get(name) for name, to in ACTIONS[kind].items()}
+            return {"action": {**named, "commands": commands}, "environment": {"type": "local"}}
         case "apply_patch", {"operation": {"type": "delete_file", "path": str()} as operation}:
             return {"operation": {"type": "delete_file", "path": operation["path"]}}
         case "apply_patch", {

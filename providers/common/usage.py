@@ -18,19 +18,32 @@ MOST: Final = 2**31 - 1  # tokens: the largest integer that every JSON reader ta
 _SAFE: Final = 2**53  # of numbers that are no tokens: exact in every JSON reader
 _DEEP: Final = 4  # levels of fields that hosts add
 _DIGITS: Final = 10  # of a number of tokens that comes as a text
+# OpenAI's two names of each number: in a chat completion, and in a Response.
+RESPONSES: Final = {
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
+    "total_tokens": "total_tokens",
+}
 # Other names that hosts have for the numbers of a usage object: each stands in where OpenAI's own is missing, or 0.
 _SPELLINGS: Final = {
     "prompt_tokens": (
-        *("input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_token_count"),
+        *(RESPONSES["prompt_tokens"], "promptTokens", "inputTokens", "promptTokenCount", "prompt_token_count"),
         *("input_token_count", "prompt_eval_count"),
     ),
     "completion_tokens": (
-        *("output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "candidates_token_count"),
+        *(
+            RESPONSES["completion_tokens"],
+            "completionTokens",
+            "outputTokens",
+            "candidatesTokenCount",
+            "candidates_token_count",
+        ),
         *("generated_token_count", "eval_count"),
     ),
     "total_tokens": ("totalTokens", "totalTokenCount", "total_token_count"),
-    "prompt_tokens_details": ("input_tokens_details",),
-    "completion_tokens_details": ("output_tokens_details",),
+    **{name: (RESPONSES[name],) for name in ("prompt_tokens_details", "completion_tokens_details")},
 }
 _OWN_NAMES: Final = {other: name for name, others in _SPELLINGS.items() for other in others}
 # The names that Claude, and Bedrock, give to parts of the prompt that are in no other number.
@@ -120,7 +133,7 @@ def usage_of(told: Any) -> Json:
 def spent(told: Any) -> Json:
     """Return what a usage object in any protocol's words counts, as `usage` says it and without the fields of its host."""
     told = usage_of(told)
-    before, after = told.get("prompt_tokens_details", _NOTHING), told.get("completion_tokens_details", _NOTHING)
+    before, after = told.get("prompt_tokens_details") or _NOTHING, told.get("completion_tokens_details") or _NOTHING
     return usage(
         told["prompt_tokens"],
         told["completion_tokens"],

@@ -1,19 +1,22 @@
 """Answers that pass as bytes: each piece is written as it is read, and looked at for the tokens it tells."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Final
 
 from aiohttp import web
 
+from dialects import chat
 from dialects.passing.usage import UsageWatch
 from providers.errors import Failure
 
 from .. import inspector
 from ..attempts import began
+from ..event_stream import PassedStream
 from ..logs import RECORD
 from ..outbound.exchange import Exchange
 from ..outbound.passed import PassedAnswer
-from ..state import METER
+from ..state import APP_STATE, METER
 from ..traces import HEAD
 
 # Of an upstream's headers, those that say what its body is. Content-Length and Content-Encoding: see pass_back.
@@ -37,18 +40,24 @@ async def pass_back(
         response.headers["X-Accel-Buffering"] = "no"  # nginx would collect what comes piece by piece
     began(request, exchange)
     record.stream = response.content_type == "text/event-stream"
+    line = PassedStream(request, request[APP_STATE].heartbeat, chat.keep_alive, response) if passed.events else None
+    write = response.write if line is None else line.write
     watch, shown = UsageWatch(), HEAD
     try:
-        await response.prepare(request)
-        piece = passed.first
-        while piece:
-            watch.see(piece)
-            if shown > 0:
-                inspector.record_write(request, piece[:shown])
-                shown -= len(piece)
-            await response.write(piece)
-            piece = await answer.read()
-        await response.write_eof()
+        with line or nullcontext():
+            if line is None:
+                await response.prepare(request)
+            elif not passed.begun:
+                await line.send_keepalive()
+            piece = await passed.begin()
+            while piece:
+                watch.see(piece)
+                if shown > 0:
+                    inspector.record_write(request, piece[:shown])
+                    shown -= len(piece)
+                await write(piece)
+                piece = await answer.read()
+            await (response.write_eof() if line is None else line.write(b"", end=True))
     except Failure as failure:
         meter.stream_failed(failure)
         record.code = failure.code or failure.type
@@ -58,7 +67,7 @@ async def pass_back(
         raise
     finally:
         meter.usage = watch.usage()
-        answer.close()
+        passed.close()
     return response
 
 

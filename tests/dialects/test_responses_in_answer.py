@@ -627,18 +627,35 @@ def test_whole_is_the_streams_end(summary: bool, carried: bool) -> None:
 # The time in which nothing comes.
 
 
+SILENCE = Batch([])
+
+
+@pytest.mark.case(responses=64)
+def test_the_answer_goes_on_with_another_upstream() -> None:
+    begun = render(request(carried=True), ENVELOPE, False)
+    data = begun.send(SILENCE)
+    other = ENVELOPE._replace(provider="other", upstream_model="m2")
+    renderer = render(request(carried=True), other, True, begun)
+    assert renderer is begun
+    data += b"".join(renderer.send(Batch([piece])) for piece in (chunk({"reasoning_content": "T"}), *text("a"), stop()))
+    data += end_of(renderer)
+    assert kinds(checked(bytes(data))).count("created") == 1
+    carrying, _ = checked(bytes(data))[-1]["response"]["output"]
+    assert seal.opened(carrying["encrypted_content"]) == {"by": "other", "model": "m2", "text": "T"}
+
+
 @pytest.mark.case(responses=64)
 @pytest.mark.case(responses=65)
 def test_opened_and_heartbeats() -> None:
     renderer = render(request(PATCH), ENVELOPE, True)
-    data = renderer.opened() + renderer.opened() + renderer.heartbeat()
+    data = renderer.send(SILENCE) + renderer.send(SILENCE)
     assert kinds(events(data)) == ["created", "in_progress", "in_progress"]
     for piece in call(0, "c0", "p", '{"input":"x"}'):
-        data += renderer.send(Batch([piece])) + renderer.heartbeat()
+        data += renderer.send(Batch([piece])) + renderer.send(SILENCE)
     data += renderer.send(Batch([stop()])) + end_of(renderer)
     assert renderer.response == events(data)[-1]["response"]
     assert [event["delta"] for event in events(data) if "delta" in event] == ["", "x", ""]
-    assert accumulated(data)["output"][0]["input"] == "x"
+    assert accumulated(bytes(data))["output"][0]["input"] == "x"
 
 
 # Native answers.

@@ -14,6 +14,7 @@ from gemini_run import run as gemini_chunks
 from responses_in import accumulated, checked, events, request, stream, whole
 from translators import ON_RESPONSES, made_call
 
+from dialects.responses.response_object import usage_of
 from dialects.responses.stream import Passed
 from providers import Upstream, anthropic, openai
 from providers.anthropic.message_state import Way
@@ -85,11 +86,25 @@ def test_every_recorded_stream(name: str) -> None:
             assert whole(answer, asked, chunks=chunks)["output"] == response["output"]
             for given in (response, whole(answer, asked)):
                 assert said(given) == expected(message)
+            # The bridge to upstreams reads the same of it.
+            back = collect(replay.chunks(openai, data, call=made_call(state=ON_RESPONSES), to=TO))
+            apart = {"text": "message", "reasoning": "reasoning"}
+            again = expected(message) | {"images": 0} | {name: joined(response, kind) for name, kind in apart.items()}
+            assert expected(back["choices"][0]["message"]) == again
+            assert (answer.get("usage") and usage_of(answer["usage"])) == (
+                back.get("usage") and usage_of(back["usage"])
+            )
         except Exception as no:
             wrong[exchange["id"]] = f"{type(no).__name__}: {no}"[:1500]
     print(f"\n{name}: {dict(seen)}, wrong {len(wrong)}")
     assert not wrong, "\n".join(f"{id}: {why}" for id, why in wrong.items())
     assert not corpus.load(name) or seen.total() >= FILES[name]
+
+
+def joined(response: Json, kind: str) -> str:
+    """What all items of a type say: parts of one belong together, items do not."""
+    items = (item.get("content") or item.get("summary") or () for item in response["output"] if item["type"] == kind)
+    return "\n\n".join(filter(None, ("".join(part.get("text", "") for part in parts) for parts in items)))
 
 
 def said(response: Json) -> Json:

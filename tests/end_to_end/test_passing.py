@@ -14,7 +14,7 @@ import pytest
 from http_client import dial, metric, until
 from openai import OpenAI
 from process import Process
-from scripted import ABORT, CLOSE, FOREVER, Request, Upstream, answer, head, sse, stream
+from scripted import ABORT, CLOSE, FOREVER, Request, Upstream, answer, chunked, head, sse, stream
 
 PASSING, LIMITED, PRICED, PLAIN = (f"sk-client-canary-{name}" for name in ("passing", "limited", "priced", "plain"))
 CONFIG: Final = """
@@ -585,3 +585,48 @@ def test_who_may_not_pass_through(passing: Process, http: httpx.Client, there: U
     got = http.get(f"{passing.root}/p/up/locked", headers=bearer())
     assert (got.status_code, got.json()["error"]["code"]) == (502, "upstream_auth_error")
     assert got.headers["x-modelserver-tried"] == "up=upstream_auth_error"
+
+
+EVENTS: Final = """
+server: {{port: 0, keep_alive: {{after: 0.1, every: 0.05}}, timeouts: {{between_bytes: 5}}}}
+providers:
+  up: {{protocol: openai, base_url: "{url}/v1", api_key: "sk-upstream-canary"}}
+  google: {{host: gemini, base_url: "{url}/v1beta", api_key: "sk-upstream-canary"}}
+"""
+COMMENT: Final = b": keep-alive\n\n"
+
+
+@pytest.fixture(scope="module")
+def silent(there: Upstream) -> Iterator[Process]:
+    with Process(EVENTS.format(url=there.url)) as process:
+        yield process
+
+
+def test_silent_event_streams_get_comments_between_events(there: Upstream, silent: Process, http: httpx.Client) -> None:
+    first, last = b'data: {"a": 1}\n\ndata: {"b"', b': "x"}\r\n\r\n'
+    more = [0.5, *chunked(last, end=False), 0.5, *chunked(b"data: [DONE]\n\n")]
+    there.script("silent", [*stream(b"", end=False), 0.5, *chunked(first, end=False), *more])
+    there.script("sized", [head(200, {"Content-Length": "14"}, "text/event-stream"), 0.5, b"data: [DONE]\n\n"])
+    there.script("array", [head(200, {"Transfer-Encoding": "chunked"}), 0.5, *chunked(b"[1]")])
+    there.script("gemini", [*stream(b"", end=False), 0.5, *chunked(b'data: {"a": 1}\r\n\r\n')])
+    got = http.post(f"{silent.url}/completions", json={"model": "up/silent", "prompt": "x", "stream": True})
+    before, inside, behind = (got.content.partition(mark)[0] for mark in (first, last, b"data: [DONE]\n\n"))
+    assert got.content.replace(COMMENT, b"") == first + last + b"data: [DONE]\n\n"
+    assert before.count(COMMENT) > 1 and inside == before + first
+    assert behind == inside + last + COMMENT * (behind.count(COMMENT) - before.count(COMMENT)) != inside + last
+    for name, whole in ("sized", b"data: [DONE]\n\n"), ("array", b"[1]"):
+        got = http.post(f"{silent.url}/completions", json={"model": f"up/{name}", "prompt": "x"})
+        assert got.content == whole
+    # Google's SDKs lose what follows a comment.
+    url = f"{silent.root}/v1beta/models/google/gemini:streamGenerateContent?alt=sse"
+    assert http.post(url, json={"contents": []}).content == b'data: {"a": 1}\r\n\r\n'
+
+
+def test_a_silent_event_stream_that_never_begins(there: Upstream, silent: Process, http: httpx.Client) -> None:
+    there.script("never", [*stream(b"", end=False), 0.4, ABORT])
+    there.script("empty", [*stream(b"", end=False), 0.4, *chunked(b"")])
+    url, body = f"{silent.url}/completions", {"prompt": "x", "stream": True}
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.post(url, json={**body, "model": "up/never"})
+    got = http.post(url, json={**body, "model": "up/empty"})
+    assert (got.status_code, set(got.content.split(b"\n\n"))) == (200, {b": keep-alive", b""})

@@ -33,9 +33,6 @@ KNOWN: dict[tuple[str, str], tuple[float | None, float]] = {
     ("deepseek/deepseek-reasoner", "output"): (0.42, 2.19),
     ("deepseek/deepseek-reasoner", "cache_read"): (0.028, 0.14),
     # Which of the two is right is not known.
-    ("mistral/mistral-large-4", "input"): (1.36, 0.7),
-    ("mistral/mistral-large-4", "output"): (4.18, 2.1),
-    ("mistral/mistral-large-4", "cache_read"): (0.14, 0.07),
     ("together/meta-llama/llama-3.3-70b-instruct-turbo", "input"): (1.04, 0.88),
     ("together/meta-llama/llama-3.3-70b-instruct-turbo", "output"): (1.04, 0.88),
     ("fireworks/accounts/fireworks/models/llama-v3p1-8b-instruct", "input"): (0.1, 0.2),

@@ -69,6 +69,9 @@ def checked(data: bytes) -> list[Json]:
         kind = event["type"]
         if kind == "error":
             continue
+        if kind == "response.in_progress":  # said again while nothing comes, as long as there is no item
+            assert current is None and not done
+            continue
         if kind == "response.output_item.added":
             assert current is None and event["output_index"] == len(done)
             current, texts = event["item"], {}

@@ -19,6 +19,7 @@ from ..params import drop, model_rules, refuse, snapped
 from ..request import CHAT_ONLY, TOOL_NAME_LENGTH, fit_format
 from ..tools import fitted_schema
 from . import stream
+from .pairs import BY_KIND, PARTS, PLACES, flat, put, translated
 
 _DROPPED: Final = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "web_search_options",
                    "store", "cache_control")  # fmt: skip
@@ -81,22 +82,15 @@ def _limit(out: Json, changed: list[str]) -> None:
     for name in "max_completion_tokens", "max_tokens":
         if name in out:
             limit = out.pop(name)
-            out["max_output_tokens"] = max(limit, _LEAST_OUTPUT)
+            put(out, PLACES[name], max(limit, _LEAST_OUTPUT))
             if limit < _LEAST_OUTPUT:
                 changed.append(name)
 
 
 def _text(out: Json) -> None:
-    text: Json = {}
-    match out.pop("response_format", None):
-        case {"type": "json_schema", "json_schema": schema}:
-            text["format"] = {"type": "json_schema", **schema}
-        case {"type": kind}:
-            text["format"] = {"type": kind}
-    if "verbosity" in out:
-        text["verbosity"] = out.pop("verbosity")
-    if text:
-        out["text"] = text
+    for name in "response_format", "verbosity":
+        if name in out:
+            put(out, PLACES[name], translated(name, out.pop(name)))
 
 
 # Tools: the same, but flat
@@ -114,8 +108,8 @@ def _tool(tool: Json, upstream: Upstream, at: str) -> Json:
         case {"type": "custom", "custom": custom}:
             custom = omit(custom, upstream.host.strip)
             match custom.get("format"):
-                case {"type": "grammar", "grammar": grammar}:
-                    custom = custom | {"format": {"type": "grammar", **grammar}}
+                case {"type": "grammar", "grammar": dict()}:
+                    custom = custom | {"format": flat(custom["format"])}
             return {"type": "custom", **custom}
     return tool
 
@@ -124,8 +118,8 @@ def _choice(choice: Any) -> Any:
     match choice:
         case {"type": "function" | "custom"}:
             return _named(choice)
-        case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}:
-            return {"type": "allowed_tools", "mode": mode, "tools": [_named(tool) for tool in tools]}
+        case {"type": "allowed_tools", "allowed_tools": {"tools": tools}}:
+            return {**flat(choice), "tools": [_named(tool) for tool in tools]}
     return choice
 
 
@@ -206,18 +200,10 @@ def _said(message: Json) -> Iterator[Json]:
 
 
 def _call(call: Json) -> Json:
-    if "custom" in call:
-        custom = call["custom"]
-        return {
-            "type": "custom_tool_call",
-            "call_id": shortened(call["id"], _LONGEST_ID),
-            "name": custom["name"],
-            "input": custom.get("input") or "",
-        }
-    function = call["function"]
-    arguments = function.get("arguments") or "{}"
-    call_id = shortened(call["id"], _LONGEST_ID)
-    return {"type": "function_call", "call_id": call_id, "name": function["name"], "arguments": arguments}
+    form = BY_KIND["custom" if "custom" in call else "function"]
+    tool = call[form.kind]
+    said = tool.get(form.field) or ("" if form.kind == "custom" else "{}")
+    return {"type": form.item, "call_id": shortened(call["id"], _LONGEST_ID), "name": tool["name"], form.field: said}
 
 
 def _content(content: Any, index: int) -> Any:
@@ -230,11 +216,11 @@ def _content(content: Any, index: int) -> Any:
 def _part(part: Json, param: str) -> Json:
     match part:
         case {"type": "text", "text": text}:
-            return {"type": "input_text", "text": text}
+            return {"type": PARTS["text"], "text": text}
         case {"type": "image_url", "image_url": {"url": url, **more}}:
-            return {"type": "input_image", "image_url": url, "detail": more.get("detail") or "auto"}
+            return {"type": PARTS["image_url"], "image_url": url, "detail": more.get("detail") or "auto"}
         case {"type": "image_url", "image_url": str(url)}:
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
+            return {"type": PARTS["image_url"], "image_url": url, "detail": "auto"}
         case {"type": "file", "file": file}:
-            return {"type": "input_file", **omit(file, _MARKS)}
+            return {"type": PARTS["file"], **omit(file, _MARKS)}
     raise Unsupported(f"This model does not take content parts of the type '{part['type']}'.", param=f"{param}.type")

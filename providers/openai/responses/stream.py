@@ -29,13 +29,9 @@ from ...contract import Call, Json, Translator, prime
 from ...errors import UpstreamBadOutput, UpstreamError, UpstreamTruncated
 from ...sse import refuse_value
 from ..errors import in_band
+from .pairs import BY_ITEM, BY_KIND, CALLS, nested
 
-# Item type → tool call type, the field that grows, and its name in a chat completion.
-_CALLS: Final = {
-    "function_call": ("function", "arguments"),
-    "custom_tool_call": ("custom", "input"),
-}
-
+_PIECES: Final = frozenset(f"{form.event}.delta" for form in CALLS)
 _OFFSETS: Final = ("start_index", "end_index")
 _NOWHERE: Final = {"start": 0}
 _NO_NAMES: Final[Mapping[str, str]] = {}
@@ -147,7 +143,7 @@ class ResponseState:
                 return self._think((data["output_index"], "summary", data["summary_index"]), data["delta"])
             case "response.reasoning_text.delta":
                 return self._think((data["output_index"], "content", data["content_index"]), data["delta"])
-            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
+            case str() if kind in _PIECES:
                 at = self._expect(data)
                 return self._grow(at, as_text(data["delta"])) if at in self.calls else []
             case "response.output_text.done" | "response.refusal.done":
@@ -164,7 +160,7 @@ class ResponseState:
                 self.kept.add()
                 self.places[item.get("id")] = at
                 self._place(at, item)
-                return self._open(at, item) if item["type"] in _CALLS else []
+                return self._open(at, item) if item["type"] in BY_ITEM else []
             case "response.output_item.done":
                 item = data["item"]
                 return self._item(data.get("output_index", self.places.get(item.get("id"))), item)
@@ -228,7 +224,7 @@ class ResponseState:
         return at
 
     def _open(self, at: int, item: Json) -> list[Json]:
-        kind, field = _CALLS[item["type"]]
+        form = BY_ITEM[item["type"]]
         self.places.setdefault(item.get("id"), at)
         if len(self.kinds) >= MAX_CALLS:
             raise too_many_calls()
@@ -236,12 +232,12 @@ class ResponseState:
         if not name:
             raise UpstreamBadOutput("The upstream sent a tool call without a name.")
         number = self.calls[at] = len(self.kinds)
-        self.kinds.append(kind)
-        if kind == "function":
+        self.kinds.append(form.kind)
+        if form.kind == "function":
             self.beginnings[number] = Beginning()
         ident = self.order[at]["id"] = self.ids.own(item.get("call_id"))
-        first = {"index": number, "id": ident, "type": kind}
-        return [chunk({"tool_calls": [{**first, kind: {"name": name, field: ""}}]})]
+        first = {"index": number, "id": ident, "type": form.kind}
+        return [chunk({"tool_calls": [{**first, form.kind: {"name": name, form.field: ""}}]})]
 
     def _grow(self, at: Any, piece: str) -> list[Json]:
         """A piece of a call's arguments. A placeholder before the real ones is left out: the item says what they are."""
@@ -256,9 +252,8 @@ class ResponseState:
     def _argue(self, at: Any, text: str) -> list[Json]:
         number = self.calls[at]
         self.hear(at, "call", 0, text)
-        if self.kinds[number] == "function":
-            return [chunk(tool_call(number, {"arguments": text}))]
-        return [chunk({"tool_calls": [{"index": number, "custom": {"input": text}}]})]
+        form = BY_KIND[self.kinds[number]]
+        return [chunk({"tool_calls": [{"index": number, form.kind: {form.field: text}}]})]
 
     def _item(self, at: Any, item: Json) -> list[Json]:
         """An item that is done: what of it came in no delta."""
@@ -283,7 +278,7 @@ class ResponseState:
                 return chunks
             case {"type": "function_call" | "custom_tool_call" as kind}:
                 chunks = [] if at in self.calls else self._open(at, item)
-                said = item.get(_CALLS[kind][1])
+                said = item.get(BY_ITEM[kind].field)
                 text = real_one(as_text(said)) if kind == "function_call" else as_text(said)
                 if self.was_heard(at, "call", _begun(said) if kind == "function_call" else text):
                     return chunks
@@ -319,14 +314,12 @@ class ResponseState:
         """Citations of web pages, the one kind that chat completions knows; places count in the whole content."""
         start = self.order.get(at, _NOWHERE)["start"]
         cited = [
-            {
-                "type": "url_citation",
-                "url_citation": {
+            nested(
+                {
                     name: value + start if name in _OFFSETS and type(value) is int else value
                     for name, value in each.items()
-                    if name != "type"
-                },
-            }
+                }
+            )
             for each in found
             if each["type"] == "url_citation"
         ]
