@@ -31,6 +31,7 @@ _DEFAULT: Final = "default"  # the group of users that belong to no other
 _ON: Final = 1  # a status
 _DUMMIES: Final = frozenset({"", "none", "null", "dummy", "anything", "ollama"})  # keys of hosts that want none
 _ENDINGS: Final = ("-thinking", "-nothinking")
+_LONGEST: Final = 200  # characters of a model's name
 
 
 class _Unserved(Exception):
@@ -187,6 +188,9 @@ class _Conversion:
                        f"Give each client's key `models`; all of this channel's are {provider}/MODEL too")  # fmt: skip
         for public in dict.fromkeys(_names(channel.get("models"))):
             model = _renamed(public, others)
+            if len(public) > _LONGEST or len(model) > _LONGEST:
+                self._note(f"{path}.models {public[:40]}", f"a model's name has at most {_LONGEST} characters here", "Shorten it")
+                continue
             if public.count("*") > 1 or ("*" in model and "*" not in public):
                 self._note(f"{path}.models {public}", "a public name has one * here, and the target one only where the name has",
                            "Write the names out under models")  # fmt: skip

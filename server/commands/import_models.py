@@ -11,7 +11,7 @@ from gateway.importing.result import Imported
 from gateway.scrub import Scrubber
 from providers import PROVIDERS
 from providers.contract import Upstream
-from providers.errors import Failure
+from providers.errors import Failure, UpstreamAuthError
 from providers.hosts import HOSTS
 
 from ..config_file import Source
@@ -22,12 +22,8 @@ from ..outbound.pool import ConnectionPools
 
 _PATIENCE: Final = 30.0  # seconds for the list, from the first word to the last
 _LIMITS: Final = ServerConfig(max_answer=4 * 2**20)  # bytes of it: OpenRouter's has half a megabyte
-_UNREACHED: Final = "is it running, and is its base_url right? `python modelserver.py doctor` tries each host"
-# What to do about the code of a failure.
-_ADVICE: Final = {
-    **dict.fromkeys(("upstream_connect", "upstream_connect_timeout", "upstream_dns", "upstream_tls"), _UNREACHED),
-    "upstream_auth_error": "set {}, and try again",
-}
+_TRY: Final = "is it running, and is its base_url right? `python modelserver.py doctor` tries each host"
+_UNREACHED: Final = frozenset({"upstream_connect", "upstream_connect_timeout", "upstream_dns", "upstream_tls"})  # codes
 
 
 def import_models(name: str, source: Source, agent: str) -> Imported:
@@ -43,10 +39,11 @@ def import_models(name: str, source: Source, agent: str) -> Imported:
         ids = asyncio.run(_read(upstream, given, settings, agent))
     except TimeoutError:
         raise OSError(f"{upstream.base_url}: no list of models within {_PATIENCE:g} seconds") from None
+    except UpstreamAuthError:
+        raise OSError(f"{upstream.base_url} refuses the key: set {upstream.host.key_variable or 'api_key'} to one it takes") from None
     except Failure as failure:
-        advice = _ADVICE.get(failure.code or "", "").format(upstream.host.key_variable or "its api_key")
-        said = Scrubber([upstream.api_key, *upstream.api_keys])(failure.message)
-        raise OSError(f"{upstream.base_url}: {said.rstrip('.')}{advice and f': {advice}'}") from None
+        said = Scrubber([upstream.api_key, *upstream.api_keys])(failure.message).rstrip(".")
+        raise OSError(f"{upstream.base_url}: {said}{f': {_TRY}' if failure.code in _UNREACHED else ''}") from None
     if not ids:
         raise OSError(f"{upstream.base_url} lists no models")
     return listed.convert(name, upstream.host, upstream.base_url, ids)

@@ -207,14 +207,6 @@ def test_every_key_of_the_configuration_stands_in_it_once() -> None:
     assert [name for name, count in Counter(name for depth, name in lines if not depth).items() if count > 1] == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_client_of_the_page_is_in_the_documentation(language: str) -> None:
-    text = (ROOT / "web" / "text.js").read_text(encoding="utf-8").partition("export const CLIENTS")[2]
-    named = re.findall(r'^  \["([^"]+)", "(?:base|origin)"', text.partition("\n];")[0], re.MULTILINE)
-    rows = re.findall(r"^\| ([^|]+) \| `http", page(language, "clients"), re.MULTILINE)
-    assert len(named) > 20 and {*named} <= {*rows} and len(rows) == len({*rows})
-
-
 # All code runs
 
 

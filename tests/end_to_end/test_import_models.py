@@ -1,13 +1,19 @@
 """`modelserver.py import openrouter`, `import ollama`: the host is asked for its models, and a configuration with them is printed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from process import config, run
 from scripted import Upstream, answer, head
+
+from gateway.config import load
+from server.commands.import_file import import_from
+from server.config_file import Source
+from server.key_file import Refused
 
 OPENROUTER = {"data": [{"id": "openai/gpt-5.5", "name": "OpenAI: GPT-5.5", "context_length": 400000, "pricing": {"prompt": "0.00000125"}},
                        {"id": "anthropic/claude-opus-5.5:beta"}, {"id": "odd/*"}, {"id": "qwen/qwen3.8-27b:free"}]}  # fmt: skip
@@ -26,13 +32,33 @@ def there() -> Iterator[Upstream]:
         yield there
 
 
-def imported(name: str, base_url: str, key: str = "", **variables: str) -> Any:
-    given = json.dumps({"base_url": base_url, **({"api_key": key} if key else {})})
-    return run("import", name, text=config(providers=f"{name}: {given}"), env=variables)
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`import NAME …` in this process, with this provider in the configuration: exit code, standard output and error."""
+
+    def imported(*words: str, **provider: str) -> tuple[int, str, str]:
+        file = tmp_path / "config.yaml"
+        file.write_text(config(providers=f"{words[0]}: {json.dumps(provider)}" if provider else ""), encoding="utf-8")
+        kind, name = (*words, "")[:2]
+        try:
+            code, said = import_from(kind, name, Source(file, {}), "modelserver/0"), ""
+        except Refused as error:
+            code, said = 2, f"modelserver: {error}\n"
+        except OSError as error:
+            code, said = 1, f"modelserver: {error}\n"
+        out, err = capsys.readouterr()
+        return code, out, err + said
+
+    return imported
 
 
 def test_openrouter(there: Upstream) -> None:
-    done = imported("openrouter", f"{there.url}/openrouter", "${OPENROUTER_API_KEY}", OPENROUTER_API_KEY="sk-or-canary-1")
+    """As a command, and what it prints is read without a mistake."""
+    provider = json.dumps({"base_url": f"{there.url}/openrouter", "api_key": "${OPENROUTER_API_KEY}"})
+    done = run("import", "openrouter", text=config(providers=f"openrouter: {provider}"), env={"OPENROUTER_API_KEY": "sk-or-canary-1"})
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout) == {
         "providers": {"openrouter": {"api_key": "${OPENROUTER_API_KEY}", "base_url": f"{there.url}/openrouter"}},
@@ -51,12 +77,12 @@ def test_openrouter(there: Upstream) -> None:
     ]
     assert done.stderr.startswith("3 models and 1 providers; 1 things were not carried over")
     assert there.requests[-1].headers["authorization"] == "Bearer sk-or-canary-1"
-    assert run("check", text=done.stdout, env={"OPENROUTER_API_KEY": "sk-or-canary-1"}).returncode == 0
+    assert load(done.stdout, {"OPENROUTER_API_KEY": "sk-or-canary-1"}, "families: {}\nmodels: {}\n").warnings == ()
 
 
-def test_ollama(there: Upstream) -> None:
-    done = imported("ollama", f"{there.url}/ollama/v1")
-    assert (done.returncode, yaml.safe_load(done.stdout)) == (
+def test_ollama(there: Upstream, imported: Command) -> None:
+    code, out, _ = imported("ollama", base_url=f"{there.url}/ollama/v1")
+    assert (code, yaml.safe_load(out)) == (
         0,
         {
             "providers": {"ollama": {"base_url": f"{there.url}/ollama/v1"}},
@@ -64,33 +90,33 @@ def test_ollama(there: Upstream) -> None:
         },
     )
     assert "authorization" not in there.requests[-1].headers
-    assert run("check", text=done.stdout).returncode == 0
+    assert load(out, {}, "families: {}\nmodels: {}\n").warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("path", "key", "says"),
+    ("path", "says"),
     [
-        ("/empty", "", "{url}/empty lists no models"),
-        ("/refused", "sk-or-canary-1", "{url}/refused: The upstream refused this server's key: set OPENROUTER_API_KEY, and try again"),
-        ("/garbage", "", "{url}/garbage: "),
-        ("/large", "", "{url}/large: The upstream's answer is larger than 4194304 bytes"),
-        ("/gone", "", "{url}/gone: "),
+        ("/empty", "{url}/empty lists no models\n"),
+        ("/refused", "{url}/refused refuses the key: set OPENROUTER_API_KEY to one it takes\n"),
+        ("/garbage", "{url}/garbage: The upstream answered with a web page\n"),
+        ("/large", "{url}/large: The upstream's answer is larger than 4194304 bytes"),
+        ("/gone", "{url}/gone: "),
     ],
 )
-def test_a_list_that_cannot_be_read(there: Upstream, path: str, key: str, says: str) -> None:
+def test_a_list_that_cannot_be_read(there: Upstream, imported: Command, path: str, says: str) -> None:
     there.script("/gone/models", answer({"error": {"message": "Not found"}}, 404))
-    done = imported("openrouter", f"{there.url}{path}", key or "sk-or-canary-2")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"modelserver: {says.format(url=there.url)}"), done.stderr
-    assert "canary" not in done.stderr
+    code, out, err = imported("openrouter", base_url=f"{there.url}{path}", api_key="sk-or-canary-1")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"modelserver: {says.format(url=there.url)}"), err
+    assert "canary" not in err
 
 
-def test_a_host_that_does_not_run() -> None:
-    done = imported("ollama", "http://127.0.0.1:1/v1")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+def test_a_host_that_does_not_run(imported: Command) -> None:
+    assert imported("ollama", base_url="http://127.0.0.1:1/v1") == (
+        1,
+        "",
         "modelserver: http://127.0.0.1:1/v1: The upstream cannot be reached: is it running, and is its base_url right? "
-        "`python modelserver.py doctor` tries each host\n"
+        "`python modelserver.py doctor` tries each host\n",
     )
 
 
@@ -104,6 +130,6 @@ def test_a_host_that_does_not_run() -> None:
         (("ollama", "x.yaml"), "there is no program 'ollama' whose file could be read: "),
     ],
 )
-def test_what_cannot_be_imported(words: tuple[str, ...], says: str) -> None:
-    done = run("import", *words, text=config())
-    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(f"modelserver: {says}")
+def test_what_cannot_be_imported(imported: Command, words: tuple[str, ...], says: str) -> None:
+    code, out, err = imported(*words)
+    assert (code, out) == (2, "") and err.startswith(f"modelserver: {says}")
