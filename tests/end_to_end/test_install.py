@@ -100,6 +100,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("/etc/resolv.conf", "/etc/hosts", CERTIFICATES, "/etc/pip.conf"):  # this machine's way to the registries
         if Path(file).exists():
             shutil.copy(file, f"{path}{file}")
+    path.chmod(0o755)  # the servers' user passes through it
     (path / "opt/modelserver").mkdir()
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", str(path / "opt/modelserver")], input=archive.stdout, check=True)

@@ -47,10 +47,11 @@ def picture(page: Any, file: Path) -> None:
 
 def main() -> None:
     with Upstream() as upstream, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        names = "\n".join(f'"{name}": up/{MODEL}' for name in (MODEL, "gpt-6-sol", "gemini-4-argon", "deepseek-v4-pro"))
+        names = "\n".join(f"{name}: openrouter/{MODEL}" for name in (MODEL, "gpt-6-sol", "gemini-4-argon", "deepseek-v4-pro"))
         more = f'usage: {{path: "{folder}/usage.db"}}\ninspector: {{enabled: true}}\nmodel_facts: {{{MODEL}: {{price: {{input: 5, output: 25, cache_read: 0.5}}}}}}'
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with Process(config(upstream, more, models=names)) as server:
+        provider = f'openrouter: {{base_url: "{upstream.url}/v1", api_key: "sk-upstream-canary"}}'
+        with Process(config(more=more, models=names, providers=provider)) as server:
             for language, (locale, question, said) in QUESTIONS.items():
                 upstream.script(MODEL, answer(said))
                 with browsing(chromium, server.root, locale=locale, viewport=SIZE, color_scheme="light") as browser:
