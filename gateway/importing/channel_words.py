@@ -1,7 +1,7 @@
 """What one-api's and new-api's channels are here, as tables: (why something is not carried over, what to do).
 
-Learnt from their sources, read on 2026-11-28: relay/channeltype of songquanpeng/one-api (8df4a26), constant/channel.go, model/channel.go
-and dto/channel_settings.go of QuantumNous/new-api. From 26 on the two number their types differently.
+Learnt from their sources, read on 2026-11-28: relay/channeltype of songquanpeng/one-api (8df4a26); constant/channel.go,
+model/channel.go and dto/channel_settings.go of QuantumNous/new-api. From 26 on the two number their types differently.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,9 @@ Why = tuple[str, str]
 
 
 class Vendor(NamedTuple):
-    """host: the row of providers/hosts.py, "" for a host of one's own that speaks OpenAI's API; base: where the vendor is; ending: what
-    the two programs put behind a base by themselves.
+    """host: the row of providers/hosts.py, "" for a host of one's own that speaks OpenAI's API; base: where the vendor is.
+
+    ending: what the two programs put behind a base by themselves.
     """
 
     host: str
@@ -179,9 +180,9 @@ _SHOWN: Final = ("answers have one form here, with reasoning as reasoning_conten
 # Fields of a channel, and of the objects in it. None: carried over, or of no use here.
 FIELDS: Final[Mapping[str, Why | None]] = {
     **dict.fromkeys(
-        ("id", "type", "key", "status", "name", "weight", "priority", "base_url", "other", "models", "group", "model_mapping", "config",
-         "setting", "settings", "channel_info", "created_time", "test_time", "response_time", "balance", "balance_updated_time",
-         "used_quota", "test_model", "auto_ban", "other_info", "tag", "remark", "need_reconcile", "api_version", "proxy",
+        ("id", "type", "key", "status", "name", "weight", "priority", "base_url", "other", "models", "group", "model_mapping",
+         "config", "setting", "settings", "channel_info", "created_time", "test_time", "response_time", "balance",
+         "balance_updated_time", "used_quota", "test_model", "auto_ban", "other_info", "tag", "remark", "need_reconcile", "api_version", "proxy",
          "azure_responses_version", "vertex_key_type", "aws_key_type", "force_stream",
          "system_prompt_override", "upstream_model_update_check_enabled", "upstream_model_update_auto_sync_enabled",
          "upstream_model_update_last_check_time", "upstream_model_update_last_detected_models",
@@ -201,3 +202,37 @@ FIELDS: Final[Mapping[str, Why | None]] = {
 }  # fmt: skip
 UNKNOWN: Final = ("this server has no such setting", "Nothing, unless something is missed: see config.yaml")
 OFF: Final = ("it is off there", "Turn it on there and import again, or write it under providers")
+UNKNOWN_TYPE: Final = (
+    "this server knows no channels of its type",
+    "If it speaks OpenAI's API add a provider with protocol: openai, base_url and api_key",
+)
+USERS: Final = (
+    "they stand in the database, not in the channels",
+    "Make each client a key with `keys add NAME --budget … --models …`; prices are in providers/models.yaml",
+)
+ADDRESS: Final = (
+    "one-api and new-api listen on every address, this server on this machine alone",
+    "Set server.host to 0.0.0.0 once there are keys; the port is theirs, so clients keep it",
+)
+GROUPS: Final = (
+    "groups of users are not known here; channels of the group default serve a model, or, where that has it not, all that have it",
+    "Give each client's key `models`; every channel's models are provider/model too",
+)
+STAR: Final = (
+    "a public name has one * here, and the target one only where the name has",
+    "Write the names out under models",
+)
+LONGEST: Final = 200  # characters of a model's name
+LONG: Final = (f"a model's name has at most {LONGEST} characters here", "Shorten it")
+ENDING: Final = (
+    "new-api asks for reasoning by the end of a name, which here is a part of it",
+    "Write {targets: [provider/model], defaults: {reasoning_effort: high}} under models, without that end",
+)
+ORDER: Final = (
+    "targets are shared by weight or tried in order, and some of its channels have one priority",
+    "It is tried in order",
+)
+NO_WEIGHT: Final = (
+    "it has no weight, where others of the model have one: it was never asked",
+    "Give it a weight under models, or leave it out",
+)

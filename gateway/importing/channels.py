@@ -13,16 +13,27 @@ from providers.hosts import HOSTS
 
 from ..proxies import wrong_proxy
 from .channel_words import (
+    ADDRESS,
     CHAT,
     CUSTOM,
     DOTS_UNTIL,
+    ENDING,
     FIELDS,
+    GROUPS,
+    LONG,
+    LONGEST,
     NAMED_BASES,
+    NO_WEIGHT,
     NOT_SERVED,
     OFF,
+    ORDER,
+    STAR,
     UNKNOWN,
+    UNKNOWN_TYPE,
+    USERS,
     VENDORS,
 )
+from .litellm_words import HOMES, VERSIONED
 from .providers import INSECURE, Providers, is_open
 from .result import Imported, Left
 from .values import hostname, list_of, mapping, number
@@ -31,7 +42,6 @@ _DEFAULT: Final = "default"  # the group of users that belong to no other
 _ON: Final = 1  # a status
 _DUMMIES: Final = frozenset({"", "none", "null", "dummy", "anything", "ollama"})  # keys of hosts that want none
 _ENDINGS: Final = ("-thinking", "-nothinking")
-_LONGEST: Final = 200  # characters of a model's name
 
 
 class _Unserved(Exception):
@@ -48,7 +58,10 @@ class _Place(NamedTuple):
 
 
 def convert(document: Any, program: str) -> Imported:
-    """Return our configuration. document: the JSON, read; program: one-api or new-api. Raises ValueError for what is none of theirs."""
+    """Return our configuration. document: the JSON, read; program: one-api or new-api.
+
+    Raises ValueError for what holds no channels.
+    """
     return _Conversion(program).run(_channels(document))
 
 
@@ -80,10 +93,8 @@ class _Conversion:
             except _Unserved as error:
                 self._note(path, *error.args)
         models = {public: self._targets(public, found) for public, found in self._models.items()}
-        self._note("users, tokens, quotas and prices", f"they stand in {self._program}'s database, not in its channels",
-                   "Make each client a key with `keys add NAME --budget … --models …`; prices are in providers/models.yaml")  # fmt: skip
-        self._note("the address", f"{self._program} listens on every address, this server on this machine alone",
-                   f"Set server.host to 0.0.0.0 once there are keys; the port is {self._program}'s, so clients keep theirs")  # fmt: skip
+        self._note("users, tokens, quotas and prices", *USERS)
+        self._note("the address", *ADDRESS)
         config: Json = {"server": {"port": 3000}, "providers": self._providers.made or {"echo": {}}}
         if models:
             config["models"] = models
@@ -95,7 +106,7 @@ class _Conversion:
     # Channels
 
     def _channel(self, channel: Json, path: str) -> None:
-        kind, settings = number(channel.get("type")), self._settings(channel)
+        kind, settings = int(number(channel.get("type")) or 0), self._settings(channel)
         if (number(channel.get("status")) or _ON) != _ON:
             raise _Unserved(*OFF)
         for name, value in {**channel, **settings}.items():
@@ -104,11 +115,9 @@ class _Conversion:
             elif value and (why := FIELDS[name]) and value != "{}":
                 self._note(f"{path}.{name}", *why)
         if kind not in VENDORS[self._program]:
-            raise _Unserved(*NOT_SERVED[self._program].get(int(kind or 0), (
-                f"{kind} is no type that this server knows", "If it speaks OpenAI's API add a provider with protocol: openai, base_url "
-                "and api_key")))  # fmt: skip
-        provider = self._provider(channel, settings, int(kind), path)
-        self._serve(channel, provider, int(kind), path)
+            raise _Unserved(*NOT_SERVED[self._program].get(kind, UNKNOWN_TYPE))
+        provider = self._provider(channel, settings, kind, path)
+        self._serve(channel, provider, kind, path)
 
     def _settings(self, channel: Json) -> Json:
         """Return what stands in the objects of a channel, which are texts of JSON."""
@@ -123,21 +132,25 @@ class _Conversion:
         base = str(channel.get("base_url") or home).strip().rstrip("/")
         if kind == CUSTOM and self._program == "new-api":
             if not base.endswith(CHAT):
-                raise _Unserved("its address is no /chat/completions", "Add a provider with protocol: openai, base_url and overrides.path")
+                raise _Unserved(
+                    "its address is no /chat/completions",
+                    "Add a provider with protocol: openai, base_url and overrides.path",
+                )
             base = base.removesuffix(CHAT)
         elif base in NAMED_BASES:
             base = NAMED_BASES[base]
         elif base and not base.endswith(ending):
             base += ending
         made: Json = {}
-        if host == "azure":
-            if base.endswith("/openai/v1"):
-                host = "azure_v1"
+        if host in VERSIONED:
+            newer, end, field, _ = VERSIONED[host]
+            if base.endswith(end):
+                host = newer
             elif version := channel.get("other") or settings.get("api_version"):
-                made["overrides"] = {"query": {"api-version": str(version)}}
+                made["overrides"] = {"query": {field: str(version)}}
         if not base:
             raise _Unserved("it has no base_url", "Add a provider with protocol: openai and its base_url")
-        if host == "openai" and hostname(base) != "api.openai.com":
+        if (own := HOMES.get(host)) and hostname(base) != own:
             host = ""
         if not host:
             made["protocol"] = "openai"
@@ -153,8 +166,8 @@ class _Conversion:
 
     def _keys(self, channel: Json, host: str, made: Json, path: str) -> None:
         """Give the provider a variable for each of a channel's keys."""
-        off = {str(at) for at, status in mapping(mapping(_object(channel.get("channel_info"))).get("multi_key_status_list")).items()
-               if status != _ON}  # fmt: skip
+        statuses = mapping(mapping(_object(channel.get("channel_info"))).get("multi_key_status_list"))
+        off = {str(at) for at, status in statuses.items() if status != _ON}
         given = [key for at, key in enumerate(_lines(channel.get("key"))) if str(at) not in off]
         usual = HOSTS[host].key_variable if host else ""
         if not given and host and not usual:
@@ -183,24 +196,22 @@ class _Conversion:
         others = mapping(_object(channel.get("model_mapping")))
         groups = tuple(name for name in _names(channel.get("group")) if name) or (_DEFAULT,)
         if other := [name for name in groups if name != _DEFAULT]:
-            self._note(f"{path}.group ({', '.join(other)})", "groups of users are not known here; models of the group default come "
-                       "first, and a channel of other groups alone serves what that one has not",
-                       f"Give each client's key `models`; all of this channel's are {provider}/MODEL too")  # fmt: skip
+            self._note(f"{path}.group ({', '.join(other)})", *GROUPS)
         for public in dict.fromkeys(_names(channel.get("models"))):
             model = _renamed(public, others)
-            if len(public) > _LONGEST or len(model) > _LONGEST:
-                self._note(f"{path}.models {public[:40]}", f"a model's name has at most {_LONGEST} characters here", "Shorten it")
+            if len(public) > LONGEST or len(model) > LONGEST:
+                self._note(f"{path}.models {public[:40]}", *LONG)
                 continue
             if public.count("*") > 1 or ("*" in model and "*" not in public):
-                self._note(f"{path}.models {public}", "a public name has one * here, and the target one only where the name has",
-                           "Write the names out under models")  # fmt: skip
+                self._note(f"{path}.models {public}", *STAR)
                 continue
             if model.endswith(_ENDINGS) and self._program == "new-api":
-                self._note(f"{path}.models {public}", "new-api asks for reasoning by the end of a name, which here is a part of it",
-                           f"Write {{targets: [{provider}/{model.rpartition('-')[0]}], defaults: {{reasoning_effort: high}}}} for it")  # fmt: skip
-            if VENDORS[self._program][kind].host == "azure" and self._takes_dots_out(channel):
+                self._note(f"{path}.models {public}", *ENDING)
+            if VENDORS[self._program][kind].host in VERSIONED and self._takes_dots_out(channel):
                 model = model.replace(".", "")
-            place = _Place(f"{provider}/{model}", groups, number(channel.get("priority")) or 0, number(channel.get("weight")) or 0)
+            place = _Place(
+                f"{provider}/{model}", groups, number(channel.get("priority")) or 0, number(channel.get("weight")) or 0
+            )
             self._models.setdefault(public, []).append(place)
 
     def _takes_dots_out(self, channel: Json) -> bool:
@@ -216,8 +227,7 @@ class _Conversion:
         if len({place.priority for place in places}) == 1:
             return {"targets": self._shares(public, places)}
         if len({place.priority for place in places}) < len(targets):
-            self._note(f"model {public}", "targets are shared by weight or tried in order, and some of its channels have one priority",
-                       "It is tried in order")  # fmt: skip
+            self._note(f"model {public}", *ORDER)
         return targets
 
     def _shares(self, public: str, places: list[_Place]) -> Mapping[str, float]:
@@ -227,8 +237,7 @@ class _Conversion:
             if weight := place.weight if weighted else 1:
                 shares[place.target] = shares.get(place.target, 0) + weight
             else:
-                self._note(f"model {public}", f"{place.target} has no weight, where others have one: it was never asked",
-                           "Give it a weight under models, or leave it out")  # fmt: skip
+                self._note(f"model {public}, {place.target}", *NO_WEIGHT)
         return shares
 
 

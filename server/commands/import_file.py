@@ -1,4 +1,4 @@
-"""`modelserver.py import`: print a config.yaml made from another program's, or from a host's list, and what was not carried over."""
+"""`modelserver.py import`: print a config.yaml made from another program's, or from a provider's list of models."""
 
 import json
 import re

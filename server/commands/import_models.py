@@ -40,7 +40,9 @@ def import_models(name: str, source: Source, agent: str) -> Imported:
     except TimeoutError:
         raise OSError(f"{upstream.base_url}: no list of models within {_PATIENCE:g} seconds") from None
     except UpstreamAuthError:
-        raise OSError(f"{upstream.base_url} refuses the key: set {upstream.host.key_variable or 'api_key'} to one it takes") from None
+        raise OSError(
+            f"{upstream.base_url} refuses the key: set {upstream.host.key_variable or 'api_key'} to one it takes"
+        ) from None
     except Failure as failure:
         said = Scrubber([upstream.api_key, *upstream.api_keys])(failure.message).rstrip(".")
         raise OSError(f"{upstream.base_url}: {said}{f': {_TRY}' if failure.code in _UNREACHED else ''}") from None

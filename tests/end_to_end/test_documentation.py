@@ -92,6 +92,14 @@ def test_a_readme_is_short(file: str) -> None:
     assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= 150
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_picture_of_the_page_is_small_and_in_the_language(language: str) -> None:
+    """tests/support/screenshot.py makes it."""
+    [path] = re.findall(r"^!\[.+\]\((.+)\)$", (ROOT / READMES[language]).read_text(encoding="utf-8"), re.MULTILINE)
+    data = (ROOT / path).read_bytes()
+    assert path == f"docs/page.{language}.png" and data.startswith(b"\x89PNG") and len(data) < 200_000
+
+
 @pytest.mark.parametrize(("file", "words"), [("README.md", ", seven packages."), ("README.zh-CN.md", "、七个依赖包")])
 def test_the_packages_are_counted(file: str, words: str) -> None:
     asked, locked = (

@@ -1,9 +1,8 @@
-"""`modelserver.py import openrouter`, `import ollama`: the host is asked for its models, and a configuration with them is printed."""
+"""`modelserver.py import openrouter`, `import ollama`: the host is asked for its models, and they are printed as ours."""
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,9 +14,12 @@ from server.commands.import_file import import_from
 from server.config_file import Source
 from server.key_file import Refused
 
-OPENROUTER = {"data": [{"id": "openai/gpt-5.5", "name": "OpenAI: GPT-5.5", "context_length": 400000, "pricing": {"prompt": "0.00000125"}},
+OPENROUTER = {"data": [{"id": "openai/gpt-5.5", "name": "OpenAI: GPT-5.5", "context_length": 400000},
                        {"id": "anthropic/claude-opus-5.5:beta"}, {"id": "odd/*"}, {"id": "qwen/qwen3.8-27b:free"}]}  # fmt: skip
-OLLAMA = {"object": "list", "data": [{"id": "llama3.2:latest", "object": "model"}, {"id": "qwen3:4b", "object": "model"}]}
+OLLAMA = {
+    "object": "list",
+    "data": [{"id": "llama3.2:latest", "object": "model"}, {"id": "qwen3:4b", "object": "model"}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,9 @@ def there() -> Iterator[Upstream]:
         there.script("/openrouter/models", answer(OPENROUTER))
         there.script("/ollama/v1/models", answer(OLLAMA))
         there.script("/empty/models", answer({"object": "list", "data": None}))
-        there.script("/refused/models", answer({"error": {"message": "Incorrect API key provided: sk-or-canary-1"}}, 401))
+        there.script(
+            "/refused/models", answer({"error": {"message": "Incorrect API key provided: sk-or-canary-1"}}, 401)
+        )
         there.script("/garbage/models", answer(b"<html>", kind="text/html"))
         there.script("/large/models", [head(200, {"Content-Length": str(10 * 2**20)}), *[b"[" + b" " * 2**20] * 10])
         yield there
@@ -58,7 +62,12 @@ def imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 def test_openrouter(there: Upstream) -> None:
     """As a command, and what it prints is read without a mistake."""
     provider = json.dumps({"base_url": f"{there.url}/openrouter", "api_key": "${OPENROUTER_API_KEY}"})
-    done = run("import", "openrouter", text=config(providers=f"openrouter: {provider}"), env={"OPENROUTER_API_KEY": "sk-or-canary-1"})
+    done = run(
+        "import",
+        "openrouter",
+        text=config(providers=f"openrouter: {provider}"),
+        env={"OPENROUTER_API_KEY": "sk-or-canary-1"},
+    )
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout) == {
         "providers": {"openrouter": {"api_key": "${OPENROUTER_API_KEY}", "base_url": f"{there.url}/openrouter"}},
@@ -72,8 +81,8 @@ def test_openrouter(there: Upstream) -> None:
         "# Made from the models that openrouter lists by `python modelserver.py import`; `check` tells what is wrong with it.",
         "#",
         "# Not carried over, or not as it was:",
-        "# - prices: a list of models is not where they are taken from. Run `python modelserver.py models update`, which knows those "
-        "of most hosts: without a price a key with a budget may not use a model.",
+        "# - prices: a list of models is not where they are taken from. Run `python modelserver.py models update`, which knows "
+        "those of most hosts: without a price a key with a budget may not use a model.",
     ]
     assert done.stderr.startswith("3 models and 1 providers; 1 things were not carried over")
     assert there.requests[-1].headers["authorization"] == "Bearer sk-or-canary-1"
@@ -124,9 +133,15 @@ def test_a_host_that_does_not_run(imported: Command) -> None:
     ("words", "says"),
     [
         (("litellm",), "name the file to read: import litellm FILE"),
-        (("frobnicate",), "there is no provider 'frobnicate' whose models could be listed: name one of config.yaml that is on"),
+        (
+            ("frobnicate",),
+            "there is no provider 'frobnicate' whose models could be listed: name one of config.yaml that is on",
+        ),
         (("azure",), "there is no provider 'azure' whose models could be listed: "),
-        (("frobnicate", "x.yaml"), "there is no program 'frobnicate' whose file could be read: name one of litellm, one-api, new-api"),
+        (
+            ("frobnicate", "x.yaml"),
+            "there is no program 'frobnicate' whose file could be read: name one of litellm, one-api, new-api",
+        ),
         (("ollama", "x.yaml"), "there is no program 'ollama' whose file could be read: "),
     ],
 )

@@ -18,7 +18,7 @@ import httpx2 as httpx
 import pytest
 from documents import LANGUAGES, READMES, blocks, page
 from http_client import free_port
-from process import ROOT, run
+from process import ROOT
 from test_container import STEPS
 
 from gateway import config_schema
@@ -61,7 +61,9 @@ def test_the_ways_to_start_are_those_of_the_files(language: str) -> None:
     """The commands of README and docs/ stand in ops/ too, or in README's first block, which .ci/run runs."""
     text, readme = page(language, "install"), (ROOT / READMES[language]).read_text(encoding="utf-8")
     compose, dockerfile = ((ROOT / "ops" / name).read_text(encoding="utf-8") for name in ("compose.yaml", "Dockerfile"))
-    [start] = [block.text.strip() for block in blocks(language) if block.page == READMES[language] and block.language == "sh"][:1]
+    [start] = [
+        block.text.strip() for block in blocks(language) if block.page == READMES[language] and block.language == "sh"
+    ][:1]
     assert f"| venv | `{start}` |" in text and f"{start}\n" in readme
     assert f"`{re.findall('(docker build .*?)   ', dockerfile)[0]}`" in text
     for command in re.findall(r"^#   (docker compose .*?)(?:   .*)?$", compose, re.M):
@@ -72,7 +74,10 @@ def test_the_ways_to_start_are_those_of_the_files(language: str) -> None:
 
 def test_where_there_is_no_signal_a_reload_says_what_to_do() -> None:
     """As on Windows, whose Python has no SIGHUP."""
-    script = "import signal, sys, runpy; del signal.SIGHUP; sys.argv = ['modelserver.py', 'reload']; runpy.run_path('modelserver.py', run_name='__main__')"
+    script = (
+        "import signal, sys, runpy; del signal.SIGHUP; sys.argv = ['modelserver.py', 'reload']; "
+        "runpy.run_path('modelserver.py', run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -97,7 +102,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     if made.returncode:
         pytest.skip(f"no Debian root can be made from {MIRROR}: {made.stdout[-300:]}{made.stderr[-300:]}")
-    for file in ("/etc/resolv.conf", "/etc/hosts", CERTIFICATES, "/etc/pip.conf"):  # this machine's way to the registries
+    for file in (
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        CERTIFICATES,
+        "/etc/pip.conf",
+    ):  # this machine's way to the registries
         if Path(file).exists():
             shutil.copy(file, f"{path}{file}")
     path.chmod(0o755)  # the servers' user passes through it
@@ -107,7 +117,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def inside(root: Path, command: str, folder: str = "/", user: str = "", more: Mapping[str, str] | None = None) -> list[str]:
+def inside(
+    root: Path, command: str, folder: str = "/", user: str = "", more: Mapping[str, str] | None = None
+) -> list[str]:
     """The command line that runs a shell's command in the root."""
     env = {"PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin", "HOME": "/tmp", "SSL_CERT_FILE": CERTIFICATES,
            "PIP_CERT": CERTIFICATES, **(more or {})}  # fmt: skip
@@ -144,7 +156,10 @@ def answers(command: Sequence[str], port: int, key: str = "any") -> None:
         body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
         try:
             got = httpx.post(
-                f"http://127.0.0.1:{port}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=20
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                json=body,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=20,
             )
         finally:
             server.terminate()
@@ -177,12 +192,19 @@ def test_by_the_steps_of_the_dockerfile(root: Path) -> None:
         for word, rest in STEPS:
             match word:
                 case "COPY" if "--from" not in rest:
-                    flags, names = ([part for part in rest.split() if part.startswith("--") == is_flag] for is_flag in (True, False))
+                    flags, names = (
+                        [part for part in rest.split() if part.startswith("--") == is_flag] for is_flag in (True, False)
+                    )
                     *sources, to = names
                     target = f"{folder}/{to}" if not to.startswith("/") else to
                     for source in sources:
                         copied = "-T " if (ROOT / source).is_dir() else ""
-                        do(inside(root, f"mkdir -p $(dirname {target}x) && cp -r {copied}/opt/modelserver/{source} {target}"))
+                        do(
+                            inside(
+                                root,
+                                f"mkdir -p $(dirname {target}x) && cp -r {copied}/opt/modelserver/{source} {target}",
+                            )
+                        )
                     for flag in flags:
                         name, value = flag.removeprefix("--").split("=")
                         do(inside(root, f"{name} {value} {target}"))

@@ -147,9 +147,13 @@ def test_what_to_paste_is_what_the_documentation_says(chromium: Any, site: Proce
         page = browser.open("clients")
         for language, word in (("zh", "环境变量"), ("en", "in the environment")):
             page.locator(f".clients td:has-text('{word}')").first.wait_for()
-            written = re.findall(r"^\| ([^|]+) \| `http://127.0.0.1:8080(/v1)?` \| (.*) \|$", documents.page(language, "clients"), re.M)
-            rows = page.eval_on_selector_all(".clients tr", "all => all.map(row => [...row.children].map(one => one.innerText.trim()))")
-            plain = [re.sub(r"[`*]|\]\([^)]*\)|(?<=\W)\[(?=models|模型)|^\[", "", where) for _, _, where in written]
+            written = re.findall(
+                r"^\| ([^|]+) \| `http://127.0.0.1:8080(/v1)?` \| (.*) \|$", documents.page(language, "clients"), re.M
+            )
+            rows = page.eval_on_selector_all(
+                ".clients tr", "all => all.map(row => [...row.children].map(one => one.innerText.trim()))"
+            )
+            plain = [re.sub(r"[`*]|\[([^]]+)\]\([^)]*\)", r"\1", where) for _, _, where in written]
             assert [row[:2] for row in rows] == [[name, f"{site.root}{version}"] for name, version, _ in written]
             assert [row[2].replace("echo", "gpt-4o") for row in rows] == plain and len(rows) > 24
             page.click("#language")

@@ -27,14 +27,15 @@ OPENAI = {"api_key": "${OPENAI_API_KEY}"}
 def channel(id: int, type: int, models: str, **more: Any) -> dict[str, Any]:
     """A channel as one-api's API shows it, with a key as its database has it."""
     return {
-        "id": id, "type": type, "key": f"sk-canary-{id}", "status": 1, "name": f"c{id}", "weight": 0, "created_time": 1_750_000_000,
+        "id": id, "type": type, "key": f"sk-canary-{id}", "status": 1, "name": f"c{id}", "weight": 0,
+        "created_time": 1_750_000_000,
         "base_url": "", "other": "", "models": models, "group": "default", "model_mapping": "", "priority": 0, "config": "",
         "balance": 3.5, "used_quota": 12, **more,
     }  # fmt: skip
 
 
 class Example(NamedTuple):
-    """A program's channels; what of ours is made of them, beside server.port and usage; the paths of what was not carried over."""
+    """A program's channels; what is made of them, beside server.port and usage; the paths of what was not carried over."""
 
     program: str
     channels: list[dict[str, Any]]
@@ -104,7 +105,8 @@ EXAMPLES = {
         "one-api",
         [
             channel(1, 1, "gpt-4,fast,loop", base_url="https://relay.example.com/",
-                    model_mapping='{"gpt-4": "gpt-5.5", "fast": "gpt-4-turbo", "gpt-4-turbo": "gpt-5.4-mini", "loop": "pool", "pool": "loop"}'),
+                    model_mapping=json.dumps({"gpt-4": "gpt-5.5", "fast": "gpt-4-turbo", "gpt-4-turbo": "gpt-5.4-mini",
+                                              "loop": "pool", "pool": "loop"})),
             channel(2, 8, "own", base_url="http://8.8.8.8"),
             channel(3, 50, "compatible", base_url="https://llm.example.com/api/v4/"),
             channel(4, 14, "claude-opus-5-5", base_url="https://claude.example.com"),
@@ -179,7 +181,7 @@ EXAMPLES = {
                 "c": {"targets": {"openrouter/c": 1, "siliconflow/c": 1}},
             },
         },
-        (*(f"channel {id} c{id}.key" for id in range(1, 7)), "model a"),
+        (*(f"channel {id} c{id}.key" for id in range(1, 7)), "model a, deepseek/a"),
     ),
     "groups of users": Example(
         "one-api",
@@ -262,7 +264,8 @@ EXAMPLES = {
             channel(6, 8, "y", base_url="https://y.example.com/v3/chat/completions"),
             channel(7, 1, "z,z-thinking,two*stars*", base_url="glm-coding-plan", tag="t", remark="r", openai_organization="org-1",
                     param_override='{"temperature": 0}', header_override="{}", status_code_mapping='{"400": "500"}',
-                    setting='{"proxy": "socks5://127.0.0.1:1080", "system_prompt": "Be brief.", "force_format": true, "frobnicate": 1}',
+                    setting=json.dumps({"proxy": "socks5://127.0.0.1:1080", "system_prompt": "Be brief.", "force_format": True,
+                                        "frobnicate": 1}),
                     settings='{"disable_store": false, "allow_service_tier": true}', frobnicated="yes"),
             channel(8, 43, "p", setting='{"proxy": "http://proxy.example.com:3128"}', header_override='{"X-A": "b"}'),
             channel(9, 43, "q", setting='{"proxy": "http://u:canary@proxy.example.com:3128"}', key="sk-canary-8"),
@@ -354,7 +357,23 @@ def test_the_forms_of_a_list(shape: str) -> None:
 
 def test_whatever_stands_where_it_should_not_ends_in_no_traceback() -> None:
     chance = random.Random(5)
-    others = [None, "x", 5, True, [], {}, ["x"], {"x": 1}, [["x"]], 1e400, -1, '{"a": ["b"]}', "[" * 10_000, "http://[", "a*b*c"]
+    others = [
+        None,
+        "x",
+        5,
+        True,
+        [],
+        {},
+        ["x"],
+        {"x": 1},
+        [["x"]],
+        1e400,
+        -1,
+        '{"a": ["b"]}',
+        "[" * 10_000,
+        "http://[",
+        "a*b*c",
+    ]
     for example in [each for each in EXAMPLES.values() for _ in range(8)]:
         bent = [
             {name: chance.choice(others) if chance.random() < 0.15 else value for name, value in each.items()}
@@ -370,7 +389,9 @@ def test_the_command_reads_json_and_the_database(tmp_path: Path, capsys: pytest.
     listed.write_text(json.dumps({"success": True, "data": rows}), encoding="utf-8")
     with closing(sqlite3.connect(database)) as file:
         file.execute(f"CREATE TABLE channels ({', '.join(f'`{name}`' for name in rows[0])})")
-        file.executemany(f"INSERT INTO channels VALUES ({', '.join('?' * len(rows[0]))})", [[*row.values()] for row in rows])
+        file.executemany(
+            f"INSERT INTO channels VALUES ({', '.join('?' * len(rows[0]))})", [[*row.values()] for row in rows]
+        )
         file.commit()
     of_json = run("import", "one-api", str(listed))
     assert import_from("one-api", str(database), Source(tmp_path, {}), "") == of_json.returncode == 0

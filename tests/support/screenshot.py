@@ -32,7 +32,12 @@ def answer(text: str) -> Any:
         return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [choice]}
 
     pieces = [text[at : at + 12] for at in range(0, len(text), 12)]
-    usage = {"prompt_tokens": 1843, "completion_tokens": 96, "total_tokens": 1939, "prompt_tokens_details": {"cached_tokens": 1536}}
+    usage = {
+        "prompt_tokens": 1843,
+        "completion_tokens": 96,
+        "total_tokens": 1939,
+        "prompt_tokens_details": {"cached_tokens": 1536},
+    }
     body = [chunk(content=piece) for piece in pieces]
     script = stream(sse(chunk(role="assistant", content=""), *body[:2], done=False), end=False)
     for piece in body[2:]:
@@ -47,8 +52,11 @@ def picture(page: Any, file: Path) -> None:
 
 def main() -> None:
     with Upstream() as upstream, tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        names = "\n".join(f"{name}: openrouter/{MODEL}" for name in (MODEL, "gpt-6-sol", "gemini-4-argon", "deepseek-v4-pro"))
-        more = f'usage: {{path: "{folder}/usage.db"}}\ninspector: {{enabled: true}}\nmodel_facts: {{{MODEL}: {{price: {{input: 5, output: 25, cache_read: 0.5}}}}}}'
+        names = "\n".join(
+            f"{name}: openrouter/{MODEL}" for name in (MODEL, "gpt-6-sol", "gemini-4-argon", "deepseek-v4-pro")
+        )
+        price = "{price: {input: 5, output: 25, cache_read: 0.5}}"
+        more = f'usage: {{path: "{folder}/usage.db"}}\ninspector: {{enabled: true}}\nmodel_facts: {{{MODEL}: {price}}}'
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         provider = f'openrouter: {{base_url: "{upstream.url}/v1", api_key: "sk-upstream-canary"}}'
         with Process(config(more=more, models=names, providers=provider)) as server:
