@@ -182,8 +182,8 @@ FIELDS: Final[Mapping[str, Why | None]] = {
     **dict.fromkeys(
         ("id", "type", "key", "status", "name", "weight", "priority", "base_url", "other", "models", "group", "model_mapping",
          "config", "setting", "settings", "channel_info", "created_time", "test_time", "response_time", "balance",
-         "balance_updated_time", "used_quota", "test_model", "auto_ban", "other_info", "tag", "remark", "need_reconcile", "api_version", "proxy",
-         "azure_responses_version", "vertex_key_type", "aws_key_type", "force_stream",
+         "balance_updated_time", "used_quota", "test_model", "auto_ban", "other_info", "tag", "remark", "need_reconcile",
+         "api_version", "proxy", "azure_responses_version", "vertex_key_type", "aws_key_type", "force_stream",
          "system_prompt_override", "upstream_model_update_check_enabled", "upstream_model_update_auto_sync_enabled",
          "upstream_model_update_last_check_time", "upstream_model_update_last_detected_models",
          "upstream_model_update_last_removed_models", "upstream_model_update_ignored_models", "openrouter_enterprise",
@@ -215,7 +215,7 @@ ADDRESS: Final = (
     "Set server.host to 0.0.0.0 once there are keys; the port is theirs, so clients keep it",
 )
 GROUPS: Final = (
-    "groups of users are not known here; channels of the group default serve a model, or, where that has it not, all that have it",
+    "groups of users are not known here; channels of the group default serve a model, or, where it has none, all the others",
     "Give each client's key `models`; every channel's models are provider/model too",
 )
 STAR: Final = (

@@ -5,6 +5,7 @@ The Debian root takes minutes and a mirror: MODELSERVER_DEBIAN=1 runs these test
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from documents import LANGUAGES, READMES, blocks, page
 from http_client import free_port
 from process import ROOT
 from test_container import STEPS
+from test_keys_command import keys
 
 from gateway import config_schema
 from gateway.config_schema import RENAMED
@@ -70,6 +72,26 @@ def test_the_ways_to_start_are_those_of_the_files(language: str) -> None:
         assert f"`{command}`" in text and f"`{command}`" in readme
     for shown in (text, readme):
         assert "| uv | `uv run modelserver.py` |" in shown
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_keys_of_readme_and_documentation(language: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("server: {port: 1}\nproviders: {echo: {}}\nusage: {path: usage.db}\n", encoding="utf-8")
+    for text in ((ROOT / READMES[language]).read_text(encoding="utf-8"), page(language, "keys")):
+        [command] = re.findall(r"`python modelserver.py (keys add anna .*?)`", text)
+        code, out, _ = keys(path, *shlex.split(command)[1:])
+        assert code == 0 and out.startswith("sk-ms-")
+        _, listed, _ = keys(path, "list")
+        assert "$0.0000 of $5 a day" in listed
+        (tmp_path / "keys.yaml").unlink()
+
+
+def test_the_service_is_as_many_commands_as_the_documentation_says() -> None:
+    unit = (ROOT / "ops/modelserver.service").read_text(encoding="utf-8").partition("[Unit]")[0]
+    assert len(re.findall(r"(?m)^#   \S", unit)) == 7
+    for file, words in (("README.md", "seven commands"), ("README.zh-CN.md", "七条命令")):
+        assert words in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_where_there_is_no_signal_a_reload_says_what_to_do() -> None:
