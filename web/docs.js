@@ -4,10 +4,10 @@ import { colored, compact, copy, copyButton, h, remember, rich, seconds } from "
 import { embeds } from "./models.js";
 import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
-import { CLIENTS, LIVE, SECTIONS, counted, pick, text } from "./text.js";
+import { LIVE, SECTIONS, counted, pick, text } from "./text.js";
 
 const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
-const state = { cards: [], model: "echo", code: stored("code") ?? "curl", running: null, words: "" };
+const state = { cards: [], clients: {}, model: "echo", code: stored("code") ?? "curl", running: null, words: "" };
 
 function stored(name) {
   try {
@@ -83,16 +83,27 @@ const live = {
       ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("code", {}, card.id)))
       : h("p", { class: "note" }, rich(pick(LIVE.modelsLocked))),
   clients: () => {
-    const rows = CLIENTS.filter(([, , , route]) => !route || server.serves(route));
+    const rows = state.clients[document.documentElement.lang] ?? [];
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("docs") },
       h("table", { class: "clients stack" },
         h("tbody", {}, rows.map(([name, kind, where]) =>
           h("tr", {}, h("th", { scope: "row" }, name),
             h("td", {}, h("button", { type: "button", class: "paste", title: text("copy"), "aria-label": `${text("copy")}: ${server[kind]} (${name})`,
               onclick: (event) => copy(server[kind], event.currentTarget) }, server[kind])),
-            h("td", {}, rich(filled(pick(where)))))))));
+            h("td", {}, rich(filled(where))))))));
   },
 };
+
+const CLIENT = /^\| ([^|]+) \| `http:\/\/[\d.:]+(\/v1)?` \| (.*) \|$/gm;
+/** Read what to paste into which client from the documentation's page of clients: [name, base or origin, where]. */
+async function loadClients() {
+  const { lang } = document.documentElement;
+  if (state.clients[lang]) return;
+  const response = await fetch(`/docs/${lang}/clients.md`);
+  const page = response.ok ? await response.text() : "";
+  state.clients[lang] = [...page.matchAll(CLIENT)].map(([, name, version, where]) =>
+    [name, version ? "base" : "origin", where.replaceAll("gpt-4o", "{{model}}").replaceAll("](models.md)", "](#models)")]);
+}
 
 function modelSelect() {
   const select = h("select", { onchange: (event) => { state.model = event.target.value; render(); document.querySelector(".hero select")?.focus(); } },
@@ -249,12 +260,14 @@ export async function show(node) {
 
 /** The key has changed: so may the models have. */
 export async function update() {
-  if (!container || !ready()) return;
+  if (!container) return;
+  const clients = loadClients().catch(() => null);
   try {
-    state.cards = await listModels(true);
+    state.cards = ready() ? await listModels(true) : [];
   } catch {
     state.cards = [];
   }
+  await clients;
   if (!state.cards.some((card) => card.id === state.model)) {
     state.model = (state.cards.find((card) => card.id !== "echo" && !embeds(card)) ?? state.cards[0])?.id ?? "echo";
   }
@@ -264,6 +277,10 @@ export async function update() {
   }
 }
 
-export const translate = () => container && render();
+export function translate() {
+  if (!container) return;
+  render();
+  if (!state.clients[document.documentElement.lang]) loadClients().then(render, () => null);
+}
 export const hasSection = (name) => SECTIONS.some((entry) => entry.id === name);
 

@@ -566,34 +566,6 @@ export const SECTIONS = [
 ];
 
 // name, what to paste (base: with /v1, origin: without), where it goes. if: a route the client cannot do without.
-export const CLIENTS = [
-  ["OpenAI SDK", "base", ["环境变量 `OPENAI_BASE_URL`，或 `base_url=`", "`OPENAI_BASE_URL` in the environment, or `base_url=`"]],
-  ["Cursor", "base", ["Settings → Models → Override OpenAI Base URL。请求由 Cursor 的服务器发出：需要公网 https 地址", "Settings → Models → Override OpenAI Base URL. Cursor's servers make the call: it takes a public https address"]],
-  ["Cline / Roo Code / Kilo Code", "base", ["API Provider: OpenAI Compatible → Base URL；上下文长度见[模型](#models)", "API Provider: OpenAI Compatible → Base URL; for the context window see [models](#models)"]],
-  ["Continue", "base", ["config.yaml：`provider: openai`，`apiBase:`", "config.yaml: `provider: openai`, `apiBase:`"]],
-  ["aider", "base", ["`OPENAI_API_BASE`，然后 `aider --model openai/{{model}}`", "`OPENAI_API_BASE`, then `aider --model openai/{{model}}`"]],
-  ["Open WebUI", "base", ["Admin → Connections → OpenAI API", "Admin → Connections → OpenAI API"]],
-  ["LibreChat", "base", ["librechat.yaml：`endpoints.custom` → `baseURL`，`models.fetch: true`", "librechat.yaml: `endpoints.custom` → `baseURL`, `models.fetch: true`"]],
-  ["NextChat", "origin", ["设置 → 自定义接口 → 接口地址；**不带** `/v1`", "Settings → Custom Endpoint; **without** `/v1`"]],
-  ["LobeChat", "base", ["设置 → 语言模型 → OpenAI → API 代理地址", "Settings → Language Model → OpenAI → API proxy URL"]],
-  ["Cherry Studio", "origin", ["模型服务 → 添加，类型 New API → API 地址；它自己加 `/v1`。类型 OpenAI 会改用 `/v1/responses`", "Model Provider → Add, type New API → API Host; it adds `/v1` itself. Its type OpenAI prefers `/v1/responses`"]],
-  ["Chatbox", "base", ["设置 → 添加自定义提供方 → API Host，路径留空", "Settings → Add Custom Provider → API Host; leave the path empty"]],
-  ["Dify", "base", ["模型供应商 → OpenAI-API-compatible → API endpoint URL", "Model Provider → OpenAI-API-compatible → API endpoint URL"]],
-  ["n8n", "base", ["OpenAI 凭据 → Base URL；并在节点中关闭 Use Responses API", "OpenAI credential → Base URL; and turn off Use Responses API in the node"]],
-  ["Zed", "base", ["settings.json：`language_models.openai_compatible.<名称>.api_url`", "settings.json: `language_models.openai_compatible.<name>.api_url`"]],
-  ["simonw/llm", "base", ["extra-openai-models.yaml：`api_base:`", "extra-openai-models.yaml: `api_base:`"]],
-  ["opencode", "base", ["opencode.json：npm `@ai-sdk/openai-compatible`，`options.baseURL`", "opencode.json: npm `@ai-sdk/openai-compatible`, `options.baseURL`"]],
-  ["Qwen Code", "base", ["`OPENAI_BASE_URL`、`OPENAI_API_KEY`、`OPENAI_MODEL`", "`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `OPENAI_MODEL`"]],
-  ["LangChain", "base", ["`ChatOpenAI(base_url=…)`", "`ChatOpenAI(base_url=…)`"]],
-  ["Vercel AI SDK", "base", ["`createOpenAICompatible({ name, baseURL })`，或用于 Responses API 的 `createOpenAI({ baseURL })`", "`createOpenAICompatible({ name, baseURL })`, or `createOpenAI({ baseURL })` for the Responses API"]],
-  ["OpenAI Agents SDK", "base", ["环境变量 `OPENAI_BASE_URL`、`OPENAI_API_KEY`", "`OPENAI_BASE_URL` and `OPENAI_API_KEY` in the environment"], "/v1/responses"],
-  ["Codex CLI", "base", ["config.toml：`model_providers.<名称>.base_url`，`wire_api = \"responses\"`", "config.toml: `model_providers.<name>.base_url`, `wire_api = \"responses\"`"], "/v1/responses"],
-  ["anthropic-python", "origin", ["`Anthropic(base_url=…, auth_token=…)`", "`Anthropic(base_url=…, auth_token=…)`"], "/v1/messages"],
-  ["anthropic-ts", "origin", ["`new Anthropic({ baseURL, authToken })`", "`new Anthropic({ baseURL, authToken })`"], "/v1/messages"],
-  ["Claude Agent SDK", "origin", ["它运行 Claude Code，用同样的环境变量：`ClaudeAgentOptions(env={…})`", "It runs Claude Code, with the same variables: `ClaudeAgentOptions(env={…})`"], "/v1/messages"],
-  ["Claude Code", "origin", ["`ANTHROPIC_BASE_URL`，密钥放 `ANTHROPIC_AUTH_TOKEN`，模型放 `ANTHROPIC_MODEL={{model}}`", "`ANTHROPIC_BASE_URL`, with the key in `ANTHROPIC_AUTH_TOKEN` and the model in `ANTHROPIC_MODEL={{model}}`"], "/v1/messages"],
-];
-
 export const LIVE = {
   authOn: ["这台服务器需要密钥。向管理员要一个 `sk-…`，放进环境变量 `MODELSERVER_KEY`；示例都从那里读取。", "This server needs a key. Ask its operator for one (`sk-…`) and put it in `MODELSERVER_KEY`; the examples read it from there."],
   authOff: ["这台服务器没有配置密钥，只服务本机：SDK 要求填写的密钥可以是任何文字。", "This server has no keys and serves this machine only: the key that SDKs insist on may be any text."],

@@ -3,17 +3,14 @@
 Keys in the clear are not repeated: a provider's becomes a variable to set, a client's its digest.
 """
 
-import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from dialects.chat.params import wrong_default
 from providers.contract import Json
 from providers.hosts import HOSTS
 
-from ..addresses import is_near
 from .litellm_settings import carry_over
-from .litellm_values import ENVIRONMENT, as_variable, expanded, hostname, list_of, mapping, number
 from .litellm_words import (
     ANYWHERE,
     CAUSES,
@@ -29,9 +26,9 @@ from .litellm_words import (
     VENDORS,
     VERSIONED,
 )
+from .providers import INSECURE, Providers, is_open
 from .result import Imported, Left
-
-_NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
+from .values import ENVIRONMENT, as_variable, expanded, hostname, list_of, mapping, number
 
 
 class _Unserved(Exception):
@@ -52,12 +49,11 @@ class _Conversion:
         self._document = document
         self._settings = {name: mapping(document.get(name)) for name in SECTIONS}
         self._server: Json = {"port": 4000}
-        self._config: Json = {"server": self._server, "keys": [], "providers": {}, "models": {}}
-        self._providers: dict[str, Json] = self._config["providers"]
+        self._providers = Providers()
+        self._config: Json = {"server": self._server, "keys": [], "providers": self._providers.made, "models": {}}
         self._groups: dict[str, list[tuple[str, float]]] = {}  # public name → target, weight
         self._routes: dict[str, Json] = {}  # public name → first_byte, defaults
         self._facts: Json = {}
-        self._keys: dict[str, str] = {}  # variable → the key that stood in the clear
         self._left: list[Left] = []
 
     def run(self) -> Imported:
@@ -70,8 +66,8 @@ class _Conversion:
         self._models()
         carry_over(self._settings, self._config, self._note)
         self._rest()
-        if not self._providers:
-            self._providers["echo"] = {}
+        if not self._providers.made:
+            self._providers.made["echo"] = {}
         if self._facts:
             self._config["model_facts"] = self._facts
         self._config["usage"] = {"path": "usage.db"}
@@ -147,20 +143,16 @@ class _Conversion:
             made, host = {"protocol": HOSTS[host].protocol, **made}, ""
         if base:
             made["base_url"] = base
-            if base.startswith("http://") and not is_near(hostname(base)):
+            if is_open(base):
                 made["allow_insecure"] = True
-                self._note(
-                    f"{path}.api_base",
-                    "http:// sends keys and prompts unencrypted",
-                    "Use https:// and delete allow_insecure",
-                )
+                self._note(f"{path}.api_base", *INSECURE)
         key = str(params.get("api_key") or "")
         if key.startswith(ENVIRONMENT):
             made["api_key"] = as_variable(key)
         elif key.lower() in ("none", "anything", "dummy"):
             pass
         elif key:
-            variable = self._variable(key, variable if host else "", hostname(base) or host)
+            variable = self._providers.variable(key, variable if host else "", hostname(base) or host)
             made["api_key"] = f"${{{variable}}}"
             self._note(
                 f"{path}.api_key", "it stands in the file in the clear", f"Set {variable} to it in the environment"
@@ -172,24 +164,7 @@ class _Conversion:
         if drop := params.get("additional_drop_params"):
             names = [each for each in list_of(drop) if isinstance(each, str)]
             made["overrides"] = {**made.get("overrides", {}), "drop": [*(HOSTS[host].drop if host else ()), *names]}
-        return self._named(host, made)
-
-    def _variable(self, key: str, usual: str, place: str) -> str:
-        """Return a variable to set to this key: the same for the same key, and no other key's."""
-        stem = usual or f"{_NAME.sub('_', place).strip('_').upper()}_API_KEY"
-        names = (stem if n == 1 else f"{stem}_{n}" for n in range(1, len(self._keys) + 2))
-        return next(name for name in names if self._keys.setdefault(name, key) == key)
-
-    def _named(self, host: str, made: Json) -> str:
-        """Return the name of the provider with these settings; it is added unless it is there."""
-        own = _NAME.sub("-", hostname(made.get("base_url", ""))).strip("-").lower()
-        stem = host or (own if own and own not in HOSTS else "own")
-        for n in range(1, len(self._providers) + 2):
-            name = stem if n == 1 else f"{stem}-{n}"
-            full = {"host": host, **made} if host and name not in HOSTS else made
-            if self._providers.setdefault(name, full) == full:
-                return name
-        raise AssertionError("one of these names is free")
+        return self._providers.add(host, made)
 
     def _parameters(self, public: str, provider: str, params: Json, path: str) -> None:
         """Carry over what a deployment sets beside its address, and note what cannot be."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from providers.contract import Json
 
-from .litellm_values import ENVIRONMENT, as_variable, number
+from .values import ENVIRONMENT, as_variable, number
 
 Sections = Mapping[str, Json]
 Note = Callable[[str, str, str], None]

@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "keys": "make, list, disable, enable, rotate and remove client keys, which are kept in keys.yaml beside the configuration",
     "keygen": "the same as `keys add`",
     "schema": "print the JSON schema of the configuration, by which editors complete and check it",
-    "import": "print a config.yaml made from another program's, with what was not carried over",
+    "import": "print a config.yaml made from another program's, or from a provider's list, with what was not carried over",
     "reload": "make the running server read its configuration again",
     "doctor": "try what an answer needs: providers' hosts, the running server, a stream",
     "models": "take prices and windows from models.dev's public catalogue (models update)",
@@ -93,8 +93,13 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
             each.add_argument(
                 "name", metavar="NAME", type=_name, help="what the log and the usage ledger call its owner"
             )
-    commands["import"].add_argument("kind", metavar="litellm", choices=("litellm",), help="whose configuration it is")
-    commands["import"].add_argument("file", metavar="FILE", help="the configuration to read")
+    commands["import"].add_argument(
+        "kind",
+        metavar="FROM",
+        help="litellm, one-api or new-api, whose FILE is read; or openrouter, ollama or another provider "
+        "that lists its models",
+    )
+    commands["import"].add_argument("file", metavar="FILE", nargs="?", default="", help="the configuration to read")
     commands["keygen"].add_argument("name", metavar="NAME", type=_name, help="as of `keys add`")
     commands["keygen"].set_defaults(command="keys", action="add")
     for name in ("keygen", "keys add"):

@@ -87,9 +87,9 @@ def _run(arguments: Namespace, build: Build, version: str) -> int:
             print(json.dumps(schema(), indent=1))
             return 0
         case "import":
-            from .import_file import import_file
+            from .import_file import import_from
 
-            return import_file(Path(arguments.file))
+            return import_from(arguments.kind, arguments.file, source, f"modelserver/{version}")
         case "keys":
             from .keys import keys
 

@@ -18,6 +18,7 @@ from .ask import STRANGER, address
 
 _PATIENCE: Final = 10.0  # seconds
 _LOOK: Final = 0.05  # seconds between two looks
+_NO_SIGNAL: Final = "this system has no signal for it: set server.reload_on_change: true, or start the server again"
 
 
 async def reload(server: ServerConfig, out: TextIO = sys.stdout) -> int:
@@ -25,12 +26,14 @@ async def reload(server: ServerConfig, out: TextIO = sys.stdout) -> int:
 
     Raises OSError or ClientError when none is there, PermissionError when it belongs to someone else.
     """
+    if (signal_number := getattr(signal, "SIGHUP", None)) is None:  # Windows, where os.kill() would end the process
+        raise OSError(_NO_SIGNAL)
     url = f"{address(server)}/healthz"
     async with ClientSession(timeout=ClientTimeout(total=_PATIENCE)) as session:
         before = await _health(session, url)
         if "pid" not in before:
             raise OSError(f"{url} does not tell its process: run this on the server's own machine, as its user")
-        os.kill(before["pid"], signal.SIGHUP)
+        os.kill(before["pid"], signal_number)
         for _ in range(int(_PATIENCE / _LOOK)):
             now = await _health(session, url)
             if now["ended"] > before["begun"]:  # one that began after `before`: it has read what was written until then

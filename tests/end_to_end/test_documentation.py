@@ -92,6 +92,14 @@ def test_a_readme_is_short(file: str) -> None:
     assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= 150
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_picture_of_the_page_is_small_and_in_the_language(language: str) -> None:
+    """tests/support/screenshot.py makes it."""
+    [path] = re.findall(r"^!\[.+\]\((.+)\)$", (ROOT / READMES[language]).read_text(encoding="utf-8"), re.MULTILINE)
+    data = (ROOT / path).read_bytes()
+    assert path == f"docs/page.{language}.png" and data.startswith(b"\x89PNG") and len(data) < 200_000
+
+
 @pytest.mark.parametrize(("file", "words"), [("README.md", ", seven packages."), ("README.zh-CN.md", "、七个依赖包")])
 def test_the_packages_are_counted(file: str, words: str) -> None:
     asked, locked = (
@@ -205,14 +213,6 @@ def test_every_key_of_the_configuration_stands_in_it_once() -> None:
     """A second line for a key would be a second truth. The sections of routes and targets have names that repeat."""
     lines = re.findall(r"^(?:# )?( *)([\w.-]+):", (ROOT / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     assert [name for name, count in Counter(name for depth, name in lines if not depth).items() if count > 1] == []
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_client_of_the_page_is_in_the_documentation(language: str) -> None:
-    text = (ROOT / "web" / "text.js").read_text(encoding="utf-8").partition("export const CLIENTS")[2]
-    named = re.findall(r'^  \["([^"]+)", "(?:base|origin)"', text.partition("\n];")[0], re.MULTILINE)
-    rows = re.findall(r"^\| ([^|]+) \| `http", page(language, "clients"), re.MULTILINE)
-    assert len(named) > 20 and {*named} <= {*rows} and len(rows) == len({*rows})
 
 
 # All code runs

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import documents
 import httpx2 as httpx
 import pytest
 from browser import Browsing, browsing, npm, png
@@ -30,7 +31,7 @@ def test_first_visit(chromium: Any, site: Process) -> None:
         assert page.inner_text("#base-url") == site.url
         titles = [re.sub(r"^\d+\s*|\s*#$", "", title) for title in page.locator(".doc h2").all_inner_texts()]
         assert [title for title in titles if title in TEN] == TEN
-        assert page.locator(".clients tr").count() >= 14
+        page.locator(".clients tr").nth(24).wait_for()
         assert site.url in page.inner_text("#quickstart") and "echo" in page.inner_text("#list-models .chips")
         page.click("#hero-run")
         page.locator("#hero-wire li", has_text="[DONE]").wait_for()
@@ -138,6 +139,24 @@ def test_copying(chromium: Any, site: Process) -> None:
         assert page.evaluate("navigator.clipboard.readText()") == site.url
         page.click("#quickstart .copy")
         assert page.evaluate("navigator.clipboard.readText()") == page.text_content("#quickstart pre")
+
+
+def test_what_to_paste_is_what_the_documentation_says(chromium: Any, site: Process) -> None:
+    """The rows are read from docs/, with this server's address; names of models are those of this server."""
+    with browsing(chromium, site.root, locale="zh-CN") as browser:
+        page = browser.open("clients")
+        for language, word in (("zh", "环境变量"), ("en", "in the environment")):
+            page.locator(f".clients td:has-text('{word}')").first.wait_for()
+            written = re.findall(
+                r"^\| ([^|]+) \| `http://127.0.0.1:8080(/v1)?` \| (.*) \|$", documents.page(language, "clients"), re.M
+            )
+            rows = page.eval_on_selector_all(
+                ".clients tr", "all => all.map(row => [...row.children].map(one => one.innerText.trim()))"
+            )
+            plain = [re.sub(r"[`*]|\[([^]]+)\]\([^)]*\)", r"\1", where) for _, _, where in written]
+            assert [row[:2] for row in rows] == [[name, f"{site.root}{version}"] for name, version, _ in written]
+            assert [row[2].replace("echo", "gpt-4o") for row in rows] == plain and len(rows) > 24
+            page.click("#language")
 
 
 # The snippets

@@ -22,17 +22,11 @@ from typing import NamedTuple, cast
 
 import httpx2 as httpx
 import pytest
-from http_client import delta, raw
+from http_client import delta, free_port, raw
 from process import ROOT, Process, config
 from scripted import FOREVER, Upstream, chunked, sse, stream
 
 WORD = sse(delta("Once "), done=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def nginx(text: str, port: int, folder: Path) -> list[str]:

@@ -103,6 +103,13 @@ def dial(server: Process) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
+def free_port() -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def until(test: Callable[[], Any], patience: float = 10.0) -> Any:
     """What `test` says, as soon as that is true. Fails when it never is."""
     end = time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""Values of LiteLLM's file, whatever stands there."""
+"""Values of another program's file, whatever stands there."""
 
 from math import isfinite
 from typing import Any, Final
