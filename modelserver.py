@@ -42,7 +42,7 @@ from gateway.routing import Target
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call, Upstream
 from providers.errors import Failure
-from server import docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
+from server import admin, docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
 from server.calls import REASONING, cache_scope, made, prepare_call
@@ -246,6 +246,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/event_logging/batch", handlers.client_events),
         web.post("/api/event_logging/v2/batch", handlers.client_events),
         *inspector.routes(handlers.admin),
+        *admin.routes(),
         *docs.routes(),
     ]
     messages_handler = complete(messages)

@@ -46,6 +46,7 @@ _SHORTEST_SECRET: Final = (
 )
 _MOST_SECRETS: Final = 32  # words of a client's headers that are searched for: each costs a look at every byte
 HEAD: Final = 64 * 2**10  # bytes of each body that is kept of an exchange that passes as bytes
+UNSEEN: Final = "/admin/"  # paths that are not kept: an answer there may hold a new key
 _SCHEMES: Final = ("bearer", "basic", "token")
 
 
@@ -284,7 +285,7 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
 
     @web.middleware
     async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != "POST":
+        if request.method != "POST" or request.path.startswith(UNSEEN):
             return await handler(request)
         trace = request[_TRACE] = recorder.open(request)
         trace.status = 499  # the client left, unless something better is known
