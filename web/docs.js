@@ -82,7 +82,7 @@ const live = {
   usage: () => h("p", { class: "note" }, rich(pick(server.usage ? LIVE.usageOn : LIVE.usageOff))),
   models: () =>
     ready()
-      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("span", { class: "nobr" }, h("code", {}, card.id), words(card, state.cards).map((name) => [" ", h("span", { class: `chip ${name}` }, text(name))]))))
+      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("span", { class: "worded" }, h("code", {}, card.id), words(card, state.cards).map((name) => h("span", { class: `chip ${name}` }, text(name))))))
       : h("p", { class: "note" }, rich(pick(LIVE.modelsLocked))),
   clients: () => {
     const rows = CLIENTS.filter(([, , , route]) => !route || server.serves(route));
