@@ -13,6 +13,9 @@ let looking;
 
 // Small things
 
+/** A moment as the server means it: days and budgets begin by UTC. */
+const moment = (iso) => `${iso.slice(0, 16).replace("T", " ")} UTC`;
+
 const UNITS = [[86_400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
 /** How long ago, in words. */
 function ago(past) {
@@ -38,13 +41,13 @@ function refill(box, ...nodes) {
 // Providers
 
 function latency(each) {
-  const parts = [["stream", "firstByte"], ["whole", "wholeAnswer"]].filter(([kind]) => each[kind]);
-  return parts.map(([kind, name]) => fact(name, `p50 ${seconds(each[kind].p50_ms / 1000)} · p95 ${seconds(each[kind].p95_ms / 1000)} · ${counted("ofAnswers", each[kind].answers, number(each[kind].answers))}`));
+  return [["stream", "firstByte"], ["whole", "wholeAnswer"]].filter(([kind]) => each[kind]).map(([kind, name]) =>
+    h("div", {}, h("dt", {}, counted(name, each[kind].answers, number(each[kind].answers))), h("dd", {}, `p50 ${seconds(each[kind].p50_ms / 1000)} · p95 ${seconds(each[kind].p95_ms / 1000)}`)));
 }
 
 /** The state of one target's breaker, or of a key of the provider. */
 const ailment = (each) => h("li", {}, h("code", {}, each.model || "*"), " ", chip(each.state),
-  h("span", { class: "faint" }, [each.failures ? counted("inARow", each.failures, number(each.failures)) : "", each.seconds ? `${text("againIn")} ${seconds(each.seconds)}` : ""].filter(Boolean).join(" · ")));
+  h("span", { class: "faint" }, [each.failures ? counted("inARow", each.failures, number(each.failures)) : "", each.seconds ? `${text("againIn")} ${Math.ceil(each.seconds)} s` : ""].filter(Boolean).join(" · ")));
 
 const fault = (each) => h("li", {}, h("code", {}, each.code), " ", h("span", { class: "faint", title: each.request_id }, `${each.target} · ${ago(each.ago)}`));
 
@@ -56,7 +59,7 @@ function listOf(models) {
 
 function provider(each) {
   const [last, ...more] = each.failures;
-  return h("article", { class: `card ${each.state === "up" ? "" : "ill"}` },
+  return h("article", { class: `card ${each.state === "up" && !each.models?.failed ? "" : "ill"}` },
     h("h3", {}, h("span", {}, each.name), chip(each.state)),
     h("p", { class: "faint" }, each.base_url || each.protocol),
     each.unwell.length ? h("ul", { class: "plain" }, each.unwell.map(ailment)) : null,
@@ -82,7 +85,7 @@ function drawProviders() {
 // Keys
 
 const PERIODS = { month: "eachMonth", day: "eachDay", total: "forEver" };
-const LABELS = { rpm: "perMinute", tpm: "tokensPerMinute", concurrency: "atOnce", budget_usd: "budget" };
+const LABELS = { rpm: "perMinute", tpm: "tokensPerMinute", concurrency: "atOnce", budget_usd: "budgetName" };
 
 /** How far a limit is used. */
 function limit(each) {
@@ -91,8 +94,8 @@ function limit(each) {
   const name = text(LABELS[each.name]);
   return h("div", { class: "limit" }, h("dt", {}, money ? `${name} · ${text(PERIODS[each.period])}` : name),
     h("dd", {}, `${shown(each.used)} / ${shown(each.limit)}`),
-    each.used === null ? null : h("meter", { min: "0", max: String(each.limit), value: String(each.used), high: String(each.limit * 0.9), "aria-label": `${name}: ${shown(each.used)} / ${shown(each.limit)}` }),
-    each.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(each.resets_at).toLocaleString(locale())}`) : null);
+    each.used === null ? null : h("dd", { class: "whole" }, h("meter", { min: "0", max: String(each.limit), value: String(each.used), high: String(each.limit * 0.9), "aria-label": `${name}: ${shown(each.used)} / ${shown(each.limit)}` })),
+    each.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${moment(each.resets_at)}`) : null);
 }
 
 function actions(each) {
@@ -115,7 +118,7 @@ function keyCard(each) {
       each.models.map((name) => [h("code", {}, name), " "])),
     each.limits.length ? h("dl", { class: "limits" }, each.limits.map(limit)) : h("p", { class: "faint" }, text("noLimits")),
     h("dl", {}, each.today ? [fact("today", `${counted("requestCount", each.today.requests, number(each.today.requests))} · ${dollars(each.today.cost_usd)}`), fact("inTotal", dollars(each.total_usd)), fact("lastDay", each.last_day ?? text("never"))] : null,
-      fact("expires", each.expires ? new Date(each.expires).toLocaleString(locale()) : null)),
+      fact("expires", each.expires && moment(each.expires))),
     actions(each));
 }
 
