@@ -46,7 +46,7 @@ function latency(each) {
 }
 
 /** The state of one target's breaker, or of a key of the provider. */
-const ailment = (each) => h("li", {}, h("code", {}, each.model || "*"), " ", chip(each.state),
+const ailment = (each) => h("li", {}, h("code", {}, each.model || "*"), " ", chip(each.state), " ",
   h("span", { class: "faint" }, [each.failures ? counted("inARow", each.failures, number(each.failures)) : "", each.seconds ? `${text("againIn")} ${Math.ceil(each.seconds)} s` : ""].filter(Boolean).join(" · ")));
 
 const fault = (each) => h("li", {}, h("code", {}, each.code), " ", h("span", { class: "faint", title: each.request_id }, `${each.target} · ${ago(each.ago)}`));
