@@ -399,7 +399,7 @@ export const SECTIONS = [
         ["`messages`", ["数组，**必填**", "array, **required**"], ["至少一条", "one or more"], "", ["对话：`system`、`developer`、`user`、`assistant`、`tool`", "the conversation: `system`, `developer`, `user`, `assistant`, `tool`"]],
         ["`stream`", ["布尔", "boolean"], "", "`false`", ["true：[流式响应](#streaming)", "true: [streamed](#streaming)"]],
         ["`max_tokens`, `max_completion_tokens`", ["整数", "integer"], ["1 起", "1 or more"], ["模型的上限", "the model's"], ["回答的上限；按模型所要的名字转发", "the most it may write; forwarded under the name the model takes"]],
-        ["`temperature`", ["数字", "number"], "0 – 2", ["模型的", "the model's"], ["越低越稳定。推理模型多半不接受：届时会去掉并说明，下面几项也是", "lower is steadier. Most reasoning models refuse it: then it is dropped and named, as are the next ones"]],
+        ["`temperature`", ["数字", "number"], "0 – 2", ["随附的配置为 0.7", "0.7 as shipped"], ["越低越稳定。推理模型多半不接受：届时会去掉并说明，下面几项也是", "lower is steadier. Most reasoning models refuse it: then it is dropped and named, as are the next ones"]],
         ["`top_p`", ["数字", "number"], "0 – 1", ["模型的", "the model's"], ["只取概率最高的那一部分", "only the most likely share of the words"]],
         ["`presence_penalty`, `frequency_penalty`", ["数字", "number"], "−2 – 2", ["模型的", "the model's"], ["减少重复", "less repetition"]],
         ["`stop`", ["文字或数组", "string or array"], ["至多 4 个", "4 at most"], "", ["遇到它就停止", "where to stop"]],
@@ -408,7 +408,7 @@ export const SECTIONS = [
         ["`tools`, `tool_choice`", ["数组；文字或对象", "array; string or object"], "", "`auto`", ["[工具调用](#tools)", "[tool calls](#tools)"]],
         ["`response_format`", ["对象", "object"], "", ["文字", "text"], ["[结构化输出](#structured)", "[structured output](#structured)"]],
         ["`reasoning_effort`", ["文字", "string"], ["各模型不同", "by model"], ["模型的", "the model's"], ["[推理](#reasoning)", "[reasoning](#reasoning)"]]],
-      ["note", "这台服务器的模型可以有自己的默认值，例如 `temperature: 0.7`：请求没有给出时就用它。", "A model of this server may have defaults of its own, such as `temperature: 0.7`: they hold where the request does not say."],
+      ["note", "默认值来自这台服务器的配置（随附的是 `temperature: 0.7`），可以按模型不同：请求没有给出、模型又接受时就用它。", "Defaults come from this server's configuration (as shipped `temperature: 0.7`) and may differ by model: they hold where the request does not say, for models that take them."],
     ],
   },
   {
