@@ -57,16 +57,23 @@ function listOf(models) {
   return models.age === null ? text("listPending") : `${counted("modelCount", models.listed, number(models.listed))} · ${ago(models.age)}`;
 }
 
+const isIll = (each) => each.state !== "up" || Boolean(each.models?.failed);
+const isUsed = (each) => each.calls > 0 || Boolean(each.latency.stream ?? each.latency.whole) || each.failures.length > 0;
+
 function provider(each) {
   const [last, ...more] = each.failures;
-  return h("article", { class: `card ${each.state === "up" && !each.models?.failed ? "" : "ill"}` },
-    h("h3", {}, h("span", {}, each.name), chip(each.state)),
-    h("p", { class: "faint" }, each.base_url || each.protocol),
-    each.unwell.length ? h("ul", { class: "plain" }, each.unwell.map(ailment)) : null,
+  const used = [
     h("dl", {}, latency(each.latency), fact("callsNow", number(each.calls)), fact("upstreamKeys", each.keys > 1 ? number(each.keys) : null), fact("modelList", listOf(each.models))),
     h("div", { class: "faults" }, h("h4", {}, text("lastErrors")),
       last ? h("ul", { class: "plain" }, fault(last)) : h("p", { class: "faint" }, text("noErrors")),
-      more.length ? h("details", { "data-name": `faults ${each.name}` }, h("summary", {}, counted("moreErrors", more.length, number(more.length))), h("ul", { class: "plain" }, more.map(fault))) : null));
+      more.length ? h("details", { "data-name": `faults ${each.name}` }, h("summary", {}, counted("moreErrors", more.length, number(more.length))), h("ul", { class: "plain" }, more.map(fault))) : null),
+  ];
+  const idle = [each.models ? h("dl", {}, fact("modelList", listOf(each.models))) : null, h("p", { class: "faint" }, text("notCalled"))];
+  return h("article", { class: `card ${isIll(each) ? "ill" : ""}` },
+    h("h3", {}, h("span", {}, each.name), chip(each.state)),
+    h("p", { class: "faint" }, each.base_url || each.protocol),
+    each.unwell.length ? h("ul", { class: "plain" }, each.unwell.map(ailment)) : null,
+    isUsed(each) ? used : idle);
 }
 
 const since = (day) => `${day} (${ago((Date.now() - Date.parse(day)) / 1000)})`;
@@ -74,6 +81,7 @@ const since = (day) => `${day} (${ago((Date.now() - Date.parse(day)) / 1000)})`;
 function drawProviders() {
   const { data, facts } = state.providers;
   const [on, off] = [data.filter((each) => each.state !== "off"), data.filter((each) => each.state === "off")];
+  on.sort((one, other) => isIll(other) - isIll(one) || isUsed(other) - isUsed(one)); // what wants a look comes first
   const dates = [facts.as_of && `${text("priceTable")} ${since(facts.as_of)}`, facts.local && `models.local.yaml ${since(facts.local)}`].filter(Boolean).join(" · ");
   refill(container.querySelector("#admin-providers"),
     h("div", { class: "cards" }, on.map(provider)),

@@ -36,7 +36,7 @@ function build(container) {
 
   const with_ = (label, use, id) => h("button", { type: "button", class: "small quiet", id, t: label, onclick: (event) => { const body = draft(); if (body) use(body, event.currentTarget); } });
   const as = (label, make) => with_(label, (body, button) => copy(make(body), button));
-  const box = h("details", { class: "settings", id: "play-settings" }, h("summary", { t: "settings" }),
+  const box = h("details", { class: "settings", id: "play-settings" }, h("summary", { t: "settings" }), h("div", { class: "second" }, field("beside", ui.second)),
     settings([as("asCurl", asCurl), as("asPython", asPython), as("asNode", asNode)]));
   box.open = matchMedia("(min-width: 900px)").matches;
 
@@ -48,7 +48,7 @@ function build(container) {
   container.replaceChildren(
     h("h1", { class: "offscreen", t: "playground" }),
     h("div", { class: "play" },
-      h("div", { class: "side", tabindex: "0", role: "region", "t-aria-label": "settings" }, field("model", ui.model), ui.other, field("beside", ui.second), box),
+      h("div", { class: "side", tabindex: "0", role: "region", "t-aria-label": "settings" }, field("model", ui.model), ui.other, box),
       h("div", { class: "talk", ondragover: (event) => event.preventDefault(), ondrop: onDrop }, ui.log, ui.composer)),
     ui.explain);
   const kept = recall();

@@ -269,6 +269,7 @@ const UI = {
   listPending: ["正在读取", "being read"],
   listFailed: ["读取失败", "could not be read:"],
   lastErrors: ["最近的错误", "Latest errors"],
+  notCalled: ["启动以来没有调用", "not called since the start"],
   noErrors: ["启动以来没有", "none since the start"],
   moreErrors: ["更早的 {} 个", "{} earlier one|{} earlier ones"],
   providersOff: ["{} 个服务商未启用：缺少环境变量", "{} provider is off: a variable is not set|{} providers are off: a variable is not set"],
