@@ -39,7 +39,7 @@ from gateway.reasoning_cache import ReasoningCache
 from gateway.routing import Target
 from providers import PROVIDERS, codec
 from providers.contract import Batch, Call
-from server import docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
+from server import admin, docs, explain, handlers, inspector, logs, openapi, page, responses_endpoints, state
 from server.answer import Answer
 from server.attempts import answer_headers, began, first_that_answers
 from server.calls import REASONING, cache_scope, made, prepare_call
@@ -209,6 +209,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/event_logging/batch", handlers.client_events),
         web.post("/api/event_logging/v2/batch", handlers.client_events),
         *inspector.routes(handlers.admin),
+        *admin.routes(),
         *docs.routes(),
     ]
     messages_handler = complete(messages)

@@ -16,7 +16,7 @@ Time (monotonic seconds) and chance (0 to 1) are handed in.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import log
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from providers.bounded_dict import BoundedDict
 from providers.contract import Upstream
@@ -55,6 +55,20 @@ class Attempt(NamedTuple):
 
     target: Target
     wait: float = 0.0  # seconds
+
+
+class Unwell(NamedTuple):
+    """Why a target, or a key of a provider, is not called now, or was not answered by last time.
+
+    failing: it has failed, and is still called; cooling_down: it is not; trial: the next request, or one that runs, decides;
+    throttled, key_refused: one of the provider's keys. model: "" for all; failures: in a row; seconds: until it is called again.
+    """
+
+    provider: str
+    model: str
+    state: Literal["failing", "cooling_down", "trial", "throttled", "key_refused"]
+    failures: int = 0
+    seconds: float = 0.0
 
 
 class _Breaker:
@@ -120,6 +134,25 @@ class CircuitBreakers:
             if circuit.open_until > at:
                 cooling[name] = cooling.get(name, 0) + 1
         return cooling
+
+    def unwell(self, at: float) -> list[Unwell]:
+        """Return everything that is not as it should be now. Changes nothing."""
+        found = []
+        for (name, model), circuit in self._circuits.items():
+            seconds = max(0.0, circuit.open_until - at)
+            if not circuit.open_until:
+                found.append(Unwell(name, model, "failing", circuit.failures))
+            elif circuit.trial or not seconds:
+                found.append(Unwell(name, model, "trial", circuit.failures, seconds))
+            else:
+                found.append(Unwell(name, model, "cooling_down", circuit.failures, seconds))
+        for (name, model, _), until in self._throttled.items():
+            if until > at:
+                found.append(Unwell(name, model, "throttled", seconds=until - at))
+        for (name, _, _), until in self._refused.items():
+            if until > at:
+                found.append(Unwell(name, "", "key_refused", seconds=until - at))
+        return found
 
     def all_unavailable(self, targets: Sequence[Target], at: float) -> bool:
         """Whether a request for these targets would be refused now without any of them being called.

@@ -5,8 +5,10 @@ invents names must not grow the tables.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from math import ceil
+from typing import Final, NamedTuple, TypeVar
 
 from .record import RequestRecord
 
@@ -15,6 +17,10 @@ K = TypeVar("K")
 FIRST: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0)  # seconds to the first byte
 GAP: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds, the longest of a stream
 OVERHEAD: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)  # seconds added by this server
+
+_KEPT: Final = 10  # failures of each provider
+_WAITS: Final = 100  # latencies of each provider
+_OURS: Final = frozenset({"beyond_limits", "budget_exceeded"})  # a target was left out: its provider was not called
 
 _CODES: Final = frozenset(
     {
@@ -67,8 +73,17 @@ class Histogram:
         self.sum += value
 
 
+class Fault(NamedTuple):
+    """A call that failed, or an answer that broke off. at: monotonic seconds at which its request began."""
+
+    at: float
+    request: str
+    target: str
+    code: str
+
+
 class Metrics:
-    """All counters and histograms since the start of the process."""
+    """All counters and histograms since the start of the process, and what happened last at each provider."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, int], int] = {}  # model, upstream, status
@@ -78,6 +93,9 @@ class Metrics:
         self.first: dict[str, Histogram] = {}
         self.gap: dict[str, Histogram] = {}
         self.overhead = Histogram(OVERHEAD)
+        self.faults: dict[str, deque[Fault]] = {}  # provider → the latest, oldest first
+        # provider, streamed → the latest seconds until the first byte of a stream, or until a whole answer
+        self.waits: dict[tuple[str, bool], deque[float]] = {}
         self.retries = self.fallbacks = self.cancelled = 0
 
     def seen(self, record: RequestRecord, model: str, status: int) -> None:
@@ -90,7 +108,13 @@ class Metrics:
             self._failures(record)
         if record.upstream and record.code:
             _add(self.errors, (upstream, record.code if record.code in _CODES else "other"))
+            self._keep(record, record.upstream, record.code)
         if record.first:
+            if not record.tried:  # else the others' time would count as this provider's
+                waits = self.waits.get((upstream, record.stream))
+                if waits is None:
+                    waits = self.waits[upstream, record.stream] = deque(maxlen=_WAITS)
+                waits.append(record.waited)
             _of(self.first, model, FIRST).see(record.first - record.started)
             self.overhead.see(max(0.0, record.first - record.started - record.waited))
         if record.gap:
@@ -105,9 +129,21 @@ class Metrics:
         """Count the failed attempts of a request."""
         for target, code in record.tried:
             _add(self.errors, (target.partition("/")[0], code if code in _CODES else "other"))
+            if code not in _OURS:
+                self._keep(record, target, code)
         self.retries += record.retried
         if record.upstream and record.tried[-1][0] != record.upstream:
             self.fallbacks += 1
+
+    def _keep(self, record: RequestRecord, target: str, code: str) -> None:
+        """Keep a failure among the latest of its provider."""
+        kept = self.faults.setdefault(target.partition("/")[0], deque(maxlen=_KEPT))
+        kept.append(Fault(record.started, record.id, target, code))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of these values that so large a share of them does not exceed. values: at least one."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def _add(table: dict[K, int], key: K, more: int = 1) -> None:

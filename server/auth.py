@@ -43,12 +43,7 @@ def is_loopback(host: str) -> bool:
 def is_local_program(request: web.Request) -> bool:
     """Whether the request comes straight from a program on this machine, not through a proxy and not from a web page."""
     headers = request.headers
-    if is_proxied(request) or any(name in headers for name in _BETWEEN):
-        return False
-    if not is_loopback(_name(headers.get("Host", ""))):
-        return False
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return not peer or is_loopback(str(peer[0]).removeprefix("::ffff:"))  # no peer name: a Unix socket
+    return not any(name in headers for name in _BETWEEN) and _is_here(request)
 
 
 def is_proxied(request: web.Request) -> bool:
@@ -152,6 +147,42 @@ def require_admin(request: web.Request, settings: Settings) -> Caller:
     if not caller.admin:
         raise PermissionDenied("This needs a key with `admin: true`.", code="admin_only")
     return caller
+
+
+def require_operator(request: web.Request, settings: Settings) -> Caller:
+    """The caller, who may see and change who may call: an admin key, or without keys whoever sits at this machine.
+
+    A web page may only where it is this server's own: one of another port of this machine may call models of a server without
+    keys, but not make itself a key. Raises as `require_admin` does.
+    """
+    caller = require_admin(request, settings)
+    if not _is_own_page(request):
+        raise PermissionDenied("Only this server's own page may do that.", code="origin_not_allowed")
+    if not settings.keys and not _is_here(request):
+        raise PermissionDenied(
+            "Without keys this is for this machine only. Make a key there: python modelserver.py keys add NAME --admin.",
+            code="host_not_allowed",
+        )
+    return caller
+
+
+def _is_own_page(request: web.Request) -> bool:
+    """Whether a request comes from this server's own page, or from no page at all.
+
+    Browsers say so in Sec-Fetch-Site, which holds behind a proxy that changes Host too. They leave it out on plain HTTP.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site.strip().lower() in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    return origin is None or _authority(origin) == request.headers.get("Host", "").lower()
+
+
+def _is_here(request: web.Request) -> bool:
+    """Whether the request comes from this machine, by a name of this machine's, and not through a proxy."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    near = not peer or is_loopback(str(peer[0]).removeprefix("::ffff:"))  # no peer name: a Unix socket
+    return near and not is_proxied(request) and is_loopback(_name(request.headers.get("Host", "")))
 
 
 def _check_host(request: web.Request, settings: Settings) -> None:

@@ -4,8 +4,9 @@ Nothing waits for it. A provider that does not answer, or not with a list, keeps
 """
 
 import asyncio
+import time
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,13 +24,20 @@ _PATIENCE: Final = 5.0  # seconds for an answer, from the first word to the last
 _LARGEST: Final = 4 * 2**20  # bytes of it: OpenRouter's has half a megabyte
 
 
+class Listed(NamedTuple):
+    """What a provider's list of models said last. at: monotonic seconds."""
+
+    ids: list[str]
+    at: float
+
+
 class Discovery:
     """Reads the lists. failed: provider → the code of what went wrong the last time. Closed before the connections are."""
 
     def __init__(self, generations: Generations, worker: Worker) -> None:
         self._generations, self._worker = generations, worker
         self.failed: dict[str, str] = {}
-        self._found: dict[tuple[str, str], list[str]] = {}  # provider, base_url → ids
+        self._found: dict[tuple[str, str], Listed] = {}  # provider, base_url → its list
         self._wanted = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -38,8 +46,12 @@ class Discovery:
         settings = self._generations.now.settings
         for name in settings.discovers:
             if found := self._found.get((name, settings.providers[name].base_url)):
-                settings.routes.learn(name, found)
+                settings.routes.learn(name, found.ids)
         self._wanted.set()
+
+    def found(self, name: str, base_url: str) -> Listed | None:
+        """Return the list that a provider at this address last had; None where none has been read."""
+        return self._found.get((name, base_url))
 
     async def _run(self) -> None:
         while True:
@@ -73,7 +85,8 @@ class Discovery:
         except Exception:
             logs.LOGGER.exception("the models of provider %s could not be read, by a fault of this server", name)
             return "internal_error"
-        found = self._found[name, upstream.base_url] = [each["id"] for each in answer["data"]]
+        found = [each["id"] for each in answer["data"]]
+        self._found[name, upstream.base_url] = Listed(found, time.monotonic())
         live.settings.routes.learn(name, found)
         return ""
 

@@ -26,6 +26,8 @@ from .state import APP_STATE
 from .traces import Recorder, Trace, TracedEventStream
 from .whole_response import sent
 
+UNSEEN: Final = "/admin/"  # paths that are not kept: an answer there may hold a new key
+
 RECORDER: Final = web.AppKey("RECORDER", Recorder)
 _TRACE: Final = web.RequestKey("trace", Trace)
 
@@ -71,7 +73,7 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
 
     @web.middleware
     async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != "POST":
+        if request.method != "POST" or request.path.startswith(UNSEEN):
             return await handler(request)
         trace = request[_TRACE] = recorder.open(request)
         trace.status = 499  # the client left, unless something better is known

@@ -1,4 +1,4 @@
-"""GET /openapi.json: what this server serves under /v1, as an OpenAPI 3.1 document made from the route table.
+"""GET /openapi.json: what this server serves under /v1 and /admin, as an OpenAPI 3.1 document made from the route table.
 
 A route appears by being served; SUMMARIES only says what it is for. Schemas are given for what this server checks itself;
 all other bodies are those of the API that a path belongs to.
@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.key_fields import FLAGS, PERIODS
+from gateway.secret_checks import LONGEST_NAME
 from providers.contract import Json
 
 from . import auth, responses_endpoints
@@ -25,6 +27,11 @@ SUMMARIES: Final = {
     "/v1/models/{id}": "Retrieve one model",
     "/v1/usage": "Requests, tokens and cost of the key",
     "/v1/explain": "Where a request would go, and as what; nothing is sent to a model",
+    "/admin/providers": "State, latest failures, latency and list of models of each provider (admin keys)",
+    "/admin/keys": "Every client key with its limits and what it has used (admin keys)",
+    "/admin/keys/add": "Make a client key, which stands in this answer only (admin keys)",
+    "/admin/keys/disable": "Refuse a client key from now on (admin keys)",
+    "/admin/keys/enable": "Let a disabled client key in again (admin keys)",
 }
 _NUMBER: Final = {"type": "number"}
 _INTEGER: Final = {"type": "integer"}
@@ -65,16 +72,35 @@ _ERROR: Final[Json] = {
         }
     },
 }
+_NAME: Final[Json] = {"name": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}}
+_KEY: Final[Json] = {"type": "object", "required": ["name"], "additionalProperties": False, "properties": _NAME}
+_NEW_KEY: Final[Json] = {
+    **_KEY,
+    "properties": {
+        **_NAME,
+        "models": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        **{key: {**_INTEGER, "minimum": 1, "maximum": 10**9} for key in ("rpm", "tpm", "concurrency")},
+        "budget_usd": {**_NUMBER, "exclusiveMinimum": 0, "maximum": 100_000},
+        "budget_period": {"enum": [*PERIODS]},
+        "expires": {"type": "string"},
+        **{key: {"type": "boolean"} for key in FLAGS},
+    },
+}
 _REF_ERROR: Final = {"$ref": "#/components/schemas/Error"}
-_BODIES: Final = {"/v1/chat/completions": {"$ref": "#/components/schemas/ChatCompletionRequest"}}
+_BODIES: Final = {
+    "/v1/chat/completions": {"$ref": "#/components/schemas/ChatCompletionRequest"},
+    "/admin/keys/add": {"$ref": "#/components/schemas/NewKey"},
+    "/admin/keys/disable": {"$ref": "#/components/schemas/Key"},
+    "/admin/keys/enable": {"$ref": "#/components/schemas/Key"},
+}
 
 
 def served(app: web.Application) -> dict[str, set[str]]:
-    """Return the methods of each path under /v1, without the spellings that are served for clients' mistakes."""
+    """Return the methods of each path under /v1 and /admin, without the spellings that are served for clients' mistakes."""
     found: dict[str, set[str]] = {}
     for route in app.router.routes():
         path = route.resource.canonical if route.resource is not None else ""
-        if not path.startswith("/v1/") or path.startswith("/v1/v1/") or path.endswith("/"):
+        if not path.startswith(("/v1/", "/admin/")) or path.startswith("/v1/v1/") or path.endswith("/"):
             continue
         if route.method != "HEAD" and route.handler is not responses_endpoints.upgrade:  # that one is no operation
             found.setdefault(path, set()).add(route.method.lower())
@@ -112,7 +138,7 @@ def document(app: web.Application, version: str, base: str, keys: bool) -> Json:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"ChatCompletionRequest": _CHAT, "Error": _ERROR},
+            "schemas": {"ChatCompletionRequest": _CHAT, "Key": _KEY, "NewKey": _NEW_KEY, "Error": _ERROR},
         },
     }
 

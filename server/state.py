@@ -1,6 +1,7 @@
 """Application state shared by all requests: configuration, admission, usage ledger, heartbeat, metrics."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -58,6 +59,7 @@ class AppState:
         self._release_at = 0.0
         self._throttle = Throttle(1, _QUIET)
         self.listener: ProtocolFactory | None = None
+        self.reload: Callable[[], Awaitable[str]] | None = None  # reads the configuration again: Reloader.done
         self.now = time.monotonic
 
     def _beat(self, now: float) -> None:

@@ -1,4 +1,5 @@
 // The frame of the page: views and their addresses, language, theme, the key.
+import * as admin from "./admin.js";
 import { json, key, listModels, ready, server } from "./api.js";
 import * as docs from "./docs.js";
 import { h, relabel, remember, toast } from "./dom.js";
@@ -8,7 +9,7 @@ import * as playground from "./playground.js";
 import { text } from "./text.js";
 import * as usage from "./usage.js";
 
-const VIEWS = { docs, models, playground, usage, inspector };
+const VIEWS = { docs, models, playground, usage, inspector, admin };
 const shown = new Set();
 const root = document.documentElement;
 const element = (id) => document.getElementById(id);
@@ -118,4 +119,8 @@ element("language").addEventListener("click", switchLanguage);
 element("theme").addEventListener("click", switchTheme);
 addEventListener("hashchange", route);
 addEventListener("ask-key", openKey);
+addEventListener("key-changed", () => {
+  keyLabel();
+  listModels(true).catch(() => {});
+});
 route();

@@ -4,8 +4,29 @@
 const NAME = "conversation";
 const WIRE_KEPT = 50_000; // characters of a turn's raw stream that outlast a reload
 
-/** {role, content, images?, calls?, reasoning?, others?, error?, stats?, note?, wire?, request?, done?}, each. */
+/**
+ * {role, content, images?, calls?, reasoning?, others?, error?, stats?, note?, wire?, request?, done?, column?}, each.
+ * column: 1 for what the second of two models said, and what its tools were answered; else 0, or left out.
+ */
 export const turns = [];
+
+export const columnOf = (turn) => turn.column ?? 0;
+
+/** The turns from each message of the user up to the next: [[turn]]. */
+export function exchanges() {
+  const found = [];
+  for (const turn of turns) {
+    if (turn.role === "user" || !found.length) found.push([]);
+    found.at(-1).push(turn);
+  }
+  return found;
+}
+
+/** Whether nothing has been said since, as far as its own model knows. */
+export function isLast(turn) {
+  const own = exchanges().at(-1) ?? [];
+  return own.findLast((each) => each.role === "user" || columnOf(each) === columnOf(turn)) === turn;
+}
 
 /** Keep the turns, and `more` beside them. What does not fit is kept without its wires, or else not at all. */
 export function keep(more) {
@@ -43,12 +64,17 @@ export function recall() {
 /** Take a turn off the conversation, and the tool results that would be left without their call. */
 export function remove(turn) {
   const calls = new Set((turn.calls ?? []).filter(Boolean).map(({ id }) => id));
-  const left = turns.filter((each) => each !== turn && !(each.role === "tool" && calls.has(each.id)));
+  const left = turns.filter((each) => each !== turn && !(each.role === "tool" && calls.has(each.id) && columnOf(each) === columnOf(turn)));
   turns.splice(0, turns.length, ...left);
 }
 
-/** Take a turn, and all behind it, off the conversation. */
-export const cutAt = (turn) => turns.splice(turns.indexOf(turn));
+/** Take a turn, and all behind it, off the conversation; but for what the other model said to the same message. */
+export function cutAt(turn) {
+  const at = turns.indexOf(turn);
+  const next = turns.findIndex((each, place) => place > at && each.role === "user");
+  const beside = turn.role === "user" ? [] : turns.slice(at, next < 0 ? turns.length : next).filter((each) => columnOf(each) !== columnOf(turn));
+  turns.splice(at, turns.length, ...beside);
+}
 
 export function messageOf(turn) {
   if (turn.role === "tool") return { role: "tool", tool_call_id: turn.id, content: turn.content };
@@ -63,8 +89,14 @@ export function messageOf(turn) {
   return { role: "user", content: [...(turn.content ? [{ type: "text", text: turn.content }] : []), ...parts] };
 }
 
-/** The messages of the turns; of an answer that failed, only what it said. */
-export const messages = () => turns.filter((turn) => !(turn.error || turn.note) || turn.content).map(messageOf);
+/** The messages for the model of a column; of an answer that failed, only what it said. What only the other one answered is its own. */
+export function messages(column = 0) {
+  const heard = exchanges().flatMap((exchange) => {
+    const own = exchange.some((turn) => turn.role !== "user" && columnOf(turn) === column) ? column : 1 - column;
+    return exchange.filter((turn) => turn.role === "user" || columnOf(turn) === own);
+  });
+  return heard.filter((turn) => !(turn.error || turn.note) || turn.content).map(messageOf);
+}
 
 const textOf = (content) => (typeof content === "string" ? content : (content ?? []).filter((part) => part.type === "text").map((part) => part.text).join("\n"));
 

@@ -5,6 +5,7 @@ import { embeds } from "./models.js";
 import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
 import { LIVE, SECTIONS, counted, pick, text } from "./text.js";
+import { labelled, words } from "./words.js";
 
 const LANGUAGES = { curl: "curl", python: "Python", node: "Node" };
 const state = { cards: [], clients: {}, model: "echo", code: stored("code") ?? "curl", running: null, words: "" };
@@ -28,6 +29,7 @@ function filled(source) {
     origin: server.origin,
     model: plain(state.model),
     reasoner: plain(first((card) => card.id === state.model && reasons(card)) ?? first(reasons) ?? state.model),
+    completer: plain(first((card) => card.owned_by === "echo") ?? state.model),
     embedder: plain(first(embeds) ?? first((card) => card.id === "echo") ?? "text-embedding-3-small"),
     curl: setup.curl(),
     python: setup.python(),
@@ -80,7 +82,7 @@ const live = {
   usage: () => h("p", { class: "note" }, rich(pick(server.usage ? LIVE.usageOn : LIVE.usageOff))),
   models: () =>
     ready()
-      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("code", {}, card.id)))
+      ? h("p", { class: "chips", tabindex: "0", role: "group", "aria-label": text("models") }, state.cards.map((card) => h("span", { class: "worded" }, h("code", {}, card.id), words(card, state.cards).map((name) => h("span", { class: `chip ${name}` }, text(name))))))
       : h("p", { class: "note" }, rich(pick(LIVE.modelsLocked))),
   clients: () => {
     const rows = state.clients[document.documentElement.lang] ?? [];
@@ -107,7 +109,7 @@ async function loadClients() {
 
 function modelSelect() {
   const select = h("select", { onchange: (event) => { state.model = event.target.value; render(); document.querySelector(".hero select")?.focus(); } },
-    (state.cards.length ? state.cards.filter((card) => !embeds(card)).map((card) => card.id) : [state.model]).map((id) => h("option", { value: id, selected: id === state.model }, id)));
+    (state.cards.length ? state.cards.filter((card) => !embeds(card)) : [{ id: state.model }]).map((card) => h("option", { value: card.id, selected: card.id === state.model }, labelled(card, state.cards))));
   select.value = state.model;
   return select;
 }
@@ -128,9 +130,9 @@ const anchor = (entry) => h("button", { type: "button", class: "anchor", title: 
   onclick: (event) => { history.replaceState(null, "", `#${entry.id}`); copy(`${server.origin}/#${entry.id}`, event.currentTarget); } }, "#");
 
 /** Show only the sections in which all words stand. */
-function search(words) {
-  state.words = words;
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+function search(typed) {
+  state.words = typed;
+  const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
   let found = 0;
   for (const node of container.querySelectorAll(".doc")) {
     const content = node.textContent.toLowerCase();
@@ -189,8 +191,14 @@ async function runHero(wire, button) {
     const body = { model: state.model, stream: true, messages: [{ role: "user", content: "Hello, wire!" }] };
     const response = await call("/v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal: state.running.signal });
     add(`HTTP ${response.status}${response.headers.get("x-modelserver-upstream") ? `  ${response.headers.get("x-modelserver-upstream")}` : ""}`, response.ok ? "head" : "bad");
-    if (response.ok) for await (const event of events(response)) add(event.raw);
-    else add(await response.text(), "bad");
+    if (response.ok) {
+      let data = null;
+      for await (const event of events(response)) {
+        ({ data } = event);
+        add(event.raw, /^\{"error"/.test(data ?? "") ? "bad" : "");
+      }
+      if (data !== "[DONE]") add(text("brokeOff"), "bad");
+    } else add(await response.text(), "bad");
   } catch (error) {
     add(error.name === "AbortError" ? text("stopped") : `${text("networkError")}: ${error.message}`, "bad");
   }

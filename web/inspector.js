@@ -58,8 +58,11 @@ function filters() {
   return h("div", { class: "filters" },
     h("input", { type: "search", id: "exchanges-words", placeholder: text("filterExchanges"), "aria-label": text("filterExchanges"), value: now.words, oninput: (event) => { now.words = event.target.value; drawList(); } }),
     choice("kind", "status", [["", text("allStates")], ["bad", text("errors")], ["busy", text("runningNow")]]),
-    choice("api", "dialect", [["", text("allDialects")], ...["chat/completions", "messages", "responses", "embeddings"].map((name) => [name, name])]));
+    choice("api", "dialect", [["", text("allDialects")], ...apis().map((name) => [name, name])]));
 }
+
+/** The APIs to choose from: the usual ones, and those that were called. */
+const apis = () => [...new Set(["chat/completions", "messages", "responses", "embeddings", ...(state.list?.data ?? []).map((each) => each.api), state.wanted.api])].filter(Boolean);
 
 const line = (each) => [new Date(each.at * 1000).toLocaleTimeString(locale(), { hourCycle: "h23" }), each.took === null ? "" : seconds(each.took),
   each.stream ? text("streamed") : "", each.key, each.attempts > 1 ? `${each.attempts}×` : "", each.code].filter(Boolean).join(" · ");
@@ -68,6 +71,9 @@ function drawList() {
   const box = container.querySelector("#exchanges");
   if (!box || !state.list) return;
   const { data } = state.list;
+  const offered = container.querySelector("#exchanges-api");
+  const missing = apis().filter((name) => ![...offered.options].some((each) => each.value === name));
+  offered.append(...missing.map((name) => h("option", { value: name }, name)));
   const shown = wanted();
   box.replaceChildren(...(shown.length ? shown.map((each) =>
     h("li", {}, h("button", { type: "button", class: each.serial === state.chosen ? "chosen" : "", "aria-pressed": String(each.serial === state.chosen), onclick: () => goTo(each.serial) },

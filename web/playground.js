@@ -1,15 +1,16 @@
-// The playground: one conversation with one model, and everything the wire says about it.
+// The playground: one conversation with one model, or with two side by side, and everything the wire says about it.
 import { listModels, ready } from "./api.js";
 import { ask, newTurn } from "./answer.js";
 import { attach, attached, attachments, onDrop, onPaste } from "./attachments.js";
-import { adopt, cutAt, keep, messageOf, messages, recall, remove, turns } from "./conversation.js";
+import { adopt, columnOf, cutAt, keep, messageOf, messages, recall, remove, turns } from "./conversation.js";
 import { askForKey, copy, h, toast } from "./dom.js";
 import { explain } from "./explain.js";
 import { embeds, groupName, grouped } from "./models.js";
 import { adoptSettings, bodyFor, field, offerEfforts, restored, saved, settings } from "./settings.js";
 import { asCurl, asNode, asPython } from "./snippets.js";
 import { text } from "./text.js";
-import { drawTurn, redraw } from "./turns.js";
+import { drawTurns, redraw } from "./turns.js";
+import { labelled } from "./words.js";
 
 const OTHER = "\u0000other";
 const TOUCH = matchMedia("(pointer: coarse)"); // there Enter breaks the line, and focus would open a keyboard
@@ -19,11 +20,13 @@ const state = {
   running: null, // AbortController
   pending: null, // model asked for by another view, or before a reload
   request: null, // asked for by the inspector
+  second: "", // the model that answers beside the first; "": none
 };
 const ui = {};
 
 function build(container) {
   ui.model = h("select", { id: "play-model", onchange: chooseModel });
+  ui.second = h("select", { id: "play-second", onchange: () => { state.second = ui.second.value; save(); } });
   ui.other = h("input", { id: "play-other", hidden: true, "t-aria-label": "otherName", "t-placeholder": "otherName", spellcheck: "false" });
   ui.log = h("div", { class: "log", id: "play-log", role: "log", tabindex: "0", "t-aria-label": "playground" });
   ui.message = h("textarea", { id: "play-message", rows: "3", "t-placeholder": "messageHint", "t-aria-label": "message", onkeydown: keys, onpaste: onPaste });
@@ -33,7 +36,7 @@ function build(container) {
 
   const with_ = (label, use, id) => h("button", { type: "button", class: "small quiet", id, t: label, onclick: (event) => { const body = draft(); if (body) use(body, event.currentTarget); } });
   const as = (label, make) => with_(label, (body, button) => copy(make(body), button));
-  const box = h("details", { class: "settings", id: "play-settings" }, h("summary", { t: "settings" }),
+  const box = h("details", { class: "settings", id: "play-settings" }, h("summary", { t: "settings" }), h("div", { class: "second" }, field("beside", ui.second)),
     settings([as("asCurl", asCurl), as("asPython", asPython), as("asNode", asNode)]));
   box.open = matchMedia("(min-width: 900px)").matches;
 
@@ -52,22 +55,25 @@ function build(container) {
   if (kept) {
     restored(kept.settings ?? {});
     state.pending = kept.model;
+    state.second = kept.second ?? "";
     ui.message.value = kept.draft ?? "";
   }
   addEventListener("pagehide", save);
   draw();
 }
 
-const save = () => ui.model && keep({ settings: saved(), model: modelName(), draft: ui.message.value });
+const save = () => ui.model && keep({ settings: saved(), model: modelName(), second: state.second, draft: ui.message.value });
 
 // The model
 
 function fillModels() {
   const before = state.pending ?? modelName();
   state.pending = null;
-  ui.model.replaceChildren(
-    ...grouped(state.cards).map(([name, cards]) => h("optgroup", { label: groupName(name) }, cards.map((card) => h("option", { value: card.id }, card.id)))),
-    h("option", { value: OTHER }, text("otherName")));
+  const groups = () => grouped(state.cards).map(([name, cards]) => h("optgroup", { label: groupName(name) }, cards.map((card) => h("option", { value: card.id }, labelled(card, state.cards)))));
+  ui.model.replaceChildren(...groups(), h("option", { value: OTHER }, text("otherName")));
+  ui.second.replaceChildren(h("option", { value: "" }, text("noSecond")), ...groups());
+  if (state.cards.length && !state.cards.some((card) => card.id === state.second)) state.second = "";
+  ui.second.value = state.second;
   const known = state.cards.some((card) => card.id === before);
   ui.model.value = known ? before : before ? OTHER : (state.cards[0]?.id ?? OTHER);
   if (!known && before) ui.other.value = before;
@@ -127,17 +133,20 @@ async function send() {
   await run();
 }
 
-/** Ask for an answer to the conversation as it is. */
-async function run() {
-  const body = bodyFor(modelName(), messages());
-  if (state.running || !body) return draw();
-  const turn = newTurn(body);
-  turns.push(turn);
+/** Ask for answers to the conversation as it is, at once. columns: of the models that are asked; second: the one of column 1. */
+async function run(columns = state.second ? [0, 1] : [0], second = state.second) {
+  const bodies = columns.map((column) => bodyFor(column ? second : modelName(), messages(column)));
+  if (state.running || !bodies.every(Boolean)) return draw();
+  const asked = columns.map((column, at) => ({ ...newTurn(bodies[at]), column }));
+  turns.push(...asked);
   state.running = new AbortController();
   busy(true);
   draw();
   save();
-  await ask(turn, state.running.signal, later, state.cards);
+  await Promise.all(asked.map(async (turn) => {
+    await ask(turn, state.running.signal, later, state.cards);
+    if (turns.includes(turn)) draw();
+  }));
   state.running = null;
   busy(false);
   draw();
@@ -151,11 +160,14 @@ function busy(now) {
   ui.stop.hidden = !now;
 }
 
+/** Ask the model of a turn once more: the one that is chosen in its place, if one is. */
+const again = (turn) => run([columnOf(turn)], state.second || turn.model);
+
 const actions = {
   retry(turn) {
     if (state.running) return;
     cutAt(turn);
-    run();
+    again(turn);
   },
   remove(turn) {
     if (state.running) state.running.abort();
@@ -176,25 +188,25 @@ const actions = {
     save();
   },
   results(turn) {
-    for (const tool of turn.calls.filter(Boolean)) turns.push({ role: "tool", id: tool.id, name: tool.function?.name, content: tool.result });
-    run();
+    if (state.running) return;
+    for (const tool of turn.calls.filter(Boolean)) turns.push({ role: "tool", id: tool.id, name: tool.function?.name, content: tool.result, column: columnOf(turn) });
+    again(turn);
   },
 };
 
 // The conversation
 
 let waiting = false;
-/** Draw the last turn at the next frame: a fast stream has many chunks in one. */
+/** Draw what runs at the next frame: a fast stream has many chunks in one. */
 function later() {
   if (waiting) return;
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
-    const turn = turns.at(-1);
-    const last = ui.log.querySelector(".turn:last-of-type");
-    if (!turn || turn.done || last?.turn !== turn) return;
+    const running = [...ui.log.querySelectorAll(".turn.busy")].filter(({ turn }) => turn && !turn.done && turns.includes(turn));
+    if (!running.length) return;
     const atEnd = [ui.log, document.scrollingElement].every((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60);
-    redraw(last, turn);
+    for (const node of running) redraw(node, node.turn);
     if (atEnd) toEnd();
   });
 }
@@ -206,7 +218,7 @@ function toEnd() {
 }
 
 function draw() {
-  ui.log.replaceChildren(...(turns.length ? turns.map((turn) => drawTurn(turn, actions)) : [h("p", { class: "empty" }, text("playEmpty"))]));
+  ui.log.replaceChildren(...(turns.length ? drawTurns(actions) : [h("p", { class: "empty" }, text("playEmpty"))]));
   if (turns.length) toEnd();
 }
 

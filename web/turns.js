@@ -1,6 +1,6 @@
 // The turns of a conversation, drawn: what was said, called and thought, what it took, and what can be done with it.
 import { WIRE_LIMIT } from "./answer.js";
-import { turns } from "./conversation.js";
+import { columnOf, exchanges, isLast, turns } from "./conversation.js";
 import { colored, copy, dollars, h, number, pretty, seconds } from "./dom.js";
 import { failure } from "./failures.js";
 import { Markdown, codeBlock, markdown } from "./markdown.js";
@@ -21,13 +21,13 @@ function said(content) {
 }
 
 function drawCall(tool, turn) {
-  const answered = turns.some((each) => each.role === "tool" && each.id === tool.id);
+  const answered = turns.some((each) => each.role === "tool" && each.id === tool.id && columnOf(each) === columnOf(turn));
   tool.result ??= '{"ok": true}';
   const result = h("textarea", { rows: "2", class: "mono", "aria-label": `${text("toolResult")}: ${tool.function?.name ?? ""}`, value: tool.result, oninput: (event) => (tool.result = event.target.value) });
   return h("div", { class: "call" },
     h("p", {}, h("span", { class: "chip tools" }, text("toolCall")), " ", h("code", {}, tool.function?.name ?? tool.type)),
     h("pre", { class: "args" }, pretty(tool.function?.arguments ?? "")),
-    turn.done && !answered && turns.at(-1) === turn ? h("label", { class: "field" }, h("span", {}, text("toolResult")), result) : null);
+    turn.done && !answered && isLast(turn) ? h("label", { class: "field" }, h("span", {}, text("toolResult")), result) : null);
 }
 
 function statsLine(turn) {
@@ -76,6 +76,16 @@ function tools(turn, node, actions) {
     button("delete", () => actions.remove(turn)));
 }
 
+/** The whole conversation: where two models answered a message, their answers side by side. */
+export function drawTurns(actions) {
+  const draw = (list) => list.map((turn) => drawTurn(turn, actions));
+  return exchanges().flatMap((exchange) => {
+    if (!exchange.some((turn) => columnOf(turn) === 1)) return draw(exchange);
+    const said = (column) => h("div", { class: "column" }, draw(exchange.filter((turn) => turn.role !== "user" && columnOf(turn) === column)));
+    return [...draw(exchange.filter((turn) => turn.role === "user")), h("div", { class: "columns" }, said(0), said(1))];
+  });
+}
+
 /** actions: retry, remove, edit (turn, content) and results, each called with the turn. */
 export function drawTurn(turn, actions) {
   if (turn.role === "tool") {
@@ -97,9 +107,10 @@ export function drawTurn(turn, actions) {
     h("div", { class: "calls" }, (turn.calls ?? []).filter(Boolean).map((tool) => drawCall(tool, turn))));
   if (!turn.done) {
     node.markdown = new Markdown(node.querySelector(".said"));
+    node.markdown.draw(turn.content);
     return node;
   }
-  const last = turns.at(-1) === turn;
+  const last = isLast(turn);
   node.append(...[
     turn.calls?.length && last && !turn.error && !turn.note ? h("button", { type: "button", id: "play-results", onclick: () => actions.results(turn) }, text("sendResults")) : null,
     turn.error ? failure(turn.error, () => actions.retry(turn)) : null,

@@ -3,11 +3,13 @@
 import argparse
 import os
 import re
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from gateway import key_fields
 from gateway.addresses import wrong_host
 from gateway.problems import guess
-from gateway.secret_checks import wrong_key, wrong_name
+from gateway.secret_checks import wrong_key
 
 from ..paths import ROOT
 
@@ -91,7 +93,10 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
         commands[f"keys {name}"] = each = actions.add_parser(name, parents=[_common()], help=text, description=text)
         if name != "list":
             each.add_argument(
-                "name", metavar="NAME", type=_name, help="what the log and the usage ledger call its owner"
+                "name",
+                metavar="NAME",
+                type=_field(key_fields.name),
+                help="what the log and the usage ledger call its owner",
             )
     commands["import"].add_argument(
         "kind",
@@ -100,7 +105,7 @@ def _parsers(version: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.
         "that lists its models",
     )
     commands["import"].add_argument("file", metavar="FILE", nargs="?", default="", help="the configuration to read")
-    commands["keygen"].add_argument("name", metavar="NAME", type=_name, help="as of `keys add`")
+    commands["keygen"].add_argument("name", metavar="NAME", type=_field(key_fields.name), help="as of `keys add`")
     commands["keygen"].set_defaults(command="keys", action="add")
     for name in ("keygen", "keys add"):
         _add_limits(commands[name])
@@ -147,14 +152,20 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--models",
         metavar="LIST",
         action="extend",
-        type=_models,
+        type=_field(key_fields.models),
         help="the models it may use, such as 'gpt-*,echo'; default all",
     )
-    add("--rpm", metavar="N", type=_count, help="requests per minute")
-    add("--tpm", metavar="N", type=_count, help="tokens per minute, of prompt and answer")
-    add("--concurrency", metavar="N", type=_count, help="requests at once")
-    add("--budget", dest="budget_usd", metavar="DOLLARS", type=_dollars, help="what it may cost in each period")
-    add("--per", dest="budget_period", choices=("day", "month", "total"), help="the period (default: month)")
+    add("--rpm", metavar="N", type=_field(key_fields.count), help="requests per minute")
+    add("--tpm", metavar="N", type=_field(key_fields.count), help="tokens per minute, of prompt and answer")
+    add("--concurrency", metavar="N", type=_field(key_fields.count), help="requests at once")
+    add(
+        "--budget",
+        dest="budget_usd",
+        metavar="DOLLARS",
+        type=_field(key_fields.dollars),
+        help="what it may cost in each period",
+    )
+    add("--per", dest="budget_period", choices=key_fields.PERIODS, help="the period (default: month)")
     add("--expires", metavar="DATE", help="its last day (UTC), or a time such as 2027-01-31T18:00:00Z")
     add(
         "--allow-unpriced",
@@ -203,29 +214,16 @@ def _key(text: str) -> str:
     return key
 
 
-def _name(text: str) -> str:
-    if wrong := wrong_name(text):
-        raise argparse.ArgumentTypeError(wrong)
-    return text
+def _field(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a function of key_fields as argparse calls one: its sentence is the one that is printed."""
 
+    def field(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _models(text: str) -> list[str]:
-    models = [each.strip() for each in text.split(",")]
-    if not all(models) or not text.isprintable():
-        raise argparse.ArgumentTypeError("expected names of models such as 'gpt-*,echo'")
-    return models
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) <= 10**9:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000000000, but got {text!r}")
-
-
-def _dollars(text: str) -> float:
-    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII) and 0 < float(text) <= 100_000:
-        return float(text)
-    raise argparse.ArgumentTypeError(f"expected dollars such as 5 or 0.50, up to 100000, but got {text!r}")
+    return field
 
 
 def _host(text: str) -> str:

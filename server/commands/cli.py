@@ -15,6 +15,7 @@ from gateway.problems import ConfigError
 from gateway.settings import Settings
 
 from .. import logs
+from ..admin import SOURCE
 from ..config_file import Source, words_of_error
 from ..key_file import Refused
 from ..process import memory
@@ -119,6 +120,7 @@ def _serve(build: Build, source: Source, version: str) -> int:
     memory.tune_malloc()
     memory.take_short_turns()
     app = build(settings, log)
+    app[SOURCE] = source
 
     def load() -> Settings:
         settings = source.read()

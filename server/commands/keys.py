@@ -6,46 +6,29 @@ reads it at once. What a key has used is read from the usage file.
 
 import asyncio
 import contextlib
-import hashlib
-import secrets
 import sqlite3
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gateway.config_schema import KeyConfig
-from gateway.key_file import KEY_FILE, text_of
-from gateway.spending import Period, period_at, since
+from gateway.key_file import KEY_FILE
 from gateway.words import counted
 
 from .. import key_file
 from ..config_file import Source, keys_in, words_of_error
-from ..key_file import Refused
+from ..managed_keys import GIVEN, change
+from ..usage.key_usage import Used, used_by_keys
 from .ask import address
 from .reload import reload
 
-Keys = tuple[KeyConfig, ...]
-FIELDS: Final = (
-    "models",
-    "rpm",
-    "tpm",
-    "concurrency",
-    "budget_usd",
-    "budget_period",
-    "allow_unpriced",
-    "expires",
-    "admin",
-    "passthrough",
-)
 _PATIENCE: Final = 5.0  # seconds for the running server
-_PERIODS: Final[tuple[Period, ...]] = ("day", "month", "total")
 
 
 def keys(arguments: Namespace, source: Source) -> int:
@@ -53,18 +36,8 @@ def keys(arguments: Namespace, source: Source) -> int:
     if arguments.action == "list":
         print(listed(source))
         return 0
-    key = f"sk-ms-{secrets.token_urlsafe(32)}" if arguments.action in ("add", "rotate") else ""
-    edit = _edit(arguments, source, hashlib.sha256(key.encode()).hexdigest())
-    is_first = False
-
-    def checked(before: Keys) -> Keys:
-        nonlocal is_first
-        after = edit(before)
-        source.check_keys(text_of(after))
-        is_first = not before and not keys_in(source.path)
-        return after
-
-    key_file.change(source.key_file, source.path, checked)
+    given = {field: value for field in GIVEN if (value := getattr(arguments, field, None)) is not None}
+    key, is_first = change(source, arguments.action, arguments.name, given)
     if key:
         print(f"{key}\n\nShown once: keep it. {KEY_FILE} holds its digest only.", flush=True)
     else:
@@ -72,51 +45,6 @@ def keys(arguments: Namespace, source: Source) -> int:
     if is_first:
         print("This is the first key: from now on every request needs one.", flush=True)
     return asyncio.run(_tell(source, key))
-
-
-def _edit(arguments: Namespace, source: Source, digest: str) -> Callable[[Keys], Keys]:
-    """Return the function that makes the change: the keys of keys.yaml before → after. It raises Refused."""
-    name = arguments.name
-
-    def changed(keys: Keys, **values: Any) -> Keys:
-        _require(keys, name, source)
-        return tuple(msgspec.structs.replace(key, **values) if key.name == name else key for key in keys)
-
-    def add(keys: Keys) -> Keys:
-        if name in {key.name for key in keys}:
-            raise Refused(f"{KEY_FILE} has a key '{name}': `keys rotate` gives it a new secret, or choose another name")
-        if name in {key.name for key in keys_in(source.path)}:
-            raise Refused(f"{source.path.name} has a key '{name}': choose another name, or remove it there first")
-        given = {field: value for field in FIELDS if (value := getattr(arguments, field)) is not None}
-        return (*keys, KeyConfig(name=name, sha256=digest, **given))
-
-    def remove(keys: Keys) -> Keys:
-        _require(keys, name, source)
-        if len(keys) == 1 and not keys_in(source.path):
-            raise Refused(
-                f"'{name}' is the last key, and without keys any program on this machine may call: `keys disable` it, or "
-                f"delete {KEY_FILE} and reload if that is what you want"
-            )
-        return tuple(key for key in keys if key.name != name)
-
-    edits: Mapping[str, Callable[[Keys], Keys]] = {
-        "add": add,
-        "remove": remove,
-        "disable": lambda keys: changed(keys, disabled=True),
-        "enable": lambda keys: changed(keys, disabled=False),
-        "rotate": lambda keys: changed(keys, sha256=digest),
-    }
-    return edits[arguments.action]
-
-
-def _require(keys: Keys, name: str, source: Source) -> None:
-    """Raise Refused unless keys.yaml has this key."""
-    names = [key.name for key in keys]
-    if name in names:
-        return
-    if name in {key.name for key in keys_in(source.path)}:
-        raise Refused(f"the key '{name}' is in {source.path.name}: change it there, then `reload`")
-    raise Refused(f"{KEY_FILE} has no key '{name}'; it has {', '.join(names) or 'none'}")
 
 
 async def _tell(source: Source, key: str) -> int:
@@ -170,18 +98,8 @@ def listed(source: Source) -> str:
     return "\n".join([*lines, *([note] if note else [])])
 
 
-class _Used(msgspec.Struct):
-    """What one key has used. Money is micro-USD."""
-
-    minute: tuple[int, int] = (0, 0)  # requests and tokens of the last minute
-    running: int = 0
-    spent: dict[str, int] = {}  # period → cost
-    today: int = 0  # requests
-    last: str = "never"
-
-
-def _row(key: KeyConfig, used: dict[str, _Used] | None) -> tuple[str, ...]:
-    own = used.get(key.name, _Used()) if used is not None else None
+def _row(key: KeyConfig, used: dict[str, Used] | None) -> tuple[str, ...]:
+    own = used.get(key.name, Used()) if used is not None else None
     budget = f"{key.budget_usd:g} a {key.budget_period}".replace(" a total", " in total") if key.budget_usd else ""
     if own is None:
         limits = [str(limit or "-") for limit in (key.rpm, key.tpm, key.concurrency)]
@@ -195,7 +113,7 @@ def _row(key: KeyConfig, used: dict[str, _Used] | None) -> tuple[str, ...]:
         *(f"{now}/{limit}" if limit else str(now) for now, limit in pairs),
         f"${spent:.4f} of ${budget}" if budget else f"${own.spent.get('total', 0) / 1e6:.4f} in total",
         f"{counted(own.today, 'request')}, ${own.spent.get('day', 0) / 1e6:.4f}",
-        own.last,
+        own.last or "never",
     )
 
 
@@ -205,7 +123,7 @@ def _state(key: KeyConfig) -> str:
     return "admin" if key.admin else "on"
 
 
-def _used(source: Source) -> tuple[dict[str, _Used] | None, str]:
+def _used(source: Source) -> tuple[dict[str, Used] | None, str]:
     """Return what each key has used, None where that is not known, and a sentence about it."""
     path = _usage_path(source)
     if not path:
@@ -216,7 +134,7 @@ def _used(source: Source) -> tuple[dict[str, _Used] | None, str]:
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_PATIENCE)
         ) as connection:
-            return _read(connection, time.time()), ""
+            return used_by_keys(connection, time.time()), ""
     except sqlite3.Error as error:
         return None, f"What keys have used is not known: {path}: {error}."
 
@@ -229,26 +147,3 @@ def _usage_path(source: Source) -> str:
     with contextlib.suppress(OSError, ClientError, ValueError, LookupError, TypeError):
         return str(asyncio.run(_get(f"{address(source.server())}/healthz", {}))["usage"])
     return path
-
-
-def _read(connection: sqlite3.Connection, now: float) -> dict[str, _Used]:
-    """Return what each key has used, by its name. now: Unix time."""
-    used: dict[str, _Used] = {}
-
-    def of(key: str) -> _Used:
-        return used.setdefault(key, _Used(spent={}))
-
-    today, _ = period_at("day", now)
-    for period in _PERIODS:
-        query = "SELECT key, sum(cost), sum(requests), max(day) FROM days WHERE day >= ? GROUP BY key"
-        for key, cost, requests, last in connection.execute(query, (since(period, today),)):
-            of(key).spent[period], of(key).last = cost, last
-            if period == "day":
-                of(key).today = requests
-    latest = "SELECT key, at, prompt + completion AS tokens FROM requests ORDER BY id DESC LIMIT 100000"
-    minute = f"SELECT key, count(*), sum(tokens) FROM ({latest}) WHERE at >= ? GROUP BY key"  # noqa: S608 (constants)
-    for key, requests, tokens in connection.execute(minute, (int((now - 60) * 1000),)):
-        of(key).minute = requests, tokens
-    for key, running in connection.execute("SELECT key, count(*) FROM requests WHERE status IS NULL GROUP BY key"):
-        of(key).running = running
-    return used

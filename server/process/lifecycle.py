@@ -74,6 +74,7 @@ async def serve(
         state.listener = listener.ProtocolFactory(runner.server, most)
         site = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)
         stop, reload = ShutdownSignals(), Reloader(state, load)
+        state.reload = reload.done
         _on_signals(loop, stop, reload)
         _keep_watchdog(state.heartbeat)
         state.heartbeat.callbacks.append(FileWatcher(paths, state, reload))
@@ -165,6 +166,13 @@ class Reloader:
         self._again = True
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def done(self) -> str:
+        """Read the configuration, what was written until now included; return why nothing has changed, "" where it has."""
+        self()
+        assert self._task is not None
+        await asyncio.shield(self._task)
+        return self._state.generations.error
 
     async def _run(self) -> None:
         try:

@@ -50,7 +50,7 @@ async def usage(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> web
     key = _whose(caller, query)
     today = datetime.fromtimestamp(time.time(), UTC).date()
     since = (today - timedelta(days=days - 1)).isoformat()
-    tables = await _read(ledger, lambda connection: _tables(connection, key, since, limit))
+    tables = await read_ledger(ledger, lambda connection: _tables(connection, key, since, limit))
     match query.get("format", "json"):
         case "csv":
             table = tables.get(_TABLES.get(query.get("by", "request"), ""))
@@ -153,11 +153,13 @@ async def billed(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> Js
     else:
         start, end = _day(query, "start_date") or "", _day(query, "end_date") or "9999-12-31"
         sql = "SELECT coalesce(sum(cost), 0) FROM days WHERE key = ? AND day >= ? AND day < ?"
-        micro = await _read(ledger, lambda connection: connection.execute(sql, (caller.name, start, end)).fetchone()[0])
+        micro = await read_ledger(
+            ledger, lambda connection: connection.execute(sql, (caller.name, start, end)).fetchone()[0]
+        )
     return {"object": "list", "total_usage": micro / 10_000}
 
 
-async def _read(ledger: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
+async def read_ledger(ledger: Ledger, query: Callable[[sqlite3.Connection], T]) -> T:
     if ledger.store is None:
         raise NotFound("This server keeps no usage: its operator can give usage.path a file.", code="usage_off")
     try:

@@ -25,10 +25,10 @@ from gateway.problems import ConfigError
 from gateway.yaml_reader import YamlReader
 from server import key_file
 from server.commands.arguments import parse
-from server.commands.keys import FIELDS
 from server.commands.keys import keys as command
 from server.config_file import Source
 from server.key_file import Refused
+from server.managed_keys import GIVEN
 
 FACTS = "families: {}\nmodels: {}\n"
 BASE = "providers: {echo: {}}\nusage: {path: usage.db}\n"
@@ -339,8 +339,8 @@ def test_what_is_written_is_what_is_read(rows: tuple[KeyConfig, ...]) -> None:
 
 def test_every_field_of_a_key_has_an_option() -> None:
     fields = {field.name for field in msgspec.structs.fields(KeyConfig)}
-    assert {*FIELDS} == fields - {"name", "key", "sha256", "disabled"}
-    assert {*FIELDS} <= vars(parse(["keys", "add", "x"], "")).keys()
+    assert {*GIVEN} == fields - {"name", "key", "sha256", "disabled"}
+    assert {*GIVEN} <= vars(parse(["keys", "add", "x"], "")).keys()
 
 
 def test_no_field_of_a_key_is_lost() -> None:

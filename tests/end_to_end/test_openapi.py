@@ -16,11 +16,12 @@ def test_every_route_is_in_the_document(server: Process, http: httpx.Client) -> 
     assert told["info"]["version"] == modelserver.VERSION
     methods = {path: {*operations} for path, operations in told["paths"].items()}
     assert methods["/v1/chat/completions"] == methods["/v1/responses"] == methods["/v1/messages"] == {"post"}
+    assert methods["/admin/keys"] == {"get"} and methods["/admin/keys/add"] == {"post"}
     assert methods["/v1/responses/{id}"] == {"get", "delete"} and methods["/v1/models/{id}"] == {"get"}
     known = {
         (method, path)
         for route in modelserver.routes()
-        if (path := route.path.replace(":(?s:.+)", "")).startswith("/v1/")
+        if (path := route.path.replace(":(?s:.+)", "")).startswith(("/v1/", "/admin/"))
         and not path.startswith("/v1/v1")
         and not path.endswith("/")
         and (method := route.method.lower())

@@ -102,6 +102,62 @@ def test_the_responses_of_the_documentation_are_echos(browser: Browsing) -> None
     assert page.locator("#tools pre[data-response]").is_hidden()
 
 
+def test_every_route_is_in_the_documentation(browser: Browsing) -> None:
+    page = browser.open()
+    page.locator("#bytes table").wait_for()
+    text = page.locator("#view-docs").text_content()
+    served = httpx.get(f"{browser.root}/openapi.json").json()["paths"]
+    paths = {re.sub(r"^/v1/models/\{model\}", "", path) for path in served}  # Gemini's, which stand under /v1beta
+    assert len(paths) > 30 and [path for path in sorted(paths) if path not in text] == []
+    others = (
+        "/v2/rerank",
+        "/p/{provider}/{path}",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/inspector/exchanges",
+    )
+    assert [path for path in others if path not in text] == []
+
+
+WORDS = """all => all.map(one => [one.querySelector('code').textContent,
+    [...one.querySelectorAll('.chip')].map(each => each.textContent)])"""
+
+
+def test_models_have_a_word(chromium: Any, example: Process) -> None:
+    """The newest of its family here, cheap, reasoning: where the documentation and the playground list models."""
+    with browsing(chromium, example.root) as browser:
+        page = browser.open()
+        page.locator("#list-models .chips code").nth(9).wait_for()
+        shown = dict(page.locator("#list-models .chips > span").evaluate_all(WORDS))
+        expected = {
+            "gpt-6.1-sol": ["newest", "reasoning"], "gpt-4o": [], "gpt-4o-mini": ["cheap"], "o1": ["reasoning"],
+            "claude-sonnet-5-5": ["newest", "reasoning"], "claude-haiku-5-5": ["newest", "cheap", "reasoning"],
+            "claude-sonnet-4-6": ["reasoning"], "gemini-pro": ["reasoning"], "gpt-oss-20b": ["cheap", "reasoning"],
+            "llama-4-maverick": ["newest", "cheap"], "llama-3.1": ["cheap"], "echo": [], "text-embedding-3-small": [],
+        }  # fmt: skip
+        assert {name: shown.get(name) for name in expected} == expected
+        page.click("#language")
+        page.locator("#list-models .chip", has_text="便宜").first.wait_for()
+        page.click("#language")
+        browser.open("playground")
+        options = page.locator("#play-model option").all_inner_texts()
+        assert "gpt-4o" in options and "gpt-4o-mini · cheap" in options and "o1 · reasoning" in options
+
+
+def test_the_first_example_tells_when_a_stream_breaks_off(browser: Browsing) -> None:
+    browser.open()
+    page = browser.page
+    page.locator("#list-models .chips code").first.wait_for()
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(
+        body='data: {"choices":[]}\n\ndata: {"error":{"message":"x"}}\n\n', content_type="text/event-stream"))  # fmt: skip
+    page.click("#hero-run")
+    wrong = page.locator("#hero-wire .bad")
+    wrong.nth(1).wait_for()
+    assert "The stream broke off" in wrong.nth(1).inner_text() and '"error"' in wrong.nth(0).inner_text()
+
+
 def test_the_documentation_is_searched_and_its_sections_have_addresses(browser: Browsing) -> None:
     page = browser.open()
     page.locator("#list-models .chips code").first.wait_for()

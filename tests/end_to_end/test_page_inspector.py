@@ -92,6 +92,13 @@ def test_exchanges_are_filtered(browser: Browsing, site: Process) -> None:
     assert page.locator("#exchanges .empty").inner_text() == "No exchange matches."
     page.select_option("#exchanges-kind", "")
     assert names.all_inner_texts() == ["echo · messages"]
+    httpx.post(
+        f"{site.url}/completions", json={"model": "echo", "prompt": "Hi"}
+    )  # an API that was called can be chosen
+    page.locator("#exchanges-api option", has_text=re.compile("^completions$")).wait_for(state="attached")
+    page.select_option("#exchanges-api", "completions")
+    assert names.all_inner_texts() == ["echo · completions"]
+    page.select_option("#exchanges-api", "messages")
     page.click("#language")
     assert names.all_inner_texts() == ["echo · messages"]  # and so it stays
 

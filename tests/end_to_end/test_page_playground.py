@@ -218,6 +218,88 @@ def test_a_turn_is_edited_asked_again_and_deleted(browser: Browsing) -> None:
     assert said.all_inner_texts() == ["changed", "third", "third"]
 
 
+def sides(page: Any) -> list[list[str]]:
+    """What each of two models said, exchange by exchange."""
+    rows = page.locator(".columns").all()
+    return [
+        [" / ".join(each.locator(".said").all_inner_texts()) for each in row.locator(".column").all()] for row in rows
+    ]
+
+
+def test_two_models_side_by_side(browser: Browsing, upstream: Upstream, scripted: Scripted) -> None:
+    """Both answer at once, each goes on from what it said itself, and what fails on one side leaves the other alone."""
+    name = scripted(said("I am the other."), said("Still the other."), answer({"error": {"message": "gone"}}, 400))
+    page = browser.page
+    page.route(
+        "**/v1/models",
+        lambda route: route.fulfill(
+            json={"data": [*route.fetch().json()["data"], {"id": f"up/{name}", "owned_by": "up"}]}
+        ),
+    )
+    browser.open("playground")
+    page.select_option("#play-second", f"up/{name}")
+    browser.say("one")
+    page.wait_for_function("() => document.querySelectorAll('.column .stats').length === 2")
+    assert sides(page) == [["one", "I am the other."]]
+    assert page.locator(".column h2").all_inner_texts() == ["echo", f"up/{name}"]
+    boxes = [each.bounding_box() for each in page.locator(".column").all()]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+    browser.say("two")
+    page.wait_for_function("() => document.querySelectorAll('.column .stats').length === 4")
+    told = [[each["content"] for each in request.json["messages"]] for request in upstream.of(name)]
+    assert told == [["one"], ["one", "I am the other.", "two"]]
+    mine = json.loads(page.locator(".column").nth(2).locator(".raw pre").nth(0).text_content())
+    assert [each["content"] for each in mine["messages"]] == ["one", "one", "two"]
+    browser.expected.add(400)
+    page.locator(".column").nth(3).locator("text=Retry").click()
+    page.locator(".column .failure").wait_for()
+    assert sides(page)[-1] == ["two", ""]
+    page.reload()  # and so it stays
+    page.wait_for_function(f"() => document.querySelector('#play-second').value === 'up/{name}'")
+    assert sides(page) == [["one", "I am the other."], ["two", ""]]
+    page.select_option("#play-second", "")
+    browser.say("three")
+    body = json.loads(page.locator("#play-log > .turn.assistant").last.locator(".raw pre").nth(0).text_content())
+    assert [each["content"] for each in body["messages"]] == ["one", "one", "two", "two", "three"]
+    page.set_viewport_size({"width": 390, "height": 800})
+    boxes = [each.bounding_box() for each in page.locator(".column").all()]
+    assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["y"] < boxes[1]["y"]
+
+
+def test_tools_are_answered_on_their_own_side(browser: Browsing) -> None:
+    page = browser.open("playground")
+    page.select_option("#play-second", "echo")
+    page.click(".more summary")
+    page.locator(".more button", has_text="Insert example").nth(0).click()
+    browser.say("The weather?")
+    page.wait_for_function("() => document.querySelectorAll('.column .stats').length === 2")
+    right = page.locator(".column").nth(1)
+    right.locator("#play-results").click()
+    right.locator(".turn.assistant").nth(1).locator(".stats").wait_for()
+    assert page.locator(".column").nth(0).locator(".turn").count() == 1
+    assert right.locator(".turn.tool").count() == 1 and right.locator(".said").last.inner_text() == "The weather?"
+    page.locator(".column").nth(0).locator("#play-results").click()  # which still waits for its own
+    page.locator(".column").nth(0).locator(".turn.assistant").nth(1).locator(".stats").wait_for()
+    assert [each.locator(".turn").count() for each in page.locator(".column").all()] == [3, 3]
+
+
+def test_stop_ends_both(browser: Browsing, upstream: Upstream, scripted: Scripted) -> None:
+    half = stream(sse(chunk(role="assistant", content=""), chunk(content="half of"), done=False), end=False)
+    name = scripted([*half, FOREVER])
+    page = browser.page
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [{"id": f"up/{name}", "owned_by": "up"}]}))
+    browser.open("playground")
+    page.select_option("#play-model", f"up/{name}")
+    page.select_option("#play-second", f"up/{name}")
+    page.fill("#play-message", "Go")
+    page.click("#play-send")
+    page.locator(".column .said", has_text="half of").nth(1).wait_for()
+    page.click("#play-stop")
+    page.wait_for_function("() => document.querySelectorAll('.column .stats').length === 2")
+    assert [("Stopped" in text) for text in page.locator(".column").all_inner_texts()] == [True, True]
+    assert page.locator("#play-send").is_visible()
+
+
 def test_all_parameters(browser: Browsing) -> None:
     page = browser.open("playground")
     page.locator("#play-sampling summary").click()

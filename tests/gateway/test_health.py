@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.config_schema import Cooldown
-from gateway.failover import Attempt, CircuitBreakers
-from gateway.metrics import Histogram, Metrics
+from gateway.failover import Attempt, CircuitBreakers, Unwell
+from gateway.metrics import Fault, Histogram, Metrics, percentile
 from gateway.record import RequestRecord
 from gateway.routing import Target
 from gateway.scrub import Scrubber
@@ -174,6 +174,29 @@ def test_a_target_rests_after_failures_in_a_row_and_one_trial_decides() -> None:
     assert trial.next(133) == Attempt(A)
     trial.answered()
     assert ill.open_circuits(133) == {} and play(ill, [A], None, now=133) == [("a", 0)]
+
+
+def test_what_is_not_as_it_should_be_is_told_and_not_changed() -> None:
+    ill = health()
+    bad = answered_with(UpstreamError("x"), 500)
+    play(ill, [A], bad)
+    assert ill.unwell(100) == [Unwell("a", A.upstream.model, "failing", 1)]
+    for _ in range(2):
+        play(ill, [A], bad)
+    assert ill.unwell(104) == [Unwell("a", A.upstream.model, "cooling_down", 3, 6.0)]
+    assert ill.unwell(110) == ill.unwell(111) == [Unwell("a", A.upstream.model, "trial", 3)]
+    trial = ill.attempts([A], 1e9)
+    assert trial.next(112) == Attempt(A)
+    assert ill.unwell(115) == [Unwell("a", A.upstream.model, "trial", 3, 7.0)]  # until then the others wait for its end
+    trial.answered()
+    assert ill.unwell(115) == []
+    ill.failed(A.upstream, RateLimitExceeded("x", retry_after=30.0), 200)
+    ill.failed(B.upstream, UpstreamAuthError("x"), 200)
+    assert ill.unwell(210) == [
+        Unwell("a", A.upstream.model, "throttled", seconds=20.0),
+        Unwell("b", "", "key_refused", seconds=290.0),
+    ]
+    assert ill.unwell(231) == [Unwell("b", "", "key_refused", seconds=269.0)] and ill.unwell(501) == []
 
 
 def refused_at_once(health: CircuitBreakers, targets: list[Target], now: float) -> bool:
@@ -369,6 +392,32 @@ def test_what_is_counted() -> None:
     assert (metrics.retries, metrics.fallbacks, metrics.cancelled) == (1, 1, 1)
     assert metrics.first["m"].sum == 2.0 and metrics.overhead.sum == pytest.approx(0.5)
     assert metrics.gap["m"].counts[metrics.gap["m"].bounds.index(0.5)] == 1
+
+
+def test_the_latest_failures_and_latencies_of_each_provider() -> None:
+    metrics = Metrics()
+    metrics.seen(
+        record(upstream="b/x", stream=True, first=12.0, waited=1.5, tried=[("a/x", "upstream_connect")]), "m", 200
+    )
+    for waited in (3.0, 1.0, 2.0):
+        metrics.seen(record(upstream="b/x", stream=True, first=12.0, waited=waited), "m", 200)
+    metrics.seen(record(upstream="b/x", first=12.0, waited=9.0), "m", 200)
+    metrics.seen(record(tried=[("a/y", "beyond_limits"), ("a/y", "budget_exceeded")]), "m", 429)  # it was not called
+    metrics.seen(record(upstream="b/x", code="upstream_truncated"), "m", 200)
+    begun, name = record().started, record().id
+    assert {provider: [*faults] for provider, faults in metrics.faults.items()} == {
+        "a": [Fault(begun, name, "a/x", "upstream_connect")],
+        "b": [Fault(begun, name, "b/x", "upstream_truncated")],
+    }
+    # Not that of the first, which holds what another one took.
+    assert {key: [*waits] for key, waits in metrics.waits.items()} == {
+        ("b", True): [3.0, 1.0, 2.0],
+        ("b", False): [9.0],
+    }
+    for _ in range(200):
+        metrics.seen(record(upstream="b/x", first=12.0, waited=1.0, code="upstream_truncated"), "m", 200)
+    assert (len(metrics.faults["b"]), len(metrics.waits["b", False])) == (10, 100)
+    assert [percentile([3.0, 1.0, 2.0], share) for share in (0.5, 0.95, 0.0)] == [2.0, 3.0, 1.0]
 
 
 def test_a_histogram_counts_values_up_to_each_bound() -> None:

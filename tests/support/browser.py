@@ -26,7 +26,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-VIEWS = ("docs", "models", "playground", "usage", "inspector")
+VIEWS = ("docs", "models", "playground", "usage", "inspector", "admin")
 PATIENCE = 15_000  # ms a browser may take for what is sure to happen
 Scripted = Callable[..., str]
 
@@ -226,3 +226,21 @@ def npm(package: str, folder: Path) -> Path:
         told = str(getattr(error, "stderr", None) or error).strip()[-300:]
         pytest.skip(f"the npm registry does not give {package}: {told}")
     return folder / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The accessibility checker's source."""
+    folder = npm("axe-core@4.14.1", tmp_path_factory.mktemp("npm"))
+    return (folder / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+def serious(page: Any, axe: str) -> list[Any]:
+    """What the accessibility checker has against a page: rules, each with the elements."""
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        (rule["id"], [node["html"][:200] for node in rule["nodes"][:3]])
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
