@@ -49,13 +49,21 @@ _OF_EMBEDDINGS: Final[Mapping[str, Json]] = {
 
 
 def details(
-    routes: ModelRouter, health: CircuitBreakers, name: str, targets: list[Target], allowed: tuple[str, ...], strict: bool
+    routes: ModelRouter,
+    health: CircuitBreakers,
+    name: str,
+    targets: list[Target],
+    allowed: tuple[str, ...],
+    strict: bool,
 ) -> Json:
     """Return `aliases` and `targets` of a model. strict: a request is refused rather than a parameter dropped."""
     now = time.monotonic()
     return {
         "aliases": _aliases(routes, name, targets, allowed),
-        "targets": [_described(target, name, "cooling_down" if health.all_unavailable([target], now) else "up", strict) for target in targets],
+        "targets": [
+            _described(target, name, "cooling_down" if health.all_unavailable([target], now) else "up", strict)
+            for target in targets
+        ],
     }
 
 

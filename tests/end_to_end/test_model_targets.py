@@ -29,7 +29,7 @@ models:
   short: up/plain
   vectors: up/vectors
 model_facts:
-  plain: {{context: 8000, max_output: 1000, stop: false, price: {{input: 1, output: 2, cache_read: 0.1}}}}
+  plain: {{context: 8000, max_output: 1000, stop: false, penalties: false, price: {{input: 1, output: 2, cache_read: 0.1}}}}
   vectors: {{embeds: true}}
 {more}
 """
@@ -53,12 +53,11 @@ def test_targets_stand_in_their_order(server: Process) -> None:
         "target": "up/plain", "status": "up", "on": ["context"],
         "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
         "supported_parameters": [
-            "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "tools", "tool_choice",
-            "response_format", "structured_outputs",
+            "max_tokens", "temperature", "top_p", "tools", "tool_choice", "response_format", "structured_outputs",
         ],
         "context_length": 8000, "top_provider": {"context_length": 8000, "max_completion_tokens": 1000},
         "pricing": {"prompt": "0.000001", "completion": "0.000002", "input_cache_read": "0.0000001"},
-        "dropped": ["stop"], "refused": [],
+        "dropped": ["presence_penalty", "frequency_penalty"], "refused": ["stop"],
     }  # fmt: skip
     assert second["target"] == "claude/claude-sonnet-4-5" and second["context_length"] >= 200_000
     assert {"seed", "logit_bias", "presence_penalty", "frequency_penalty"} <= {*second["dropped"]}
@@ -73,15 +72,15 @@ def test_targets_stand_in_their_order(server: Process) -> None:
 def test_what_is_said_to_be_dropped_is(server: Process, upstream: Upstream) -> None:
     """The header of a request that is answered names the same."""
     upstream.script("plain", answer({"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}))
-    body = {"model": "pool", "messages": [{"role": "user", "content": "Hi"}], "stop": ["END"], "seed": 7}
+    body = {"model": "pool", "messages": [{"role": "user", "content": "Hi"}], "presence_penalty": 0.5, "seed": 7}
     sent = httpx.post(f"{server.url}/chat/completions", json=body, headers={"Authorization": f"Bearer {APP}"})
-    assert sent.status_code == 200 and sent.headers["x-modelserver-dropped"] == "stop"
+    assert sent.status_code == 200 and sent.headers["x-modelserver-dropped"] == "presence_penalty"
 
 
 def test_a_server_that_drops_nothing_refuses_it(upstream: Upstream) -> None:
     with Process(text(upstream, "strict_params: true")) as server:
         [target] = card(server, "short")["targets"]
-    assert (target["dropped"], target["refused"]) == ([], ["stop"])
+    assert (target["dropped"], target["refused"]) == ([], ["stop", "presence_penalty", "frequency_penalty"])
 
 
 def test_a_model_of_embeddings(server: Process) -> None:

@@ -83,7 +83,9 @@ def test_models_are_sorted_and_narrowed(chromium: Any, example: Process) -> None
         assert page.get_attribute(".models th.col-price", "aria-sort") == "ascending"
         assert [price[name] for name in names(page)[: len(known)]] == sorted(price[name] for name in known)
         page.click("#sort-price")
-        assert [price[name] for name in names(page)[: len(known)]] == sorted((price[name] for name in known), reverse=True)
+        assert [price[name] for name in names(page)[: len(known)]] == sorted(
+            (price[name] for name in known), reverse=True
+        )
         assert page.evaluate("document.activeElement.id") == "sort-price"
         page.click("#sort-price")
         assert names(page) == grouped
@@ -111,9 +113,10 @@ def test_one_model_has_an_address(chromium: Any, upstream: Upstream) -> None:
     upstream.script("fresh", answer({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}))
     facts = """
 model_facts:
-  tired: {context: 8000, price: {input: 1, output: 2, cache_read: 0.1}, stop: false}
+  tired: {context: 8000, price: {input: 1, output: 2, cache_read: 0.1}, stop: false, penalties: false}
   fresh: {context: 32000, max_output: 4000}"""
-    models = "pool: [{target: up/tired, on: [context]}, up/fresh]\nsame: [{target: up/tired, on: [context]}, up/fresh]\nvectors: echo"
+    pool = "[{target: up/tired, on: [context]}, up/fresh]"
+    models = f"pool: {pool}\nsame: {pool}"
     text = config(upstream, facts, server="cooldown: {failures: 1, seconds: 60}", models=models)
     with Process(text) as server, browsing(chromium, server.root) as browser:
         page = browser.open("models")
@@ -121,8 +124,12 @@ model_facts:
         page.wait_for_url("**/#models/pool")
         page.locator(".target").nth(1).wait_for()
         first, second = [" ".join(target.split()) for target in page.locator(".target").all_inner_texts()]
-        assert first.startswith("1 up/tired up Context 8K Max output unknown $ / million tokens: in / out $1.00 / $2.00 Cache read $0.10")
-        assert "Dropped or changed for it stop" in first and "The next is also asked after context" in first
+        assert first.startswith(
+            "1 up/tired up Context 8K Max output unknown $ / million tokens: in / out $1.00 / $2.00 Cache read $0.10"
+        )
+        assert first.endswith(
+            "Dropped or changed for it presence_penalty frequency_penalty Refused by it stop The next is also asked after context"
+        )
         assert second.startswith("2 up/fresh up Context 32K Max output 4K $ / million tokens: in / out unknown")
         assert "Takes all the usual parameters." in second
         assert page.locator(".aliases a").all_inner_texts() == ["same"]
@@ -168,7 +175,11 @@ def test_a_model_of_embeddings_is_called_as_one(chromium: Any, example: Process)
         page = browser.open("models/text-embedding-3-small")
         page.locator("#model-code").wait_for()
         assert page.locator("#model-try").count() == 0
-        for language, called in (("curl", "/v1/embeddings"), ("python", "embeddings.create"), ("node", "embeddings.create")):
+        for language, called in (
+            ("curl", "/v1/embeddings"),
+            ("python", "embeddings.create"),
+            ("node", "embeddings.create"),
+        ):
             page.click(f"#model-code-{language}")
             assert called in page.inner_text("#model-code pre") and "chat" not in page.inner_text("#model-code pre")
         page.reload()

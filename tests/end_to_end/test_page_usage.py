@@ -29,10 +29,11 @@ MANY = [f"model-{n:02}" for n in range(24)]
 @pytest.fixture(scope="module")
 def past_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A server whose ledger holds two months: many models, two keys, names that are HTML, errors, what caches have saved."""
+    small = {"cost": 2500, "prompt": 1500, "first_ms": 800, "total_ms": 2000}
     path = past(
         tmp_path_factory.mktemp("ledger") / "usage.db",
         {"ago": 40, "key": "laptop", "model": "gpt-4o", "times": 2, "cost": 500_000},
-        *({"ago": 20, "key": "laptop", "model": name, "cost": 2500, "prompt": 1500, "first_ms": 800, "total_ms": 2000} for name in MANY),
+        *({"ago": 20, "key": "laptop", "model": name, **small} for name in MANY),
         {"ago": 3, "key": PAYLOADS[0], "model": PAYLOADS[1], "times": 30, "cost": None, "saved": None, "prompt": 10},
         {"ago": 1, "key": "laptop", "model": "gpt-4o", "times": 5, "cost": 120_000, "saved": 30_000, "cached": 50},
         {"ago": 1, "key": "laptop", "model": "gpt-4o", "status": 429, "code": "rate_limit_exceeded", "cost": 0, "completion": 0},
@@ -72,8 +73,8 @@ def column(page: Any, table: str, number: int) -> list[str]:
 def test_one_chart_of_each_measure(chromium: Any, past_server: Process) -> None:
     with visiting(chromium, past_server) as page:
         assert tiles(page) == {
-            "Requests": ["61", "+2,950 % previous period"], "Tokens": ["37.6K", "+16,991 % previous period"],
-            "Cost": ["$0.6610 +", "−34 % previous period"], "Saved by cache": ["$0.1500"], "Errors": ["1"],
+            "Requests": ["61", "+2,950 %", "previous period"], "Tokens": ["37.6K", "+16,991 %", "previous period"],
+            "Cost": ["$0.6610 +", "−34 %", "previous period"], "Saved by cache": ["$0.1500"], "Errors": ["1"],
             "First token p50": ["100 ms", "p95 800 ms"], "Total time p50": ["400 ms", "p95 2.00 s"],
         }  # fmt: skip
         assert legend(page)[:3] == [f"{PAYLOADS[1]} 30", "gpt-4o 7", "model-00 1"]
@@ -140,6 +141,7 @@ def test_tables_are_folded_and_summed(chromium: Any, past_server: Process) -> No
 
 def test_usage_is_narrowed(chromium: Any, past_server: Process) -> None:
     with visiting(chromium, past_server) as page:
+        page.focus("#usage-model")
         page.select_option("#usage-model", "gpt-4o")
         page.wait_for_function("() => document.querySelector('.tile strong').textContent === '7'")
         assert legend(page) == ["gpt-4o 7", "previous period 2"]
@@ -176,7 +178,9 @@ def test_rows_are_cards_on_a_phone(chromium: Any, past_server: Process, locale: 
             assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
         wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText.slice(0, 80))"
         assert page.eval_on_selector_all("#view-usage .scroll", wide) == []
-        label = page.eval_on_selector("table.latest td:nth-child(3)", "one => getComputedStyle(one, '::before').content")
+        label = page.eval_on_selector(
+            "table.latest td:nth-child(3)", "one => getComputedStyle(one, '::before').content"
+        )
         assert label == ('"模型"' if locale == "zh-CN" else '"Model"')
 
 
@@ -195,7 +199,10 @@ def test_usage_after_requests(chromium: Any, tmp_path: Path) -> None:
             polling=300,
         )
         assert page.inner_text("#measure-errors strong") == "2"
-        wrong = {row.split("\t")[0]: row.split("\t")[6] for row in page.locator("table.sums-model tbody tr").all_inner_texts()}
+        wrong = {
+            row.split("\t")[0]: row.split("\t")[6]
+            for row in page.locator("table.sums-model tbody tr").all_inner_texts()
+        }
         assert wrong == {"echo": "0", "echo-cut": "1", "echo-429": "1"}
         with page.expect_download() as download:
             page.click("#usage-csv")

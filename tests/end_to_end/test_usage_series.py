@@ -19,7 +19,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         folder / "usage.db",
         {"ago": 9, "model": "old", "times": 4, "cost": 5000},
         {"ago": 14, "model": "older"},  # before the period before
-        *({"ago": 2, "model": name, "times": n + 1, "cost": 0, "prompt": n, "completion": 0} for n, name in enumerate(NAMES)),
+        *(
+            {"ago": 2, "model": name, "times": n + 1, "cost": 0, "prompt": n, "completion": 0}
+            for n, name in enumerate(NAMES)
+        ),
         {"ago": 1, "model": "dear", "cost": 70_000, "prompt": 0, "completion": 0},
         {"ago": 1, "model": "cached", "cost": 0, "saved": 3000, "prompt": 0, "completion": 0},
         *({"model": "slow", "first_ms": n, "total_ms": 10 * n, "cost": 0} for n in range(1, 101)),
@@ -70,10 +73,14 @@ def test_percentiles_are_of_answers_that_succeeded(server: Process) -> None:
 
 def test_a_report_is_narrowed(server: Process) -> None:
     told = series(server, model="slow", limit=200)
-    assert [row["model"] for row in told["by_model"]] == ["slow"] and {row["model"] for row in told["series"]} == {"slow"}
+    assert [row["model"] for row in told["by_model"]] == ["slow"] and {row["model"] for row in told["series"]} == {
+        "slow"
+    }
     assert told["by_day"][0]["requests"] == 104 and told["previous"] == []
     seen = {
-        status: [(row["status"], row["code"]) for row in series(server, model="slow", status=status, limit=200)["requests"]]
+        status: [
+            (row["status"], row["code"]) for row in series(server, model="slow", status=status, limit=200)["requests"]
+        ]
         for status in ("ok", "error", "left", "running")
     }
     assert seen == {

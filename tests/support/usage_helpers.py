@@ -104,8 +104,24 @@ def past(path: Path, *requests: dict[str, Any]) -> Path:
     Each: fields of UsageRow, `ago`: days, and `times`: how many.
     """
     store = UsageStore(str(path), 36_500)
-    usual = {"key": "k0", "model": "m", "upstream": "up/m", "stream": True, "status": 200, "code": "", "estimated": False}
-    usual |= {"prompt": 100, "completion": 10, "cached": 0, "reasoning": 0, "cost": 1000, "first_ms": 100, "total_ms": 400}
+    usual = {
+        "key": "k0",
+        "model": "m",
+        "upstream": "up/m",
+        "stream": True,
+        "status": 200,
+        "code": "",
+        "estimated": False,
+    }
+    usual |= {
+        "prompt": 100,
+        "completion": 10,
+        "cached": 0,
+        "reasoning": 0,
+        "cost": 1000,
+        "first_ms": 100,
+        "total_ms": 400,
+    }
     for number, request in enumerate(requests):
         fields = {**usual, **request}
         noon = datetime.fromisoformat(f"{day(fields.pop('ago', 0))}T12:00:00+00:00").timestamp()
