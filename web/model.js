@@ -31,7 +31,7 @@ const named = (label, names, kind) => names.length ? h("div", {}, h("dt", {}, te
 /** A target: its state, what it costs and holds, and what is dropped for it. */
 function target(card, at, all) {
   const share = card.weight ? Math.round((card.weight / all.reduce((sum, each) => sum + each.weight, 0)) * 100) : 0;
-  return h("li", { class: "attempt target" },
+  return h("li", { class: `attempt target ${card.status === "cooling_down" ? "cooling" : ""}` },
     h("h3", {}, h("span", { class: "count" }, `${at + 1}`), h("code", {}, card.target), " ", stateOf(card), share ? h("span", { class: "chip" }, `${text("share")} ${share} %`) : null),
     h("dl", { class: "stats" }, facts(card), fact("can", chips(card))),
     h("dl", { class: "stats treats" },
@@ -67,7 +67,7 @@ export function drawModel(id, card, redraw, wrong) {
   const { aliases, targets } = card;
   const weighed = targets.some((each) => each.weight);
   return [...head,
-    h("dl", { class: "stats facts" },
+    h("dl", { class: "facts" },
       h("div", {}, h("dt", {}, text("state")), h("dd", {}, stateOf(card))), fact("provider", card.owned_by), facts(card),
       fact("inputs", (card.architecture?.input_modalities ?? []).map((name) => text(`input_${name}`)).join(", ")),
       fact("effort", (card.reasoning_efforts ?? []).join(", ")), fact("can", chips(card))),

@@ -5,13 +5,13 @@ import { text } from "./text.js";
 const SHOWN = 20; // rows, until all are asked for
 const unfolded = new Set(); // names of tables
 
-/** columns: [name, content of a row's cell, {number, sum: content of the cell under all rows, wide: its card's whole width}]. */
+/** columns: [name, content of a row's cell, {number, sum: content of the cell under all rows, half: of a card's width}]. The first names its row. */
 export function folded(name, label, columns, rows) {
   const box = h("div", { class: "folded" });
   const numbers = columns.filter(([, , more]) => more?.number).map(([column]) => column);
   const cell = ([column, , more], content, at) =>
     at === 0 ? h("th", { scope: "row" }, content)
-      : h("td", { class: [more?.number && "number", more?.wide && "wide"].filter(Boolean).join(" "), "data-label": text(column) }, content);
+      : h("td", { class: ["number", "half"].filter((name) => more?.[name]).join(" "), "data-label": text(column) }, content);
   const line = (contents) => h("tr", {}, columns.map((column, at) => cell(column, contents(column, at), at)));
   const sums = columns.some(([, , more]) => more?.sum !== undefined);
   const draw = () => {

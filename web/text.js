@@ -226,6 +226,7 @@ const UI = {
     "Half (p50), or 95 of 100 (p95), of the requests that succeeded took no longer; of the latest 20,000 requests.",
   ],
   previous: ["上一周期", "previous period"],
+  against: ["{change}，上期 {before}", "{change} vs. {before}"],
   lastDays: ["最近 {} 天", "Last {} days"],
   others: ["其余", "Others"],
   stackBy: ["分层", "Layers"],

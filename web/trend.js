@@ -38,7 +38,10 @@ function writer(measure, digits) {
 }
 
 /** What writes the marks of an axis. */
-const axis = (measure) => (marks) => (MEASURES[measure].money ? dollarsWith(digitsFor(marks, 1)) : writer(measure));
+const axis = (measure) => (marks) => {
+  const write = MEASURES[measure].money ? dollarsWith(digitsFor(marks, 1)) : writer(measure);
+  return (mark) => (mark || MEASURES[measure].money ? write(mark) : "0");
+};
 
 /** The layers of the chart, the largest first: [{name, slot, values}]. name null: all others. */
 function layersOf({ data, measure, by }, days) {
@@ -69,11 +72,11 @@ function colour(shown) {
   }
 }
 
-/** By how much the period differs from the one before; "" where there is none. */
-function change(now, before) {
+/** By how much the period differs from the one before, and what that had; "" where it had nothing. */
+function change(now, before, write) {
   if (!before) return "";
   const percent = Math.round(((now - before) / Math.abs(before)) * 100);
-  return `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`;
+  return text("against").replace("{change}", `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`).replace("{before}", write(before));
 }
 
 /** A button for each measure: its total, and how that differs from the period before. choose: shows its chart. */
@@ -83,10 +86,10 @@ export function tiles({ data, measure, digits }, choose) {
     const [all] = data.times;
     const [total, beside] = times
       ? [write(all?.[`${times}_p50_ms`]), `p95 ${write(all?.[`${times}_p95_ms`])}`]
-      : [write(sum(data.by_day, of)), change(sum(data.by_day, of), sum(data.previous, of))];
+      : [write(sum(data.by_day, of)), change(sum(data.by_day, of), sum(data.previous, of), write)];
     return h("button", { type: "button", class: "tile", id: `measure-${name}`, "aria-pressed": String(name === measure), onclick: () => choose(name) },
       h("span", {}, text(name), times ? " p50" : ""), h("strong", {}, total, name === "costs" && data.by_day.some((row) => row.unpriced_requests) ? " +" : ""),
-      h("small", {}, beside, beside && !times ? h("span", { class: "offscreen" }, ` ${text("previous")}`) : null));
+      h("small", {}, beside));
   }));
 }
 
@@ -104,7 +107,7 @@ export function drawn(view, stack) {
   const [all] = data.times;
   const legend = h("div", { class: "legend" });
   const dated = (day) => new Date(day).toLocaleDateString(locale(), { weekday: "short", year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
-  const entry = (slot, name, value) => h("li", {}, h("span", { class: `swatch ${slot}` }), h("span", { class: "name" }, name), h("span", { class: "number" }, value));
+  const entry = (slot, name, value) => h("li", {}, h("span", { class: `swatch ${slot}` }), h("span", { class: "name" }, name), h("span", { class: "amount" }, value));
   const valueOf = (layer, at) => (at !== null ? layer.values[at] : times ? all?.[`${times}_${layer.name}_ms`] : layer.values.reduce((one, other) => one + (other ?? 0), 0)) ?? (times ? null : 0);
   const tell = (at) => {
     const heading = at === null ? `${text("lastDays").replace("{}", view.days)}` : dated(days[at]);

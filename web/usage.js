@@ -35,7 +35,7 @@ function sums(name, by, rows, times = []) {
   const percentiles = (column, which) => [column, (row) => {
     const found = known.get(row[by]);
     return found ? `${took(found[`${which}_p50_ms`])} / ${took(found[`${which}_p95_ms`])}` : "";
-  }, { number: true }];
+  }, { number: true, half: true }];
   return folded(`sums-${by}`, text(name), [
     [by === "key" ? "keyName" : by, (row) => row[by]],
     counted("requests", (row) => row.requests),
@@ -77,18 +77,18 @@ function statusOf(each) {
 
 function latest(rows) {
   const write = dollarsWith(digitsFor(rows.flatMap((row) => [row.cost_usd, row.saved_usd])));
-  const counted = (column, of) => [column, (row) => number(of(row)), { number: true, sum: number(sum(rows, of)) }];
+  const counted = (column, of) => [column, (row) => number(of(row)), { number: true, half: true, sum: number(sum(rows, of)) }];
   const table = folded("latest", text("latest"), [
     ["time", (row) => h("span", { class: "when", title: row.time }, new Date(row.time).toLocaleString(locale(), CLOCK))],
-    ["keyName", (row) => row.key],
-    ["model", (row) => row.model],
-    ["upstream", (row) => row.upstream],
-    ["status", statusOf],
+    ["keyName", (row) => row.key, { half: true }],
+    ["model", (row) => row.model, { half: true }],
+    ["upstream", (row) => row.upstream, { half: true }],
+    ["status", statusOf, { half: true }],
     counted("promptTokens", (row) => row.prompt_tokens),
     counted("completionTokens", (row) => row.completion_tokens),
-    ["costs", (row) => [write(row.cost_usd), row.estimated ? ` (${text("estimated")})` : ""], { number: true, sum: write(sum(rows, (row) => row.cost_usd)) }],
-    ["saved", (row) => saving(row.saved_usd, write), { number: true, sum: saving(sum(rows, (row) => row.saved_usd), write) }],
-    ["took", (row) => (row.total_ms === undefined || row.total_ms === null ? "" : took(row.total_ms)), { number: true }],
+    ["costs", (row) => [write(row.cost_usd), row.estimated ? ` (${text("estimated")})` : ""], { number: true, half: true, sum: write(sum(rows, (row) => row.cost_usd)) }],
+    ["saved", (row) => saving(row.saved_usd, write), { number: true, half: true, sum: saving(sum(rows, (row) => row.saved_usd), write) }],
+    ["took", (row) => (row.total_ms === undefined || row.total_ms === null ? "" : took(row.total_ms)), { number: true, half: true }],
   ], rows);
   return h("section", {}, h("div", { class: "head" }, h("h2", {}, text("latest")), choice("status", "status", "allStates", STATUS.map((each) => [each, text(`status_${each}`)]))),
     rows.length ? table : h("p", { class: "empty" }, text("nothingHere")));
