@@ -222,8 +222,8 @@ const UI = {
   firstTokenTimes: ["首字 p50 / p95", "First token p50 / p95"],
   totalTimes: ["总耗时 p50 / p95", "Total time p50 / p95"],
   timesText: [
-    "半数（p50）、百分之九十五（p95）的成功请求不超过这个时间；取最近的 20,000 个请求。",
-    "Half (p50), or 95 of 100 (p95), of the requests that succeeded took no longer; of the latest 20,000 requests.",
+    "半数（p50）、百分之九十五（p95）的成功请求不超过这个时间；取最近的 10,000 个请求。",
+    "Half (p50), or 95 of 100 (p95), of the requests that succeeded took no longer; of the latest 10,000 requests.",
   ],
   previous: ["上一周期", "previous period"],
   against: ["{change}，上期 {before}", "{change} vs. {before}"],

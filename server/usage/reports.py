@@ -12,7 +12,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from heapq import nlargest
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 from aiohttp import web
@@ -42,7 +44,7 @@ _MOST: Final = 1000  # rows of each table of sums
 _POINTS: Final = 10_000  # rows of a series: a day of a name
 _TOP: Final = 6  # names with the most of each measure: a series has a row for each of them and one for all others
 _MEASURES: Final = ("requests", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd", "errors")
-_SEARCHED: Final = 20_000  # latest requests that are searched, or of which times are told
+_SEARCHED: Final = 10_000  # latest requests that are searched, or of which times are told
 _FLAGS: Final = ("stream", "estimated")
 _BY: Final = ("model", "key")  # what a series may be of
 _STATUS: Final = {
@@ -51,12 +53,7 @@ _STATUS: Final = {
     "left": "status = 499",
     "running": "status IS NULL",
 }
-# Of times: the smallest that is not exceeded by half, or by 95 of 100, of the requests that were answered.
-_TIMES: Final = ", ".join(
-    f"min({name}_ms) FILTER (WHERE {name}_part >= {part}) AS {name}_p{percent}_ms"
-    for name in ("first", "total")
-    for part, percent in ((0.5, 50), (0.95, 95))
-)
+_TIMES: Final = ("first_p50_ms", "first_p95_ms", "total_p50_ms", "total_p95_ms")
 
 
 class _Asked(NamedTuple):
@@ -151,11 +148,12 @@ def _tables(connection: sqlite3.Connection, asked: _Asked) -> dict[str, Table]:
         shown = f"CASE WHEN {name} IN ({', '.join(f':{n}' for n in top)}) THEN {name} END AS {name}"
         tables["series"] = sums("day", shown, order=latest, most=_POINTS)
         tables["previous"] = sums("day", order=latest, period="day >= :before AND day < :since")
-        answered = f"""id > :floor AND at >= strftime('%s', :since) * 1000 AND {which} AND first_ms IS NOT NULL
-            AND {_STATUS["ok"]}"""
-        tables["times"] = table(_times("'all'", answered, "period"))
-        tables["times_by_day"] = table(_times("date(at / 1000, 'unixepoch')", answered, "day"))
-        tables[f"times_by_{name}"] = table(_times(name, answered, name))
+        times = f"""SELECT at / 86400000, {name}, first_ms, total_ms FROM requests WHERE id > :floor AND {which}
+            AND at >= strftime('%s', :since) * 1000 AND first_ms IS NOT NULL AND {_STATUS["ok"]}"""  # noqa: S608
+        answers = connection.execute(times, values).fetchall()
+        tables["times"] = _times("period", answers, lambda answer: "all")
+        tables["times_by_day"] = _times("day", answers, lambda answer: _date(answer[0]))
+        tables[f"times_by_{name}"] = _times(name, answers, itemgetter(1))
     return tables
 
 
@@ -169,13 +167,26 @@ def _top(table: Table) -> list[str]:
     return list(found)
 
 
-def _times(group: str, answered: str, name: str) -> str:
-    """Return the SQL query of how long answers took, by `group`."""
-    parts = ", ".join(
-        f"cume_dist() OVER (PARTITION BY {group} ORDER BY {each}_ms) AS {each}_part" for each in ("first", "total")
-    )
-    seen = f"SELECT {group} AS {name}, first_ms, total_ms, {parts} FROM requests WHERE {answered}"  # noqa: S608
-    return f"SELECT {name}, count(*) AS requests, {_TIMES} FROM ({seen}) GROUP BY 1 ORDER BY 2 DESC LIMIT {_MOST}"  # noqa: S608
+def _times(name: str, answers: list[tuple[Any, ...]], group: Callable[[tuple[Any, ...]], Any]) -> Table:
+    """Return how long answers took, half and 95 of 100 of them at most, by `group`. answers: day, name, first_ms, total_ms."""
+    grouped: dict[Any, tuple[list[int], list[int]]] = {}
+    for answer in answers:
+        first, total = grouped.setdefault(group(answer), ([], []))
+        first.append(answer[2])
+        total.append(answer[3])
+    rows = []
+    for key, taken in grouped.items():
+        count = len(taken[0])
+        ranks = [-(-count * percent // 100) - 1 for percent in (50, 95)]  # the smallest that so many do not exceed
+        rows.append((key, count, *(ordered[rank] for ordered in map(sorted, taken) for rank in ranks)))
+    rows.sort(key=itemgetter(1), reverse=True)
+    return [name, "requests", *_TIMES], rows[:_MOST]
+
+
+@lru_cache(512)
+def _date(number: int) -> str:
+    """Return YYYY-MM-DD of a day since the Unix epoch."""
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
 
 
 def _csv(table: Table) -> str:
