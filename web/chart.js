@@ -47,7 +47,7 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
       const from = ends[value < 0 ? 1 : 0];
       ends[value < 0 ? 1 : 0] += value;
       const [top, bottom] = [y(Math.max(from, from + value)), y(Math.min(from, from + value))];
-      return h("svg:rect", { class: `bar ${slot}`, x: x(at + 0.14), width: x(0.72), y: Math.min(top, bottom - 1), height: Math.max(bottom - top, 1) });
+      return h("svg:rect", { class: `layer ${slot}`, x: x(at + 0.14), width: x(0.72), y: Math.min(top, bottom - 1), height: Math.max(bottom - top, 1) });
     });
   });
   const curves = () => layers.map(({ slot, values }) => values.map((value, at) => {
