@@ -237,6 +237,7 @@ const UI = {
   status_error: ["错误", "Errors"],
   status_left: ["客户端离开", "Client left"],
   status_running: ["进行中", "Running"],
+  noneOfIt: ["这段时间没有。", "None in this period."],
   nothingHere: ["没有符合条件的请求。", "No request matches."],
   sum: ["合计", "Sum"],
   showAll: ["显示全部 {} 行", "Show all {}"],

@@ -76,7 +76,16 @@ function colour(shown) {
 function change(now, before, write) {
   if (!before) return "";
   const percent = Math.round(((now - before) / Math.abs(before)) * 100);
-  return text("against").replace("{change}", `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`).replace("{before}", write(before));
+  return text("against").replace("{change}", `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`).replace("{before}", () => write(before));
+}
+
+/** Whether of no request that these sums hold the price was known. */
+const unpriced = (rows) => sum(rows, (row) => row.requests) > 0 && rows.every((row) => row.unpriced_requests === row.requests);
+
+/** What was spent in all: the price of some, or of all, may not be known. */
+function spent(rows, write) {
+  if (unpriced(rows)) return text("unknown");
+  return write(sum(rows, MEASURES.costs.of)) + (rows.some((row) => row.unpriced_requests) ? " +" : "");
 }
 
 /** A button for each measure: its total, and how that differs from the period before. choose: shows its chart. */
@@ -86,9 +95,9 @@ export function tiles({ data, measure, digits }, choose) {
     const [all] = data.times;
     const [total, beside] = times
       ? [write(all?.[`${times}_p50_ms`]), `p95 ${write(all?.[`${times}_p95_ms`])}`]
-      : [write(sum(data.by_day, of)), change(sum(data.by_day, of), sum(data.previous, of), write)];
+      : [name === "costs" ? spent(data.by_day, write) : write(sum(data.by_day, of)), change(sum(data.by_day, of), sum(data.previous, of), write)];
     return h("button", { type: "button", class: "tile", id: `measure-${name}`, "aria-pressed": String(name === measure), onclick: () => choose(name) },
-      h("span", {}, text(name), times ? " p50" : ""), h("strong", {}, total, name === "costs" && data.by_day.some((row) => row.unpriced_requests) ? " +" : ""),
+      h("span", {}, text(name), times ? " p50" : ""), h("strong", {}, total),
       h("small", {}, beside));
   }));
 }
@@ -111,22 +120,23 @@ export function drawn(view, stack) {
   const valueOf = (layer, at) => (at !== null ? layer.values[at] : times ? all?.[`${times}_${layer.name}_ms`] : layer.values.reduce((one, other) => one + (other ?? 0), 0)) ?? (times ? null : 0);
   const tell = (at) => {
     const heading = at === null ? `${text("lastDays").replace("{}", view.days)}` : dated(days[at]);
-    const total = times ? null : layers.reduce((all, layer) => all + valueOf(layer, at), 0);
+    const looked = at === null ? data.by_day : data.by_day.filter(({ day }) => day === days[at]);
+    const total = times ? null : measure === "costs" && unpriced(looked) ? text("unknown") : write(layers.reduce((sum, layer) => sum + valueOf(layer, at), 0));
     const previous = before && (at === null ? before.reduce((one, other) => one + other, 0) : before[at]);
     const rows = layers.map((layer) => [layer.slot, layer.name ?? text("others"), write(valueOf(layer, at))]);
     legend.replaceChildren(
-      h("p", { class: "faint" }, heading), total === null ? "" : h("strong", {}, write(total)),
+      h("p", { class: "faint" }, heading), total === null ? "" : h("strong", {}, total),
       h("ol", {}, rows.map((row) => entry(...row)), before && sum(data.previous, of) ? entry("before", text("previous"), write(previous)) : null));
-    return `${heading}: ${[total === null ? "" : write(total), ...rows.map(([, name, value]) => `${name} ${value}`)].filter(Boolean).join(", ")}`;
+    return `${heading}: ${[total, ...rows.map(([, name, value]) => `${name} ${value}`)].filter(Boolean).join(", ")}`;
   };
-  const empty = !layers.some(({ values }) => values.some(Boolean));
-    return h("figure", { class: "chart", id: "usage-chart" },
+  const empty = !layers.some(({ values }) => values.some(Boolean)) && !(measure === "costs" && unpriced(data.by_day));
+  return h("figure", { class: "chart", id: "usage-chart" },
     h("figcaption", {}, h("h2", {}, text(measure)),
       view.keys > 1 && !times ? h("div", { class: "tabs", role: "group", "aria-label": text("stackBy") }, ["model", "key"].map((by) =>
         h("button", { type: "button", id: `stack-${by}`, "aria-pressed": String(by === view.by), onclick: () => stack(by) }, text(by === "key" ? "byKey" : "byModel")))) : null),
     h("div", { class: "drawn" },
       chart({ days, layers, before, lines: Boolean(times), whole, axis: axis(measure), label: `${text(measure)}, ${text("byDay")}`, tell }), legend),
-    empty ? h("p", { class: "faint" }, text("nothingHere")) : null,
+    empty ? h("p", { class: "faint" }, text("noneOfIt")) : null,
     measure === "costs" && data.by_day.some((row) => row.unpriced_requests) ? h("p", { class: "faint" }, `+ ${text("unpriced")}`) : null,
     times ? h("p", { class: "faint" }, text("timesText")) : null);
 }

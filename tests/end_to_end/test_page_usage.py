@@ -160,6 +160,8 @@ def test_usage_is_narrowed(chromium: Any, past_server: Process) -> None:
         page.select_option("#usage-key", PAYLOADS[0])
         page.wait_for_function("() => document.querySelector('.tile strong').textContent === '30'")
         assert PAYLOADS[0] in page.inner_text("table.latest tbody tr >> nth=0")
+        page.click("#measure-costs")  # of none of these the price is known: that is not nothing
+        assert tiles(page)["Cost"] == ["unknown"] and page.inner_text(".legend strong") == "unknown"
 
 
 def test_a_key_sees_its_budget_and_no_other_key(chromium: Any, past_server: Process) -> None:
