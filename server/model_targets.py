@@ -73,6 +73,11 @@ def _described(target: Target, name: str, status: str, strict: bool) -> Json:
         told["weight"] = target.weight
     if target.on:
         told["on"] = target.on
+    facts = target.upstream.facts
+    if (long := facts.long_context) is not None and not target.upstream.host.free:
+        told["long_context"] = {"above": long.above, **model_objects.per_token(long)}
+    if (off := facts.off_peak) is not None and not target.upstream.host.free:
+        told["off_peak"] = {"peak": list(off.peak), "peak_days": off.peak_days, **model_objects.per_token(off)}
     dropped, refused = _tried(target, name)
     if strict:
         dropped, refused = [], [*refused, *dropped]

@@ -26,6 +26,12 @@ const facts = (card) => [
   card.pricing?.input_cache_write === undefined ? null : fact("cacheWrite", perMillion(card.pricing.input_cache_write)),
 ];
 
+/** What it costs where the prompt is long, or outside of the peak hours. */
+const otherPrices = ({ long_context: long, off_peak: off }) => [
+  long ? fact("longContext", `> ${compact(long.above)} `, priceOf({ pricing: long })) : null,
+  off ? fact("offPeak", priceOf({ pricing: off }), ` (${text("peak")} ${off.peak.join(", ")} UTC${off.peak_days === "all" ? "" : `, ${text("peakDays")}`})`) : null,
+];
+
 const named = (label, names, kind) => names.length ? h("div", {}, h("dt", {}, text(label)), h("dd", {}, names.map((name) => [h("code", { class: `chip ${kind}` }, name), " "]))) : null;
 
 /** A target: its state, what it costs and holds, and what is dropped for it. */
@@ -33,7 +39,7 @@ function target(card, at, all) {
   const share = card.weight ? Math.round((card.weight / all.reduce((sum, each) => sum + each.weight, 0)) * 100) : 0;
   return h("li", { class: `attempt target ${card.status === "cooling_down" ? "cooling" : ""}` },
     h("h3", {}, h("span", { class: "count" }, `${at + 1}`), h("code", {}, card.target), " ", stateOf(card), share ? h("span", { class: "chip" }, `${text("share")} ${share} %`) : null),
-    h("dl", { class: "stats" }, facts(card), fact("can", chips(card))),
+    h("dl", { class: "stats" }, facts(card), otherPrices(card), fact("can", chips(card))),
     h("dl", { class: "stats treats" },
       named("droppedFor", card.dropped, "warning"), named("refusedFor", card.refused, "bad"), named("alsoAfter", card.on ?? [], ""),
       card.dropped.length || card.refused.length ? null : h("div", {}, h("dd", { class: "faint" }, text("takesAll")))));

@@ -31,6 +31,8 @@ models:
 model_facts:
   plain: {{context: 8000, max_output: 1000, stop: false, penalties: false, price: {{input: 1, output: 2, cache_read: 0.1}}}}
   vectors: {{embeds: true}}
+  dear: {{price: {{input: 3, output: 15}}, long_context: {{above: 200000, input: 6, output: 22.5}},
+    off_peak: {{input: 1, output: 5, peak: ["01:00-04:00"], peak_days: mon-fri}}}}
 {more}
 """
 
@@ -87,6 +89,14 @@ def test_a_model_of_embeddings(server: Process) -> None:
     [target] = card(server, "vectors")["targets"]
     assert target["architecture"]["output_modalities"] == ["embeddings"] and target["supported_parameters"] == []
     assert (target["dropped"], target["refused"]) == ([], [])
+
+
+def test_prices_of_long_prompts_and_quiet_hours(server: Process) -> None:
+    [target] = card(server, "up/dear")["targets"]
+    assert target["pricing"] == {"prompt": "0.000003", "completion": "0.000015"}
+    assert target["long_context"] == {"above": 200_000, "prompt": "0.000006", "completion": "0.0000225"}
+    off_peak = {"peak": ["01:00-04:00"], "peak_days": "mon-fri", "prompt": "0.000001", "completion": "0.000005"}
+    assert target["off_peak"] == off_peak
 
 
 def test_aliases_lead_to_the_same_targets(server: Process) -> None:

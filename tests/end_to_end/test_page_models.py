@@ -114,7 +114,8 @@ def test_one_model_has_an_address(chromium: Any, upstream: Upstream) -> None:
     facts = """
 model_facts:
   tired: {context: 8000, price: {input: 1, output: 2, cache_read: 0.1}, stop: false, penalties: false}
-  fresh: {context: 32000, max_output: 4000}"""
+  fresh: {context: 32000, max_output: 4000, price: {input: 3, output: 15},
+    long_context: {above: 16000, input: 6, output: 22.5}}"""
     pool = "[{target: up/tired, on: [context]}, up/fresh]"
     models = f"pool: {pool}\nsame: {pool}"
     text = config(upstream, facts, server="cooldown: {failures: 1, seconds: 60}", models=models)
@@ -130,7 +131,8 @@ model_facts:
         assert first.endswith(
             "Dropped or changed for it presence_penalty frequency_penalty Refused by it stop The next is also asked after context"
         )
-        assert second.startswith("2 up/fresh up Context 32K Max output 4K $ / million tokens: in / out unknown")
+        assert second.startswith("2 up/fresh up Context 32K Max output 4K $ / million tokens: in / out $3.00 / $15.00")
+        assert "Longer prompts > 16K $6.00 / $22.50" in second
         assert "Takes all the usual parameters." in second
         assert page.locator(".aliases a").all_inner_texts() == ["same"]
         ask(server, "pool")
