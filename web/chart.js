@@ -57,7 +57,7 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
       days.length <= DOTTED || next === null ? h("svg:circle", { class: `dot ${slot}`, cx: x(at + 0.5), cy: y(value), r: "3" }) : null];
   }));
 
-  const column = h("svg:rect", { class: "column", x: "0", y: "0", width: x(1), height: String(HEIGHT), visibility: "hidden" });
+  const column = h("svg:rect", { class: "looked", x: "0", y: "0", width: x(1), height: String(HEIGHT), visibility: "hidden" });
   const svg = h("svg:svg", { "aria-hidden": "true", height: String(HEIGHT) },
     column,
     marks.map((mark) => [h("svg:line", { class: mark === 0 ? "zero" : "grid", x1: "0", x2: "100%", y1: y(mark), y2: y(mark) }),

@@ -18,7 +18,7 @@ export function folded(name, label, columns, rows) {
     const shown = unfolded.has(name) ? rows : rows.slice(0, SHOWN);
     box.replaceChildren(
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-        h("table", { class: `cards ${name}` }, heads(columns.map(([column]) => column), numbers),
+        h("table", { class: `carded ${name}` }, heads(columns.map(([column]) => column), numbers),
           h("tbody", {}, shown.map((row) => line(([, content]) => content(row)))),
           sums && rows.length > 1 ? h("tfoot", {}, line(([, , more], at) => (at ? more?.sum : `${text("sum")} · ${number(rows.length)}`))) : null)),
       rows.length > SHOWN
