@@ -35,7 +35,7 @@ def described(upstream: Upstream) -> Json:
         card["context_length"] = facts.context
     if facts.max_output:
         card["top_provider"] = {"context_length": facts.context, "max_completion_tokens": facts.max_output}
-    if price and (pricing := _pricing(price)):
+    if price and (pricing := per_token(price)):
         card["pricing"] = pricing
     if facts.efforts:
         card["reasoning_efforts"] = list(facts.efforts)
@@ -62,7 +62,7 @@ def _parameters(facts: ModelFacts) -> list[str]:
     return names
 
 
-def _pricing(price: Price) -> dict[str, str]:
+def per_token(price: Price) -> dict[str, str]:
     """US dollars per token, as text: a float of that size would lose digits on its way."""
     given = {theirs: getattr(price, ours) for ours, theirs in _PRICES.items()}
     return {name: f"{value / 1e6:.12f}".rstrip("0").rstrip(".") for name, value in given.items() if value is not None}

@@ -12,7 +12,7 @@ from dialects.validation import check_model
 from gateway.routing import Target
 from providers.contract import Json
 
-from . import auth, inspector, page
+from . import auth, inspector, model_targets, page
 from .ingress import authenticate_request
 from .json_answer import json_answer
 from .logs import RECORD
@@ -38,14 +38,18 @@ async def models(request: web.Request) -> web.Response:
 
 
 async def model(request: web.Request) -> web.Response:
-    """GET /v1/models/{id}; the id may hold slashes."""
+    """GET /v1/models/{id}, with its targets; the id may hold slashes."""
     caller = authenticate_request(request)
     name = request.match_info["id"].rstrip("/")
     check_model(name)
     targets = request[GENERATION].settings.routes.resolve(name, caller.models)
     if model_list.wanted(request.headers, request.query):
         return json_answer(model_list.card(name, targets[0].upstream, BORN))
-    return json_answer(model_card(request, name, targets))
+    settings, health = request[GENERATION].settings, request[GENERATION].health
+    details = model_targets.details(
+        settings.routes, health, name, targets, caller.models, settings.config.strict_params
+    )
+    return json_answer(model_card(request, name, targets) | details)
 
 
 def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:

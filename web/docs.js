@@ -1,7 +1,7 @@
 // The documentation: text.js's sections laid out, with this server's address and models filled in.
 import { call, events, listModels, ready, server } from "./api.js";
+import { embeds } from "./cards.js";
 import { colored, compact, copy, copyButton, h, remember, rich, seconds } from "./dom.js";
-import { embeds } from "./models.js";
 import { requestOf, sample } from "./sample.js";
 import { setup } from "./snippets.js";
 import { LIVE, SECTIONS, counted, pick, text } from "./text.js";

@@ -58,3 +58,13 @@ export function asNode(body) {
     ? `${setup.node()}\nconst stream = ${made};\nfor await (const chunk of stream) {\n  process.stdout.write(chunk.choices[0]?.delta?.content ?? "");\n}\n`
     : `${setup.node()}\nconst answer = ${made};\nconsole.log(answer.choices[0].message.content);\n`;
 }
+
+/** Code that embeds a text, in each language. */
+export function forEmbeddings(model) {
+  const named = JSON.stringify(model);
+  return {
+    curl: asCurl({ model, input: "Hello!" }, "/v1/embeddings"),
+    python: `${setup.python()}\nanswer = client.embeddings.create(model=${named}, input="Hello!")\nprint(len(answer.data[0].embedding))\n`,
+    node: `${setup.node()}\nconst answer = await client.embeddings.create({ model: ${named}, input: "Hello!" });\nconsole.log(answer.data[0].embedding.length);\n`,
+  };
+}

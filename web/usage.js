@@ -1,90 +1,54 @@
-// What this key has used: charts by day and by model, the latest requests, CSV.
-import { call, json, ready, server } from "./api.js";
-import { compact, dollars, h, heads, locale, number, rich, seconds } from "./dom.js";
+// What this key has used: one chart of one measure, in layers by model or key; sums, the latest requests, CSV.
+import { call, json, key, ready, server } from "./api.js";
+import { h, locale, number, rich } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
+import { digitsFor, dollarsWith } from "./money.js";
+import { folded } from "./tables.js";
 import { text } from "./text.js";
+import { drawn, sum, tiles, took } from "./trend.js";
 
-const MEASURES = [
-  ["requests", (row) => row.requests, compact],
-  ["tokens", (row) => row.prompt + row.completion, compact],
-  ["costs", (row) => row.cost, dollars],
-  ["errors", (row) => row.errors, compact],
-];
+const LATEST = 200; // requests listed
+const PERIODS = [7, 30, 90, 365]; // days
+const STATUS = ["ok", "error", "left", "running"];
 
-const NUMBERS = ["requests", "promptTokens", "completionTokens", "costs", "saved", "errors"];
-const NAMES = { byDay: "day", byModel: "model", byKey: "keyName" };
-const LATEST = 100; // requests listed
-
-const state = { data: null, error: null, days: 30 };
+const state = { data: null, error: null, days: 30, measure: "requests", by: "model", wanted: { model: "", key: "", status: "" } };
+const names = { model: new Set(), key: new Set() }; // seen so far, to choose from
+let owner = null; // the key that these names are of
 let container;
 let asked = 0;
-
-/** A row of sums, or of one request → what is shown of it. cost: US dollars; null where no price is known. */
-const row = (raw) => ({ ...raw, prompt: raw.prompt_tokens, completion: raw.completion_tokens, cost: raw.cost_usd, saved: raw.saved_usd });
-
-/** GET /v1/usage as this page wants it. */
-function adapted(data) {
-  const [days, models, keys, latest] = [data.by_day, data.by_model, data.by_key, data.requests].map((rows) => rows.map(row));
-  return { days, models, keys, latest, limits: data.limits };
-}
-
-/** What the server's sums count as an error: not a client that left. */
-const failed = (each) => each.status !== 499 && (each.status >= 400 || Boolean(each.code));
-
-/** The last days up to today (UTC), those without requests included. */
-function filledDays(days, count) {
-  const known = new Map(days.map((each) => [each.day, each]));
-  return Array.from({ length: count }, (_, at) => {
-    const day = new Date(Date.now() - (count - 1 - at) * 86_400_000).toISOString().slice(0, 10);
-    return known.get(day) ?? { day, requests: 0, prompt: 0, completion: 0, cost: 0, unpriced_requests: 0, errors: 0 };
-  });
-}
 
 /** The mark of a sum that leaves out requests whose price is unknown. */
 const plus = () => h("abbr", { title: text("unpriced"), "aria-label": text("unpriced"), role: "note", tabindex: "0" }, " +");
 
 /** A sum of costs; where no price was known at all, that. */
-const costs = (sum) => (sum.unpriced_requests && sum.unpriced_requests === sum.requests ? text("unknown") : [dollars(sum.cost), sum.unpriced_requests ? plus() : null]);
+const costs = (row, write) => (row.unpriced_requests && row.unpriced_requests === row.requests ? text("unknown") : [write(row.cost_usd), row.unpriced_requests ? plus() : null]);
 
 /** What the upstreams' caches have saved, less what writing to them has cost; empty where they were not used. */
-const saving = (each) => (each.saved ? `${each.saved < 0 ? "−" : ""}${dollars(Math.abs(each.saved))}` : "");
+const saving = (amount, write) => (amount ? write(amount) : "");
 
-const WIDTH = 300;
-const HEIGHT = 84;
-
-function chart([name, value, format], days) {
-  const values = days.map((day) => value(day) ?? 0);
-  const most = Math.max(...values, 0);
-  const total = values.reduce((sum, each) => sum + each, 0);
-  const step = WIDTH / days.length;
-  const unpriced = name === "costs" && days.some((day) => day.unpriced_requests);
-  const bars = days.map((day, at) => {
-    const height = most ? (values[at] / most) * (HEIGHT - 4) : 0;
-    return h("svg:rect", { x: (at * step + step * 0.12).toFixed(2), y: (HEIGHT - Math.max(height, values[at] ? 2 : 0)).toFixed(2), width: (step * 0.76).toFixed(2), height: Math.max(height, values[at] ? 2 : 0).toFixed(2), rx: "1.5" },
-      h("svg:title", {}, `${day.day}: ${format(value(day))}`));
-  });
-  const label = `${text(name)}, ${text("byDay")}: ${format(total)}`;
-  return h("figure", { class: `chart ${name}` },
-    h("figcaption", {}, h("span", {}, text(name)), h("strong", {}, format(total), unpriced ? plus() : null)),
-    h("svg:svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, preserveAspectRatio: "none" },
-      h("svg:line", { x1: "0", x2: String(WIDTH), y1: String(HEIGHT - 0.5), y2: String(HEIGHT - 0.5) }), bars),
-    h("div", { class: "axis" }, h("span", {}, days[0].day.slice(5)), h("span", {}, days.at(-1).day.slice(5))));
+/** A table of sums by day, model or key. times: rows of percentiles by the same name, if there are any. */
+function sums(name, by, rows, times = []) {
+  const write = dollarsWith(state.digits);
+  const known = new Map(times.map((row) => [row[by], row]));
+  const all = Object.fromEntries(["requests", "unpriced_requests", "cost_usd", "saved_usd"].map((field) => [field, sum(rows, (row) => row[field])]));
+  const counted = (column, of) => [column, (row) => number(of(row)), { number: true, sum: number(sum(rows, of)) }];
+  const percentiles = (column, which) => [column, (row) => {
+    const found = known.get(row[by]);
+    return found ? `${took(found[`${which}_p50_ms`])} / ${took(found[`${which}_p95_ms`])}` : "";
+  }, { number: true, half: true }];
+  return folded(`sums-${by}`, text(name), [
+    [by === "key" ? "keyName" : by, (row) => row[by]],
+    counted("requests", (row) => row.requests),
+    counted("promptTokens", (row) => row.prompt_tokens),
+    counted("completionTokens", (row) => row.completion_tokens),
+    ["costs", (row) => costs(row, write), { number: true, sum: costs(all, write) }],
+    ["saved", (row) => saving(row.saved_usd, write), { number: true, sum: saving(all.saved_usd, write) }],
+    counted("errors", (row) => row.errors),
+    ...(times.length ? [percentiles("firstTokenTimes", "first"), percentiles("totalTimes", "total")] : []),
+  ], rows);
 }
 
-/** A table of sums, with the tokens of each as a bar. */
-function shares(title, rows, nameOf) {
-  const most = Math.max(...rows.map((each) => each.prompt + each.completion), 1);
-  return h("div", { class: "scroll shares", tabindex: "0", role: "region", "aria-label": text(title) },
-      h("table", {}, heads([NAMES[title], ...NUMBERS, "tokens"], NUMBERS),
-        h("tbody", {}, rows.map((each) => {
-          const part = ((each.prompt + each.completion) / most) * 100;
-          return h("tr", {}, h("th", { scope: "row" }, nameOf(each)), [each.requests, each.prompt, each.completion].map((value) => h("td", { class: "number" }, number(value))),
-            h("td", { class: "number" }, costs(each)), h("td", { class: "number" }, saving(each)), h("td", { class: "number" }, number(each.errors)),
-            h("td", { class: "share" }, h("svg:svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, h("svg:rect", { width: part.toFixed(1), height: "8", rx: "1" }))));
-        }))));
-}
-
-const titled = (title, rows, nameOf) => h("section", {}, h("h2", {}, text(title)), shares(title, rows, nameOf));
+const titled = (title, table) => h("section", {}, h("h2", {}, text(title)), table);
 
 /** The key's own limits, and how far its budget is spent. */
 function limits(given) {
@@ -92,32 +56,57 @@ function limits(given) {
   const { budget } = given;
   const items = ["rpm", "tpm", "concurrency"].filter((name) => given[name]).map((name) => h("div", {}, h("dt", {}, name), h("dd", {}, number(given[name]))));
   if (budget) {
-    items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${dollars(budget.spent_usd)} / ${dollars(budget.usd)}`),
+    const write = dollarsWith(2);
+    items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${write(budget.spent_usd)} / ${write(budget.usd)}`),
       h("meter", { min: "0", max: String(budget.usd), value: String(budget.spent_usd), high: String(budget.usd * 0.9), "aria-label": text("budget") }),
       budget.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(budget.resets_at).toLocaleString(locale())}`) : null));
   }
   return items.length ? h("dl", { class: "stats limits" }, items) : null;
 }
 
-const CLOCK = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-const timeOf = (each) => new Date(each.time).toLocaleString(locale(), CLOCK);
+/** What the server's sums count as an error: not a client that left. */
+const failed = (each) => each.status !== 499 && (each.status >= 400 || Boolean(each.code));
 
-function latest(rows) {
-  return h("section", {}, h("h2", {}, text("latest")),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("latest") },
-      h("table", { class: "latest" }, heads(["time", "keyName", "model", "upstream", "status", "promptTokens", "completionTokens", "costs", "saved", "took"], [...NUMBERS, "took"]),
-        h("tbody", {}, rows.map((each) =>
-          h("tr", {}, h("td", { class: "when", title: each.time }, timeOf(each)), h("td", {}, each.key), h("td", {}, each.model), h("td", {}, each.upstream),
-            h("td", {}, h("span", { class: `state ${failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy"}` }, each.status ? (failed(each) && each.status < 400 ? text("broken") : String(each.status)) : text("runningNow")),
-              each.code ? h("div", { class: "faint why" }, each.code) : null),
-            h("td", { class: "number" }, number(each.prompt)), h("td", { class: "number" }, number(each.completion)),
-            h("td", { class: "number" }, dollars(each.cost), each.estimated ? ` (${text("estimated")})` : ""),
-            h("td", { class: "number" }, saving(each)),
-            h("td", { class: "number" }, each.total_ms === undefined || each.total_ms === null ? "" : seconds(each.total_ms / 1000))))))));
+const CLOCK = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+
+function statusOf(each) {
+  const kind = failed(each) ? "bad" : each.status === 200 ? "up" : each.status ? "" : "busy";
+  const shown = !each.status ? text("runningNow") : failed(each) && each.status < 400 ? text("broken") : String(each.status);
+  return [h("span", { class: `state ${kind}` }, shown), each.code ? h("div", { class: "faint why" }, each.code) : null];
 }
 
+function latest(rows) {
+  const write = dollarsWith(digitsFor(rows.flatMap((row) => [row.cost_usd, row.saved_usd])));
+  const counted = (column, of) => [column, (row) => number(of(row)), { number: true, half: true, sum: number(sum(rows, of)) }];
+  const table = folded("latest", text("latest"), [
+    ["time", (row) => h("span", { class: "when", title: row.time }, new Date(row.time).toLocaleString(locale(), CLOCK))],
+    ["keyName", (row) => row.key, { half: true }],
+    ["model", (row) => row.model, { half: true }],
+    ["upstream", (row) => row.upstream, { half: true }],
+    ["status", statusOf, { half: true }],
+    counted("promptTokens", (row) => row.prompt_tokens),
+    counted("completionTokens", (row) => row.completion_tokens),
+    ["costs", (row) => [write(row.cost_usd), row.estimated ? ` (${text("estimated")})` : ""], { number: true, half: true, sum: write(sum(rows, (row) => row.cost_usd)) }],
+    ["saved", (row) => saving(row.saved_usd, write), { number: true, half: true, sum: saving(sum(rows, (row) => row.saved_usd), write) }],
+    ["took", (row) => (row.total_ms === undefined || row.total_ms === null ? "" : took(row.total_ms)), { number: true, half: true }],
+  ], rows);
+  return h("section", {}, h("div", { class: "head" }, h("h2", {}, text("latest")), choice("status", "status", "allStates", STATUS.map((each) => [each, text(`status_${each}`)]))),
+    rows.length ? table : h("p", { class: "empty" }, text("nothingHere")));
+}
+
+/** A choice of what is asked for. */
+function choice(name, label, all, options) {
+  const select = h("select", { id: `usage-${name}`, "aria-label": text(label), onchange: (event) => { state.wanted[name] = event.target.value; update(); } },
+    [["", text(all)], ...options].map(([value, shown]) => h("option", { value }, shown)));
+  select.value = state.wanted[name];
+  return select;
+}
+
+/** The question of this view. */
+const query = (more) => new URLSearchParams({ days: state.days, ...Object.fromEntries(Object.entries(state.wanted).filter(([, value]) => value)), ...more });
+
 async function download() {
-  const response = await call(`/v1/usage?format=csv&days=${state.days}&limit=10000`);
+  const response = await call(`/v1/usage?${query({ format: "csv", limit: 10_000 })}`);
   const url = URL.createObjectURL(await response.blob());
   const link = h("a", { href: url, download: "usage.csv" });
   link.click();
@@ -129,42 +118,61 @@ function body() {
   if (!ready()) return h("p", { class: "empty" }, text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key")));
   if (state.error) return failure(failureOf(state.error), update);
   if (!state.data) return h("p", { class: "empty" }, "…");
-  const { days, models, keys, latest: rows } = state.data;
-  if (!days.length && !rows.length) return h("p", { class: "empty" }, text("nothingYet"));
-  const shown = filledDays(days, state.days);
+  const { data } = state;
+  if (!data.by_day.length && !data.requests.length && !Object.values(state.wanted).some(Boolean)) return h("p", { class: "empty" }, text("nothingYet"));
   return [
-    limits(state.data.limits),
-    h("div", { class: "charts" }, MEASURES.map((measure) => chart(measure, shown))),
-    // What the bars tell to the eye, and to a pointer that rests on one, in words.
-    days.length ? h("details", { id: "usage-days" }, h("summary", {}, text("byDay")), shares("byDay", days, (each) => each.day)) : null,
-    models.length ? titled("byModel", models, (each) => each.model) : null,
-    keys.length > 1 ? titled("byKey", keys, (each) => each.key) : null,
-    rows.length ? latest(rows) : null,
+    limits(data.limits),
+    tiles(state, (measure) => { state.measure = measure; render(); }),
+    drawn({ ...state, keys: names.key.size }, (by) => { state.by = by; update(); }),
+    // What the chart tells to the eye, in words.
+    data.by_day.length ? h("details", { id: "usage-days" }, h("summary", {}, text("byDay")), sums("byDay", "day", data.by_day, data.times_by_day)) : null,
+    data.by_model.length ? titled("byModel", sums("byModel", "model", data.by_model, data.times_by_model)) : null,
+    data.by_key.length > 1 ? titled("byKey", sums("byKey", "key", data.by_key, data.times_by_key)) : null,
+    latest(data.requests),
   ].filter(Boolean);
 }
 
-function render() {
-  const span = h("select", { "aria-label": text("byDay"), onchange: (event) => { state.days = Number(event.target.value); update(); } },
-    [7, 30, 90].map((count) => h("option", { value: String(count) }, `${count} ${text("days")}`)));
+function controls() {
+  const span = h("select", { id: "usage-days-shown", "aria-label": text("period"), onchange: (event) => { state.days = Number(event.target.value); update(); } },
+    PERIODS.map((count) => h("option", { value: String(count) }, `${count} ${text("days")}`)));
   span.value = String(state.days);
-  const controls = server.usage
-    ? h("div", { class: "row" }, span, h("button", { type: "button", class: "quiet", onclick: update }, text("refresh")), h("button", { type: "button", class: "quiet", id: "usage-csv", onclick: download }, text("csv")))
-    : null;
-  container.replaceChildren(h("div", { class: "head" }, h("h1", {}, text("usage")), controls), h("p", { class: "lead" }, rich(text("usageText"))), h("div", { id: "usage-body" }, body()));
+  const known = (name) => [...names[name]].sort().map((each) => [each, each]);
+  return h("div", { class: "row wrap" }, span, choice("model", "model", "allModels", known("model")),
+    names.key.size > 1 ? choice("key", "keyName", "allKeys", known("key")) : null,
+    h("button", { type: "button", class: "quiet", id: "usage-refresh", onclick: update }, text("refresh")),
+    h("button", { type: "button", class: "quiet", id: "usage-csv", onclick: download }, text("csv")));
+}
+
+function render() {
+  const focused = container.contains(document.activeElement) ? document.activeElement.id : "";
+  const open = container.querySelector("#usage-days")?.open;
+  container.replaceChildren(h("div", { class: "head" }, h("h1", {}, text("usage")), server.usage && ready() ? controls() : ""),
+    h("p", { class: "lead" }, rich(text("usageText"))), h("div", { id: "usage-body" }, body()));
+  if (open) container.querySelector("#usage-days")?.setAttribute("open", "");
+  if (focused) document.getElementById(focused)?.focus();
 }
 
 export async function update() {
   if (!container) return;
+  if (key.value !== owner) {
+    owner = key.value;
+    for (const some of Object.values(names)) some.clear();
+    Object.assign(state, { by: "model", wanted: { model: "", key: "", status: "" } });
+  }
   const mine = ++asked;
   let [data, wrong] = [null, null];
   if (server.usage && ready()) {
     try {
-      data = adapted(await json(`/v1/usage?days=${state.days}&limit=${LATEST}`));
+      data = await json(`/v1/usage?${query({ limit: LATEST, series: state.by })}`);
     } catch (error) {
       wrong = error;
     }
   }
   if (mine !== asked) return; // something newer has been asked for
+  if (data) {
+    for (const name of ["model", "key"]) for (const row of data[`by_${name}`]) names[name].add(row[name]);
+    state.digits = digitsFor([data.by_model, data.by_key, data.by_day].flat().flatMap((row) => [row.cost_usd, row.saved_usd]));
+  }
   Object.assign(state, { data, error: wrong });
   render();
 }

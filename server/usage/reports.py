@@ -10,9 +10,12 @@ import csv
 import io
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, TypeVar
+from functools import lru_cache
+from heapq import nlargest
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiohttp import web
 
@@ -38,19 +41,54 @@ _ROW: Final = """strftime('%Y-%m-%dT%H:%M:%S', at / 1000, 'unixepoch') || printf
     completion AS completion_tokens, cached AS cached_tokens, reasoning AS reasoning_tokens, cost / 1e6 AS cost_usd,
     estimated, first_ms, total_ms, saved / 1e6 AS saved_usd, listed / 1e6 AS listed_usd"""
 _MOST: Final = 1000  # rows of each table of sums
+_POINTS: Final = 10_000  # rows of a series: a day of a name
+_TOP: Final = 6  # names with the most of each measure: a series has a row for each of them and one for all others
+_MEASURES: Final = ("requests", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd", "errors")
+_SEARCHED: Final = 10_000  # latest requests that are searched, or of which times are told
 _FLAGS: Final = ("stream", "estimated")
+_BY: Final = ("model", "key")  # what a series may be of
+_STATUS: Final = {
+    "ok": "status < 400 AND code = ''",
+    "error": "status != 499 AND (status >= 400 OR code != '')",  # as UsageRow.failed
+    "left": "status = 499",
+    "running": "status IS NULL",
+}
+_TIMES: Final = ("first_p50_ms", "first_p95_ms", "total_p50_ms", "total_p95_ms")
+
+
+class _Asked(NamedTuple):
+    """What a report is to be of. Fields are named in SQL as :field. since, before: days; None and "": all."""
+
+    since: str
+    before: str  # since which the period before it lasted
+    limit: int  # of the latest requests
+    key: str | None
+    model: str
+    status: str
+    series: str
+
+    @property
+    def which(self) -> str:
+        """Return the SQL condition of days and requests: constants only."""
+        told = [f"{name} = :{name}" for name in ("key", "model") if getattr(self, name) not in (None, "")]
+        return " AND ".join(told) or "true"
 
 
 async def usage(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> web.Response:
-    """Answer GET /v1/usage. query: days, limit (of the latest requests), key (admin), format (json, csv), by (for CSV).
+    """Answer GET /v1/usage.
 
-    Raises BadRequest, PermissionDenied for another's key, NotFound without a usage file, Overloaded when it cannot be read.
+    query: days, limit (of the latest requests), key (admin), model, status (of the latest requests), series (for a chart),
+    format (json, csv), by (for CSV). Raises BadRequest, PermissionDenied for another's key, NotFound without a usage file,
+    Overloaded when it cannot be read.
     """
     days, limit = _number(query, "days", 30, 36_500), _number(query, "limit", 50, 10_000)
-    key = _whose(caller, query)
+    key, model = _whose(caller, query), query.get("model", "")
+    status, series = _one_of(query, "status", _STATUS), _one_of(query, "series", _BY)
     today = datetime.fromtimestamp(time.time(), UTC).date()
     since = (today - timedelta(days=days - 1)).isoformat()
-    tables = await read_ledger(ledger, lambda connection: _tables(connection, key, since, limit))
+    before = (today - timedelta(days=2 * days - 1)).isoformat()
+    asked = _Asked(since, before, limit, key, model, status, series)
+    tables = await read_ledger(ledger, lambda connection: _tables(connection, asked))
     match query.get("format", "json"):
         case "csv":
             table = tables.get(_TABLES.get(query.get("by", "request"), ""))
@@ -71,7 +109,7 @@ async def usage(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> web
 
 def _whose(caller: Caller, query: Mapping[str, str]) -> str | None:
     """Return the key whose usage is requested, None for all. Raises PermissionDenied."""
-    wanted = query.get("key")
+    wanted = query.get("key") or None
     if caller.admin:
         return wanted
     if wanted not in (None, caller.name):
@@ -79,24 +117,76 @@ def _whose(caller: Caller, query: Mapping[str, str]) -> str | None:
     return caller.name
 
 
-def _tables(connection: sqlite3.Connection, key: str | None, since: str, limit: int) -> dict[str, Table]:
-    values = {"since": since, "key": key, "limit": limit}
-    mine = "key = :key" if key is not None else "true"
+def _tables(connection: sqlite3.Connection, asked: _Asked) -> dict[str, Table]:
+    values, which = asked._asdict(), asked.which
 
     def table(sql: str) -> Table:
         cursor = connection.execute(sql, values)
         return [column[0] for column in cursor.description], cursor.fetchall()
 
-    def sums(name: str, order: str) -> Table:
-        which = f"FROM days WHERE day >= :since AND {mine}"
-        return table(f"SELECT {name}, {_SUMS} {which} GROUP BY 1 ORDER BY {order} LIMIT {_MOST}")
+    def sums(*names: str, order: str, period: str = "day >= :since", most: int = _MOST) -> Table:
+        grouped = ", ".join(str(n) for n, _ in enumerate(names, 1))
+        where = f"FROM days WHERE {period} AND {which} GROUP BY {grouped} ORDER BY {order} LIMIT {most}"
+        return table(f"SELECT {', '.join(names)}, {_SUMS} {where}")
 
-    return {
-        "by_day": sums("day", "day DESC"),
-        "by_model": sums("model", "cost_usd DESC, requests DESC"),
-        "by_key": sums("key", "cost_usd DESC, requests DESC"),
-        "requests": table(f"SELECT {_ROW} FROM requests WHERE {mine} ORDER BY id DESC LIMIT :limit"),  # noqa: S608
+    matching = f"{which} AND {_STATUS.get(asked.status, 'true')}"
+    if asked.model or asked.status or asked.series:  # no index finds these
+        mine = "key = :key" if asked.key is not None else "true"
+        oldest = f"SELECT id FROM requests WHERE {mine} ORDER BY id DESC LIMIT 1 OFFSET {_SEARCHED}"  # noqa: S608
+        values["floor"] = (connection.execute(oldest, values).fetchone() or (0,))[0]
+        matching = f"id > :floor AND {matching}"
+    latest, dearest = "day DESC", "cost_usd DESC, requests DESC"
+    tables = {
+        "by_day": sums("day", order=latest),
+        "by_model": sums("model", order=dearest),
+        "by_key": sums("key", order=dearest),
+        "requests": table(f"SELECT {_ROW} FROM requests WHERE {matching} ORDER BY id DESC LIMIT :limit"),  # noqa: S608
     }
+    if name := asked.series:
+        top = {f"top{n}": each for n, each in enumerate(_top(tables[f"by_{name}"]))}
+        values |= top
+        shown = f"CASE WHEN {name} IN ({', '.join(f':{n}' for n in top)}) THEN {name} END AS {name}"
+        tables["series"] = sums("day", shown, order=latest, most=_POINTS)
+        tables["previous"] = sums("day", order=latest, period="day >= :before AND day < :since")
+        times = f"""SELECT at / 86400000, {name}, first_ms, total_ms FROM requests WHERE id > :floor AND {which}
+            AND at >= strftime('%s', :since) * 1000 AND first_ms IS NOT NULL AND {_STATUS["ok"]}"""  # noqa: S608
+        answers = connection.execute(times, values).fetchall()
+        tables["times"] = _times("period", answers, lambda answer: "all")
+        tables["times_by_day"] = _times("day", answers, lambda answer: _date(answer[0]))
+        tables[f"times_by_{name}"] = _times(name, answers, itemgetter(1))
+    return tables
+
+
+def _top(table: Table) -> list[str]:
+    """Return the names, of a table of sums, that have the most of any measure."""
+    columns, rows = table
+    found: dict[str, None] = {}
+    for at in map(columns.index, _MEASURES):
+        most = nlargest(_TOP, (row for row in rows if row[at]), key=lambda row: row[at])
+        found |= dict.fromkeys(row[0] for row in most)
+    return list(found)
+
+
+def _times(name: str, answers: list[tuple[Any, ...]], group: Callable[[tuple[Any, ...]], Any]) -> Table:
+    """Return how long answers took, half and 95 of 100 of them at most, by `group`. answers: day, name, first_ms, total_ms."""
+    grouped: dict[Any, tuple[list[int], list[int]]] = {}
+    for answer in answers:
+        first, total = grouped.setdefault(group(answer), ([], []))
+        first.append(answer[2])
+        total.append(answer[3])
+    rows = []
+    for key, taken in grouped.items():
+        count = len(taken[0])
+        ranks = [-(-count * percent // 100) - 1 for percent in (50, 95)]  # the smallest that so many do not exceed
+        rows.append((key, count, *(ordered[rank] for ordered in map(sorted, taken) for rank in ranks)))
+    rows.sort(key=itemgetter(1), reverse=True)
+    return [name, "requests", *_TIMES], rows[:_MOST]
+
+
+@lru_cache(512)
+def _date(number: int) -> str:
+    """Return YYYY-MM-DD of a day since the Unix epoch."""
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
 
 
 def _csv(table: Table) -> str:
@@ -173,6 +263,14 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
         raise BadRequest(f"'{name}' must be a number from 1 to {most}.", param=name)
     return int(text)
+
+
+def _one_of(query: Mapping[str, str], name: str, values: Collection[str]) -> str:
+    """Return a parameter that has one of these values, "" where it is left out. Raises BadRequest."""
+    text = query.get(name, "")
+    if text and text not in values:
+        raise BadRequest(f"'{name}' must be one of {', '.join(values)}.", param=name)
+    return text
 
 
 def _day(query: Mapping[str, str], name: str) -> str | None:

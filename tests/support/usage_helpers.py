@@ -1,4 +1,4 @@
-"""What the tests of limits and usage share: keys and prices for a server, calls that come at once, and the ledger's rows."""
+"""What the tests of limits and usage share: keys and prices for a server, calls that come at once, and rows of ledgers."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import httpx2 as httpx
 from process import Process, config
 from scripted import Script, Upstream, answer, sse, stream
 
+from server.usage.store import UsageRow, UsageStore
+
 PRICES = "model_facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 100}}\n"  # USD per million: mills a token
 
 
-def settings(upstream: Upstream, folder: Path, keys: Iterable[str], more: str = "", **sections: str) -> str:
+def settings(upstream: Upstream | None, folder: Path, keys: Iterable[str], more: str = "", **sections: str) -> str:
     """A configuration that keeps its ledger in `folder`. keys: mappings without name and key, for k0, k1 …"""
     lines = [f"  - {{name: k{i}, key: sk-canary-{i}, {key}}}" for i, key in enumerate(keys)]
     usage = sections.pop("usage", "")
@@ -88,3 +91,41 @@ def usage(server: Process, caller: str = "sk-canary-0", **query: Any) -> Any:
     response = httpx.get(f"{server.url}/usage", params=query, headers={"Authorization": f"Bearer {caller}"}, timeout=20)
     assert response.status_code == 200, response.text
     return response.json() if "json" in response.headers["Content-Type"] else response.text
+
+
+def day(ago: int) -> str:
+    """The day, in UTC, so many days ago."""
+    return (datetime.now(UTC).date() - timedelta(days=ago)).isoformat()
+
+
+def past(path: Path, *requests: dict[str, Any]) -> Path:
+    """Write a ledger of requests that have ended, oldest first, and return its path.
+
+    Each: fields of UsageRow, `ago`: days, and `times`: how many.
+    """
+    store = UsageStore(str(path), 36_500)
+    usual = {
+        "key": "k0",
+        "model": "m",
+        "upstream": "up/m",
+        "stream": True,
+        "status": 200,
+        "code": "",
+        "estimated": False,
+    }
+    usual |= {
+        "prompt": 100,
+        "completion": 10,
+        "cached": 0,
+        "reasoning": 0,
+        "cost": 1000,
+        "first_ms": 100,
+        "total_ms": 400,
+    }
+    for number, request in enumerate(requests):
+        fields = {**usual, **request}
+        noon = datetime.fromisoformat(f"{day(fields.pop('ago', 0))}T12:00:00+00:00").timestamp()
+        for _ in range(fields.pop("times", 1)):
+            store.enqueue(UsageRow(id=store.next_id(), at=int(noon * 1000), request=f"req_{number}", **fields))
+    store.close()
+    return path
