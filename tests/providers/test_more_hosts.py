@@ -12,8 +12,9 @@ from test_host_answers import chunk, part, read, sse, whole
 
 from providers import codec
 from providers.contract import Json, Upstream
+from providers.endpoints import endpoint, key_header
 from providers.errors import Unsupported
-from providers.hosts import HOSTS, endpoint, key_header
+from providers.hosts import HOSTS
 from providers.openai.request import build, build_request
 
 NEW = ("cohere", "minimax", "qianfan", "volcengine", "hunyuan", "tokenhub", "stepfun", "spark", "baichuan", "modelscope",
