@@ -42,7 +42,7 @@ ORDERS = {
         "config_file discovery generations traces",
         "state",
         "error_response ingress inspector prometheus responses whole_response",
-        "attempts calls counting delivery explain handlers middleware openapi passing reading responses_endpoints",
+        "attempts calls counting delivery explain handlers middleware openapi passing reading rendering responses_endpoints",
         "process",
         "commands",
     ],
