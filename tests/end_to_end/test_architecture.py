@@ -39,10 +39,11 @@ ORDERS = {
         "json_answer logs page",
         "admission docs process.listener process.memory process.systemd responses_store",
         "outbound usage",
-        "config_file discovery generations traces",
+        "config_file discovery generations managed_keys traces",
         "state",
         "error_response ingress inspector prometheus responses whole_response",
-        "attempts calls counting delivery explain handlers middleware openapi passing reading rendering responses_endpoints",
+        "admin attempts calls counting delivery explain handlers middleware model_targets openapi passing reading rendering"
+        " responses_endpoints",
         "process",
         "commands",
     ],

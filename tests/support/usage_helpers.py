@@ -15,7 +15,8 @@ import httpx2 as httpx
 from process import Process, config
 from scripted import Script, Upstream, answer, sse, stream
 
-from server.usage.store import UsageRow, UsageStore
+from server.usage.rows import UsageRow
+from server.usage.store import UsageStore
 
 PRICES = "model_facts:\n  priced-*: {price: {input: 1000, output: 2000, cache_read: 100}}\n"  # USD per million: mills a token
 
