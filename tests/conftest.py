@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
+from hypothesis import HealthCheck, settings
 from leak_watch import WORD, Unable, Watch
 from openai import OpenAI
 from process import Process, beside, config
@@ -22,6 +23,10 @@ pytest_plugins = ("browser",)  # its fixtures
 # Each client of an SDK loads the certificates that are trusted, which takes a tenth of a second. No test calls who has one of
 # those, so that clients here load this one. Servers do not: process.environment() leaves it out.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+
+# No property fails because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 LAPTOP, PHONE = "sk-client-canary-laptop", "sk-client-canary-phone"
 KEYS = f"""

@@ -22,7 +22,7 @@ providers:
   searches: {{protocol: openai, base_url: "{url}/v1", api_key: sk-upstream-canary,
               overrides: {{allow: [tools.browser_search, web_search_options]}}}}
   google: {{host: gemini, base_url: "{url}/v1beta", api_key: sk-upstream-canary}}
-  maps: {{host: gemini, base_url: "{url}/v1beta", api_key: sk-upstream-canary, overrides: {{allow: [tools.googleMaps]}}}}
+  maps: {{host: gemini, base_url: "{url}/v1beta", api_key: sk-upstream-canary, overrides: {{allow: [tools.google_maps]}}}}
 keys:
   - {{name: limited, key: "{limited}", tpm: 1000000}}
   - {{name: free, key: "{free}"}}
@@ -124,7 +124,7 @@ def test_geminis_own_api(post: Post, upstream: Upstream, tool: str) -> None:
     body = {"contents": [{"parts": [{"text": "Hi"}]}], "tools": [{"functionDeclarations": [], tool: {}}]}
     path = "/v1beta/models/google%2Fgrounded:streamGenerateContent?alt=sse"
     got = post(path, **body)
-    named = {"google_search": "googleSearch", "url_context": "urlContext"}.get(tool, tool)
+    named = {"googleSearch": "google_search", "codeExecution": "code_execution"}.get(tool, tool)
     assert (got.status_code, got.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
     assert f"'tools.{named}': the upstream runs it" in got.json()["error"]["message"]
     assert post(path, FREE, **body).status_code == 200
