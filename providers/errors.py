@@ -310,6 +310,7 @@ _BY_STATUS: dict[int, type[Failure]] = {
 }
 
 
+_LOOKED_AT: Final = 4000  # characters of a message in which words are searched for
 LONGEST_WAIT: Final = 86_400.0  # seconds: a longer one says nothing that a client could use
 
 
@@ -335,7 +336,7 @@ def from_upstream(
     """
     # It goes into the log and the usage rows: a text there might be the prompt's.
     code = code if code and _CODE.fullmatch(code) else None
-    low = (said or message).lower()
+    low = (said or message)[:_LOOKED_AT].lower()
     if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and _NO_MONEY.search(low)):
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
