@@ -101,6 +101,7 @@ NAMED_BASES: Final = {
 }
 CUSTOM: Final = 8  # whose base is the whole address of chat completions, in new-api
 CHAT: Final = "/chat/completions"
+WHOLE: Final = "https://gateway.ai.cloudflare.com/"  # bases that begin so have no ending, in both programs
 # Until when new-api takes the dots out of the names of Azure's deployments, in seconds since 1970; one-api always does.
 DOTS_UNTIL: Final = 1_746_835_200
 

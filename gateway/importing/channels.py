@@ -32,6 +32,7 @@ from .channel_words import (
     UNKNOWN_TYPE,
     USERS,
     VENDORS,
+    WHOLE,
 )
 from .litellm_words import HOMES, VERSIONED
 from .providers import INSECURE, Providers, is_open
@@ -139,7 +140,7 @@ class _Conversion:
             base = base.removesuffix(CHAT)
         elif base in NAMED_BASES:
             base = NAMED_BASES[base]
-        elif base and not base.endswith(ending):
+        elif base and not base.endswith(ending) and not base.startswith(WHOLE):
             base += ending
         made: Json = {}
         if host in VERSIONED:

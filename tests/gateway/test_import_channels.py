@@ -111,6 +111,7 @@ EXAMPLES = {
             channel(3, 50, "compatible", base_url="https://llm.example.com/api/v4/"),
             channel(4, 14, "claude-opus-5-5", base_url="https://claude.example.com"),
             channel(5, 50, "nowhere"),
+            channel(6, 1, "edge", base_url="https://gateway.ai.cloudflare.com/v1/account/name/openai"),
         ],
         {
             "providers": {
@@ -131,6 +132,11 @@ EXAMPLES = {
                     "api_key": "${LLM_EXAMPLE_COM_API_KEY}",
                 },
                 "anthropic": {"base_url": "https://claude.example.com/v1", "api_key": "${ANTHROPIC_API_KEY}"},
+                "gateway-ai-cloudflare-com": {
+                    "protocol": "openai",
+                    "base_url": "https://gateway.ai.cloudflare.com/v1/account/name/openai",
+                    "api_key": "${GATEWAY_AI_CLOUDFLARE_COM_API_KEY}",
+                },
             },
             "models": {
                 "gpt-4": "relay-example-com/gpt-5.5",
@@ -139,6 +145,7 @@ EXAMPLES = {
                 "own": "8-8-8-8/own",
                 "compatible": "llm-example-com/compatible",
                 "claude-opus-5-5": "anthropic/claude-opus-5-5",
+                "edge": "gateway-ai-cloudflare-com/edge",
             },
         },
         (
@@ -148,6 +155,7 @@ EXAMPLES = {
             "channel 3 c3.key",
             "channel 4 c4.key",
             "channel 5 c5",
+            "channel 6 c6.key",
         ),
     ),
     "priorities": Example(
