@@ -1,5 +1,5 @@
 // A word or two on each model, from what its card says and its name: the newest of its family here, cheap, reasoning.
-import { embeds, grouped } from "./models.js";
+import { embeds, grouped } from "./cards.js";
 import { text } from "./text.js";
 
 const CHEAP = { prompt: 1, completion: 2 }; // US dollars per million tokens, at most
