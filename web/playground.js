@@ -2,10 +2,10 @@
 import { listModels, ready } from "./api.js";
 import { ask, newTurn } from "./answer.js";
 import { attach, attached, attachments, onDrop, onPaste } from "./attachments.js";
+import { embeds, groupName, grouped } from "./cards.js";
 import { adopt, columnOf, cutAt, keep, messageOf, messages, recall, remove, turns } from "./conversation.js";
 import { askForKey, copy, h, toast } from "./dom.js";
 import { explain } from "./explain.js";
-import { embeds, groupName, grouped } from "./cards.js";
 import { adoptSettings, bodyFor, field, offerEfforts, restored, saved, settings } from "./settings.js";
 import { asCurl, asNode, asPython } from "./snippets.js";
 import { text } from "./text.js";
