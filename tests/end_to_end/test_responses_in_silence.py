@@ -59,8 +59,9 @@ def piece(delta: Json, finish: str | None = None) -> bytes:
     return sse({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}, done=False)
 
 
+@pytest.mark.case(responses=64)
 @pytest.mark.parametrize("model", ["two", "moves"])
-def test_64_another_target_goes_on_with_what_has_begun(server: Process, upstream: Upstream, model: str) -> None:
+def test_another_target_goes_on_with_what_has_begun(server: Process, upstream: Upstream, model: str) -> None:
     """The second target of `moves` is asked by chat: a native answer would begin anew, under an id of its own."""
     silent, good = ("silent-a", "silent-b") if model == "two" else ("silent-c", "silent-d")
     upstream.script(silent, [*stream(b"", end=False), 0.6, *chunked(sse(OVERLOADED))])
@@ -79,7 +80,8 @@ def test_64_another_target_goes_on_with_what_has_begun(server: Process, upstream
             assert streamed.get_final_response().output_text == "Hello"
 
 
-def test_64_a_request_that_no_target_answers(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(responses=64)
+def test_a_request_that_no_target_answers(server: Process, upstream: Upstream) -> None:
     for name in "silent-a", "silent-b":
         upstream.script(name, [*stream(b"", end=False), 0.4, *chunked(sse(OVERLOADED))])
     found = events(told(server, "two"))
@@ -87,7 +89,8 @@ def test_64_a_request_that_no_target_answers(server: Process, upstream: Upstream
     assert found[-1]["response"]["error"]["code"] == "server_is_overloaded"
 
 
-def test_64_nothing_is_begun_natively(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(responses=64)
+def test_nothing_is_begun_natively(server: Process, upstream: Upstream) -> None:
     script = native_text("Hello")
     upstream.script("native-late", late(script, 0.6))
     data = told(server, "openai/native-late")
@@ -97,7 +100,8 @@ def test_64_nothing_is_begun_natively(server: Process, upstream: Upstream) -> No
     assert data.count(b"response.created") == 2  # its name, and its type
 
 
-def test_65_silence_inside_a_patch(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(responses=65)
+def test_silence_inside_a_patch(server: Process, upstream: Upstream) -> None:
     function = {"name": "apply_patch", "arguments": '{"input":"*** Begin'}
     call = {"index": 0, "id": "call_1", "type": "function", "function": function}
     rest = {"index": 0, "function": {"arguments": ' Patch"}'}}
@@ -117,7 +121,8 @@ def test_65_silence_inside_a_patch(server: Process, upstream: Upstream) -> None:
     assert (item["type"], item["input"]) == ("custom_tool_call", "*** Begin Patch")
 
 
-def test_65_silence_inside_a_call_that_is_told_whole(server: Process, upstream: Upstream) -> None:
+@pytest.mark.case(responses=65)
+def test_silence_inside_a_call_that_is_told_whole(server: Process, upstream: Upstream) -> None:
     """Nothing of it has been shown: the answer is in progress."""
     function = {"name": "shell", "arguments": '{"commands":'}
     call = {"index": 0, "id": "call_1", "type": "function", "function": function}
