@@ -1,7 +1,8 @@
 """POST /v1/explain: which targets a request would go to, in which order, and as what. Nothing is sent, reserved or booked."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -21,11 +22,12 @@ from providers.errors import BadRequest, Failure, Overloaded, PermissionDenied
 from .answer import Answer
 from .calls import prepare_call, strictly_refused
 from .error_response import JSON
-from .ingress import authenticate_request, enter, usable
+from .ingress import authenticate_request, enter, usable, worker_of
 from .logs import RECORD
 from .reading import read_request
 from .responses import begin_response
 from .state import APP_STATE, GENERATION
+from .worker import done
 
 HEADER: Final = "x-modelserver-api"
 PATH: Final = "/explain"
@@ -131,7 +133,8 @@ async def explain_request(request: web.Request) -> web.Response:
         asked, prompt, dialect, operation = await read_request(request, caller, named, begin)
         targets = await usable(request, caller, asked, operation)
         asked = asked._replace(images=False)  # they would be fetched
-        live, told, verdict, given = request[GENERATION], [], "asked", decoded(asked)
+        live, told, verdict, worker = request[GENERATION], [], "asked", worker_of(request)
+        given = await done(worker, partial(decoded, asked))
         order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
         for n, (target, resting) in enumerate(order):
             found, failure = await explain_target(request, caller, dialect, asked, given, prompt, target, resting)
@@ -141,8 +144,14 @@ async def explain_request(request: web.Request) -> web.Response:
             told.append(explained(mine, target, failure) | found)
             verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
         body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
-        data = codec.encode(body)
-        return Answer(data if sees_hosts(request, caller) else live.scrub(data.decode()).encode(), dict(JSON))
+        scrub = None if sees_hosts(request, caller) else live.scrub
+        return Answer(await done(worker, partial(encoded, body, scrub)), dict(JSON))
+
+
+def encoded(body: Json, scrub: Callable[[str], str] | None) -> bytes:
+    """Return an explanation as JSON. scrub: removes addresses and secrets from it; None: its reader may see the former."""
+    data = codec.encode(body)
+    return data if scrub is None else scrub(data.decode()).encode()
 
 
 def sees_hosts(request: web.Request, caller: Caller) -> bool:
@@ -176,7 +185,8 @@ async def explain_target(
         check_fits(asked.body, prompt, target.upstream, asked.raw or ())
         call = await prepare_call(request, dialect, asked, target)
         told |= changes(asked, given, call, added)
-        told["request"] = request_of(call, target.upstream, sees_hosts(request, caller))
+        sent = partial(request_of, call, target.upstream, sees_hosts(request, caller))
+        told["request"] = await done(worker_of(request), sent)
         if call.dropped and request[GENERATION].settings.config.strict_params:
             raise strictly_refused(call)
     except Failure as why:

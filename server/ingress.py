@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 from aiohttp import HttpVersion11, web
 
@@ -18,7 +19,7 @@ from . import auth, content_encoding
 from .admission import InFlightRequest
 from .logs import RECORD
 from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
-from .worker import Worker
+from .worker import Worker, done
 
 
 def authenticate_request(request: web.Request) -> Caller:
@@ -178,6 +179,12 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
             room = await do(partial(json_density.weight, asked.body)) + size
         run.keep(room + unfolded)
     return asked, prompt
+
+
+async def decode_body(request: web.Request, data: bytes) -> Any:
+    """Return the value of a JSON body; decodes a large one outside of the event loop. Raises BadRequest."""
+    worker = request[APP_STATE].worker if density.heavy(data) else None
+    return await done(worker, partial(validation.read_json, data))
 
 
 def worker_of(request: web.Request) -> Worker | None:

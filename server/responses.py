@@ -17,7 +17,6 @@ from dialects import responses
 from dialects.contract import ClientRequest, Dialect, Renderer
 from dialects.responses import compaction, outgoing, state
 from dialects.responses.compacting import Compacting
-from dialects.validation import read_json
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
 from gateway.settings import Caller, Settings
@@ -25,7 +24,7 @@ from providers import codec, density
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 
-from .ingress import too_large
+from .ingress import decode_body, too_large
 from .outbound.exchange import Exchange
 from .responses_store import Pin, ResponsesStore, Stored
 from .state import APP_STATE, GENERATION
@@ -216,7 +215,7 @@ async def begin_response(request: web.Request, caller: Caller, data: bytes) -> t
     Raises BadRequest, NotFound, RequestTooLarge.
     """
     data = await _resolved(request, caller, data)
-    ends = compaction.TRIGGER.encode() in data and compaction.triggered(read_json(data))
+    ends = compaction.TRIGGER.encode() in data and compaction.triggered(await decode_body(request, data))
     return data, _COMPACTING if ends else responses
 
 

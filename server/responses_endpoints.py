@@ -10,7 +10,6 @@ from urllib.parse import quote
 from aiohttp import web
 
 from dialects.responses import outgoing, state
-from dialects.validation import read_json
 from providers import PROVIDERS, codec
 from providers.contract import Call, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
@@ -18,7 +17,7 @@ from providers.openai.native import state_call
 
 from .answer import Answer
 from .error_response import JSON
-from .ingress import authenticate_request, enter, read_body
+from .ingress import authenticate_request, decode_body, enter, read_body
 from .json_answer import json_answer
 from .outbound.exchange import Exchange, send_request
 from .outbound.response import read_all
@@ -162,7 +161,7 @@ async def input_tokens(request: web.Request) -> web.StreamResponse:
     """POST /v1/responses/input_tokens: asked of the first target that counts. An estimate is no count."""
     caller = authenticate_request(request)
     with enter(request):
-        body = read_json(await read_body(request))
+        body = await decode_body(request, await read_body(request))
         model = body.get("model") if isinstance(body, dict) else None
         if not isinstance(model, str) or not model:
             raise BadRequest("You must provide a model.", param="model", code="missing_required_parameter")

@@ -38,6 +38,7 @@ from ..ingress import admit, authenticate_request, enter, read_body
 from ..outbound.passed import open_passed
 from ..state import APP_STATE, IN_FLIGHT, METER
 from ..traces import HEAD
+from ..worker import done
 from . import passthrough
 from .answers import pass_back
 from .uploads import Form
@@ -122,7 +123,7 @@ def complete_gemini(method: str) -> Handler:
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             if caller.restricted:
                 look = partial(within_limits, read, (await json_of(request, data)).members, method)
-                read = await request[APP_STATE].worker.run(look) if density.heavy(data) else look()
+                read = await done(request[APP_STATE].worker if density.heavy(data) else None, look)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
             return await passed(request, caller, method, read, query)
 
@@ -174,7 +175,7 @@ async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
         count(data)
         return json_model.read(data)
 
-    return await request[APP_STATE].worker.run(work) if density.heavy(data) else work()
+    return await done(request[APP_STATE].worker if density.heavy(data) else None, work)
 
 
 async def read_form(request: web.Request, upload: Form) -> Read:
