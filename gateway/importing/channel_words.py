@@ -42,13 +42,14 @@ _BOTH: Final[Mapping[int, Vendor]] = {
     31: Vendor("", "https://api.lingyiwanwu.com"),
 }
 _OLLAMA: Final = Vendor("ollama", "http://localhost:11434")
-_MINIMAX: Final = Vendor("", "https://api.minimax.chat")
+_MINIMAX: Final = Vendor("minimax", "https://api.minimax.chat")
+_COHERE: Final = Vendor("cohere", "https://api.cohere.ai", "/compatibility/v1")
 _MISTRAL: Final = Vendor("mistral", "https://api.mistral.ai")
 _DEEPSEEK: Final = Vendor("deepseek", "https://api.deepseek.com")
 _SILICONFLOW: Final = Vendor("siliconflow", "https://api.siliconflow.cn")
 _XAI: Final = Vendor("xai", "https://api.x.ai")
-_DOUBAO: Final = Vendor("", "https://ark.cn-beijing.volces.com", "/api/v3")
-_QIANFAN: Final = Vendor("", "https://qianfan.baidubce.com", "/v2")
+_DOUBAO: Final = Vendor("volcengine", "https://ark.cn-beijing.volces.com", "/api/v3")
+_QIANFAN: Final = Vendor("qianfan", "https://qianfan.baidubce.com", "/v2")
 # The program → the number of a type → who it is.
 VENDORS: Final[Mapping[str, Mapping[int, Vendor]]] = {
     "one-api": {
@@ -56,20 +57,21 @@ VENDORS: Final[Mapping[str, Mapping[int, Vendor]]] = {
         2: Vendor("", "https://oa.api2d.net"),
         4: Vendor("", "https://api.closeai-proxy.xyz"),
         5: Vendor("", "https://api.openai-sb.com"),
-        26: Vendor("", "https://api.baichuan-ai.com"),
+        26: Vendor("baichuan", "https://api.baichuan-ai.com"),
         27: _MINIMAX,
         28: _MISTRAL,
         29: Vendor("groq", "https://api.groq.com/openai"),
         30: _OLLAMA,
-        32: Vendor("", "https://api.stepfun.com"),
+        32: Vendor("stepfun", "https://api.stepfun.com"),
+        35: _COHERE,
         36: _DEEPSEEK,
         39: Vendor("together", "https://api.together.xyz"),
         40: _DOUBAO,
-        41: Vendor("", "https://api.novita.ai/v3/openai", ""),
+        41: Vendor("novita", "https://api.novita.ai/v3/openai", ""),
         44: _SILICONFLOW,
         45: _XAI,
         47: _QIANFAN,
-        48: Vendor("", "https://spark-api-open.xf-yun.com"),
+        48: Vendor("spark", "https://spark-api-open.xf-yun.com"),
         49: Vendor("dashscope", "https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
         50: Vendor("", "", ""),
         51: Vendor("", "https://generativelanguage.googleapis.com/v1beta/openai", ""),
@@ -79,6 +81,7 @@ VENDORS: Final[Mapping[str, Mapping[int, Vendor]]] = {
         4: _OLLAMA,
         26: Vendor("zhipu", "https://open.bigmodel.cn", "/api/paas/v4"),
         27: Vendor("perplexity", "https://api.perplexity.ai", ""),
+        34: _COHERE,
         35: _MINIMAX,
         38: Vendor("", "https://api.jina.ai"),
         40: _SILICONFLOW,
@@ -114,10 +117,6 @@ _VERTEX: Final = (
     "Vertex AI signs calls with a Google service account, which this server does not do",
     "Ask Gemini's own API: gemini: {api_key: ${GEMINI_API_KEY}}; for Claude the provider anthropic",
 )
-_COHERE: Final = (
-    "Cohere's own API is not spoken here",
-    "Add a provider with protocol: openai, base_url: https://api.cohere.ai/compatibility/v1 and its key",
-)
 _CLOUDFLARE: Final = (
     "its address holds the account",
     "Add a provider with protocol: openai and base_url: https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1",
@@ -151,7 +150,6 @@ NOT_SERVED: Final[Mapping[str, Mapping[int, Why]]] = {
     "one-api": {
         **_NOWHERE,
         34: _APPS,
-        35: _COHERE,
         37: _CLOUDFLARE,
         38: ("DeepL translates, and is no model", "Let its clients call it themselves"),
         42: _VERTEX,
@@ -161,7 +159,6 @@ NOT_SERVED: Final[Mapping[str, Mapping[int, Why]]] = {
     "new-api": {
         **_NOWHERE,
         **dict.fromkeys((2, 5, 36, 50, 51, 52, 54, 55, 56), _TASKS),
-        34: _COHERE,
         37: _APPS,
         39: _CLOUDFLARE,
         41: _VERTEX,

@@ -27,6 +27,18 @@ VENDORS: Final[Mapping[str, tuple[str, str]]] = {
     "cerebras": ("cerebras", "CEREBRAS_API_KEY"),
     "perplexity": ("perplexity", "PERPLEXITYAI_API_KEY"),
     "huggingface": ("huggingface", "HF_TOKEN"),
+    "cohere": ("cohere", "COHERE_API_KEY"),
+    "cohere_chat": ("cohere", "COHERE_API_KEY"),
+    "minimax": ("minimax", "MINIMAX_API_KEY"),
+    "volcengine": ("volcengine", "VOLCENGINE_API_KEY"),
+    "novita": ("novita", "NOVITA_API_KEY"),
+    "nebius": ("nebius", "NEBIUS_API_KEY"),
+    "sambanova": ("sambanova", "SAMBANOVA_API_KEY"),
+    "hyperbolic": ("hyperbolic", "HYPERBOLIC_API_KEY"),
+    "nvidia_nim": ("nvidia", "NVIDIA_NIM_API_KEY"),
+    "github": ("github", "GITHUB_API_KEY"),
+    "vercel_ai_gateway": ("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
+    "databricks": ("databricks", "DATABRICKS_API_KEY"),
     "ollama": ("ollama", ""),
     "ollama_chat": ("ollama", ""),
     "hosted_vllm": ("vllm", ""),
@@ -37,7 +49,7 @@ VENDORS: Final[Mapping[str, tuple[str, str]]] = {
     "litellm_proxy": ("openai", ""),
     "azure_ai": ("openai", "AZURE_AI_API_KEY"),
 }
-ANYWHERE: Final = frozenset({"openai_like", "custom_openai", "litellm_proxy", "azure_ai"})  # these need an api_base
+ANYWHERE: Final = frozenset({"openai_like", "custom_openai", "litellm_proxy", "azure_ai", "databricks"})  # these need an api_base
 # What stands behind the host in the addresses of these, which LiteLLM adds by itself.
 HOSTED: Final = {"ollama": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 # Rows whose API LiteLLM uses for any other address too → the host that is its own.
@@ -61,7 +73,7 @@ NOT_SERVED: Final[Mapping[str, Why]] = {
     **{
         vendor: (f"{vendor} has an API of its own, which this server does not speak", _ANOTHER)
         for vendor in (
-            "cohere", "cohere_chat", "replicate", "watsonx", "databricks", "ai21", "nlp_cloud", "petals", "predibase", "triton",
+            "replicate", "watsonx", "ai21", "nlp_cloud", "petals", "predibase", "triton",
             "voyage", "jina_ai", "snowflake", "oci", "baseten", "aleph_alpha", "palm", "vllm", "clarifai",
         )
     },

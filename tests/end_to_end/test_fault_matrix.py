@@ -783,12 +783,15 @@ def test_no_timer_reads_the_wall_clock() -> None:
         for function in wall_clocks(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert uses == {
-        ("modelserver.py", "envelope"),
+        ("server/admin.py", "_key"),
+        ("server/admin.py", "_limits"),
+        ("server/admin.py", "keys"),
         ("server/answer.py", "_head"),
         ("server/auth.py", "authenticate"),
         ("server/commands/keys.py", "_used"),
         ("server/logs.py", "request"),
         ("server/outbound/exchange.py", "_failure"),
+        ("server/rendering.py", "envelope"),
         ("server/traces.py", "__init__"),
         ("server/usage/ledger.py", "headers"),
         ("server/usage/ledger.py", "learn"),

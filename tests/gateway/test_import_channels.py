@@ -75,28 +75,20 @@ EXAMPLES = {
          channel(4, 30, "llama3.2", key="none"), channel(5, 29, "openai/gpt-oss-120b"), channel(6, 41, "novita")],
         {
             "providers": {
-                "api-baichuan-ai-com": {
-                    "protocol": "openai",
-                    "base_url": "https://api.baichuan-ai.com/v1",
-                    "api_key": "${API_BAICHUAN_AI_COM_API_KEY}",
-                },
+                "baichuan": {"api_key": "${BAICHUAN_API_KEY}"},
                 "deepseek": {"api_key": "${DEEPSEEK_API_KEY}"},
                 "mistral": {"api_key": "${MISTRAL_API_KEY}"},
                 "ollama": {"base_url": "http://localhost:11434/v1"},
                 "groq": {"api_key": "${GROQ_API_KEY}"},
-                "api-novita-ai": {
-                    "protocol": "openai",
-                    "base_url": "https://api.novita.ai/v3/openai",
-                    "api_key": "${API_NOVITA_AI_API_KEY}",
-                },
+                "novita": {"base_url": "https://api.novita.ai/v3/openai", "api_key": "${NOVITA_API_KEY}"},
             },
             "models": {
-                "baichuan4": "api-baichuan-ai-com/baichuan4",
+                "baichuan4": "baichuan/baichuan4",
                 "deepseek-chat": "deepseek/deepseek-chat",
                 "mistral-large-4": "mistral/mistral-large-4",
                 "llama3.2": "ollama/llama3.2",
                 "openai/gpt-oss-120b": "groq/openai/gpt-oss-120b",
-                "novita": "api-novita-ai/novita",
+                "novita": "novita/novita",
             },
         },
         ("channel 1 c1.key", "channel 2 c2.key", "channel 3 c3.key", "channel 5 c5.key", "channel 6 c6.key"),
