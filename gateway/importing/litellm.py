@@ -16,6 +16,7 @@ from .litellm_words import (
     CAUSES,
     COSTS,
     DEFAULTS,
+    ELSEWHERE,
     HOMES,
     HOSTED,
     LEFT,
@@ -122,6 +123,8 @@ class _Conversion:
             raise _Unserved(*NOT_SERVED.get(vendor, (f"'{vendor}' is no vendor that this server knows",
                 "If it speaks OpenAI's API add a provider with protocol: openai, base_url and api_key")))  # fmt: skip
         host, variable = VENDORS[vendor]
+        if host in ELSEWHERE and model.startswith(ELSEWHERE[host][0]):
+            raise _Unserved(*ELSEWHERE[host][1])
         base = as_variable(params.get("api_base") or params.get("base_url") or "")
         if not base and vendor in ANYWHERE:
             raise _Unserved("it has no api_base", "Add a provider with protocol: openai and its base_url")

@@ -49,7 +49,9 @@ VENDORS: Final[Mapping[str, tuple[str, str]]] = {
     "litellm_proxy": ("openai", ""),
     "azure_ai": ("openai", "AZURE_AI_API_KEY"),
 }
-ANYWHERE: Final = frozenset({"openai_like", "custom_openai", "litellm_proxy", "azure_ai", "databricks"})  # these need an api_base
+ANYWHERE: Final = frozenset(
+    {"openai_like", "custom_openai", "litellm_proxy", "azure_ai", "databricks"}
+)  # these need an api_base
 # What stands behind the host in the addresses of these, which LiteLLM adds by itself.
 HOSTED: Final = {"ollama": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 # Rows whose API LiteLLM uses for any other address too → the host that is its own.
@@ -78,6 +80,16 @@ NOT_SERVED: Final[Mapping[str, Why]] = {
         )
     },
 }  # fmt: skip
+# The row, and how the names begin of models that it has at another address → why, and what to do.
+ELSEWHERE: Final[Mapping[str, tuple[str, Why]]] = {
+    "cohere": (
+        "rerank",
+        (
+            "Cohere ranks documents at another address than that at which it speaks OpenAI's API",
+            "Add a provider with protocol: openai, base_url: https://api.cohere.com/v2 and its key, and ask it at /v2/rerank",
+        ),
+    ),
+}
 MODES_ELSEWHERE: Final = {
     "realtime": "Delete the line: calls over WebSocket are not served",
     "batch": "Use the provider's own path, /p/PROVIDER/…, with a key of `keys add NAME --passthrough`",
