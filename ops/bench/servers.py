@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Final
+from urllib.parse import urlsplit
 
 from recipes import Recipe, program
 
@@ -91,6 +92,9 @@ class Server:
         """Wait until `ask` finds no fault with its answer; raises RuntimeError with what it said when that takes too long."""
         until = time.monotonic() + 120
         while fault := await ask(self):
+            if (told := self.folder / "url").exists():  # it chose its address itself
+                address = urlsplit(told.read_text())
+                self.port, self.prefix = address.port or self.port, address.path or self.prefix
             if self._process is None or self._process.poll() is not None or time.monotonic() > until:
                 said = (self.folder / "faults").read_text() + (self.folder / "log").read_text()
                 raise RuntimeError(f"{self.name} does not start: {fault}\n{said[-2000:]}")
