@@ -44,6 +44,8 @@ class ConnectionHandler(RequestHandler):
             self._next_keepalive_close_time = until = loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
                 self._keepalive_handle = loop.call_at(until, self._process_keepalive)
+            if self._messages:  # they came together: other connections have their turn in between
+                await asyncio.sleep(0)
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:

@@ -108,3 +108,23 @@ def test_any_other_answer(upstream: Upstream, scripted: Callable[..., str], what
             rest(client)
         assert metric(server, "request_bytes") == 0
         assert json.loads(ask(server, "echo").body)["choices"]
+
+
+def test_requests_that_came_together_let_others_in(upstream: Upstream) -> None:
+    """Ten connections send 800 requests each at once; the log says in which order requests were answered."""
+    many, one = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in ("/v1/models", "/v1/models/echo")
+    )
+    with Process(config(upstream)) as server:
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+        for client in clients:
+            client.setblocking(False)
+            client.send(many * 800)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as other:
+            other.sendall(one)
+            assert other.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        server.logged(path="/v1/models/echo")
+        for client in clients:
+            client.close()
+        until(lambda: metric(server, "connections") == 1)
+    assert [line.get("path") for line in server.lines()].index("/v1/models/echo") < 800

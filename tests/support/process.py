@@ -71,7 +71,9 @@ def environment(**more: str) -> dict[str, str]:
 def forks(variables: Mapping[str, str]) -> bool:
     """Whether the test that runs has its servers forked. Variables of the linker and of Python need a new process."""
     name = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
-    return Path(name).stem not in ANEW and not any(each.startswith(("LD_", "PYTHON")) for each in variables)
+    return (
+        name != "" and Path(name).stem not in ANEW and not any(each.startswith(("LD_", "PYTHON")) for each in variables)
+    )
 
 
 def run(
