@@ -101,6 +101,11 @@ def test_echo_answers(tmp_path: Path, upstream: Upstream) -> None:
             "rompt is too long",
         ),
         ("cc-refused", answer({"error": {"message": "Incorrect key.", "code": "invalid_api_key"}}, 401), "API Error"),
+        (
+            "cc-busy",
+            answer({"error": {"message": "The engine is overloaded.", "code": "engine_overloaded"}}, 503),
+            "verloaded",
+        ),
         ("cc-cut", [*stream(sse(BEGUN, done=False), end=False), CLOSE], "API Error"),
     ],
 )  # fmt: skip
