@@ -183,8 +183,12 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
 
 async def decode_body(request: web.Request, data: bytes) -> Any:
     """Return the value of a JSON body; decodes a large one outside of the event loop. Raises BadRequest."""
-    worker = request[APP_STATE].worker if density.heavy(data) else None
-    return await done(worker, partial(validation.read_json, data))
+    return await done(worker_for(request, data), partial(validation.read_json, data))
+
+
+def worker_for(request: web.Request, data: bytes) -> Worker | None:
+    """Return what is to work on this JSON; None: the event loop, because it is not large. See worker.done."""
+    return request[APP_STATE].worker if density.heavy(data) else None
 
 
 def worker_of(request: web.Request) -> Worker | None:

@@ -20,14 +20,14 @@ from dialects.responses.compacting import Compacting
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
 from gateway.settings import Caller, Settings
-from providers import codec, density
+from providers import codec
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 
-from .ingress import decode_body, too_large
+from .ingress import decode_body, too_large, worker_for
 from .outbound.exchange import Exchange
 from .responses_store import Pin, ResponsesStore, Stored
-from .state import APP_STATE, GENERATION
+from .state import GENERATION
 from .worker import Worker, done
 
 STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
@@ -226,9 +226,8 @@ async def begin_compact(request: web.Request, caller: Caller, data: bytes) -> tu
 
 async def _resolved(request: web.Request, caller: Caller, data: bytes) -> bytes:
     conversation = request[CONVERSATION] = Conversation(caller.name, request.app[STORE], caller.restricted)
-    worker = request[APP_STATE].worker if density.heavy(data) else None
     largest = request[GENERATION].settings.config.server.max_body
-    return await conversation.resolve(data, may_pass(request), largest, worker)
+    return await conversation.resolve(data, may_pass(request), largest, worker_for(request, data))
 
 
 def may_pass(request: web.Request) -> bool:

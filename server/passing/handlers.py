@@ -28,15 +28,15 @@ from gateway.estimates import Prompt
 from gateway.restricted_fields import FIELDS, refusal
 from gateway.routing import Target
 from gateway.settings import Caller
-from providers import PROVIDERS, density, raw_json
+from providers import PROVIDERS, raw_json
 from providers.contract import Call, Json, Passed
 from providers.errors import BadRequest, UnsupportedEncoding
 
 from .. import inspector
 from ..attempts import answer_headers, first_that_answers
-from ..ingress import admit, authenticate_request, enter, read_body
+from ..ingress import admit, authenticate_request, enter, read_body, worker_for
 from ..outbound.passed import open_passed
-from ..state import APP_STATE, IN_FLIGHT, METER
+from ..state import IN_FLIGHT, METER
 from ..traces import HEAD
 from ..worker import done
 from . import passthrough
@@ -123,7 +123,7 @@ def complete_gemini(method: str) -> Handler:
             read = Read({"model": model}, AsSent(data), {}, len(data), True)
             if caller.restricted:
                 look = partial(within_limits, read, (await json_of(request, data)).members, method)
-                read = await done(request[APP_STATE].worker if density.heavy(data) else None, look)
+                read = await done(worker_for(request, data), look)
             query = f"alt={request.query['alt']}" if request.query.get("alt") in ("sse", "json") else ""
             return await passed(request, caller, method, read, query)
 
@@ -175,7 +175,7 @@ async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
         count(data)
         return json_model.read(data)
 
-    return await done(request[APP_STATE].worker if density.heavy(data) else None, work)
+    return await done(worker_for(request, data), work)
 
 
 async def read_form(request: web.Request, upload: Form) -> Read:
