@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from .record import RequestRecord
 
 K = TypeVar("K")
+Number = TypeVar("Number", int, float)
 
 FIRST: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0)  # seconds to the first byte
 GAP: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds, the longest of a stream
@@ -141,7 +142,7 @@ class Metrics:
         kept.append(Fault(record.started, record.id, target, code))
 
 
-def percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[Number], share: float) -> Number:
     """Return the smallest of these values that so large a share of them does not exceed. values: at least one."""
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 

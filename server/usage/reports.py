@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from aiohttp import web
 
 from gateway.limits import KINDS
+from gateway.metrics import percentile
 from gateway.settings import Caller
 from gateway.spending import period_at
 from providers.contract import Json
@@ -174,11 +175,10 @@ def _times(name: str, answers: list[tuple[Any, ...]], group: Callable[[tuple[Any
         first, total = grouped.setdefault(group(answer), ([], []))
         first.append(answer[2])
         total.append(answer[3])
-    rows = []
-    for key, taken in grouped.items():
-        count = len(taken[0])
-        ranks = [-(-count * percent // 100) - 1 for percent in (50, 95)]  # the smallest that so many do not exceed
-        rows.append((key, count, *(ordered[rank] for ordered in map(sorted, taken) for rank in ranks)))
+    rows = [
+        (key, len(taken[0]), *(percentile(ordered, share) for ordered in map(sorted, taken) for share in (0.5, 0.95)))
+        for key, taken in grouped.items()
+    ]
     rows.sort(key=itemgetter(1), reverse=True)
     return [name, "requests", *_TIMES], rows[:_MOST]
 
