@@ -22,7 +22,7 @@ from dialects.contract import HeaderForm
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
 
 from .spending import NEVER, Period, SlidingWindow, Spent, period_at, period_of
-from .words import counted
+from .words import counted, moment
 
 Unit = Literal["requests", "tokens", "cost"]
 
@@ -278,7 +278,7 @@ def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: flo
         failure.period = "total; does not reset"
         return failure
     resets = datetime.fromtimestamp(ends, UTC)
-    failure = BudgetExceeded(f"{words}. It resets at {resets:%Y-%m-%dT%H:%M:%SZ}.", retry_after=ends - wall)
+    failure = BudgetExceeded(f"{words}. It resets at {moment(ends)}.", retry_after=ends - wall)
     failure.period = f"{_EACH.get(limits.period, limits.period)}; resets {resets:%Y-%m-%d %H:%M} UTC"
     return failure
 
@@ -290,7 +290,7 @@ def headers(limits: Limits, remaining: Remaining, form: HeaderForm = _OPENAI, at
         if kind.header and (found := remaining.get(kind.name)):
             reset = f"{found.reset}s"
             if form.moments:
-                reset = f"{datetime.fromtimestamp(ceil(at) + found.reset, UTC):%Y-%m-%dT%H:%M:%SZ}"
+                reset = moment(ceil(at) + found.reset)
             limit, remains, resets = _names(form.limits, kind.header)
             told[limit], told[remains], told[resets] = str(cap), str(found.amount), reset
     return told

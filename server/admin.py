@@ -9,7 +9,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,6 +22,7 @@ from gateway.metrics import percentile
 from gateway.problems import ConfigError
 from gateway.settings import Caller
 from gateway.spending import period_at
+from gateway.words import moment
 from providers.contract import Json, Upstream
 from providers.errors import BadRequest, NotFound, PermissionDenied
 
@@ -163,7 +163,7 @@ def _key(caller: Caller, used: Used | None) -> Json:
         "admin": caller.admin,
         "passthrough": caller.passthrough,
         "models": list(caller.models),
-        "expires": _moment(caller.expires),
+        "expires": moment(caller.expires) if caller.expires else None,
         "limits": _limits(caller, used),
         "today": {"requests": used.today, "cost_usd": used.spent.get("day", 0) / 1e6} if used else None,
         "total_usd": used.spent.get("total", 0) / 1e6 if used else None,
@@ -188,17 +188,12 @@ def _limits(caller: Caller, used: Used | None) -> list[Json]:
                     "limit": cap / 1e6,
                     "used": spent,
                     "period": limits.period,
-                    "resets_at": _moment(ends),
+                    "resets_at": moment(ends) if ends else None,
                 }
             )
         else:
             found.append({"name": kind.name, "limit": cap, "used": counted.get(kind.name)})
     return found
-
-
-def _moment(at: float) -> str | None:
-    """Return a Unix time as ISO 8601; None for never."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}" if at else None
 
 
 def changing(action: str) -> Handler:

@@ -23,6 +23,7 @@ from gateway.limits import KINDS
 from gateway.metrics import percentile
 from gateway.settings import Caller
 from gateway.spending import period_at
+from gateway.words import moment
 from providers.contract import Json
 from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied
 
@@ -214,7 +215,7 @@ async def _limits(ledger: Ledger, caller: Caller) -> Json:
             "usd": limits.budget / 1e6,
             "period": limits.period,
             "spent_usd": await ledger.limiter.spent(caller.name) / 1e6,
-            "resets_at": f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}" if ends else None,
+            "resets_at": moment(ends) if ends else None,
         }
     return body
 
