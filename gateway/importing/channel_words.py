@@ -7,7 +7,7 @@ model/channel.go and dto/channel_settings.go of QuantumNous/new-api. From 26 on 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-Why = tuple[str, str]
+from .shared_words import VERTEX, Why
 
 
 class Vendor(NamedTuple):
@@ -113,10 +113,6 @@ _BEDROCK: Final = (
     "Name the models at their maker, or where Bedrock serves them by OpenAI's API add a provider with protocol: openai, "
     "base_url: https://bedrock-runtime.REGION.amazonaws.com/openai/v1 and a Bedrock API key",
 )
-_VERTEX: Final = (
-    "Vertex AI signs calls with a Google service account, which this server does not do",
-    "Ask Gemini's own API: gemini: {api_key: ${GEMINI_API_KEY}}; for Claude the provider anthropic",
-)
 _CLOUDFLARE: Final = (
     "its address holds the account",
     "Add a provider with protocol: openai and base_url: https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1",
@@ -152,7 +148,7 @@ NOT_SERVED: Final[Mapping[str, Mapping[int, Why]]] = {
         34: _APPS,
         37: _CLOUDFLARE,
         38: ("DeepL translates, and is no model", "Let its clients call it themselves"),
-        42: _VERTEX,
+        42: VERTEX,
         43: ("it passes any path on", "That is /p/PROVIDER/… here, with a key of `keys add NAME --passthrough`"),
         46: _TASKS,
     },
@@ -161,7 +157,7 @@ NOT_SERVED: Final[Mapping[str, Mapping[int, Why]]] = {
         **dict.fromkeys((2, 5, 36, 50, 51, 52, 54, 55, 56), _TASKS),
         37: _APPS,
         39: _CLOUDFLARE,
-        41: _VERTEX,
+        41: VERTEX,
         49: _APPS,
         57: (
             "it calls ChatGPT with the login of a person, which its terms leave to Codex itself",
@@ -215,10 +211,6 @@ ADDRESS: Final = (
 GROUPS: Final = (
     "groups of users are not known here; channels of the group default serve a model, or, where it has none, all the others",
     "Give each client's key `models`; every channel's models are provider/model too",
-)
-STAR: Final = (
-    "a public name has one * here, and the target one only where the name has",
-    "Write the names out under models",
 )
 LONGEST: Final = 200  # characters of a model's name
 LONG: Final = (f"a model's name has at most {LONGEST} characters here", "Shorten it")

@@ -27,26 +27,21 @@ from .channel_words import (
     NOT_SERVED,
     OFF,
     ORDER,
-    STAR,
     UNKNOWN,
     UNKNOWN_TYPE,
     USERS,
     VENDORS,
     WHOLE,
 )
-from .litellm_words import HOMES, VERSIONED
 from .providers import INSECURE, Providers, is_open
 from .result import Imported, Left
+from .shared_words import HOMES, STAR, VERSIONED, Unserved, is_starred_wrongly
 from .values import hostname, list_of, mapping, number
 
 _DEFAULT: Final = "default"  # the group of users that belong to no other
 _ON: Final = 1  # a status
 _DUMMIES: Final = frozenset({"", "none", "null", "dummy", "anything", "ollama"})  # keys of hosts that want none
 _ENDINGS: Final = ("-thinking", "-nothinking")
-
-
-class _Unserved(Exception):
-    """A channel that no provider here can serve: (why, what to do)."""
 
 
 class _Place(NamedTuple):
@@ -91,7 +86,7 @@ class _Conversion:
             path = f"channel {channel.get('id', '?')} {channel.get('name') or ''}".rstrip()
             try:
                 self._channel(channel, path)
-            except _Unserved as error:
+            except Unserved as error:
                 self._note(path, *error.args)
         models = {public: self._targets(public, found) for public, found in self._models.items()}
         self._note("users, tokens, quotas and prices", *USERS)
@@ -109,14 +104,14 @@ class _Conversion:
     def _channel(self, channel: Json, path: str) -> None:
         kind, settings = int(number(channel.get("type")) or 0), self._settings(channel)
         if (number(channel.get("status")) or _ON) != _ON:
-            raise _Unserved(*OFF)
+            raise Unserved(*OFF)
         for name, value in {**channel, **settings}.items():
             if value and name not in FIELDS:
                 self._note(f"{path}.{name}", *UNKNOWN)
             elif value and (why := FIELDS[name]) and value != "{}":
                 self._note(f"{path}.{name}", *why)
         if kind not in VENDORS[self._program]:
-            raise _Unserved(*NOT_SERVED[self._program].get(kind, UNKNOWN_TYPE))
+            raise Unserved(*NOT_SERVED[self._program].get(kind, UNKNOWN_TYPE))
         provider = self._provider(channel, settings, kind, path)
         self._serve(channel, provider, kind, path)
 
@@ -133,7 +128,7 @@ class _Conversion:
         base = str(channel.get("base_url") or home).strip().rstrip("/")
         if kind == CUSTOM and self._program == "new-api":
             if not base.endswith(CHAT):
-                raise _Unserved(
+                raise Unserved(
                     "its address is no /chat/completions",
                     "Add a provider with protocol: openai, base_url and overrides.path",
                 )
@@ -150,7 +145,7 @@ class _Conversion:
             elif version := channel.get("other") or settings.get("api_version"):
                 made["overrides"] = {"query": {field: str(version)}}
         if not base:
-            raise _Unserved("it has no base_url", "Add a provider with protocol: openai and its base_url")
+            raise Unserved("it has no base_url", "Add a provider with protocol: openai and its base_url")
         if (own := HOMES.get(host)) and hostname(base) != own:
             host = ""
         if not host:
@@ -203,7 +198,7 @@ class _Conversion:
             if len(public) > LONGEST or len(model) > LONGEST:
                 self._note(f"{path}.models {public[:40]}", *LONG)
                 continue
-            if public.count("*") > 1 or ("*" in model and "*" not in public):
+            if is_starred_wrongly(public, model):
                 self._note(f"{path}.models {public}", *STAR)
                 continue
             if model.endswith(_ENDINGS) and self._program == "new-api":

@@ -17,7 +17,6 @@ from .litellm_words import (
     COSTS,
     DEFAULTS,
     ELSEWHERE,
-    HOMES,
     HOSTED,
     LEFT,
     MODES_ELSEWHERE,
@@ -25,15 +24,11 @@ from .litellm_words import (
     PARAMETERS,
     SECTIONS,
     VENDORS,
-    VERSIONED,
 )
 from .providers import INSECURE, Providers, is_open
 from .result import Imported, Left
+from .shared_words import HOMES, STAR, VERSIONED, Unserved, is_starred_wrongly
 from .values import ENVIRONMENT, as_variable, expanded, hostname, list_of, mapping, number
-
-
-class _Unserved(Exception):
-    """A deployment that no provider here can serve: (why, what to do)."""
 
 
 def convert(document: Any) -> Imported:
@@ -92,12 +87,11 @@ class _Conversion:
         path = f"{path} {public}"
         try:
             provider, model = self._target(params, path)
-        except _Unserved as error:
+        except Unserved as error:
             self._note(path, *error.args)
             return
-        if public.count("*") > 1 or ("*" in model and "*" not in public):
-            self._note(path, "a public name has one * here, and the target one only where the name has",
-                       "Write the names out under models")  # fmt: skip
+        if is_starred_wrongly(public, model):
+            self._note(path, *STAR)
             return
         weight = next((float(each) for name in ("weight", "rpm", "tpm") if (each := number(params.get(name)))), 1.0)
         self._groups.setdefault(public, []).append((f"{provider}/{model}", weight))
@@ -109,25 +103,25 @@ class _Conversion:
             self._note(path, "no model is named", "Write the deployment's name behind the slash of its target")
 
     def _target(self, params: Json, path: str) -> tuple[str, str]:
-        """Return the provider, which is added where it is new, and the model's id there. Raises _Unserved."""
+        """Return the provider, which is added where it is new, and the model's id there. Raises Unserved."""
         named = str(params.get("model") or "")
         vendor, slash, model = named.partition("/")
         if given := params.get("custom_llm_provider"):
             vendor, model = str(given), named.removeprefix(f"{given}/")
         elif not slash or (vendor not in VENDORS and vendor not in NOT_SERVED):
             if named == "*":
-                raise _Unserved("it stands for every model of every vendor", "Here provider/model is always a public name; "
+                raise Unserved("it stands for every model of every vendor", "Here provider/model is always a public name; "
                                 'for bare names write lines such as "gpt-*": openai')  # fmt: skip
             vendor, model = _bare(named), named
         if vendor in NOT_SERVED or vendor not in VENDORS:
-            raise _Unserved(*NOT_SERVED.get(vendor, (f"'{vendor}' is no vendor that this server knows",
+            raise Unserved(*NOT_SERVED.get(vendor, (f"'{vendor}' is no vendor that this server knows",
                 "If it speaks OpenAI's API add a provider with protocol: openai, base_url and api_key")))  # fmt: skip
         host, variable = VENDORS[vendor]
         if host in ELSEWHERE and model.startswith(ELSEWHERE[host][0]):
-            raise _Unserved(*ELSEWHERE[host][1])
+            raise Unserved(*ELSEWHERE[host][1])
         base = as_variable(params.get("api_base") or params.get("base_url") or "")
         if not base and vendor in ANYWHERE:
-            raise _Unserved("it has no api_base", "Add a provider with protocol: openai and its base_url")
+            raise Unserved("it has no api_base", "Add a provider with protocol: openai and its base_url")
         return self._provider(host, variable, base, params, f"{path}.litellm_params"), model
 
     def _provider(self, host: str, variable: str, base: str, params: Json, path: str) -> str:

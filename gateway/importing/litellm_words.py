@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-Why = tuple[str, str]
+from .shared_words import VERTEX, Why
 
 # LiteLLM's vendor → the row of providers/hosts.py and the variable of its key. "openai" with another api_base is any host.
 VENDORS: Final[Mapping[str, tuple[str, str]]] = {
@@ -54,17 +54,9 @@ ANYWHERE: Final = frozenset(
 )  # these need an api_base
 # What stands behind the host in the addresses of these, which LiteLLM adds by itself.
 HOSTED: Final = {"ollama": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
-# Rows whose API LiteLLM uses for any other address too → the host that is its own.
-HOMES: Final = {"openai": "api.openai.com"}
-# Rows with a version of their API in the query → the row of its newer form, how that one's addresses end, the field, and where
-# they are by default.
-VERSIONED: Final = {"azure": ("azure_v1", "/openai/v1", "api-version", "${AZURE_API_BASE}")}
 _ANOTHER: Final = "Name the model at another provider, or run a gateway that speaks OpenAI's API in front of it"
 NOT_SERVED: Final[Mapping[str, Why]] = {
-    "vertex_ai": (
-        "Vertex AI signs calls with a Google service account, which this server does not do",
-        "Ask Gemini's own API: gemini: {api_key: ${GEMINI_API_KEY}}; for Claude the provider anthropic",
-    ),
+    "vertex_ai": VERTEX,
     "bedrock": (
         "Bedrock signs calls with AWS credentials, which this server does not do",
         "Name the model at its maker (Claude: the provider anthropic), or where Bedrock serves it by OpenAI's API add a provider "
