@@ -10,13 +10,16 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from gateway.config_schema import ServerConfig
 from providers import PROVIDERS
+from providers.contract import Upstream
 from providers.errors import Failure
 
 from . import logs
 from .generations import Generation, Generations
 from .outbound.batches import fetch_whole
 from .outbound.exchange import Exchange
+from .outbound.pool import ConnectionPools
 from .worker import Worker
 
 _EVERY: Final = 180.0  # seconds between two looks
@@ -29,6 +32,19 @@ class Listed(NamedTuple):
 
     ids: list[str]
     at: float
+
+
+async def listed_ids(
+    upstream: Upstream, http: ConnectionPools, limits: ServerConfig, patience: float, worker: Worker | None = None
+) -> list[str]:
+    """Ask a provider for its list of models; return their ids. patience: seconds until its end.
+
+    Raises Failure, and TimeoutError.
+    """
+    call = PROVIDERS[upstream.host.protocol].build_models(upstream)
+    async with asyncio.timeout(patience):
+        answer = await fetch_whole(Exchange(upstream, call, patience, worker=worker), http, limits)
+    return [each["id"] for each in answer["data"]]
 
 
 class Discovery:
@@ -74,10 +90,8 @@ class Discovery:
         """Read the list of a provider; return the code of the error, "" where there is none."""
         upstream, server = live.settings.providers[name], live.settings.config.server
         try:
-            call = PROVIDERS[upstream.host.protocol].build_models(upstream)
-            exchange = Exchange(upstream, call, _PATIENCE, worker=self._worker)
-            async with asyncio.timeout(_PATIENCE):
-                answer = await fetch_whole(exchange, live.http, replace(server, max_answer=_LARGEST))
+            limits = replace(server, max_answer=_LARGEST)
+            found = await listed_ids(upstream, live.http, limits, _PATIENCE, self._worker)
         except TimeoutError:
             return "upstream_timeout"
         except Failure as failure:
@@ -85,7 +99,6 @@ class Discovery:
         except Exception:
             logs.LOGGER.exception("the models of provider %s could not be read, by a fault of this server", name)
             return "internal_error"
-        found = [each["id"] for each in answer["data"]]
         self._found[name, upstream.base_url] = Listed(found, time.monotonic())
         live.settings.routes.learn(name, found)
         return ""

@@ -9,15 +9,13 @@ from gateway.importing import listed
 from gateway.importing.result import Imported
 from gateway.scrub import Scrubber
 from gateway.settings import Settings
-from providers import PROVIDERS
 from providers.contract import Upstream
 from providers.errors import Failure, UpstreamAuthError
 from providers.hosts import HOSTS
 
 from ..config_file import Source
+from ..discovery import listed_ids
 from ..key_file import Refused
-from ..outbound.batches import fetch_whole
-from ..outbound.exchange import Exchange
 from ..outbound.pool import ConnectionPools
 
 _PATIENCE: Final = 30.0  # seconds for the list, from the first word to the last
@@ -62,11 +60,8 @@ def _known(name: str) -> Upstream:
 
 async def _read(upstream: Upstream, given: ProviderConfig, settings: Settings, agent: str) -> list[str]:
     """Return the ids in the list. Raises Failure, and TimeoutError."""
-    call = PROVIDERS[upstream.host.protocol].build_models(upstream)
     http = ConnectionPools({upstream.name: given}, settings.config.server.timeouts, agent, settings.proxies)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            answer = await fetch_whole(Exchange(upstream, call, _PATIENCE), http, _LIMITS)
+        return await listed_ids(upstream, http, _LIMITS, _PATIENCE)
     finally:
         await http.aclose()
-    return [each["id"] for each in answer["data"]]
