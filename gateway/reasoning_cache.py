@@ -10,11 +10,13 @@ of its messages may name one call. It is in memory only: a restart empties it.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from sys import getsizeof
 from typing import Any, NamedTuple
 
 from providers import codec
 from providers.contract import Json
+from providers.runs import Run
 
 # Stored of a message: reasoning_content and these lists; of each call: extra_content.
 _LISTS = ("thinking_blocks", "reasoning_items", "output_order")
@@ -160,8 +162,10 @@ class ReasoningCollector:
         self._reasoning: list[str] = []
         self._size = 0
 
-    def see(self, chunks: list[Json]) -> None:
+    def see(self, chunks: Sequence[Json]) -> None:
         """Collect what is to be stored of these chunks."""
+        if type(chunks) is Run:  # it is content
+            return
         for chunk in chunks:
             self._see(chunk)
 

@@ -4,7 +4,7 @@ A provider speaks one wire protocol in pure functions. It opens no socket, reads
 requests, so a test is: dicts in, dicts out.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -29,6 +29,16 @@ class Ended(list[Json]):
 
     A translator that is sent None after it yielded this returns its last chunks.
     """
+
+
+class Repeatable(list[Json]):
+    """The one chunk of an event that is a piece of text in the middle of an answer, and changes nothing in the translator.
+
+    So an event of the same bytes but for its text makes the same chunk but for its text, and need not be sent. skipped: is
+    told the characters of those that were not, if it is not None.
+    """
+
+    skipped: Callable[[int], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ class Upstream:
 class Batch(NamedTuple):
     """What one read from an upstream gave."""
 
-    chunks: list[Json]  # in the hub's form
+    chunks: Sequence[Json]  # in the hub's form: a list, or a Run
     raw: bytes = b""  # of a native call, the same events as the upstream sent them
     large: bool = False  # worked on outside of the event loop
 
@@ -237,7 +247,7 @@ def not_passed(asked: Passed, upstream: Upstream) -> Call:
 
 
 def edited(translator: Translator, edit: Callable[[list[Json]], list[Json]]) -> Translator:
-    """The translator of an answer, whose chunks go through `edit`. translator: primed."""
+    """The translator of an answer, whose chunks go through `edit`, which may remember them. translator: primed."""
     chunks: list[Json] | Call = []
     while True:
         event = yield chunks
@@ -246,7 +256,7 @@ def edited(translator: Translator, edit: Callable[[list[Json]], list[Json]]) -> 
         except StopIteration as end:
             return edit(end.value)
         if not isinstance(chunks, Call):
-            chunks = edit(chunks)
+            chunks = edit([*chunks] if type(chunks) is Repeatable else chunks)
 
 
 def prime(translator: Translator) -> Translator:

@@ -12,6 +12,7 @@ from providers import codec
 from providers.chunks import says_something
 from providers.contract import Batch, Json
 from providers.errors import Failure, UpstreamBadOutput
+from providers.runs import Run
 from providers.sse import append_event
 
 from .. import seal
@@ -26,6 +27,7 @@ _DELTA: Final = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
 )
 _DELTA_END: Final = b"}}\n\n"
+_RUN_END: Final = b'"' + _DELTA_END
 
 
 def render(request: ClientRequest, envelope: Envelope, reasoning: bool, begun: Renderer | None = None) -> Renderer:
@@ -59,6 +61,11 @@ def _frames_of(batch: Batch, message: "MessageEvents") -> bytearray:
     """Return the bytes of what a batch adds. Text for the text block that is open, nearly all there is, goes a short way."""
     if not batch.chunks:
         return _frames(message.wait())
+    if type(batch.chunks) is Run and message.open == "text":
+        run = batch.chunks
+        message.shown += run.characters
+        before = _DELTA % message.index + b'"'
+        return bytearray(before + (_RUN_END + before).join(run.texts) + _RUN_END)
     data = bytearray()
     for chunk in batch.chunks:
         match chunk:

@@ -147,6 +147,10 @@ class MessageState:
         self.length += len(text)
         return [chunk({"content": text})]
 
+    def skip(self, characters: int) -> None:
+        """Count texts that were not looked at."""
+        self.length += characters
+
     def on_block_delta(self, event: Json) -> list[Json]:
         at = event["index"]
         self.final = False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..chunks import chunk
 from ..common.error_shapes import told_instead
-from ..contract import Call, Ended, Json, Translator, prime
+from ..contract import Call, Ended, Json, Repeatable, Translator, prime
 from ..errors import Failure, UpstreamBadOutput, UpstreamTruncated
 from ..sse import refuse_value
 from .errors import to_failure
@@ -55,7 +55,8 @@ def _translate(way: Way, reasoning: bool) -> Translator:
                 and text
             ):
                 answer.length += len(text)
-                chunks = [chunk({"content": text})]
+                chunks = repeatable = Repeatable((chunk({"content": text}),))
+                repeatable.skipped = answer.skip
             elif kind == "message_stop":
                 return answer.begun(answer.finish())
             elif kind == "error" or event.name == "error" or (kind is None and ("error" in data or told_instead(data))):

@@ -19,7 +19,7 @@ from ..common.think_tags import ThinkTags
 from ..common.tool_names import given_back
 from ..common.typed import ANSWER, logprobs, typed
 from ..common.usage import merged, usage_of
-from ..contract import Call, Ended, Json, Translator, Upstream, prime
+from ..contract import Call, Ended, Json, Repeatable, Translator, Upstream, prime
 from ..errors import UpstreamBadOutput, UpstreamTruncated
 from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
@@ -130,6 +130,9 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
             chunks = _after_event(chunks, seen, n)
             continue
         if len(choices) == 1 and _is_plain(choices[0], seen):
+            if usage is None and not waiting and not event.name:
+                chunks = Repeatable((data,))
+                continue
             chunks.append(data)
         else:
             if 1 < len(choices) <= n:

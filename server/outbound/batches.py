@@ -12,6 +12,7 @@ from providers.chunks import collect, says_something
 from providers.contract import Batch, Call, Ended, Json
 from providers.errors import ContentFiltered, Failure, UpstreamBadOutput, UpstreamTruncated
 from providers.frames import Frames
+from providers.runs import Runs
 from providers.sse import Cut, Decoder, Event, is_stream
 
 from .document import MISSHAPEN, chunks_of_document, failed, reader_of
@@ -24,6 +25,8 @@ _OPENING: Final = (
     2**20
 )  # bytes of a stream that may make chunks which say nothing, before the first that says something
 _LARGE: Final = 256 * 2**10  # bytes of an event that is worked on outside of the event loop
+_BURST: Final = 16 * 2**10  # bytes of a first read, from which on it is not decoded whole before anything is shown
+_CUTS: Final = 32  # pieces of a read that are looked at apart
 _SAID: Final = ("content", "reasoning_content", "tool_calls")  # what of an answer cannot be taken back
 _NONE: Final[Json] = {}
 _NOTHING: Final = Batch([])
@@ -76,6 +79,7 @@ class BatchStream:
         self._data: bytes | None = None  # read, and not translated yet
         self._opened = False
         self._opening = b""  # the first bytes
+        self._cuts = _CUTS  # events that may still be looked at alone before the first word
         self._patience = max(exchange.first_byte, limits.timeouts.between_bytes)
         self._bound = self._room = most or min(
             _OPENING, limits.max_answer
@@ -111,6 +115,9 @@ class BatchStream:
     async def pour(self, take: TakeBatch) -> None:
         """See Batches."""
         if self._pours and self._answer is not None:
+            data, self._data = self._data, None
+            if data is not None and not self._pour(take, data):
+                return
             await self._answer.pour(partial(self._pour, take), self._patience)
 
     async def aclose(self) -> None:
@@ -122,15 +129,24 @@ class BatchStream:
     @property
     def _pours(self) -> bool:
         """Whether nothing but reading is to be done for the next batch."""
-        return (
-            self._exchange.said
-            and self._data is None
-            and self._failure is None
-            and not self._over
-            and type(self._made) is not Ended
-        )
+        return self._exchange.said and self._failure is None and not self._over and type(self._made) is not Ended
 
     def _pour(self, take: TakeBatch, data: bytes) -> bool:
+        """Give what a read makes: runs as they are found, the rest decoded. Returns whether another read may follow at once."""
+        runs = self._runs
+        if runs is None:
+            return self._give(take, data)
+        for _ in range(_CUTS):
+            run, event, data = runs.cut(data, not self._decoder.size)
+            if not (take(Batch(run)) if run is not None else self._give(take, event)):
+                if not self._over and self._failure is None:
+                    self._data = (self._data or b"") + data or None
+                return False
+            if not data:
+                return True
+        return self._give(take, data)
+
+    def _give(self, take: TakeBatch, data: bytes) -> bool:
         if self._decoder.size + len(data) > _LARGE and _ends_line(data):
             self._data = data
             return False
@@ -151,6 +167,10 @@ class BatchStream:
             self._data, self._opening, self._opened = begun.data, begun.data[:WORDS], True
         data = await self._read() if self._data is None else self._data
         self._data = None
+        if len(data) > _BURST and self._runs is not None and not self._exchange.said and self._cuts:
+            self._cuts -= 1
+            _, data, rest = self._runs.cut(data, not self._decoder.size)  # up to the first word
+            self._data = rest or None
         worker = self._exchange.worker
         if worker is not None and self._decoder.size + len(data) > _LARGE and _ends_line(data):
             batch = (await worker.run(partial(self._translate, data)))._replace(large=True)
@@ -165,6 +185,7 @@ class BatchStream:
     def _begin_reading(self, kind: type[Decoder] | type[Frames]) -> None:
         self._decoder: Decoder | Frames = kind(self._limits.max_event)
         self._lost, self._made = None, []
+        self._runs = Runs() if kind is Decoder and not self._most else None
 
     async def _go_on(self, call: Call, batch: Batch) -> Batch:
         """Make the call that goes on with the answer. Returns `batch`, which came before it, where it may be shown."""
@@ -208,6 +229,7 @@ class BatchStream:
         batch: list[Json] = []
         events: list[Event] = []
         count = 0  # events that have been translated
+        whole = not decoder.size
         try:
             try:
                 events = decoder.feed(data) if data else decoder.flush()
@@ -221,6 +243,8 @@ class BatchStream:
                 self._made = made = send(event)  # type: ignore[assignment]
                 batch += made  # type: ignore[arg-type]
                 count += 1
+            if events and self._runs is not None:
+                self._runs.learn(data if whole and len(events) == 1 else b"", self._made)
             if not data:
                 self._following = self._at_the_end(send, batch)
         except StopIteration as end:

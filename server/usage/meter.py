@@ -6,6 +6,7 @@ the client left, or a timeout ended it, while an upstream may have been working 
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from gateway import pricing
@@ -16,6 +17,7 @@ from gateway.record import RequestRecord
 from providers.chunks import EARLY, says_something
 from providers.contract import Json, Upstream
 from providers.errors import ContentFiltered, Failure
+from providers.runs import Run
 
 from ..outbound.exchange import Exchange
 from .rows import Opened, UsageRow
@@ -64,8 +66,12 @@ class UsageMeter:
         """Start to meter a request. upstream: the target that is called first; at: Unix time."""
         self.record, self.prompt, self._upstream, self.at = record, prompt, upstream, at
 
-    def count_chunks(self, chunks: list[Json]) -> None:
+    def count_chunks(self, chunks: Sequence[Json]) -> None:
         """Count the texts of chunks, and note the usage in them."""
+        if type(chunks) is Run:
+            self.sent += chunks.size
+            self.deltas += len(chunks.texts)
+            return
         for chunk in chunks:
             self.count_chunk(chunk)
             if "usage" in chunk:

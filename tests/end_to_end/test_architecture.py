@@ -30,7 +30,7 @@ ORDERS = {
         "bounded_dict codec density endpoints errors hosts models model_table raw_json",
         "sse",
         "contract",
-        "catalogue chunks common frames",
+        "catalogue chunks common frames runs",
         "anthropic echo gemini openai",
     ],
     "server": [

@@ -1,0 +1,146 @@
+"""Runs: events of a streamed answer that differ in nothing but their text, as nine of ten do, read without decoding each.
+
+What stands around the text is learnt from two events that were decoded. Then an event, or the hundred that one read gave, is
+known by these bytes, and its text is taken as it stands. Everything else is decoded: other events, texts whose form in JSON
+is not the usual one, and the event after each of these, before the run goes on.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
+from typing import Final, NamedTuple, overload
+
+from . import codec
+from .contract import Json, Repeatable
+
+_TRIES: Final = 64  # events in a row from which nothing was learnt, after which no more is tried
+_WORTH: Final = 4  # events that must follow in a read, by their size, so that the first is decoded alone
+_END: Final = b"\n\n"
+_ESCAPE: Final = re.compile(r'\\["\\nrt]')  # those that our encoder writes, and nobody can write in another way but \u
+
+
+class Run(Sequence[Json]):
+    """Chunks that differ in nothing but their text. They are made when they are asked for, anew each time.
+
+    chunk: one of them, not to be changed; texts: as JSON writes them, without quotes; size, characters: of all texts (the
+    size in bytes of UTF-8).
+    """
+
+    __slots__ = ("characters", "chunk", "size", "texts")
+
+    def __init__(self, chunk: Json, texts: list[bytes], size: int, characters: int) -> None:
+        self.chunk, self.texts, self.size, self.characters = chunk, texts, size, characters
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[Json]:
+        for text in self.texts:
+            yield with_text(self.chunk, codec.decode(b'"%b"' % text))
+
+    @overload
+    def __getitem__(self, at: int) -> Json: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Json]: ...
+    def __getitem__(self, at: int | slice) -> Json | list[Json]:
+        return list(self)[at]
+
+
+class Cut(NamedTuple):
+    """What is to be done with what was read, in this order: give the run, decode `event`, cut `rest`."""
+
+    run: Run | None
+    event: bytes
+    rest: bytes
+
+
+class Runs:
+    """Finds the runs in one stream. Call `cut` with what is read, and `learn` with what was decoded of it."""
+
+    def __init__(self) -> None:
+        self._head = self._tail = b""  # what stands around the text
+        self._chunk: Json = {}
+        self._text: str | None = None  # of the event that these were learnt from; None: another has proved them
+        self._open = False  # the translator is as it was at these events
+        self._skipped: Callable[[int], object] | None = None
+        self._tries = 0
+
+    def cut(self, data: bytes, whole: bool) -> Cut:
+        """Return how `data` is to be read. whole: an event begins with it. The translator is told of the run."""
+        if self._open and whole and data.startswith(self._head) and (cut := self._run(data)) is not None:
+            if self._skipped is not None and cut.run is not None:
+                self._skipped(cut.run.characters)
+            return cut
+        end = data.find(_END) + len(_END) if self._tries < _TRIES else 0
+        if len(_END) <= end < len(data) // (_WORTH + 1):
+            return Cut(None, data[:end], data[end:])
+        return Cut(None, data, b"")
+
+    def learn(self, event: bytes, chunks: list[Json]) -> None:
+        """Note the bytes of an event, with its blank line, and the chunks it made. b"": of the last of several events."""
+        self._open = False
+        if type(chunks) is not Repeatable or not event or self._tries >= _TRIES:
+            return
+        text: str = chunks[0]["choices"][0]["delta"]["content"]
+        head, tail = self._head, self._tail
+        if head and event.startswith(head) and event.endswith(tail):
+            said = event[len(head) : -len(tail)]
+            if _END not in said and (self._text is None or self._proves(said, text)):
+                self._text, self._open, self._tries = None, True, 0
+                self._skipped = chunks.skipped
+                return
+        self._tries += 1
+        quoted = codec.encode(text)
+        if event.count(quoted) == 1 and event.find(_END) == len(event) - len(_END) and b"\r" not in event:
+            head, _, tail = event.partition(quoted)
+            self._head, self._tail = head + b'"', b'"' + tail
+            self._text, self._chunk = text, with_text(chunks[0], "")
+
+    def _proves(self, said: bytes, text: str) -> bool:
+        """Whether what stands between head and tail of an event is the text that it says."""
+        return text != self._text and _sizes([said]) is not None and codec.decode(b'"%b"' % said) == text
+
+    def _run(self, data: bytes) -> Cut | None:
+        """Return the run that `data` begins with, if there is one."""
+        head, tail = self._head, self._tail
+        if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
+            texts = [data[len(head) : -len(tail)]]
+            if (sizes := _sizes(texts)) is not None:
+                return Cut(Run(self._chunk, texts, *sizes), b"", b"")
+        blocks = data.split(_END)
+        del blocks[-1]
+        begin, last = len(head), tail[: -len(_END)]
+        end = -len(last)
+        texts = [block[begin:end] for block in blocks]
+        if not data.startswith(self._written(texts)):
+            alike = takewhile(lambda block: block.startswith(head) and block.endswith(last), blocks)
+            texts = texts[: len(list(alike))]
+        if (sizes := _sizes(texts)) is None:
+            del texts[next(place for place, text in enumerate(texts) if _sizes([text]) is None) :]
+            sizes = _sizes(texts)
+        if not texts or sizes is None:
+            return None
+        return Cut(Run(self._chunk, texts, *sizes), b"", data[len(self._written(texts)) :])
+
+    def _written(self, texts: list[bytes]) -> bytes:
+        return self._head + (self._tail + self._head).join(texts) + self._tail
+
+
+def with_text(chunk: Json, text: str) -> Json:
+    """Return a chunk of one choice with this text, new in all that its reader may change."""
+    (choice,) = chunk["choices"]
+    return {**chunk, "choices": [{**choice, "delta": {"content": text}}]}
+
+
+def _sizes(texts: list[bytes]) -> tuple[int, int] | None:
+    """Return the bytes and the characters of texts in JSON; None where one is empty, or may be written otherwise by us."""
+    joined = b" ".join(texts)  # so that an escape ends with its text
+    try:
+        text = joined.decode()
+    except UnicodeDecodeError:
+        return None
+    bare, escapes = _ESCAPE.subn("", text) if "\\" in text else (text, 0)
+    if not bare.isprintable() or '"' in bare or "\\" in bare or b"" in texts:
+        return None
+    blanks = len(texts) - 1
+    return len(joined) - escapes - blanks, len(text) - escapes - blanks
