@@ -200,7 +200,7 @@ def test_a_stream_of_claude() -> None:
         event(piece("x", content="y")),
         event(piece("x")) + event(piece("x")),
         event(delta({"content": "x", "reasoning_content": "y"})),
-        event(delta({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]})),
+        event(delta({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]})),
         event(delta({"content": "x"}, "length")),
         b": a comment\n\n",
         b": a comment\n",
