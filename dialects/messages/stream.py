@@ -27,6 +27,7 @@ _DELTA: Final = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
 )
 _DELTA_END: Final = b"}}\n\n"
+_NONE: Final = "{}"  # the arguments of a call that has none
 _RUN_END: Final = b'"' + _DELTA_END
 
 
@@ -202,7 +203,8 @@ class MessageEvents:
                 tool, self.tool = self.tools[self.tool], None
                 tool.closed = True
                 if not any(tool.pieces):
-                    events.append(self._delta("input_json_delta", "partial_json", "{}"))
+                    tool.pieces = [_NONE]  # as the translator may say at the end
+                    events.append(self._delta("input_json_delta", "partial_json", _NONE))
         self.open = ""
         return [*events, {"type": "content_block_stop", "index": self.index}]
 
@@ -250,7 +252,7 @@ class MessageEvents:
             self.sealed.setdefault("extra", {})[tool.id] = extra
         piece = function.get("arguments") or ""
         if tool.closed:
-            if piece.strip():
+            if piece.strip() and not (piece == _NONE and tool.pieces == [_NONE]):
                 raise UpstreamBadOutput("The upstream sent more arguments of a tool call that was complete.")
             return events
         if piece:

@@ -82,7 +82,6 @@ COUNTS = {
     "gemini-stream": (216, 12, 1),
     "gemini-generate": (0, 296, 9),
 }
-SPLICED = "two answers in one recording"
 CUSTOM = "a tool without a schema, or one that a host of the Responses API runs: no Messages request has it"
 LOST = "the recorder has left pieces out"
 PIECES = "arguments in pieces, an option of Vertex that is never asked for"
@@ -90,7 +89,6 @@ NO_ANSWER = "a stream as a text in JSON, or a page about a failure: no answer of
 MORE = "the total is more than prompt and completion: the rest was thought, which this SDK does not tell"
 # Recordings that are no answer to a Messages client, each with its reason. None is of the bytes as a host sent them.
 EXCEPTIONS = {
-    "ai__cerebras-cererebras-structured-output-tools.1.chunks": SPLICED,
     "ai__openai-responses-openai-custom-tool.1.chunks": CUSTOM,
     "lingua__responsesAdditionalToolsMultipleToolsParam-responses-followup-response": CUSTOM,
     "lingua__responsesCustomToolCallStreamingParam-responses-response": CUSTOM,
