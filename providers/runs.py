@@ -8,7 +8,7 @@ is not the usual one, and the event after each of these, before the run goes on.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from typing import Final, NamedTuple, overload
+from typing import Final, overload
 
 from . import codec
 from .contract import Json, Repeatable
@@ -46,12 +46,8 @@ class Run(Sequence[Json]):
         return list(self)[at]
 
 
-class Cut(NamedTuple):
-    """What is to be done with what was read, in this order: give the run, decode `event`, cut `rest`."""
-
-    run: Run | None
-    event: bytes
-    rest: bytes
+# What is to be done with what was read, in this order: give the run; decode so much; cut the rest.
+Cut = tuple[Run | None, bytes, bytes]
 
 
 class Runs:
@@ -68,13 +64,13 @@ class Runs:
     def cut(self, data: bytes, whole: bool) -> Cut:
         """Return how `data` is to be read. whole: an event begins with it. The translator is told of the run."""
         if self._open and whole and data.startswith(self._head) and (cut := self._run(data)) is not None:
-            if self._skipped is not None and cut.run is not None:
-                self._skipped(cut.run.characters)
+            if self._skipped is not None and cut[0] is not None:
+                self._skipped(cut[0].characters)
             return cut
         end = data.find(_END) + len(_END) if self._tries < _TRIES else 0
         if len(_END) <= end < len(data) // (_WORTH + 1):
-            return Cut(None, data[:end], data[end:])
-        return Cut(None, data, b"")
+            return (None, data[:end], data[end:])
+        return (None, data, b"")
 
     def learn(self, event: bytes, chunks: list[Json]) -> None:
         """Note the bytes of an event, with its blank line, and the chunks it made. b"": of the last of several events."""
@@ -106,7 +102,7 @@ class Runs:
         if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
             texts = [data[len(head) : -len(tail)]]
             if (sizes := _sizes(texts)) is not None:
-                return Cut(Run(self._chunk, texts, *sizes), b"", b"")
+                return (Run(self._chunk, texts, *sizes), b"", b"")
         blocks = data.split(_END)
         del blocks[-1]
         begin, last = len(head), tail[: -len(_END)]
@@ -120,7 +116,7 @@ class Runs:
             sizes = _sizes(texts)
         if not texts or sizes is None:
             return None
-        return Cut(Run(self._chunk, texts, *sizes), b"", data[len(self._written(texts)) :])
+        return (Run(self._chunk, texts, *sizes), b"", data[len(self._written(texts)) :])
 
     def _written(self, texts: list[bytes]) -> bytes:
         return self._head + (self._tail + self._head).join(texts) + self._tail

@@ -26,7 +26,7 @@ def render(request: ClientRequest, envelope: Envelope, reasoning: bool, begun: R
 
 def _render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
     frames = _Frames(request, envelope, reasoning)
-    data = bytearray()
+    data: bytes | bytearray = b""
     try:
         while (batch := (yield data)) is not None:
             data = frames.of_run(batch.chunks) if type(batch.chunks) is Run else frames.of(batch.chunks)
@@ -72,13 +72,13 @@ class _Frames:
             append_event(data, chunk)
         return escape_line_ends(data)
 
-    def of_run(self, run: Run) -> bytearray:
+    def of_run(self, run: Run) -> bytes:
         """Return the events of a run: one is written, with a mark for its text, which the texts then replace."""
         if run.chunk is not self._chunk:
             self._chunk = run.chunk
             before, _, after = bytes(self.of([with_text(run.chunk, self._mark)])).partition(f'"{self._mark}"'.encode())
             self._before, self._after = before + b'"', b'"' + after
-        return bytearray(self._before + (self._after + self._before).join(run.texts) + self._after)
+        return b"".join((self._before, (self._after + self._before).join(run.texts), self._after))
 
 
 def hide_reasoning(message: Json) -> bool:

@@ -71,7 +71,7 @@ COUNTS = {
     "xai-chat": (24, 46, 0),
     "zai-chat": (13, 35, 0),
     "hf-chat": (24, 21, 0),
-    "cerebras-chat": (6, 32, 0),
+    "cerebras-chat": (7, 32, 0),
     "fireworks-chat": (1, 2, 0),
     "perplexity-chat": (4, 8, 0),
     "ollama-openai-chat": (6, 43, 0),
