@@ -109,6 +109,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say to the processes that this test starts whether they are forked."""
+    Process.anew = item.get_closest_marker("anew") is not None
+
+
 def pytest_runtest_logstart(nodeid: str) -> None:
     if Process.watch is not None:
         Process.watch.running(nodeid)

@@ -10,6 +10,8 @@ import pytest
 from process import Process, config
 from scripted import FOREVER, Script, Upstream, chunked, head, sse, stream
 
+pytestmark = pytest.mark.anew
+
 SOON = 0.25  # seconds, from the client's close to the upstream's; the only time that a test asserts
 CHUNK = sse({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Once "}}]}, done=False)
 

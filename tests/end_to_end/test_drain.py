@@ -12,6 +12,8 @@ from process import Process
 from scripted import FOREVER, Script, Upstream, answer, sse, stream
 from usage_helpers import at_once, counted, piece, rows, settings, statuses
 
+pytestmark = pytest.mark.anew
+
 USAGE = {"choices": [], "usage": {"prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100}}
 HEAD = stream(sse(piece("Hello "), done=False), end=False)
 REST = stream(sse(piece("there"), piece(finish="stop"), USAGE))[1:]

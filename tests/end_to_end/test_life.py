@@ -57,6 +57,7 @@ class Crowd:
 # Drain
 
 
+@pytest.mark.anew
 @pytest.mark.fault("F38")
 def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
     name = scripted(slow(2.0))
@@ -80,6 +81,7 @@ def test_running_streams_finish(upstream: Upstream, scripted: Scripted) -> None:
         assert "20 requests finished, 0 ended early" in server.out
 
 
+@pytest.mark.anew
 @pytest.mark.fault("F38")
 def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: Scripted) -> None:
     streamed, silent = scripted([*stream(START, end=False), FOREVER]), scripted([FOREVER])
@@ -101,6 +103,7 @@ def test_what_does_not_finish_in_time_hears_of_it(upstream: Upstream, scripted: 
             assert request.peer_left
 
 
+@pytest.mark.anew
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_does_not_wait(upstream: Upstream, scripted: Scripted, first: signal.Signals) -> None:
     name = scripted([*stream(START, end=False), FOREVER])

@@ -19,6 +19,8 @@ from test_fault_matrix import hole
 from test_logs import wait_until_it_listens
 from usage_helpers import counted, settings
 
+pytestmark = pytest.mark.anew
+
 Scripted = Callable[..., str]
 assert hole  # a fixture of this module, too
 

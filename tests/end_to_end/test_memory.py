@@ -10,6 +10,8 @@ import pytest
 from process import Process, config
 from scripted import Upstream, answer, sse, stream
 
+pytestmark = pytest.mark.anew
+
 FINE = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
 CHUNKS = sse({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]})
 SIZE = 4 * 2**20

@@ -19,6 +19,8 @@ from providers.errors import Overloaded
 from server.admission import Admission
 from server.process import memory
 
+pytestmark = pytest.mark.anew
+
 Scripted = Callable[..., str]
 
 

@@ -16,6 +16,8 @@ from http_client import ask, delta, dial, metric, raw
 from process import Process, config
 from scripted import FOREVER, Upstream, chunked, sse, stream
 
+pytestmark = pytest.mark.anew
+
 SLOW = "timeouts: {request_body: 1, write: 1}\nkeep_alive: {every: 0.5}"
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

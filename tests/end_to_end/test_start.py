@@ -28,6 +28,7 @@ CHUNK = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Onc
 END = {"choices": [{"index": 0, "delta": {"content": "upon"}, "finish_reason": "stop"}]}
 
 
+@pytest.mark.anew
 def test_the_example_starts_without_any_key(http: httpx.Client) -> None:
     """The first command of the README; only the port is another, so that it is surely free."""
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
@@ -105,6 +106,7 @@ MISTAKES = """
 """
 
 
+@pytest.mark.anew
 @pytest.mark.parametrize("command", [("check",), (), ("serve",)])
 def test_a_broken_configuration(command: tuple[str, ...]) -> None:
     """Exit code 2, every mistake with its line, nothing started, no secret shown."""
@@ -289,6 +291,7 @@ def test_a_configuration_that_cannot_be_read(arguments: tuple[str, ...], says: s
 IN_USE = "the port is in use: stop what uses it (another ModelServer?), or choose another with --port or server.port"
 
 
+@pytest.mark.anew
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -325,6 +328,7 @@ def test_allowed_hosts(http: httpx.Client) -> None:
         assert other.status_code == 200 and "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.anew
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_signals(how: signal.Signals, upstream: Upstream, scripted: Callable[..., str]) -> None:
     """The server stops with 0, after the answers that are running."""
@@ -346,6 +350,7 @@ def test_signals(how: signal.Signals, upstream: Upstream, scripted: Callable[...
     assert got.endswith("data: [DONE]\n\n") and "upon" in got
 
 
+@pytest.mark.anew
 def test_an_answer_that_outlasts_the_drain(upstream: Upstream, scripted: Callable[..., str]) -> None:
     name = scripted([*stream(sse(CHUNK, done=False), end=False), FOREVER])
     with Process(config(upstream, server="drain: 0.2")) as server:
@@ -421,6 +426,7 @@ def test_ask_needs_a_server_and_a_key(keyed: Process) -> None:
     assert unknown.returncode == 1 and "did you mean 'echo'" in unknown.stderr
 
 
+@pytest.mark.anew
 def test_version_and_help() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").stdout)
     assert {"serve", "check", "ask"} <= set(re.findall(r"\w+", run("--help").stdout))

@@ -48,6 +48,7 @@ class Load(threading.Thread):
                 self.answered.append(headers["x-request-id"])
 
 
+@pytest.mark.anew
 @pytest.mark.fault("F41")
 def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstream: Upstream, tmp_path: Path) -> None:
     upstream.script("priced-load", counted(10, 5))

@@ -1,8 +1,8 @@
 """`python modelserver.py` in a process that is forked from one which has imported everything already.
 
 Importing takes most of a second of CPU, and the tests start several hundred servers and commands. What runs is the same file as
-`__main__`, in a process of its own with its own arguments, variables and pipes. Tests of the start itself, of signals, memory
-and open files start Python anew (process.py).
+`__main__`, in a process of its own with its own arguments, variables and pipes. Tests of the start and the end of a process, its
+memory and open files are marked `anew`: they start Python (process.py).
 """
 
 import multiprocessing

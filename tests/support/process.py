@@ -1,6 +1,6 @@
 """ModelServer as people run it: `python modelserver.py` in a process of its own, on a free port, until the test is done.
 
-It is forked from a process that has imported everything (forked.py), but for the files of ANEW: those start Python for each.
+It is forked from a process that has imported everything (forked.py), unless the test is marked `anew`: then Python is started.
 
     with Process(config(upstream)) as server:
         OpenAI(base_url=server.url, api_key="-").chat.completions.create(...)
@@ -27,13 +27,6 @@ from leak_watch import WORD, Watch
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 20.0  # seconds for a start or a stop; a good one takes half a second
 _BANNER = re.compile(r"ModelServer \S+  (http://\S+:(\d+))/v1")
-# Files of tests about the start itself, signals, memory and open files.
-ANEW: Final = frozenset(
-    (
-        *("test_start", "test_operator", "test_life", "test_drain", "test_disconnect", "test_machine", "test_memory"),
-        *("test_shedding", "test_slow", "test_soak", "test_store_process", "test_readme", "test_install", "test_unit"),
-    )
-)
 _NOT_THEIRS = "_API_KEY$|^MODELSERVER_|^PYTHON|^SSL_CERT_FILE$"  # variables of the tests that servers do not get
 _TROUBLE = re.compile(
     r'Traceback \(most recent|"traceback":|"level":"(?:error|critical)"|Exception ignored|never retrieved|never awaited'
@@ -70,10 +63,8 @@ def environment(**more: str) -> dict[str, str]:
 
 def forks(variables: Mapping[str, str]) -> bool:
     """Whether the test that runs has its servers forked. Variables of the linker and of Python need a new process."""
-    name = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
-    return (
-        name != "" and Path(name).stem not in ANEW and not any(each.startswith(("LD_", "PYTHON")) for each in variables)
-    )
+    in_a_test = "PYTEST_CURRENT_TEST" in os.environ
+    return in_a_test and not Process.anew and not any(each.startswith(("LD_", "PYTHON")) for each in variables)
 
 
 def run(
@@ -153,6 +144,7 @@ class Process:
     """A running server. url: base URL for clients; port, pid; out, err: what it printed so far."""
 
     watch: ClassVar[Watch | None] = None  # looks at what all servers send
+    anew: ClassVar[bool] = False  # whether the test that runs is marked so
 
     def __init__(
         self,
