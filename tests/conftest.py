@@ -1,5 +1,6 @@
 """One upstream, and the servers in front of it that most tests share: real processes, started when first asked for."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -86,6 +87,8 @@ def leak(watch: Watch, *pieces: bytes) -> int:
 WATCHED: Final = pytest.StashKey[str]()
 
 
+TESTS: Final = Path(__file__).parent
+
 # The files that take longest, which begin first: a process that begins one last would let the others wait.
 LONGEST: Final = (
     "test_page",
@@ -103,10 +106,32 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Change where each process begins to import the tests: what one has compiled by then, the others need not compile.
+
+    Half the time of importing a test the first time goes into rewriting its asserts.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and config.args in (["tests"], [str(TESTS)]):
+        files = sorted(map(str, TESTS.rglob("test_*.py")))
+        first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args = [*files[first:], *files[:first]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what importing the tests makes out of every later run of the cycle collector: a million objects, half a second."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first."""
+    """Put the files that take longest first, and the others in the order of their names, in every process."""
     place = {name: n for n, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    items.sort(key=lambda item: (place.get(item.path.stem, len(place)), item.path))
 
 
 @pytest.hookimpl(tryfirst=True)

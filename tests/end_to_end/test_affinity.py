@@ -5,8 +5,8 @@ import json
 from collections import Counter
 from typing import Any
 
+import aiohttp
 import pytest
-from openai import AsyncOpenAI
 from process import Process
 from scripted import Request, Script, Upstream, answer
 
@@ -46,14 +46,16 @@ class Keyed(Upstream):
 async def converse(url: str, names: list[str], turns: int, past: dict[str, list[Any]]) -> None:
     """So many further turns of each conversation, ten conversations at once."""
     gate = asyncio.Semaphore(10)
-    async with AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
+    async with aiohttp.ClientSession() as client:
 
         async def one(name: str) -> None:
             history = past.setdefault(name, [{"role": "system", "content": SYSTEM}, {"role": "user", "content": name}])
             async with gate:
                 for _ in range(turns):
-                    got = await client.chat.completions.create(model="pool", messages=history)
-                    history += [{"role": "assistant", "content": got.choices[0].message.content}]
+                    body = {"model": "pool", "messages": history}
+                    async with client.post(f"{url}/chat/completions", json=body) as got:
+                        answer = await got.json()
+                    history += [{"role": "assistant", "content": answer["choices"][0]["message"]["content"]}]
                     history += [{"role": "user", "content": "And then?"}]
 
         await asyncio.gather(*map(one, names))

@@ -47,7 +47,7 @@ def read(text: str) -> Any:
 
 def loads(document: Any) -> bool:
     try:
-        load(yaml.safe_dump(document, allow_unicode=True), ENVIRONMENT, SMALL)
+        load(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True), ENVIRONMENT, SMALL)
     except ConfigError:
         return False
     return True

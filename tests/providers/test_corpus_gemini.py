@@ -10,7 +10,7 @@ import corpus
 import gemini_oracle as oracle
 import pytest
 import replay
-from corpus import short
+from corpus import check_all, short
 from cuts import FEW
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
 
@@ -104,16 +104,21 @@ def assert_whole_is_sum(chunks: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("size", FEW)
-@pytest.mark.parametrize("exchange", WIRE, ids=short)
-def test_wire_stream(exchange: dict[str, Any], size: int | None) -> None:
-    notes = compare(exchange, size)
-    if size is None:
-        seen["wire streams"] += 1
-        exceptions.extend(f"{short(exchange)}: {note}" for note in notes)
+def test_wire_streams(size: int | None) -> None:
+    def check(exchange: dict[str, Any]) -> None:
+        notes = compare(exchange, size)
+        if size is None:
+            seen["wire streams"] += 1
+            exceptions.extend(f"{short(exchange)}: {note}" for note in notes)
+
+    check_all(check, WIRE)
 
 
-@pytest.mark.parametrize("exchange", [x for x in ANSWERED if x["fidelity"] != "wire"], ids=short)
-def test_reframed_stream(exchange: dict[str, Any]) -> None:
+def test_reframed_streams() -> None:
+    check_all(reframed_stream, [x for x in ANSWERED if x["fidelity"] != "wire"])
+
+
+def reframed_stream(exchange: dict[str, Any]) -> None:
     if "partial_args" in exchange["features"]:  # Vertex's streamFunctionCallArguments, which we never ask for
         with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
@@ -123,12 +128,16 @@ def test_reframed_stream(exchange: dict[str, Any]) -> None:
     exceptions.extend(f"{short(exchange)}: {note}" for note in compare(exchange, None))
 
 
-@pytest.mark.parametrize("exchange", [x for x in WHOLES if x["response"]["status"] == 200], ids=short)
-def test_whole_answer_as_one_event(exchange: dict[str, Any]) -> None:
+def test_whole_answers_as_one_event() -> None:
     """generateContent answers are what a stream of one event would be; they hold what few streams do."""
+    check_all(whole_answer_as_one_event, [x for x in WHOLES if x["response"]["status"] == 200])
+
+
+def whole_answer_as_one_event(exchange: dict[str, Any]) -> None:
     data = json.loads(exchange["response"]["body"])
     if not isinstance(data, dict) or not {"candidates", "promptFeedback"} & data.keys():
-        pytest.skip("no answer of generateContent: " + ", ".join(data))
+        exceptions.append(f"{short(exchange)}: no answer of generateContent: {', '.join(data)}")
+        return
     if not data.get("candidates") and "blockReason" not in data["promptFeedback"]:
         with pytest.raises(UpstreamBadOutput):
             translated(framed(exchange)[0], None)
@@ -159,8 +168,11 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("exchange", FAILED, ids=short)
-def test_recorded_error(exchange: dict[str, Any]) -> None:
+def test_recorded_errors() -> None:
+    check_all(recorded_error, FAILED)
+
+
+def recorded_error(exchange: dict[str, Any]) -> None:
     status, body = exchange["response"]["status"], exchange["response"]["body"]
     ours = next(row for row in ERRORS if row[0] == status and row[1] in body)
     for wrapped in (body, f"[{body}]"):
@@ -178,8 +190,11 @@ MODEL_3 = ModelFacts(
 REQUESTS = [x for x in STREAMS + WHOLES if x["request"] and isinstance(x["request"].get("body"), (dict, str))]
 
 
-@pytest.mark.parametrize("exchange", REQUESTS, ids=short)
-def test_recorded_request(exchange: dict[str, Any]) -> None:
+def test_recorded_requests() -> None:
+    check_all(recorded_request, REQUESTS)
+
+
+def recorded_request(exchange: dict[str, Any]) -> None:
     """The OpenAI-shaped twin of a recorded request becomes a request that Google's types take, and means the same."""
     try:
         recorded = canonical(exchange["request"]["body"])
