@@ -91,13 +91,10 @@ TESTS: Final = Path(__file__).parent
 
 # The files that take longest, which begin first: a process that begins one last would let the others wait.
 LONGEST: Final = (
-    "test_page",
-    "test_life",
-    "test_start",
-    "test_budgets",
-    "test_messages_corpus",
-    "test_operator",
-    "test_density",
+    *("test_life", "test_scaling", "test_page_playground", "test_page_docs", "test_page", "test_bench", "test_soak"),
+    *("test_fault_matrix", "test_messages_corpus", "test_corpus_process", "test_corpus_hosts", "test_store_process"),
+    *("test_start", "test_ingress", "test_logs", "test_nulls", "test_page_models", "test_corpus_openai", "test_memory"),
+    *("test_drain", "test_shedding", "test_proxies", "test_limits_process", "test_budgets"),
 )
 
 
