@@ -164,7 +164,7 @@ class ReasoningCollector:
 
     def see(self, chunks: Sequence[Json]) -> None:
         """Collect what is to be stored of these chunks."""
-        if type(chunks) is Run:  # it is content
+        if type(chunks) is Run and chunks.field == "content":
             return
         for chunk in chunks:
             self._see(chunk)

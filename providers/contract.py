@@ -32,7 +32,8 @@ class Ended(list[Json]):
 
 
 class Repeatable(list[Json]):
-    """The one chunk of an event that is a piece of text in the middle of an answer, and changes nothing in the translator.
+    """The one chunk of an event in the middle of an answer, whose delta is one text (or null), and which changes nothing in the
+    translator.
 
     So an event of the same bytes but for its text makes the same chunk but for its text, and need not be sent. skipped: is
     told the characters of those that were not, if it is not None.

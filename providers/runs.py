@@ -22,21 +22,21 @@ _ESCAPE: Final = re.compile(r'\\["\\nrt]')  # those that our encoder writes, and
 class Run(Sequence[Json]):
     """Chunks that differ in nothing but their text. They are made when they are asked for, anew each time.
 
-    chunk: one of them, not to be changed; texts: as JSON writes them, without quotes; size, characters: of all texts (the
-    size in bytes of UTF-8).
+    chunk: one of them, not to be changed; field: where its delta has the text, all others are null; texts: as JSON writes
+    them, without quotes; size, characters: of all texts (the size in bytes of UTF-8).
     """
 
-    __slots__ = ("characters", "chunk", "size", "texts")
+    __slots__ = ("characters", "chunk", "field", "size", "texts")
 
-    def __init__(self, chunk: Json, texts: list[bytes], size: int, characters: int) -> None:
-        self.chunk, self.texts, self.size, self.characters = chunk, texts, size, characters
+    def __init__(self, chunk: Json, field: str, texts: list[bytes], size: int, characters: int) -> None:
+        self.chunk, self.field, self.texts, self.size, self.characters = chunk, field, texts, size, characters
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def __iter__(self) -> Iterator[Json]:
         for text in self.texts:
-            yield with_text(self.chunk, codec.decode(b'"%b"' % text))
+            yield with_text(self.chunk, self.field, codec.decode(b'"%b"' % text))
 
     @overload
     def __getitem__(self, at: int) -> Json: ...
@@ -56,6 +56,7 @@ class Runs:
     def __init__(self) -> None:
         self._head = self._tail = b""  # what stands around the text
         self._chunk: Json = {}
+        self._field = ""
         self._text: str | None = None  # of the event that these were learnt from; None: another has proved them
         self._open = False  # the translator is as it was at these events
         self._skipped: Callable[[int], object] | None = None
@@ -77,7 +78,8 @@ class Runs:
         self._open = False
         if type(chunks) is not Repeatable or not event or self._tries >= _TRIES:
             return
-        text: str = chunks[0]["choices"][0]["delta"]["content"]
+        delta: Json = chunks[0]["choices"][0]["delta"]
+        ((field, text),) = [item for item in delta.items() if item[1] is not None]
         head, tail = self._head, self._tail
         if head and event.startswith(head) and event.endswith(tail):
             said = event[len(head) : -len(tail)]
@@ -90,7 +92,7 @@ class Runs:
         if event.count(quoted) == 1 and event.find(_END) == len(event) - len(_END) and b"\r" not in event:
             head, _, tail = event.partition(quoted)
             self._head, self._tail = head + b'"', b'"' + tail
-            self._text, self._chunk = text, with_text(chunks[0], "")
+            self._text, self._field, self._chunk = text, field, with_text(chunks[0], field, "")
 
     def _proves(self, said: bytes, text: str) -> bool:
         """Whether what stands between head and tail of an event is the text that it says."""
@@ -102,7 +104,7 @@ class Runs:
         if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
             texts = [data[len(head) : -len(tail)]]
             if (sizes := _sizes(texts)) is not None:
-                return (Run(self._chunk, texts, *sizes), b"", b"")
+                return (Run(self._chunk, self._field, texts, *sizes), b"", b"")
         blocks = data.split(_END)
         del blocks[-1]
         begin, last = len(head), tail[: -len(_END)]
@@ -116,16 +118,16 @@ class Runs:
             sizes = _sizes(texts)
         if not texts or sizes is None:
             return None
-        return (Run(self._chunk, texts, *sizes), b"", data[len(self._written(texts)) :])
+        return (Run(self._chunk, self._field, texts, *sizes), b"", data[len(self._written(texts)) :])
 
     def _written(self, texts: list[bytes]) -> bytes:
         return self._head + (self._tail + self._head).join(texts) + self._tail
 
 
-def with_text(chunk: Json, text: str) -> Json:
-    """Return a chunk of one choice with this text, new in all that its reader may change."""
+def with_text(chunk: Json, field: str, text: str) -> Json:
+    """Return a chunk of one choice with this text in its delta, new in all that its reader may change."""
     (choice,) = chunk["choices"]
-    return {**chunk, "choices": [{**choice, "delta": {"content": text}}]}
+    return {**chunk, "choices": [{**choice, "delta": {**choice["delta"], field: text}}]}
 
 
 def _sizes(texts: list[bytes]) -> tuple[int, int] | None:

@@ -72,12 +72,15 @@ class _Frames:
             append_event(data, chunk)
         return escape_line_ends(data)
 
-    def of_run(self, run: Run) -> bytes:
+    def of_run(self, run: Run) -> bytes | bytearray:
         """Return the events of a run: one is written, with a mark for its text, which the texts then replace."""
         if run.chunk is not self._chunk:
             self._chunk = run.chunk
-            before, _, after = bytes(self.of([with_text(run.chunk, self._mark)])).partition(f'"{self._mark}"'.encode())
-            self._before, self._after = before + b'"', b'"' + after
+            event = bytes(self.of([with_text(run.chunk, run.field, self._mark)]))
+            before, mark, after = event.partition(f'"{self._mark}"'.encode())
+            self._before, self._after = before + b'"', b'"' + after if mark else b""
+        if not self._after:  # it is not shown
+            return self.of(run)
         return b"".join((self._before, (self._after + self._before).join(run.texts), self._after))
 
 

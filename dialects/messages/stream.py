@@ -62,7 +62,7 @@ def _frames_of(batch: Batch, message: "MessageEvents") -> bytearray:
     """Return the bytes of what a batch adds. Text for the text block that is open, nearly all there is, goes a short way."""
     if not batch.chunks:
         return _frames(message.wait())
-    if type(batch.chunks) is Run and message.open == "text":
+    if type(batch.chunks) is Run and batch.chunks.field == "content" and message.open == "text":
         run = batch.chunks
         message.shown += run.characters
         before = _DELTA % message.index + b'"'

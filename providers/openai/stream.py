@@ -29,6 +29,8 @@ from .whole import is_bare, legacy, number, says_anything, whole
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_TEXTS: Final = ([("content", True)], [("reasoning_content", True)])
+_NOTHING: Final[Json] = {}
 _DIGITS: Final = 9  # of an index that came as a text
 _EVERYWHERE: Final = ("service_tier", "system_fingerprint")  # OpenAI puts them on every chunk, the usage included
 
@@ -129,14 +131,17 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
             waiting = True
             chunks = _after_event(chunks, seen, n)
             continue
+        alone = len(choices) == 1 and usage is None and not waiting and not event.name
         if len(choices) == 1 and _is_plain(choices[0], seen):
-            if usage is None and not waiting and not event.name:
+            if alone:
                 chunks = Repeatable((data,))
                 continue
             chunks.append(data)
         else:
             if 1 < len(choices) <= n:
                 number(choices)
+            # Whether an event like this one will be read as this one is, whatever it says.
+            alike = _settled(seen) or not (choices[0].get("delta") or _NOTHING).get("content")
             kept = [choice for i, each in enumerate(choices) if (choice := _choice(each, i, n, seen, think_tags))]
             for each in seen.values():
                 if each.end is None:
@@ -148,6 +153,9 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
                 waiting = True
                 continue
             data["choices"] = kept
+            if alone and alike and _is_text(kept[0], seen):
+                chunks = Repeatable((data,))
+                continue
             chunks.append(data)
         if waiting:
             extras.ride(data)
@@ -206,6 +214,18 @@ def _is_plain(choice: Json, seen: dict[int, ChoiceState]) -> bool:
         )
     except (KeyError, TypeError):
         return False
+
+
+def _settled(seen: dict[int, ChoiceState]) -> bool:
+    """Whether each choice has spoken, and its content is content."""
+    return all(state.spoke and state.settled for state in seen.values())
+
+
+def _is_text(choice: Json, seen: dict[int, ChoiceState]) -> bool:
+    """Whether a choice in canonical form is a text in the middle of it, content or thinking, and nothing else."""
+    said = [(name, bool(value)) for name, value in choice["delta"].items() if value is not None]
+    state = seen[choice["index"]]
+    return said in _TEXTS and state.usage is None and state.end is None
 
 
 def _choice(choice: Json, position: int, n: int, seen: dict[int, ChoiceState], think_tags: bool) -> Json | None:
