@@ -20,6 +20,7 @@ TIMES: Final = (
 )
 _BLANKS: Final = 64  # bytes at the end of a piece that are looked at first
 _WINDOW: Final = 2**16  # bytes that are looked at in one step: other threads run in between
+_NEAR: Final = 256  # bytes behind a mark that are counted at once, where marks stand far apart
 _MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
 # Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
 _MEMORY: Final = {b"{": 192, b"[": 80, b",": 40}
@@ -43,12 +44,26 @@ def marks(data: bytes, most: int) -> int:
 
     The count stops soon after `most`.
     """
-    count = 0
+    found = 0
     for at in range(0, len(data), _WINDOW):
-        count += sum([data.count(mark, at, at + _WINDOW) for mark in _MARKS])
-        if count > most:
+        found += sum([count(data, mark, at, at + _WINDOW) for mark in _MARKS])
+        if found > most:
             break
-    return count
+    return found
+
+
+def count(data: bytes, mark: bytes, at: int, end: int) -> int:
+    """Return how often a byte stands in data[at:end].
+
+    Finding the next mark is twenty times as fast as counting up to it, and base64 and many texts have few. Where they
+    stand close, more and more is counted at once.
+    """
+    found, window = 0, _NEAR
+    while (there := data.find(mark, at, end)) >= 0:
+        window = 2 * window if there - at < window else _NEAR
+        at = there + window
+        found += data.count(mark, there, min(at, end))
+    return found
 
 
 def _outside_strings(data: bytes) -> int:

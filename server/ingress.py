@@ -156,7 +156,7 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
         asked = dialect.parse(data, headers)
         return asked, measure(asked.body, size, reserve, bool(asked.upstream_tools))
 
-    commas = data.count(b",") if size > density.SMALL else 0
+    commas = density.count(data, b",", 0, size) if density.SMALL < size <= density.LARGE else 0
     if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         return parsed()

@@ -75,7 +75,7 @@ class Conversation:
         may_pass: whether ids that are not known are passed on to a provider that keeps responses itself; largest: bytes
         that the body may have; worker: of a large body. Raises BadRequest, NotFound, RequestTooLarge.
         """
-        if not state.MARKS.search(data):
+        if not state.goes_on(data):
             return data
         body, named = await done(worker, partial(state.references, data))
         if named.previous is None and not named.items:

@@ -15,8 +15,8 @@ from ..validation import read_json, unsupported_value
 from .outgoing import is_own
 from .tables import TYPES
 
-# What a request holds that names anything of earlier ones.
-MARKS: Final = re.compile(rb'"previous_response_id"\s*:\s*"|item_reference')
+_PREVIOUS: Final = b'"previous_response_id"'
+_TEXT: Final = re.compile(rb'\s*:\s*"')
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -39,6 +39,16 @@ class References(NamedTuple):
 
     previous: str | None
     items: Mapping[int, str]
+
+
+def goes_on(data: bytes) -> bool:
+    """Whether a request holds what may name anything of earlier ones. Both are found as they are: one pattern takes 20 times as long."""
+    at = data.find(_PREVIOUS)
+    while at >= 0:
+        if _TEXT.match(data, at := at + len(_PREVIOUS)):
+            return True
+        at = data.find(_PREVIOUS, at)
+    return b"item_reference" in data
 
 
 def is_ident(ident: Any) -> bool:
