@@ -11,7 +11,7 @@ from providers import codec
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
 
-from ..validation import read_json, unsupported_value
+from ..validation import count_and_read, unsupported_value
 from .outgoing import is_own
 from .tables import TYPES
 
@@ -66,7 +66,7 @@ def by_ident(items: Sequence[Any]) -> dict[str, Json]:
 
 def references(data: bytes) -> tuple[Any, References]:
     """Return a request and what it names of earlier ones. What has the wrong type is left to the parser. Raises BadRequest."""
-    body = read_json(data)
+    body = count_and_read(data)
     if not isinstance(body, dict) or body.get("conversation"):
         return body, References(None, {})
     previous, given = body.get("previous_response_id"), body.get("input")
