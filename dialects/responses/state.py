@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from providers import codec
+from providers import codec, density
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
 
@@ -16,7 +16,7 @@ from .outgoing import is_own
 from .tables import TYPES
 
 _PREVIOUS: Final = b'"previous_response_id"'
-_TEXT: Final = re.compile(rb'\s*:\s*"')
+_NO_TEXT: Final = re.compile(rb'\s{0,64}:\s{0,64}[^\s"]')
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -42,16 +42,16 @@ class References(NamedTuple):
 
 
 def goes_on(data: bytes) -> bool:
-    """Whether a request holds what may name anything of earlier ones.
-
-    Both are found as they are: one pattern takes 20 times as long.
-    """
-    at = data.find(_PREVIOUS)
+    """Whether a request may name anything of earlier ones; `references` says whether it does."""
+    short = density.outline(data)
+    if b"item_reference" in short:
+        return True
+    at = short.find(_PREVIOUS)
     while at >= 0:
-        if _TEXT.match(data, at := at + len(_PREVIOUS)):
+        if not _NO_TEXT.match(short, at := at + len(_PREVIOUS)):
             return True
-        at = data.find(_PREVIOUS, at)
-    return b"item_reference" in data
+        at = short.find(_PREVIOUS, at)
+    return False
 
 
 def is_ident(ident: Any) -> bool:
