@@ -16,6 +16,7 @@ from .outgoing import is_own
 from .tables import TYPES
 
 _PREVIOUS: Final = b'"previous_response_id"'
+_SPELT: Final = re.compile(rb"\\u00[4-7]")  # a letter as an escape: nobody writes one, but to hide a name
 _NO_TEXT: Final = re.compile(rb'\s{0,64}:\s{0,64}[^\s"]')
 _PREFIXES: Final = {
     "message": "msg",
@@ -44,7 +45,7 @@ class References(NamedTuple):
 def goes_on(data: bytes) -> bool:
     """Whether a request may name anything of earlier ones; `references` says whether it does."""
     short = density.outline(data)
-    if b"item_reference" in short:
+    if b"item_reference" in short or (b"\\u00" in short and _SPELT.search(short)):
         return True
     at = short.find(_PREVIOUS)
     while at >= 0:

@@ -90,6 +90,13 @@ def test_no_earlier_response_is_none(value: bytes) -> None:
     assert not state.goes_on(said)
 
 
+@pytest.mark.parametrize("name", ["previous\\u005fresponse_id", "\\u0070revious_response_id"])
+def test_an_earlier_response_is_found_behind_escapes(name: str) -> None:
+    assert state.goes_on(f'{{"input":"x","{name}":"resp_1"}}'.encode())
+    assert state.goes_on(b'{"input":[{"type":"item\\u005Freference","id":"msg_1"}]}')
+    assert not state.goes_on(b'{"input":"\\u003cb\\u003e \\u00e9"}')
+
+
 @pytest.mark.parametrize("blanks", [0, 1, 70_000, 200_000])
 def test_an_earlier_response_is_found_behind_many_blanks(blanks: int) -> None:
     gap = b" " * blanks
