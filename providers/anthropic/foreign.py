@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from .. import codec, raw_json
+from .. import codec, density, raw_json
 from ..contract import Json
 from ..raw_json import Members
 
@@ -56,7 +56,7 @@ def _without(message: msgspec.Raw) -> tuple[msgspec.Raw | None, bool]:
 
 def _may_be_foreign(data: bytes) -> bool:
     """Whether there may be such a block. Most requests have no signature at all, which is found out fast."""
-    return _SIGNATURE in data and (MARK in data or _UNSIGNED.search(data) is not None)
+    return _SIGNATURE in density.outline(data) and (MARK in data or _UNSIGNED.search(data) is not None)
 
 
 def _foreign(block: bytes) -> bool:
