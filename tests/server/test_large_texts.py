@@ -53,7 +53,7 @@ def test_a_large_text_is_looked_through_fast(name: str) -> None:
 def test_marks_are_counted(seed: int) -> None:
     """Marks that stand close and marks that stand far apart, whole and within bounds."""
     chance = Random(seed)
-    pieces = [b"x" * chance.randrange(1, 3000), b",", b",{[,", b",x" * chance.randrange(1, 800), b"\x00\xff"]
+    pieces = [b"x" * chance.randrange(1, 3000), b",", b",,,{{,[[", b",x" * chance.randrange(1, 800), b"\x00\xff"]
     data = b"".join(chance.choices(pieces, k=chance.randrange(200)))
     at, end = sorted(chance.choices(range(len(data) + 2), k=2))
     assert density.count(data, b",", 0, len(data)) == data.count(b",")
@@ -116,7 +116,21 @@ def test_what_may_name_earlier_responses_is_found(seed: int) -> None:
 
 @pytest.mark.parametrize("declared", ["image/png", "", "text/plain", "a;base64,zz", "a,b", "x" * 300, None, 7])
 @pytest.mark.parametrize(
-    "data", [IMAGE, "iVBORw0KGgo" + IMAGE, "", "AA", "A", "=", "%41", "\ud800", "ü" + IMAGE, "QUJD\n" * 99]
+    "data",
+    [
+        IMAGE,
+        "iVBORw0KGgo" + IMAGE,
+        "",
+        "AA",
+        "A",
+        "=",
+        "%41",
+        "\ud800",
+        "ü" + IMAGE,
+        "A" * 63 + "%",
+        "A" * 64 + "%",
+        "QUJD\n" * 99,
+    ],
 )
 def test_the_type_of_a_file_is_that_of_its_data_uri(declared: object, data: str) -> None:
     def found(look: Callable[[], str]) -> str:
