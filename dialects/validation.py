@@ -22,10 +22,15 @@ _decode = msgspec.json.Decoder().decode
 Check = Callable[[Any, str], None]
 
 
-def read_json(data: bytes) -> Any:
+def count_and_read(data: bytes) -> Any:
     """The value of a request's body. Raises BadRequest that says where it is wrong, or that it holds too many values."""
     if len(data) > density.MOST and density.values(data, density.MOST) > density.MOST:
         raise _too_many_values()
+    return read_json(data)
+
+
+def read_json(data: bytes) -> Any:
+    """The value of a request's body whose values have been counted. Raises BadRequest that says where it is wrong."""
     try:
         return _decode(data)
     except RecursionError:

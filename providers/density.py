@@ -20,6 +20,8 @@ TIMES: Final = (
 )
 _BLANKS: Final = 64  # bytes at the end of a piece that are looked at first
 _WINDOW: Final = 2**16  # bytes that are looked at in one step: other threads run in between
+_APART: Final = 320  # bytes between two marks, from which on finding each is faster than counting
+_AT_ONCE: Final = 8  # marks that may stand closer at first
 _MARKS: Final = (b"{", b"[", b",")  # one for each value, about: `[1,2]` has two
 # Bytes of memory for each mark: an object of up to five fields, a short list, a number or a short string.
 _MEMORY: Final = {b"{": 192, b"[": 80, b",": 40}
@@ -43,12 +45,25 @@ def marks(data: bytes, most: int) -> int:
 
     The count stops soon after `most`.
     """
-    count = 0
+    found = 0
     for at in range(0, len(data), _WINDOW):
-        count += sum([data.count(mark, at, at + _WINDOW) for mark in _MARKS])
-        if count > most:
+        found += sum([count(data, mark, at, at + _WINDOW) for mark in _MARKS])
+        if found > most:
             break
-    return count
+    return found
+
+
+def count(data: bytes, mark: bytes, at: int, end: int) -> int:
+    """Return how often a byte stands in data[at:end].
+
+    Finding the next one is twenty times as fast as counting up to it, as long as they stand far apart: in base64, in texts.
+    """
+    found, start = 0, at - _AT_ONCE * _APART
+    while (there := data.find(mark, at, end)) >= 0:
+        found, at = found + 1, there + 1
+        if at - start < _APART * found:
+            return found + data.count(mark, at, end)
+    return found
 
 
 def _outside_strings(data: bytes) -> int:
@@ -58,6 +73,20 @@ def _outside_strings(data: bytes) -> int:
         if count > MOST:
             break
     return count
+
+
+def outline(data: bytes) -> bytes:
+    """Return JSON text without the rest of what goes on for long without a quote: what names things stands between quotes.
+
+    A body of megabytes is nearly all texts, and in what is left anything is found fast.
+    """
+    pieces, at, probe = [], 0, _WINDOW
+    while probe < len(data):
+        if data.find(b'"', probe, probe + _WINDOW) < 0:
+            pieces.append(data[at:probe])
+            at = probe = max(data.find(b'"', probe), 0) or len(data)
+        probe += _WINDOW
+    return b"".join([*pieces, data[at:]]) if pieces else data
 
 
 class Structure:

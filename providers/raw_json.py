@@ -21,13 +21,13 @@ _MARKS: Final = (b"\x7f", b"\xc2\x80", b"\xc2\x81", b"\xc2\x82", b"\xc2\x83")
 
 def members(data: bytes | bytearray | msgspec.Raw) -> Members:
     """Return the members of an object. Raises ValueError for what is none."""
-    found: Members = _read(_members, bytes(data))
+    found: Members = _read(_members, data)
     return found
 
 
 def items(data: bytes | bytearray | msgspec.Raw) -> list[msgspec.Raw]:
     """Return the items of a list. Raises ValueError for what is none."""
-    found: list[msgspec.Raw] = _read(_items, bytes(data))
+    found: list[msgspec.Raw] = _read(_items, data)
     return found
 
 
@@ -38,18 +38,22 @@ def decoded(value: Any) -> Any:
 
 def joined(values: Mapping[str, bytes | msgspec.Raw]) -> bytes:
     """Return the object of these members."""
-    return b"{" + b",".join([codec.encode(name) + b":" + bytes(value) for name, value in values.items()]) + b"}"
+    pieces: list[bytes | msgspec.Raw] = []
+    for name, value in values.items():
+        pieces += b",", codec.encode(name), b":", value
+    return b"".join([b"{", *pieces[1:], b"}"])  # the values are copied once
 
 
 def listed(values: list[Any]) -> bytes:
     """Return the list of these items."""
-    return b"[" + b",".join(map(bytes, values)) + b"]"
+    return b"[" + b",".join(values) + b"]"
 
 
-def _read(decode: Any, data: bytes) -> Any:
+def _read(decode: Any, data: bytes | bytearray | msgspec.Raw) -> Any:
     try:
         return decode(data)
     except (msgspec.DecodeError, RecursionError):
+        data = bytes(data)
         mark = next((mark for mark in _MARKS if mark not in data), None)
         if mark is None or not _SURROGATE.search(data):
             raise ValueError("not the JSON that was expected") from None

@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from dialects.validation import read_json
+from dialects.validation import count_and_read
 from gateway import key_fields
 from gateway.failover import Unwell
 from gateway.key_file import KEY_FILE
@@ -204,7 +204,7 @@ def changing(action: str) -> Handler:
         if request.content_type != "application/json":
             raise BadRequest("Send the body as JSON, with Content-Type: application/json.", code="invalid_type")
         with enter(request):
-            name, given = _fields(action, read_json(await read_body(request)))
+            name, given = _fields(action, count_and_read(await read_body(request)))
         source, reload = request.app.get(SOURCE), request[APP_STATE].reload
         if source is None or reload is None:
             raise NotFound("This server does not know the file of its configuration.")

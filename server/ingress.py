@@ -110,7 +110,8 @@ async def _received(request: web.Request) -> bytes:
         run.hold_bytes(expected)
         await send_continue(request)
         async with asyncio.timeout(server.timeouts.request_body):
-            while piece := await content.readany():
+            # Pieces of a body whose length is known are joined once, at its end. Of others there may be very many.
+            while piece := (await content.readchunk())[0] if expected else await content.readany():
                 size += len(piece)
                 if size > limit:
                     raise too_large(limit)
@@ -156,14 +157,17 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
         asked = dialect.parse(data, headers)
         return asked, measure(asked.body, size, reserve, bool(asked.upstream_tools))
 
-    commas = data.count(b",") if size > density.SMALL else 0
+    commas = density.count(data, b",", 0, size) if density.SMALL < size <= density.LARGE else 0
     if size <= density.LARGE and commas <= density.MANY:
         run.hold_bytes(json_density.room(size, commas))
         return parsed()
 
-    def work(values: int) -> tuple[ClientRequest, Prompt, int]:
+    def work(values: int) -> tuple[ClientRequest, Prompt, int, int]:
         asked, prompt = parsed()
-        return asked, prompt, validation.count_inside(asked.body, values)
+        inside = validation.count_inside(asked.body, values)
+        # More values than that are not weighed: the walk would take longer than all the rest.
+        weight = json_density.weight(asked.body) if values <= density.MANY else 0
+        return asked, prompt, inside, weight
 
     worker = run.worker = request[APP_STATE].worker
     async with worker as do:
@@ -171,19 +175,17 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
         room = json_density.room(size, values)
         run.hold_bytes(room // 2)
         run.keep(room)  # refused to nobody: one body at a time is parsed
-        asked, prompt, inside = await do(partial(work, values))
+        asked, prompt, inside, weight = await do(partial(work, values))
         unfolded = json_density.room(0, inside)  # what a provider makes of the JSON in its strings
-        # More values than that are not weighed: the walk would take longer than all the rest.
-        if values <= density.MANY:
-            # The request itself, and the copy that goes upstream.
-            room = await do(partial(json_density.weight, asked.body)) + size
+        if weight:
+            room = weight + size  # the request itself, and the copy that goes upstream
         run.keep(room + unfolded)
     return asked, prompt
 
 
 async def decode_body(request: web.Request, data: bytes) -> Any:
     """Return the value of a JSON body; decodes a large one outside of the event loop. Raises BadRequest."""
-    return await done(worker_for(request, data), partial(validation.read_json, data))
+    return await done(worker_for(request, data), partial(validation.count_and_read, data))
 
 
 def worker_for(request: web.Request, data: bytes) -> Worker | None:

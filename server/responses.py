@@ -20,7 +20,7 @@ from dialects.responses.compacting import Compacting
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
 from gateway.settings import Caller, Settings
-from providers import codec
+from providers import codec, density
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 
@@ -75,7 +75,7 @@ class Conversation:
         may_pass: whether ids that are not known are passed on to a provider that keeps responses itself; largest: bytes
         that the body may have; worker: of a large body. Raises BadRequest, NotFound, RequestTooLarge.
         """
-        if not state.MARKS.search(data):
+        if not state.goes_on(data):
             return data
         body, named = await done(worker, partial(state.references, data))
         if named.previous is None and not named.items:
@@ -215,7 +215,8 @@ async def begin_response(request: web.Request, caller: Caller, data: bytes) -> t
     Raises BadRequest, NotFound, RequestTooLarge.
     """
     data = await _resolved(request, caller, data)
-    ends = compaction.TRIGGER.encode() in data and compaction.triggered(await decode_body(request, data))
+    named = compaction.TRIGGER.encode() in density.outline(data)
+    ends = named and compaction.triggered(await decode_body(request, data))
     return data, _COMPACTING if ends else responses
 
 

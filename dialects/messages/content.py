@@ -135,12 +135,11 @@ def _nothing(block: Json, reading: Reading) -> list[Json]:
 def _image(block: Json, reading: Reading) -> list[Json]:
     match block.get("source"):
         case {"type": "base64", "data": str(data), **more}:
-            url = f"data:{more.get('media_type') or 'image/png'};base64,{data}"
             try:
-                image = media.data_uri(url, "")
+                kind = media.type_of(data, more.get("media_type") or "image/png")
             except BadRequest:
                 return _omitted(block, reading)
-            url = f"data:{image.type};base64,{data}"
+            url = f"data:{kind};base64,{data}"
         case {"type": "url", "url": str(url)}:
             pass
         case {"type": "file", **more}:
@@ -165,10 +164,12 @@ def _document(block: Json, reading: Reading) -> list[Json]:
     first += f"\n{context}\n" if context else ""
     match block.get("source"):
         case {"type": "base64", "data": str(data), **more}:
+            declared = more.get("media_type") or "application/pdf"
             try:
-                media.data_uri(url := f"data:{more.get('media_type') or 'application/pdf'};base64,{data}", "")
+                media.type_of(data, declared)
             except BadRequest:
                 return _omitted(block, reading)
+            url = f"data:{declared};base64,{data}"
             file = {"type": "file", "file": {"filename": title or "document.pdf", "file_data": url}}
             return [text(context), file] if context else [file]
         case {"type": "text", "data": str(words)} | {"type": "content", "content": str(words)}:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from providers import codec, raw_json
 from providers.errors import BadRequest
 
-from ..validation import read_json
+from ..validation import count_and_read
 
 _BLANK: Final = re.compile(rb"[ \t\r\n]*+")
 # It takes nothing back (`*+`): else each character of a long name would take 110 bytes of memory.
@@ -34,7 +34,7 @@ def read(data: bytes) -> JsonRequest:
     try:
         members = raw_json.members(data)
     except ValueError:
-        read_json(data)  # which says what is wrong
+        count_and_read(data)  # which says what is wrong
         raise BadRequest("The request body must be a JSON object.", code="invalid_json") from None
     at = _over(data, 0) + 1
     start = end = at

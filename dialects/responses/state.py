@@ -7,16 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from providers import codec
+from providers import codec, density
 from providers.contract import Json
 from providers.errors import BadRequest, Failure
 
-from ..validation import read_json, unsupported_value
+from ..validation import count_and_read, unsupported_value
 from .outgoing import is_own
 from .tables import TYPES
 
-# What a request holds that names anything of earlier ones.
-MARKS: Final = re.compile(rb'"previous_response_id"\s*:\s*"|item_reference')
+_PREVIOUS: Final = b'"previous_response_id"'
+_SPELT: Final = re.compile(rb"\\u00[4-7]")  # a letter as an escape: nobody writes one, but to hide a name
+_NO_TEXT: Final = re.compile(rb'\s{0,64}:\s{0,64}[^\s"]')
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -41,6 +42,19 @@ class References(NamedTuple):
     items: Mapping[int, str]
 
 
+def goes_on(data: bytes) -> bool:
+    """Whether a request may name anything of earlier ones; `references` says whether it does."""
+    short = density.outline(data)
+    if b"item_reference" in short or (b"\\u00" in short and _SPELT.search(short)):
+        return True
+    at = short.find(_PREVIOUS)
+    while at >= 0:
+        if not _NO_TEXT.match(short, at := at + len(_PREVIOUS)):
+            return True
+        at = short.find(_PREVIOUS, at)
+    return False
+
+
 def is_ident(ident: Any) -> bool:
     """Whether a value may be the id of a response or an item: a text that means nothing else in a path, and can be kept."""
     return isinstance(ident, str) and _IDENT.fullmatch(ident) is not None
@@ -53,7 +67,7 @@ def by_ident(items: Sequence[Any]) -> dict[str, Json]:
 
 def references(data: bytes) -> tuple[Any, References]:
     """Return a request and what it names of earlier ones. What has the wrong type is left to the parser. Raises BadRequest."""
-    body = read_json(data)
+    body = count_and_read(data)
     if not isinstance(body, dict) or body.get("conversation"):
         return body, References(None, {})
     previous, given = body.get("previous_response_id"), body.get("input")

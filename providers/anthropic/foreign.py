@@ -9,12 +9,13 @@ from typing import Final
 
 import msgspec
 
-from .. import codec, raw_json
+from .. import codec, density, raw_json
 from ..contract import Json
 from ..raw_json import Members
 
 MARK: Final = b"bW9kZWxzZXJ2ZXIv"  # how signatures of this server begin (dialects/seal.py)
-_UNSIGNED: Final = re.compile(rb'"signature"\s*+:\s*+""')
+_SIGNATURE: Final = b'"signature"'
+_UNSIGNED: Final = re.compile(_SIGNATURE + rb'\s*+:\s*+""')
 
 
 def without_foreign(raw: Members, dropped: dict[str, None]) -> Members:
@@ -23,7 +24,7 @@ def without_foreign(raw: Members, dropped: dict[str, None]) -> Members:
     What is not the expected JSON is Claude's to refuse. Bytes of messages without such blocks stay.
     """
     told = bytes(raw.get("messages", b""))
-    if MARK not in told and not _UNSIGNED.search(told):
+    if not _may_be_foreign(told):
         return raw
     try:
         messages = [_without(each) for each in raw_json.items(told)]
@@ -39,7 +40,7 @@ def without_foreign(raw: Members, dropped: dict[str, None]) -> Members:
 def _without(message: msgspec.Raw) -> tuple[msgspec.Raw | None, bool]:
     """Return a message without foreign thinking, None where nothing is left of it, and whether something was removed."""
     data = bytes(message)
-    if MARK not in data and not _UNSIGNED.search(data):
+    if not _may_be_foreign(data):
         return message, False
     members = raw_json.members(data)
     if not bytes(members.get("content", b"")).startswith(b"["):
@@ -53,8 +54,13 @@ def _without(message: msgspec.Raw) -> tuple[msgspec.Raw | None, bool]:
     return msgspec.Raw(raw_json.joined({**members, "content": raw_json.listed(kept)})), True
 
 
+def _may_be_foreign(data: bytes) -> bool:
+    """Whether there may be such a block. Most requests have no signature at all, which is found out fast."""
+    return _SIGNATURE in density.outline(data) and (MARK in data or _UNSIGNED.search(data) is not None)
+
+
 def _foreign(block: bytes) -> bool:
-    if MARK not in block and not _UNSIGNED.search(block):
+    if not _may_be_foreign(block):
         return False
     match codec.decode(block):
         case {"type": "thinking", "signature": str(signature)}:

@@ -17,7 +17,7 @@ from http_client import ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
-from dialects.validation import read_json
+from dialects.validation import count_and_read
 from gateway.config_schema import CapacityConfig
 from providers import density
 from providers.errors import BadRequest, Overloaded
@@ -59,19 +59,19 @@ def test_values_are_counted_outside_of_strings(window: int, monkeypatch: pytest.
 
 def test_text_may_be_as_dense_as_it_likes() -> None:
     numbers = "1,[2],{3}" * density.MOST
-    value = read_json(json.dumps({"messages": [{"role": "user", "content": numbers}]}).encode())
+    value = count_and_read(json.dumps({"messages": [{"role": "user", "content": numbers}]}).encode())
     assert value["messages"][0]["content"] == numbers
 
 
 @pytest.mark.parametrize("item", ["{}", "[]", "0", '""', '{"a":"b"}', '{"role":"user","content":"hello hello"}'])
 def test_too_many_values_are_refused_before_they_are_parsed(item: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read_json(with_array(item, density.MOST + 1)[:-1])  # not even JSON
+        count_and_read(with_array(item, density.MOST + 1)[:-1])  # not even JSON
     assert (refused.value.code, refused.value.message) == (
         "too_many_values",
         "The request body holds more than 500,000 JSON values. Send fewer of them, in more requests.",
     )
-    assert len(read_json(with_array("0", density.MOST - 10))["x"]) == density.MOST - 10
+    assert len(count_and_read(with_array("0", density.MOST - 10))["x"]) == density.MOST - 10
 
 
 @linux

@@ -633,6 +633,8 @@ def test_a_native_id_goes_back_to_where_it_came_from(
     http.post(url, headers=laptop, json={"model": f"openai/{name}", "input": "a"})
     onwards = {"model": f"openai/{name}", "input": "b", "previous_response_id": first["id"]}
     assert http.post(url, headers=phone, json=onwards).status_code == 400
+    escaped = json.dumps(onwards).replace("previous_response_id", "previous_response\\u005fid")
+    assert http.post(url, headers=phone, content=escaped).status_code == 400
     assert len(asked_of(upstream, name)) == 1
     assert http.post(url, headers=laptop, json=onwards).status_code == 200
     assert asked_of(upstream, name)[1].json == {**onwards, "model": name}
