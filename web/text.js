@@ -75,6 +75,7 @@ const UI = {
   order: ["排序", "Order"],
   order_family: ["按系列", "By family"],
   order_name: ["按名称", "By name"],
+  order_newest: ["最新发布在前", "Newest first"],
   order_cheapest: ["输入价格从低到高", "Price in, lowest first"],
   order_dearest: ["输入价格从高到低", "Price in, highest first"],
   order_context: ["上下文从大到小", "Largest context first"],
@@ -118,7 +119,9 @@ const UI = {
   groupOther: ["其他", "Others"],
   beside: ["并排对比", "Side by side with"],
   noSecond: ["不对比", "no second model"],
+  isNew: ["新", "NEW"],
   newest: ["最新", "newest"],
+  released: ["发布", "Released"],
   cheap: ["便宜", "cheap"],
   otherName: ["其他名称…", "Another name…"],
   system: ["系统提示词", "System prompt"],
@@ -441,7 +444,7 @@ export const SECTIONS = [
     title: ["模型列表", "List models"],
     body: [
       ["p", "`GET /v1/models` 只列出你的密钥此刻可用的模型，`GET /v1/models/{id}` 给出其中一个；id 里可以有斜杠。", "`GET /v1/models` lists what your key can use now, `GET /v1/models/{id}` one of them; ids may hold slashes."],
-      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
+      ["p", "`created` 是模型发布的月份（该月第一天，Unix 时间），不知道时是一个固定值，也就没有 `released`。除了 OpenAI 的字段，还有 `released`（如 `2026-09`）、`context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "`created` is the month in which a model was released (its first day, as Unix time); where that is not known, a constant, and `released` is absent. Beside OpenAI's fields there are `released` (such as `2026-09`), `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
       ["live", "models"],
       ["code", {
         curl: `curl {{base}}/models/{{model}}{{curl}}`,
