@@ -29,7 +29,7 @@ function build(container) {
   ui.second = h("select", { id: "play-second", onchange: () => { state.second = ui.second.value; save(); } });
   ui.other = h("input", { id: "play-other", hidden: true, "t-aria-label": "otherName", "t-placeholder": "otherName", spellcheck: "false" });
   ui.log = h("div", { class: "log", id: "play-log", role: "log", tabindex: "0", "t-aria-label": "playground" });
-  ui.message = h("textarea", { id: "play-message", rows: "3", "t-placeholder": "messageHint", "t-aria-label": "message", onkeydown: keys, onpaste: onPaste });
+  ui.message = h("textarea", { id: "play-message", rows: "3", "t-placeholder": TOUCH.matches ? "messageHintTouch" : "messageHint", "t-aria-label": "message", onkeydown: keys, onpaste: onPaste });
   ui.send = h("button", { id: "play-send", type: "button", class: "primary", t: "send", onclick: send });
   ui.stop = h("button", { id: "play-stop", type: "button", class: "danger", hidden: true, t: "stop", onclick: () => state.running?.abort() });
   ui.explain = h("dialog", { id: "explain-dialog", class: "wide", "aria-labelledby": "explain-title" });

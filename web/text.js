@@ -139,6 +139,7 @@ const UI = {
   schemaJson: ["JSON Schema（结构化输出）", "JSON schema (structured output)"],
   example: ["填入示例", "Insert example"],
   message: ["消息", "Message"],
+  messageHintTouch: ["说点什么；可粘贴图片。", "Say something; paste images."],
   messageHint: ["说点什么；可粘贴或拖入图片。Enter 发送，Shift+Enter 换行。", "Say something; paste or drop images. Enter sends, Shift+Enter breaks the line."],
   imageUrl: ["图片 URL", "Image URL"],
   addImage: ["添加图片", "Add image"],

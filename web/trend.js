@@ -114,7 +114,7 @@ function colour(shown) {
 function change(now, before, write) {
   if (!before) return "";
   const percent = Math.round(((now - before) / Math.abs(before)) * 100);
-  return text("against").replace("{change}", `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`).replace("{before}", () => write(before));
+  return text("against").replace("{change}", `${percent < 0 ? "−" : percent ? "+" : "±"}${number(Math.abs(percent))} %`).replace("{before}", () => write(before));
 }
 
 /** Whether of no request that these sums hold the price was known. */
@@ -127,13 +127,14 @@ function spent(rows, write) {
 }
 
 /** A button for each measure: its total, and how that differs from the period before. choose: shows its chart. */
-export function tiles({ data, measure, digits }, choose) {
+export function tiles({ data, measure }, choose) {
   return h("div", { class: "tiles", role: "group", "aria-label": text("measure") }, Object.entries(MEASURES).map(([name, { of, times }]) => {
-    const write = writer(name, digits);
+    const [now, before] = times ? [] : [sum(points(data), of), sum(data.previous, of)];
+    const write = writer(name, digitsFor([now, before]));
     const [all] = data.times;
     const [total, beside] = times
       ? [write(all?.[`${times}_p50_ms`]), `p95 ${write(all?.[`${times}_p95_ms`])}`]
-      : [name === "costs" ? spent(points(data), write) : write(sum(points(data), of)), change(sum(points(data), of), sum(data.previous, of), write)];
+      : [name === "costs" ? spent(points(data), write) : write(now), change(now, before, write)];
     return h("button", { type: "button", class: "tile", id: `measure-${name}`, "aria-pressed": String(name === measure), onclick: () => choose(name) },
       h("span", {}, text(name), times ? " p50" : ""), h("strong", {}, total),
       h("small", {}, beside));

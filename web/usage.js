@@ -38,7 +38,7 @@ function sums(name, by, rows, times = []) {
     return found ? `${took(found[`${which}_p50_ms`])} / ${took(found[`${which}_p95_ms`])}` : "";
   }, { number: true, half: true }];
   return folded(`sums-${by}`, text(name), [
-    [by === "key" ? "keyName" : by, (row) => (by === "hour" ? dated(state.data, row.hour) : row[by])],
+    [by === "key" ? "keyName" : by, (row) => (by === "hour" ? h("span", { class: "nobr" }, dated(state.data, row.hour)) : row[by])],
     counted("requests", (row) => row.requests),
     counted("promptTokens", (row) => row.prompt_tokens),
     counted("completionTokens", (row) => row.completion_tokens),

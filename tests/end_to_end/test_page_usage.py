@@ -74,7 +74,7 @@ def test_one_chart_of_each_measure(chromium: Any, past_server: Process) -> None:
     with visiting(chromium, past_server) as page:
         assert tiles(page) == {
             "Requests": ["61", "+2,950 % vs. 2"], "Tokens": ["37.6K", "+16,991 % vs. 220"],
-            "Cost": ["$0.6610 +", "−34 % vs. $1.0000"], "Saved by cache": ["$0.1500"], "Errors": ["1"],
+            "Cost": ["$0.66 +", "−34 % vs. $1.00"], "Saved by cache": ["$0.15"], "Errors": ["1"],
             "First token p50": ["100 ms", "p95 800 ms"], "Total time p50": ["400 ms", "p95 2.00 s"],
         }  # fmt: skip
         assert legend(page)[:3] == [f"{PAYLOADS[1]} 30", "gpt-4o 7", "model-00 1"]
