@@ -4,7 +4,7 @@ import { capabilities, chips, embeds, groupName, grouped, priceOf, stateOf } fro
 import { compact, h, number, rich } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { addressOf, drawModel, tryModel } from "./model.js";
-import { counted, text } from "./text.js";
+import { LIVE, counted, pick, text } from "./text.js";
 import { words } from "./words.js";
 
 const PERIOD = 10_000; // ms between looks, while somebody looks: the first cooldown of a target is as long
@@ -132,6 +132,7 @@ function catalogue() {
     h("div", { class: "head" }, h("h1", {}, text("models")),
       h("input", { type: "search", id: "models-words", placeholder: text("filter"), "aria-label": text("filter"), value: wanted.words, oninput: (event) => { wanted.words = event.target.value; redraw(); } })),
     h("p", { class: "lead" }, rich(text("modelsText"))),
+    state.cards?.length && state.cards.every((card) => card.owned_by === "echo") ? h("p", { class: "note" }, rich(pick(LIVE.onlyEcho))) : "",
     h("div", { class: "row wrap narrow" },
       h("div", { class: "row wrap toggles", role: "group", "aria-label": text("can") }, CAN.map(toggle)),
       choice("price", "price", "anyPrice", PRICES.map(([value, shown]) => [value, value === "0" ? text(shown) : shown])),

@@ -70,7 +70,7 @@ function fillModels() {
   const before = state.pending ?? modelName();
   state.pending = null;
   const groups = () => grouped(state.cards).map(([name, cards]) => h("optgroup", { label: groupName(name) }, cards.map((card) => h("option", { value: card.id }, labelled(card, state.cards)))));
-  ui.model.replaceChildren(...groups(), h("option", { value: OTHER }, text("otherName")));
+  ui.model.replaceChildren(...groups(), h("option", { value: OTHER }, text(ready() ? "otherName" : "keyNeeded")));
   ui.second.replaceChildren(h("option", { value: "" }, text("noSecond")), ...groups());
   if (state.cards.length && !state.cards.some((card) => card.id === state.second)) state.second = "";
   ui.second.value = state.second;
@@ -81,7 +81,7 @@ function fillModels() {
 }
 
 function chooseModel() {
-  ui.other.hidden = ui.model.value !== OTHER;
+  ui.other.hidden = ui.model.value !== OTHER || !ready();
   offerEfforts(state.cards.find((each) => each.id === modelName()));
 }
 
@@ -114,9 +114,11 @@ function newChat() {
   focus();
 }
 
+/** Put the focus into the box, unless it is elsewhere in this view: then it stays there. */
 function focus() {
   const { activeElement } = document;
-  if (!TOUCH.matches && (activeElement === document.body || activeElement?.hidden || ui.composer.contains(activeElement))) ui.message.focus({ preventScroll: true });
+  const free = activeElement === document.body || activeElement?.hidden || ui.composer.contains(activeElement) || activeElement?.closest("#views");
+  if (!TOUCH.matches && free) ui.message.focus({ preventScroll: true });
 }
 
 async function send() {
@@ -217,8 +219,10 @@ function toEnd() {
   ui.composer.scrollIntoView({ block: "nearest", behavior: "instant" });
 }
 
+const nothing = () => h("p", { class: "empty" }, ready() ? text("playEmpty") : [text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))]);
+
 function draw() {
-  ui.log.replaceChildren(...(turns.length ? drawTurns(actions) : [h("p", { class: "empty" }, text("playEmpty"))]));
+  ui.log.replaceChildren(...(turns.length ? drawTurns(actions) : [nothing()]));
   if (turns.length) toEnd();
 }
 
@@ -254,6 +258,7 @@ export async function update() {
     toast(error.message);
   }
   fillModels();
+  if (!turns.length) draw();
   if (state.request) takeOver();
 }
 

@@ -119,7 +119,7 @@ const UI = {
   groupOther: ["其他", "Others"],
   beside: ["并排对比", "Side by side with"],
   noSecond: ["不对比", "no second model"],
-  isNew: ["新", "NEW"],
+  isNew: ["新发布", "NEW"],
   newest: ["最新", "newest"],
   released: ["发布", "Released"],
   cheap: ["便宜", "cheap"],
@@ -450,7 +450,7 @@ export const SECTIONS = [
     title: ["模型列表", "List models"],
     body: [
       ["p", "`GET /v1/models` 只列出你的密钥此刻可用的模型，`GET /v1/models/{id}` 给出其中一个；id 里可以有斜杠。", "`GET /v1/models` lists what your key can use now, `GET /v1/models/{id}` one of them; ids may hold slashes."],
-      ["p", "`created` 是模型发布的月份（该月第一天，Unix 时间），不知道时是一个固定值，也就没有 `released`。除了 OpenAI 的字段，还有 `released`（如 `2026-09`）、`context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "`created` is the month in which a model was released (its first day, as Unix time); where that is not known, a constant, and `released` is absent. Beside OpenAI's fields there are `released` (such as `2026-09`), `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
+      ["p", "除了 OpenAI 的字段，还有 `released`（发布月份，`created` 是该月第一天；不知道时没有，`created` 为固定值）、`context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "Beside OpenAI's fields there are `released` (a month, whose first day is `created`; where it is not known it is absent and `created` a constant), `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
       ["live", "models"],
       ["code", {
         curl: `curl {{base}}/models/{{model}}{{curl}}`,
@@ -759,7 +759,7 @@ export const SECTIONS = [
   },
 ];
 
-// name, what to paste (base: with /v1, origin: without), where it goes. if: a route the client cannot do without.
+// What is said of this server, as it is.
 export const LIVE = {
   authOn: ["这台服务器需要密钥。向管理员要一个 `sk-…`，放进环境变量 `MODELSERVER_KEY`；示例都从那里读取。", "This server needs a key. Ask its operator for one (`sk-…`) and put it in `MODELSERVER_KEY`; the examples read it from there."],
   authOff: ["这台服务器没有配置密钥，只服务本机：SDK 要求填写的密钥可以是任何文字。", "This server has no keys and serves this machine only: the key that SDKs insist on may be any text."],

@@ -1,6 +1,6 @@
 // What this key has used: one chart of one measure, in layers by model or key; sums, the latest requests, CSV.
 import { call, json, key, ready, server } from "./api.js";
-import { h, locale, number, rich } from "./dom.js";
+import { h, locale, meter, number, rich } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { digitsFor, dollarsWith } from "./money.js";
 import { folded } from "./tables.js";
@@ -59,7 +59,7 @@ function limits(given) {
   if (budget) {
     const write = dollarsWith(2);
     items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${write(budget.spent_usd)} / ${write(budget.usd)}`),
-      h("meter", { min: "0", max: String(budget.usd), value: String(budget.spent_usd), high: String(budget.usd * 0.9), "aria-label": text("budget") }),
+      meter(budget.spent_usd, budget.usd, text("budget")),
       budget.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(budget.resets_at).toLocaleString(locale())}`) : null));
   }
   return items.length ? h("dl", { class: "stats limits" }, items) : null;
@@ -122,7 +122,7 @@ function body() {
   if (!state.data) return h("p", { class: "empty" }, "…");
   const { data } = state;
   const [bucket, title] = bucketOf(data) === "hour" ? ["hour", "byHour"] : ["day", "byDay"];
-  if (!points(data).length && !data.requests.length && !Object.values(state.wanted).some(Boolean)) return h("p", { class: "empty" }, text("nothingYet"));
+  if (!points(data).length && !data.requests.length && !Object.values(state.wanted).some(Boolean)) return h("p", { class: "empty" }, text("nothingYet"), " ", h("a", { href: "#playground" }, text("playground")));
   return [
     limits(data.limits),
     tiles(state, (measure) => { state.measure = measure; render(); }),

@@ -59,5 +59,8 @@ export function words(card, cards) {
   return known.get(cards).get(card.id) ?? [];
 }
 
-/** The name of a model with its words, where there is room for text only. */
-export const labelled = (card, cards) => [card.id, words(card, cards).map(text).join(", ")].filter(Boolean).join(" · ");
+/** The name of a model with its words, where there is room for text only: what is the newest need not be called new. */
+export function labelled(card, cards) {
+  const some = words(card, cards);
+  return [card.id, some.filter((name) => name !== "isNew" || !some.includes("newest")).map(text).join(", ")].filter(Boolean).join(" · ");
+}

@@ -84,6 +84,8 @@ def test_a_chat_request_to_three_targets(server: Process, upstream: Upstream) ->
     assert (other["target"], other["verdict"], other["dropped"]) == ("up/any", "asked_next", [])
     assert other["request"]["body"]["seed"] == 7 and other["request"]["headers"]["Authorization"] == "Bearer …"
     assert other["estimate"]["cost_usd_at_most"] is None
+    free = explained(server, {"model": "echo", "messages": [{"role": "user", "content": "Hi"}]})["targets"][0]
+    assert (free["estimate"]["completion_tokens_at_most"], free["estimate"]["cost_usd_at_most"]) == (None, 0)
     assert upstream.requests == before
     rows = httpx.get(f"{server.url}/usage", headers={"Authorization": f"Bearer {ADMIN}"}).json()["requests"]
     assert rows == []
