@@ -27,10 +27,12 @@ keys:
 providers:
   up: {{protocol: openai, base_url: "{upstream.url}/v1", api_key: [{SECRET}, {SECRET}-2]}}
   claude: {{host: anthropic, base_url: "{upstream.url}", api_key: {SECRET}, options: {{headers: {{x-own: sk-own-canary}}}}}}
+  echo: {{}}
   oai: {{host: openai, base_url: "{upstream.url}/v1", api_key: {SECRET}}}
 models:
   pool: [{{target: up/tiny, on: [context]}}, claude/claude-sonnet-4-5, up/any]
   strict: [up/tiny, up/any]
+  echo: echo
   responses: oai/gpt-5.6-terra
 model_facts:
   tiny: {{context: 1000, price: {{input: 1, output: 2}}, max_output: 100}}
