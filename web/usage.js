@@ -59,7 +59,7 @@ function limits(given) {
   if (budget) {
     const write = dollarsWith(2);
     items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${write(budget.spent_usd)} / ${write(budget.usd)}`),
-      meter(budget.spent_usd, budget.usd, text("budget")),
+      h("dd", {}, meter(budget.spent_usd, budget.usd, text("budget"))),
       budget.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(budget.resets_at).toLocaleString(locale())}`) : null));
   }
   return items.length ? h("dl", { class: "stats limits" }, items) : null;

@@ -65,7 +65,7 @@ class Question(NamedTuple):
     answer: "Future[Any]"
 
 
-Sums = dict[tuple[str, str, str, str], list[int]]  # table, period, key, model → as migrations.SUMS
+Sums = dict[tuple[str, str, str], list[int]]  # hour, key, model → as migrations.SUMS
 
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
 _ADD: Final = {
@@ -270,14 +270,12 @@ class UsageStore:
             self.dropped += 1
 
     def _add_to_sums(self, row: UsageRow) -> None:
-        """Add a request that has ended to the sums of its day and of its hour."""
-        periods = _periods(row.at // 3_600_000)
-        name = self._name(periods["days"], row)
+        """Add a request that has ended to the sums of its hour, and so of its day."""
+        hour = _hour(row.at // 3_600_000)
+        sums = self._sums.setdefault((hour, row.key, self._name(_day(hour), row)), [0] * len(migrations.SUMS))
         counted = row.prompt, row.completion, row.cached, row.reasoning
         amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed, row.saved or 0
-        for table, period in periods.items():
-            sums = self._sums.setdefault((table, period, row.key, name), [0] * len(migrations.SUMS))
-            sums[:] = map(add, sums, amounts)
+        sums[:] = map(add, sums, amounts)
 
     def _name(self, day: str, row: UsageRow) -> str:
         """Return the model under which a request is summed up: so many different ones for each day and key, then OTHER."""
@@ -304,8 +302,8 @@ class UsageStore:
         spent = {key: int(cost) for key, cost in rows.fetchall()}
         at = migrations.SUMS.index("cost")
         for pending in (self._sums, self._trying):
-            for (table, day, key, _), sums in pending.items():
-                if table == "days" and day >= since:
+            for (hour, key, _), sums in pending.items():
+                if _day(hour) >= since:
                     spent[key] = spent.get(key, 0) + sums[at]
         return spent
 
@@ -328,9 +326,9 @@ class UsageStore:
                 self._trying[key] = list(map(add, self._trying.get(key, [0] * len(migrations.SUMS)), sums))
             self._sums = {}
             connection.executemany(_INSERT, rows)
-            for into, statement in _ADD.items():
-                told = [(*key, *sums) for (table, *key), sums in self._trying.items() if table == into]
-                connection.executemany(statement, told)
+            told = self._trying.items()
+            connection.executemany(_ADD["hours"], [(*key, *added) for key, added in told])
+            connection.executemany(_ADD["days"], [(_day(hour), *names, *added) for (hour, *names), added in told])
             connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (self._file.run, self._batch))
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -375,6 +373,11 @@ class UsageStore:
 
 
 @lru_cache(4)
-def _periods(number: int) -> dict[str, str]:
-    """Return the periods of an hour since the Unix epoch: table of sums → its text of it."""
-    return {table: time.strftime(form, time.gmtime(number * 3600)) for table, form in migrations.PERIODS.items()}
+def _hour(number: int) -> str:
+    """Return an hour since the Unix epoch, as in its table."""
+    return time.strftime(migrations.PERIODS["hours"], time.gmtime(number * 3600))
+
+
+def _day(hour: str) -> str:
+    """Return the day of an hour, as in its table."""
+    return hour[:10]

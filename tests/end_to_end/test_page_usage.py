@@ -201,6 +201,7 @@ def test_a_key_sees_its_budget_and_no_other_key(chromium: Any, past_server: Proc
         assert page.locator("#usage-key, #stack-key, table.sums-key").count() == 0
         assert tiles(page)["Requests"][0] == "31"
         assert re.search(r"budget\s\$\d\.\d\d / \$5\.00", page.inner_text(".limits"))
+        assert page.locator("dl > div > :not(dt, dd)").count() == 0  # as screen readers want lists
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
