@@ -279,9 +279,11 @@ def test_tables_fit_on_a_desktop(chromium: Any, example: Process, locale: str) -
         for view in ("docs", "models"):
             page = filled(browser, view)
             assert cut_off(page) == [], view
-            if view == "docs":  # every section has room above and below, whether it has code or not
-                rooms = page.locator(".doc").evaluate_all("all => all.map(one => getComputedStyle(one).paddingBlock)")
-                assert {*rooms} == {"44px"}
+            if view == "docs":  # every section has space above and below, whether it has code or not
+                paddings = page.locator(".doc").evaluate_all(
+                    "all => all.map(one => getComputedStyle(one).paddingBlock)"
+                )
+                assert {*paddings} == {"44px"}
         assert page.locator(".models tbody tr:not(.group)").count() > 40
         assert page.locator("#model-list button.small").first.is_visible()
 
