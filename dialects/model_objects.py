@@ -4,6 +4,7 @@ Chatbox, Cherry Studio and others read `pricing` and `supported_parameters` wher
 is not known is left out: a price that is absent is unknown, never free.
 """
 
+from datetime import datetime
 from typing import Final
 
 from providers.contract import Json, Upstream
@@ -17,7 +18,7 @@ _PRICES: Final = {
     "cache_write": "input_cache_write",
 }
 
-
+UNKNOWN: Final = 1_764_000_000  # Unix time; `created` must be a number, also of a model whose release is not known
 _FREE: Final = Price(input=0.0, output=0.0)
 
 
@@ -39,9 +40,18 @@ def described(upstream: Upstream) -> Json:
         card["pricing"] = pricing
     if facts.efforts:
         card["reasoning_efforts"] = list(facts.efforts)
+    if facts.released:
+        card["released"] = facts.released
     if facts.shutdown:
         card["expiration_date"] = facts.shutdown
     return card
+
+
+def created(facts: ModelFacts) -> int:
+    """Return when a model was released, as Unix time: the first day of that month."""
+    if facts.released is None:
+        return UNKNOWN
+    return int(datetime.fromisoformat(f"{facts.released}-01T00:00:00+00:00").timestamp())
 
 
 def _parameters(facts: ModelFacts) -> list[str]:

@@ -1,11 +1,12 @@
 """Prices and windows of models.dev's public catalogue, compared with the table of models. Pure.
 
-https://models.dev/api.json: provider → models → id → cost (USD per million tokens), limit (tokens). Only prices and windows are
-taken, never what a model takes; nothing of what makes no sense. Prices that the catalogue does not tell are kept, and go with
-the price of a prompt: those of writing to a cache for an hour, and of long prompts.
+https://models.dev/api.json: provider → models → id → cost (USD per million tokens), limit (tokens), release_date. Only
+prices, windows and releases are taken, never what a model takes; nothing of what makes no sense. Prices that the catalogue does
+not tell are kept, and go with the price of a prompt: those of writing to a cache for an hour, and of long prompts.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -48,6 +49,7 @@ class Entry(NamedTuple):
     context: int | None
     total: int | None
     max_output: int | None
+    released: str | None
 
 
 class Change(NamedTuple):
@@ -97,7 +99,9 @@ def _entry(told: Json) -> Entry:
         if price is not None and (long is None or above < long.above):
             long = LongContext(above=above, **_amounts(more))
     window = {name: _tokens(limit.get(name), name) for name in ("input", "context", "output")}
-    return Entry(price, long, window["input"], window["context"], window["output"])
+    released = str(told.get("release_date") or "")[:7]
+    month = released if re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", released) else None
+    return Entry(price, long, window["input"], window["context"], window["output"], month)
 
 
 def _tiers(cost: Json) -> Iterator[tuple[int, Json]]:
@@ -159,6 +163,8 @@ def _compared(table: ModelTable, provider: str, id: str, entry: Entry) -> Change
     row |= {name: value for name, value in windows.items() if value and value != getattr(facts, name)}
     if not row or (facts.price is None and "price" not in row):
         return None
+    if entry.released and not facts.released:
+        row["released"] = entry.released
     listed = (provider, id.lower()) in table.listed or ("", id.lower()) in table.listed
     words = _words(facts, row)
     kind: Any = "new" if facts.price is None and not listed else "price changed" if "price" in row else "window changed"
@@ -260,8 +266,8 @@ def rendered(changes: Iterable[Change], date: str, source: str) -> str:
     ]
     return "\n".join(
         [
-            "# Prices and windows laid over providers/models.yaml. Written by `python modelserver.py models update`, which",
-            "# writes it anew: what is to stay belongs into model_facts in config.yaml.",
+            "# Prices, windows and releases laid over providers/models.yaml. Written by `python modelserver.py models update`,",
+            "# which writes it anew: what is to stay belongs into model_facts in config.yaml.",
             f"as_of: {date}",
             f"source: {json.dumps(source)}",
             *(["models:", *lines] if lines else ["models: {}"]),

@@ -18,8 +18,21 @@ from .bounded_dict import BoundedDict
 from .models import LongContext, ModelFacts, OffPeak, Price
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
-_OWN: Final = ("price", "long_context", "off_peak", "shutdown")  # `like` does not copy these, nor `provider`
-_LOCAL: Final = ("provider", "context", "max_output", "price", "long_context")  # what models.local.yaml may say
+_OWN: Final = (
+    "price",
+    "long_context",
+    "off_peak",
+    "released",
+    "shutdown",
+)  # `like` does not copy these, nor `provider`
+_LOCAL: Final = (
+    "provider",
+    "released",
+    "context",
+    "max_output",
+    "price",
+    "long_context",
+)  # what models.local.yaml may say
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)(?:-v\d+(?::\d+)?)?$|:[a-z]+$", re.ASCII)
 _SET: Final = re.compile(r"\[[^\]]*\]|[*?]")  # the parts of a pattern that are not literal
 _REMEMBERED: Final = 1024  # lookups kept: with wildcard routes the ids are the clients' choice
@@ -122,7 +135,9 @@ def _local(text: str) -> Iterator[tuple[str, Row]]:
             for row in value if isinstance(value, list) else [value]:
                 _check(name, row)
                 if wrong := [field for field in row if field not in _LOCAL]:
-                    raise ValueError(f"{name}: {wrong[0]}: it may hold prices and windows only ({', '.join(_LOCAL)})")
+                    raise ValueError(
+                        f"{name}: {wrong[0]}: it may hold prices, windows and releases only ({', '.join(_LOCAL)})"
+                    )
                 yield name, row
     except yaml.YAMLError:
         raise ValueError(

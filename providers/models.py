@@ -108,6 +108,9 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     off_peak: OffPeak | None = None  # `price` is that of the peak hours
     # service_tier → how many times the price it costs. Tiers that are not here and may cost more have no known price.
     tiers: dict[str, Annotated[float, msgspec.Meta(gt=0, le=1000)]] = {}
+    released: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] | None = (
+        None  # month in which its maker did
+    )
     shutdown: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None  # date of its announced end
     vision: bool | None = None  # reads images; null: not known, the upstream decides
     pdf: bool | None = None

@@ -113,7 +113,7 @@ def estimate(body: Json, prompt: Prompt, target: Target) -> Json:
         "prompt_tokens": tokens,
         "completion_tokens_at_most": most,
         "prompt_usd": least,
-        "cost_usd_at_most": dearest if most else None,
+        "cost_usd_at_most": dearest if most or upstream.host.free else None,
     }
 
 

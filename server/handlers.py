@@ -2,7 +2,6 @@
 
 import os
 import time
-from typing import Final
 
 from aiohttp import web
 
@@ -21,15 +20,13 @@ from .state import GENERATION, STATE
 from .usage import reports
 from .whole_response import sent
 
-BORN: Final = 1_764_000_000  # `created` must be a number; no upstream tells us a better one for every model
-
 
 async def models(request: web.Request) -> web.Response:
     """GET /v1/models: what the caller may use now, in the form of the API that its client speaks."""
     caller = authenticate_request(request)
     public = request[GENERATION].settings.routes.public(caller.models)
     if model_list.wanted(request.headers, request.query):
-        cards = [model_list.card(name, targets[0].upstream, BORN) for name, targets in public.items()]
+        cards = [model_list.card(name, targets[0].upstream) for name, targets in public.items()]
         return json_answer(model_list.page(cards, request.query))
     listed: Json = {"object": "list", "data": [model_card(request, name, each) for name, each in public.items()]}
     if "client_version" in request.query:  # Codex looks for a list of another form, and is content with an empty one
@@ -44,7 +41,7 @@ async def model(request: web.Request) -> web.Response:
     check_model(name)
     targets = request[GENERATION].settings.routes.resolve(name, caller.models)
     if model_list.wanted(request.headers, request.query):
-        return json_answer(model_list.card(name, targets[0].upstream, BORN))
+        return json_answer(model_list.card(name, targets[0].upstream))
     settings, health = request[GENERATION].settings, request[GENERATION].health
     details = model_targets.details(
         settings.routes, health, name, targets, caller.models, settings.config.strict_params
@@ -57,7 +54,7 @@ def model_card(request: web.Request, name: str, targets: list[Target]) -> Json:
     return {
         "id": name,
         "object": "model",
-        "created": BORN,
+        "created": model_objects.created(targets[0].upstream.facts),
         "owned_by": targets[0].upstream.name,
         "name": name,
         "type": "model",

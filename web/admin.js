@@ -1,6 +1,6 @@
 // The administration: how providers are, what keys have used, a new key, a key that is disabled. The server says who may.
 import { json, key, ready, server } from "./api.js";
-import { copyButton, dollars, h, locale, number, rich, seconds, toast } from "./dom.js";
+import { copyButton, dollars, h, locale, meter, number, rich, seconds, toast } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { counted, text } from "./text.js";
 
@@ -102,7 +102,7 @@ function limit(each) {
   const name = text(LABELS[each.name]);
   return h("div", { class: "limit" }, h("dt", {}, money ? `${name} · ${text(PERIODS[each.period])}` : name),
     h("dd", {}, `${shown(each.used)} / ${shown(each.limit)}`),
-    each.used === null ? null : h("dd", { class: "whole" }, h("meter", { min: "0", max: String(each.limit), value: String(each.used), high: String(each.limit * 0.9), "aria-label": `${name}: ${shown(each.used)} / ${shown(each.limit)}` })),
+    each.used === null ? null : h("dd", { class: "whole" }, meter(each.used, each.limit, `${name}: ${shown(each.used)} / ${shown(each.limit)}`)),
     each.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${moment(each.resets_at)}`) : null);
 }
 
@@ -123,7 +123,7 @@ function keyCard(each) {
   return h("article", { class: `card ${each.state === "on" ? "" : "ill"}`, "data-key": each.name },
     h("h3", {}, h("span", {}, each.name), chip(each.state)),
     h("p", { class: "faint" }, each.admin ? h("span", { class: "chip warning" }, text("adminKey")) : null, each.passthrough ? h("span", { class: "chip" }, "passthrough") : null,
-      each.models.map((name) => [h("code", {}, name), " "])),
+      each.models.map((name) => [name === "*" ? h("span", { class: "faint" }, text("allModels")) : h("code", {}, name), " "])),
     each.limits.length ? h("dl", { class: "limits" }, each.limits.map(limit)) : h("p", { class: "faint" }, text("noLimits")),
     h("dl", {}, each.today ? [fact("today", `${counted("requestCount", each.today.requests, number(each.today.requests))} · ${dollars(each.today.cost_usd)}`), fact("inTotal", dollars(each.total_usd)), fact("lastDay", each.last_day ?? text("never"))] : null,
       fact("expires", each.expires && moment(each.expires))),

@@ -38,7 +38,7 @@ export function priceOf(card) {
   if (!card.pricing) return h("span", { class: "faint" }, text("unknown"));
   const { prompt, completion } = card.pricing;
   if (Number(prompt) === 0 && Number(completion) === 0) return text("free");
-  return `${perMillion(prompt)} / ${perMillion(completion)}`;
+  return embeds(card) ? perMillion(prompt) : `${perMillion(prompt)} / ${perMillion(completion)}`;
 }
 
 /** What a model can do, as names of text.js. */

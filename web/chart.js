@@ -1,10 +1,9 @@
-// A chart of days: bars in layers, or lines, on an axis from zero, with the values of the period before. Elements only, no library.
-import { h, locale } from "./dom.js";
+// A chart of days or hours: bars in layers, or lines, on an axis from zero, with the values of the period before. Elements only, no library.
+import { h } from "./dom.js";
 
 const HEIGHT = 230; // px
 const MARKS = 4; // of the axis, about
-const NAMED = 7; // days, at most
-const DOTTED = 100; // days, at most, whose values get a dot
+const DOTTED = 100; // points, at most, whose values get a dot
 
 /** The distance of about so many round marks that reach a value. whole: of things that have no half. */
 function step(reach, whole) {
@@ -22,12 +21,14 @@ function marksOf(low, high, whole) {
 }
 
 /**
- * days: YYYY-MM-DD. layers: [{slot: of its colour, values: one a day, or null}], the lowest first. before: a value a day, or null.
- * lines: each layer is a line of its own. axis: marks → what writes a mark. tell: the day looked at, or null → what is said of it.
+ * names: what stands below each point, or null. page: how many a page of the keyboard is. before: a value a point, or null.
+ * layers: [{slot: of its colour, values: one a point, or null}], the lowest first. lines: each layer is a line of its own.
+ * axis: marks → what writes a mark. tell: the point looked at, or null → what is said of it.
  */
-export function chart({ days, layers, before, lines, whole, axis, label, tell }) {
-  const x = (at) => `${((at / days.length) * 100).toFixed(3)}%`;
-  const reached = lines ? layers.flatMap(({ values }) => values) : days.flatMap((_, at) => {
+export function chart({ names, page, layers, before, lines, whole, axis, label, tell }) {
+  const count = names.length;
+  const x = (at) => `${((at / count) * 100).toFixed(3)}%`;
+  const reached = lines ? layers.flatMap(({ values }) => values) : names.flatMap((_, at) => {
     const values = layers.map((layer) => layer.values[at] ?? 0);
     return [values.filter((value) => value > 0), values.filter((value) => value < 0)].map((some) => some.reduce((sum, value) => sum + value, 0));
   });
@@ -36,10 +37,8 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
   const [low, high] = [marks[0], marks.at(-1)];
   const y = (value) => Number((((high - value) / (high - low)) * HEIGHT).toFixed(2));
   const written = axis(marks);
-  const day = new Intl.DateTimeFormat(locale(), { month: "numeric", day: "numeric", timeZone: "UTC" });
-  const every = Math.ceil(days.length / NAMED);
 
-  const bars = () => days.map((_, at) => {
+  const bars = () => names.map((_, at) => {
     const ends = [0, 0]; // of what is above zero, and below
     return layers.map(({ slot, values }) => {
       const value = values[at] ?? 0;
@@ -54,7 +53,7 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
     if (value === null || value === undefined) return null;
     const next = values[at + 1] ?? null;
     return [next === null ? null : h("svg:line", { class: `curve ${slot}`, x1: x(at + 0.5), x2: x(at + 1.5), y1: y(value), y2: y(next) }),
-      days.length <= DOTTED || next === null ? h("svg:circle", { class: `dot ${slot}`, cx: x(at + 0.5), cy: y(value), r: "3" }) : null];
+      count <= DOTTED || next === null ? h("svg:circle", { class: `dot ${slot}`, cx: x(at + 0.5), cy: y(value), r: "3" }) : null];
   }));
 
   const column = h("svg:rect", { class: "looked", x: "0", y: "0", width: x(1), height: String(HEIGHT), visibility: "hidden" });
@@ -64,24 +63,24 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
       h("svg:text", { x: "-8", y: y(mark) + 4, "text-anchor": "end" }, written(mark))]),
     lines ? curves() : bars(),
     (before ?? []).map((value, at) => value ? h("svg:line", { class: "before", x1: x(at + 0.04), x2: x(at + 0.96), y1: y(value), y2: y(value) }) : null),
-    days.map((each, at) => (days.length - 1 - at) % every ? null : h("svg:text", { x: x(at + 0.5), y: String(HEIGHT + 19), "text-anchor": "middle" }, day.format(new Date(each)))));
+    names.map((name, at) => name === null ? null : h("svg:text", { x: x(at + 0.5), y: String(HEIGHT + 19), "text-anchor": "middle" }, name)));
 
-  // Each day is a step of a slider, so that the keyboard and a screen reader get at its values too.
-  const box = h("div", { class: "plot", tabindex: "0", role: "slider", "aria-label": label, "aria-valuemin": "1", "aria-valuemax": String(days.length) }, svg);
+  // Each point is a step of a slider, so that the keyboard and a screen reader get at its values too.
+  const box = h("div", { class: "plot", tabindex: "0", role: "slider", "aria-label": label, "aria-valuemin": "1", "aria-valuemax": String(count) }, svg);
   let shown = null;
   const look = (at) => {
     if (at === shown) return;
     shown = at;
     column.setAttribute("visibility", at === null ? "hidden" : "visible");
     column.setAttribute("x", x(at ?? 0));
-    box.setAttribute("aria-valuenow", String((at ?? days.length - 1) + 1));
+    box.setAttribute("aria-valuenow", String((at ?? count - 1) + 1));
     box.setAttribute("aria-valuetext", tell(at));
   };
   const under = (event) => {
     const { left, width } = svg.getBoundingClientRect();
-    return Math.min(Math.max(Math.floor(((event.clientX - left) / width) * days.length), 0), days.length - 1);
+    return Math.min(Math.max(Math.floor(((event.clientX - left) / width) * count), 0), count - 1);
   };
-  const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -7, PageUp: 7, Home: -days.length, End: days.length };
+  const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -page, PageUp: page, Home: -count, End: count };
   box.addEventListener("pointermove", (event) => look(under(event)));
   box.addEventListener("pointerdown", (event) => look(under(event)));
   box.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && look(null));
@@ -90,7 +89,7 @@ export function chart({ days, layers, before, lines, whole, axis, label, tell })
     if (event.key === "Escape") return look(null);
     if (!(event.key in steps)) return undefined;
     event.preventDefault();
-    return look(Math.min(Math.max((shown ?? days.length - (steps[event.key] < 0 ? 0 : 1)) + steps[event.key], 0), days.length - 1));
+    return look(Math.min(Math.max((shown ?? count - (steps[event.key] < 0 ? 0 : 1)) + steps[event.key], 0), count - 1));
   });
   shown = undefined;
   look(null);

@@ -148,7 +148,7 @@ function section(entry, number) {
   const made = (test) => served.filter(test).map((block) => blocks[block[0]](block, entry.id));
   const prose = made((block) => block[0] !== "code" && !WIDE(block));
   const code = made((block) => block[0] === "code");
-  return h("section", { class: `doc ${code.length ? "" : "plain"}`, id: entry.id, "aria-labelledby": `${entry.id}-title` },
+  return h("section", { class: `doc ${code.length ? "" : "no-code"}`, id: entry.id, "aria-labelledby": `${entry.id}-title` },
     h("h2", { id: `${entry.id}-title` }, h("a", { href: `#${entry.id}`, "aria-hidden": "true", tabindex: "-1" }, String(number).padStart(2, "0")), pick(entry.title), anchor(entry)),
     h("div", { class: "prose" }, prose),
     code.length ? h("div", { class: "beside" }, code) : null,

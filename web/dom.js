@@ -139,6 +139,10 @@ export function askForKey() {
 
 const LOCALES = { zh: "zh-CN", en: "en-US" };
 export const locale = () => LOCALES[document.documentElement.lang] ?? "en-US";
+/** How much of a limit is used: the browser paints the last fifth yellow, and what is used up red. */
+export const meter = (used, limit, label) =>
+  h("meter", { min: "0", max: String(limit), low: String(limit * 0.8), high: String(limit * 0.99), optimum: "0", value: String(used), "aria-label": label });
+
 export const number = (value, digits = 0) =>
   value === undefined || value === null ? "–" : Number(value).toLocaleString(locale(), { maximumFractionDigits: digits });
 export const compact = (value) =>

@@ -27,14 +27,16 @@ const FIRST = {
   0: ["确认服务器仍在运行、网络畅通，然后重试。", "check that the server is running and that you are online, then try again."],
   broken: ["重试。已经收到的部分不完整，不要当作完整的回答使用。", "try again. What has arrived is only a part: do not use it as a whole answer."],
   wait: ["等待 {} 秒，然后重试。", "wait {} s, then try again."],
+  param: ["改正 `{}`。", "correct `{}`."],
   other: ["重试；如果反复出现，请把下面的 JSON 发给管理员。", "try again. If it stays, send the JSON below to the operator."],
 };
 
-/** What to do about each code, as the documentation's table says. */
-function advice(code, status) {
+/** What to do about each code, as the documentation's table says. param: what is wrong, where an error names it. */
+function advice(code, status, param) {
   const [, , ...rows] = SECTIONS.find(({ id }) => id === "errors").body.find(([kind]) => kind === "table");
   const row = rows.find(([, , codes]) => codes.includes(`\`${code}\``));
-  return row?.[3] ?? FIRST[status] ?? FIRST.other;
+  const told = row?.[3] ?? FIRST[status] ?? FIRST.other;
+  return param && told[1].includes("`param`") ? FIRST.param.map((words) => words.replace("{}", () => param)) : told;
 }
 
 /** The error object of a body in any API's shape, or null. */
@@ -56,14 +58,16 @@ export function failureOf(error, began = false) {
 
 /** {status, broken, body, says, after} → its box. retry: does it again. */
 export function failure({ status, broken, body, says, after }, retry) {
-  const code = String(errorIn(body)?.code ?? errorIn(body)?.type ?? "").slice(0, 100);
+  const error = errorIn(body);
+  const code = String(error?.code ?? error?.type ?? "").slice(0, 100);
+  const param = typeof error?.param === "string" ? error.param.replaceAll("`", "").slice(0, 100) : "";
   const happened = broken ? BROKE_OFF : status ? (HAPPENED[status] ?? HAPPENED[status < 500 ? 400 : 500]) : NO_ANSWER;
-  const first = after ? FIRST.wait.map((words) => words.replace("{}", after)) : broken && !code ? FIRST.broken : advice(code, status);
+  const first = after ? FIRST.wait.map((words) => words.replace("{}", after)) : broken && !code ? FIRST.broken : advice(code, status, param);
   return h("div", { class: "failure", role: "alert" },
     h("p", { class: "happened" }, h("strong", {}, pick(happened)), code ? [" · ", h("code", {}, code)] : null,
       status >= 400 ? h("span", { class: "faint" }, ` HTTP ${status}`) : null),
     says ? h("p", { class: "says" }, says.length > SHOWN ? `${says.slice(0, SHOWN)}…` : says) : null,
     h("p", { class: "first" }, h("span", { class: "faint" }, text("first")), " ", rich(pick(first))),
     retry ? h("div", { class: "row" }, h("button", { type: "button", class: "small retry", onclick: retry }, text("retry"))) : null,
-    body ? h("details", {}, h("summary", {}, errorIn(body) ? "JSON" : text("response")), h("pre", { tabindex: "0" }, pretty(body))) : null);
+    body ? h("details", {}, h("summary", {}, error ? "JSON" : text("response")), h("pre", { tabindex: "0" }, pretty(body))) : null);
 }

@@ -74,7 +74,7 @@ export function drawModel(id, card, redraw, wrong) {
   const weighed = targets.some((each) => each.weight);
   return [...head,
     h("dl", { class: "facts" },
-      h("div", {}, h("dt", {}, text("state")), h("dd", {}, stateOf(card))), fact("provider", card.owned_by), facts(card),
+      h("div", {}, h("dt", {}, text("state")), h("dd", {}, stateOf(card))), fact("provider", card.owned_by), fact("released", card.released), facts(card),
       fact("inputs", (card.architecture?.input_modalities ?? []).map((name) => text(`input_${name}`)).join(", ")),
       fact("effort", (card.reasoning_efforts ?? []).join(", ")), fact("can", chips(card))),
     h("div", { class: "of-model" },

@@ -4,7 +4,8 @@ import { capabilities, chips, embeds, groupName, grouped, priceOf, stateOf } fro
 import { compact, h, number, rich } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { addressOf, drawModel, tryModel } from "./model.js";
-import { counted, text } from "./text.js";
+import { LIVE, counted, pick, text } from "./text.js";
+import { words } from "./words.js";
 
 const PERIOD = 10_000; // ms between looks, while somebody looks: the first cooldown of a target is as long
 const CAN = ["tools", "vision", "reasoning", "jsonCap", "embedding"];
@@ -29,12 +30,14 @@ const by = (way, ...values) => (one, other) => {
 const ORDERS = {
   family: {},
   name: { of: "model", compare: by(1, (card) => card.id.toLowerCase()) },
+  newest: { compare: by(-1, (card) => card.released) },
   cheapest: { of: "price", compare: by(1, priceIn, priceOut), sorted: "ascending" },
   dearest: { of: "price", compare: by(-1, priceIn, priceOut), sorted: "descending" },
   context: { of: "context", compare: by(-1, (card) => card.context_length), sorted: "descending" },
   output: { of: "output", compare: by(-1, (card) => card.top_provider?.max_completion_tokens), sorted: "descending" },
 };
 const COLUMNS = ["model", "provider", "context", "output", "price", "can", "state", "tryIt"];
+const AGES = ["isNew", "newest"];
 const NUMBERS = ["context", "output", "price"];
 
 const none = () => ({ words: "", can: new Set(), price: "", context: "" });
@@ -59,9 +62,12 @@ function stateCell(card) {
   return cell;
 }
 
+/** Whether it is new, or the newest of its family: what else there is of words has a column. */
+const ages = (card) => words(card, state.cards).filter((name) => AGES.includes(name)).map((name) => [" ", h("span", { class: `chip ${name}` }, text(name))]);
+
 const rows = (cards) => cards.map((card) =>
   h("tr", {},
-    h("th", { scope: "row" }, h("a", { class: "mono", href: addressOf(card.id) }, card.id)),
+    h("th", { scope: "row" }, h("a", { class: "mono", href: addressOf(card.id) }, card.id), ages(card)),
     h("td", {}, card.owned_by),
     h("td", { class: "number", "data-label": text("context") }, compact(card.context_length)),
     h("td", { class: "number", "data-label": text("output") }, compact(card.top_provider?.max_completion_tokens)),
@@ -72,7 +78,7 @@ const rows = (cards) => cards.map((card) =>
 
 /** The head of the table. Columns that can be sorted by are buttons: again, for the other way, or as it was. */
 function head() {
-  const { of, sorted } = ORDERS[state.order];
+  const { of = "", sorted } = ORDERS[state.order];
   return h("thead", {}, h("tr", {}, COLUMNS.map((name) => {
     const orders = ["family", ...Object.keys(ORDERS).filter((order) => ORDERS[order].of === name)];
     const next = orders[(orders.indexOf(state.order) + 1) % orders.length] ?? orders[1];
@@ -126,6 +132,7 @@ function catalogue() {
     h("div", { class: "head" }, h("h1", {}, text("models")),
       h("input", { type: "search", id: "models-words", placeholder: text("filter"), "aria-label": text("filter"), value: wanted.words, oninput: (event) => { wanted.words = event.target.value; redraw(); } })),
     h("p", { class: "lead" }, rich(text("modelsText"))),
+    state.cards?.length && state.cards.every((card) => card.owned_by === "echo") ? h("p", { class: "note" }, rich(pick(LIVE.onlyEcho))) : "",
     h("div", { class: "row wrap narrow" },
       h("div", { class: "row wrap toggles", role: "group", "aria-label": text("can") }, CAN.map(toggle)),
       choice("price", "price", "anyPrice", PRICES.map(([value, shown]) => [value, value === "0" ? text(shown) : shown])),

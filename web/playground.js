@@ -29,7 +29,7 @@ function build(container) {
   ui.second = h("select", { id: "play-second", onchange: () => { state.second = ui.second.value; save(); } });
   ui.other = h("input", { id: "play-other", hidden: true, "t-aria-label": "otherName", "t-placeholder": "otherName", spellcheck: "false" });
   ui.log = h("div", { class: "log", id: "play-log", role: "log", tabindex: "0", "t-aria-label": "playground" });
-  ui.message = h("textarea", { id: "play-message", rows: "3", "t-placeholder": "messageHint", "t-aria-label": "message", onkeydown: keys, onpaste: onPaste });
+  ui.message = h("textarea", { id: "play-message", rows: "3", "t-placeholder": TOUCH.matches ? "messageHintTouch" : "messageHint", "t-aria-label": "message", onkeydown: keys, onpaste: onPaste });
   ui.send = h("button", { id: "play-send", type: "button", class: "primary", t: "send", onclick: send });
   ui.stop = h("button", { id: "play-stop", type: "button", class: "danger", hidden: true, t: "stop", onclick: () => state.running?.abort() });
   ui.explain = h("dialog", { id: "explain-dialog", class: "wide", "aria-labelledby": "explain-title" });
@@ -70,7 +70,7 @@ function fillModels() {
   const before = state.pending ?? modelName();
   state.pending = null;
   const groups = () => grouped(state.cards).map(([name, cards]) => h("optgroup", { label: groupName(name) }, cards.map((card) => h("option", { value: card.id }, labelled(card, state.cards)))));
-  ui.model.replaceChildren(...groups(), h("option", { value: OTHER }, text("otherName")));
+  ui.model.replaceChildren(...groups(), h("option", { value: OTHER }, text(ready() ? "otherName" : "keyNeeded")));
   ui.second.replaceChildren(h("option", { value: "" }, text("noSecond")), ...groups());
   if (state.cards.length && !state.cards.some((card) => card.id === state.second)) state.second = "";
   ui.second.value = state.second;
@@ -81,7 +81,7 @@ function fillModels() {
 }
 
 function chooseModel() {
-  ui.other.hidden = ui.model.value !== OTHER;
+  ui.other.hidden = ui.model.value !== OTHER || !ready();
   offerEfforts(state.cards.find((each) => each.id === modelName()));
 }
 
@@ -114,9 +114,11 @@ function newChat() {
   focus();
 }
 
+/** Put the focus into the box, unless it is elsewhere in this view: then it stays there. */
 function focus() {
   const { activeElement } = document;
-  if (!TOUCH.matches && (activeElement === document.body || activeElement?.hidden || ui.composer.contains(activeElement))) ui.message.focus({ preventScroll: true });
+  const free = activeElement === document.body || activeElement?.hidden || ui.composer.contains(activeElement) || activeElement?.closest("#views");
+  if (!TOUCH.matches && free) ui.message.focus({ preventScroll: true });
 }
 
 async function send() {
@@ -217,8 +219,10 @@ function toEnd() {
   ui.composer.scrollIntoView({ block: "nearest", behavior: "instant" });
 }
 
+const nothing = () => h("p", { class: "empty" }, ready() ? text("playEmpty") : [text("keyNeeded"), " ", h("button", { type: "button", onclick: () => dispatchEvent(new Event("ask-key")) }, text("key"))]);
+
 function draw() {
-  ui.log.replaceChildren(...(turns.length ? drawTurns(actions) : [h("p", { class: "empty" }, text("playEmpty"))]));
+  ui.log.replaceChildren(...(turns.length ? drawTurns(actions) : [nothing()]));
   if (turns.length) toEnd();
 }
 
@@ -254,6 +258,7 @@ export async function update() {
     toast(error.message);
   }
   fillModels();
+  if (!turns.length) draw();
   if (state.request) takeOver();
 }
 

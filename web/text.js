@@ -75,6 +75,7 @@ const UI = {
   order: ["排序", "Order"],
   order_family: ["按系列", "By family"],
   order_name: ["按名称", "By name"],
+  order_newest: ["最新发布在前", "Newest first"],
   order_cheapest: ["输入价格从低到高", "Price in, lowest first"],
   order_dearest: ["输入价格从高到低", "Price in, highest first"],
   order_context: ["上下文从大到小", "Largest context first"],
@@ -118,7 +119,9 @@ const UI = {
   groupOther: ["其他", "Others"],
   beside: ["并排对比", "Side by side with"],
   noSecond: ["不对比", "no second model"],
+  isNew: ["新发布", "NEW"],
   newest: ["最新", "newest"],
+  released: ["发布", "Released"],
   cheap: ["便宜", "cheap"],
   otherName: ["其他名称…", "Another name…"],
   system: ["系统提示词", "System prompt"],
@@ -136,6 +139,7 @@ const UI = {
   schemaJson: ["JSON Schema（结构化输出）", "JSON schema (structured output)"],
   example: ["填入示例", "Insert example"],
   message: ["消息", "Message"],
+  messageHintTouch: ["说点什么；可粘贴图片。", "Say something; paste images."],
   messageHint: ["说点什么；可粘贴或拖入图片。Enter 发送，Shift+Enter 换行。", "Say something; paste or drop images. Enter sends, Shift+Enter breaks the line."],
   imageUrl: ["图片 URL", "Image URL"],
   addImage: ["添加图片", "Add image"],
@@ -237,8 +241,10 @@ const UI = {
   previous: ["上一周期", "previous period"],
   against: ["{change}，上期 {before}", "{change} vs. {before}"],
   lastDays: ["最近 {} 天", "Last {} days"],
+  lastHours: ["最近 {} 小时", "Last {} hours"],
   others: ["其余", "Others"],
   stackBy: ["分层", "Layers"],
+  pointsBy: ["按天或按小时", "Days or hours"],
   period: ["时间段", "Period"],
   allModels: ["所有模型", "All models"],
   allKeys: ["所有密钥", "All keys"],
@@ -251,11 +257,13 @@ const UI = {
   sum: ["合计", "Sum"],
   showAll: ["显示全部 {} 行", "Show all {}"],
   showFirst: ["只显示前 {} 行", "Show the first {}"],
-  byDay: ["每天", "By day"],
+  byDay: ["按天", "By day"],
+  byHour: ["按小时", "By hour"],
   byModel: ["按模型", "By model"],
   byKey: ["按密钥", "By key"],
   latest: ["最近的请求", "Latest requests"],
   day: ["日期", "Day"],
+  hour: ["小时", "Hour"],
   time: ["时间", "Time"],
   status: ["状态", "Status"],
   keyName: ["密钥", "Key"],
@@ -265,6 +273,7 @@ const UI = {
   budget: ["预算", "budget"],
   resets: ["重置于", "resets"],
   days: ["天", "days"],
+  hours: ["小时", "hours"],
   estimated: ["估算", "estimated"],
   unpriced: ["另有价格未知的请求未计入", "requests of unknown price are left out"],
   inspectorText: [
@@ -441,7 +450,7 @@ export const SECTIONS = [
     title: ["模型列表", "List models"],
     body: [
       ["p", "`GET /v1/models` 只列出你的密钥此刻可用的模型，`GET /v1/models/{id}` 给出其中一个；id 里可以有斜杠。", "`GET /v1/models` lists what your key can use now, `GET /v1/models/{id}` one of them; ids may hold slashes."],
-      ["p", "除了 OpenAI 的字段，还有 `context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "Beside OpenAI's fields there are `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
+      ["p", "除了 OpenAI 的字段，还有 `released`（发布月份，`created` 是该月第一天；不知道时没有，`created` 为固定值）、`context_length`、`pricing`、`architecture.input_modalities`、`supported_parameters` 和 `status`：`up`，或 `cooling_down`（所有上游都在冷却中，请求会立即被拒绝）。", "Beside OpenAI's fields there are `released` (a month, whose first day is `created`; where it is not known it is absent and `created` a constant), `context_length`, `pricing`, `architecture.input_modalities`, `supported_parameters` and `status`: `up`, or `cooling_down` while all its upstreams are not called for a while and requests are refused at once."],
       ["live", "models"],
       ["code", {
         curl: `curl {{base}}/models/{{model}}{{curl}}`,
@@ -750,7 +759,7 @@ export const SECTIONS = [
   },
 ];
 
-// name, what to paste (base: with /v1, origin: without), where it goes. if: a route the client cannot do without.
+// What is said of this server, as it is.
 export const LIVE = {
   authOn: ["这台服务器需要密钥。向管理员要一个 `sk-…`，放进环境变量 `MODELSERVER_KEY`；示例都从那里读取。", "This server needs a key. Ask its operator for one (`sk-…`) and put it in `MODELSERVER_KEY`; the examples read it from there."],
   authOff: ["这台服务器没有配置密钥，只服务本机：SDK 要求填写的密钥可以是任何文字。", "This server has no keys and serves this machine only: the key that SDKs insist on may be any text."],

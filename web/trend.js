@@ -1,10 +1,9 @@
-// The chart of usage: tiles of what is measured, and the measure that is chosen, day by day, in layers by model or key.
+// The chart of usage: tiles of what is measured, and the measure that is chosen, by days or hours, in layers by model or key.
 import { chart } from "./chart.js";
 import { compact, h, locale, number, seconds } from "./dom.js";
 import { digitsFor, dollarsWith } from "./money.js";
 import { text } from "./text.js";
 
-const DAY = 86_400_000; // ms
 const LAYERS = 6; // names that have a layer of their own
 
 const tokens = (row) => row.prompt_tokens + row.completion_tokens;
@@ -24,11 +23,48 @@ const slots = new Map(); // name → its colour, so that it keeps it from one me
 
 export const sum = (rows, of) => rows.reduce((all, row) => all + (of(row) ?? 0), 0);
 
-/** The last days up to a day, and what stands in the rows for each of them. */
-const daysUntil = (last, count) => Array.from({ length: count }, (_, at) => new Date(Date.parse(last) - (count - 1 - at) * DAY).toISOString().slice(0, 10));
-const spread = (rows, days, of) => {
-  const known = new Map(rows.map((row) => [row.day, of(row)]));
-  return days.map((day) => known.get(day));
+// What a report may be summed up by: how the server writes it, and how it is shown. Days are by UTC, hours as the visitor's clock.
+const NAMED = 7; // days that are named below a chart, at most
+const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const BUCKETS = {
+  day: {
+    step: 86_400_000, page: 7, write: (date) => date.toISOString().slice(0, 10),
+    name: (date, left, count) => (left % Math.ceil(count / NAMED) ? null : date.toLocaleDateString(locale(), { month: "numeric", day: "numeric", timeZone: "UTC" })),
+    whole: (date) => date.toLocaleDateString(locale(), { weekday: "short", year: "numeric", month: "short", day: "numeric", timeZone: "UTC" }),
+    last: (count) => text("lastDays").replace("{}", count),
+  },
+  hour: {
+    step: 3_600_000, page: 24, write: (date) => `${date.toISOString().slice(0, 16)}Z`,
+    name: (date, left, count) => {
+      if (count > 24) return date.getHours() ? null : date.toLocaleDateString(locale(), { month: "numeric", day: "numeric" });
+      return date.getHours() % 4 ? null : date.toLocaleTimeString(locale(), CLOCK);
+    },
+    whole: (date) => date.toLocaleString(locale(), { weekday: "short", month: "short", day: "numeric", ...CLOCK }),
+    last: (count) => (count > 24 ? text("lastDays").replace("{}", count / 24) : text("lastHours").replace("{}", count)),
+  },
+};
+
+export const bucketOf = (data) => (data.by_hour ? "hour" : "day");
+
+/** The sums of a report's days, or of its hours. */
+export const points = (data) => data[`by_${bucketOf(data)}`];
+
+/** A day or an hour of a report, in words. */
+export const dated = (data, point) => BUCKETS[bucketOf(data)].whole(new Date(point));
+
+/** All days or hours of a report, also those with nothing; and those of the period before. */
+function spanOf(data) {
+  const { step, write } = BUCKETS[bucketOf(data)];
+  const [from, to] = [Date.parse(data.from), Date.parse(data.to)];
+  const count = Math.round((to - from) / step) + 1;
+  const since = (start) => Array.from({ length: count }, (_, at) => write(new Date(start + at * step)));
+  return [since(from), since(from - count * step)];
+}
+
+/** What stands in the rows for each day or hour. */
+const spread = (rows, name, span, of) => {
+  const known = new Map(rows.map((row) => [row[name], of(row)]));
+  return span.map((each) => known.get(each));
 };
 
 /** What writes an amount of this measure. digits: of money. */
@@ -44,18 +80,20 @@ const axis = (measure) => (marks) => {
 };
 
 /** The layers of the chart, the largest first: [{name, slot, values}]. name null: all others. */
-function layersOf({ data, measure, by }, days) {
+function layersOf({ data, measure, by }, span) {
+  const bucket = bucketOf(data);
   const { of, times } = MEASURES[measure];
   if (times) {
-    return ["p50", "p95"].map((name) => ({ name, slot: name, values: spread(data.times_by_day, days, (row) => row[`${times}_${name}_ms`]).map((value) => value ?? null) }));
+    return ["p50", "p95"].map((name) => ({ name, slot: name, values: spread(data[`times_by_${bucket}`], bucket, span, (row) => row[`${times}_${name}_ms`]).map((value) => value ?? null) }));
   }
   const totals = new Map();
   for (const row of data.series) if (row[by] !== null) totals.set(row[by], (totals.get(row[by]) ?? 0) + (of(row) ?? 0));
   const shown = [...totals].filter(([, total]) => total).sort(([, one], [, other]) => Math.abs(other) - Math.abs(one)).slice(0, LAYERS).map(([name]) => name);
   colour(shown);
-  const values = (name) => spread(data.series.filter((row) => row[by] === name), days, of);
-  const others = days.map(() => 0);
-  for (const row of data.series) if (!shown.includes(row[by]) && days.includes(row.day)) others[days.indexOf(row.day)] += of(row) ?? 0;
+  const values = (name) => spread(data.series.filter((row) => row[by] === name), bucket, span, of);
+  const others = span.map(() => 0);
+  const places = new Map(span.map((each, at) => [each, at]));
+  for (const row of data.series) if (!shown.includes(row[by]) && places.has(row[bucket])) others[places.get(row[bucket])] += of(row) ?? 0;
   return [...shown.map((name) => ({ name, slot: `slot${slots.get(name)}`, values: values(name) })),
     ...(others.some(Boolean) ? [{ name: null, slot: "rest", values: others }] : [])];
 }
@@ -76,7 +114,7 @@ function colour(shown) {
 function change(now, before, write) {
   if (!before) return "";
   const percent = Math.round(((now - before) / Math.abs(before)) * 100);
-  return text("against").replace("{change}", `${percent < 0 ? "−" : "+"}${number(Math.abs(percent))} %`).replace("{before}", () => write(before));
+  return text("against").replace("{change}", `${percent < 0 ? "−" : percent ? "+" : "±"}${number(Math.abs(percent))} %`).replace("{before}", () => write(before));
 }
 
 /** Whether of no request that these sums hold the price was known. */
@@ -89,38 +127,45 @@ function spent(rows, write) {
 }
 
 /** A button for each measure: its total, and how that differs from the period before. choose: shows its chart. */
-export function tiles({ data, measure, digits }, choose) {
+export function tiles({ data, measure }, choose) {
   return h("div", { class: "tiles", role: "group", "aria-label": text("measure") }, Object.entries(MEASURES).map(([name, { of, times }]) => {
-    const write = writer(name, digits);
+    const [now, before] = times ? [] : [sum(points(data), of), sum(data.previous, of)];
+    const write = writer(name, digitsFor([now, before]));
     const [all] = data.times;
     const [total, beside] = times
       ? [write(all?.[`${times}_p50_ms`]), `p95 ${write(all?.[`${times}_p95_ms`])}`]
-      : [name === "costs" ? spent(data.by_day, write) : write(sum(data.by_day, of)), change(sum(data.by_day, of), sum(data.previous, of), write)];
+      : [name === "costs" ? spent(points(data), write) : write(now), change(now, before, write)];
     return h("button", { type: "button", class: "tile", id: `measure-${name}`, "aria-pressed": String(name === measure), onclick: () => choose(name) },
       h("span", {}, text(name), times ? " p50" : ""), h("strong", {}, total),
       h("small", {}, beside));
   }));
 }
 
+/** Buttons of which one is pressed. choose: called with the name of another. */
+const choices = (label, chosen, all, choose) => h("div", { class: "tabs", role: "group", "aria-label": text(`${label}By`) },
+  all.map(([name, shown]) => h("button", { type: "button", id: `${label}-${name}`, "aria-pressed": String(name === chosen), onclick: () => choose(name) }, text(shown))));
+
 /**
- * The chart of the chosen measure, and beside it what its layers are and hold: all days, or the one that is looked at.
- * view: {data, days, measure, by, digits, keys: how many there are}. stack: draws the layers by another name.
+ * The chart of the chosen measure, and beside it what its layers are and hold: the whole period, or what is looked at.
+ * view: {data, measure, by, digits, keys: how many there are, hourly: whether a choice of days or hours is to be shown}.
+ * stack: draws the layers by another name. divide: by hours, or not.
  */
-export function drawn(view, stack) {
+export function drawn(view, stack, divide) {
   const { data, measure } = view;
   const { of, times, whole } = MEASURES[measure];
-  const days = daysUntil(data.to, view.days);
-  const layers = layersOf(view, days);
-  const before = times ? null : spread(data.previous, daysUntil(days[0], view.days + 1).slice(0, -1), of).map((value) => value ?? 0);
+  const bucket = bucketOf(data);
+  const { page, name: named, last } = BUCKETS[bucket];
+  const [span, earlier] = spanOf(data);
+  const layers = layersOf(view, span);
+  const before = times ? null : spread(data.previous, bucket, earlier, of).map((value) => value ?? 0);
   const write = writer(measure, view.digits);
   const [all] = data.times;
   const legend = h("div", { class: "legend" });
-  const dated = (day) => new Date(day).toLocaleDateString(locale(), { weekday: "short", year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
   const entry = (slot, name, value) => h("li", {}, h("span", { class: `swatch ${slot}` }), h("span", { class: "name" }, name), h("span", { class: "amount" }, value));
   const valueOf = (layer, at) => (at !== null ? layer.values[at] : times ? all?.[`${times}_${layer.name}_ms`] : layer.values.reduce((one, other) => one + (other ?? 0), 0)) ?? (times ? null : 0);
   const tell = (at) => {
-    const heading = at === null ? `${text("lastDays").replace("{}", view.days)}` : dated(days[at]);
-    const looked = at === null ? data.by_day : data.by_day.filter(({ day }) => day === days[at]);
+    const heading = at === null ? last(span.length) : dated(data, span[at]);
+    const looked = at === null ? points(data) : points(data).filter((row) => row[bucket] === span[at]);
     const total = times ? null : measure === "costs" && unpriced(looked) ? text("unknown") : write(layers.reduce((sum, layer) => sum + valueOf(layer, at), 0));
     const previous = before && (at === null ? before.reduce((one, other) => one + other, 0) : before[at]);
     const rows = layers.map((layer) => [layer.slot, layer.name ?? text("others"), write(valueOf(layer, at))]);
@@ -129,15 +174,19 @@ export function drawn(view, stack) {
       h("ol", {}, rows.map((row) => entry(...row)), before && sum(data.previous, of) ? entry("before", text("previous"), write(previous)) : null));
     return `${heading}: ${[total, ...rows.map(([, name, value]) => `${name} ${value}`)].filter(Boolean).join(", ")}`;
   };
-  const empty = !layers.some(({ values }) => values.some(Boolean)) && !(measure === "costs" && unpriced(data.by_day));
+  const empty = !layers.some(({ values }) => values.some(Boolean)) && !(measure === "costs" && unpriced(points(data)));
   return h("figure", { class: "chart", id: "usage-chart" },
     h("figcaption", {}, h("h2", {}, text(measure)),
-      view.keys > 1 && !times ? h("div", { class: "tabs", role: "group", "aria-label": text("stackBy") }, ["model", "key"].map((by) =>
-        h("button", { type: "button", id: `stack-${by}`, "aria-pressed": String(by === view.by), onclick: () => stack(by) }, text(by === "key" ? "byKey" : "byModel")))) : null),
+      h("div", { class: "row wrap" },
+        view.hourly === null ? null : choices("points", bucket, [["day", "byDay"], ["hour", "byHour"]], (each) => divide(each === "hour")),
+        view.keys > 1 && !times ? choices("stack", view.by, [["model", "byModel"], ["key", "byKey"]], stack) : null)),
     h("div", { class: "drawn" },
-      chart({ days, layers, before, lines: Boolean(times), whole, axis: axis(measure), label: `${text(measure)}, ${text("byDay")}`, tell }), legend),
+      chart({
+        names: span.map((each, at) => named(new Date(each), span.length - 1 - at, span.length)), page, layers, before, lines: Boolean(times), whole,
+        axis: axis(measure), label: `${text(measure)}, ${text(bucket === "hour" ? "byHour" : "byDay")}`, tell,
+      }), legend),
     empty ? h("p", { class: "faint" }, text("noneOfIt")) : null,
-    measure === "costs" && data.by_day.some((row) => row.unpriced_requests) ? h("p", { class: "faint" }, `+ ${text("unpriced")}`) : null,
+    measure === "costs" && points(data).some((row) => row.unpriced_requests) ? h("p", { class: "faint" }, `+ ${text("unpriced")}`) : null,
     times ? h("p", { class: "faint" }, text("timesText")) : null);
 }
 

@@ -6,6 +6,8 @@ import { failure } from "./failures.js";
 import { Markdown, codeBlock, markdown } from "./markdown.js";
 import { text } from "./text.js";
 
+const SHORTEST = 0.05; // seconds of an answer of which a speed is told
+
 /** A picture where we hold its bytes; the address of one elsewhere is only shown: nothing is fetched from other hosts. */
 export const picture = ({ name, url }) =>
   url.startsWith("data:image/") ? h("img", { src: url, alt: name }) : h("code", { class: "far" }, url);
@@ -34,7 +36,7 @@ function statsLine(turn) {
   const { first, total, usage, finish } = turn.stats;
   const header = (name) => turn.headers?.find(([each]) => each === name)?.[1];
   const out = usage?.completion_tokens;
-  const speed = out && first !== undefined && total - first > 0.001 && turn.request.stream ? `${number(out / (total - first), 1)} tok/s` : null;
+  const speed = out && first !== undefined && total - first > SHORTEST && turn.request.stream ? `${number(out / (total - first), 1)} tok/s` : null;
   const dropped = header("x-modelserver-dropped");
   const items = [
     first !== undefined && turn.request.stream && ["ttft", seconds(first)],
@@ -50,7 +52,7 @@ function statsLine(turn) {
     dropped ? h("div", { class: "dropped" }, h("dt", {}, text("dropped")), h("dd", {}, dropped)) : null);
 }
 
-const wire = (turn) => h("details", { class: "raw" }, h("summary", {}, text("wire")),
+const wire = (turn) => h("details", { class: "raw", ontoggle: (event) => event.target.open && event.target.scrollIntoView({ block: "nearest" }) }, h("summary", {}, text("wire")),
   h("h3", {}, text("request")), h("pre", { tabindex: "0" }, colored(JSON.stringify(turn.request, null, 2).slice(0, WIRE_LIMIT), "json")),
   h("h3", {}, text("headers")), h("pre", { tabindex: "0" }, (turn.headers ?? []).map(([name, value]) => `${name}: ${value}`).join("\n")),
   h("h3", {}, text("response")), h("pre", { tabindex: "0", class: "bytes" }, turn.wire || turn.error?.body || ""));

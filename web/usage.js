@@ -1,17 +1,18 @@
 // What this key has used: one chart of one measure, in layers by model or key; sums, the latest requests, CSV.
 import { call, json, key, ready, server } from "./api.js";
-import { h, locale, number, rich } from "./dom.js";
+import { h, locale, meter, number, rich } from "./dom.js";
 import { failure, failureOf } from "./failures.js";
 import { digitsFor, dollarsWith } from "./money.js";
 import { folded } from "./tables.js";
 import { text } from "./text.js";
-import { drawn, sum, tiles, took } from "./trend.js";
+import { bucketOf, dated, drawn, points, sum, tiles, took } from "./trend.js";
 
 const LATEST = 200; // requests listed
-const PERIODS = [7, 30, 90, 365]; // days
+const PERIODS = [1, 7, 30, 90, 365]; // days
+const HOURLY = 7; // days, at most, that are shown by hours
 const STATUS = ["ok", "error", "left", "running"];
 
-const state = { data: null, error: null, days: 30, measure: "requests", by: "model", wanted: { model: "", key: "", status: "" } };
+const state = { data: null, error: null, days: 30, hourly: false, measure: "requests", by: "model", wanted: { model: "", key: "", status: "" } };
 const names = { model: new Set(), key: new Set() }; // seen so far, to choose from
 let owner = null; // the key that these names are of
 let container;
@@ -26,7 +27,7 @@ const costs = (row, write) => (row.unpriced_requests && row.unpriced_requests ==
 /** What the upstreams' caches have saved, less what writing to them has cost; empty where they were not used. */
 const saving = (amount, write) => (amount ? write(amount) : "");
 
-/** A table of sums by day, model or key. times: rows of percentiles by the same name, if there are any. */
+/** A table of sums by day, hour, model or key. times: rows of percentiles by the same name, if there are any. */
 function sums(name, by, rows, times = []) {
   const write = dollarsWith(state.digits);
   const known = new Map(times.map((row) => [row[by], row]));
@@ -37,7 +38,7 @@ function sums(name, by, rows, times = []) {
     return found ? `${took(found[`${which}_p50_ms`])} / ${took(found[`${which}_p95_ms`])}` : "";
   }, { number: true, half: true }];
   return folded(`sums-${by}`, text(name), [
-    [by === "key" ? "keyName" : by, (row) => row[by]],
+    [by === "key" ? "keyName" : by, (row) => (by === "hour" ? h("span", { class: "nobr" }, dated(state.data, row.hour)) : row[by])],
     counted("requests", (row) => row.requests),
     counted("promptTokens", (row) => row.prompt_tokens),
     counted("completionTokens", (row) => row.completion_tokens),
@@ -58,7 +59,7 @@ function limits(given) {
   if (budget) {
     const write = dollarsWith(2);
     items.push(h("div", {}, h("dt", {}, text("budget")), h("dd", {}, `${write(budget.spent_usd)} / ${write(budget.usd)}`),
-      h("meter", { min: "0", max: String(budget.usd), value: String(budget.spent_usd), high: String(budget.usd * 0.9), "aria-label": text("budget") }),
+      h("dd", {}, meter(budget.spent_usd, budget.usd, text("budget"))),
       budget.resets_at ? h("dd", { class: "faint" }, `${text("resets")} ${new Date(budget.resets_at).toLocaleString(locale())}`) : null));
   }
   return items.length ? h("dl", { class: "stats limits" }, items) : null;
@@ -103,7 +104,8 @@ function choice(name, label, all, options) {
 }
 
 /** The question of this view. */
-const query = (more) => new URLSearchParams({ days: state.days, ...Object.fromEntries(Object.entries(state.wanted).filter(([, value]) => value)), ...more });
+const byHours = () => state.days === 1 || (state.hourly && state.days <= HOURLY);
+const query = (more) => new URLSearchParams({ days: state.days, ...(byHours() ? { bucket: "hour" } : {}), ...Object.fromEntries(Object.entries(state.wanted).filter(([, value]) => value)), ...more });
 
 async function download() {
   const response = await call(`/v1/usage?${query({ format: "csv", limit: 10_000 })}`);
@@ -119,13 +121,15 @@ function body() {
   if (state.error) return failure(failureOf(state.error), update);
   if (!state.data) return h("p", { class: "empty" }, "…");
   const { data } = state;
-  if (!data.by_day.length && !data.requests.length && !Object.values(state.wanted).some(Boolean)) return h("p", { class: "empty" }, text("nothingYet"));
+  const [bucket, title] = bucketOf(data) === "hour" ? ["hour", "byHour"] : ["day", "byDay"];
+  if (!points(data).length && !data.requests.length && !Object.values(state.wanted).some(Boolean)) return h("p", { class: "empty" }, text("nothingYet"), " ", h("a", { href: "#playground" }, text("playground")));
   return [
     limits(data.limits),
     tiles(state, (measure) => { state.measure = measure; render(); }),
-    drawn({ ...state, keys: names.key.size }, (by) => { state.by = by; update(); }),
+    drawn({ ...state, keys: names.key.size, hourly: state.days > 1 && state.days <= HOURLY ? state.hourly : null },
+      (by) => { state.by = by; update(); }, (hourly) => { state.hourly = hourly; update(); }),
     // What the chart tells to the eye, in words.
-    data.by_day.length ? h("details", { id: "usage-days" }, h("summary", {}, text("byDay")), sums("byDay", "day", data.by_day, data.times_by_day)) : null,
+    points(data).length ? h("details", { id: "usage-days" }, h("summary", {}, text(title)), sums(title, bucket, points(data), data[`times_by_${bucket}`])) : null,
     data.by_model.length ? titled("byModel", sums("byModel", "model", data.by_model, data.times_by_model)) : null,
     data.by_key.length > 1 ? titled("byKey", sums("byKey", "key", data.by_key, data.times_by_key)) : null,
     latest(data.requests),
@@ -134,7 +138,7 @@ function body() {
 
 function controls() {
   const span = h("select", { id: "usage-days-shown", "aria-label": text("period"), onchange: (event) => { state.days = Number(event.target.value); update(); } },
-    PERIODS.map((count) => h("option", { value: String(count) }, `${count} ${text("days")}`)));
+    PERIODS.map((count) => h("option", { value: String(count) }, count > 1 ? `${count} ${text("days")}` : `24 ${text("hours")}`)));
   span.value = String(state.days);
   const known = (name) => [...names[name]].sort().map((each) => [each, each]);
   return h("div", { class: "row wrap" }, span, choice("model", "model", "allModels", known("model")),
@@ -171,7 +175,7 @@ export async function update() {
   if (mine !== asked) return; // something newer has been asked for
   if (data) {
     for (const name of ["model", "key"]) for (const row of data[`by_${name}`]) names[name].add(row[name]);
-    state.digits = digitsFor([data.by_model, data.by_key, data.by_day].flat().flatMap((row) => [row.cost_usd, row.saved_usd]));
+    state.digits = digitsFor([data.by_model, data.by_key, points(data)].flat().flatMap((row) => [row.cost_usd, row.saved_usd]));
   }
   Object.assign(state, { data, error: wrong });
   render();

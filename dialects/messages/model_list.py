@@ -9,6 +9,7 @@ from providers.contract import Json, Upstream
 from providers.errors import BadRequest
 from providers.models import ModelFacts
 
+from .. import model_objects
 from .params import CLAUDE_EFFORTS
 
 _PAGING: Final = frozenset({"limit", "before_id", "after_id"})  # OpenAI's list takes none of them
@@ -23,15 +24,15 @@ def wanted(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
     return "anthropic-version" in headers or not _PAGING.isdisjoint(query)
 
 
-def card(name: str, upstream: Upstream, created: int) -> Json:
-    """Return what is said of a model. upstream: its first target; created: Unix time."""
+def card(name: str, upstream: Upstream) -> Json:
+    """Return what is said of a model. upstream: its first target."""
     facts = upstream.facts
     return {
         "type": "model",
         "id": name,
         "display_name": name,
         "description": f"{upstream.name}, {facts.context} tokens" if facts.context else upstream.name,
-        "created_at": f"{datetime.fromtimestamp(created, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "created_at": f"{datetime.fromtimestamp(model_objects.created(facts), UTC):%Y-%m-%dT%H:%M:%SZ}",
         "lifecycle": "deprecated" if facts.shutdown else "active",
         "deprecated_at": None,
         "retires_at": f"{facts.shutdown}T00:00:00Z" if facts.shutdown else None,

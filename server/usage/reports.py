@@ -11,7 +11,7 @@ import io
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from heapq import nlargest
 from operator import itemgetter
@@ -28,12 +28,13 @@ from providers.contract import Json
 from providers.errors import BadRequest, NotFound, Overloaded, PermissionDenied
 
 from ..json_answer import json_answer
+from . import migrations
 from .ledger import Ledger
 
 T = TypeVar("T")
 _COUNTED: Final = [kind.name for kind in KINDS if kind.over != "period"]
 Table = tuple[list[str], list[tuple[Any, ...]]]  # names of the columns, rows
-_TABLES: Final = {"request": "requests", "day": "by_day", "model": "by_model", "key": "by_key"}
+_TABLES: Final = {"request": "requests", "day": "by_day", "hour": "by_hour", "model": "by_model", "key": "by_key"}
 UNLIMITED: Final = 100_000_000  # USD: what one-api tells clients that want a number where there is no limit
 _SUMS: Final = """sum(requests) AS requests, sum(prompt) AS prompt_tokens, sum(completion) AS completion_tokens,
     sum(cached) AS cached_tokens, sum(reasoning) AS reasoning_tokens, sum(cost) / 1e6 AS cost_usd,
@@ -58,11 +59,32 @@ _STATUS: Final = {
 _TIMES: Final = ("first_p50_ms", "first_p95_ms", "total_p50_ms", "total_p95_ms")
 
 
-class _Asked(NamedTuple):
-    """What a report is to be of. Fields are named in SQL as :field. since, before: days; None and "": all."""
+class _Bucket(NamedTuple):
+    """What a report sums up by: the sums of its table are added to those of the period, and are the points of its series."""
 
-    since: str
+    table: str
+    name: str  # of its column
+    shown: str  # SQL of what stands there
+    seconds: int
+    form: str  # of strftime, as in the table
+    most: int  # days that a report may be of
+
+
+_BUCKETS: Final = {
+    "day": _Bucket("days", "day", "day", 86_400, migrations.PERIODS["days"], 36_500),
+    "hour": _Bucket(
+        "hours", "hour", "hour || ':00Z' AS hour", 3600, migrations.PERIODS["hours"], migrations.HOURS // 2
+    ),
+}
+
+
+class _Asked(NamedTuple):
+    """What a report is to be of. Fields are named in SQL as :field. None and "": all."""
+
+    bucket: str
+    since: str  # as in the bucket's table
     before: str  # since which the period before it lasted
+    since_ms: int
     limit: int  # of the latest requests
     key: str | None
     model: str
@@ -79,26 +101,36 @@ class _Asked(NamedTuple):
 async def usage(ledger: Ledger, caller: Caller, query: Mapping[str, str]) -> web.Response:
     """Answer GET /v1/usage.
 
-    query: days, limit (of the latest requests), key (admin), model, status (of the latest requests), series (for a chart),
-    format (json, csv), by (for CSV). Raises BadRequest, PermissionDenied for another's key, NotFound without a usage file,
-    Overloaded when it cannot be read.
+    query: days, bucket (day, hour), limit (of the latest requests), key (admin), model, status (of the latest requests),
+    series (for a chart), format (json, csv), by (for CSV). Raises BadRequest, PermissionDenied for another's key, NotFound
+    without a usage file, Overloaded when it cannot be read.
     """
-    days, limit = _number(query, "days", 30, 36_500), _number(query, "limit", 50, 10_000)
+    bucket = _BUCKETS[_one_of(query, "bucket", _BUCKETS) or "day"]
+    days, limit = _number(query, "days", min(30, bucket.most), bucket.most), _number(query, "limit", 50, 10_000)
     key, model = _whose(caller, query), query.get("model", "")
     status, series = _one_of(query, "status", _STATUS), _one_of(query, "series", _BY)
-    today = datetime.fromtimestamp(time.time(), UTC).date()
-    since = (today - timedelta(days=days - 1)).isoformat()
-    before = (today - timedelta(days=2 * days - 1)).isoformat()
-    asked = _Asked(since, before, limit, key, model, status, series)
+    points = days * 86_400 // bucket.seconds
+    now = int(time.time()) // bucket.seconds  # since the epoch, in days or hours
+    first, before, last = (_written(bucket, at) for at in (now + 1 - points, now + 1 - 2 * points, now))
+    since_ms = (now + 1 - points) * bucket.seconds * 1000
+    asked = _Asked(bucket.name, first, before, since_ms, limit, key, model, status, series)
     tables = await read_ledger(ledger, lambda connection: _tables(connection, asked))
     match query.get("format", "json"):
         case "csv":
             table = tables.get(_TABLES.get(query.get("by", "request"), ""))
             if table is None:
-                raise BadRequest(f"'by' must be one of {', '.join(_TABLES)}.", param="by")
+                raise BadRequest(
+                    f"'by' must be one of {', '.join(n for n in _TABLES if _TABLES[n] in tables)}.", param="by"
+                )
             return web.Response(text=_csv(table), content_type="text/csv", charset="utf-8")
         case "json":
-            body: Json = {"object": "usage", "key": key, "from": since, "to": today.isoformat(), "limits": None}
+            body: Json = {
+                "object": "usage",
+                "key": key,
+                "from": _told(bucket, first),
+                "to": _told(bucket, last),
+                "limits": None,
+            }
             if caller.limits is not None:
                 body["limits"] = await _limits(ledger, caller)
             for name, (columns, rows) in tables.items():
@@ -120,15 +152,16 @@ def _whose(caller: Caller, query: Mapping[str, str]) -> str | None:
 
 
 def _tables(connection: sqlite3.Connection, asked: _Asked) -> dict[str, Table]:
-    values, which = asked._asdict(), asked.which
+    values, which, bucket = asked._asdict(), asked.which, _BUCKETS[asked.bucket]
+    since = f"{bucket.name} >= :since"
 
     def table(sql: str) -> Table:
         cursor = connection.execute(sql, values)
         return [column[0] for column in cursor.description], cursor.fetchall()
 
-    def sums(*names: str, order: str, period: str = "day >= :since", most: int = _MOST) -> Table:
+    def sums(*names: str, order: str, period: str = since, most: int = _MOST) -> Table:
         grouped = ", ".join(str(n) for n, _ in enumerate(names, 1))
-        where = f"FROM days WHERE {period} AND {which} GROUP BY {grouped} ORDER BY {order} LIMIT {most}"
+        where = f"FROM {bucket.table} WHERE {period} AND {which} GROUP BY {grouped} ORDER BY {order} LIMIT {most}"
         return table(f"SELECT {', '.join(names)}, {_SUMS} {where}")
 
     matching = f"{which} AND {_STATUS.get(asked.status, 'true')}"
@@ -137,9 +170,9 @@ def _tables(connection: sqlite3.Connection, asked: _Asked) -> dict[str, Table]:
         oldest = f"SELECT id FROM requests WHERE {mine} ORDER BY id DESC LIMIT 1 OFFSET {_SEARCHED}"  # noqa: S608
         values["floor"] = (connection.execute(oldest, values).fetchone() or (0,))[0]
         matching = f"id > :floor AND {matching}"
-    latest, dearest = "day DESC", "cost_usd DESC, requests DESC"
+    latest, dearest = f"{bucket.name} DESC", "cost_usd DESC, requests DESC"
     tables = {
-        "by_day": sums("day", order=latest),
+        f"by_{bucket.name}": sums(bucket.shown, order=latest),
         "by_model": sums("model", order=dearest),
         "by_key": sums("key", order=dearest),
         "requests": table(f"SELECT {_ROW} FROM requests WHERE {matching} ORDER BY id DESC LIMIT :limit"),  # noqa: S608
@@ -148,13 +181,17 @@ def _tables(connection: sqlite3.Connection, asked: _Asked) -> dict[str, Table]:
         top = {f"top{n}": each for n, each in enumerate(_top(tables[f"by_{name}"]))}
         values |= top
         shown = f"CASE WHEN {name} IN ({', '.join(f':{n}' for n in top)}) THEN {name} END AS {name}"
-        tables["series"] = sums("day", shown, order=latest, most=_POINTS)
-        tables["previous"] = sums("day", order=latest, period="day >= :before AND day < :since")
-        times = f"""SELECT at / 86400000, {name}, first_ms, total_ms FROM requests WHERE id > :floor AND {which}
-            AND at >= strftime('%s', :since) * 1000 AND first_ms IS NOT NULL AND {_STATUS["ok"]}"""  # noqa: S608
+        tables["series"] = sums(bucket.shown, shown, order=latest, most=_POINTS)
+        tables["previous"] = sums(
+            bucket.shown, order=latest, period=f"{bucket.name} >= :before AND {bucket.name} < :since"
+        )
+        times = f"""SELECT at / {bucket.seconds * 1000}, {name}, first_ms, total_ms FROM requests WHERE id > :floor AND {which}
+            AND at >= :since_ms AND first_ms IS NOT NULL AND {_STATUS["ok"]}"""  # noqa: S608
         answers = connection.execute(times, values).fetchall()
         tables["times"] = _times("period", answers, lambda answer: "all")
-        tables["times_by_day"] = _times("day", answers, lambda answer: _date(answer[0]))
+        tables[f"times_by_{bucket.name}"] = _times(
+            bucket.name, answers, lambda answer: _told(bucket, _written(bucket, answer[0]))
+        )
         tables[f"times_by_{name}"] = _times(name, answers, itemgetter(1))
     return tables
 
@@ -184,10 +221,15 @@ def _times(name: str, answers: list[tuple[Any, ...]], group: Callable[[tuple[Any
     return [name, "requests", *_TIMES], rows[:_MOST]
 
 
-@lru_cache(512)
-def _date(number: int) -> str:
-    """Return YYYY-MM-DD of a day since the Unix epoch."""
-    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+@lru_cache(1024)
+def _written(bucket: _Bucket, number: int) -> str:
+    """Return a day or an hour since the Unix epoch as the bucket's table writes it."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=number * bucket.seconds)).strftime(bucket.form)
+
+
+def _told(bucket: _Bucket, written: str) -> str:
+    """Return a day or an hour as answers write it: 2026-11-28, 2026-11-28T14:00Z."""
+    return written if bucket.name == "day" else f"{written}:00Z"
 
 
 def _csv(table: Table) -> str:

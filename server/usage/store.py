@@ -5,8 +5,8 @@ a tenth of a second and writes all of it in one transaction (WAL, synchronous=NO
 collected; a power cut may lose the last transactions). A request that ends in the batch it began in is written once.
 
 `requests` holds the rows, deleted after the retention; `days` the sums of each day, key and model, which budgets and
-summaries read and which stay. Both change in one transaction. A row without a status is open: one that a dead process left
-behind is settled as `crashed` at the next start. Several processes may write to one file.
+summaries read and which stay; `hours` the same of the last two weeks. All change in one transaction. A row without a status is
+open: one that a dead process left behind is settled as `crashed` at the next start. Several processes may write to one file.
 
 When the disk is full, the database locked or the file gone, rows wait in bounded memory. Sums are complete even where rows
 have to be dropped.
@@ -65,13 +65,13 @@ class Question(NamedTuple):
     answer: "Future[Any]"
 
 
-Sums = dict[tuple[str, str, str], list[int]]  # day, key, model → as migrations.SUMS
+Sums = dict[tuple[str, str, str], list[int]]  # hour, key, model → as migrations.SUMS
 
 _INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
-_ADD: Final = (
-    f"INSERT INTO days VALUES (?, ?, ?, {', '.join('?' * len(migrations.SUMS))}) ON CONFLICT DO UPDATE SET "  # noqa: S608
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in migrations.SUMS)
-)
+_ADD: Final = {
+    table: f"INSERT INTO {table} VALUES (?, ?, ?, {', '.join('?' * len(migrations.SUMS))}){migrations.ADD}"  # noqa: S608
+    for table in migrations.PERIODS
+}
 
 
 class UsageStore:
@@ -89,7 +89,7 @@ class UsageStore:
         self._retention = retention_days
         self._queue: deque[UsageRow | Opened | Question] = deque()
         self._rows: dict[int, UsageRow | Opened] = {}  # taken from the queue, not yet written
-        self._days: Sums = {}
+        self._sums: Sums = {}
         self._trying: Sums = {}  # sums of a transaction that has failed
         self._names: dict[str, dict[str, set[str]]] = {}  # day → key → models that have sums of their own
         self._batch = 1  # number of the next transaction
@@ -229,7 +229,7 @@ class UsageStore:
                 self._complain(error)
                 return
             self._unrestored = False
-        if self._rows or self._days or self._trying or self.failing:
+        if self._rows or self._sums or self._trying or self.failing:
             self._write()
 
     def _look(self) -> None:
@@ -270,9 +270,9 @@ class UsageStore:
             self.dropped += 1
 
     def _add_to_sums(self, row: UsageRow) -> None:
-        """Add a request that has ended to the sums of its day."""
-        day = _day(row.at // 86_400_000)
-        sums = self._days.setdefault((day, row.key, self._name(day, row)), [0] * len(migrations.SUMS))
+        """Add a request that has ended to the sums of its hour, and so of its day."""
+        hour = _hour(row.at // 3_600_000)
+        sums = self._sums.setdefault((hour, row.key, self._name(_day(hour), row)), [0] * len(migrations.SUMS))
         counted = row.prompt, row.completion, row.cached, row.reasoning
         amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed, row.saved or 0
         sums[:] = map(add, sums, amounts)
@@ -301,9 +301,9 @@ class UsageStore:
         rows = connection.execute("SELECT key, sum(cost) FROM days WHERE day >= ? GROUP BY key", (since,))
         spent = {key: int(cost) for key, cost in rows.fetchall()}
         at = migrations.SUMS.index("cost")
-        for pending in (self._days, self._trying):
-            for (day, key, _), sums in pending.items():
-                if day >= since:
+        for pending in (self._sums, self._trying):
+            for (hour, key, _), sums in pending.items():
+                if _day(hour) >= since:
                     spent[key] = spent.get(key, 0) + sums[at]
         return spent
 
@@ -322,11 +322,13 @@ class UsageStore:
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._forget_done(connection)
-            for key, sums in self._days.items():
+            for key, sums in self._sums.items():
                 self._trying[key] = list(map(add, self._trying.get(key, [0] * len(migrations.SUMS)), sums))
-            self._days = {}
+            self._sums = {}
             connection.executemany(_INSERT, rows)
-            connection.executemany(_ADD, [(*key, *sums) for key, sums in self._trying.items()])
+            told = self._trying.items()
+            connection.executemany(_ADD["hours"], [(*key, *added) for key, added in told])
+            connection.executemany(_ADD["days"], [(_day(hour), *names, *added) for (hour, *names), added in told])
             connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (self._file.run, self._batch))
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -356,6 +358,9 @@ class UsageStore:
         before = int((time.time() - self._retention * 86_400) * 1000)
         oldest = "SELECT id, at FROM requests ORDER BY id LIMIT ?"
         try:
+            last_hours = time.gmtime(time.time() - migrations.HOURS * 86_400)
+            hour = time.strftime(migrations.PERIODS["hours"], last_hours)
+            self._file.connection.execute("DELETE FROM hours WHERE hour < ?", (hour,))
             while True:
                 query = f"SELECT max(id), count(*) FROM ({oldest}) WHERE at < ?"  # noqa: S608 (constants)
                 last, count = self._file.connection.execute(query, (_SWEPT, before)).fetchone()
@@ -368,6 +373,11 @@ class UsageStore:
 
 
 @lru_cache(4)
-def _day(number: int) -> str:
-    """Return YYYY-MM-DD of a day since the Unix epoch."""
-    return time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
+def _hour(number: int) -> str:
+    """Return an hour since the Unix epoch, as in its table."""
+    return time.strftime(migrations.PERIODS["hours"], time.gmtime(number * 3600))
+
+
+def _day(hour: str) -> str:
+    """Return the day of an hour, as in its table."""
+    return hour[:10]

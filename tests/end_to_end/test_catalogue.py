@@ -18,7 +18,7 @@ from providers.models import LongContext, Price
 TEXT = """
 families: {}
 models:
-  gpt-4o: {context: 128000, max_output: 16384, vision: true, price: {input: 2.5, output: 10, cache_read: 1.25}}
+  gpt-4o: {released: 2024-05, context: 128000, max_output: 16384, vision: true, price: {input: 2.5, output: 10, cache_read: 1.25}}
   gpt-5: {context: 272000, max_output: 128000, price: {input: 1.25, output: 10}}
   gpt-old: {context: 4096, price: {input: 1, output: 2}}
   claude-opus: {context: 1000000, prefill: false,
@@ -49,10 +49,11 @@ def data(**providers: dict[str, Any]) -> bytes:
 
 CATALOGUE = data(
     openai={
-        "gpt-4o": model(2, 8, 128000, 16384, cache_read=1),
+        "gpt-4o": model(2, 8, 128000, 16384, cache_read=1) | {"release_date": "2024-08-06"},
         "gpt-4o-2024-08-06": model(2.5, 10, 128000, 16384),  # as before
         "gpt-5": model(1.25, 10, 400000, 128000),  # 272000 of prompt and 128000 of answer
-        "gpt-9": model(3, 12, 900000, 64000, cache_read=0.3),
+        "gpt-9": model(3, 12, 900000, 64000, cache_read=0.3) | {"release_date": "2027-05-04"},
+        "gpt-10": model(3, 12) | {"release_date": "soon"},
         "gpt-free": model(0, 0, 1000),
         "gpt-wrong": model(-1, 10),
         "gpt-dear": model(1, 10**6),
@@ -79,6 +80,7 @@ def test_what_is_new_changed_and_gone() -> None:
     assert [(each.kind, each.provider, each.model, each.words) for each in changes] == [
         ("price changed", "openai", "gpt-4o", "input 2.5 → 2, output 10 → 8, cache_read 1.25 → 1"),
         ("new", "openai", "gpt-9", "input 3, output 12, cache_read 0.3, context 900000, max_output 64000"),
+        ("new", "openai", "gpt-10", "input 3, output 12"),
         ("price changed", "anthropic", "claude-opus",
          "input 5 → 10, output 25 → 50, cache_read 0.5 → 1, cache_write 6.25 → 12.5, cache_write_1h 10 → 20, long prompts"),
         ("not taken", "deepseek", "deepseek-v5", "input 0.7, output 1, and its price depends on the hour"),
@@ -100,6 +102,7 @@ def test_the_file_changes_prices_and_windows_and_nothing_else() -> None:
     assert (claude.price, claude.prefill) == (Price(10, 50, 1, 12.5, 20), False)
     assert claude.long_context == LongContext(above=200000, input=20, output=100)
     assert (fresh.price, fresh.context, fresh.sampling) == (Price(3, 12, 0.3), 900000, "no")  # as all gpt-*
+    assert [each.released for each in (gpt, fresh, table.of("gpt-10"))] == ["2024-05", "2027-05", None]
     assert table.of("oss/small", "groq").price == Price(0.05, 0.2) and table.of("oss/small").price is None
     assert table.of("deepseek-v5") == TABLE.of("deepseek-v5") and table.of("gpt-5") == TABLE.of("gpt-5")
     assert [each.kind for each in compare(table, read(CATALOGUE)[0])] == ["not taken", "gone"]
@@ -116,7 +119,7 @@ def test_what_is_no_catalogue(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("models: {m: {vision: true}}", "models.local.yaml: m: vision: it may hold prices and windows only"),
+        ("models: {m: {vision: true}}", "models.local.yaml: m: vision: it may hold prices, windows and releases only"),
         ("models: {m: {price: {input: -1}}}", "m: price.input: Expected `float` >= 0.0"),
         ("models: [", "models.local.yaml: not valid YAML"),
         ("prices: {}", "models.local.yaml: models: expected a mapping of rows"),

@@ -27,10 +27,12 @@ keys:
 providers:
   up: {{protocol: openai, base_url: "{upstream.url}/v1", api_key: [{SECRET}, {SECRET}-2]}}
   claude: {{host: anthropic, base_url: "{upstream.url}", api_key: {SECRET}, options: {{headers: {{x-own: sk-own-canary}}}}}}
+  echo: {{}}
   oai: {{host: openai, base_url: "{upstream.url}/v1", api_key: {SECRET}}}
 models:
   pool: [{{target: up/tiny, on: [context]}}, claude/claude-sonnet-4-5, up/any]
   strict: [up/tiny, up/any]
+  echo: echo
   responses: oai/gpt-5.6-terra
 model_facts:
   tiny: {{context: 1000, price: {{input: 1, output: 2}}, max_output: 100}}
@@ -84,6 +86,8 @@ def test_a_chat_request_to_three_targets(server: Process, upstream: Upstream) ->
     assert (other["target"], other["verdict"], other["dropped"]) == ("up/any", "asked_next", [])
     assert other["request"]["body"]["seed"] == 7 and other["request"]["headers"]["Authorization"] == "Bearer …"
     assert other["estimate"]["cost_usd_at_most"] is None
+    free = explained(server, {"model": "echo", "messages": [{"role": "user", "content": "Hi"}]})["targets"][0]
+    assert (free["estimate"]["completion_tokens_at_most"], free["estimate"]["cost_usd_at_most"]) == (None, 0)
     assert upstream.requests == before
     rows = httpx.get(f"{server.url}/usage", headers={"Authorization": f"Bearer {ADMIN}"}).json()["requests"]
     assert rows == []

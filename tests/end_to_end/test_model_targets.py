@@ -71,6 +71,17 @@ def test_targets_stand_in_their_order(server: Process) -> None:
     ]
 
 
+def test_models_tell_when_they_were_released(server: Process) -> None:
+    """The first target's model: the month, and its first day in each API's form; a constant where it is not known."""
+    turned, plain = card(server, "turned"), card(server, "pool")
+    assert (turned["released"], turned["created"]) == ("2025-09", 1_756_684_800)
+    assert ("released" in plain, plain["created"]) == (False, 1_764_000_000)
+    headers = {"x-api-key": APP, "anthropic-version": "2023-06-01"}
+    told = httpx.get(f"{server.url}/models", headers=headers).json()["data"]
+    born = {each["id"]: each["created_at"] for each in told}
+    assert (born["turned"], born["pool"]) == ("2025-09-01T00:00:00Z", "2025-11-24T16:00:00Z")
+
+
 def test_what_is_said_to_be_dropped_is(server: Process, upstream: Upstream) -> None:
     """The header of a request that is answered names the same."""
     upstream.script("plain", answer({"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}))

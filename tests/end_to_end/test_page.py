@@ -140,6 +140,11 @@ def test_the_key_stays_in_this_tab(chromium: Any, keyed: Process) -> None:
         page = browser.open()
         page.locator(".badge.up").wait_for()
         assert "needs a key" in page.inner_text("#auth") and "MODELSERVER_KEY" in page.inner_text("#quickstart")
+        page.click("#views >> text=Playground")  # it says what is needed, and asks for no name of a model
+        assert page.locator("#play-log .empty").inner_text().split("\n")[0] == "Enter your API key first. API key"
+        assert page.locator("#play-model option").all_inner_texts() == ["Enter your API key first."]
+        assert page.locator("#play-other").is_hidden()
+        page.click("#views >> text=Docs")
         page.click("#key")
         page.fill("#key-input", "sk-wrong")
         page.click("#key-dialog .primary")
@@ -274,6 +279,11 @@ def test_tables_fit_on_a_desktop(chromium: Any, example: Process, locale: str) -
         for view in ("docs", "models"):
             page = filled(browser, view)
             assert cut_off(page) == [], view
+            if view == "docs":  # every section has space above and below, whether it has code or not
+                paddings = page.locator(".doc").evaluate_all(
+                    "all => all.map(one => getComputedStyle(one).paddingBlock)"
+                )
+                assert {*paddings} == {"44px"}
         assert page.locator(".models tbody tr:not(.group)").count() > 40
         assert page.locator("#model-list button.small").first.is_visible()
 

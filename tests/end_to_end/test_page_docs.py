@@ -124,14 +124,15 @@ WORDS = """all => all.map(one => [one.querySelector('code').textContent,
 
 
 def test_models_have_a_word(chromium: Any, example: Process) -> None:
-    """The newest of its family here, cheap, reasoning: where the documentation and the playground list models."""
+    """New, the newest of its family here, cheap, reasoning: where the documentation and the playground list models."""
     with browsing(chromium, example.root) as browser:
+        browser.page.clock.set_fixed_time("2026-12-31T12:00:00Z")
         page = browser.open()
         page.locator("#list-models .chips code").nth(9).wait_for()
         shown = dict(page.locator("#list-models .chips > span").evaluate_all(WORDS))
         expected = {
-            "gpt-6.1-sol": ["newest", "reasoning"], "gpt-4o": [], "gpt-4o-mini": ["cheap"], "o1": ["reasoning"],
-            "claude-sonnet-5-5": ["newest", "reasoning"], "claude-haiku-5-5": ["newest", "cheap", "reasoning"],
+            "gpt-6.1-sol": ["NEW", "reasoning"], "gpt-4o": [], "gpt-4o-mini": ["cheap"], "o1": ["reasoning"],
+            "claude-sonnet-5-5": ["NEW", "reasoning"], "claude-haiku-5-5": ["NEW", "newest", "cheap", "reasoning"],
             "claude-sonnet-4-6": ["reasoning"], "gemini-pro": ["reasoning"], "gpt-oss-20b": ["cheap", "reasoning"],
             "llama-4-maverick": ["newest", "cheap"], "llama-3.1": ["cheap"], "echo": [], "text-embedding-3-small": [],
         }  # fmt: skip
@@ -142,6 +143,10 @@ def test_models_have_a_word(chromium: Any, example: Process) -> None:
         browser.open("playground")
         options = page.locator("#play-model option").all_inner_texts()
         assert "gpt-4o" in options and "gpt-4o-mini · cheap" in options and "o1 · reasoning" in options
+        assert "gpt-6.1-sol · NEW, reasoning" in options
+        browser.page.clock.set_fixed_time("2027-01-01T12:00:00Z")  # the fourth month after
+        page.reload()
+        page.locator("#play-model option", has_text="gpt-6.1-sol · reasoning").wait_for(state="attached")
 
 
 def test_the_first_example_tells_when_a_stream_breaks_off(browser: Browsing) -> None:

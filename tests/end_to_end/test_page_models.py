@@ -92,6 +92,10 @@ def test_models_are_sorted_and_narrowed(chromium: Any, example: Process) -> None
         page.select_option("#models-order", "context")
         windows = [cards[name].get("context_length", 0) for name in names(page)]
         assert windows == sorted(windows, reverse=True) and windows[0] >= 1_000_000
+        page.select_option("#models-order", "newest")
+        months = [cards[name].get("released", "") for name in names(page)]
+        assert months == sorted(months, reverse=True) and months[-1] == ""
+        page.select_option("#models-order", "context")
         page.locator(".toggles button", has_text="vision").click()
         page.locator(".toggles button", has_text="tools").click()
         page.select_option("#models-price", "1")

@@ -156,7 +156,10 @@ def test_markdown_takes_time_in_proportion(browser: Browsing) -> None:
 
 
 def test_enter_sends_and_shift_enter_breaks(browser: Browsing) -> None:
-    page = browser.open("playground")
+    page = browser.open()
+    page.click("#views >> text=Playground")
+    page.wait_for_function("() => document.activeElement.id === 'play-message'")  # who has come here can write
+    page.locator("#play-model option").nth(1).wait_for(state="attached")
     page.select_option("#play-model", "echo")
     page.wait_for_function("() => document.activeElement.id === 'play-message' || document.activeElement.blur()")
     page.focus("#play-message")

@@ -74,7 +74,7 @@ def test_one_chart_of_each_measure(chromium: Any, past_server: Process) -> None:
     with visiting(chromium, past_server) as page:
         assert tiles(page) == {
             "Requests": ["61", "+2,950 % vs. 2"], "Tokens": ["37.6K", "+16,991 % vs. 220"],
-            "Cost": ["$0.6610 +", "−34 % vs. $1.0000"], "Saved by cache": ["$0.1500"], "Errors": ["1"],
+            "Cost": ["$0.66 +", "−34 % vs. $1.00"], "Saved by cache": ["$0.15"], "Errors": ["1"],
             "First token p50": ["100 ms", "p95 800 ms"], "Total time p50": ["400 ms", "p95 2.00 s"],
         }  # fmt: skip
         assert legend(page)[:3] == [f"{PAYLOADS[1]} 30", "gpt-4o 7", "model-00 1"]
@@ -120,6 +120,38 @@ def test_the_chart_tells_of_a_day(chromium: Any, past_server: Process) -> None:
         assert told.endswith(f": 7, {PAYLOADS[1]} 0, gpt-4o 7") and page.get_attribute(".plot", "aria-valuenow") == "6"
         page.keyboard.press("Escape")
         assert page.inner_text(".legend") == whole
+
+
+def test_short_periods_are_shown_by_hours(chromium: Any, past_server: Process) -> None:
+    """By the visitor's clock; a day has nothing else, a week is chosen to."""
+    reach = "most => document.querySelector('.plot').ariaValueMax === most"
+    with visiting(chromium, past_server, timezone_id="Asia/Shanghai") as page:
+        assert page.locator("#points-hour").count() == 0
+        page.select_option("#usage-days-shown", "7")
+        page.wait_for_function(reach, arg="7")
+        page.focus("#points-hour")
+        page.keyboard.press("Enter")
+        page.wait_for_function(reach, arg="168")
+        assert page.evaluate("document.activeElement.id") == "points-hour"
+        assert legend(page) == [f"{PAYLOADS[1]} 30", "gpt-4o 7"] and page.locator(".plot .layer").count() == 2
+        assert page.locator(".plot text[text-anchor=middle]").count() == 7  # the midnights
+        page.focus(".plot")
+        told = ""
+        while not told.endswith("gpt-4o 7"):
+            page.keyboard.press("ArrowLeft")
+            told = page.get_attribute(".plot", "aria-valuetext")
+        assert ", 20:00: 7," in told  # noon by UTC
+        page.locator("#usage-days").evaluate("one => (one.open = true)")
+        assert (
+            page.locator("table.sums-hour tbody th, table.sums-hour tbody td:first-child")
+            .all_inner_texts()[0]
+            .endswith("20:00")
+        )
+        page.select_option("#usage-days-shown", "1")
+        page.wait_for_function(reach, arg="24")
+        assert page.locator("#points-hour").count() == 0 and "Last 24 hours" in page.inner_text("#usage-chart")
+        page.select_option("#usage-days-shown", "30")
+        page.wait_for_function(reach, arg="30")
 
 
 def test_tables_are_folded_and_summed(chromium: Any, past_server: Process) -> None:
@@ -169,6 +201,7 @@ def test_a_key_sees_its_budget_and_no_other_key(chromium: Any, past_server: Proc
         assert page.locator("#usage-key, #stack-key, table.sums-key").count() == 0
         assert tiles(page)["Requests"][0] == "31"
         assert re.search(r"budget\s\$\d\.\d\d / \$5\.00", page.inner_text(".limits"))
+        assert page.locator("dl > div > :not(dt, dd)").count() == 0  # as screen readers want lists
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "en-US"])

@@ -91,6 +91,9 @@ def test_kill_9_loses_nothing_but_the_last_batch_and_leaves_nothing_open(upstrea
         assert told["by_day"][0]["cost_usd"] == pytest.approx(booked / 1e6)
         assert sum(day["requests"] for day in told["by_day"]) == len(rows(tmp_path))
         assert sum(day["errors"] for day in told["by_day"]) == len(crashed)
+        by_hour = usage(server, bucket="hour", days=1)["by_hour"]
+        for sums in ("requests", "prompt_tokens", "cost_usd", "errors"):
+            assert sum(row[sums] for row in by_hour) == pytest.approx(sum(row[sums] for row in told["by_day"]))
     print(f"answered and lost at each kill: {lost}")
 
 

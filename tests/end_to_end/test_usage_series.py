@@ -1,12 +1,18 @@
 """GET /v1/usage for a chart: a series by day and name, the period before, percentiles; narrowed by model and status."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from process import Process
-from usage_helpers import day, past, settings, usage
+from usage_helpers import day, past, rows, settings, usage
+
+from server.usage.store import UsageStore
 
 BOSS = "sk-canary-1"
 NAMES = [f"model-{n}" for n in range(9)]  # each with more requests than the one before
@@ -108,7 +114,54 @@ def test_without_a_series_nothing_more_is_told(server: Process) -> None:
     assert usage(server).keys() == {"object", "key", "from", "to", "limits", "by_day", "by_model", "by_key", "requests"}
 
 
-@pytest.mark.parametrize("query", [{"series": "upstream"}, {"status": "200"}])
+def test_a_report_by_hours(tmp_path: Path) -> None:
+    """Of the last hours, however the days lie; sums by model and key are of the same hours."""
+    path = past(
+        tmp_path / "usage.db",
+        {"hours": 200, "model": "old", "times": 2},  # more than a week
+        {"hours": 30, "model": "before", "times": 3, "cost": 7000},
+        {"hours": 3, "model": "a", "times": 2, "first_ms": 10, "total_ms": 20},
+        {"hours": 3, "model": "b", "status": 502, "code": "upstream_error", "cost": None, "saved": None},
+        {"hours": 1, "model": "a", "key": "k1"},
+    )
+    at = {row["model"]: row["at"] for row in rows(tmp_path)}
+    told = {name: f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:00Z}" for name, ms in at.items()}
+    with Process(settings(None, tmp_path, ["rpm: 100", "admin: true"])) as server:
+        day = series(server, bucket="hour", days=1)
+        span = datetime.fromisoformat(day["to"]) - datetime.fromisoformat(day["from"])
+        assert span == timedelta(hours=23) and "by_day" not in day
+        assert [(row["hour"], row["requests"], row["errors"]) for row in day["by_hour"]][1:] == [(told["b"], 3, 1)]
+        assert [(row["hour"], row["model"], row["requests"], row["cost_usd"], row["unpriced_requests"])
+            for row in day["series"]][1:] == [(told["b"], "a", 2, 0.002, 0), (told["b"], "b", 1, 0, 1)]  # fmt: skip
+        assert [(row["hour"], row["requests"], row["cost_usd"]) for row in day["previous"]] == [
+            (told["before"], 3, 0.021)
+        ]
+        assert {row["model"]: row["requests"] for row in day["by_model"]} == {"a": 3, "b": 1}
+        assert {row["key"]: row["requests"] for row in day["by_key"]} == {"k0": 3, "k1": 1}
+        times = {row["hour"]: (row["requests"], row["first_p95_ms"]) for row in day["times_by_hour"]}
+        assert times == {told["b"]: (2, 10), told["a"]: (1, 100)} and day["times"][0]["requests"] == 3
+        week = series(server, bucket="hour", days=7, series="key")
+        assert [row["hour"] for row in week["by_hour"]] == [told["a"], told["b"], told["before"]]
+        assert [row["requests"] for row in week["previous"]] == [2]
+        assert usage(server, "sk-canary-0", bucket="hour")["from"] == week["from"]  # as many days as there are
+        lines = usage(server, BOSS, bucket="hour", days=1, format="csv", by="hour").splitlines()
+        assert [line.split(",")[:2] for line in lines] == [["hour", "requests"], [told["a"], "1"], [told["b"], "3"]]
+        refused = httpx.get(
+            f"{server.url}/usage", params={"bucket": "hour", "days": 8}, headers={"Authorization": f"Bearer {BOSS}"}
+        )
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "days")
+    # A file of before has no such table: it is made of the rows, once.
+    with closing(sqlite3.connect(path)) as connection:
+        known = connection.execute("SELECT * FROM hours ORDER BY hour, model").fetchall()
+        connection.execute("DROP TABLE hours")
+    for _ in range(2):
+        UsageStore(str(path), 90).close()
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT * FROM hours ORDER BY hour, model").fetchall() == known
+    assert len(known) == 5
+
+
+@pytest.mark.parametrize("query", [{"series": "upstream"}, {"status": "200"}, {"bucket": "minute"}])
 def test_what_there_is_no_series_of_is_refused(server: Process, query: dict[str, str]) -> None:
     response = httpx.get(f"{server.url}/usage", params=query, headers={"Authorization": f"Bearer {BOSS}"})
     assert response.status_code == 400 and response.json()["error"]["param"] == next(iter(query))

@@ -19,11 +19,13 @@ MODELS = ModelTable.parse(TEXT)
 
 
 def known(model: str, provider: str = "", **extra: Any) -> dict[str, Any]:
-    """What is said of a model beyond the defaults."""
+    """What is said of a model beyond the defaults, its release aside."""
     models = ModelTable.parse(TEXT, extra) if extra else MODELS
     facts = models.of(model, provider)
     return {
-        name: getattr(facts, name) for name in ModelFacts.__struct_fields__ if getattr(facts, name) != DEFAULT[name]
+        name: getattr(facts, name)
+        for name in ModelFacts.__struct_fields__
+        if getattr(facts, name) != DEFAULT[name] and name != "released"
     }
 
 
@@ -240,6 +242,14 @@ def test_models_that_end_keep_their_row_and_its_date() -> None:
     }
 
 
+def test_models_have_the_month_of_their_release() -> None:
+    """Snapshots have their model's, other hosts the maker's; what is only like another, or not listed, has none."""
+    ids = ("gpt-4o", "gpt-4o-2024-11-20", "openai/gpt-6.2-sol", "claude-haiku-5.5", "gemini-pro-latest", "gpt-9")
+    assert [MODELS.of(id).released for id in ids] == ["2024-05", "2024-05", "2026-11", "2026-10", None, None]
+    assert ModelTable.parse(TEXT, {"nova": {"like": "gpt-4o"}}).of("nova").released is None
+    assert ModelTable.parse(TEXT, {"nova": {"released": "2031-02"}}).of("nova").released == "2031-02"
+
+
 def test_the_file_has_no_key_twice() -> None:
     """YAML lets a later key win in silence."""
 
@@ -392,6 +402,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"gpt-5.2": {"context": 0}}, "gpt-5.2: context: Expected `int` >= 1"),
     ({"gpt-5.2": {"shutdown": "soon"}}, r"gpt-5.2: shutdown: Expected `str` matching regex '^\\d{4}-\\d\\d-\\d\\d$'"),
+    (
+        {"gpt-5.2": {"released": "2025-13"}},
+        r"gpt-5.2: released: Expected `str` matching regex '^\\d{4}-(0[1-9]|1[0-2])$'",
+    ),
     ({"gpt-5.2": {"provider": 1}}, "gpt-5.2: provider: expected a name such as groq"),
     ({"gpt-5.2": None}, "gpt-5.2: expected fields such as {vision: true}"),
 ]

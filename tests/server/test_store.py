@@ -125,6 +125,7 @@ def test_old_rows_are_deleted_and_the_sums_of_their_days_stay(tmp_path: Path, mo
     store.close()
     assert query(path, "SELECT count(*) FROM requests") == [(4,)]
     assert query(path, SUMS) == [(15, 105, 75, 45)]
+    assert query(path, "SELECT sum(requests) FROM hours") == [(1,)]  # theirs do not
 
 
 def test_ids_never_meet(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_file_that_cannot_be_the_ledger_is_an_error_at_the_start(tmp_path: Pat
             path = tmp_path / "none" / "u.db"
         case "newer" | "older":
             with closing(sqlite3.connect(path)) as connection:
-                connection.execute(f"PRAGMA user_version = {3 if what == 'newer' else 1}")
+                connection.execute(f"PRAGMA user_version = {4 if what == 'newer' else 2}")
     with pytest.raises(OSError, match=r"the usage file .* cannot be used"):
         UsageStore(str(path), 90)
     if what in ("newer", "older"):
@@ -360,4 +361,6 @@ def test_several_processes_go_on_with_one_file_that_has_vanished(tmp_path: Path,
     assert query(path, "SELECT key, sum(requests), sum(cost) FROM days GROUP BY key ORDER BY key") == [
         (key, count, 3 * count) for key, count in zip("ab", counts, strict=True)
     ]
+    hours = "SELECT substr(hour, 1, 10), key, model, sum(requests), sum(cost) FROM hours GROUP BY 1, 2, 3"
+    assert query(path, hours) == query(path, "SELECT day, key, model, requests, cost FROM days ORDER BY 1, 2, 3")
     assert query(path, "SELECT count(*) FROM requests") == [(sum(counts),)]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
@@ -102,7 +103,7 @@ def day(ago: int) -> str:
 def past(path: Path, *requests: dict[str, Any]) -> Path:
     """Write a ledger of requests that have ended, oldest first, and return its path.
 
-    Each: fields of UsageRow, `ago`: days, and `times`: how many.
+    Each: fields of UsageRow, `ago`: days, at noon, or `hours`: how many ago, and `times`: how many requests.
     """
     store = UsageStore(str(path), 36_500)
     usual = {
@@ -125,8 +126,10 @@ def past(path: Path, *requests: dict[str, Any]) -> Path:
     }
     for number, request in enumerate(requests):
         fields = {**usual, **request}
-        noon = datetime.fromisoformat(f"{day(fields.pop('ago', 0))}T12:00:00+00:00").timestamp()
+        at = datetime.fromisoformat(f"{day(fields.pop('ago', 0))}T12:00:00+00:00").timestamp()
+        if (hours := fields.pop("hours", None)) is not None:
+            at = time.time() - hours * 3600
         for _ in range(fields.pop("times", 1)):
-            store.enqueue(UsageRow(id=store.next_id(), at=int(noon * 1000), request=f"req_{number}", **fields))
+            store.enqueue(UsageRow(id=store.next_id(), at=int(at * 1000), request=f"req_{number}", **fields))
     store.close()
     return path
