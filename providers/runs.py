@@ -105,10 +105,12 @@ class Runs:
             texts = [data[len(head) : -len(tail)]]
             if (sizes := _sizes(texts)) is not None:
                 return (Run(self._chunk, self._field, texts, *sizes), b"", b"")
-        blocks = data.split(_END)
-        del blocks[-1]
         begin, last = len(head), tail[: -len(_END)]
         end = -len(last)
+        blocks = data.split(_END)
+        del blocks[-1]
+        while blocks and not (blocks[-1].startswith(head) and blocks[-1].endswith(last)):
+            del blocks[-1]  # the end of an answer, most often
         texts = [block[begin:end] for block in blocks]
         if not data.startswith(self._written(texts)):
             alike = takewhile(lambda block: block.startswith(head) and block.endswith(last), blocks)

@@ -57,6 +57,8 @@ class Wire(asyncio.Protocol):
         """shortest: seconds of the shortest wait; a timer looks that early, so that it need not be made anew."""
         self._loop, self._shortest = loop, shortest
         self.transport: asyncio.Transport | None = None
+        self._body = bytearray()  # received and not yet given
+        self.on_body = self._body.extend  # what the parser calls with each piece of a body
         parser = HttpResponseParser(self)
         parser.set_dangerous_leniencies(  # what aiohttp, and so most clients of Python, let pass
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
@@ -66,7 +68,6 @@ class Wire(asyncio.Protocol):
         self._take: Take | None = None  # while the body is poured
         self._patience = 0.0  # seconds of silence allowed then
         self._pump_due = False  # _pump is to be called in the next turn of the loop
-        self._body = bytearray()  # received and not yet given
         self._more_waits = self._paused = False
         self._fields: list[tuple[str, str]] = []  # of the head that is being received
         self._outside = self._interim = 0
@@ -322,10 +323,11 @@ class Wire(asyncio.Protocol):
             self.abort()
             return
         self.begun = True
-        self._outside += len(data)
+        before = len(self._body)
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
+            self._outside = 0 if len(self._body) > before else self._outside + len(data)
             if self._outside > _OUTSIDE:
                 raise InvalidHttp
         except (HttpParserError, HttpParserUpgrade, InvalidHttp) as error:
@@ -391,10 +393,6 @@ class Wire(asyncio.Protocol):
         self._framed = "Content-Length" in headers if coding is None else coding.lower().endswith("chunked")
         self._due = self._head_due
         self.head = Head(status, headers)
-
-    def on_body(self, piece: bytes) -> None:
-        self._outside = 0
-        self._body += piece
 
     def on_message_complete(self) -> None:
         if self.head is not None:
