@@ -76,7 +76,7 @@ def test_who_reads_slowly_is_not_cut(upstream: Upstream, scripted: Callable[...,
 @pytest.mark.parametrize("what", ["error", "inspector", "usage"])
 def test_any_other_answer(upstream: Upstream, scripted: Callable[..., str], what: str) -> None:
     """They are asked for again and again on one connection, until the system's buffers are full."""
-    message = "x" * 200_000
+    message = "word " * 800
     name = scripted(answer({"error": {"message": message}}, 400), prefix="e")
     more = "inspector: {enabled: true}\nusage: {path: usage.db}"
     ask_for = {

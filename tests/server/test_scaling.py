@@ -425,6 +425,8 @@ ERRORS: dict[str, Make] = {
     "blanks": lambda n: {"error": {"message": " " * n}},
     "details": lambda n: {"error": {"message": "x", "details": [{"retryDelay": "1s"}] * n}},
     "places": lambda n: {"detail": [{"loc": ["body"] * n, "msg": "x"}]},
+    "words": lambda n: {"error": {"message": "the key of a team: account 'x " * n}},
+    "a message that is an object": lambda n: {"error": {"message": {"a": "x" * n}, "type": {"a": "x" * n}}},
     "a long code": lambda n: {"error": {"message": "x", "code": "c" * n, "param": "p" * n}},
     "what a host behind it said": lambda n: {
         "error": {"message": "Provider returned error", "metadata": {"raw": "[" * n}}
