@@ -256,7 +256,7 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
 
     async def lifespan(app: web.Application) -> AsyncIterator[None]:
         app[STATE] = await state.open_state(settings, log, VERSION)
-        app[STORE] = open_store(settings)
+        app[STORE] = open_store(settings, app[STATE].worker)
         yield
         app[STORE].close()
         await app[STATE].aclose()
