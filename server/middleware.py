@@ -41,7 +41,8 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         status, record.code = failure.status, failure.code or failure.type
         let_go(failure)
         return error_response(failure, request)
-    except ConnectionError:
+    except ConnectionError as left:
+        let_go(left)
         # The client left while something was being sent to it. aiohttp wants a response object; none is sent.
         return web.Response(status=status)
     except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
