@@ -669,6 +669,9 @@ OTHERS: dict[str, Row] = {
             "names in a header": lambda n: part(b";name=a" * min(n, 1000) + b'"'),
             "escapes in the name of a file": lambda n: part(b'; filename="' + b"\\a" * min(n, 4000)),
             "a long value": lambda n: part(b'; name="a"', b"-" * n),
+            "many parts before a long value": lambda n: (
+                part(b'; name="a"')[:-3] * min(n, 900) + part(b'; name="a"', b"-" * 1024 * n)
+            ),
             "a value of line breaks": lambda n: part(b'; name="a"', b"\r\n" * n),
         }.items()
     },
