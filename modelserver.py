@@ -55,6 +55,7 @@ from server.rendering import Rendering, answered_by, envelope
 from server.reading import Begin, read_request
 from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
 from server.state import APP_STATE, METER, STATE
+from server.tracebacks import let_go
 from server.whole_response import sent
 
 VERSION: Final = "0.2.0"
@@ -142,6 +143,7 @@ async def respond_stream(
             if not line.open and failure.code not in dialect.told_in_stream:
                 raise failure from None
             record.code = failure.code or failure.type
+            let_go(error)
             await line.write(rendering.failed(scrubbed(failure, request)), end=True)
         finally:
             record.gap = line.longest_gap
@@ -254,7 +256,7 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
 
     async def lifespan(app: web.Application) -> AsyncIterator[None]:
         app[STATE] = await state.open_state(settings, log, VERSION)
-        app[STORE] = open_store(settings)
+        app[STORE] = open_store(settings, app[STATE].worker)
         yield
         app[STORE].close()
         await app[STATE].aclose()

@@ -41,6 +41,8 @@ FIELDS: Final[dict[str, str]] = {
     **dict.fromkeys(("compound_custom", "safety_model", "lora", "lora_path", "adapter_id", "adapter_source"), _ROUTES),
     # Searches, which are paid for apart: xAI, Groq, DashScope
     **dict.fromkeys(("search_parameters", "search_settings", "enable_search", "search_options"), _ROUTES),
+    # Gemini, in both of its spellings: a prompt that is not in the request, and has a price of its own
+    **dict.fromkeys(("cachedContent", "cached_content"), _ROUTES),
     # /v1/responses: prompts that are not in the request
     **dict.fromkeys(("prompt", "previous_response_id", "conversation", "background"), _ROUTES),
     # /v1/messages: prices, places, accounts, tools that run elsewhere, and what is not in the request

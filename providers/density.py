@@ -100,9 +100,13 @@ class Structure:
 
     def of(self, piece: bytes) -> bytes:
         """Return what the next piece holds outside of strings."""
-        piece = (self._cut + piece).replace(b"\\\\", b"")
-        self._cut = b"\\" if piece.endswith(b"\\") else b""
-        parts = piece.replace(b'\\"', b"").split(b'"')
+        piece = self._cut + piece
+        self._cut = b""
+        if b"\\" in piece:  # which is found faster than two bytes are
+            piece = piece.replace(b"\\\\", b"")
+            self._cut = b"\\" if piece.endswith(b"\\") else b""
+            piece = piece.replace(b'\\"', b"")
+        parts = piece.split(b'"')
         outside = b" ".join(parts[self.inside :: 2])
         self.inside ^= (len(parts) - 1) & 1
         return outside
@@ -116,13 +120,17 @@ def _structure(data: bytes) -> Iterator[bytes]:
 
 
 class Whole:
-    """Tells when an object or a list that comes in pieces is whole. Pieces are looked at only when one may be the last."""
+    """Tells when an object or a list that comes in pieces is whole.
 
-    __slots__ = ("_depth", "_pieces", "_structure", "_told")
+    Pieces are looked at only when one may be the last, or many wait: a large text is not looked at in one go.
+    """
+
+    __slots__ = ("_depth", "_pieces", "_structure", "_told", "_waiting")
 
     def __init__(self) -> None:
         self._structure = Structure()
         self._pieces: list[bytes] = []  # not looked at yet
+        self._waiting = 0  # bytes of these
         self._depth = 0  # objects and lists that are open
         self._told = False
 
@@ -131,13 +139,15 @@ class Whole:
         if not (end := piece[-_BLANKS:].rstrip() or piece.rstrip()):
             return self._told
         self._pieces.append(piece)
-        self._told = False
-        if end.endswith((b"}", b"]")):
+        self._waiting += len(piece)
+        may_end = end.endswith((b"}", b"]"))
+        if may_end or self._waiting > _WINDOW:
             for waiting in self._pieces:
                 outside = self._structure.of(waiting)
                 self._depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
             self._pieces.clear()
-            self._told = self._depth == 0 and not self._structure.inside
+            self._waiting = 0
+        self._told = may_end and self._depth == 0 and not self._structure.inside
         return self._told
 
 

@@ -310,13 +310,31 @@ _BY_STATUS: dict[int, type[Failure]] = {
 }
 
 
-_LOOKED_AT: Final = 4000  # characters of a message in which words are searched for
+LONGEST_MESSAGE: Final = 4000  # characters of an upstream's message that are searched, and passed on
+WORDY: Final = 300  # … of words that stand in the place of a message, or of an answer
+_READ: Final = 4 * WORDY  # bytes of such an answer
+_LONGEST_PARAM: Final = 200  # … of the name of a field
+_SOLID: Final = "".join(map(chr, range(0x21, 0x7F)))  # what keys and addresses are made of
 LONGEST_WAIT: Final = 86_400.0  # seconds: a longer one says nothing that a client could use
 
 
 def sane_wait(seconds: float | None) -> float | None:
     """The seconds that an upstream asks its clients to wait; None for a number that is none, or is beyond a day."""
     return seconds if seconds is not None and 0 <= seconds <= LONGEST_WAIT else None
+
+
+def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """Return a text, or the beginning of a longer one, up to a blank: half of a secret would not be found any more."""
+    if len(text) <= most:
+        return text
+    start = text[:most].rstrip(_SOLID).rstrip()
+    return f"{start}…" if start else ""
+
+
+def words_of(body: bytes) -> str:
+    """Return the words of an answer that should have been JSON and is none, or the first of many."""
+    text = " ".join(body[:_READ].decode("utf-8", errors="replace").split())
+    return shortened(text if len(body) <= _READ else text.rstrip(_SOLID), WORDY)
 
 
 def from_upstream(
@@ -332,11 +350,13 @@ def from_upstream(
 
     status: the HTTP status, or the one that an in-stream error type stands for. message: the upstream's own words,
     passed on only where they speak about the client's request. code, param: the upstream's, when it names any.
-    said: the upstream's own words where others are to stand for them: they say what happened all the same.
+    said: the upstream's own words where others are to stand for them: they say what happened all the same. Both at most
+    LONGEST_MESSAGE long (shortened), so that whoever cuts ids and addresses out of them has little to search.
     """
+    param = shortened(param, _LONGEST_PARAM) if param else param
     # It goes into the log and the usage rows: a text there might be the prompt's.
     code = code if code and _CODE.fullmatch(code) else None
-    low = (said or message)[:_LOOKED_AT].lower()
+    low = (said or message).lower()
     if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and _NO_MONEY.search(low)):
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."

@@ -14,9 +14,11 @@ from types import TracebackType
 from gateway.config_schema import CapacityConfig
 from providers.errors import Failure, Overloaded, UpstreamTimeout
 
+from .process import memory
 from .worker import Worker
 
 _BUSY = "This server has as much to do as it may have at once. Try again in a moment."
+_TIMES = 3  # bytes of memory for each byte of a body that arrives: its pieces, then all of them, its text, what goes upstream
 _LATE = 2  # beats in a row: one alone may be a large request, or a machine that slept
 
 
@@ -56,7 +58,7 @@ class InFlightRequest:
 
     def _give_back(self) -> None:
         """Give the turn and the bytes to others."""
-        self._admission.bytes -= self._bytes
+        self._admission.count(-self._bytes)
         if self._turn:
             self._admission.release()
 
@@ -74,14 +76,18 @@ class InFlightRequest:
         if more <= 0:
             return
         admission = self._admission
-        if admission.bytes + more > admission.bounds.bytes and admission.bytes > self._bytes:
-            raise admission.rejection("bytes")
-        admission.bytes += more
+        if admission.bytes > self._bytes:
+            if admission.bytes + more > admission.bounds.bytes:
+                raise admission.rejection("bytes")
+            if admission.has_no_room(more):
+                admission.pressed = True
+                raise admission.rejection("memory")
+        admission.count(more)
         self._bytes = size
 
     def keep(self, size: int) -> None:
         """Count `size` bytes from now on, whatever there is."""
-        self._admission.bytes += size - self._bytes
+        self._admission.count(size - self._bytes)
         self._bytes = size
 
     async def acquire(self) -> None:
@@ -128,10 +134,11 @@ class InFlightRequest:
 
 class Admission:
     """runs: all requests inside; busy: those being answered, or drained; bytes: of memory for their bodies, and for answers
-    that clients have yet to take.
+    that clients have yet to take; taken: all bytes that were ever counted.
 
     refused: so far, by what there was too much of; memory: bytes from which on it is too much, 0: no bound;
-    strain: what there is too much of now, "memory", "lag" or "".
+    overload: what there is too much of now, "memory", "lag" or ""; pressed: a body was refused for want of memory since this
+    was last set to False.
     """
 
     def __init__(self, bounds: CapacityConfig, memory: int = 0) -> None:
@@ -140,7 +147,9 @@ class Admission:
         self._late = 0  # beats in a row
         self.runs: set[InFlightRequest] = set()
         self.busy = 0
-        self.bytes = 0
+        self.bytes = self.taken = 0
+        self._resident = self._bytes_then = 0  # what the last beat showed, and bytes then
+        self.pressed = False
         self.refused = dict.fromkeys(("requests", "bytes", "memory", "lag"), 0)
         self.waiting: deque[tuple[InFlightRequest, asyncio.Future[None]]] = deque()
         self.empty: asyncio.Event | None = None  # set once the last has left, where somebody waits for that
@@ -162,10 +171,21 @@ class Admission:
     def observe(self, late: float, resident: int) -> None:
         """What the last beat showed. late: seconds by which the loop came too late; resident: bytes of memory in use."""
         self._late = self._late + 1 if late > self.bounds.lag else 0
+        self._resident, self._bytes_then = resident, self.bytes
         if self.memory and resident > self.memory:
             self.overload = "memory"
         else:
             self.overload = "lag" if self._late >= _LATE else ""
+
+    def count(self, more: int) -> None:
+        """Count bytes of memory; less than 0: they are no longer held."""
+        self.bytes += more
+        self.taken += max(0, more)
+
+    def has_no_room(self, more: int) -> bool:
+        """Whether so many bytes more, beside those that came since the last beat, could be more than the system allows."""
+        came = max(0, self.bytes - self._bytes_then) + more
+        return self.memory > 0 and (self._resident + _TIMES * came) * memory.SHARE > self.memory
 
     def rejection(self, what: str) -> Overloaded:
         self.refused[what] += 1

@@ -14,6 +14,8 @@ from aiohttp.http import StreamWriter
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from .tracebacks import let_go
+
 # What of RequestHandler is read or set below; Server._connections, Server._kwargs, Application._handle, Request._match_info
 # and Request._task beside it.
 NAMES: Final = (
@@ -70,11 +72,12 @@ class ConnectionHandler(RequestHandler):
             self._keepalive = bool(response.keep_alive)
             if not payload.is_eof():
                 await self._read_rest(payload)
-        except ConnectionError:
+        except ConnectionError as left:
+            let_go(left)
             return False
-        except asyncio.CancelledError:  # the client has left, or the server ends
-            self.force_close()
-            raise
+        except asyncio.CancelledError as left:  # the client, or the server ends
+            let_go(left)
+            self.force_close()  # and no more is raised: the task would keep it, and this frame, which knows the task
         except Exception as error:
             self.log_exception("Unhandled exception", exc_info=error)
             self.force_close()

@@ -25,6 +25,7 @@ from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import ConnectionPools
 from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
+from .tracebacks import let_go
 
 T = TypeVar("T")
 _IN_HEADER: Final = 200  # characters of a name that a header shows
@@ -81,6 +82,7 @@ async def first_that_answers(
             if trace is not None:
                 trace.failed(target.upstream.target_name, failure)
             attempts.failed(failure, time.monotonic())
+            let_go(failure)
         else:
             attempts.answered()
             record.retried = attempts.retried

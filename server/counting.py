@@ -23,15 +23,15 @@ from .error_response import JSON
 from .ingress import authenticate_request, enter, parse_body, read_body, usable
 from .json_answer import json_answer
 from .outbound.batches import fetch_whole
-from .state import GENERATION
+from .state import APP_STATE, GENERATION
 
 _PATIENCE: Final = 10.0  # seconds an upstream may take to count tokens
 
 
 async def count(request: web.Request) -> web.Response:
-    """POST /v1/messages/count_tokens: as the first target counts, else an estimate. It is in no ledger, and no limit."""
+    """POST /v1/messages/count_tokens: as the first target counts, else an estimate. It is in no ledger: Ledger.counting."""
     caller = authenticate_request(request)
-    with enter(request):
+    with enter(request), request[APP_STATE].ledger.counting(caller):
         data = inspector.record_body(request, await read_body(request))
         asked, _ = await parse_body(request, data, count_tokens)
         del data

@@ -1,6 +1,7 @@
 """One streamed answer on its way to the client: batches are counted, rendered and written."""
 
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 
@@ -8,12 +9,14 @@ from dialects.contract import Renderer, end_of
 from gateway.reasoning_cache import ReasoningCollector
 from providers.contract import Batch
 
-from .error_response import scrubbed_events
+from .error_response import scrubbed_events, tells_failure
 from .event_stream import EventStream
 from .outbound.exchange import Exchange
 from .responses import CONVERSATION
 from .state import METER
 from .worker import done
+
+_LARGE: Final = 64 * 2**10  # bytes of events that are searched outside of the event loop
 
 
 class Delivery:
@@ -51,19 +54,20 @@ class Delivery:
         data = self._render(batch)
         if not data:
             return True
-        if self._exchange.verbatim:
-            data = scrubbed_events(data, self._request)
-        line, conversation = self._line, self._conversation
-        must_keep = self._exchange.verbatim and conversation is not None and conversation.must_keep(self._renderer)
-        if must_keep or not line.open:
+        if not self._line.open or (self._exchange.verbatim and self._must_wait(data)):
             self._left = data
             return False
-        return line.send(data)
+        return self._line.send(data)
+
+    def _must_wait(self, data: bytes | bytearray) -> bool:
+        """Whether a native answer is to be kept, or to be scrubbed, before this may be written."""
+        conversation = self._conversation
+        return tells_failure(data) or (conversation is not None and conversation.must_keep(self._renderer))
 
     async def settle(self) -> None:
         """Write what `take` has left, and wait until the client has taken enough."""
         if self._left:
-            await self._written(self._left)
+            await self._written(await self._scrubbed(self._left))
             self._left = b""
         else:
             await self._line.drained()
@@ -74,7 +78,7 @@ class Delivery:
         self._writing = True
         data = await done(self._exchange.worker if batch.large else None, partial(self._render, batch))
         if data:
-            await self._written(scrubbed_events(data, self._request) if self._exchange.verbatim else data)
+            await self._written(await self._scrubbed(data))
         self._writing = False
 
     async def end(self) -> None:
@@ -83,6 +87,13 @@ class Delivery:
         if self._collector is not None:
             self._collector.commit()
         await self._written(end_of(self._renderer), end=True)
+
+    async def _scrubbed(self, data: bytes | bytearray) -> bytes | bytearray:
+        """Return what may be written of it: see scrubbed_events."""
+        if not self._exchange.verbatim:
+            return data
+        worker = self._exchange.worker if len(data) > _LARGE else None
+        return await done(worker, partial(scrubbed_events, data, self._request))
 
     def _note(self, batch: Batch) -> None:
         self._count(batch.chunks)

@@ -24,6 +24,7 @@ _FAILING: Final = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 JSON: Final = {"Content-Type": "application/json"}
+_LONGEST_OWN: Final = 16 * 2**10  # bytes of an upstream's error that is passed on as it came
 
 
 def to_failure(error: BaseException, request: web.Request) -> Failure:
@@ -55,20 +56,28 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
 
 
 def scrubbed(failure: Failure, request: web.Request) -> Failure:
-    """Return the failure without secrets: an upstream's words may hold our key, or its own address."""
+    """Return the failure without secrets: an upstream's words may hold our key, or its own address.
+
+    An answer of the upstream's own that is long is left out: it is told in our form, with the beginning of its words.
+    """
     scrub = request[GENERATION].scrub
     shown = copy(failure)
     shown.message = scrub(failure.message)
     shown.param = scrub(failure.param) if failure.param else failure.param
     shown.code = scrub(failure.code) if failure.code else failure.code
-    if failure.verbatim is not None:
-        shown.verbatim = _scrubbed_bytes(failure.verbatim, request)
+    if (own := failure.verbatim) is not None:
+        shown.verbatim = _scrubbed_bytes(own, request) if len(own) <= _LONGEST_OWN else None
     return shown
+
+
+def tells_failure(data: bytes | bytearray) -> bool:
+    """Whether one of these events of an upstream, as they came, tells of a failure."""
+    return _FAILING.search(data) is not None
 
 
 def scrubbed_events(data: bytes | bytearray, request: web.Request) -> bytes | bytearray:
     """Return events of an upstream as they came, without secrets where one of them tells of a failure."""
-    return _scrubbed_bytes(data, request) if _FAILING.search(data) else data
+    return _scrubbed_bytes(data, request) if tells_failure(data) else data
 
 
 def _scrubbed_bytes(data: bytes | bytearray, request: web.Request) -> bytes:

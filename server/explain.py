@@ -26,7 +26,8 @@ from .ingress import authenticate_request, enter, usable, worker_of
 from .logs import RECORD
 from .reading import read_request
 from .responses import begin_response
-from .state import APP_STATE, GENERATION
+from .state import APP_STATE, GENERATION, IN_FLIGHT
+from .whole_response import sent
 from .worker import done
 
 HEADER: Final = "x-modelserver-api"
@@ -124,7 +125,7 @@ def decoded(asked: ClientRequest) -> Json:
     return {name: raw_json.decoded(value) for name, value in asked.raw.items()}
 
 
-async def explain_request(request: web.Request) -> web.Response:
+async def explain_request(request: web.Request) -> web.StreamResponse:
     """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
     caller = authenticate_request(request)
     with enter(request):
@@ -133,7 +134,9 @@ async def explain_request(request: web.Request) -> web.Response:
         asked, prompt, dialect, operation = await read_request(request, caller, named, begin)
         targets = await usable(request, caller, asked, operation)
         asked = asked._replace(images=False)  # they would be fetched
-        live, told, verdict, worker = request[GENERATION], [], "asked", worker_of(request)
+        live, run, verdict, worker = request[GENERATION], request[IN_FLIGHT], "asked", worker_of(request)
+        scrub = None if sees_hosts(request, caller) else live.scrub
+        told: list[bytes] = []  # of each target: as bytes they take less memory
         given = await done(worker, partial(decoded, asked))
         order = live.health.order(targets, time.monotonic(), conversation_of(asked, request.headers))
         for n, (target, resting) in enumerate(order):
@@ -141,11 +144,14 @@ async def explain_request(request: web.Request) -> web.Response:
             mine = verdict
             if failure is not None and verdict != "not_reached":
                 mine = "passed_over" if goes_on(target, failure, n == len(order) - 1) else "refused"
-            told.append(explained(mine, target, failure) | found)
+            told.append(await done(worker, partial(encoded, explained(mine, target, failure) | found, scrub)))
+            del found
+            run.hold_bytes(run.held + len(told[-1]))
             verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
-        body = {"object": "explanation", "api": dialect.operation, "model": request[RECORD].model, "targets": told}
-        scrub = None if sees_hosts(request, caller) else live.scrub
-        return Answer(await done(worker, partial(encoded, body, scrub)), dict(JSON))
+        head = encoded({"object": "explanation", "api": dialect.operation, "model": request[RECORD].model}, scrub)
+        data = b'%b,"targets":[%b]}' % (head[:-1], b",".join(told))
+        del told
+        return await sent(request, Answer(data, dict(JSON)))
 
 
 def encoded(body: Json, scrub: Callable[[str], str] | None) -> bytes:

@@ -18,6 +18,7 @@ from .attempts import header_safe
 from .error_response import error_response, internal_error
 from .logs import RECORD
 from .state import APP_STATE, GENERATION, METER, STATE
+from .tracebacks import let_go
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _SHOWN, _SHOWN_TARGETS = 100, 10  # characters of a target that a header names, and targets
@@ -38,8 +39,10 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
+        let_go(failure)
         return error_response(failure, request)
-    except ConnectionError:
+    except ConnectionError as left:
+        let_go(left)
         # The client left while something was being sent to it. aiohttp wants a response object; none is sent.
         return web.Response(status=status)
     except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`

@@ -175,18 +175,19 @@ class Conversation:
                 await self._pin(begun["id"], [], exchange.to)
         if not self.closed and (response := answer.response) is not None:
             self.closed = True
-            await self._keep(response, exchange.to, exchange.verbatim)
+            await self._keep(response, exchange, exchange.verbatim)
 
     async def keep_whole(self, answer: Json, exchange: Exchange) -> None:
         """Keep an answer. Call it before it is sent. What passes as it came is read from the exchange."""
         if not exchange.verbatim:
-            await self._keep(answer, exchange.to, False)
+            await self._keep(answer, exchange, False)
             return
         with suppress(ValueError):
-            await self._keep(codec.decode(exchange.answer), exchange.to, True)
+            await self._keep(await exchange.on_answer(partial(codec.decode, exchange.answer)), exchange, True)
 
-    async def _keep(self, response: Json, upstream: Upstream, native: bool) -> None:
+    async def _keep(self, response: Json, exchange: Exchange, native: bool) -> None:
         """Keep an answer, where it is one to be kept, and note whose its ids are."""
+        upstream = exchange.to
         match response:
             case {"id": str(ident), "output": list(output)} if state.is_ident(ident):
                 pass
@@ -200,7 +201,7 @@ class Conversation:
             stored = Stored(ident, parent, upstream.name, native, state.with_ids(self.own, unique), response)
             # Without what it goes on from, it is not the whole conversation: only the upstream can go on with it.
             if self.previous is None or self.before is not None:
-                await self.store.put(self.owner, stored)
+                await self.store.put(self.owner, stored, exchange.large or exchange.encoder is not None)
 
     async def _pin(self, ident: str, items: list[str], upstream: Upstream) -> None:
         await self.store.pin(self.owner, upstream.name, [ident, *(items if upstream.host.responses_unique else ())])
@@ -238,7 +239,7 @@ def may_pass(request: web.Request) -> bool:
     return policy == "pass" or (policy == "auto" and len(settings.keys) <= 1)
 
 
-def open_store(settings: Settings) -> ResponsesStore:
+def open_store(settings: Settings, worker: Worker) -> ResponsesStore:
     """Return the store that a configuration asks for. Raises OSError where its file cannot be used."""
     config = settings.config.responses
-    return ResponsesStore(config.store, config.ttl, config.store_mb * 2**20, time.time)
+    return ResponsesStore(config.store, config.ttl, config.store_mb * 2**20, time.time, worker)

@@ -10,8 +10,10 @@ from urllib.parse import quote
 from aiohttp import web
 
 from dialects.responses import outgoing, state
+from gateway.restricted_fields import refusal
+from gateway.settings import Caller
 from providers import PROVIDERS, codec
-from providers.contract import Call, Upstream
+from providers.contract import Call, Json, Upstream
 from providers.errors import BadRequest, Failure, MethodNotAllowed, NotFound
 from providers.openai.native import state_call
 
@@ -23,7 +25,7 @@ from .outbound.exchange import Exchange, send_request
 from .outbound.response import read_all
 from .responses import STORE, may_pass
 from .responses_store import Stored
-from .state import GENERATION, IN_FLIGHT
+from .state import APP_STATE, GENERATION, IN_FLIGHT
 
 _UPGRADE: Final = {
     "message": "This server speaks Responses over HTTP: POST /v1/responses.",
@@ -31,6 +33,9 @@ _UPGRADE: Final = {
     "param": None,
     "code": "websocket_not_supported",
 }
+
+
+_REFERENCES: Final = ("previous_response_id", "conversation", "prompt")  # what is not in a request
 
 
 async def upgrade(request: web.Request) -> web.Response:
@@ -160,16 +165,29 @@ async def _passed(request: web.Request, exchange: Exchange) -> web.StreamRespons
 async def input_tokens(request: web.Request) -> web.StreamResponse:
     """POST /v1/responses/input_tokens: asked of the first target that counts. An estimate is no count."""
     caller = authenticate_request(request)
-    with enter(request):
+    with enter(request), request[APP_STATE].ledger.counting(caller):
         body = await decode_body(request, await read_body(request))
         model = body.get("model") if isinstance(body, dict) else None
         if not isinstance(model, str) or not model:
             raise BadRequest("You must provide a model.", param="model", code="missing_required_parameter")
+        await _check_references(request, caller, body)
         await request[IN_FLIGHT].acquire()
         for target in request[GENERATION].settings.routes.resolve(model, caller.models):
             if (call := _count(body, target.upstream)) is not None:
                 return await _passed(request, Exchange(target.upstream, call, 0.0))
     raise BadRequest("This model's tokens cannot be counted in advance here.", param="model", code="unsupported_value")
+
+
+async def _check_references(request: web.Request, caller: Caller, body: Json) -> None:
+    """Raise Unsupported, NotFound where a request counts what the caller may not go on from: it may be another client's."""
+    named = [name for name in _REFERENCES if body.get(name) is not None]
+    if named and caller.restricted:
+        raise refusal(named[0])
+    ident = body.get("previous_response_id")
+    if isinstance(ident, str) and not may_pass(request):
+        pin = (await request.app[STORE].pinned([ident])).get(ident)
+        if pin is None or pin.owner != caller.name:
+            raise state.previous_not_found(ident)
 
 
 def _count(body: dict[str, object], upstream: Upstream) -> Call | None:

@@ -12,15 +12,18 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from dialects.responses.state import by_ident
-from providers import codec
+from providers import codec, density
 from providers.contract import Json
 
 from . import logs
+from .worker import Worker, done
 
 T = TypeVar("T")
+Row = tuple[str, str | None, bytes]  # of the table: id, parent, data
 MEMORY: Final = "memory"
 OFF: Final = "off"
 LARGEST: Final = 4 * 2**20  # bytes of one response, its input included; a larger one is not kept
@@ -65,8 +68,12 @@ class ResponsesStore:
     ttl: seconds that a response is kept after it was used last; room: bytes for all of them together.
     """
 
-    def __init__(self, path: str, ttl: float, room: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, path: str, ttl: float, room: int, now: Callable[[], float], worker: Worker | None = None
+    ) -> None:
+        """worker: what decodes and encodes large responses; None: the event loop."""
         self.on = path != OFF
+        self._worker = worker
         self.ttl, self.room, self._now = ttl, room, now
         self._thread = None if path in (MEMORY, OFF) else ThreadPoolExecutor(1, "responses")
         try:
@@ -86,9 +93,13 @@ class ResponsesStore:
                 self._thread.submit(self._db.close)
             self._thread.shutdown()
 
-    async def put(self, owner: str, stored: Stored) -> bool:
-        """Keep a response, and forget what there is no more room for. Return whether it was kept."""
-        data = codec.encode([stored.provider, stored.native, stored.input, stored.response])
+    async def put(self, owner: str, stored: Stored, large: bool = False) -> bool:
+        """Keep a response, and forget what there is no more room for. Return whether it was kept.
+
+        large: it is to be encoded outside of the event loop.
+        """
+        values = [stored.provider, stored.native, stored.input, stored.response]
+        data = await done(self._worker if large else None, partial(codec.encode, values))
         if not self.on or len(data) > min(LARGEST, self.room):
             return False
         items = [*by_ident((*stored.input, *stored.response["output"]))]
@@ -97,12 +108,17 @@ class ResponsesStore:
     async def get(self, owner: str, ident: str) -> Stored | None:
         """Return a response; None where this owner has none of this id. It counts as used, and so do its ancestors."""
         chain = await self._run(self._chain, owner, ident, False)
-        return _decoded(chain[0]) if chain else None
+        return (await self._all_decoded(chain))[0] if chain else None
 
     async def chain(self, owner: str, ident: str) -> list[Stored] | None:
         """Return a response behind all that it goes on from, oldest first; None where any of them is gone."""
         chain = await self._run(self._chain, owner, ident, True)
-        return [_decoded(row) for row in reversed(chain)] if chain else None
+        return await self._all_decoded(chain[::-1]) if chain else None
+
+    async def _all_decoded(self, rows: Sequence[Row]) -> list[Stored]:
+        """Return what rows hold; many bytes are decoded outside of the event loop."""
+        large = sum([len(row[2]) for row in rows]) > density.SMALL
+        return await done(self._worker if large else None, lambda: [_decoded(row) for row in rows])
 
     async def delete(self, owner: str, ident: str) -> bool:
         """Forget a response. Return whether there was one."""
@@ -117,8 +133,7 @@ class ResponsesStore:
             for response in (
                 await self._run(self._responses_of, owner, [each for each in some if each not in found]) or ()
             ):
-                for row in await self._run(self._used, owner, response, used) or ():
-                    stored = _decoded(row)
+                for stored in await self._all_decoded(await self._run(self._used, owner, response, used) or ()):
                     for item in (*stored.input, *stored.response["output"]):
                         if isinstance(item, dict) and isinstance(ident := item.get("id"), str) and ident in once:
                             found[ident] = item
@@ -186,10 +201,10 @@ class ResponsesStore:
         for row in self._db.execute("SELECT owner, id FROM responses WHERE used <= ?", (now - self.ttl,)).fetchall():
             self._forget(*row)
 
-    def _chain(self, owner: str, ident: str, whole: bool) -> list[tuple[str, str | None, bytes]]:
+    def _chain(self, owner: str, ident: str, whole: bool) -> list[Row]:
         """Return the rows of a response and, where they are asked for, those it goes on from; none where one is gone."""
         now = self._now()
-        rows: list[tuple[str, str | None, bytes]] = []
+        rows: list[Row] = []
         seen: set[str] = set()  # an upstream may use an id again
         at: str | None = ident
         with self._db:
@@ -233,7 +248,7 @@ class ResponsesStore:
         query = "SELECT DISTINCT response FROM json_each(?) CROSS JOIN items ON owner = ? AND items.id = value"
         return [row[0] for row in self._db.execute(query, (codec.encode_text(idents), owner))]
 
-    def _used(self, owner: str, ident: str, used: set[str]) -> list[tuple[str, str | None, bytes]]:
+    def _used(self, owner: str, ident: str, used: set[str]) -> list[Row]:
         """Return the row of a response, which counts as used. used: those that have been counted."""
         with self._db:
             self._touch(owner, ident, self._now(), used)
@@ -286,7 +301,7 @@ def _opened(path: str) -> tuple[sqlite3.Connection, int, int]:
     return connection, size, pins
 
 
-def _decoded(row: tuple[str, str | None, bytes]) -> Stored:
+def _decoded(row: Row) -> Stored:
     ident, parent, data = row
     provider, native, given, response = codec.decode(data)
     return Stored(ident, parent, provider, native, given, response)

@@ -25,6 +25,7 @@ from .usage.meter import UsageMeter
 from .worker import Worker
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
+_MUCH, _LITTLE = 64 * 2**20, 8 * 2**20  # bytes that were taken since then: while requests run, while none does
 _QUIET: Final = 60.0  # seconds between two warnings about the same thing
 # What will not mend itself: the operator is told in the log, beside the lines of the requests it cost.
 _MATTERS: Final = {
@@ -57,6 +58,7 @@ class AppState:
         self.heartbeat = Heartbeat(server)
         self.heartbeat.callbacks.append(self._beat)
         self._release_at = 0.0
+        self._taken = 0  # admission.taken, when memory was last given back
         self._throttle = Throttle(1, _QUIET)
         self.listener: ProtocolFactory | None = None
         self.reload: Callable[[], Awaitable[str]] | None = None  # reads the configuration again: Reloader.done
@@ -67,16 +69,28 @@ class AppState:
         admission = self.admission
         admission.cancel_overdue(now)
         resident = memory.resident() if admission.memory else 0
-        if resident > admission.memory and now >= self._release_at:
+        pressed = "memory" if admission.pressed else ""
+        if now >= self._release_at:
             self._release_at = now + _RELEASE
-            memory.trim()
-            resident = memory.resident()
+            self._release(admission, resident)
+            resident = resident and memory.resident()
         admission.observe(self.heartbeat.lag, resident)
-        if admission.overload and self._may_say("", admission.overload):
+        if (much := admission.overload or pressed) and self._may_say("", much):
             logs.LOGGER.warning(
                 "too much %s: no new request is let in beside those being answered (%d MiB resident, %.1f s late)",
-                admission.overload, memory.resident() >> 20, self.heartbeat.lag,
+                much, memory.resident() >> 20, self.heartbeat.lag,
             )  # fmt: skip
+
+    def _release(self, admission: Admission, resident: int) -> None:
+        """Give memory back to the system: where there is too little, and once much was taken and is no longer held."""
+        if resident > admission.memory or admission.pressed:
+            admission.pressed = False
+            memory.trim()
+        elif admission.taken - self._taken > (_MUCH if admission.runs else _LITTLE) and admission.bytes < _LITTLE:
+            memory.give_back()
+        else:
+            return
+        self._taken = admission.taken
 
     def _may_say(self, *what: str) -> bool:
         """Whether a warning about this is due: once a minute."""

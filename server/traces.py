@@ -178,6 +178,10 @@ class TracedResponse:
         self.status, self.headers = answer.status, answer.headers
         attempt.status, attempt.answer = answer.status, masked_headers(answer.headers)
 
+    @property
+    def is_read(self) -> bool:
+        return self._answer.is_read
+
     async def read(self, patience: float = 0.0) -> bytes:
         try:
             data = await self._answer.read(patience)

@@ -21,7 +21,7 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
     if size <= _SHORT:
         return response
     admission = request[APP_STATE].admission
-    admission.bytes += size
+    admission.count(size)
     try:
         await response.prepare(request)
         await response.write_eof()
@@ -30,5 +30,5 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
             request.transport.abort()  # no other answer can follow half of this one
         raise
     finally:
-        admission.bytes -= size
+        admission.count(-size)
     return response

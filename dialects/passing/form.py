@@ -44,8 +44,9 @@ class FormScanner:
 
     def __init__(self, boundary: bytes, check: Callable[[str], None]) -> None:
         self._mark, self._check = b"--" + boundary, check
-        self._rest = b""  # what has come and is not yet understood
-        self._at = 0  # where that begins
+        self._rest = b""  # what came last, and what was not yet understood then
+        self._place = 0  # where in it what has not been taken begins
+        self._at = 0  # where that is in the form
         self._names: list[str] = []
         self._step: Callable[[], bool] = self._first
         self.model: str | None = None
@@ -53,7 +54,7 @@ class FormScanner:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises BadRequest."""
-        self._rest += data
+        self._rest, self._place = self._rest[self._place :] + data, 0
         while self._step():
             pass
 
@@ -63,13 +64,27 @@ class FormScanner:
             raise _wrong("it ends before its last boundary")
 
     def _take(self, count: int) -> None:
-        self._rest = self._rest[count:]
+        self._place += count
         self._at += count
 
+    @property
+    def _left(self) -> int:
+        """How many bytes have not been taken."""
+        return len(self._rest) - self._place
+
+    def _find(self, what: bytes) -> int:
+        """Return how far away the first of these is, in what has not been taken; -1: none is there."""
+        at = self._rest.find(what, self._place)
+        return at - self._place if at >= 0 else -1
+
+    def _next(self, count: int) -> bytes:
+        """Return so many of the bytes that have not been taken."""
+        return self._rest[self._place : self._place + count]
+
     def _first(self) -> bool:
-        if len(self._rest) < len(self._mark):
+        if self._left < len(self._mark):
             return False
-        if not self._rest.startswith(self._mark):
+        if not self._rest.startswith(self._mark, self._place):
             raise _wrong("it does not begin with its boundary")
         self._take(len(self._mark))
         self._step = self._boundary
@@ -77,9 +92,9 @@ class FormScanner:
 
     def _boundary(self) -> bool:
         """Behind a boundary: another part, or the end."""
-        if len(self._rest) < 2:
+        if self._left < 2:
             return False
-        match self._rest[:2]:
+        match self._next(2):
             case b"\r\n":
                 self._step = self._head
             case b"--":
@@ -91,14 +106,14 @@ class FormScanner:
 
     def _head(self) -> bool:
         """From the line break behind a boundary to the blank line: the headers of a part."""
-        end = self._rest.find(_END)
-        if (len(self._rest) if end < 0 else end) > _MAX_HEAD:
+        end = self._find(_END)
+        if (self._left if end < 0 else end) > _MAX_HEAD:
             raise _wrong("a part's headers are too long")
         if end < 0:
             return False
         if len(self._names) == _MAX_PARTS:
             raise _wrong(f"it has more than {_MAX_PARTS} parts")
-        name = _name_of(self._rest[2:end])
+        name = _name_of(self._next(end)[2:])
         self._check(name)
         if name == "model" and "model" in self._names:
             raise BadRequest("The form holds 'model' twice. Send it once.", param="model", code="invalid_value")
@@ -110,7 +125,7 @@ class FormScanner:
     def _value(self) -> bool:
         end = self._mark_at()
         if end is None:
-            self._take(max(0, len(self._rest) - len(self._mark) - 1))
+            self._take(max(0, self._left - len(self._mark) - 1))
             return False
         self._take(end + 2 + len(self._mark))
         self._step = self._boundary
@@ -118,12 +133,12 @@ class FormScanner:
 
     def _model(self) -> bool:
         end = self._mark_at()
-        if (len(self._rest) if end is None else end) > _MAX_VALUE:
+        if (self._left if end is None else end) > _MAX_VALUE:
             raise _wrong("the name of its model is too long")
         if end is None:
             return False
         try:
-            self.model = self._rest[:end].decode()
+            self.model = self._next(end).decode()
         except UnicodeDecodeError:
             raise _wrong("the name of its model is no text") from None
         self.start, self.end = self._at, self._at + end
@@ -132,17 +147,18 @@ class FormScanner:
         return True
 
     def _behind(self) -> bool:
-        if self._rest.strip():
+        if self._next(self._left).strip():
             raise _wrong("something stands behind its last boundary")
-        self._take(len(self._rest))
+        self._take(self._left)
         return False
 
     def _mark_at(self) -> int | None:
         """Return where a part ends, in front of the line break of its boundary; None where it goes on."""
-        at = self._rest.find(self._mark)
+        at = self._find(self._mark)
         if at < 0:
             return None
-        if at < 2 or self._rest[at - 2 : at] != b"\r\n":
+        before = self._place + at
+        if at < 2 or self._rest[before - 2 : before] != b"\r\n":
             raise _wrong("its boundary stands inside of a part")
         return at - 2
 

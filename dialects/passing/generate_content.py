@@ -5,7 +5,7 @@ https://ai.google.dev/api/generate-content
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 from providers import raw_json
@@ -35,6 +35,12 @@ def upstream_tools(members: raw_json.Members) -> tuple[str, ...]:
                 if name not in _RUN_BY_CLIENTS:
                     found[f"tools.{name[:100]}"] = None
     return tuple(found)
+
+
+def fields(members: raw_json.Members, known: Set[str]) -> Json:
+    """Return those of these names that a request has beside what this module reads, in the spelling that is known."""
+    found = ((name if name in known else _plain(name), value) for name, value in members.items())
+    return {name: raw_json.decoded(value) for name, value in found if name in known and _plain(name) != _CONFIG}
 
 
 def _number(members: raw_json.Members, wanted: str) -> int:

@@ -34,7 +34,7 @@ def parse(data: bytes, headers: Mapping[str, str]) -> ClientRequest:
             raw.get("stream") is True,
             headers=headers,
             answer=Wanted(raw),
-            refusal=failure,
+            refusal=failure.with_traceback(None),
             upstream_tools=upstream_tools(raw),
         )
 

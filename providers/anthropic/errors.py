@@ -5,9 +5,9 @@ from typing import Any
 
 from .. import codec
 from ..common.error_codes import sharp_code, status_of
-from ..common.error_shapes import opened, told_instead
+from ..common.error_shapes import as_words, opened, told_instead
 from ..contract import Json
-from ..errors import Failure, ModelNotFound, from_upstream
+from ..errors import Failure, ModelNotFound, from_upstream, words_of
 
 # Error types of the API as HTTP statuses: in a stream there is no other. https://platform.claude.com/docs/en/api/errors
 _STATUS = {
@@ -48,7 +48,8 @@ _PARAMS = {
 
 _PATH = re.compile(r"(\w+)[.:]")
 
-_LONGEST = 1000  # characters of an upstream's message that are looked at
+# Characters of an upstream's message that are looked at: one of the patterns below costs the square of what it is given.
+_LONGEST = 1000
 
 _SCRUB = (
     (re.compile(r"[^.;]*https?://\S+[^.;]*[.;]?"), ""),  # advice that points to the upstream's pages
@@ -63,18 +64,22 @@ def parse_error(status: int, body: bytes) -> Failure:
     try:
         data = codec.decode(body)
     except ValueError:
-        data = None if body.lstrip()[:1] == b"<" else body[:300].decode("utf-8", errors="replace")
+        data = None if body.lstrip()[:1] == b"<" else words_of(body)
     return to_failure(data, status)
 
 
 def to_failure(data: Any, status: int | None = None) -> Failure:
     """Error data, in any of the shapes gateways in between make of it → ours. status: None in a stream."""
     wrong = _read(data)
-    kind, message = str(wrong.get("type")), str(wrong.get("message") or "")
+    kind, message = wrong.get("type"), as_words(wrong.get("message"), _LONGEST)
     details = wrong.get("details")
     code = details.get("error_code") if isinstance(details, dict) else None
     code = code if isinstance(code, str) else sharp_code(wrong)
-    status = status if status is not None and status >= 400 else _STATUS.get(kind) or status_of(wrong)
+    status = (
+        status
+        if status is not None and status >= 400
+        else (_STATUS.get(kind) if isinstance(kind, str) else None) or status_of(wrong)
+    )
     if "usage limits" in message.lower():  # "You have reached your specified API usage limits": the operator's own cap
         code = "billing_error"
     words = _WORDS.get(status)
@@ -101,7 +106,6 @@ def _read(data: Any) -> Json:
 
 
 def _scrubbed(message: str) -> str:
-    message = message[:_LONGEST]  # first: one of the patterns costs the square of what it is given
     for pattern, instead in _SCRUB:
         message = pattern.sub(instead, message)
     return message.strip()

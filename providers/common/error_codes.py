@@ -6,6 +6,7 @@ from typing import Final
 
 from ..contract import Json
 from ..errors import NO_MODEL, NO_MONEY, SHARP, TOO_LONG_WORDS
+from .error_shapes import as_words
 
 # In-band errors have no HTTP status: the type or code they carry stands for one.
 STATUS_OF_KIND: Final = {
@@ -124,7 +125,7 @@ _WORDS: Final = {
 
 def known_status(kind: object) -> int | None:
     """Return the HTTP status that a type or code stands for, or what stands before its first dot; None where none is known."""
-    name = str(kind).lower()
+    name = str(kind).lower() if isinstance(kind, int | str) else ""
     found = STATUS_OF_KIND.get(name)
     return STATUS_OF_KIND.get(name.partition(".")[0]) if found is None else found
 
@@ -138,7 +139,7 @@ def status_of(wrong: Json) -> int:
     for value in told:
         if (named := known_status(value)) is not None:
             return named
-    words = str(wrong.get("message") or "")[:_LOOKED_AT].lower()
+    words = as_words(wrong.get("message"), _LOOKED_AT).lower()
     return next((status for status, pattern in _WORDS.items() if pattern.search(words)), 500)
 
 

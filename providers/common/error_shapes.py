@@ -9,6 +9,7 @@ import re
 from typing import Any, Final
 
 from .. import codec
+from ..errors import LONGEST_MESSAGE, WORDY, shortened
 
 Json = dict[str, Any]
 
@@ -138,6 +139,13 @@ def opened(wrong: Any, around: Json | None = None, deep: int = 0) -> Json:
                 return flat | {name: value for name, value in found.items() if value is not None}
             return flat
     return _flat(around)
+
+
+def as_words(message: Any, most: int = LONGEST_MESSAGE) -> str:
+    """Return what stands in the place of a message as a text, or the beginning of a long one."""
+    if isinstance(message, str):
+        return shortened(message, most)
+    return shortened(codec.encode_text(message), WORDY) if message else ""
 
 
 def _flat(data: Json) -> Json:

@@ -14,7 +14,7 @@ from .. import codec
 from ..common.error_codes import sharp_code, status_of
 from ..common.error_shapes import told_instead
 from ..contract import Json
-from ..errors import Failure, UpstreamError, from_upstream
+from ..errors import Failure, UpstreamError, from_upstream, shortened, words_of
 
 # google.rpc.Code by name, for errors inside a stream that carry no usable number. FAILED_PRECONDITION is how Gemini
 # refuses a region or an account without billing: under 400, but no other request would fare better.
@@ -51,6 +51,7 @@ _WORDS: Final = {
     503: "The upstream is overloaded. Retry later.",
     504: "The upstream took too long to answer. Retry, or ask for less.",
 }
+_LONGEST: Final = 2000  # characters of an upstream's message that are looked at
 _FAILED: Final = "The upstream failed to answer. Retry later."
 
 
@@ -59,7 +60,7 @@ def parse_error(status: int, body: bytes) -> Failure:
     try:
         data = codec.decode(body)
     except (ValueError, RecursionError):
-        text = body[:300].decode(errors="replace").strip()
+        text = words_of(body)
         if status in (400, 422) and (not text or text[:1] == "<"):
             return UpstreamError(_FAILED)
         return _failure(status, text, ())
@@ -79,7 +80,7 @@ def failure(status: int | None, data: Any) -> Failure:
     message = found.get("message")
     return _failure(
         status,
-        message if isinstance(message, str) else "",
+        shortened(message, _LONGEST) if isinstance(message, str) else "",
         [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else (),
         sharp_code(found),
     )
@@ -99,7 +100,7 @@ def _failure(status: int, message: str, details: Any, code: str | None = None) -
         words = _WORDS.get(status, _FAILED)
         return from_upstream(status, words, code=code, retry_after=retry_after, said=message)
     # "models/gemini-2.5-flash-image" is the upstream's name for what the client calls something else.
-    message = re.sub(r"\bmodels/[\w.-]+", "this model", message).strip()[:2000]
+    message = re.sub(r"\bmodels/[\w.-]+", "this model", message).strip()
     return from_upstream(status, message or "The upstream refused the request as invalid.", code=code)
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from .. import codec
 from ..common.error_codes import kinds_of, known_status, sharp_code, status_of
-from ..common.error_shapes import opened, told_instead, told_of, wait_of
+from ..common.error_shapes import as_words, opened, told_instead, told_of, wait_of
 from ..contract import Json
-from ..errors import SHARP, Failure, UpstreamError, from_upstream
+from ..errors import SHARP, WORDY, Failure, UpstreamError, from_upstream, shortened, words_of
 
 # Ids of accounts and keys, which messages quote. xAI: "Team: 0f3a…, API key ID: 91bc…".
 _ACCOUNT: Final = re.compile(
@@ -62,7 +62,7 @@ def parse_error(status: int, body: bytes) -> Failure:
     try:
         wrong = codec.decode(body)
     except ValueError:
-        text = body[:300].decode("utf-8", errors="replace").strip()
+        text = words_of(body)
         wrong = "" if text.startswith("<") else text
     if isinstance(wrong, list) and wrong:
         wrong = wrong[0]
@@ -70,7 +70,7 @@ def parse_error(status: int, body: bytes) -> Failure:
         wrong = told_instead(wrong, sure=False) or wrong
     else:
         wrong = opened(wrong if isinstance(wrong, str) else None)
-        wrong["message"] = str(wrong.get("message") or "")[:300]
+        wrong["message"] = as_words(wrong.get("message"), WORDY)
     return _named(status, wrong)
 
 
@@ -98,14 +98,13 @@ def _words(wrong: Json) -> str:
     match wrong.get("metadata"):  # OpenRouter only wraps what the host behind it said
         case {"raw": str(raw)} if message == "Provider returned error":
             message = _inner(raw)
-    message = message if isinstance(message, str) else codec.encode_text(message)[:300]
-    return _ACCOUNT.sub(r"\1…", message)
+    return _ACCOUNT.sub(r"\1…", as_words(message))
 
 
 def _inner(raw: str) -> Any:
     try:
         inner = codec.decode(raw.encode())
     except ValueError:
-        return raw[:300]
+        return shortened(raw, WORDY)
     wrong = inner.get("error", inner) if isinstance(inner, dict) else inner
     return wrong.get("message") or wrong if isinstance(wrong, dict) else wrong

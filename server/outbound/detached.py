@@ -15,6 +15,7 @@ from providers.contract import Batch
 from providers.errors import Failure
 
 from ..admission import InFlightRequest
+from ..tracebacks import let_go
 from ..usage.meter import UsageMeter
 from .batches import Batches, TakeBatch
 
@@ -49,6 +50,7 @@ class DetachedReads:
             found = await task
         except Failure as failure:
             meter.attempt_failed(failure)
+            let_go(failure)
             return
         finally:
             task.cancel()
@@ -87,6 +89,7 @@ class DetachedReads:
                     await work
         except Failure as failure:
             meter.stream_failed(failure)
+            let_go(failure)
 
     async def aclose(self) -> None:
         """Give up what is not yet at its end; it is settled by what is known."""

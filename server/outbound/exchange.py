@@ -34,7 +34,8 @@ from .upload import Upload
 
 _REFUSALS: Final = frozenset({400, 413, 422})  # statuses by which an upstream speaks about the client's request
 _PASSED_REFUSALS: Final = _REFUSALS | {404, 405, 409, 410, 412, 415, 416}  # the same, where any path may be asked for
-_ERROR_BODY = 256 * 1024  # bytes of an error answer that are read
+_ERROR_BODY = 256 * 2**10  # bytes of an error answer that are read
+_LARGE_ERROR: Final = 16 * 2**10  # bytes of one that is parsed outside of the event loop
 # Character sets of error texts, where they are not UTF-8. Only these: some codecs cost the square of what they read.
 _CHARSETS: Final = frozenset({"gbk", "gb2312", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso-8859-1", "windows-1251",
                               "windows-1252", "utf-16", "utf-16le", "utf-16be"})  # fmt: skip
@@ -97,8 +98,7 @@ async def send_request(exchange: Exchange, http: ConnectionPools, limits: Server
     if answer.status == 200 or (call.passed and 200 < answer.status < 300):
         return answer
     try:
-        parse = PROVIDERS[exchange.to.host.protocol].parse_error
-        failure = await _failure(answer, parse, limits.timeouts.between_bytes, call)
+        failure = await _failure(answer, exchange, limits.timeouts.between_bytes)
     finally:
         answer.close()
     if call.repair is None or (repaired := call.repair(failure)) is None:
@@ -119,9 +119,7 @@ async def _played(reply: CannedReply, exchange: Exchange, limits: ServerConfig) 
     return SimulatedResponse(reply, limits.timeouts, exchange.first_byte)
 
 
-async def _failure(
-    answer: UpstreamResponse, error: Callable[[int, bytes], Failure], patience: float, call: Call
-) -> Failure:
+async def _failure(answer: UpstreamResponse, exchange: Exchange, patience: float) -> Failure:
     """Read an answer that is not good; what it means. patience: seconds for its body, of which what came must do.
 
     Of a call that was the client's own, what it did wrong it is told as the upstream does.
@@ -138,8 +136,9 @@ async def _failure(
             size += len(piece)
             if whole.add(piece):
                 due = min(due, monotonic() + TAIL)
-    body = _in_utf8(b"".join(pieces)[:_ERROR_BODY], answer.headers.get("Content-Type", ""))
-    failure = error(answer.status, unframed(body))
+    call, data = exchange.call, b"".join(pieces)[:_ERROR_BODY]
+    worker = exchange.worker if len(data) > _LARGE_ERROR else None
+    body, failure = await done(worker, partial(_parsed, answer, exchange.to, data))
     failure.upstream_status = answer.status
     if call.native is not None or call.passed:
         retry = answer.headers.get("x-should-retry")
@@ -153,6 +152,12 @@ async def _failure(
     if wait is not None:
         failure.retry_after = wait
     return failure
+
+
+def _parsed(answer: UpstreamResponse, to: Upstream, data: bytes) -> tuple[bytes, Failure]:
+    """Return the body of an answer that is not good, in UTF-8, and what it means."""
+    body = _in_utf8(data, answer.headers.get("Content-Type", ""))
+    return body, PROVIDERS[to.host.protocol].parse_error(answer.status, unframed(body))
 
 
 def _speaks_to_client(status: int, failure: Failure, call: Call) -> bool:

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from gateway.config_schema import ServerConfig
-from providers.errors import Failure, UpstreamBadOutput
+from providers.errors import Failure, UpstreamBadOutput, words_of
 from providers.openai.errors import in_band
 from providers.sse import is_stream
 
@@ -11,7 +11,7 @@ from .exchange import Exchange, send_request
 from .pool import ConnectionPools
 from .response import UpstreamResponse, too_much
 
-WORDS: Final = 300  # bytes of a text in place of an answer that are read
+WORDS: Final = 2**11  # bytes of a text in place of an answer that are kept
 _WEB_PAGE: Final = "The upstream answered with a web page."
 _BOM: Final = b"\xef\xbb\xbf"
 # Bytes that say what a body is: the longest field name, or the first byte.
@@ -75,7 +75,7 @@ def _is_stream(start: bytes, kind: str, asked: bool) -> bool:
 
 def no_json(body: bytes) -> Failure:
     """Return the failure of an answer that should have been JSON and is none; words in its place say what went wrong."""
-    start = " ".join(body[:WORDS].decode("utf-8", errors="replace").split())
+    start = words_of(body)
     if start[:1] == "<":
         return UpstreamBadOutput(_WEB_PAGE, code="upstream_bad_json")
     if not start or start[0] in '{["' or not start.isprintable():

@@ -261,6 +261,10 @@ class PooledResponse:
         self._begun = self._closed = False
         self._inflater: Inflater | None = inflater_of(head.headers)
 
+    @property
+    def is_read(self) -> bool:
+        return self._inflater is None and self._wire.is_read
+
     async def read(self, patience: float = 0.0) -> bytes:
         if self._begun:
             self._patience = patience = patience or self._pool.between_bytes

@@ -19,6 +19,10 @@ class UpstreamResponse(Protocol):
     status: int
     headers: Mapping[str, str]
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the end of the body has been read. False: it may have been."""
+
     async def read(self, patience: float = 0.0) -> bytes:
         """Return the next piece of the body, b"" at its end. The loop gets its turn before the next where more is waiting.
 
@@ -81,7 +85,7 @@ async def read_all(
         while size <= limit and (piece := await answer.read(patience)):
             size += len(piece)
             pieces.append(piece)
-            patience = tail if tail and whole.add(piece) else 0.0
+            patience = tail if tail and not answer.is_read and whole.add(piece) else 0.0
     except Failure as failure:
         return b"".join(pieces), failure
     if size <= limit:
@@ -96,6 +100,10 @@ class SimulatedResponse:
         self.status, self.headers = reply.status, reply.headers
         self._steps, self._cut, self._timeouts = iter(reply.steps), reply.cut, timeouts
         self._patience, self._begun = first_byte, False
+
+    @property
+    def is_read(self) -> bool:
+        return False
 
     async def read(self, patience: float = 0.0) -> bytes:
         pieces: list[bytes] = []

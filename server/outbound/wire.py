@@ -97,6 +97,11 @@ class Wire(asyncio.Protocol):
             and not self.transport.is_closing()
         )
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the answer has been received to its end, and given."""
+        return self.ended and not self._body
+
     def abort(self) -> None:
         """Close the connection at once: close() would first send what is still buffered."""
         self._keeps = False

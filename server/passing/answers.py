@@ -17,6 +17,7 @@ from ..logs import RECORD
 from ..outbound.exchange import Exchange
 from ..outbound.passed import PassedAnswer
 from ..state import APP_STATE, METER
+from ..tracebacks import let_go
 from ..traces import HEAD
 
 # Of an upstream's headers, those that say what its body is. Content-Length and Content-Encoding: see pass_back.
@@ -60,6 +61,7 @@ async def pass_back(
             await (response.write_eof() if line is None else line.write(b"", end=True))
     except Failure as failure:
         meter.stream_failed(failure)
+        let_go(failure)
         record.code = failure.code or failure.type
         _break_off(request)
     except asyncio.CancelledError:

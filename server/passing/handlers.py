@@ -25,7 +25,7 @@ from dialects.passing import (
 )
 from dialects.validation import check_model, count, missing_code
 from gateway.estimates import Prompt
-from gateway.restricted_fields import FIELDS, refusal
+from gateway.restricted_fields import FIELDS, KNOWN, refusal
 from gateway.routing import Target
 from gateway.settings import Caller
 from providers import PROVIDERS, raw_json
@@ -137,7 +137,7 @@ def within_limits(read: Read, members: raw_json.Members, method: str) -> Read:
     if method == COUNT:
         return read
     return read._replace(
-        fields={**read.fields, "n": generate_content.answers(members)},
+        fields={**generate_content.fields(members, KNOWN), **read.fields, "n": generate_content.answers(members)},
         answer=generate_content.longest(members),
         tools=generate_content.upstream_tools(members),
     )

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT: Final = 64 * 2**20  # bytes
-_SHARE: Final = 0.8  # of the system's limit, from which on this process takes on no more
+SHARE: Final = 0.8  # of the system's limit, from which on this process takes on no more
 _UNLIMITED: Final = 2**60  # version 1 of cgroups says "no limit" with a huge number
 
 
@@ -39,7 +39,7 @@ def allowed(groups: str = "", root: Path = Path("/sys/fs/cgroup")) -> int:
         group = top / path.strip("/")
         limits += [_number(each / name) for each in (group, *group.parents) if each.is_relative_to(top)]
     least = min([limit for limit in limits if limit], default=0)
-    return int(least * _SHARE)
+    return int(least * SHARE)
 
 
 def _number(file: Path) -> int:
@@ -72,17 +72,23 @@ def take_short_turns() -> None:
 def tune_malloc() -> None:
     """Let the C library keep up to 64 MiB that was freed, instead of giving it back and faulting it in again.
 
-    A request with a 5 MB image then costs a third less. Only glibc has these settings (mallopt(3)); elsewhere nothing
-    happens.
+    A request with a 5 MB image then costs a third less. All threads use one heap: the end of another would not be given back,
+    and Python lets one thread at a time run. Only glibc has these settings (mallopt(3)); elsewhere nothing happens.
     """
     if mallopt := _libc("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _KEPT)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def trim() -> None:
-    """Give back what is not in use: cycles to the C library, its free pages to the system (malloc_trim(3), glibc only)."""
+    """Give back what is not in use: cycles to the C library, its free pages to the system."""
     gc.collect()
+    give_back()
+
+
+def give_back() -> None:
+    """Give the C library's free pages to the system (malloc_trim(3), glibc only): some ms for each 50 MB."""
     if trim := _libc("malloc_trim"):
         trim(0)
 

@@ -7,17 +7,21 @@ settle   find tokens and their cost (meter.py); with them, settle the reservatio
 import asyncio
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from dialects.contract import HeaderForm
 from gateway import pricing, reservations
 from gateway.config_schema import UsageConfig as UsageSettings
 from gateway.estimates import Prompt
-from gateway.limits import Limits, Reservation, headers
+from gateway.limits import LimitCounters, Limits, Reservation, headers
 from gateway.pricing import NO_USAGE
 from gateway.record import RequestRecord
 from gateway.routing import Target
 from gateway.settings import Caller, Settings
 from gateway.spending import Spent, since
+from providers.bounded_dict import BoundedDict
 from providers.contract import Json
 from providers.errors import (
     BudgetExceeded,
@@ -29,6 +33,8 @@ from providers.errors import (
 from .limiter import Limiter, LocalLimiter
 from .meter import UsageMeter
 from .store import UsageStore
+
+_MOST_COUNTED: Final = 10_000  # keys
 
 
 async def begin(settings: Settings) -> "Ledger":
@@ -65,7 +71,30 @@ class Ledger:
     def __init__(self, settings: UsageSettings, store: UsageStore | None) -> None:
         self.store, self.spent = store, Spent()
         self._settings = settings
+        self._counts: BoundedDict[str, LimitCounters] = BoundedDict(
+            _MOST_COUNTED
+        )  # by key: requests that only count tokens
         self._known: set[str] = set()  # the kinds of periods whose sums have been read
+
+    @contextmanager
+    def counting(self, caller: Caller) -> Iterator[None]:
+        """Take the place of a request that only counts tokens, until the block ends. Raises RateLimitExceeded.
+
+        It costs nothing, so a key may send as many of them as it may send others, beside those, in each process.
+        """
+        limits = caller.limits and Limits(rpm=caller.limits.rpm, concurrency=caller.limits.concurrency)
+        if not limits or not limits.rows:
+            yield
+            return
+        counters = self._counts.get(caller.name)
+        if counters is None:
+            counters = self._counts[caller.name] = LimitCounters(limits)
+        counters.limits = limits
+        held = counters.reserve(0, 0, time.monotonic(), time.time())
+        try:
+            yield
+        finally:
+            counters.settle(held, 0, 0, time.monotonic())
 
     async def learn(self, settings: Settings) -> None:
         """Read what keys have spent in the periods of these settings' budgets. Raises OSError when that fails.

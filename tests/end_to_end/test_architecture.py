@@ -35,7 +35,7 @@ ORDERS = {
     ],
     "server": [
         "aiohttp_internals answer auth content_encoding event_stream key_file markdown masking paths preflight terminal"
-        " throttle worker",
+        " throttle tracebacks worker",
         "json_answer logs page",
         "admission docs process.listener process.memory process.systemd responses_store",
         "outbound usage",

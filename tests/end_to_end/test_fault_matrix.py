@@ -793,6 +793,7 @@ def test_no_timer_reads_the_wall_clock() -> None:
         ("server/outbound/exchange.py", "_failure"),
         ("server/rendering.py", "envelope"),
         ("server/traces.py", "__init__"),
+        ("server/usage/ledger.py", "counting"),
         ("server/usage/ledger.py", "headers"),
         ("server/usage/ledger.py", "learn"),
         ("server/usage/ledger.py", "reserve"),

@@ -245,3 +245,28 @@ def test_a_limited_key_has_no_tools_that_google_runs(
         assert (got.status_code, got.json()["error"]["details"][0]["reason"]) == (400, "UNSUPPORTED_PARAMETER")
         assert f"'{refused}'" in got.json()["error"]["message"]
     assert http.post(url, json={"tools": tools}, headers={"x-goog-api-key": KEY}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields, refused",
+    [
+        ({"generationConfig": {"maxOutputTokens": 5}, "safetySettings": []}, None),
+        ({"cachedContent": ""}, None),
+        ({"cachedContent": "cachedContents/another-clients"}, "cachedContent"),
+        ({"cached_content": "cachedContents/another-clients"}, "cached_content"),
+        ({"serviceTier": "of-tomorrow"}, "service_tier"),
+        ({"service_tier": "of-tomorrow"}, "service_tier"),
+    ],
+)
+def test_a_limited_key_has_nothing_that_is_not_in_its_request(
+    there: Upstream, passing: Process, http: httpx.Client, fields: Any, refused: str | None
+) -> None:
+    there.script("gemini-2.5-flash", answer(said("Hi")))
+    url = f"{passing.root}/v1beta/models/gemini-flash:generateContent"
+    got = http.post(url, json={"contents": [], **fields}, headers={"x-goog-api-key": OTHER})
+    if refused is None:
+        assert got.status_code == 200
+    else:
+        error = got.json()["error"]
+        assert (got.status_code, error["details"][0]["reason"]) == (400, "UNSUPPORTED_PARAMETER")
+        assert error["message"].startswith(f"Unsupported parameter: '{refused}'")

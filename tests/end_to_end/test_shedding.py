@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from http_client import ask, dial, metric, raw, until, whole
+from http_client import Got, ask, dial, metric, raw, until, whole
 from process import Process, config
 from scripted import FOREVER, Upstream, answer
 
@@ -32,26 +32,31 @@ def ready(server: Process) -> bool:
 def test_memory_near_its_limit(upstream: Upstream, scripted: Scripted) -> None:
     """Prompts that hang upstream fill it; what comes then is refused until they are gone. The process is not killed."""
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
-    limits = "capacity: {memory: 120MiB}\nkeep_alive: {every: 0.4}\nmax_body: 16MiB"
-    big = [{"role": "user", "content": "x" * 15_000_000}]
+    limits = "capacity: {memory: 120MiB}\nkeep_alive: {every: 0.4}\nmax_body: 2MiB"
+    big = [{"role": "user", "content": "x" * 1_000_000}]
     with Process(config(upstream, server=limits)) as server:
         assert metric(server, "resident_bytes_limit") == 120 * 2**20 and ready(server)
-        clients = [dial(server) for _ in range(6)]
-        for client in clients:
+        clients: list[socket.socket] = []
+
+        got: list[Got] = []
+
+        def refused() -> bool:
+            clients.append(dial(server))
             with suppress(ConnectionError):
-                client.sendall(raw(f"up/{name}", messages=big))
-        until(lambda: not ready(server))
-        assert metric(server, "resident_bytes") > 120 * 2**20
-        got = ask(server, f"up/{quick}")
-        assert (got.status, got.code, got.headers["retry-after"]) == (503, "overloaded", "1")
+                clients[-1].sendall(raw(f"up/{name}", messages=big))
+            got.append(ask(server, f"up/{quick}"))
+            return got[-1].status != 200
+
+        until(refused, 30)
+        assert (got[-1].status, got[-1].code, got[-1].headers["retry-after"]) == (503, "overloaded", "1")
         assert metric(server, "refused_total", reason="memory") >= 1
-        warnings = [line["message"] for line in server.lines() if line.get("level") == "warning"]
-        assert len(warnings) == 1 and warnings[0].startswith("too much memory: no new request is let in")
+        assert server.logged(level="warning")["message"].startswith("too much memory: no new request is let in")
         for client in clients:
             client.close()
         until(lambda: ready(server))
         assert ask(server, f"up/{quick}").text == "Hi"
-    assert upstream.of(quick)[-1] is upstream.of(quick)[0]
+    assert len(upstream.of(quick)) == len(got)
+    upstream.requests.clear()
 
 
 @pytest.fixture
@@ -93,6 +98,28 @@ def test_the_limit_that_the_kernel_sets_is_not_reached(cage: list[str], upstream
         assert ask(server, "echo").text == "Hello"
 
 
+def test_bodies_that_come_at_once_are_counted_before_they_are_taken(
+    cage: list[str], upstream: Upstream, scripted: Scripted
+) -> None:
+    """Faster than the server looks at its memory: 24 clients say how much they are about to send, then all send it."""
+    name = scripted([FOREVER])
+    data = raw(f"up/{name}", messages=[{"role": "user", "content": "x" * 15_000_000}])
+    limits = "max_body: 16MiB\nkeep_alive: {after: 30, every: 30}\ntimeouts: {write: 30}\ncapacity: {bytes: 1GiB}"
+    with Process(config(upstream, server=limits), inside=cage) as server:
+        clients = [dial(server) for _ in range(24)]
+        for client in clients:
+            client.sendall(data[:500])  # the head among it
+        for client in clients:
+            with suppress(ConnectionError):
+                client.sendall(data[500:])
+        until(lambda: metric(server, "refused_total", reason="memory") >= 10)
+        for client in clients:
+            client.close()
+        until(lambda: metric(server, "in_flight") == 0 and ready(server))
+        assert ask(server, "echo").text == "Hello"
+    upstream.requests.clear()
+
+
 def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -> None:
     """A process that gets its processor only now and then: one pause alone refuses nobody."""
     name, quick = scripted([FOREVER]), scripted(answer(whole()))
@@ -120,6 +147,24 @@ def test_a_loop_that_keeps_coming_late(upstream: Upstream, scripted: Scripted) -
         assert metric(server, "refused_total", reason="lag") >= 1
         until(lambda: ready(server))
         assert ask(server, f"up/{quick}").text == "Hi"
+
+
+async def test_bytes_are_counted_before_the_next_look_at_memory() -> None:
+    """A limit of 800 bytes is four fifths of 1,000. A body that arrives takes three times its bytes."""
+    admission = Admission(CapacityConfig(), memory=800)
+    admission.observe(0.0, 500)
+    with admission.enter(5) as one, admission.enter(5) as two, admission.enter(5) as three:
+        one.hold_bytes(600)  # nothing else is held
+        with pytest.raises(Overloaded):
+            two.hold_bytes(1)
+        assert admission.refused["memory"] == 1 and admission.pressed
+        admission.observe(0.0, 700)  # it turned out to be less
+        two.hold_bytes(70)
+        with pytest.raises(Overloaded):
+            three.hold_bytes(31)
+        three.hold_bytes(30)
+        assert admission.bytes == admission.taken == 700
+    assert (admission.bytes, admission.taken) == (0, 700)
 
 
 async def test_one_at_a_time_is_always_let_in() -> None:

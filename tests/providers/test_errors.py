@@ -1,6 +1,7 @@
 """The tree of failures, and how upstream failures are named for our clients."""
 
 import inspect
+import json
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import errors
+from providers import PROVIDERS, errors
 from providers.errors import Failure, from_upstream
 
 LINE = re.compile(r"^( *)(\w+) +(\d{3}) +(\w+) +(\(.*\)|\w+) +(yes|no)$")
@@ -205,3 +206,52 @@ def test_any_upstream_failure_has_a_name(status: int, message: str, code: str | 
     assert failure.body()["error"].keys() == {"message", "type", "param", "code"}
     assert failure.status not in (401, 407)  # the client's own key is fine
     assert type(failure) in CLASSES.values()
+
+
+SECRET = "sk-aB3-dE6_gH9jK2mN5pQ8rS1"
+
+
+@pytest.mark.parametrize("before", range(295, 301))
+def test_the_beginning_of_a_text_ends_at_a_blank(before: int) -> None:
+    words = "word " * 60  # 300 characters
+    assert (
+        errors.shortened(words[:before] + SECRET, 300) == (words[:295].rstrip() if before < 300 else words[:-1]) + "…"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("short", "short"),
+        ("x" * 300, "x" * 300),
+        ("x" * 301, ""),
+        ("中" * 301, "中" * 300 + "…"),
+        ("中" * 290 + SECRET, "中" * 290 + "…"),
+        ("a b\n" * 100, ("a b\n" * 75)[:-1] + "…"),
+    ],
+)
+def test_the_beginning_of_a_text(text: str, found: str) -> None:
+    assert errors.shortened(text, 300) == found
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("shape", ["message", "text", "detail", "an object"])
+def test_no_half_of_a_secret_is_left_where_a_long_message_ends(protocol: str, shape: str) -> None:
+    """What is left of a secret by a cut is not known as one any more (Scrubber)."""
+    for longest in (300, 1000, 2000, 4000):
+        for place in range(longest - len(SECRET) - 15, longest + 1):
+            message = "x " * (place // 2) + "x" * (place % 2) + f" {SECRET} " + "x " * 3000
+            body: Any = {
+                "message": {"error": {"message": message}},
+                "text": message,
+                "detail": {"detail": message},
+                "an object": {"error": {"message": {"a": message}}},
+            }[shape]
+            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            told = PROVIDERS[protocol].parse_error(400, data).message
+            assert SECRET in told or SECRET[:6] not in told
+            assert len(told) <= 4001
+
+
+def test_a_field_of_a_long_name() -> None:
+    assert from_upstream(400, "No.", param="messages. " * 100).param == ("messages. " * 20)[:-1] + "…"

@@ -804,7 +804,12 @@ ERROR_BODIES: dict[str, tuple[int, bytes, tuple[int, str, str | None, str, str |
         (400, "invalid_request_error", None, '{"a":1}', None),
     ),
     "text": (500, b"upstream is sad", (502, "server_error", "upstream_error", "upstream is sad", None)),
-    "long text": (500, b"x" * 1000, (502, "server_error", "upstream_error", "x" * 300, None)),
+    "long text": (500, b"word " * 1000, (502, "server_error", "upstream_error", "word " * 59 + "word…", None)),
+    "long text without a blank, of which half may be half of a key": (
+        500,
+        b"x" * 1000,
+        (502, "server_error", "upstream_error", "The upstream answered with HTTP status 500.", None),
+    ),
     "bad UTF-8": (500, b"sad \xff", (502, "server_error", "upstream_error", "sad \ufffd", None)),
     "HTML": (
         502,

@@ -425,6 +425,8 @@ ERRORS: dict[str, Make] = {
     "blanks": lambda n: {"error": {"message": " " * n}},
     "details": lambda n: {"error": {"message": "x", "details": [{"retryDelay": "1s"}] * n}},
     "places": lambda n: {"detail": [{"loc": ["body"] * n, "msg": "x"}]},
+    "words": lambda n: {"error": {"message": "the key of a team: account 'x " * n}},
+    "a message that is an object": lambda n: {"error": {"message": {"a": "x" * n}, "type": {"a": "x" * n}}},
     "a long code": lambda n: {"error": {"message": "x", "code": "c" * n, "param": "p" * n}},
     "what a host behind it said": lambda n: {
         "error": {"message": "Provider returned error", "metadata": {"raw": "[" * n}}
@@ -667,6 +669,9 @@ OTHERS: dict[str, Row] = {
             "names in a header": lambda n: part(b";name=a" * min(n, 1000) + b'"'),
             "escapes in the name of a file": lambda n: part(b'; filename="' + b"\\a" * min(n, 4000)),
             "a long value": lambda n: part(b'; name="a"', b"-" * n),
+            "many parts before a long value": lambda n: (
+                part(b'; name="a"')[:-3] * min(n, 900) + part(b'; name="a"', b"-" * 1024 * n)
+            ),
             "a value of line breaks": lambda n: part(b'; name="a"', b"\r\n" * n),
         }.items()
     },
