@@ -96,15 +96,15 @@ class Runs:
 
     def _proves(self, said: bytes, text: str) -> bool:
         """Whether what stands between head and tail of an event is the text that it says."""
-        return text != self._text and _sizes([said]) is not None and codec.decode(b'"%b"' % said) == text
+        return text != self._text and _sizes_of(said) is not None and codec.decode(b'"%b"' % said) == text
 
     def _run(self, data: bytes) -> Cut | None:
         """Return the run that `data` begins with, if there is one."""
         head, tail = self._head, self._tail
         if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
-            texts = [data[len(head) : -len(tail)]]
-            if (sizes := _sizes(texts)) is not None:
-                return (Run(self._chunk, self._field, texts, *sizes), b"", b"")
+            said = data[len(head) : -len(tail)]
+            if (sizes := _sizes_of(said)) is not None:
+                return (Run(self._chunk, self._field, [said], *sizes), b"", b"")
         begin, last = len(head), tail[: -len(_END)]
         end = -len(last)
         blocks = data.split(_END)
@@ -115,8 +115,10 @@ class Runs:
         if not data.startswith(self._written(texts)):
             alike = takewhile(lambda block: block.startswith(head) and block.endswith(last), blocks)
             texts = texts[: len(list(alike))]
+        if not texts:
+            return None
         if (sizes := _sizes(texts)) is None:
-            del texts[next(place for place, text in enumerate(texts) if _sizes([text]) is None) :]
+            del texts[next(place for place, text in enumerate(texts) if _sizes_of(text) is None) :]
             sizes = _sizes(texts)
         if not texts or sizes is None:
             return None
@@ -132,15 +134,19 @@ def with_text(chunk: Json, field: str, text: str) -> Json:
     return {**chunk, "choices": [{**choice, "delta": {**choice["delta"], field: text}}]}
 
 
-def _sizes(texts: list[bytes]) -> tuple[int, int] | None:
-    """Return the bytes and the characters of texts in JSON; None where one is empty, or may be written otherwise by us."""
-    joined = b" ".join(texts)  # so that an escape ends with its text
+def _sizes_of(said: bytes) -> tuple[int, int] | None:
+    """Return the bytes and the characters of a text in JSON; None where it is empty, or may be written otherwise by us."""
     try:
-        text = joined.decode()
+        text = said.decode()
     except UnicodeDecodeError:
         return None
     bare, escapes = _ESCAPE.subn("", text) if "\\" in text else (text, 0)
-    if not bare.isprintable() or '"' in bare or "\\" in bare or b"" in texts:
+    if not text or '"' in bare or "\\" in bare or not bare.isprintable():
         return None
-    blanks = len(texts) - 1
-    return len(joined) - escapes - blanks, len(text) - escapes - blanks
+    return len(said) - escapes, len(text) - escapes
+
+
+def _sizes(texts: list[bytes]) -> tuple[int, int] | None:
+    """Return the same of several, looked at together: a blank between two keeps an escape from going on in the next."""
+    sizes, blanks = _sizes_of(b" ".join(texts)), len(texts) - 1
+    return (sizes[0] - blanks, sizes[1] - blanks) if sizes is not None and b"" not in texts else None

@@ -38,6 +38,7 @@ class EventStream:
         self._request = request
         self._heartbeat = heartbeat
         self._keep_alive = keep_alive
+        self._transport: asyncio.Transport | None = None  # once it is open
         self._lock = asyncio.Lock()  # a comment and a chunk must not both send the status
         self.open = self._chunked = False  # open: the client has been told 200
         self.quiet_since = self._silent_since = heartbeat.now()  # silent: but for comments
@@ -64,6 +65,7 @@ class EventStream:
             if not self.open:
                 await self.response.prepare(self._request)
                 self.open, self._chunked = True, self._request.version >= HttpVersion11
+                self._transport = self._request.transport
             elif now - self.quiet_since > self.longest_gap:
                 self.longest_gap = now - self.quiet_since
             if end:
@@ -77,7 +79,7 @@ class EventStream:
 
         Raises ConnectionError when the client is gone.
         """
-        transport = self._request.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         now = self._heartbeat.now()
