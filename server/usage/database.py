@@ -29,6 +29,7 @@ _PRIVATE: Final = 0o600  # names of keys, models, times and costs are private
 _BESIDE: Final = ("-wal", "-shm")  # what SQLite writes beside a file that is open
 _HEAD: Final = b"SQLite format 3\0"
 _CHECKED: Final = 2**24  # bytes of a file that is checked before it is used: a larger one would delay the start
+_PATIENCE: Final = 1.0  # seconds that others may hold the file, once it is open
 _BATCH: Final = 1000  # rows copied at once
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 Place = tuple[int, int]  # device and inode
@@ -71,6 +72,7 @@ class Database:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             run = self._begin(connection)
+            connection.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000:.0f}")
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -291,7 +293,7 @@ def _privately(path: str, flags: int) -> int:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:

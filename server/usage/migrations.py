@@ -72,20 +72,22 @@ ENDED: Final = (  # unless something of the run is open
 )
 LAST_RUN: Final = f"""SELECT max(coalesce((SELECT max(run) FROM runs), 0),
     coalesce((SELECT max(id) FROM requests), 0) / {RUN})"""  # noqa: S608 (constants)
-_PATIENCE: Final = 60_000  # milliseconds that another process may take to make the tables
+_PATIENCE: Final = 20_000  # milliseconds that another process may take to make the tables
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables that are missing: all of them, or nothing. Raises sqlite3.Error, also for another version's file."""
+    """Make the tables that are missing: all of them, or nothing. Raises sqlite3.Error, also for another version's file.
+
+    The connection's patience with others that hold the file is long from now on: it is for the caller to set it back.
+    """
+    connection.execute(f"PRAGMA busy_timeout={_PATIENCE}")  # reading waits as well for who makes them
     if _version(connection) == VERSION and _has_hours(connection):
         return
-    connection.execute(f"PRAGMA busy_timeout={_PATIENCE}")
     connection.execute("BEGIN IMMEDIATE")
     if _version(connection) != VERSION or not _has_hours(connection):  # another process may have made them meanwhile
         for statement in (*_TABLES.split(";"), _EARLIER):  # executescript() would commit first
             connection.execute(statement)
     connection.execute("COMMIT")
-    connection.execute("PRAGMA busy_timeout=1000")
 
 
 def _has_hours(connection: sqlite3.Connection) -> bool:
