@@ -10,7 +10,7 @@ of its messages may name one call. It is in memory only: a restart empties it.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from sys import getsizeof
 from typing import Any, NamedTuple
 
@@ -162,7 +162,7 @@ class ReasoningCollector:
         self._reasoning: list[str] = []
         self._size = 0
 
-    def see(self, chunks: Sequence[Json]) -> None:
+    def see(self, chunks: Iterable[Json]) -> None:
         """Collect what is to be stored of these chunks."""
         if type(chunks) is Run and chunks.field == "content":
             return

@@ -4,7 +4,7 @@ A provider speaks one wire protocol in pure functions. It opens no socket, reads
 requests, so a test is: dicts in, dicts out.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -77,7 +77,7 @@ class Upstream:
 class Batch(NamedTuple):
     """What one read from an upstream gave."""
 
-    chunks: Sequence[Json]  # in the hub's form: a list, or a Run
+    chunks: Iterable[Json]  # in the hub's form: a list, or a Run
     raw: bytes = b""  # of a native call, the same events as the upstream sent them
     large: bool = False  # worked on outside of the event loop
 

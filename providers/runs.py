@@ -6,9 +6,9 @@ is not the usual one, and the event after each of these, before the run goes on.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
-from typing import Final, overload
+from typing import Final
 
 from . import codec
 from .contract import Json, Repeatable
@@ -19,7 +19,7 @@ _END: Final = b"\n\n"
 _ESCAPE: Final = re.compile(r'\\["\\nrt]')  # those that our encoder writes, and nobody can write in another way but \u
 
 
-class Run(Sequence[Json]):
+class Run(Iterable[Json]):
     """Chunks that differ in nothing but their text. They are made when they are asked for, anew each time.
 
     chunk: one of them, not to be changed; field: where its delta has the text, all others are null; texts: as JSON writes
@@ -37,13 +37,6 @@ class Run(Sequence[Json]):
     def __iter__(self) -> Iterator[Json]:
         for text in self.texts:
             yield with_text(self.chunk, self.field, codec.decode(b'"%b"' % text))
-
-    @overload
-    def __getitem__(self, at: int) -> Json: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Json]: ...
-    def __getitem__(self, at: int | slice) -> Json | list[Json]:
-        return list(self)[at]
 
 
 # What is to be done with what was read, in this order: give the run; decode so much; cut the rest.
@@ -64,10 +57,11 @@ class Runs:
 
     def cut(self, data: bytes, whole: bool) -> Cut:
         """Return how `data` is to be read. whole: an event begins with it. The translator is told of the run."""
-        if self._open and whole and data.startswith(self._head) and (cut := self._run(data)) is not None:
-            if self._skipped is not None and cut[0] is not None:
-                self._skipped(cut[0].characters)
-            return cut
+        if self._open and whole and data.startswith(self._head) and (found := self._run(data)) is not None:
+            run, rest = found
+            if self._skipped is not None:
+                self._skipped(run.characters)
+            return (run, b"", rest)
         end = data.find(_END) + len(_END) if self._tries < _TRIES else 0
         if len(_END) <= end < len(data) // (_WORTH + 1):
             return (None, data[:end], data[end:])
@@ -98,13 +92,13 @@ class Runs:
         """Whether what stands between head and tail of an event is the text that it says."""
         return text != self._text and _sizes_of(said) is not None and codec.decode(b'"%b"' % said) == text
 
-    def _run(self, data: bytes) -> Cut | None:
-        """Return the run that `data` begins with, if there is one."""
+    def _run(self, data: bytes) -> tuple[Run, bytes] | None:
+        """Return the run that `data` begins with, if there is one, and the rest."""
         head, tail = self._head, self._tail
         if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
             said = data[len(head) : -len(tail)]
             if (sizes := _sizes_of(said)) is not None:
-                return (Run(self._chunk, self._field, [said], *sizes), b"", b"")
+                return Run(self._chunk, self._field, [said], *sizes), b""
         begin, last = len(head), tail[: -len(_END)]
         end = -len(last)
         blocks = data.split(_END)
@@ -115,14 +109,13 @@ class Runs:
         if not data.startswith(self._written(texts)):
             alike = takewhile(lambda block: block.startswith(head) and block.endswith(last), blocks)
             texts = texts[: len(list(alike))]
-        if not texts:
-            return None
-        if (sizes := _sizes(texts)) is None:
+        sizes = _sizes(texts) if texts else None
+        if texts and sizes is None:
             del texts[next(place for place, text in enumerate(texts) if _sizes_of(text) is None) :]
-            sizes = _sizes(texts)
-        if not texts or sizes is None:
+            sizes = _sizes(texts) if texts else None
+        if sizes is None:
             return None
-        return (Run(self._chunk, self._field, texts, *sizes), b"", data[len(self._written(texts)) :])
+        return Run(self._chunk, self._field, texts, *sizes), data[len(self._written(texts)) :]
 
     def _written(self, texts: list[bytes]) -> bytes:
         return self._head + (self._tail + self._head).join(texts) + self._tail

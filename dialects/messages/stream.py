@@ -43,7 +43,7 @@ def render(request: ClientRequest, envelope: Envelope, reasoning: bool, begun: R
 def _render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Renderer:
     message = MessageEvents(request, envelope, reasoning)
     native = False
-    data = bytearray()
+    data: bytes | bytearray = b""
     while True:
         try:
             batch = yield data
@@ -52,13 +52,13 @@ def _render(request: ClientRequest, envelope: Envelope, reasoning: bool) -> Rend
         if batch is None:
             break
         native = native or bool(batch.raw)
-        data = bytearray(batch.raw) if native else _frames_of(batch, message)
+        data = batch.raw if native else _frames_of(batch, message)
     if native:
         return b""
     return bytes(_frames(message.end()))
 
 
-def _frames_of(batch: Batch, message: "MessageEvents") -> bytearray:
+def _frames_of(batch: Batch, message: "MessageEvents") -> bytes | bytearray:
     """Return the bytes of what a batch adds. Text for the text block that is open, nearly all there is, goes a short way."""
     if not batch.chunks:
         return _frames(message.wait())
@@ -66,7 +66,7 @@ def _frames_of(batch: Batch, message: "MessageEvents") -> bytearray:
         run = batch.chunks
         message.shown += run.characters
         before = _DELTA % message.index + b'"'
-        return bytearray(before + (_RUN_END + before).join(run.texts) + _RUN_END)
+        return before + (_RUN_END + before).join(run.texts) + _RUN_END
     data = bytearray()
     for chunk in batch.chunks:
         match chunk:

@@ -6,7 +6,7 @@ the client left, or a timeout ended it, while an upstream may have been working 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from gateway import pricing
@@ -66,7 +66,7 @@ class UsageMeter:
         """Start to meter a request. upstream: the target that is called first; at: Unix time."""
         self.record, self.prompt, self._upstream, self.at = record, prompt, upstream, at
 
-    def count_chunks(self, chunks: Sequence[Json]) -> None:
+    def count_chunks(self, chunks: Iterable[Json]) -> None:
         """Count the texts of chunks, and note the usage in them."""
         if type(chunks) is Run:
             self.sent += chunks.size
