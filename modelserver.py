@@ -48,7 +48,7 @@ from server.delivery import Delivery
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body
 from server.logs import RECORD
-from server.middleware import add_headers, errors_and_log, not_found
+from server.middleware import errors_and_log, not_found, on_prepare
 from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
 from server.rendering import Rendering, answered_by, envelope
@@ -265,7 +265,7 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
     app[REASONING], app[page.SITE], app[docs.DOCS] = ReasoningCache(), page.Site(VERSION), docs.Docs()
     app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
     app.cleanup_ctx.append(lifespan)
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(on_prepare)
     app.add_routes(routes())
     return app
 

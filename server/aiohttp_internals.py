@@ -14,15 +14,17 @@ from aiohttp.http import StreamWriter
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from .answer import Answer
+from .middleware import add_headers
 from .tracebacks import let_go
 
-# What of RequestHandler is read or set below; Server._connections, Server._kwargs, Application._handle, Request._match_info
-# and Request._task beside it.
+# What of RequestHandler is read or set below; Server._connections, Server._kwargs, Application._handle, Request._match_info,
+# Request._task and Request._cache beside it.
 NAMES: Final = (
     *("_buffer_paused", "_close", "_current_request", "_force_close", "_handle_request", "_keepalive", "_keepalive_handle"),
     *("_keepalive_timeout", "_lingering_time", "_loop", "_make_error_handler", "_manager", "_messages"),
     *("_msg_queue_resume_size", "_next_keepalive_close_time", "_parser", "_process_keepalive", "_request_factory"),
-    *("_request_handler", "_resume_reading_if_drained", "_task_handler", "_waiter"),
+    *("_request_handler", "_resume_reading_if_drained", "_task_handler", "_upgraded", "_waiter"),
 )  # fmt: skip
 
 
@@ -85,6 +87,23 @@ class ConnectionHandler(RequestHandler):
             request._task = None  # type: ignore[assignment]  # else the two would hold each other
         return self._keepalive and not self._close and not self._force_close
 
+    async def finish_response(
+        self, request: web.BaseRequest, response: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, in one write where it is an Answer. Return it, and whether the client has left."""
+        if type(response) is not Answer or self._upgraded or not isinstance(request, web.Request):
+            return await super().finish_response(request, response, start_time)
+        try:
+            if not response.prepared:
+                add_headers(request, response)
+                response.begin(request)
+                response.send()
+            if self.writing_paused:
+                await request.writer.drain()
+        except ConnectionError:
+            return response, True
+        return response, False
+
     async def _read_rest(self, payload: StreamReader) -> None:
         """Read what the client still sends of a body that has been answered, so that it reads the answer. Else close."""
         if self._lingering_time and not self._force_close:
@@ -138,6 +157,7 @@ def by_path_first(app: web.Application) -> Handler:
         if found is None:
             return by_router(request)
         request._match_info, handler = found
+        request._cache["path"] = request.raw_path  # as it is in the table: nothing is to be decoded
         return handler(request)
 
     return answer

@@ -6,7 +6,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import ClientConnectionResetError, HttpVersion, HttpVersion10, HttpVersion11, web
 
 # Of every answer to a request, unless it has its own: not to be kept, guessed about, framed or followed with a referrer.
 HEADERS: Final = {
@@ -17,7 +17,7 @@ HEADERS: Final = {
     "Server": "ModelServer",
 }
 _ALWAYS: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-_STARTS: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_STATUSES: Final = frozenset(HTTPStatus)
 _JOINED: Final = 64 * 2**10  # bytes of a body that is copied behind its head
 
 
@@ -48,44 +48,63 @@ class Answer(web.Response):
     async def prepare(self, request: web.BaseRequest) -> None:
         """Complete the headers, as aiohttp's responses do."""
         if self._for is None and isinstance(request, web.Request):
-            self._for = request
             await request.app.on_response_prepare.send(request, self)
-            if self.keep_alive is None:
-                self.keep_alive = request.keep_alive
+            self.begin(request)
+
+    def begin(self, request: web.Request) -> None:
+        """Note which request it answers: its headers are complete."""
+        self._for = request
+        if self.keep_alive is None:
+            self.keep_alive = request.keep_alive
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the answer, once. Waits while a client takes less than it is sent. Raises ConnectionError when it has left."""
         request = self._for
         if request is None or self._written:
             return
-        self._written = True
-        head = self._head(request)
-        body = self.body if request.method != "HEAD" else b""
-        write = request.writer.write
-        if len(body) <= _JOINED:
-            await write(head + body)
-        else:
-            await write(head)
-            await write(body)
+        self.send()
         if request.protocol.writing_paused:
             await request.writer.drain()
 
+    def send(self) -> None:
+        """Send the answer that has begun, whatever the client takes. Raises ConnectionError when it has left."""
+        request = self._for
+        assert request is not None
+        self._written = True
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the client has left")
+        head = self._head(request)
+        body = self.body if request.method != "HEAD" else b""
+        if len(body) <= _JOINED:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+
     def _head(self, request: web.Request) -> bytes:
         """Return the status line and the headers. Raises ValueError for a line end in a header."""
-        version, headers, status = request.version, self.headers, self.status
+        version, headers = request.version, self.headers
         if "Connection" not in headers:
             if self.keep_alive:
                 if version == HttpVersion10:
                     headers["Connection"] = "keep-alive"
             elif version == HttpVersion11:
                 headers["Connection"] = "close"
-        own = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if own.count("\n") + own.count("\r") != 2 * len(headers):
+        own = "\r\n".join(map(": ".join, headers.items()))
+        if own.count("\n") + own.count("\r") > 2 * len(headers) - 2:
             raise ValueError("a line end in a header")
         return (
-            f"HTTP/{version.major}.{version.minor} {_STARTS.get(status) or f'{status} '}\r\n{own}{_ALWAYS}"
+            f"{_start(version, self.status)}{own}\r\n{_ALWAYS}"
             f"Content-Length: {len(self.body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
         ).encode()
+
+
+@lru_cache(64)
+def _start(version: HttpVersion, status: int) -> str:
+    """Return the status line of an answer."""
+    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
+    return f"HTTP/{version.major}.{version.minor} {status} {phrase}\r\n"
 
 
 @lru_cache(4)

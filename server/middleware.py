@@ -58,7 +58,12 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
             state.log.request(record, request.method, request.path, status, time.monotonic())
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers of every answer to one that aiohttp prepares."""
+    add_headers(request, response)
+
+
+def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers of every answer."""
     try:
         record, state = request[RECORD], request[APP_STATE]

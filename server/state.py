@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -18,11 +18,13 @@ from .event_stream import Heartbeat
 from .generations import Generation, Generations, build
 from .outbound.detached import DetachedReads
 from .process import memory
-from .process.listener import ProtocolFactory
 from .throttle import Throttle
 from .usage import ledger
 from .usage.meter import UsageMeter
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .process.listener import ProtocolFactory
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
 _MUCH, _LITTLE = 64 * 2**20, 8 * 2**20  # bytes that were taken since then: while requests run, while none does

@@ -38,4 +38,4 @@ def test_aiohttp_has_the_names_that_are_used() -> None:
     assert inspect.signature(RequestHandler._handle_request).parameters.keys() == {
         "self", "request", "start_time", "request_handler"
     }  # fmt: skip
-    assert {"_match_info", "_task"} <= web.Request.ATTRS
+    assert {"_cache", "_match_info", "_task"} <= web.Request.ATTRS
