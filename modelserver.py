@@ -30,7 +30,6 @@ from functools import partial
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from dialects import chat, embeddings, messages, responses
 from dialects.contract import ClientRequest, Dialect
@@ -47,16 +46,16 @@ from server.counting import count
 from server.delivery import Delivery
 from server.error_response import JSON, scrubbed, to_failure
 from server.ingress import admit, authenticate_request, enter, handle_expect, parse_body, read_body
-from server.logs import RECORD
 from server.middleware import errors_and_log, not_found, on_prepare
 from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
 from server.rendering import Rendering, answered_by, envelope
-from server.reading import Begin, read_request
-from server.responses import CONVERSATION, STORE, begin_compact, begin_response, open_store
-from server.state import APP_STATE, METER, STATE
+from server.reading import Begin, begin_compact, begin_response, read_request
+from server.responses import STORE, open_store
+from server.state import STATE
 from server.tracebacks import let_go
 from server.whole_response import sent
+from server.request import Handler, Request, delete, get, post, route
 
 VERSION: Final = "0.2.0"
 
@@ -67,11 +66,11 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
     begin: looks at a request before it is parsed, see reading.Begin.
     """
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handler(request: Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
             asked, prompt, spoken, operation = await read_request(request, caller, dialect, begin)
-            request[RECORD].stream, request[RECORD].session = asked.stream, asked.session_name
+            request.record.stream, request.record.session = asked.stream, asked.session_name
             targets = await admit(request, caller, asked, prompt, operation)
             respond = respond_stream if asked.stream else respond_whole
             return await respond(request, spoken, asked, targets)
@@ -80,7 +79,7 @@ def complete(dialect: Dialect, begin: Begin | None = None) -> Handler:
 
 
 async def respond_whole(
-    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
+    request: Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
     """Answer with one JSON body; what was streamed upstream is put together."""
     prepare = partial(prepare_call, request, dialect, asked)
@@ -91,7 +90,7 @@ async def respond_whole(
     if "tools" in asked.body and answer["choices"] and not exchange.verbatim:
         collector = request.app[REASONING].collector(cache_scope(request, to))
         collector.see_message(answer["choices"][0]["message"])
-    request[METER].count_answer(answer)
+    request.meter.count_answer(answer)
     data = exchange.answer
     if not exchange.verbatim:
         pieces, exchange.chunks = exchange.chunks, []
@@ -102,19 +101,19 @@ async def respond_whole(
         if collector is not None:
             collector.commit()  # now that calls have the ids that the client is told
         data = await exchange.on_answer(partial(codec.encode, answer))
-    if (conversation := request[CONVERSATION]) is not None:
+    if (conversation := request.conversation) is not None:
         await conversation.keep_whole(answer, exchange)
     del answer
     return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, dialect)}))
 
 
 async def respond_stream(
-    request: web.Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
+    request: Request, dialect: Dialect, asked: ClientRequest, targets: list[Target]
 ) -> web.StreamResponse:
     """Answer with server-sent events, one write for each read from the upstream, most of them inside that read."""
-    meter, record = request[METER], request[RECORD]
+    meter, record = request.meter, request.record
     rendering = Rendering(request, dialect, asked)
-    with inspector.event_stream(request, request[APP_STATE].heartbeat, dialect.keep_alive) as line:
+    with inspector.event_stream(request, request.app_state.heartbeat, dialect.keep_alive) as line:
         if dialect.begins_early is not None:
             line.on_silence = rendering.on_silence
         try:
@@ -150,7 +149,7 @@ async def respond_stream(
     return line.response
 
 
-async def create_embeddings(request: web.Request) -> web.Response:
+async def create_embeddings(request: Request) -> web.Response:
     """POST /v1/embeddings."""
     caller = authenticate_request(request)
     with enter(request):
@@ -166,8 +165,8 @@ async def create_embeddings(request: web.Request) -> web.Response:
 
         exchange, answer = await first_that_answers(request, asked, targets, prepare, fetch_whole)
         began(request, exchange)
-        request[METER].count_answer(answer)
-        answer["model"] = request[RECORD].model
+        request.meter.count_answer(answer)
+        answer["model"] = request.record.model
         data = await exchange.on_answer(partial(codec.encode, answer))
         del answer
         return await sent(request, Answer(data, {**JSON, **answer_headers(exchange, chat)}))
@@ -200,16 +199,16 @@ def routes() -> list[web.RouteDef]:
     responses_handler = complete(responses, begin_response)
     compact_handler = complete(responses, begin_compact)
     table = [
-        web.get("/", handlers.home),
-        web.get("/web/{name}", page.asset),
-        web.get("/favicon.ico", page.favicon),
-        web.get("/openapi.json", openapi.openapi),
-        web.get("/healthz", handlers.healthz),
-        web.get("/readyz", handlers.readyz),
-        web.get("/metrics", handlers.metrics),
-        web.get("/api/hello", handlers.hello),
-        web.post("/api/event_logging/batch", handlers.client_events),
-        web.post("/api/event_logging/v2/batch", handlers.client_events),
+        get("/", handlers.home),
+        get("/web/{name}", page.asset),
+        get("/favicon.ico", page.favicon),
+        get("/openapi.json", openapi.openapi),
+        get("/healthz", handlers.healthz),
+        get("/readyz", handlers.readyz),
+        get("/metrics", handlers.metrics),
+        get("/api/hello", handlers.hello),
+        post("/api/event_logging/batch", handlers.client_events),
+        post("/api/event_logging/v2/batch", handlers.client_events),
         *inspector.routes(handlers.admin),
         *admin.routes(),
         *docs.routes(),
@@ -218,36 +217,36 @@ def routes() -> list[web.RouteDef]:
     for prefix in ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"):  # what Anthropic's clients ask
         for end in ("", "/"):
             table += [
-                web.post(f"{prefix}/messages{end}", messages_handler),
-                web.post(f"{prefix}/messages/count_tokens{end}", count),
-                web.get(f"{prefix}/models{end}", handlers.models),
+                post(f"{prefix}/messages{end}", messages_handler),
+                post(f"{prefix}/messages/count_tokens{end}", count),
+                get(f"{prefix}/models{end}", handlers.models),
             ]
-        table.append(web.get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
+        table.append(get(f"{prefix}/models/{{id:(?s:.+)}}", handlers.model))
     for prefix in ("/v1", ""):
         for end in ("", "/"):
             table += [
-                web.post(f"{prefix}/chat/completions{end}", chat_handler),
-                web.post(f"{prefix}/embeddings{end}", create_embeddings),
-                web.post(f"{prefix}/responses{end}", responses_handler),
-                web.get(f"{prefix}/responses{end}", responses_endpoints.upgrade, allow_head=False),
-                web.post(f"{prefix}/responses/compact{end}", compact_handler),
-                web.post(f"{prefix}/responses/input_tokens{end}", responses_endpoints.input_tokens),
-                web.get(f"{prefix}/responses/{{id}}{end}", responses_endpoints.retrieve),
-                web.delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
-                web.get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
-                web.post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
+                post(f"{prefix}/chat/completions{end}", chat_handler),
+                post(f"{prefix}/embeddings{end}", create_embeddings),
+                post(f"{prefix}/responses{end}", responses_handler),
+                get(f"{prefix}/responses{end}", responses_endpoints.upgrade, allow_head=False),
+                post(f"{prefix}/responses/compact{end}", compact_handler),
+                post(f"{prefix}/responses/input_tokens{end}", responses_endpoints.input_tokens),
+                get(f"{prefix}/responses/{{id}}{end}", responses_endpoints.retrieve),
+                delete(f"{prefix}/responses/{{id}}{end}", responses_endpoints.delete),
+                get(f"{prefix}/responses/{{id}}/input_items{end}", responses_endpoints.input_items),
+                post(f"{prefix}/responses/{{id}}/cancel{end}", responses_endpoints.cancel),
                 *(
-                    web.post(f"{prefix}{explain.PATH}{api}{end}", explain.explain_request)
+                    post(f"{prefix}{explain.PATH}{api}{end}", explain.explain_request)
                     for api in ("", *explain.SUFFIXES)
                 ),
-                web.get(f"{prefix}/usage{end}", handlers.usage),
-                web.get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
-                web.get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
+                get(f"{prefix}/usage{end}", handlers.usage),
+                get(f"{prefix}/dashboard/billing/subscription{end}", handlers.subscription),
+                get(f"{prefix}/dashboard/billing/usage{end}", handlers.billed),
             ]
     table += passing.routes()
-    table += [web.options("/{path:(?s:.*)}", handlers.preflight), web.route("*", "/{path:(?s:.*)}", not_found)]
-    for route in table:
-        route.kwargs["expect_handler"] = handle_expect
+    table += [route("OPTIONS", "/{path:(?s:.*)}", handlers.preflight), route("*", "/{path:(?s:.*)}", not_found)]
+    for each in table:
+        each.kwargs["expect_handler"] = handle_expect
     return table
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from dialects.validation import count_and_read
 from gateway import key_fields
@@ -32,9 +31,9 @@ from .generations import Generation
 from .ingress import enter, read_body
 from .json_answer import json_answer
 from .key_file import Refused
-from .logs import RECORD
 from .managed_keys import change
-from .state import APP_STATE, GENERATION, AppState
+from .request import Handler, Request, get, post
+from .state import AppState
 from .usage.key_usage import Used, used_by_keys
 from .usage.reports import read_ledger
 from .whole_response import sent
@@ -48,26 +47,26 @@ _WORSE: Final = ("cooling_down", "key_refused", "throttled", "trial", "failing")
 def routes() -> list[web.RouteDef]:
     """The routes of the administration."""
     return [
-        web.get("/admin/providers", providers),
-        web.get("/admin/keys", keys),
-        *(web.post(f"/admin/keys/{action}", changing(action)) for action in ("add", "disable", "enable")),
+        get("/admin/providers", providers),
+        get("/admin/keys", keys),
+        *(post(f"/admin/keys/{action}", changing(action)) for action in ("add", "disable", "enable")),
     ]
 
 
-def _operator(request: web.Request) -> Caller:
+def _operator(request: Request) -> Caller:
     """Return who is asking; the log names it. Raises as auth.require_operator does."""
-    caller = auth.require_operator(request, request[GENERATION].settings)
-    request[RECORD].key = caller.name
+    caller = auth.require_operator(request, request.generation.settings)
+    request.record.key = caller.name
     return caller
 
 
 # Providers
 
 
-async def providers(request: web.Request) -> web.Response:
+async def providers(request: Request) -> web.Response:
     """GET /admin/providers: each provider's state, latest failures, latency and list of models; how old the prices are."""
     _operator(request)
-    state, live, now = request[APP_STATE], request[GENERATION], time.monotonic()
+    state, live, now = request.app_state, request.generation, time.monotonic()
     unwell = live.health.unwell(now)
     calls = live.http.calls()
     data = [
@@ -123,7 +122,7 @@ def _models(state: AppState, live: Generation, upstream: Upstream, now: float) -
     }
 
 
-async def _facts(request: web.Request) -> Json:
+async def _facts(request: Request) -> Json:
     """Return the dates of the tables of prices and windows: the one that is shipped, and models.local.yaml."""
     source = request.app.get(SOURCE)
     if source is None:
@@ -136,10 +135,10 @@ async def _facts(request: web.Request) -> Json:
 # Keys
 
 
-async def keys(request: web.Request) -> web.Response:
+async def keys(request: Request) -> web.Response:
     """GET /admin/keys: every key, with what it may use and has used. No key and no digest is told."""
     _operator(request)
-    state, settings = request[APP_STATE], request[GENERATION].settings
+    state, settings = request.app_state, request.generation.settings
     used: dict[str, Used] | None = None
     if state.ledger.store is not None:
         used = await read_ledger(state.ledger, lambda connection: used_by_keys(connection, time.time()))
@@ -199,13 +198,13 @@ def _limits(caller: Caller, used: Used | None) -> list[Json]:
 def changing(action: str) -> Handler:
     """Return the handler of POST /admin/keys/{action}: the body names the key, and for `add` what it may do."""
 
-    async def handler(request: web.Request) -> web.Response:
+    async def handler(request: Request) -> web.Response:
         caller = _operator(request)
         if request.content_type != "application/json":
             raise BadRequest("Send the body as JSON, with Content-Type: application/json.", code="invalid_type")
         with enter(request):
             name, given = _fields(action, count_and_read(await read_body(request)))
-        source, reload = request.app.get(SOURCE), request[APP_STATE].reload
+        source, reload = request.app.get(SOURCE), request.app_state.reload
         if source is None or reload is None:
             raise NotFound("This server does not know the file of its configuration.")
         try:

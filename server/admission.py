@@ -12,7 +12,7 @@ from collections import deque
 from types import TracebackType
 
 from gateway.config_schema import CapacityConfig
-from providers.errors import Failure, Overloaded, UpstreamTimeout
+from providers.errors import Failure, Overloaded, RequestTooLarge, UpstreamTimeout
 
 from .process import memory
 from .worker import Worker
@@ -229,3 +229,7 @@ class Admission:
         for run in list(self.runs):
             run.cancel(why)
         return count
+
+
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

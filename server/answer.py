@@ -16,7 +16,8 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Server": "ModelServer",
 }
-_ALWAYS: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+_ALWAYS: Final = "\r\n".join(map(": ".join, HEADERS.items()))
+_LINES: Final = 4 + len(HEADERS)  # of a head beside its own headers, the empty one at its end among them
 _STATUSES: Final = frozenset(HTTPStatus)
 _JOINED: Final = 64 * 2**10  # bytes of a body that is copied behind its head
 
@@ -62,14 +63,6 @@ class Answer(web.Response):
         request = self._for
         if request is None or self._written:
             return
-        self.send()
-        if request.protocol.writing_paused:
-            await request.writer.drain()
-
-    def send(self) -> None:
-        """Send the answer that has begun, whatever the client takes. Raises ConnectionError when it has left."""
-        request = self._for
-        assert request is not None
         self._written = True
         transport = request.transport
         if transport is None or transport.is_closing():
@@ -81,6 +74,8 @@ class Answer(web.Response):
         else:
             transport.write(head)
             transport.write(body)
+        if request.protocol.writing_paused:
+            await request.writer.drain()
 
     def _head(self, request: web.Request) -> bytes:
         """Return the status line and the headers. Raises ValueError for a line end in a header."""
@@ -91,20 +86,23 @@ class Answer(web.Response):
                     headers["Connection"] = "keep-alive"
             elif version == HttpVersion11:
                 headers["Connection"] = "close"
-        own = "\r\n".join(map(": ".join, headers.items()))
-        if own.count("\n") + own.count("\r") > 2 * len(headers) - 2:
+        head = "\r\n".join(
+            [
+                _start(version, self.status),
+                *map(": ".join, headers.items()),
+                f"{_ALWAYS}\r\nContent-Length: {len(self.body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n",
+            ]
+        )
+        if head.count("\n") + head.count("\r") != 2 * (len(headers) + _LINES):
             raise ValueError("a line end in a header")
-        return (
-            f"{_start(version, self.status)}{own}\r\n{_ALWAYS}"
-            f"Content-Length: {len(self.body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
-        ).encode()
+        return head.encode()
 
 
 @lru_cache(64)
 def _start(version: HttpVersion, status: int) -> str:
     """Return the status line of an answer."""
     phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
-    return f"HTTP/{version.major}.{version.minor} {status} {phrase}\r\n"
+    return f"HTTP/{version.major}.{version.minor} {status} {phrase}"
 
 
 @lru_cache(4)

@@ -7,8 +7,6 @@ from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from aiohttp import web
-
 from dialects.contract import ClientRequest, Dialect
 from dialects.conversations import conversation_of
 from dialects.validation import addressed
@@ -18,13 +16,11 @@ from gateway.routing import Target, first_byte_timeout
 from providers.contract import Call
 from providers.errors import Failure
 
-from . import inspector
 from .calls import strictly_refused
 from .ingress import worker_of
-from .logs import RECORD
 from .outbound.exchange import Exchange
 from .outbound.pool import ConnectionPools
-from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
+from .request import Request
 from .tracebacks import let_go
 
 T = TypeVar("T")
@@ -32,7 +28,7 @@ _IN_HEADER: Final = 200  # characters of a name that a header shows
 
 
 async def first_that_answers(
-    request: web.Request,
+    request: Request,
     asked: ClientRequest,
     targets: list[Target],
     prepare: Callable[[Target], Awaitable[Call]],
@@ -46,8 +42,8 @@ async def first_that_answers(
     target can help.
     """
     body = asked.body
-    live, record, app_state = request[GENERATION], request[RECORD], request[APP_STATE]
-    meter, trace = request[METER], inspector.trace_of(request)
+    live, record, app_state = request.generation, request.record, request.app_state
+    meter, trace = request.meter, request.trace
     server = live.settings.config.server
     conversation = partial(conversation_of, asked, request.headers)
     attempts = live.health.attempts(targets, record.started + server.timeouts.attempts, conversation)
@@ -71,7 +67,7 @@ async def first_that_answers(
             try:
                 # Of an answer that passes as bytes nothing but its end says what it has cost: it is not read on.
                 outlives = target.upstream.finish_seconds and not meter.passed
-                got = await (app_state.detached.outlive(work, meter, request[IN_FLIGHT]) if outlives else work)
+                got = await (app_state.detached.outlive(work, meter, request.in_flight) if outlives else work)
             finally:
                 record.waited += time.monotonic() - since
         except Failure as failure:
@@ -94,9 +90,9 @@ async def first_that_answers(
         del attempts  # its failure knows this frame, which would know it: a circle that holds the request
 
 
-def exchange_of(request: web.Request, target: Target, call: Call, first_byte: float) -> Exchange:
+def exchange_of(request: Request, target: Target, call: Call, first_byte: float) -> Exchange:
     """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
-    trace = inspector.trace_of(request)
+    trace = request.trace
     return Exchange(
         target.upstream,
         call,
@@ -104,13 +100,13 @@ def exchange_of(request: web.Request, target: Target, call: Call, first_byte: fl
         added=target.added,
         observer=trace.watch if trace is not None else None,
         encoder=worker_of(request),
-        worker=request[APP_STATE].worker,
+        worker=request.app_state.worker,
     )
 
 
-def began(request: web.Request, exchange: Exchange) -> None:
+def began(request: Request, exchange: Exchange) -> None:
     """Note in the record who answers, and since when."""
-    record = request[RECORD]
+    record = request.record
     record.upstream = exchange.to.target_name
     record.first = time.monotonic()
 

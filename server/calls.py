@@ -18,10 +18,9 @@ from providers.errors import BadRequest
 
 from . import inspector
 from .ingress import worker_of
-from .logs import RECORD
 from .outbound.image_fetcher import inline
-from .responses import CONVERSATION, Conversation
-from .state import GENERATION, IMAGES, IN_FLIGHT
+from .request import Request
+from .responses import Conversation
 from .worker import done
 
 REASONING: Final = web.AppKey("REASONING", ReasoningCache)
@@ -29,12 +28,12 @@ REASONING: Final = web.AppKey("REASONING", ReasoningCache)
 T = TypeVar("T")
 
 
-async def prepare_call(request: web.Request, dialect: Dialect, asked: ClientRequest, target: Target) -> Call:
+async def prepare_call(request: Request, dialect: Dialect, asked: ClientRequest, target: Target) -> Call:
     """Return the call that asks this target: natively where it speaks the client's own API. Raises Unsupported, BadRequest."""
     upstream = target.upstream
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(dialect.operation) if asked.raw is not None else None
-    conversation = request[CONVERSATION]
+    conversation = request.conversation
     if native is not None:
         as_sent = partial(native_call, conversation, native, asked, target)
         if (native_one := await made(request, as_sent)) is not None:
@@ -70,7 +69,7 @@ def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ())
     return call._replace(dropped=tuple(filter(None, dict.fromkeys((*before, *words)))))
 
 
-async def made(request: web.Request, build: Callable[[], T]) -> T:
+async def made(request: Request, build: Callable[[], T]) -> T:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
     return await done(worker_of(request), build)
 
@@ -99,7 +98,7 @@ def native_call(
     return call._replace(dropped=tuple(dict.fromkeys((*fit.dropped, *call.dropped))))
 
 
-async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
+async def fill_in(request: Request, asked: ClientRequest, body: Json, upstream: Upstream) -> Json:
     """Return the request with what this target needs and the client did not send.
 
     That is the thinking behind tool calls (gateway/reasoning_cache.py), and images the provider would not fetch.
@@ -111,21 +110,22 @@ async def fill_in(request: web.Request, asked: ClientRequest, body: Json, upstre
         body = request.app[REASONING].restore(body, cache_scope(request, upstream))
     if asked.images:
         must_inline = PROVIDERS[upstream.host.protocol].must_inline
-        run = request[IN_FLIGHT]
+        run = request.in_flight
+        have = request.images = request.images or {}
         body = await inline(
             body,
             lambda url: must_inline(url, upstream),
-            request[GENERATION].fetcher,
-            key=request[RECORD].key,
-            have=request.setdefault(IMAGES, {}),
+            request.generation.fetcher,
+            key=request.record.key,
+            have=have,
             hold=lambda size: run.hold_bytes(run.held + 2 * size),
         )
     return body
 
 
-def cache_scope(request: web.Request, upstream: Upstream) -> str:
+def cache_scope(request: Request, upstream: Upstream) -> str:
     """Whose thinking of whom: one client's must not reach another's conversation."""
-    return f"{request[RECORD].key}/{upstream.name}"
+    return f"{request.record.key}/{upstream.name}"
 
 
 def strictly_refused(call: Call) -> BadRequest:

@@ -23,15 +23,15 @@ from .error_response import JSON
 from .ingress import authenticate_request, enter, parse_body, read_body, usable
 from .json_answer import json_answer
 from .outbound.batches import fetch_whole
-from .state import APP_STATE, GENERATION
+from .request import Request
 
 _PATIENCE: Final = 10.0  # seconds an upstream may take to count tokens
 
 
-async def count(request: web.Request) -> web.Response:
+async def count(request: Request) -> web.Response:
     """POST /v1/messages/count_tokens: as the first target counts, else an estimate. It is in no ledger: Ledger.counting."""
     caller = authenticate_request(request)
-    with enter(request), request[APP_STATE].ledger.counting(caller):
+    with enter(request), request.app_state.ledger.counting(caller):
         data = inspector.record_body(request, await read_body(request))
         asked, _ = await parse_body(request, data, count_tokens)
         del data
@@ -44,9 +44,9 @@ async def count(request: web.Request) -> web.Response:
         return json_answer(count_tokens.estimated(asked), headers=count_tokens.ESTIMATED)
 
 
-async def counted(request: web.Request, asked: ClientRequest, target: Target) -> web.Response:
+async def counted(request: Request, asked: ClientRequest, target: Target) -> web.Response:
     """Return the count of the upstream. Raises Failure, TimeoutError."""
-    upstream, live = target.upstream, request[GENERATION]
+    upstream, live = target.upstream, request.generation
     provider = PROVIDERS[upstream.host.protocol]
     native = provider.native.get(count_tokens.operation)
     build: Callable[[], Call | None]

@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Final
 
-from aiohttp import web
-
 from dialects.contract import Renderer, end_of
 from gateway.reasoning_cache import ReasoningCollector
 from providers.contract import Batch
@@ -12,8 +10,7 @@ from providers.contract import Batch
 from .error_response import scrubbed_events, tells_failure
 from .event_stream import EventStream
 from .outbound.exchange import Exchange
-from .responses import CONVERSATION
-from .state import METER
+from .request import Request
 from .worker import done
 
 _LARGE: Final = 64 * 2**10  # bytes of events that are searched outside of the event loop
@@ -30,7 +27,7 @@ class Delivery:
 
     def __init__(
         self,
-        request: web.Request,
+        request: Request,
         line: EventStream,
         exchange: Exchange,
         renderer: Renderer,
@@ -39,8 +36,8 @@ class Delivery:
         self._request, self._line, self._exchange = request, line, exchange
         self._renderer, self._collector = renderer, collector
         self._render = renderer.send
-        self._count = request[METER].count_chunks
-        self._conversation = request[CONVERSATION]
+        self._count = request.meter.count_chunks
+        self._conversation = request.conversation
         self._left: bytes | bytearray = b""  # rendered by `take`, and not written
         self._writing = False
 

@@ -15,8 +15,7 @@ from providers.errors import Failure
 
 from . import logs
 from .answer import Answer
-from .logs import RECORD
-from .state import GENERATION, IN_FLIGHT
+from .request import Request
 
 # Lines of an event stream that tell of a failure; no text of a model can look like one.
 _FAILING: Final = re.compile(
@@ -27,11 +26,11 @@ JSON: Final = {"Content-Type": "application/json"}
 _LONGEST_OWN: Final = 16 * 2**10  # bytes of an upstream's error that is passed on as it came
 
 
-def to_failure(error: BaseException, request: web.Request) -> Failure:
+def to_failure(error: BaseException, request: Request) -> Failure:
     """What to tell the client of an exception. Raises CancelledError when the client left: nobody is to be told."""
     if isinstance(error, Failure | asyncio.CancelledError):
-        return request[IN_FLIGHT].to_failure(error)
-    return internal_error(request[RECORD])
+        return request.in_flight.to_failure(error)
+    return internal_error(request.record)
 
 
 def internal_error(record: RequestRecord) -> Failure:
@@ -40,7 +39,7 @@ def internal_error(record: RequestRecord) -> Failure:
     return Failure("This server made a mistake. Its log says more under the x-request-id of this answer.")
 
 
-def error_response(failure: Failure, request: web.Request) -> web.Response:
+def error_response(failure: Failure, request: Request) -> web.Response:
     """Return a failure as an HTTP answer, in the form of the API that the path belongs to."""
     headers = dict(failure.headers)
     if failure.retry_after is not None:
@@ -51,16 +50,16 @@ def error_response(failure: Failure, request: web.Request) -> web.Response:
     if shown.verbatim is not None and failure.upstream_status:
         return Answer(shown.verbatim, {**JSON, **headers}, failure.upstream_status)
     dialect = dialect_of(request.path, request.headers)
-    body = dialect.error_body(shown, request[RECORD].id)
+    body = dialect.error_body(shown, request.record.id)
     return Answer(codec.encode(body), {**JSON, **headers}, dialect.error_status(failure))
 
 
-def scrubbed(failure: Failure, request: web.Request) -> Failure:
+def scrubbed(failure: Failure, request: Request) -> Failure:
     """Return the failure without secrets: an upstream's words may hold our key, or its own address.
 
     An answer of the upstream's own that is long is left out: it is told in our form, with the beginning of its words.
     """
-    scrub = request[GENERATION].scrub
+    scrub = request.generation.scrub
     shown = copy(failure)
     shown.message = scrub(failure.message)
     shown.param = scrub(failure.param) if failure.param else failure.param
@@ -75,10 +74,10 @@ def tells_failure(data: bytes | bytearray) -> bool:
     return _FAILING.search(data) is not None
 
 
-def scrubbed_events(data: bytes | bytearray, request: web.Request) -> bytes | bytearray:
+def scrubbed_events(data: bytes | bytearray, request: Request) -> bytes | bytearray:
     """Return events of an upstream as they came, without secrets where one of them tells of a failure."""
     return _scrubbed_bytes(data, request) if tells_failure(data) else data
 
 
-def _scrubbed_bytes(data: bytes | bytearray, request: web.Request) -> bytes:
-    return request[GENERATION].scrub(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+def _scrubbed_bytes(data: bytes | bytearray, request: Request) -> bytes:
+    return request.generation.scrub(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")

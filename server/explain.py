@@ -23,10 +23,8 @@ from .answer import Answer
 from .calls import prepare_call, strictly_refused
 from .error_response import JSON
 from .ingress import authenticate_request, enter, usable, worker_of
-from .logs import RECORD
-from .reading import read_request
-from .responses import begin_response
-from .state import APP_STATE, GENERATION, IN_FLIGHT
+from .reading import begin_response, read_request
+from .request import Request
 from .whole_response import sent
 from .worker import done
 
@@ -36,7 +34,7 @@ SUFFIXES: Final = tuple(f"/{name}" for name in DIALECTS)  # of the path
 _APIS: Final = {"chat": "chat/completions"} | {name: name for name in DIALECTS}
 
 
-def dialect_named(request: web.Request) -> Dialect:
+def dialect_named(request: Request) -> Dialect:
     """Return the dialect that a request to be explained is in: by the path behind /explain, a header, or chat's.
 
     Raises BadRequest for a header that names none.
@@ -125,7 +123,7 @@ def decoded(asked: ClientRequest) -> Json:
     return {name: raw_json.decoded(value) for name, value in asked.raw.items()}
 
 
-async def explain_request(request: web.Request) -> web.StreamResponse:
+async def explain_request(request: Request) -> web.StreamResponse:
     """POST /v1/explain: what would be sent where. Nothing is sent, reserved or booked."""
     caller = authenticate_request(request)
     with enter(request):
@@ -134,7 +132,7 @@ async def explain_request(request: web.Request) -> web.StreamResponse:
         asked, prompt, dialect, operation = await read_request(request, caller, named, begin)
         targets = await usable(request, caller, asked, operation)
         asked = asked._replace(images=False)  # they would be fetched
-        live, run, verdict, worker = request[GENERATION], request[IN_FLIGHT], "asked", worker_of(request)
+        live, run, verdict, worker = request.generation, request.in_flight, "asked", worker_of(request)
         scrub = None if sees_hosts(request, caller) else live.scrub
         told: list[bytes] = []  # of each target: as bytes they take less memory
         given = await done(worker, partial(decoded, asked))
@@ -148,7 +146,7 @@ async def explain_request(request: web.Request) -> web.StreamResponse:
             del found
             run.hold_bytes(run.held + len(told[-1]))
             verdict = {"refused": "not_reached", "asked": "asked_next"}.get(mine, verdict)
-        head = encoded({"object": "explanation", "api": dialect.operation, "model": request[RECORD].model}, scrub)
+        head = encoded({"object": "explanation", "api": dialect.operation, "model": request.record.model}, scrub)
         data = b'%b,"targets":[%b]}' % (head[:-1], b",".join(told))
         del told
         return await sent(request, Answer(data, dict(JSON)))
@@ -160,13 +158,13 @@ def encoded(body: Json, scrub: Callable[[str], str] | None) -> bytes:
     return data if scrub is None else scrub(data.decode()).encode()
 
 
-def sees_hosts(request: web.Request, caller: Caller) -> bool:
+def sees_hosts(request: Request, caller: Caller) -> bool:
     """Whether this caller may see where upstreams are: an administrator, or anybody where there are no keys."""
-    return caller.admin or not request[GENERATION].settings.keys
+    return caller.admin or not request.generation.settings.keys
 
 
 async def explain_target(
-    request: web.Request,
+    request: Request,
     caller: Caller,
     dialect: Dialect,
     asked: ClientRequest,
@@ -178,7 +176,7 @@ async def explain_target(
     """Return what one target would be sent, and why it would not be. given: what the client sent (decoded)."""
     limits, added, failure = caller.limits, "", None
     if limits is not None and limits.need_estimate:
-        target, _, _ = request[APP_STATE].ledger.most_at(limits, asked.body, prompt, target)
+        target, _, _ = request.app_state.ledger.most_at(limits, asked.body, prompt, target)
         added = target.added
     told: Json = {"estimate": estimate(asked.body, prompt, target)}
     try:
@@ -193,7 +191,7 @@ async def explain_target(
         told |= changes(asked, given, call, added)
         sent = partial(request_of, call, target.upstream, sees_hosts(request, caller))
         told["request"] = await done(worker_of(request), sent)
-        if call.dropped and request[GENERATION].settings.config.strict_params:
+        if call.dropped and request.generation.settings.config.strict_params:
             raise strictly_refused(call)
     except Failure as why:
         failure = why.with_traceback(None)

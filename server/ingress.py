@@ -13,33 +13,30 @@ from gateway.restricted_fields import KNOWN, permitted
 from gateway.routing import Target
 from gateway.settings import Caller
 from providers import density, raw_json
-from providers.errors import BadRequest, RequestTimeout, RequestTooLarge
+from providers.errors import BadRequest, RequestTimeout
 
 from . import auth, content_encoding
-from .admission import InFlightRequest
-from .logs import RECORD
-from .state import APP_STATE, GENERATION, IN_FLIGHT, METER
+from .admission import InFlightRequest, too_large
+from .request import Request
 from .worker import Worker, done
 
 
-def authenticate_request(request: web.Request) -> Caller:
+def authenticate_request(request: Request) -> Caller:
     """Who is calling; the log and the answer's headers hear of it too. Raises what auth.authenticate does."""
-    caller = auth.authenticate(request, request[GENERATION].settings)
-    record = request[RECORD]
+    caller = auth.authenticate(request, request.generation.settings)
+    record = request.record
     record.key, record.limits = caller.name, caller.limits
     return caller
 
 
-def enter(request: web.Request) -> InFlightRequest:
+def enter(request: Request) -> InFlightRequest:
     """One more request under way: its body, its time and its turn have bounds until the end of the `with` block."""
-    server = request[GENERATION].settings.config.server
-    run = request[IN_FLIGHT] = request[APP_STATE].admission.enter(server.timeouts.total)
+    server = request.generation.settings.config.server
+    run = request.in_flight = request.app_state.admission.enter(server.timeouts.total)
     return run
 
 
-async def admit(
-    request: web.Request, caller: Caller, asked: ClientRequest, prompt: Prompt, operation: str
-) -> list[Target]:
+async def admit(request: Request, caller: Caller, asked: ClientRequest, prompt: Prompt, operation: str) -> list[Target]:
     """The targets of a request that may be answered now: somebody serves its model, its turn has come, its key's limits
     allow it. Raises ModelNotFound, Overloaded and what Ledger.reserve does.
     """
@@ -48,28 +45,28 @@ async def admit(
 
 
 async def reserve(
-    request: web.Request, caller: Caller, asked: ClientRequest, prompt: Prompt, targets: list[Target]
+    request: Request, caller: Caller, asked: ClientRequest, prompt: Prompt, targets: list[Target]
 ) -> list[Target]:
     """Reserve what a request may use; return the targets it may use. Raises as Ledger.reserve does."""
-    ledger = request[APP_STATE].ledger
+    ledger = request.app_state.ledger
     # finish_request settles the meter, whatever the end.
-    request[METER], targets = await ledger.reserve(request[RECORD], caller, asked.body, prompt, targets)
+    request.meter, targets = await ledger.reserve(request.record, caller, asked.body, prompt, targets)
     return targets
 
 
-async def usable(request: web.Request, caller: Caller, asked: ClientRequest, operation: str) -> list[Target]:
+async def usable(request: Request, caller: Caller, asked: ClientRequest, operation: str) -> list[Target]:
     """Return the targets of a request once its turn has come; its model is noted in the record. Raises as admit does."""
-    routes, record = request[GENERATION].settings.routes, request[RECORD]
+    routes, record = request.generation.settings.routes, request.record
     record.model = routes.public_name(asked.body["model"])
     targets = routes.resolve(record.model, caller.models)
     if caller.restricted:
         sent = asked.raw and {name: raw_json.decoded(asked.raw[name]) for name in KNOWN & asked.raw.keys()}
         targets = permitted(asked.body, targets, sent, operation, asked.upstream_tools)
-    await request[IN_FLIGHT].acquire()
+    await request.in_flight.acquire()
     return targets
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """Return the request's body, unpacked if it was compressed, within its limit and its deadline.
 
     Raises UnsupportedEncoding, RequestTooLarge, RequestTimeout, BadRequest, Overloaded.
@@ -80,7 +77,7 @@ async def read_body(request: web.Request) -> bytes:
     body = await _received(request)
     if not encoding:
         return body
-    limit, run, packed = request[GENERATION].settings.config.server.max_body, request[IN_FLIGHT], len(body)
+    limit, run, packed = request.generation.settings.config.server.max_body, request.in_flight, len(body)
 
     def check(size: int) -> None:
         if size > limit:
@@ -90,10 +87,10 @@ async def read_body(request: web.Request) -> bytes:
     return await content_encoding.unpacked(body, encoding, check)
 
 
-async def _received(request: web.Request) -> bytes:
+async def _received(request: Request) -> bytes:
     """Return the body as it was sent. Raises as read_body does."""
-    server = request[GENERATION].settings.config.server
-    run = request[IN_FLIGHT]
+    server = request.generation.settings.config.server
+    run = request.in_flight
     limit = server.max_body
     content = request.content
     pieces: list[bytes] = []
@@ -126,7 +123,7 @@ async def _received(request: web.Request) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _named(request: web.Request, names: frozenset[str]) -> dict[str, str]:
+def _named(request: Request, names: frozenset[str]) -> dict[str, str]:
     """Return the headers, and parameters of the query, that a dialect looks at (Parser.headers). Several lines are one."""
     found: dict[str, str] = {}
     if not names:
@@ -142,13 +139,13 @@ def _named(request: web.Request, names: frozenset[str]) -> dict[str, str]:
     return found
 
 
-async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tuple[ClientRequest, Prompt]:
+async def parse_body(request: Request, data: bytes, dialect: Parser) -> tuple[ClientRequest, Prompt]:
     """Return the request that a body holds, and how much it says (estimates.Prompt).
 
     Works on a large body outside of the event loop. Counts what it takes in memory (InFlightRequest.hold_bytes). Raises
     what Parser.parse does, and Overloaded.
     """
-    limits, run = request[RECORD].limits, request[IN_FLIGHT]
+    limits, run = request.record.limits, request.in_flight
     reserve = limits is not None and limits.need_estimate
     headers = _named(request, dialect.headers)
     size = len(data)
@@ -169,7 +166,7 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
         weight = json_density.weight(asked.body) if values <= density.MANY else 0
         return asked, prompt, inside, weight
 
-    worker = run.worker = request[APP_STATE].worker
+    worker = run.worker = request.app_state.worker
     async with worker as do:
         values = await do(partial(validation.count, data))
         room = json_density.room(size, values)
@@ -183,31 +180,27 @@ async def parse_body(request: web.Request, data: bytes, dialect: Parser) -> tupl
     return asked, prompt
 
 
-async def decode_body(request: web.Request, data: bytes) -> Any:
+async def decode_body(request: Request, data: bytes) -> Any:
     """Return the value of a JSON body; decodes a large one outside of the event loop. Raises BadRequest."""
     return await done(worker_for(request, data), partial(validation.count_and_read, data))
 
 
-def worker_for(request: web.Request, data: bytes) -> Worker | None:
+def worker_for(request: Request, data: bytes) -> Worker | None:
     """Return what is to work on this JSON; None: the event loop, because it is not large. See worker.done."""
-    return request[APP_STATE].worker if density.heavy(data) else None
+    return request.app_state.worker if density.heavy(data) else None
 
 
-def worker_of(request: web.Request) -> Worker | None:
+def worker_of(request: Request) -> Worker | None:
     """What is to work on this request's body; None: the event loop, because it is not large."""
-    return request[IN_FLIGHT].worker
+    return request.in_flight.worker
 
 
-async def handle_expect(request: web.Request) -> None:
+async def handle_expect(request: Request) -> None:
     """Replace aiohttp's Expect handler: read_body sends `100 Continue` after its size check. Others are ignored."""
 
 
-async def send_continue(request: web.Request) -> None:
+async def send_continue(request: Request) -> None:
     """Tell a client that waits for it to send its body."""
     if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer has not begun
-
-
-def too_large(limit: int) -> RequestTooLarge:
-    return RequestTooLarge(f"The request body is larger than {limit} bytes (server.max_body).")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Middleware
 
 from dialects import dialect_of
 from gateway.config_schema import InspectorConfig
@@ -20,46 +20,39 @@ from providers.errors import NotFound
 
 from .event_stream import EventStream, Heartbeat
 from .json_answer import json_answer
-from .logs import RECORD
 from .masking import SHORTEST_SECRET, masked_headers, masked_text, masked_texts
-from .state import APP_STATE
+from .request import Handler, Request, delete, get, middleware
 from .traces import Recorder, Trace, TracedEventStream
 from .whole_response import sent
 
 UNSEEN: Final = "/admin/"  # paths that are not kept: an answer there may hold a new key
 
 RECORDER: Final = web.AppKey("RECORDER", Recorder)
-_TRACE: Final = web.RequestKey("trace", Trace)
 
 
-def trace_of(request: web.Request) -> Trace | None:
-    """The trace of a request; None while the inspector is off."""
-    return request.get(_TRACE) if request[APP_STATE].inspects else None
-
-
-def record_body(request: web.Request, body: bytes) -> bytes:
+def record_body(request: Request, body: bytes) -> bytes:
     """The body, as it was given: seen, if anybody looks."""
-    trace = trace_of(request)
+    trace = request.trace
     if trace is not None and trace.charge(len(body)):
         trace.body = body
     return body
 
 
-def record_hub(request: web.Request, body: Json) -> None:
+def record_hub(request: Request, body: Json) -> None:
     """Note what a request of another form became in the hub's, if anybody looks: for the call that is made of it."""
-    if (trace := trace_of(request)) is not None:
+    if (trace := request.trace) is not None:
         trace.hub = codec.encode(body)
 
 
-def record_write(request: web.Request, data: bytes) -> None:
+def record_write(request: Request, data: bytes) -> None:
     """Keep what the client was sent of an answer, if anybody looks."""
-    if (trace := trace_of(request)) is not None:
+    if (trace := request.trace) is not None:
         trace.wrote(data)
 
 
-def event_stream(request: web.Request, heartbeat: Heartbeat, keep_alive: bytes) -> EventStream:
+def event_stream(request: Request, heartbeat: Heartbeat, keep_alive: bytes) -> EventStream:
     """The event stream to this client, traced while the inspector is on."""
-    trace = trace_of(request)
+    trace = request.trace
     if trace is None:
         return EventStream(request, heartbeat, keep_alive)
     return TracedEventStream(request, heartbeat, keep_alive, trace)
@@ -71,11 +64,11 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
         return []
     recorder = app[RECORDER] = Recorder(settings)
 
-    @web.middleware
-    async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
+    @middleware
+    async def watch(request: Request, handler: Handler) -> web.StreamResponse:
         if request.method != "POST" or request.path.startswith(UNSEEN):
             return await handler(request)
-        trace = request[_TRACE] = recorder.open(request)
+        trace = request.trace = recorder.open(request)
         trace.status = 499  # the client left, unless something better is known
         try:
             response = await handler(request)
@@ -85,7 +78,7 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
             return response
         finally:
             trace.took = trace.now()
-            record = request.get(RECORD)
+            record = getattr(request, "record", None)
             if record is not None:
                 trace.facts = {
                     name: getattr(record, name, None)
@@ -95,10 +88,10 @@ def install(app: web.Application, settings: InspectorConfig) -> list[Middleware]
     return [watch]
 
 
-def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
+def routes(authorise: Callable[[Request], object]) -> list[web.RouteDef]:
     """The inspector's own routes. authorise: raises unless the caller may see everything."""
 
-    def recorder_of(request: web.Request) -> Recorder:
+    def recorder_of(request: Request) -> Recorder:
         authorise(request)
         if RECORDER not in request.app:
             raise NotFound(
@@ -107,14 +100,14 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
             )
         return request.app[RECORDER]
 
-    async def listed(request: web.Request) -> web.Response:
+    async def listed(request: Request) -> web.Response:
         """GET /inspector/exchanges: what is kept, newest first."""
         recorder = recorder_of(request)
         data = [_summary(trace) for trace in reversed(recorder.traces)]
         limits = {"exchanges": recorder.settings.exchanges, "max_bytes": recorder.settings.max_bytes}
         return await _json(request, {"object": "list", "bytes": recorder.size, "limits": limits, "data": data})
 
-    async def shown(request: web.Request) -> web.Response:
+    async def shown(request: Request) -> web.Response:
         """GET /inspector/exchanges/{serial}: one exchange, whole."""
         recorder = recorder_of(request)
         serial = request.match_info["serial"]
@@ -123,19 +116,19 @@ def routes(authorise: Callable[[web.Request], object]) -> list[web.RouteDef]:
                 return await _json(request, _whole(trace))
         raise NotFound("This exchange is not kept (any more).")
 
-    async def cleared(request: web.Request) -> web.Response:
+    async def cleared(request: Request) -> web.Response:
         """DELETE /inspector/exchanges: forget everything."""
         recorder_of(request).clear()
         return web.Response(status=204)
 
     return [
-        web.get("/inspector/exchanges", listed),
-        web.delete("/inspector/exchanges", cleared),
-        web.get("/inspector/exchanges/{serial}", shown),
+        get("/inspector/exchanges", listed),
+        delete("/inspector/exchanges", cleared),
+        get("/inspector/exchanges/{serial}", shown),
     ]
 
 
-async def _json(request: web.Request, value: Json) -> web.Response:
+async def _json(request: Request, value: Json) -> web.Response:
     return await sent(request, json_answer(value))
 
 

@@ -26,7 +26,6 @@ from .terminal import text_of
 from .throttle import Throttle
 
 LOGGER: Final = logging.getLogger("modelserver")
-RECORD: Final = web.RequestKey("record", RequestRecord)
 
 _LIMIT: Final = 10_000  # lines waiting
 _PATH: Final = 500  # characters of a path that a line shows

@@ -3,9 +3,9 @@
 import random
 import re
 import time
+from typing import cast
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from dialects import dialect_of
 from gateway.record import RequestRecord
@@ -16,31 +16,29 @@ from . import auth
 from .answer import HEADERS, Answer
 from .attempts import header_safe
 from .error_response import error_response, internal_error
-from .logs import RECORD
-from .state import APP_STATE, GENERATION, METER, STATE
+from .request import Handler, Request, middleware
 from .tracebacks import let_go
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _SHOWN, _SHOWN_TARGETS = 100, 10  # characters of a target that a header names, and targets
 
 
-@web.middleware
-async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+@middleware
+async def errors_and_log(request: Request, handler: Handler) -> web.StreamResponse:
     """Answer failures in the client's own form. Settles the request and writes its log line, whatever the end."""
     asked = request.headers.get("x-request-id")
     ident = asked if asked and _ID.fullmatch(asked) else f"req_{random.getrandbits(96):024x}"
-    state = request[APP_STATE] = request.app[STATE]
-    record = request[RECORD] = RequestRecord(ident, time.monotonic())
-    generation = request[GENERATION] = state.generations.acquire()
+    state = request.app_state
+    record = request.record = RequestRecord(ident, time.monotonic())
+    generation = request.generation = state.generations.acquire()
     status = 499  # the client left, unless something better is known
     try:
         response = await handler(request)
         status = response.status
-        return response
     except Failure as failure:
         status, record.code = failure.status, failure.code or failure.type
         let_go(failure)
-        return error_response(failure, request)
+        response = error_response(failure, request)
     except ConnectionError as left:
         let_go(left)
         # The client left while something was being sent to it. aiohttp wants a response object; none is sent.
@@ -48,26 +46,30 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException:  # of aiohttp's router: `OPTIONS *`, `CONNECT host:443`
         refused = NotFound("The target of this request is not a path.", code="unknown_url")
         status, record.code = refused.status, "unknown_url"
-        return error_response(refused, request)
+        response = error_response(refused, request)
     except Exception:
         status, record.code = 500, "internal_error"
-        return error_response(internal_error(record), request)
+        response = error_response(internal_error(record), request)
     finally:
-        state.finish_request(generation, record, request.get(METER), status)
+        state.finish_request(generation, record, getattr(request, "meter", None), status)
         if not record.unlogged:
             state.log.request(record, request.method, request.path, status, time.monotonic())
+    if type(response) is Answer and not response.prepared:
+        add_headers(request, response)
+        response.begin(request)
+    return response
 
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers of every answer to one that aiohttp prepares."""
-    add_headers(request, response)
+    add_headers(cast(Request, request), response)
 
 
-def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+def add_headers(request: Request, response: web.StreamResponse) -> None:
     """Add the headers of every answer."""
     try:
-        record, state = request[RECORD], request[APP_STATE]
-    except KeyError:  # the middleware was not reached: aiohttp's 417, where no route is
+        record, state = request.record, request.app_state
+    except AttributeError:  # the middleware was not reached: aiohttp's 417, where no route is
         return
     headers = response.headers
     headers["x-request-id"] = record.id
@@ -78,11 +80,11 @@ def add_headers(request: web.Request, response: web.StreamResponse) -> None:
             headers.setdefault(name, value)
         headers["Server"] = HEADERS["Server"]  # aiohttp has already set its own
     if record.tried:
-        headers["x-modelserver-tried"] = request[GENERATION].scrub(tried(record))
+        headers["x-modelserver-tried"] = request.generation.scrub(tried(record))
     if record.limits is not None:
         headers.update(state.ledger.headers(record, form))
     if "Origin" in request.headers:
-        headers.update(auth.cors(request, request[GENERATION].settings))
+        headers.update(auth.cors(request, request.generation.settings))
         headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     # After chunks aiohttp takes the last trailer for a header of the next request, which behind a proxy may be another's.
     if state.admission.draining or "Transfer-Encoding" in request.headers:
@@ -95,7 +97,7 @@ def tried(record: RequestRecord) -> str:
     return ", ".join([header_safe(f"{target[:_SHOWN]}={code}") for target, code in record.tried[:_SHOWN_TARGETS]])
 
 
-async def not_found(request: web.Request) -> web.Response:
+async def not_found(request: Request) -> web.Response:
     """Raise NotFound for any path that is not served, MethodNotAllowed where another method is."""
     if known := [method for method in ("GET", "POST", "DELETE") if await is_served(request, method)]:
         failure = MethodNotAllowed(f"{request.method} is not allowed here: use {' or '.join(known)}.")
@@ -108,7 +110,7 @@ async def not_found(request: web.Request) -> web.Response:
     )
 
 
-async def is_served(request: web.Request, method: str) -> bool:
+async def is_served(request: Request, method: str) -> bool:
     """Whether this path is served with another method."""
     match = await request.app.router.resolve(request.clone(method=method))
     return match.handler is not not_found

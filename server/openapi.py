@@ -15,7 +15,7 @@ from providers.contract import Json
 from . import auth, responses_endpoints
 from .json_answer import json_answer
 from .page import SITE
-from .state import GENERATION
+from .request import Request
 
 SUMMARIES: Final = {
     "/v1/chat/completions": "Create a chat completion (OpenAI)",
@@ -143,10 +143,10 @@ def document(app: web.Application, version: str, base: str, keys: bool) -> Json:
     }
 
 
-async def openapi(request: web.Request) -> web.Response:
+async def openapi(request: Request) -> web.Response:
     """GET /openapi.json: no key needed."""
     base = f"{auth.scheme(request)}://{request.host}"
-    keys = bool(request[GENERATION].settings.keys)
+    keys = bool(request.generation.settings.keys)
     return json_answer(
         document(request.app, request.app[SITE].version, base, keys), headers={"Cache-Control": "no-cache"}
     )

@@ -4,8 +4,6 @@ import random
 import time
 from contextlib import suppress
 
-from aiohttp import web
-
 from dialects.contract import ClientRequest, Dialect, Envelope, Renderer, end_of
 from gateway.routing import Target
 from providers.contract import Batch, Call, Upstream
@@ -13,29 +11,28 @@ from providers.errors import Failure
 
 from .calls import prepare_call
 from .delivery import Delivery
-from .logs import RECORD
-from .state import APP_STATE, METER
+from .request import Request
 
 
-def envelope(request: web.Request) -> Envelope:
+def envelope(request: Request) -> Envelope:
     """Return what the answer to this request says of itself, whoever gives it."""
-    record = request[RECORD]
+    record = request.record
     return Envelope(f"{random.getrandbits(128):032x}", int(time.time()), record.model, record.id)
 
 
-def answered_by(request: web.Request, ident: Envelope, upstream: Upstream) -> Envelope:
+def answered_by(request: Request, ident: Envelope, upstream: Upstream) -> Envelope:
     """Return the same, and who answers."""
-    tokens = request[METER].prompt.tokens(upstream)
+    tokens = request.meter.prompt.tokens(upstream)
     return Envelope(*ident[:4], upstream.name, upstream.model, tokens, upstream.facts.context or 0)
 
 
 class Rendering:
     """The renderer of one answer, from its beginning on. delivery: what writes the answer, once there is one."""
 
-    def __init__(self, request: web.Request, dialect: Dialect, asked: ClientRequest) -> None:
+    def __init__(self, request: Request, dialect: Dialect, asked: ClientRequest) -> None:
         self._request, self._dialect, self._asked = request, dialect, asked
         self._ident = envelope(request)
-        self._times = request[APP_STATE].heartbeat.settings
+        self._times = request.app_state.heartbeat.settings
         self.renderer: Renderer | None = None
         self.delivery: Delivery | None = None
 
@@ -60,7 +57,7 @@ class Rendering:
         It may be what the answer begins with. seconds: since the client got anything but comments.
         """
         early = 0.0 if self._dialect.begins_early else self._times.thinking
-        silent = self._request[METER].exchange
+        silent = self._request.meter.exchange
         if seconds < (early if self.renderer is None else self._times.events) or silent is None:
             return b""
         if silent.call.native is not None or (self.delivery is not None and self.delivery.busy):

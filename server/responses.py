@@ -14,25 +14,21 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from dialects import responses
-from dialects.contract import ClientRequest, Dialect, Renderer
-from dialects.responses import compaction, outgoing, state
-from dialects.responses.compacting import Compacting
+from dialects.contract import ClientRequest, Renderer
+from dialects.responses import outgoing, state
 from gateway.restricted_fields import FIELDS
 from gateway.routing import Target, with_defaults
-from gateway.settings import Caller, Settings
-from providers import codec, density
+from gateway.settings import Settings
+from providers import codec
 from providers.contract import Json, Upstream
 from providers.errors import Failure
 
-from .ingress import decode_body, too_large, worker_for
+from .admission import too_large
 from .outbound.exchange import Exchange
 from .responses_store import Pin, ResponsesStore, Stored
-from .state import GENERATION
 from .worker import Worker, done
 
 STORE: Final = web.AppKey("RESPONSES", ResponsesStore)
-_COMPACTING: Final = Compacting(responses.operation)
-_COMPACT: Final = Compacting("responses/compact")
 _ANY: Final = "*"  # any provider that keeps responses itself
 # What limited keys may send although chat completions know it by other names, or do not know it.
 _KNOWN_HERE: Final = frozenset({"max_output_tokens", "previous_response_id"})
@@ -205,38 +201,6 @@ class Conversation:
 
     async def _pin(self, ident: str, items: list[str], upstream: Upstream) -> None:
         await self.store.pin(self.owner, upstream.name, [ident, *(items if upstream.host.responses_unique else ())])
-
-
-CONVERSATION: Final = web.RequestKey["Conversation | None"]("conversation")  # None: of another API
-
-
-async def begin_response(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:
-    """Begin a POST /v1/responses: return its body, with the conversation that it goes on from, and the dialect to parse it by.
-
-    Raises BadRequest, NotFound, RequestTooLarge.
-    """
-    data = await _resolved(request, caller, data)
-    named = compaction.TRIGGER.encode() in density.outline(data)
-    ends = named and compaction.triggered(await decode_body(request, data))
-    return data, _COMPACTING if ends else responses
-
-
-async def begin_compact(request: web.Request, caller: Caller, data: bytes) -> tuple[bytes, Dialect]:
-    """Begin a POST /v1/responses/compact. See begin_response."""
-    return await _resolved(request, caller, data), _COMPACT
-
-
-async def _resolved(request: web.Request, caller: Caller, data: bytes) -> bytes:
-    conversation = request[CONVERSATION] = Conversation(caller.name, request.app[STORE], caller.restricted)
-    largest = request[GENERATION].settings.config.server.max_body
-    return await conversation.resolve(data, may_pass(request), largest, worker_for(request, data))
-
-
-def may_pass(request: web.Request) -> bool:
-    """Whether ids that are not known here may be passed on: providers' keys are shared by all clients."""
-    settings = request[GENERATION].settings
-    policy = settings.config.responses.unknown_ids
-    return policy == "pass" or (policy == "auto" and len(settings.keys) <= 1)
 
 
 def open_store(settings: Settings, worker: Worker) -> ResponsesStore:

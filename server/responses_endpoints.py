@@ -23,9 +23,10 @@ from .ingress import authenticate_request, decode_body, enter, read_body
 from .json_answer import json_answer
 from .outbound.exchange import Exchange, send_request
 from .outbound.response import read_all
-from .responses import STORE, may_pass
+from .reading import may_pass
+from .request import Request
+from .responses import STORE
 from .responses_store import Stored
-from .state import APP_STATE, GENERATION, IN_FLIGHT
 
 _UPGRADE: Final = {
     "message": "This server speaks Responses over HTTP: POST /v1/responses.",
@@ -38,7 +39,7 @@ _UPGRADE: Final = {
 _REFERENCES: Final = ("previous_response_id", "conversation", "prompt")  # what is not in a request
 
 
-async def upgrade(request: web.Request) -> web.Response:
+async def upgrade(request: Request) -> web.Response:
     """GET /v1/responses: 426 for WebSocket, before anybody is asked for a key: clients then use HTTP at once."""
     if "websocket" not in request.headers.get("Upgrade", "").lower():
         failure = MethodNotAllowed("GET is not allowed here: use POST.")
@@ -50,7 +51,7 @@ async def upgrade(request: web.Request) -> web.Response:
     return response
 
 
-async def retrieve(request: web.Request) -> web.StreamResponse:
+async def retrieve(request: Request) -> web.StreamResponse:
     """GET /v1/responses/{id}."""
     found = await _find(request)
     if isinstance(found, Upstream):
@@ -64,7 +65,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
     return json_answer(found.response)
 
 
-async def delete(request: web.Request) -> web.StreamResponse:
+async def delete(request: Request) -> web.StreamResponse:
     """DELETE /v1/responses/{id}. Forgets the response; those that go on from it then cannot be gone on from either."""
     found = await _find(request)
     ident, store = request.match_info["id"], request.app[STORE]
@@ -72,21 +73,21 @@ async def delete(request: web.Request) -> web.StreamResponse:
         answer = await _forward(request, found)
         await store.unpin(ident)
         return answer
-    await store.delete(request[_OWNER], ident)
+    await store.delete(request.record.key, ident)
     return json_answer({"id": ident, "object": "response", "deleted": True})
 
 
-async def input_items(request: web.Request) -> web.StreamResponse:
+async def input_items(request: Request) -> web.StreamResponse:
     """GET /v1/responses/{id}/input_items."""
     found = await _find(request)
     if isinstance(found, Upstream):
         return await _forward(request, found, "/input_items")
-    chain = await request.app[STORE].chain(request[_OWNER], found.id) or [found]
+    chain = await request.app[STORE].chain(request.record.key, found.id) or [found]
     before = [item for each in chain[:-1] for item in (*each.input, *each.response["output"])]
     return json_answer(state.page([*before, *found.input], request.query))
 
 
-async def cancel(request: web.Request) -> web.StreamResponse:
+async def cancel(request: Request) -> web.StreamResponse:
     """POST /v1/responses/{id}/cancel."""
     found = await _find(request)
     if isinstance(found, Upstream):
@@ -94,21 +95,18 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     raise BadRequest("Cannot cancel a synchronous response.")
 
 
-_OWNER: Final = web.RequestKey("owner", str)
-
-
-async def _find(request: web.Request) -> Stored | Upstream:
+async def _find(request: Request) -> Stored | Upstream:
     """Return the response that a path names, or the upstream that keeps it. Raises NotFound where the caller has none of this id.
 
     An upstream that keeps a response is asked for it even where a copy is kept here: its words are the first ones.
     """
     caller = authenticate_request(request)
-    owner = request[_OWNER] = caller.name
+    owner = caller.name
     ident, store = request.match_info["id"], request.app[STORE]
     if not state.is_ident(ident):  # it becomes a part of the path that an upstream is asked
         raise state.response_not_found(ident)
     pin = (await store.pinned([ident])).get(ident)
-    providers = request[GENERATION].settings.providers
+    providers = request.generation.settings.providers
     if pin is not None and pin.owner == owner and pin.provider in providers:
         to = providers[pin.provider]
         if to.host.responses_state:
@@ -122,21 +120,21 @@ async def _find(request: web.Request) -> Stored | Upstream:
     raise state.response_not_found(ident)
 
 
-async def _forward(request: web.Request, upstream: Upstream, more: str = "") -> web.StreamResponse:
+async def _forward(request: Request, upstream: Upstream, more: str = "") -> web.StreamResponse:
     """Ask an upstream about a response that it keeps, and hand on what it says."""
     ident = request.match_info["id"]
     call = state_call(upstream, request.method, quote(ident, safe="") + more, request.rel_url.raw_query_string)
     with enter(request):
-        await request[IN_FLIGHT].acquire()
+        await request.in_flight.acquire()
         try:
             return await _passed(request, Exchange(upstream, call, 0.0))
         except NotFound:
             raise state.response_not_found(ident) from None
 
 
-async def _passed(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+async def _passed(request: Request, exchange: Exchange) -> web.StreamResponse:
     """Make a call and send its answer to the client as it comes. Raises Failure for one that is not good."""
-    live = request[GENERATION]
+    live = request.generation
     server = live.settings.config.server
     exchange.first_byte = server.timeouts.first_byte
     answer = await send_request(exchange, live.http, server)
@@ -162,23 +160,23 @@ async def _passed(request: web.Request, exchange: Exchange) -> web.StreamRespons
         answer.close()
 
 
-async def input_tokens(request: web.Request) -> web.StreamResponse:
+async def input_tokens(request: Request) -> web.StreamResponse:
     """POST /v1/responses/input_tokens: asked of the first target that counts. An estimate is no count."""
     caller = authenticate_request(request)
-    with enter(request), request[APP_STATE].ledger.counting(caller):
+    with enter(request), request.app_state.ledger.counting(caller):
         body = await decode_body(request, await read_body(request))
         model = body.get("model") if isinstance(body, dict) else None
         if not isinstance(model, str) or not model:
             raise BadRequest("You must provide a model.", param="model", code="missing_required_parameter")
         await _check_references(request, caller, body)
-        await request[IN_FLIGHT].acquire()
-        for target in request[GENERATION].settings.routes.resolve(model, caller.models):
+        await request.in_flight.acquire()
+        for target in request.generation.settings.routes.resolve(model, caller.models):
             if (call := _count(body, target.upstream)) is not None:
                 return await _passed(request, Exchange(target.upstream, call, 0.0))
     raise BadRequest("This model's tokens cannot be counted in advance here.", param="model", code="unsupported_value")
 
 
-async def _check_references(request: web.Request, caller: Caller, body: Json) -> None:
+async def _check_references(request: Request, caller: Caller, body: Json) -> None:
     """Raise Unsupported, NotFound where a request counts what the caller may not go on from: it may be another client's."""
     named = [name for name in _REFERENCES if body.get(name) is not None]
     if named and caller.restricted:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -12,19 +12,17 @@ from gateway.record import RequestRecord
 from gateway.settings import Settings
 
 from . import logs
-from .admission import Admission, InFlightRequest
+from .admission import Admission
 from .discovery import Discovery
 from .event_stream import Heartbeat
 from .generations import Generation, Generations, build
 from .outbound.detached import DetachedReads
 from .process import memory
+from .process.listener import ProtocolFactory
 from .throttle import Throttle
 from .usage import ledger
 from .usage.meter import UsageMeter
 from .worker import Worker
-
-if TYPE_CHECKING:
-    from .process.listener import ProtocolFactory
 
 _RELEASE: Final = 5.0  # seconds between two attempts to give memory back
 _MUCH, _LITTLE = 64 * 2**20, 8 * 2**20  # bytes that were taken since then: while requests run, while none does
@@ -159,13 +157,6 @@ def _memory(bounds: CapacityConfig) -> int:
 
 
 STATE: Final = web.AppKey("STATE", AppState)  # of the application
-# Of a request: the same, the configuration it began with, its place among those in flight, its usage once it has been
-# admitted, and the images downloaded for it.
-APP_STATE: Final = web.RequestKey("app_state", AppState)
-GENERATION: Final = web.RequestKey("generation", Generation)
-IN_FLIGHT: Final = web.RequestKey("in_flight", InFlightRequest)
-METER: Final = web.RequestKey("meter", UsageMeter)
-IMAGES: Final = web.RequestKey("images", dict[str, str])
 
 
 async def open_state(settings: Settings, log: logs.Log, version: str) -> AppState:

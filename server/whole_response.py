@@ -5,12 +5,12 @@ from typing import Final
 
 from aiohttp import web
 
-from .state import APP_STATE
+from .request import Request
 
 _SHORT: Final = 64 * 2**10  # bytes that the connection's buffer takes at once
 
 
-async def sent(request: web.Request, response: web.Response) -> web.Response:
+async def sent(request: Request, response: web.Response) -> web.Response:
     """Send an answer and return it once the client has taken it, but for what the connection's buffer may hold.
 
     Its bytes count in server.capacity.bytes until then. A short answer is left to aiohttp, which sends it when it is
@@ -20,7 +20,7 @@ async def sent(request: web.Request, response: web.Response) -> web.Response:
     size = len(body) if isinstance(body, bytes) else 0
     if size <= _SHORT:
         return response
-    admission = request[APP_STATE].admission
+    admission = request.app_state.admission
     admission.count(size)
     try:
         await response.prepare(request)

@@ -13,10 +13,9 @@ from providers.errors import Failure
 from .. import inspector
 from ..attempts import began
 from ..event_stream import PassedStream
-from ..logs import RECORD
 from ..outbound.exchange import Exchange
 from ..outbound.passed import PassedAnswer
-from ..state import APP_STATE, METER
+from ..request import Request
 from ..tracebacks import let_go
 from ..traces import HEAD
 
@@ -25,13 +24,13 @@ _HEADERS: Final = ("Content-Type", "Content-Disposition", "Content-Range", "Acce
 
 
 async def pass_back(
-    request: web.Request, exchange: Exchange, passed: PassedAnswer, headers: dict[str, str]
+    request: Request, exchange: Exchange, passed: PassedAnswer, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send the client an answer as it comes, and note what it has used. headers: of ours.
 
     An answer that breaks off upstream breaks off here: its end must not look like one.
     """
-    answer, record, meter = passed.answer, request[RECORD], request[METER]
+    answer, record, meter = passed.answer, request.record, request.meter
     headers |= {name: value for name in _HEADERS if (value := answer.headers.get(name)) is not None}
     response = web.StreamResponse(status=answer.status, headers=headers)
     size = answer.headers.get("Content-Length", "")
@@ -41,7 +40,7 @@ async def pass_back(
         response.headers["X-Accel-Buffering"] = "no"  # nginx would collect what comes piece by piece
     began(request, exchange)
     record.stream = response.content_type == "text/event-stream"
-    line = PassedStream(request, request[APP_STATE].heartbeat, chat.keep_alive, response) if passed.events else None
+    line = PassedStream(request, request.app_state.heartbeat, chat.keep_alive, response) if passed.events else None
     write = response.write if line is None else line.write
     watch, shown = UsageWatch(), HEAD
     try:
@@ -73,6 +72,6 @@ async def pass_back(
     return response
 
 
-def _break_off(request: web.Request) -> None:
+def _break_off(request: Request) -> None:
     if request.transport is not None:
         request.transport.abort()

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from dialects import chat
 from dialects.contract import ClientRequest
@@ -36,7 +35,7 @@ from .. import inspector
 from ..attempts import answer_headers, first_that_answers
 from ..ingress import admit, authenticate_request, enter, read_body, worker_for
 from ..outbound.passed import open_passed
-from ..state import IN_FLIGHT, METER
+from ..request import Handler, Request, post, route
 from ..traces import HEAD
 from ..worker import done
 from . import passthrough
@@ -82,22 +81,22 @@ def routes() -> list[web.RouteDef]:
     for operation in OPERATIONS:
         handler = complete(operation)
         for path in operation.paths or (f"/v1/{operation.name}", f"/{operation.name}"):
-            table += [web.post(path, handler), web.post(f"{path}/", handler)]
+            table += [post(path, handler), post(f"{path}/", handler)]
     for method in GEMINI_METHODS:
         handler = complete_gemini(method)
-        table += [web.post(f"/{version}/models/{{model:(?s:.+)}}:{method}", handler) for version in GEMINI_VERSIONS]
+        table += [post(f"/{version}/models/{{model:(?s:.+)}}:{method}", handler) for version in GEMINI_VERSIONS]
     for verb in passthrough.METHODS:
-        route = web.route(verb, "/p/{provider}/{path:(?s:.*)}", pass_through)
-        table.append(route)
+        passed = route(verb, "/p/{provider}/{path:(?s:.*)}", pass_through)
+        table.append(passed)
         if verb == "GET":
-            route.kwargs["allow_head"] = False
+            passed.kwargs["allow_head"] = False
     return table
 
 
 def complete(operation: Operation) -> Handler:
     """Return the handler of one of OpenAI's routes."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handler(request: Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
             boundary = form.boundary_of(request.headers.getall("Content-Type", [])) if operation.form else None
@@ -115,7 +114,7 @@ def complete(operation: Operation) -> Handler:
 def complete_gemini(method: str) -> Handler:
     """Return the handler of one of Gemini's methods, whose model stands in the path."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handler(request: Request) -> web.StreamResponse:
         caller = authenticate_request(request)
         with enter(request):
             data = inspector.record_body(request, await read_body(request))
@@ -152,11 +151,11 @@ class AsSent(NamedTuple):
         return self.data
 
 
-async def read_json(request: web.Request, caller: Caller, operation: Operation) -> Read:
+async def read_json(request: Request, caller: Caller, operation: Operation) -> Read:
     """Return a request of JSON. Raises BadRequest, ModelNotFound and as read_body does."""
     data = await read_body(request)
     inspector.record_body(request, data[:HEAD])
-    request[IN_FLIGHT].hold_bytes(2 * len(data))  # with what goes upstream
+    request.in_flight.hold_bytes(2 * len(data))  # with what goes upstream
     body = await json_of(request, data)
     wanted = _READ | _REFUSED if caller.restricted else _READ
     fields = {name: raw_json.decoded(body.members[name]) for name in wanted & body.members.keys()}
@@ -168,7 +167,7 @@ async def read_json(request: web.Request, caller: Caller, operation: Operation) 
     return Read({**fields, "model": model}, body, {}, len(data), True, answer)
 
 
-async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
+async def json_of(request: Request, data: bytes) -> json_model.JsonRequest:
     """Return the JSON of a request's body; a large one is read outside of the event loop. Raises BadRequest."""
 
     def work() -> json_model.JsonRequest:
@@ -178,7 +177,7 @@ async def json_of(request: web.Request, data: bytes) -> json_model.JsonRequest:
     return await done(worker_for(request, data), work)
 
 
-async def read_form(request: web.Request, upload: Form) -> Read:
+async def read_form(request: Request, upload: Form) -> Read:
     """Return a form whose model has come. Raises BadRequest, ModelNotFound, RequestTooLarge, Overloaded …"""
     if "Content-Encoding" in request.headers:
         raise UnsupportedEncoding(
@@ -204,9 +203,7 @@ def check_field(caller: Caller, name: str) -> None:
         raise refusal(plain)
 
 
-async def passed(
-    request: web.Request, caller: Caller, operation: str, read: Read, query: str = ""
-) -> web.StreamResponse:
+async def passed(request: Request, caller: Caller, operation: str, read: Read, query: str = "") -> web.StreamResponse:
     """Admit a request, pass it on to the first target that answers, and pass the answer back."""
     check_model(read.fields["model"])
     tokens = read.size // _PER_BYTE if read.words else 0
@@ -224,7 +221,7 @@ async def passed(
     return await answered(request, asked, targets, prepare)
 
 
-async def pass_through(request: web.Request) -> web.StreamResponse:
+async def pass_through(request: Request) -> web.StreamResponse:
     """Any method of /p/{provider}/{path}: what the provider answers there, for keys that may ask it anything."""
     caller = authenticate_request(request)
     with enter(request):
@@ -239,9 +236,9 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
 
 
 async def answered(
-    request: web.Request, asked: ClientRequest, targets: list[Target], prepare: Prepare
+    request: Request, asked: ClientRequest, targets: list[Target], prepare: Prepare
 ) -> web.StreamResponse:
     """Return the answer of the first target that gives one, passed back as it came."""
-    request[METER].passed = True
+    request.meter.passed = True
     exchange, answer = await first_that_answers(request, asked, targets, prepare, open_passed)
     return await pass_back(request, exchange, answer, answer_headers(exchange, chat))

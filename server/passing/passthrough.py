@@ -6,8 +6,6 @@ The provider's key is put in; the client's is never sent on, in whatever header 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from aiohttp import web
-
 from dialects.contract import ClientRequest
 from dialects.passing.paths import under_base, without_keys
 from gateway.estimates import Prompt
@@ -19,8 +17,7 @@ from providers.errors import NotFound, PermissionDenied
 
 from .. import inspector
 from ..ingress import reserve
-from ..logs import RECORD
-from ..state import GENERATION, IN_FLIGHT
+from ..request import Request
 from ..traces import HEAD
 from .uploads import WholeUpload
 
@@ -42,13 +39,13 @@ class Wanted(NamedTuple):
     body: Any
 
 
-def read(request: web.Request, caller: Caller) -> Wanted:
+def read(request: Request, caller: Caller) -> Wanted:
     """Return what is asked for. Raises PermissionDenied, NotFound."""
     if not caller.passthrough:
         raise PermissionDenied("This needs a key with `passthrough: true`. Ask the operator of this server.")
     _, _, name, path = request.rel_url.raw_path.split("/", 3)
     path = under_base(path)
-    upstream = request[GENERATION].settings.providers.get(name)
+    upstream = request.generation.settings.providers.get(name)
     if upstream is None or not upstream.base_url:
         raise NotFound(f"There is no provider '{name[:100]}' that is on and has an address.")
     missing = [f"{name}={value}" for name, value in upstream.host.query.items() if name not in request.query]
@@ -62,10 +59,10 @@ def read(request: web.Request, caller: Caller) -> Wanted:
     return Wanted(upstream, request.method, f"{path}?{query}" if query else path, headers, body)
 
 
-async def admit(request: web.Request, caller: Caller, wanted: Wanted, asked: ClientRequest) -> list[Target]:
+async def admit(request: Request, caller: Caller, wanted: Wanted, asked: ClientRequest) -> list[Target]:
     """Return the provider as the only target, once the request's turn has come and its key's limits allow it."""
-    request[RECORD].model = asked.body["model"]
-    await request[IN_FLIGHT].acquire()
+    request.record.model = asked.body["model"]
+    await request.in_flight.acquire()
     targets = await reserve(request, caller, asked, _UNKNOWN, [Target(wanted.upstream, {})])
     inspector.record_body(request, wanted.body[:HEAD] if isinstance(wanted.body, bytes) else b"")
     return targets

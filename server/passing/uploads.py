@@ -14,16 +14,17 @@ from dialects.passing.form import FormScanner
 from providers.errors import BadRequest, Overloaded, RequestTimeout, RequestTooLarge
 
 from ..ingress import send_continue
-from ..state import APP_STATE, GENERATION, AppState
+from ..request import Request
+from ..state import AppState
 from ..traces import HEAD
 
 _IN_MEMORY: Final = 256 * 1024  # bytes of a form that are kept before a file is made
 _PIECE: Final = 64 * 1024  # bytes that are read from the file at once
 
 
-async def arriving(request: web.Request) -> AsyncIterator[bytes]:
+async def arriving(request: Request) -> AsyncIterator[bytes]:
     """Yield a request's body as it comes. Raises RequestTooLarge, RequestTimeout, BadRequest."""
-    server = request[GENERATION].settings.config.server
+    server = request.generation.settings.config.server
     limit, silence = server.max_upload, server.timeouts.request_body
     size = request.content_length or 0
     if size <= limit:
@@ -109,11 +110,11 @@ class Spool:
 class Form:
     """A form of a client, up to and with the name of its model, and the rest on its way. model: None: it names none."""
 
-    def __init__(self, request: web.Request, boundary: bytes, check: Callable[[str], None]) -> None:
-        server = request[GENERATION].settings.config.server
+    def __init__(self, request: Request, boundary: bytes, check: Callable[[str], None]) -> None:
+        server = request.generation.settings.config.server
         self._request, self._rest = request, arriving(request)
         self._scanner = FormScanner(boundary, check)
-        self._spool = Spool(request[APP_STATE], server.max_upload)
+        self._spool = Spool(request.app_state, server.max_upload)
         self.head = b""  # what is shown of it
         self.begun = self.ended = False  # whether what follows the name has been sent on; whether all has come
 
@@ -179,7 +180,7 @@ class FormUpload:
 class WholeUpload:
     """A body that passes as it is. See outbound.upload.Upload."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: Request) -> None:
         self._rest = arriving(request)
         self.size, self.head = request.content_length, b""
         self.repeatable = True

@@ -41,7 +41,9 @@ ORDERS = {
         "outbound usage",
         "config_file discovery generations managed_keys traces",
         "state",
-        "error_response ingress inspector prometheus responses whole_response",
+        "responses",
+        "request",
+        "error_response ingress inspector prometheus whole_response",
         "admin attempts calls counting delivery explain handlers middleware model_targets openapi passing reading rendering"
         " responses_endpoints",
         "process",

@@ -14,9 +14,11 @@ from server import aiohttp_internals
 SOURCES = {
     RequestHandler.start: "db2dc49a7377ea10",
     RequestHandler._handle_request: "957b6c3e26909650",
+    RequestHandler.finish_response: "c201274192203c2f",
     RequestHandler.shutdown: "2081df54bcd65d0a",
     RequestHandler.connection_lost: "5e5aca75391deade",
     web.Application._handle: "a6aeb08d0c337d53",
+    web.Application._make_request: "f36002876c46101c",
 }
 
 

@@ -23,10 +23,17 @@ def sent(answer: Answer, method: str = "POST", version: object = HttpVersion11, 
     async def send() -> None:
         app = web.Application()
         app.on_response_prepare.freeze()
-        request = make_mocked_request(method, "/", version=version, closing=close, app=app)  # type: ignore[arg-type]
-        writer = mock.Mock()
-        writer.write = mock.AsyncMock(side_effect=written.append)
-        request._payload_writer = writer
+        transport = mock.Mock()
+        transport.is_closing.return_value = False
+        transport.write.side_effect = written.append
+        request = make_mocked_request(
+            method,
+            "/",
+            version=version,
+            closing=close,
+            app=app,
+            transport=transport,  # type: ignore[arg-type]
+        )
         request.protocol.writing_paused = False  # type: ignore[misc]
         await answer.prepare(request)
         await answer.write_eof()
@@ -51,6 +58,10 @@ def test_one_write(method: str, version: object, close: bool, first: str, connec
     assert sent(answer, method, version, close) == (
         f"{first} 529 \r\nContent-Type: application/json\r\n{connection}{ALWAYS}Content-Length: 2\r\nDate: D\r\n\r\n{body}"
     )
+
+
+def test_no_header_of_its_own() -> None:
+    assert sent(Answer(b"", {})) == f"HTTP/1.1 200 OK\r\n{ALWAYS}Content-Length: 0\r\nDate: D\r\n\r\n"
 
 
 def test_a_connection_that_is_to_close() -> None:
