@@ -260,7 +260,7 @@ def create_app(settings: Settings, log: logs.Log) -> web.Application:
         app[STORE].close()
         await app[STATE].aclose()
 
-    app = web.Application(client_max_size=2**30)  # read_body has the limit
+    app = web.Application()
     app[REASONING], app[page.SITE], app[docs.DOCS] = ReasoningCache(), page.Site(VERSION), docs.Docs()
     app.middlewares.extend([*inspector.install(app, settings.config.inspector), errors_and_log])
     app.cleanup_ctx.append(lifespan)

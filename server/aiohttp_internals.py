@@ -5,7 +5,7 @@ path stand in the route table as they are is not looked up in aiohttp's router.
 """
 
 import asyncio
-from collections.abc import Callable, ItemsView
+from collections.abc import ItemsView
 from functools import partial
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 from .answer import Answer
 from .tracebacks import let_go
 
-# What of RequestHandler is read or set below; Server._connections, Server._kwargs, Application._handle and _make_request,
-# Request._match_info, Request._task and Request._cache beside it.
+# What of RequestHandler is read or set below; Server._connections, Server._kwargs, Application._handle, Request._match_info,
+# Request._task and Request._cache beside it.
 NAMES: Final = (
     *("_buffer_paused", "_close", "_current_request", "_force_close", "_handle_request", "_keepalive", "_keepalive_handle"),
     *("_keepalive_timeout", "_lingering_time", "_loop", "_make_error_handler", "_manager", "_messages"),
@@ -124,11 +124,6 @@ def connections(server: web.Server) -> ItemsView[Any, asyncio.Transport]:
 def settings(server: web.Server) -> dict[str, Any]:
     """Return what each protocol of a server is made with."""
     return server._kwargs
-
-
-def factory_of(app: web.Application, kind: type[web.Request]) -> Callable[..., Any]:
-    """Return what makes the requests of an application: of this kind."""
-    return partial(app._make_request, _cls=kind)
 
 
 def by_path_first(app: web.Application) -> Handler:

@@ -93,15 +93,10 @@ async def first_that_answers(
 def exchange_of(request: Request, target: Target, call: Call, first_byte: float) -> Exchange:
     """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
     trace = request.trace
-    return Exchange(
-        target.upstream,
-        call,
-        first_byte,
-        added=target.added,
-        observer=trace.watch if trace is not None else None,
-        encoder=worker_of(request),
-        worker=request.app_state.worker,
-    )
+    observer = trace.watch if trace is not None else None
+    exchange = Exchange(target.upstream, call, first_byte, observer, worker_of(request), request.app_state.worker)
+    exchange.added = target.added
+    return exchange
 
 
 def began(request: Request, exchange: Exchange) -> None:

@@ -1,6 +1,6 @@
 """The call that asks one target for what a request wants: natively, or translated from a chat completion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -69,9 +69,9 @@ def in_clients_words(call: Call, dialect: Dialect, before: tuple[str, ...] = ())
     return call._replace(dropped=tuple(filter(None, dict.fromkeys((*before, *words)))))
 
 
-async def made(request: Request, build: Callable[[], T]) -> T:
+def made(request: Request, build: Callable[[], T]) -> Awaitable[T]:
     """Return what `build` makes of a request; outside of the event loop where that is large."""
-    return await done(worker_of(request), build)
+    return done(worker_of(request), build)
 
 
 def native_call(

@@ -6,7 +6,6 @@ send_request → opening.begin → document.chunks_of_document, or batches.Batch
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from math import ceil
@@ -45,37 +44,39 @@ T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
-@dataclass(slots=True)
 class Exchange:
     """A call and, once the upstream has answered, what its headers said.
 
-    first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
-    held_back: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; encoder: encodes it outside
-    of the event loop, None: it is not large; worker: works on a large answer so; large: whether the answer is.
+    first_byte: seconds it may take to answer, and be silent until it has said something; observer: the inspector, if it is on;
+    encoder: encodes a large body outside of the event loop, None: it is not large; worker: works on a large answer so.
     """
 
-    to: Upstream
-    call: Call
-    first_byte: float
-    request_id: str = ""
-    added: str = ""  # the limit of the answer that this server has added: Target.added
-    said: bool = False
-    held_back: list[Json] = field(default_factory=list)
-    observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
-        None  # the inspector, if it is on
-    )
-    body: bytes | Upload = b""
-    verbatim: bool = False  # the answer goes to the client as it came (Call.native)
-    answer: bytes = b""  # of a whole answer, its body
-    chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
-    encoder: Worker | None = None
-    worker: Worker | None = None
-    large: bool = False
-    filter_fails: bool = False  # an answer that a filter refused is a failure: another target is asked
+    request_id = ""
+    added = ""  # the limit of the answer that this server has added: Target.added
+    said = False  # the answer has said something
+    body: bytes | Upload = b""  # the call's, in bytes, while it is being made
+    verbatim = False  # the answer goes to the client as it came (Call.native)
+    answer = b""  # of a whole answer, its body
+    large = False  # the answer is large
+    filter_fails = False  # an answer that a filter refused is a failure: another target is asked
 
-    async def on_answer(self, work: Callable[[], T]) -> T:
+    def __init__(
+        self,
+        to: Upstream,
+        call: Call,
+        first_byte: float,
+        observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = None,
+        encoder: Worker | None = None,
+        worker: Worker | None = None,
+    ) -> None:
+        self.to, self.call, self.first_byte = to, call, first_byte
+        self.observer, self.encoder, self.worker = observer, encoder, worker
+        self.held_back: list[Json] = []  # chunks that nobody was shown yet
+        self.chunks: list[Json] = []  # of a whole answer that was put together
+
+    def on_answer(self, work: Callable[[], T]) -> Awaitable[T]:
         """Return what `work` on the answer returns; outside of the event loop where the answer is large."""
-        return await done(self.worker if self.large else None, work)
+        return done(self.worker if self.large else None, work)
 
 
 async def send_request(exchange: Exchange, http: ConnectionPools, limits: ServerConfig) -> UpstreamResponse:

@@ -9,7 +9,7 @@ There are no cookies, redirects or automatic headers: nothing a gateway may use.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -85,57 +85,53 @@ class ConnectionPool:
             wire.abort()
         self._idle.clear()
 
-    async def request(
+    def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | Upload, first_byte: float
-    ) -> "PooledResponse":
+    ) -> Awaitable["PooledResponse"]:
         """Send one request and wait for the answer's head. body: JSON, unless headers have another Content-Type; first_byte:
         seconds for the head and the first piece, from when the body has been sent.
 
         A pooled connection that the upstream closed while it was idle is replaced once: nothing had been answered on it.
         Raises Failure (502, 503 or 504) when no answer comes.
         """
+        template = self._templates.get((method, url)) or self._template(method, url)
+        kind = "" if "Content-Type" in headers else "Content-Type: application/json\r\n"
+        head = "\r\n".join([template.head, *map(": ".join, headers.items()), f"{kind}{framing(body)}\r\n\r\n"])
+        return self._sent(template.origin, head.encode("ascii"), body, first_byte)
+
+    async def _sent(self, origin: Origin, head: bytes, body: bytes | Upload, first_byte: float) -> "PooledResponse":
+        """Send a request that counts as a call until its answer is closed. See request."""
         if self.calls >= self._limit:
             raise Overloaded(
                 "This server has as many calls under way at this model's provider as it may have.",
                 code="provider_busy",
                 retry_after=1,
             )
-        template = self._templates.get((method, url)) or self._template(method, url)
-        extra = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        kind = "" if "Content-Type" in headers else "Content-Type: application/json\r\n"
-        head = f"{template.head}{kind}{extra}{framing(body)}\r\n\r\n".encode("ascii")
         self.calls += 1
-        try:
-            return await self._sent(template.origin, head, body, first_byte)
-        except BaseException:
-            self.calls -= 1
-            raise
-
-    async def _sent(self, origin: Origin, head: bytes, body: bytes | Upload, first_byte: float) -> "PooledResponse":
         replaced = False
         while True:
-            pooled = self._pooled(origin)
-            wire = pooled or await self._dialer.connect(origin)
-            self._busy.add(wire)
+            pooled, wire = self._pooled(origin), None
             try:
+                wire = pooled or await self._dialer.connect(origin)
+                self._busy.add(wire)
                 if isinstance(body, bytes):
                     answered = await wire.send(head, body, first_byte)
                 else:
                     answered = await wire.upload(head, body, first_byte, self.between_bytes)
                 return PooledResponse(self, origin, wire, answered, first_byte)
             except BaseException as error:
-                self._busy.discard(wire)
-                wire.abort()
-                if isinstance(error, Failure):  # of what the client was to send
-                    raise
+                if wire is not None:
+                    self._busy.discard(wire)
+                    wire.abort()
                 again = isinstance(body, bytes) or body.repeatable
-                if pooled and again and not replaced and not wire.begun and isinstance(error, ClosedEarly):
+                if pooled and again and not replaced and not pooled.begun and isinstance(error, ClosedEarly):
                     replaced = True
                     self._stale()
                     continue
-                if isinstance(error, Exception):
-                    raise failure_of(error, first_byte, False) from error
-                raise
+                self.calls -= 1
+                if wire is None or isinstance(error, Failure) or not isinstance(error, Exception):
+                    raise  # of dialling; of what the client was to send; of who waits no more
+                raise failure_of(error, first_byte, False) from error
 
     def _pooled(self, origin: Origin) -> Wire | None:
         """Return the idle connection that was used last."""
@@ -206,7 +202,7 @@ class ConnectionPool:
             Origin(where.raw_host or "", where.port or 0, where.scheme == "https"),
             f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{extra}User-Agent: {self._agent}\r\n"
             # identity: a stream must not wait in a compressor, and no answer may unfold into gigabytes.
-            "Accept-Encoding: identity\r\nAccept: */*\r\n",
+            "Accept-Encoding: identity\r\nAccept: */*",
         )
         self._templates[method, url] = template
         return template

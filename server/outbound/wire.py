@@ -8,7 +8,7 @@ timer, and while it is poured no future either, for a piece.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Final, NamedTuple, cast
 
@@ -116,11 +116,11 @@ class Wire(asyncio.Protocol):
 
     # What an exchange does
 
-    async def send(self, head: bytes, body: bytes, patience: float) -> Head:
+    def send(self, head: bytes, body: bytes, patience: float) -> Awaitable[Head]:
         """Send a request and return the head of its answer. patience: seconds for the head, and the first piece of the body."""
         self._begin().writelines((head, body))
         self._due = self._head_due = self._loop.time() + patience
-        return await self._answered()
+        return self._answered()
 
     async def upload(self, head: bytes, body: Upload, patience: float, silence: float) -> Head:
         """Send a request whose body is still arriving; return the head of its answer, which may come before all has been sent.
@@ -169,7 +169,7 @@ class Wire(asyncio.Protocol):
                     raise error
             if self.error is not None:
                 raise self._broken()
-            await self._wait()
+            await self._begin_wait()
         return answered
 
     async def _drained(self) -> None:
@@ -200,7 +200,7 @@ class Wire(asyncio.Protocol):
                 raise self._broken()
             if self.ended:
                 return b""
-            await self._wait()
+            await self._begin_wait()
         return self._taken()
 
     async def pour(self, take: Take, patience: float) -> None:
@@ -282,16 +282,10 @@ class Wire(asyncio.Protocol):
             self._start_timer(min(self._due, self._loop.time() + self._shortest))
         return waiter
 
-    async def _wait(self) -> None:
-        waiter = self._begin_wait()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _start_timer(self, at: float) -> None:
         if self._timer is not None:
@@ -301,7 +295,7 @@ class Wire(asyncio.Protocol):
     def _check(self) -> None:
         """End a wait that is over; else look again when it would be. One timer does for all waits of the connection."""
         self._timer_at, self._timer = inf, None
-        if self._waiter is None:
+        if self._waiter is None or self._waiter.done():
             return
         if self._due > self._loop.time() + 0.001:  # uvloop counts in milliseconds
             self._start_timer(self._due)

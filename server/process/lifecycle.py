@@ -22,9 +22,9 @@ from gateway.words import counted
 from providers.errors import Overloaded
 
 from .. import logs
-from ..aiohttp_internals import by_path_first, connections, factory_of
+from ..aiohttp_internals import by_path_first, connections
 from ..event_stream import Heartbeat
-from ..request import Request, request_factory
+from ..request import request_factory
 from ..state import STATE, AppState
 from . import listener, systemd
 
@@ -71,7 +71,7 @@ async def serve(
         assert runner.server is not None
         state = app[STATE]
         runner.server.request_handler = by_path_first(app)  # type: ignore[assignment]
-        runner.server.request_factory = request_factory(factory_of(app, Request), state)
+        runner.server.request_factory = request_factory(state, loop)
         most = listener.most_connections(state.generations.now.settings.config.server.capacity.connections)
         state.listener = listener.ProtocolFactory(runner.server, most)
         site = await loop.create_server(state.listener, sock=sock, backlog=listener.BACKLOG)

@@ -18,7 +18,6 @@ SOURCES = {
     RequestHandler.shutdown: "2081df54bcd65d0a",
     RequestHandler.connection_lost: "5e5aca75391deade",
     web.Application._handle: "a6aeb08d0c337d53",
-    web.Application._make_request: "f36002876c46101c",
 }
 
 
