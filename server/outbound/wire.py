@@ -13,8 +13,8 @@ from math import inf
 from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from multidict import CIMultiDict
 
+from .headers import ResponseHeaders
 from .upload import Upload, send_pieces
 
 PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must get its turn between two
@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
         self._patience = 0.0  # seconds of silence allowed then
         self._pump_due = False  # _pump is to be called in the next turn of the loop
         self._more_waits = self._paused = False
-        self._fields: list[tuple[str, str]] = []  # of the head that is being received
+        self._fields: dict[bytes, bytes] = {}  # headers of the head that is being received, names in lower case
         self._outside = self._interim = 0
         self._due = self._head_due = inf  # loop time at which silence is a fault
         self._timer: asyncio.TimerHandle | None = None
@@ -155,7 +155,7 @@ class Wire(asyncio.Protocol):
             raise ClosedEarly
         self.head = self.error = None
         self.begun = self.ended = self._keeps = self._heading = self._more_waits = False
-        self._fields = []
+        self._fields = {}
         self._outside = self._interim = 0
         return transport
 
@@ -373,25 +373,25 @@ class Wire(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is not None:
             return  # a trailer
-        if len(self._fields) >= _HEADERS or len(name) + len(value) > _LINE:
+        fields = self._fields
+        if len(fields) >= _HEADERS or len(name) + len(value) > _LINE:
             raise InvalidHttp("a head too large")
-        self._fields.append((name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape")))
+        fields.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._heading = False
-        status, fields, self._fields = self._parser.get_status_code(), self._fields, []
+        status, fields, self._fields = self._parser.get_status_code(), self._fields, {}
         if status < 200:
             self._interim += 1
             if self._interim > _INTERIM:
                 raise InvalidHttp("too many interim answers")
             self._due = self._head_due  # what follows may take its time
             return
-        headers = CIMultiDict(fields)
-        coding = headers.get("Transfer-Encoding")
-        self._framed = "Content-Length" in headers if coding is None else coding.lower().endswith("chunked")
+        coding = fields.get(b"transfer-encoding")
+        self._framed = b"content-length" in fields if coding is None else coding.lower().rstrip().endswith(b"chunked")
         self._due = self._head_due
-        self.head = Head(status, headers)
+        self.head = Head(status, ResponseHeaders(fields))
 
     def on_message_complete(self) -> None:
         if self.head is not None:
