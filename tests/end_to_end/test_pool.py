@@ -75,6 +75,24 @@ async def test_what_is_sent(upstream: Upstream) -> None:
     }
 
 
+async def test_headers_of_an_answer(upstream: Upstream) -> None:
+    lines = b"X-Twice: first \t\r\nx-TWICE: second\r\nX-Name: caf\xc3\xa9\r\nX-Empty:\r\nX-Raw: \xff\r\nContent-Length: 2\r\n"
+    upstream.script("lines", [b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nok"])
+    async with Caller(upstream) as caller:
+        response = await caller.post("lines")
+        headers = response.headers
+        response.close()
+    assert dict(headers) == {
+        "x-twice": "first",
+        "x-name": "café",
+        "x-empty": "",
+        "x-raw": "\udcff",
+        "content-length": "2",
+    }
+    assert headers.get("X-TWICE") == headers["x-Twice"] == "first" and "X-twice" in headers
+    assert headers.get("x-none") is None and headers.get("x-none", "d") == "d" and "x-none" not in headers
+
+
 @pytest.mark.parametrize(
     "script",
     [
