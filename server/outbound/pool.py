@@ -253,7 +253,8 @@ class PooledResponse:
         """Raises InvalidHttp for a body in a coding that nobody asked for."""
         self._pool, self._origin, self._wire = pool, origin, wire
         self._patience = first_byte
-        self.status, self.headers = head
+        self.status = head.status
+        self.headers: Mapping[str, str] = head.headers
         self._begun = self._closed = False
         self._inflater: Inflater | None = inflater_of(head.headers)
 

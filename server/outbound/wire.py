@@ -8,21 +8,19 @@ timer, and while it is poured no future either, for a piece.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from .headers import ResponseHeaders
+from .headers import HeadTooLarge, ResponseHeaders, taken_head
 from .upload import Upload, send_pieces
 
 PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must get its turn between two
 _FULL: Final = 512 * 2**10  # bytes of a body that wait, from which on no more are read from the socket
 _LOW: Final = 256 * 2**10  # bytes that may still wait when reading goes on
 _INTERIM: Final = 16  # 1xx answers before the real one: more say that no answer is coming
-_LINE: Final = 8190  # bytes of one header
-_HEADERS: Final = 128  # of one head
 _OUTSIDE: Final = 2**20  # bytes that may come without one of a body among them: heads, trailers, extensions of chunks
 
 Take = Callable[[bytes], bool]  # takes a piece of a body; returns whether it takes another
@@ -44,7 +42,7 @@ class Head(NamedTuple):
     """The status and the headers of an answer."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: ResponseHeaders
 
 
 class Wire(asyncio.Protocol):
@@ -69,7 +67,7 @@ class Wire(asyncio.Protocol):
         self._patience = 0.0  # seconds of silence allowed then
         self._pump_due = False  # _pump is to be called in the next turn of the loop
         self._more_waits = self._paused = False
-        self._fields: dict[bytes, bytes] = {}  # headers of the head that is being received, names in lower case
+        self._received = bytearray()  # since the head that is being received has begun
         self._outside = self._interim = 0
         self._due = self._head_due = inf  # loop time at which silence is a fault
         self._timer: asyncio.TimerHandle | None = None
@@ -77,7 +75,7 @@ class Wire(asyncio.Protocol):
         self.head: Head | None = None
         self.error: Exception | None = None
         self.begun = False  # something of an answer has come
-        self._framed = self._keeps = False
+        self._keeps = False
         self._heading = False  # a head has begun to come
         self.ended = True  # no exchange is under way
         self._sending: asyncio.Task[None] | None = None  # of a body that is still arriving
@@ -155,7 +153,7 @@ class Wire(asyncio.Protocol):
             raise ClosedEarly
         self.head = self.error = None
         self.begun = self.ended = self._keeps = self._heading = self._more_waits = False
-        self._fields = {}
+        self._received.clear()
         self._outside = self._interim = 0
         return transport
 
@@ -324,6 +322,8 @@ class Wire(asyncio.Protocol):
         self.begun = True
         before = len(self._body)
         assert self._parser is not None
+        if self.head is None:
+            self._received += data
         try:
             self._parser.feed_data(data)
             self._outside = 0 if len(self._body) > before else self._outside + len(data)
@@ -354,7 +354,7 @@ class Wire(asyncio.Protocol):
         if not self.ended and self.error is None:
             if self.head is None:
                 self.error = ClosedEarly()
-            elif exc is None and not self._framed:
+            elif exc is None and not self.head.headers.tell_end:
                 self.ended = True
             else:
                 self.error = BodyCut()
@@ -370,28 +370,23 @@ class Wire(asyncio.Protocol):
             raise InvalidHttp("more than one answer")
         self._heading = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head is not None:
-            return  # a trailer
-        fields = self._fields
-        if len(fields) >= _HEADERS or len(name) + len(value) > _LINE:
-            raise InvalidHttp("a head too large")
-        fields.setdefault(name.lower(), value)
-
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._heading = False
-        status, fields, self._fields = self._parser.get_status_code(), self._fields, {}
+        status, head = self._parser.get_status_code(), taken_head(self._received)
+        try:
+            headers = ResponseHeaders(head)
+        except HeadTooLarge:
+            raise InvalidHttp("a head too large") from None
         if status < 200:
             self._interim += 1
             if self._interim > _INTERIM:
                 raise InvalidHttp("too many interim answers")
             self._due = self._head_due  # what follows may take its time
             return
-        coding = fields.get(b"transfer-encoding")
-        self._framed = b"content-length" in fields if coding is None else coding.lower().rstrip().endswith(b"chunked")
         self._due = self._head_due
-        self.head = Head(status, ResponseHeaders(fields))
+        self.head = Head(status, headers)
+        self._received.clear()
 
     def on_message_complete(self) -> None:
         if self.head is not None:
