@@ -1,6 +1,5 @@
 """Find the targets of a public model, and the models that a caller may use."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
 from providers.model_table import ModelTable
 from providers.models import ModelFacts
+from providers.near_words import closest
 
 from .config_schema import Cause, RouteConfig, TargetConfig, Timeouts
 
@@ -140,7 +140,7 @@ class ModelRouter:
         squeezed = _squeezed(model)
         close = next((name for name in names if _squeezed(name) == squeezed), "")
         for some in (list(self.public(allowed)), names):
-            close = close or next(iter(difflib.get_close_matches(model, some, 1, 0.5)), "")
+            close = close or closest(model, some, 0.5)
         if not close:
             return ""
         lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))
