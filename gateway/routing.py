@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
 from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from dialects.chat.params import BESIDE
 from providers.contract import Json, Upstream
@@ -24,8 +26,7 @@ SAMPLING: Final = frozenset(
 _VARIANT: Final = re.compile(r"(?:\[1m\])+\Z", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """One upstream model for a public one.
 
     defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited

@@ -15,7 +15,6 @@ from aiohttp import web
 from providers.errors import NotFound
 
 from . import auth
-from .markdown import plain, render
 from .page import HEADERS
 from .paths import ROOT
 
@@ -80,6 +79,8 @@ class Docs:
     @lru_cache(64)  # noqa: B019 (there is one, as long as the server runs)
     def html(self, language: str, name: str) -> str:
         """Return a page as HTML. Raises NotFound."""
+        from .markdown import plain, render  # here, since its patterns take a hundredth of the start to compile
+
         text = self.text(language, name)
         title = escape(plain(text.partition("\n")[0].lstrip("# ")))
         links = "".join(

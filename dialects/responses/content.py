@@ -10,8 +10,8 @@ from providers.openai.responses.pairs import PARTS
 
 from ..validation import TYPES, wrong_type
 
-# Ending of a document's name → its type, where Python's own table does not know it.
-_DOCUMENTS: Final = {
+# Ending of a document's name → its type: what Python knows, whatever the machine's own files say, and what it does not.
+_DOCUMENTS: Final = mimetypes.MimeTypes().types_map[True] | {
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     ".epub": "application/epub+zip",
     ".md": "text/markdown",
@@ -110,7 +110,7 @@ def _file(part: Json, at: str) -> Json:
     named = {"filename": name} if isinstance(name, str) and name else {}
     if not is_data_uri(data):
         ending = f".{str(name or '').rpartition('.')[2].lower()}"
-        kind = _DOCUMENTS.get(ending) or mimetypes.types_map.get(ending, "application/octet-stream")
+        kind = _DOCUMENTS.get(ending, "application/octet-stream")
         data = f"data:{kind};base64,{data}"
     return {"type": "file", "file": {**named, "file_data": data}}
 

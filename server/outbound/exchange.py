@@ -6,12 +6,13 @@ send_request → opening.begin → document.chunks_of_document, or batches.Batch
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from math import ceil
 from time import monotonic, time
 from typing import Final, TypeVar
+
+import msgspec
 
 from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec, density
@@ -45,8 +46,7 @@ T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """A call and, once the upstream has answered, what its headers said.
 
     first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
@@ -60,14 +60,14 @@ class Exchange:
     request_id: str = ""
     added: str = ""  # the limit of the answer that this server has added: Target.added
     said: bool = False
-    held_back: list[Json] = field(default_factory=list)
+    held_back: list[Json] = []
     observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = (
         None  # the inspector, if it is on
     )
     body: bytes | Upload = b""
     verbatim: bool = False  # the answer goes to the client as it came (Call.native)
     answer: bytes = b""  # of a whole answer, its body
-    chunks: list[Json] = field(default_factory=list)  # of a whole answer that was put together
+    chunks: list[Json] = []  # of a whole answer that was put together
     encoder: Worker | None = None
     worker: Worker | None = None
     large: bool = False
