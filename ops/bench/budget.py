@@ -6,8 +6,8 @@
     python ops/bench/budget.py --api chat --functions 40      # and which functions they are
 
 Bytecodes and Python calls of the event loop, counted by the interpreter (counted.py); and, where valgrind is installed,
-instructions of each thread, which have what C does too. Compare them before and after a change: they are the same each time,
-but for what depends on how the bytes of a stream arrive. See README.md here.
+instructions of each thread, which have what C does too. Compare them before and after a change: they are nearly the same each
+time, but for what depends on how the bytes of a stream arrive. See README.md here.
 """
 
 import argparse
@@ -48,8 +48,8 @@ class Function(NamedTuple):
 
 
 def short(file: str) -> str:
-    """Return a file's name without where it is installed."""
-    for place in (ROOT, *map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")))):
+    """Return a file's name without where it is installed, which may be inside of this checkout."""
+    for place in (*map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))), ROOT):
         if Path(file).is_relative_to(place):
             return str(Path(file).relative_to(place))
     return file
@@ -58,7 +58,7 @@ def short(file: str) -> str:
 def layer_of(file: str) -> str:
     """Return the layer of a file: a folder of this project, a package, or a module of Python."""
     name = short(file)
-    if Path(file).is_relative_to(ROOT):
+    if Path(file) == ROOT / name:
         return name.rpartition("/")[0] or name
     return name.partition("/")[0].removesuffix(".py")
 
@@ -106,8 +106,9 @@ async def counted(scenarios: list[Scenario], count: int, home: Path) -> list[lis
             await asyncio.sleep(0.3)
             await send(upstream, server, scenario, count)
             os.kill(server.pid, signal.SIGUSR2)
-            while not there.exists():
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while not there.exists():
+                    await asyncio.sleep(0.05)
             found.append(functions_of(json.loads(there.read_text()), count))
             there.unlink()
     finally:
