@@ -4,7 +4,6 @@ Times are in seconds, sizes in bytes (YAML may say 32MiB). A field without a def
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -17,9 +16,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A mapping of config.yaml. Its fields are the only keys it may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldsOf:
-    """Marks a mapping that may hold any field of a dataclass, typed as there. elsewhere: fields given outside it."""
+class FieldsOf(msgspec.Struct, frozen=True):
+    """Marks a mapping that may hold any field of a struct, typed as there. elsewhere: fields given outside it."""
 
     kind: type
     elsewhere: tuple[str, ...] = ()

@@ -14,9 +14,10 @@ Time (monotonic seconds) and chance (0 to 1) are handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import log
 from typing import Final, Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from providers.bounded_dict import BoundedDict
 from providers.contract import Upstream

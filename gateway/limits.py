@@ -12,11 +12,12 @@ that straddles two of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import ceil
 from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from dialects.contract import HeaderForm
 from providers.errors import BudgetExceeded, Failure, RateLimitExceeded
@@ -104,8 +105,7 @@ def _need_estimate(limits: Limits) -> bool:
     return any(kind.unit != "requests" for kind, _ in _rows(limits))
 
 
-@dataclass(slots=True)
-class Reservation:
+class Reservation(msgspec.Struct):
     """What a running request has reserved: tokens, and micro-USD of the budget. day: on which it began; id: its name in Redis."""
 
     tokens: int

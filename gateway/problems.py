@@ -1,8 +1,9 @@
 """What is wrong with a configuration: each mistake with its line, and the error that holds all of them."""
 
-import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from providers.near_words import closest
 
 
 class Unreadable(Exception):
@@ -33,5 +34,5 @@ def lines_of(source: str, problems: Iterable[Problem]) -> list[str]:
 
 def guess(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known word closest to `word`, "" where none is close."""
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = closest(word, known)
+    return f"; did you mean '{close}'?" if close else ""

@@ -1,9 +1,10 @@
 """Find the path of this server that is nearest to one of another API that a client has sent."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Final
+
+from providers.near_words import closest
 
 _CHAT: Final = "POST /v1/chat/completions, which takes every model in OpenAI's format"
 _MESSAGES: Final = "POST /v1/messages, and POST /v1/messages/count_tokens"
@@ -35,5 +36,5 @@ def nearest(path: str, served: Iterable[str]) -> str:
     for pattern, ours in _NEAREST:
         if re.match(pattern, short):
             return f"The nearest here is {ours}."
-    close = difflib.get_close_matches(path[:60], sorted(served), 1, 0.8)
-    return f"Did you mean {close[0]}?" if close else _ALL
+    close = closest(path[:60], sorted(served), 0.8)
+    return f"Did you mean {close}?" if close else _ALL

@@ -1,18 +1,20 @@
 """Find the targets of a public model, and the models that a caller may use."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
 from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from dialects.chat.params import BESIDE
 from providers.contract import Json, Upstream
 from providers.errors import ModelNotFound
 from providers.model_table import ModelTable
 from providers.models import ModelFacts
+from providers.near_words import closest
 
 from .config_schema import Cause, RouteConfig, TargetConfig, Timeouts
 
@@ -24,8 +26,7 @@ SAMPLING: Final = frozenset(
 _VARIANT: Final = re.compile(r"(?:\[1m\])+\Z", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """One upstream model for a public one.
 
     defaults: parameters sent when the client sends none; added: the one that this server has added to them for a limited
@@ -140,7 +141,7 @@ class ModelRouter:
         squeezed = _squeezed(model)
         close = next((name for name in names if _squeezed(name) == squeezed), "")
         for some in (list(self.public(allowed)), names):
-            close = close or next(iter(difflib.get_close_matches(model, some, 1, 0.5)), "")
+            close = close or closest(model, some, 0.5)
         if not close:
             return ""
         lacking = "" if self._exact[close] else " or ".join(self._lacking.get(close, []))

@@ -1,8 +1,9 @@
 """A configuration that has been checked: its settings, and the owners of its client keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from providers.contract import Upstream
 
@@ -15,8 +16,7 @@ from .scrub import Scrubber
 ANYONE: Final = "anyone"  # the name of callers when no keys are configured
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """The owner of a client key: its name and rights, never the key itself."""
 
     name: str
@@ -34,8 +34,7 @@ class Caller:
         return "*" not in self.models or (self.limits is not None and self.limits.need_estimate)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """A checked configuration. keys: SHA-256 hex digest → caller; none: anyone may call, on loopback only.
 
     off: provider → the environment variable it lacks. written: whether the file holds a key, rather than a variable's name.
@@ -50,7 +49,7 @@ class Settings:
     shared_state: SharedStateConfig = SharedStateConfig()
     written: bool = False
     warnings: tuple[str, ...] = ()
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = {}
     discovers: frozenset[str] = frozenset()  # providers whose list of models is read
 
     def secrets(self) -> set[str]:

@@ -6,7 +6,6 @@ and can grow without bound. `${NAME}`, `${file:PATH}` and `${credential:NAME}` i
 is passed in.
 """
 
-import dataclasses
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -180,7 +179,7 @@ class YamlReader:
         return kind(**values)
 
     def _part(self, node: yaml.Node, part: FieldsOf, path: str) -> dict[str, Any]:
-        """Return those fields of a dataclass that are given, each read as its type."""
+        """Return those fields of a struct that are given, each read as its type."""
         kinds = field_types(part.kind)
         values: dict[str, Any] = {}
         for name, value, line in self._pairs(node, path):
@@ -295,9 +294,9 @@ def _fields(kind: type[Section]) -> dict[str, Any]:
 
 @cache
 def field_types(kind: type) -> dict[str, Any]:
-    """Return the fields of a dataclass with their types."""
+    """Return the fields of a struct with their types."""
     hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return {field.name: hints[field.name] for field in msgspec.structs.fields(kind)}
 
 
 def _join(path: str, name: str) -> str:

@@ -5,8 +5,9 @@ requests, so a test is: dicts in, dicts out.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from .errors import Failure, Unsupported
 from .hosts import Host
@@ -42,22 +43,24 @@ class Repeatable(list[Json]):
     skipped: Callable[[int], object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(msgspec.Struct, frozen=True):
     """One target of a request: which model of which provider, and how to reach it."""
 
     name: str  # the provider's name in config.yaml
     model: str  # the model's id there
     base_url: str = ""
-    api_key: str = field(default="", repr=False)
+    api_key: str = ""
     row: str = ""  # the name of its row in hosts.py, if it has one
     host: Host = Host()  # what differs between hosts of one protocol
     facts: ModelFacts = ModelFacts()  # what this model takes
     reasoning: bool = True  # whether the client gets reasoning_content
-    options: Mapping[str, Any] = field(default_factory=dict)  # provider settings of config.yaml (safety settings …)
+    options: Mapping[str, Any] = {}  # provider settings of config.yaml (safety settings …)
     finish_seconds: float = 0.0  # seconds to read on when the client has left; 0: the call is cancelled
-    api_keys: tuple[str, ...] = field(default=(), repr=False)  # all there are, when there are several
+    api_keys: tuple[str, ...] = ()  # all there are, when there are several
     cache: bool = True  # whether requests that mark nothing for the upstream's prompt cache are marked here
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.target_name})"  # without its keys
 
     @property
     def target_name(self) -> str:

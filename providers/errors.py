@@ -194,8 +194,8 @@ NO_MONEY = frozenset(
         ),  # Volcengine Ark
     }
 )
-# … and in words, in lower case.
-_NO_MONEY = re.compile(
+# … and in words, in lower case. Patterns of errors are texts: what compiles them is the first error, not the start.
+_NO_MONEY = (
     r"credit balance is too low|insufficient (?:account )?(?:balance|credits?|funds|quota)"
     r"|balance (?:is )?(?:insufficient|not enough)|used all available credits"
     r"|(?:reached|exceeded) (?:its|your|the) monthly (?:spending limit|included credits)"
@@ -233,41 +233,39 @@ TOO_LONG = frozenset(
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
-TOO_LONG_WORDS = re.compile(
-    "|".join(
-        (
-            r"prompt is too long",  # Claude, Vertex AI, Fireworks
-            r"input is too long for requested model",  # Bedrock
-            r"exceed context limit",  # Claude: input length and `max_tokens`
-            r"maximum context length",  # OpenAI, Azure, DeepSeek, OpenRouter, Mistral, vLLM, SGLang, DeepInfra
-            r"context_length_exceeded|context length exceeded",
-            r"exceeds? the context (?:window|length)",  # OpenAI on /v1/responses; Ollama's embeddings
-            r"input tokens exceed the configured limit",  # OpenAI
-            r"exceeds the maximum number of tokens|model only supports up to \d+",  # Gemini; Vertex AI
-            r"maximum prompt length is \d+",  # xAI
-            r"reduce the length of the (?:messages|prompt)",  # Groq, Cerebras
-            r"current length is \d+ while limit is \d+",  # Cerebras
-            r"exceeded model token limit",  # Moonshot
-            r"prompt exceeds max(?:imum)? length|prompt 超长",  # Z.ai
-            r"range of input length should be",  # DashScope
-            r"must be less than max_seq_len|exceeded max_prompt_tokens",  # SiliconFlow
-            r"longer than the (?:model's context|maximum model) length",  # Together, SGLang; vLLM
-            r"`?inputs`? tokens \+ `?max_new_tokens`? must be",  # Together, Hugging Face
-            r"exceeds (?:the )?maximum allowed input length",  # OpenRouter
-            r"exceeds the available context size|context size has been exceeded",  # llama.cpp
-            r"greater than the context length|context length of only \d+",  # LM Studio
-            r"context length is only \d+",  # vLLM
-            r"exceeded (?:max )?context length",  # Ollama
-            r"context window exceeds limit",  # MiniMax
-            r"exceeded (?:this|the) model'?s? context window",  # Cloudflare
-            r"`?inputs`? must have less than \d+ tokens",  # Hugging Face
-            r"prompt length .{0,30}exceeds? (?:the )?max(?:imum)? (?:input|prompt) length",  # TensorRT-LLM
-            r"total number of tokens in the prompt cannot exceed",  # Cohere
-            r"exceed max message tokens",  # Volcengine Ark
-            r"(?:prompt|input) (?:tokens )?too long|the max input characters is",  # Ollama, Baidu
-            r"input token count \+ max_tokens",  # Together, under 403
-            r"(?:上下文|输入|提示词?)(?:文本|内容)?(?:长度|token)?.{0,6}(?:超过|超出|超长|过长)",
-        )
+TOO_LONG_WORDS = "|".join(
+    (
+        r"prompt is too long",  # Claude, Vertex AI, Fireworks
+        r"input is too long for requested model",  # Bedrock
+        r"exceed context limit",  # Claude: input length and `max_tokens`
+        r"maximum context length",  # OpenAI, Azure, DeepSeek, OpenRouter, Mistral, vLLM, SGLang, DeepInfra
+        r"context_length_exceeded|context length exceeded",
+        r"exceeds? the context (?:window|length)",  # OpenAI on /v1/responses; Ollama's embeddings
+        r"input tokens exceed the configured limit",  # OpenAI
+        r"exceeds the maximum number of tokens|model only supports up to \d+",  # Gemini; Vertex AI
+        r"maximum prompt length is \d+",  # xAI
+        r"reduce the length of the (?:messages|prompt)",  # Groq, Cerebras
+        r"current length is \d+ while limit is \d+",  # Cerebras
+        r"exceeded model token limit",  # Moonshot
+        r"prompt exceeds max(?:imum)? length|prompt 超长",  # Z.ai
+        r"range of input length should be",  # DashScope
+        r"must be less than max_seq_len|exceeded max_prompt_tokens",  # SiliconFlow
+        r"longer than the (?:model's context|maximum model) length",  # Together, SGLang; vLLM
+        r"`?inputs`? tokens \+ `?max_new_tokens`? must be",  # Together, Hugging Face
+        r"exceeds (?:the )?maximum allowed input length",  # OpenRouter
+        r"exceeds the available context size|context size has been exceeded",  # llama.cpp
+        r"greater than the context length|context length of only \d+",  # LM Studio
+        r"context length is only \d+",  # vLLM
+        r"exceeded (?:max )?context length",  # Ollama
+        r"context window exceeds limit",  # MiniMax
+        r"exceeded (?:this|the) model'?s? context window",  # Cloudflare
+        r"`?inputs`? must have less than \d+ tokens",  # Hugging Face
+        r"prompt length .{0,30}exceeds? (?:the )?max(?:imum)? (?:input|prompt) length",  # TensorRT-LLM
+        r"total number of tokens in the prompt cannot exceed",  # Cohere
+        r"exceed max message tokens",  # Volcengine Ark
+        r"(?:prompt|input) (?:tokens )?too long|the max input characters is",  # Ollama, Baidu
+        r"input token count \+ max_tokens",  # Together, under 403
+        r"(?:上下文|输入|提示词?)(?:文本|内容)?(?:长度|token)?.{0,6}(?:超过|超出|超长|过长)",
     )
 )
 # Codes and types of "a filter refused the prompt, or the answer": OpenAI, Azure and Moonshot, DashScope, Z.ai, Bedrock.
@@ -283,7 +281,7 @@ FILTERED: Final = frozenset(
     }
 )
 # … and its words, in lower case, for those that have no code of their own.
-_FILTERED_WORDS: Final = re.compile(
+_FILTERED_WORDS: Final = (
     r"content management policy|blocked by content filtering|content violates usage guidelines|content exists risk"
     r"|(?:input|prompt|request) was (?:flagged|blocked) by|flagged by moderation|considered high risk"
     r"|(?:input|output) text may contain sensitive information"
@@ -357,7 +355,7 @@ def from_upstream(
     # It goes into the log and the usage rows: a text there might be the prompt's.
     code = code if code and _CODE.fullmatch(code) else None
     low = (said or message).lower()
-    if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and _NO_MONEY.search(low)):
+    if status == 402 or code in NO_MONEY or (status in _NO_MONEY_STATUS and re.search(_NO_MONEY, low)):
         return QuotaExhausted(
             "The upstream account of this server has no quota left. Tell the operator of this server."
         )
@@ -365,10 +363,10 @@ def from_upstream(
         return ModelNotFound(message, param=param or "model")
     if status in (401, 407) or code in ("invalid_api_key", "authentication_error"):
         return UpstreamAuthError("The upstream refused this server's credentials. Tell the operator of this server.")
-    if status in _TOO_LONG_STATUS and (code in TOO_LONG or TOO_LONG_WORDS.search(low)):
+    if status in _TOO_LONG_STATUS and (code in TOO_LONG or re.search(TOO_LONG_WORDS, low)):
         told = "The prompt is longer than this model reads." if said and said != message else message
         return ContextLengthExceeded(told, param=param or "messages")
-    if status == 451 or (status in _FILTERED_STATUS and (code in FILTERED or _FILTERED_WORDS.search(low))):
+    if status == 451 or (status in _FILTERED_STATUS and (code in FILTERED or re.search(_FILTERED_WORDS, low))):
         if code is not None and code.isdigit():  # a host's number: it says no more than the failure's own code
             code = None
         return ContentFiltered(message, param=param, code=code)

@@ -7,14 +7,15 @@ litellm 1.109.1 (MIT), which record what hosts answered.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import fields, replace
 
 NAMED: Final = ("system", "developer", "user", "assistant", "tool")  # roles whose messages may have a name
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """One row. The user's configuration may override any field. The defaults: a host that takes all OpenAI takes."""
 
     # Where it is
@@ -23,7 +24,7 @@ class Host:
     key_variable: str = ""  # the environment variable its documentation names; "" where no key is needed
     auth: str = "Authorization: Bearer {key}"  # the header that carries the key
     path: str = "/{operation}"  # under base_url; {operation}: chat/completions, embeddings …, {model}: its id
-    query: Mapping[str, str] = field(default_factory=dict)  # of every call
+    query: Mapping[str, str] = {}  # of every call
     free: bool = False  # runs on one's own machine: costs nothing per token
     discover: bool = False  # its list of models is read, unless the provider's `models` says otherwise
 
@@ -31,26 +32,26 @@ class Host:
     usage: bool = True  # takes stream_options.include_usage; otherwise stream_options is left out
     openai_rules: bool = False  # serves OpenAI's models by OpenAI's rules: Model.chat and Model.chat_tools hold
     responses: bool = False  # has /v1/responses, and models that are better served there
-    rename: Mapping[str, str] = field(default_factory=dict)  # parameter → its name there
-    embed_rename: Mapping[str, str] = field(default_factory=dict)  # the same of embeddings
+    rename: Mapping[str, str] = {}  # parameter → its name there
+    embed_rename: Mapping[str, str] = {}  # the same of embeddings
     drop: tuple[str, ...] = ()  # only tune: left out and named in x-modelserver-dropped
     refuse: tuple[str, ...] = ()  # without them the client would misread the answer: 400, unless they ask for nothing
     allow: tuple[
         str, ...
     ] = ()  # of the fields that gateway/restricted_fields.py refuses: what limited keys may send all the same
     top_k: bool = False  # takes top_k, which OpenAI does not: clients of Claude send it
-    clamp: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # parameter → least, most
-    efforts: Mapping[str, str] = field(default_factory=dict)  # reasoning_effort → its name there; others by the model's
+    clamp: Mapping[str, tuple[float, float]] = {}  # parameter → least, most
+    efforts: Mapping[str, str] = {}  # reasoning_effort → its name there; others by the model's
     effort: tuple[str, ...] = ("reasoning_effort",)  # where it goes there, as a path of keys; (): nowhere
-    thinking: Mapping[str, Any] = field(default_factory=dict)  # body fields that switch reasoning on, for any effort
-    no_thinking: Mapping[str, Any] = field(default_factory=dict)  # … and off: sent instead of the effort none
-    expose: Mapping[str, Any] = field(default_factory=dict)  # body fields that make a reasoning model's text visible
+    thinking: Mapping[str, Any] = {}  # body fields that switch reasoning on, for any effort
+    no_thinking: Mapping[str, Any] = {}  # … and off: sent instead of the effort none
+    expose: Mapping[str, Any] = {}  # body fields that make a reasoning model's text visible
     json_schema: bool = True  # takes response_format json_schema; otherwise json_object and the schema in words
 
     # Tools
     custom_tools: bool = True  # takes tools of other types than function; otherwise 400
     strict_tools: bool = True  # takes function.strict; otherwise it is left out
-    tool_choice: Mapping[str, str] = field(default_factory=dict)  # value → its name there
+    tool_choice: Mapping[str, str] = {}  # value → its name there
     # takes tool_choice required and named ones; only while not reasoning; never; "none": takes no tool_choice at all
     forced_tools: Literal["yes", "without_thinking", "no", "none"] = "yes"
     tool_ids: Literal["any", "nine"] = "any"  # tool call ids must be nine letters or digits
@@ -62,7 +63,7 @@ class Host:
     typed_unions: bool = True  # takes type beside anyOf, and keywords beside $ref; otherwise they are moved
 
     # Messages
-    roles: Mapping[str, str] = field(default_factory=dict)  # role → its name there
+    roles: Mapping[str, str] = {}  # role → its name there
     merge_system: bool = False  # takes one system message: those at the start are joined, later ones become the user's
     alternate: bool = False  # user and assistant must take turns, the user first: neighbours of one role are joined
     after_results: bool = True  # takes a user's message after a tool's result; otherwise a short answer comes between
@@ -78,7 +79,7 @@ class Host:
     # while the model thinks; never. Where it cannot be sent so, the user's "Continue." follows
     last_assistant: Literal["taken", "marked", "marked_thinking", "user"] = "taken"
     prefill: str = ""  # the field of a message that marks it so; "": there is none
-    prefill_fields: Mapping[str, Any] = field(default_factory=dict)  # body fields that do so, or are sent beside it
+    prefill_fields: Mapping[str, Any] = {}  # body fields that do so, or are sent beside it
     prefill_base: str = ""  # the end of the base URLs under which that is taken
     prefill_echoed: bool = False  # the answer begins with the words of that message
     inline_images: bool = False  # does not fetch image URLs

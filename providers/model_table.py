@@ -7,8 +7,8 @@ Lookup, first hit wins: the id as it is; without a vendor's prefix (`openai/gpt-
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from difflib import get_close_matches
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 import msgspec
@@ -16,6 +16,7 @@ import yaml
 
 from .bounded_dict import BoundedDict
 from .models import LongContext, ModelFacts, OffPeak, Price
+from .near_words import closest
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(ModelFacts)}
 _OWN: Final = (
@@ -46,8 +47,8 @@ class ModelTable:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], ModelFacts] = {}  # (provider or "", id in lower case)
-        self._patterns: dict[tuple[str, str], tuple[int, re.Pattern[str], ModelFacts]] = {}
-        self._ranked: list[tuple[str, re.Pattern[str], ModelFacts]] = []  # patterns, most specific first
+        self._patterns: dict[tuple[str, str], ModelFacts] = {}  # the same
+        self._ranked: list[tuple[str, str, ModelFacts]] = []  # those, most specific first
         self._found: BoundedDict[tuple[str, str], ModelFacts] = BoundedDict(_REMEMBERED)
 
     @classmethod
@@ -57,14 +58,15 @@ class ModelTable:
         local: the text of models.local.yaml, whose prices and windows lie between the two. A price replaces the row's prices
         as a whole. Raises ValueError naming row and field.
         """
-        # Scalars stay text here and are typed by the fields they land in: `no`, `on` and 2026-10-23 are words to us.
-        data = yaml.load(text, Loader=yaml.CBaseLoader)  # noqa: S506 (the base loader builds text only)
+        data = _read(text)
         families, rows = _mapping(data, "families"), _mapping(data, "models")
+        listed = list(_listed(rows))
+        for name, row in (*families.items(), *listed):
+            _check(name, row)
         models = cls()
-        for name, value in rows.items():
-            for row in value if isinstance(value, list) else [value]:
-                fields = _resolved(name, row, families, rows)
-                models._add(name, fields.pop("provider", ""), _model(name, fields))
+        for name, row in listed:
+            fields = _resolved(name, row, families, rows)
+            models._add(name, fields.pop("provider", ""), _model(name, fields))
         models._rank()
         for name, row in _local(local):
             models._override(name, row, families, rows)
@@ -93,16 +95,17 @@ class ModelTable:
                     if row in self._rows:
                         return self._rows[row]
         for wanted, pattern, facts in self._ranked:
-            if any(wanted in ("", by) and pattern.match(name) for by, name in names):
+            if any(wanted in ("", by) and _compiled(pattern).match(name) for by, name in names):
                 return facts
         return ModelFacts()
 
     def _override(self, name: str, row: Row, families: Row, rows: Row) -> None:
+        _check(name, row)
         fields = _resolved(name, row, families, rows)
         given = fields.pop("provider", "")
         for provider in [given] if given else [by for by, listed in self._rows if listed == name.lower()] or [""]:
             pattern = self._patterns.get((provider, name.lower()))
-            known = pattern[2] if pattern else self._of(_literal(name), provider)
+            known = pattern if pattern else self._of(_literal(name), provider)
             kept = {field: getattr(known, field) for field in (_OWN if "like" in row else _FIELDS)}
             if "price" in row:
                 kept["long_context"] = kept["off_peak"] = None
@@ -115,14 +118,14 @@ class ModelTable:
     def _add(self, name: str, provider: str, facts: ModelFacts) -> None:
         key = provider, name.lower()
         if _is_pattern(name):
-            self._patterns[key] = len(_literal(name)), re.compile(translate(key[1])), facts
+            self._patterns[key] = facts
         else:
             self._rows[key] = facts
 
     def _rank(self) -> None:
         later = reversed(self._patterns.items())  # of equals, the user's
-        order = sorted(later, key=lambda item: (item[1][0], bool(item[0][0])), reverse=True)
-        self._ranked = [(provider, pattern, facts) for (provider, _), (_, pattern, facts) in order]
+        order = sorted(later, key=lambda item: (len(_literal(item[0][1])), bool(item[0][0])), reverse=True)
+        self._ranked = [(*key, facts) for key, facts in order]
         self._found.clear()
 
 
@@ -131,20 +134,51 @@ def _local(text: str) -> Iterator[tuple[str, Row]]:
     if not text:
         return
     try:
-        for name, value in _mapping(yaml.load(text, Loader=yaml.CBaseLoader), "models").items():  # noqa: S506 (text only)
-            for row in value if isinstance(value, list) else [value]:
-                _check(name, row)
-                if wrong := [field for field in row if field not in _LOCAL]:
-                    raise ValueError(
-                        f"{name}: {wrong[0]}: it may hold prices, windows and releases only ({', '.join(_LOCAL)})"
-                    )
-                yield name, row
-    except yaml.YAMLError:
+        for name, row in _listed(_mapping(_read(text), "models")):
+            _check(name, row)
+            if wrong := [field for field in row if field not in _LOCAL]:
+                raise ValueError(
+                    f"{name}: {wrong[0]}: it may hold prices, windows and releases only ({', '.join(_LOCAL)})"
+                )
+            yield name, row
+    except (yaml.YAMLError, RecursionError):
         raise ValueError(
             "models.local.yaml: not valid YAML: delete it, or write it anew with `models update`"
         ) from None
     except ValueError as error:
         raise ValueError(f"models.local.yaml: {str(error).removeprefix('models.yaml: ')}") from None
+
+
+def _listed(rows: Row) -> Iterator[tuple[str, Any]]:
+    """Yield id and row of each model: one that several hosts serve has a list of rows."""
+    for name, value in rows.items():
+        for row in value if isinstance(value, list) else [value]:
+            yield name, row
+
+
+def _read(text: str) -> Any:
+    """Return what a YAML text holds, as dicts, lists and texts. Raises yaml.YAMLError, and RecursionError where it is deep.
+
+    Scalars stay text, and are typed by the fields they land in: `no`, `on` and 2026-10-23 are words to us.
+    """
+    return _plain(yaml.compose(text, Loader=yaml.CBaseLoader))
+
+
+def _plain(node: Any) -> Any:
+    """Return a node as what it holds: all of them take a quarter of the time that a yaml.Constructor would."""
+    match node:
+        case yaml.ScalarNode():
+            return node.value
+        case yaml.SequenceNode():
+            return [_plain(each) for each in node.value]
+        case yaml.MappingNode():
+            return {str(_plain(key)): _plain(value) for key, value in node.value}
+
+
+@lru_cache(4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern, when an id is first compared with it."""
+    return re.compile(translate(pattern))
 
 
 def without_snapshot(model: str) -> str:
@@ -196,7 +230,6 @@ def _check(name: str, row: Any) -> None:
 
 def _resolved(name: str, row: Any, families: Row, rows: Row, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a row, those of the row it is `like` included."""
-    _check(name, row)
     fields = dict(row)
     like = fields.pop("like", None)
     if like is None:
@@ -239,5 +272,5 @@ def _words(kind: Any) -> Iterator[str]:
 
 
 def _meant(name: str, known: Any) -> str:
-    close = get_close_matches(str(name), list(known), 1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    close = closest(str(name), known)
+    return f", did you mean {close!r}?" if close else ""

@@ -94,9 +94,8 @@ def exchange_of(request: Request, target: Target, call: Call, first_byte: float)
     """Return the exchange that makes a call for a request: seen by the inspector, a large body encoded by its worker."""
     trace = request.trace
     observer = trace.watch if trace is not None else None
-    exchange = Exchange(target.upstream, call, first_byte, observer, worker_of(request), request.app_state.worker)
-    exchange.added = target.added
-    return exchange
+    worker = request.app_state.worker
+    return Exchange(target.upstream, call, first_byte, observer, worker_of(request), worker, target.added)
 
 
 def began(request: Request, exchange: Exchange) -> None:

@@ -4,11 +4,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.config import keys_of, load, server_of
 from gateway.config_schema import Config, KeyConfig, ServerConfig
@@ -30,8 +30,7 @@ _LONGEST_SECRET: Final = 2**16  # bytes
 _QUOTED: Final = re.compile("([\"'])(.*)\\1")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Where a configuration comes from. given: what the command line says instead of server.host and server.port."""
 
     path: Path

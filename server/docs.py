@@ -5,7 +5,7 @@ is needed: it is what the repository says to everybody.
 """
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,6 @@ from aiohttp import web
 from providers.errors import NotFound
 
 from . import auth
-from .markdown import plain, render
 from .page import HEADERS
 from .paths import ROOT
 
@@ -43,16 +42,25 @@ _ABOUT: Final = """\
 
 
 class Docs:
-    """The texts of a folder by language and name, read once."""
+    """The texts of a folder by language and name, read once, when they are first asked for."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        self.texts = {
+        self._folder = folder
+
+    @cached_property
+    def texts(self) -> dict[tuple[str, str], str]:
+        """The pages: language and name → Markdown."""
+        return {
             (language, file.stem): file.read_text(encoding="utf-8")
             for language in LANGUAGES
-            for file in sorted((folder / language).glob("*.md"))
+            for file in sorted((self._folder / language).glob("*.md"))
         }
-        style = folder / "style.css"
-        self.style = style.read_text(encoding="utf-8") if style.exists() else ""
+
+    @cached_property
+    def style(self) -> str:
+        """The style sheet."""
+        style = self._folder / "style.css"
+        return style.read_text(encoding="utf-8") if style.exists() else ""
 
     def text(self, language: str, name: str) -> str:
         """Return a page's Markdown. Raises NotFound."""
@@ -71,6 +79,8 @@ class Docs:
     @lru_cache(64)  # noqa: B019 (there is one, as long as the server runs)
     def html(self, language: str, name: str) -> str:
         """Return a page as HTML. Raises NotFound."""
+        from .markdown import plain, render  # here, since its patterns take a hundredth of the start to compile
+
         text = self.text(language, name)
         title = escape(plain(text.partition("\n")[0].lstrip("# ")))
         links = "".join(

@@ -6,7 +6,8 @@ what they began with; the old connections are closed when the last of them has e
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.failover import CircuitBreakers
 from gateway.scrub import Scrubber
@@ -16,8 +17,7 @@ from .outbound.image_fetcher import ImageFetcher
 from .outbound.pool import ConnectionPools
 
 
-@dataclass(eq=False, slots=True)
-class Generation:
+class Generation(msgspec.Struct, eq=False):
     """One configuration and what was built for it. users: requests that began with it and have not ended."""
 
     settings: Settings
@@ -44,8 +44,7 @@ def build(settings: Settings, agent: str) -> Generation:
     )
 
 
-@dataclass(eq=False, slots=True)
-class Generations:
+class Generations(msgspec.Struct, eq=False):
     """now: the configuration at work; generation: 1 for the first. failed: reloads that changed nothing.
 
     begun: how many reloads have begun; ended: the number of the last that has ended. A file written before `begun` was read
@@ -58,8 +57,8 @@ class Generations:
     begun: int = 0
     ended: int = 0
     error: str = ""  # why the last reload changed nothing
-    _retired: set[Generation] = field(default_factory=set)
-    _closing: set["asyncio.Task[None]"] = field(default_factory=set)
+    _retired: set[Generation] = set()
+    _closing: set["asyncio.Task[None]"] = set()
 
     def acquire(self) -> Generation:
         """The configuration for a request that begins."""

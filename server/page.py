@@ -5,12 +5,13 @@ step: at start the names of files inside files (`./dom.js`, `style.css`) are rep
 Programs that ask for `/` without wanting HTML (curl, health checks) get three lines of text.
 """
 
-import gzip
 import hashlib
 import re
+import zlib
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ _TYPES: Final = {
 }
 _NAME = re.compile(r'"(?:\./|/web/)([a-z]+\.(?:js|css|svg))"')
 _DAY: Final = "public, max-age=86400"
+_GZIP: Final = 31  # zlib's wbits for the gzip format
 _YEAR: Final = "public, max-age=31536000, immutable"
 
 # The page shows what models and upstreams said. It does so as text only, and a browser that is told so can hold it to
@@ -43,12 +45,16 @@ HEADERS: Final = {
 }
 
 
-class Asset(NamedTuple):
-    """One file as it goes out."""
+class Asset:
+    """One file as it goes out. type: its Content-Type."""
 
-    type: str
-    body: bytes
-    packed: bytes  # the same, gzipped
+    def __init__(self, type: str, body: bytes) -> None:
+        self.type, self.body = type, body
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The same, gzipped when it is first asked for: all files at once would be a twentieth of the start."""
+        return zlib.compress(self.body, wbits=_GZIP)
 
 
 class Site:
@@ -59,7 +65,7 @@ class Site:
         self.assets: dict[str, Asset] = {}
         self._folder = folder
         self._names: dict[str, str] = {}  # file → hashed name
-        self.icon = Asset("image/x-icon", (folder / "favicon.ico").read_bytes(), b"")  # browsers know it by this name
+        self.icon = (folder / "favicon.ico").read_bytes()  # browsers know it by this name
         self._home = self._linked((folder / "index.html").read_text(encoding="utf-8"))
 
     def home(self, request: web.Request, keys: bool, usage: bool, inspector: bool) -> web.Response:
@@ -82,7 +88,7 @@ class Site:
         }
         attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())
         html = self._home.replace("<html", f"<html {attributes}", 1)
-        return _packed(request, Asset(_TYPES[".html"], html.encode(), b""), headers)
+        return web.Response(body=html.encode(), headers={"Content-Type": _TYPES[".html"], **headers})
 
     def asset(self, request: web.Request) -> web.Response:
         """GET /web/{name}. Raises NotFound."""
@@ -91,7 +97,12 @@ class Site:
             raise NotFound(
                 "There is no such file; a new version may have replaced it: reload the page.", code="unknown_url"
             )
-        return _packed(request, asset, {**HEADERS, "Cache-Control": _YEAR})
+        headers = {"Content-Type": asset.type, **HEADERS, "Cache-Control": _YEAR}
+        if "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=asset.body, headers=headers)
+        return web.Response(
+            body=asset.packed, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        )
 
     def _linked(self, text: str) -> str:
         """The text with the names of other files replaced by their hashed ones."""
@@ -104,22 +115,13 @@ class Site:
             stem, _, kind = name.partition(".")
             body = text.encode()
             self._names[name] = hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}"
-            self.assets[hashed] = Asset(_TYPES[f".{kind}"], body, gzip.compress(body, mtime=0))
+            self.assets[hashed] = Asset(_TYPES[f".{kind}"], body)
         return self._names[name]
 
 
 def _routes(app: web.Application) -> list[str]:
     """What is served under /v1: the page documents what there is."""
     return sorted({path for resource in app.router.resources() if (path := resource.canonical).startswith("/v1/")})
-
-
-def _packed(request: web.Request, asset: Asset, headers: dict[str, str]) -> web.Response:
-    headers = {"Content-Type": asset.type, **headers}
-    if asset.packed and "gzip" in request.headers.get("Accept-Encoding", ""):
-        return web.Response(
-            body=asset.packed, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        )
-    return web.Response(body=asset.body, headers=headers)
 
 
 SITE: Final = web.AppKey("SITE", Site)
@@ -132,4 +134,5 @@ async def asset(request: web.Request) -> web.Response:
 
 async def favicon(request: web.Request) -> web.Response:
     """GET /favicon.ico: the icon, for browsers and bookmarks that have not read the page; no key needed."""
-    return _packed(request, request.app[SITE].icon, {**HEADERS, "Cache-Control": _DAY})
+    headers = {"Content-Type": "image/x-icon", **HEADERS, "Cache-Control": _DAY}
+    return web.Response(body=request.app[SITE].icon, headers=headers)

@@ -7,10 +7,10 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from dialects import responses
@@ -41,8 +41,7 @@ class Fit(NamedTuple):
     dropped: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Conversation:
+class Conversation(msgspec.Struct):
     """What one request goes on from, and what will be kept of it.
 
     sent: the request as the client sent it; before: the items of the responses it goes on from, None where they are not
@@ -56,12 +55,12 @@ class Conversation:
     sent: Json | None = None
     previous: str | None = None
     before: list[Json] | None = None
-    own: list[Json] = field(default_factory=list)
+    own: list[Json] = []
     at: str = ""
     unknown: Failure | None = None
     provider: str = ""
     keep: bool = False
-    foreign: Mapping[str, Pin] = field(default_factory=dict)  # ids of reasoning items → whose they are
+    foreign: Mapping[str, Pin] = {}  # ids of reasoning items → whose they are
     opened: bool = False  # the id of a native answer has been pinned
     closed: bool = False  # the end of a streamed answer has been seen
 

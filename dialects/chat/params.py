@@ -1,11 +1,11 @@
 """The parameters of a chat request: the check of each, and what they mean beside each other."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Final
 
 from providers.contract import Json
 from providers.errors import BadRequest
+from providers.near_words import closest
 
 from ..validation import number, of_type, one_of, unsupported_value, wrong_type
 from . import functions
@@ -104,8 +104,8 @@ def wrong_default(name: str, value: Any) -> str:
         return ""
     check = CHECKS.get(name)
     if check is None:
-        close = difflib.get_close_matches(name, CHECKS, 1, 0.85)
-        return f"unknown parameter; did you mean '{close[0]}'?" if close else ""
+        close = closest(name, CHECKS, 0.85)
+        return f"unknown parameter; did you mean '{close}'?" if close else ""
     try:
         check(value, name)
     except BadRequest as error:

@@ -33,21 +33,18 @@ _OURS: Final = re.compile(r"prompt is too long: \d+ tokens > \d+ maximum|exceed 
 _NEGATIVE: Final = re.compile(r"max_(?:completion_)?tokens\b.{0,80}(?:got|negative|:) ?-\d", re.IGNORECASE | re.DOTALL)
 _N, _X, _L = (rf"(?P<{name}>\d[\d,]*)" for name in ("prompt", "limit", "context"))
 # How upstreams tell the size of the prompt, the limit of the answer and the model's context; the first that fits counts.
-_SIZES: Final = [
-    re.compile(text, re.IGNORECASE | re.DOTALL)
-    for text in (
-        rf"context length is (?:only )?{_L} .*?\({_N} (?:in|of|from) [^,]*?, {_X} (?:in|for) the (?:completion|output)",
-        rf"context length is (?:only )?{_L} .*?{_N} tokens from the input.*?{_X} tokens for the completion",
-        rf"passed {_N} input tokens and requested {_X} output tokens.*?context length is (?:only )?{_L}",
-        rf"max_new_tokens`? must be <= {_L}.*?given: {_N} `?inputs`? tokens and {_X}",
-        rf"max_(?:completion_)?tokens\S* is too large: {_X}\..*?context length is {_L} tokens and your request has {_N}",
-        rf"input token count \(?{_N}\)? exceeds .*?\(?{_L}\)?\.?$",
-        rf"prompt token count of {_N} exceeds the limit of {_L}",
-        rf"request \({_N} tokens\) exceeds .*?\({_L} tokens\)",
-        rf"current length is {_N} while limit is {_L}",
-        rf"maximum (?:context|prompt) length is {_L} .*?(?:requested|resulted in|contains|has) (?:about )?{_N}",
-    )
-]
+_SIZES: Final = (
+    rf"context length is (?:only )?{_L} .*?\({_N} (?:in|of|from) [^,]*?, {_X} (?:in|for) the (?:completion|output)",
+    rf"context length is (?:only )?{_L} .*?{_N} tokens from the input.*?{_X} tokens for the completion",
+    rf"passed {_N} input tokens and requested {_X} output tokens.*?context length is (?:only )?{_L}",
+    rf"max_new_tokens`? must be <= {_L}.*?given: {_N} `?inputs`? tokens and {_X}",
+    rf"max_(?:completion_)?tokens\S* is too large: {_X}\..*?context length is {_L} tokens and your request has {_N}",
+    rf"input token count \(?{_N}\)? exceeds .*?\(?{_L}\)?\.?$",
+    rf"prompt token count of {_N} exceeds the limit of {_L}",
+    rf"request \({_N} tokens\) exceeds .*?\({_L} tokens\)",
+    rf"current length is {_N} while limit is {_L}",
+    rf"maximum (?:context|prompt) length is {_L} .*?(?:requested|resulted in|contains|has) (?:about )?{_N}",
+)
 
 
 def error_status(failure: Failure) -> int:
@@ -89,7 +86,7 @@ def _too_long(message: str) -> str:
     if _OURS.search(message):
         return message
     for size in _SIZES:
-        if found := size.search(message):
+        if found := re.search(size, message, re.IGNORECASE | re.DOTALL):
             prompt, limit, context = (
                 int(text.replace(",", "")) if (text := found.groupdict().get(name)) else 0
                 for name in ("prompt", "limit", "context")

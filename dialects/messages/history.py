@@ -4,8 +4,9 @@ Turns of one role that follow each other are one, as they are for Claude. A user
 the order of the calls, and one message with the rest. A system turn stays where it is.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from providers import codec
 from providers.common import output_order
@@ -25,8 +26,7 @@ _PREFILL: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(msgspec.Struct):
     role: str
     blocks: list[Block]
     index: int  # of its first message

@@ -1,9 +1,10 @@
 """What is found out while a Messages request is read, and the errors it is refused with."""
 
 import re
-from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, Final
+
+import msgspec
 
 from providers.contract import Json
 from providers.errors import BadRequest
@@ -13,15 +14,14 @@ _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(msgspec.Struct):
     """What is found out while a request is read, beside the chat request itself."""
 
-    dropped: dict[str, None] = field(default_factory=dict)  # in the client's words, in the order found
-    tool_names: dict[str, str] = field(default_factory=dict)  # name sent → the client's, where they differ
-    call_ids: set[str] = field(default_factory=set)  # of the history, as the client has them and as they are sent
-    loaded: dict[str, bool] = field(default_factory=dict)  # tool → whether the history has loaded it, or removed it
-    seals: dict[int, list[Json]] = field(default_factory=dict)  # by index of the message in the chat request
+    dropped: dict[str, None] = {}  # in the client's words, in the order found
+    tool_names: dict[str, str] = {}  # name sent → the client's, where they differ
+    call_ids: set[str] = set()  # of the history, as the client has them and as they are sent
+    loaded: dict[str, bool] = {}  # tool → whether the history has loaded it, or removed it
+    seals: dict[int, list[Json]] = {}  # by index of the message in the chat request
     images: bool = False
     effort: str | None = None  # that a system turn sets from there on
     thinking: bool = False  # thinking blocks are part of the answer

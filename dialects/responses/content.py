@@ -10,6 +10,16 @@ from providers.openai.responses.pairs import PARTS
 
 from ..validation import TYPES, wrong_type
 
+# Ending of a document's name → its type: what Python knows, whatever the machine's own files say, and what it does not.
+_DOCUMENTS: Final = mimetypes.MimeTypes().types_map[True] | {
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".md": "text/markdown",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".rtf": "application/rtf",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 # Type of a part → chat's. Clients mix those of texts: any may stand in any role.
 _CHAT: Final = {part: chat for chat, part in PARTS.items()} | {"output_text": "text", "text": "text"}
 _THOUGHTS: Final = frozenset({"summary_text", "reasoning_text"})  # not what a message says
@@ -99,7 +109,8 @@ def _file(part: Json, at: str) -> Json:
         raise wrong_type("a string", data, f"{at}.file_data")
     named = {"filename": name} if isinstance(name, str) and name else {}
     if not is_data_uri(data):
-        kind = mimetypes.types_map.get(f".{str(name or '').rpartition('.')[2].lower()}", "application/octet-stream")
+        ending = f".{str(name or '').rpartition('.')[2].lower()}"
+        kind = _DOCUMENTS.get(ending, "application/octet-stream")
         data = f"data:{kind};base64,{data}"
     return {"type": "file", "file": {**named, "file_data": data}}
 

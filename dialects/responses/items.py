@@ -4,8 +4,9 @@ Neighbouring items of the assistant's (reasoning, messages, calls) are a turn: o
 Outputs stand behind the message that holds their call, in the order of the calls, wherever the client had put them.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from providers.common import output_order
 from providers.contract import Json
@@ -24,40 +25,37 @@ _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system", "
 _REASONING: Final = "input.reasoning"
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     kind: str  # type of its item
     chat: Json
     path: str
     output: tuple[Json, Place] | None = None
 
 
-@dataclass(slots=True)
-class _Said:
+class _Said(msgspec.Struct):
     """A message of the assistant's, as it grows."""
 
     path: str
-    parts: Parts = field(default_factory=list)
-    calls: list[_Call] = field(default_factory=list)
-    seals: list[Json] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
-    order: list[Json] = field(default_factory=list)
+    parts: Parts = []
+    calls: list[_Call] = []
+    seals: list[Json] = []
+    thoughts: list[str] = []
+    order: list[Json] = []
     length: int = 0  # characters of its texts
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(msgspec.Struct):
     """The conversation as chat messages, and what the items say beside it."""
 
     store: Any = None
-    dropped: dict[str, None] = field(default_factory=dict)
-    tools: list[tuple[Any, str]] = field(default_factory=list)
-    changed: Json = field(default_factory=dict)  # fields of the request that an item replaces
-    _entries: list[_Said | tuple[Json, Place]] = field(default_factory=list)
+    dropped: dict[str, None] = {}
+    tools: list[tuple[Any, str]] = []
+    changed: Json = {}  # fields of the request that an item replaces
+    _entries: list[_Said | tuple[Json, Place]] = []
     _turn: _Said | None = None
     _late: _Said | None = None  # reasoning behind a text: of the same message, unless another one follows
-    _waiting: dict[str, list[_Call]] = field(default_factory=dict)
-    _ids: set[str] = field(default_factory=set)  # of the turn's items
+    _waiting: dict[str, list[_Call]] = {}
+    _ids: set[str] = set()  # of the turn's items
 
     def add(self, role: str, content: Any, place: Place) -> None:
         """Add a message that is not the assistant's."""

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 KEY: Final = "sk-bench-0123456789abcdef0123456789abcdef"
-GPT, CLAUDE = "gpt-4o", "claude-haiku-4-5"
+GPT, CLAUDE, GEMINI = "gpt-4o", "claude-haiku-4-5", "gemini-2.5-flash"
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a server is installed and started. In config, command and env, $port, $upstream, $folder, $home and $keys are replaced.
 
-    models: what to ask for, by upstream: gpt, claude, and plain, which speaks chat completions only. apis: of APIS, those it
-    has. packages: from PyPI, into a venv of its own at $home. binary, debian: a program, and the package that brings it.
+    models: what to ask for, by upstream: gpt, claude, gemini, and plain, which speaks chat completions only. apis: of APIS,
+    those it has. packages: from PyPI, into a venv of its own at $home. binary, debian: a program, and the package that brings it.
     """
 
     name: str
@@ -47,16 +46,18 @@ $keys
 providers:
   openai: {base_url: "http://$upstream/v1", api_key: sk-upstream, concurrency: 2000}
   anthropic: {base_url: "http://$upstream", api_key: sk-ant-upstream, concurrency: 2000}
+  gemini: {base_url: "http://$upstream/v1beta", api_key: sk-gemini-upstream, concurrency: 2000}
   plain: {protocol: openai, base_url: "http://$upstream/v1", api_key: sk-upstream, concurrency: 2000}
 models:
   gpt-4o: openai
   claude-haiku-4-5: anthropic
+  gemini-2.5-flash: gemini
   plain: plain/gpt-4o
 usage: {path: $folder/usage.db}
 """,
     [sys.executable, "modelserver.py", "--config", "$folder/config"],
-    {"gpt": GPT, "claude": CLAUDE, "plain": "plain"},
-    ["chat", "claude", "messages", "messages-hub", "responses", "responses-hub"],
+    {"gpt": GPT, "claude": CLAUDE, "gemini": GEMINI, "plain": "plain"},
+    ["chat", "claude", "gemini", "messages", "messages-hub", "responses", "responses-hub"],
     key=KEY,
 )
 PEERS: Final = {
@@ -168,11 +169,9 @@ def checkout(name: str, home: Path) -> Recipe:
         )
         folder = home / f"commit-{commit.stdout.strip()}"
         if not folder.is_dir():
-            packed = subprocess.Popen(["git", "archive", name], cwd=ROOT, stdout=subprocess.PIPE)
-            assert packed.stdout
-            with tarfile.open(fileobj=packed.stdout, mode="r|") as archive:
-                archive.extractall(folder, filter="data")
-            packed.wait()
+            packed = subprocess.run(["git", "archive", name], cwd=ROOT, capture_output=True, check=True)
+            folder.mkdir(parents=True)
+            subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
     return replace(OURS, name=name, folder=folder.resolve())
 
 

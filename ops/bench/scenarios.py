@@ -60,6 +60,7 @@ def _responses(content: Any) -> Any:
 APIS: Final = {
     "chat": Api("/chat/completions", "gpt", chat, b"data: [DONE]"),
     "claude": Api("/chat/completions", "claude", chat, b"data: [DONE]"),
+    "gemini": Api("/chat/completions", "gemini", chat, b"data: [DONE]"),
     "messages": Api("/messages", "claude", claude, b'"message_stop"'),
     "messages-hub": Api("/messages", "plain", claude, b'"message_stop"'),
     "responses": Api("/responses", "gpt", responses, b'"response.completed"'),

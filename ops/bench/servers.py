@@ -124,6 +124,12 @@ class Server:
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._pids())
         return round(pages * page / 1e6, 1)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        assert self._process is not None
+        return self._process.pid
+
     async def stop(self) -> None:
         """End it, with SIGTERM and then SIGKILL."""
         if self._process is None:

@@ -1,4 +1,4 @@
-"""A scripted upstream on bare protocols: chat completions, Messages and Responses, whole and streamed, from prepared bytes.
+"""A scripted upstream on bare protocols, from prepared bytes: chat completions, Messages, Responses and generateContent.
 
 Each piece of streamed text is a stamp, its number and the time it was sent at, by which the client checks that none is
 missing and how long it took.
@@ -59,8 +59,21 @@ _DONE: Final = _RESPONSE % (
 )  # fmt: skip
 _BEGUN: Final = _RESPONSE % (b"in_progress", b"", b"null")
 _WHERE: Final = b'"item_id":"msg_bench","output_index":0,"content_index":0,'
+_GEMINI: Final = (
+    b'{"candidates":[{"content":{"parts":[{"text":"%b"}],"role":"model"},%b"index":0}],"usageMetadata":{"promptTokenCount":20,'
+    b'"candidatesTokenCount":200,"totalTokenCount":220},"modelVersion":"gemini-2.5-flash","responseId":"bench0123456789"}'
+)
+_GENERATED: Final = Form(
+    _GEMINI % (b"%(text)b", b'"finishReason":"STOP",'),
+    _event(_GEMINI % (b"", b"")),
+    _event(_GEMINI % (STAMP, b"")),
+    _event(_GEMINI % (b"", b'"finishReason":"STOP",')),
+)
 
+# By the end of the path. Gemini's says whether the answer is to be streamed; otherwise the body does.
 FORMS: Final = {
+    b":generateContent": _GENERATED,
+    b":streamGenerateContent": _GENERATED,
     b"/chat/completions": Form(
         b'{"id":"chatcmpl-bench0123456789","object":"chat.completion","created":1764000000,"model":"gpt-4o-2024-08-06",'
         b'"choices":[{"index":0,"message":{"role":"assistant","content":"%(text)b","refusal":null},"logprobs":null,'
@@ -213,10 +226,10 @@ class _Connection(asyncio.Protocol):
         if len(self._got) >= self._need:
             # "stream" stands before or behind what is long
             path = bytes(self._got[:200]).split(b" ", 2)[1].partition(b"?")[0]
-            streamed = _STREAMED.search(self._got[:4000]) or _STREAMED.search(self._got[-2000:])
+            told = _STREAMED.search(self._got[:4000]) or _STREAMED.search(self._got[-2000:])
             self._got.clear()
             self._need = 0
-            self._answer(path, streamed is not None)
+            self._answer(path, told is not None or path.endswith(b":streamGenerateContent"))
 
     def _answer(self, path: bytes, streamed: bool) -> None:
         self._upstream.seen += 1

@@ -110,17 +110,15 @@ STATUS_OF_KIND: Final = {
 
 _LOOKED_AT: Final = 1000  # characters of a message
 
-# What an error without a known code says, in lower case.
+# What an error without a known code says, in lower case: patterns.
 _WORDS: Final = {
     400: TOO_LONG_WORDS,
-    429: re.compile(r"rate.?limit|too many requests|requests? too frequent|try again in \d|请求过于频繁|速率限制|限流"),
-    401: re.compile(
-        r"unauthori[sz]ed|(?:invalid|incorrect|missing) (?:api.?key|token|credential)|authentication (?:failed|error)"
-    ),
-    404: re.compile(r"model .{0,100}(?:not found|does not exist|not exist)|no such model"),
-    503: re.compile(r"overloaded|no healthy upstream|server (?:is )?busy|service (?:is )?unavailable|系统繁忙"),
-    504: re.compile(r"timed? ?out"),
-}  # fmt: skip
+    429: r"rate.?limit|too many requests|requests? too frequent|try again in \d|请求过于频繁|速率限制|限流",
+    401: r"unauthori[sz]ed|(?:invalid|incorrect|missing) (?:api.?key|token|credential)|authentication (?:failed|error)",
+    404: r"model .{0,100}(?:not found|does not exist|not exist)|no such model",
+    503: r"overloaded|no healthy upstream|server (?:is )?busy|service (?:is )?unavailable|系统繁忙",
+    504: r"timed? ?out",
+}
 
 
 def known_status(kind: object) -> int | None:
@@ -140,7 +138,7 @@ def status_of(wrong: Json) -> int:
         if (named := known_status(value)) is not None:
             return named
     words = as_words(wrong.get("message"), _LOOKED_AT).lower()
-    return next((status for status, pattern in _WORDS.items() if pattern.search(words)), 500)
+    return next((status for status, pattern in _WORDS.items() if re.search(pattern, words)), 500)
 
 
 def sharp_code(wrong: Json) -> str | None:

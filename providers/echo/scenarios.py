@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from .. import codec
 from ..contract import CannedReply, ReplyStep
@@ -44,8 +45,7 @@ FAILURES: Final[dict[int, type[Failure]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(msgspec.Struct, frozen=True):
     """How a magic model misbehaves. seconds: taken from the name's last part, `echo-slow-3`."""
 
     first: Callable[[float], float] = lambda seconds: 0.0  # delay before the first word

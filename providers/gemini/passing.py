@@ -1,7 +1,8 @@
 """Requests of clients that speak Gemini's own API, passed on as they are. https://ai.google.dev/api/generate-content"""
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from ..common.model_ids import list_call
 from ..contract import Call, Passed, Upstream, not_passed, passed_call

@@ -8,8 +8,9 @@ closing; the answer is complete when every candidate has told its finishReason (
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from .. import codec
 from ..chunks import chunk, opening, tool_call, usage_chunk
@@ -32,8 +33,7 @@ class _Early(dict[str, Any]):
     """The usageMetadata of a request after which more of the answer came without any."""
 
 
-@dataclass(slots=True)
-class State:
+class State(msgspec.Struct):
     """What the answer's translator must know of the request, and what it has seen."""
 
     names: Mapping[str, str]  # upstream tool name → the client's
@@ -43,8 +43,7 @@ class State:
     told: bool = False  # a candidate has told why it ended
 
 
-@dataclass(slots=True)
-class CandidateState:
+class CandidateState(msgspec.Struct):
     """One candidate on its way through."""
 
     index: int

@@ -12,6 +12,8 @@ from math import ceil
 from time import monotonic, time
 from typing import Final, TypeVar
 
+import msgspec
+
 from gateway.config_schema import ServerConfig
 from providers import PROVIDERS, codec, density
 from providers.contract import Call, CannedReply, Json, Upstream
@@ -44,35 +46,31 @@ T = TypeVar("T")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
-class Exchange:
+class Exchange(msgspec.Struct):
     """A call and, once the upstream has answered, what its headers said.
 
-    first_byte: seconds it may take to answer, and be silent until it has said something; observer: the inspector, if it is on;
-    encoder: encodes a large body outside of the event loop, None: it is not large; worker: works on a large answer so.
+    first_byte: seconds it may take to answer, and be silent until it has said something; said: whether it has;
+    held_back: chunks that nobody was shown yet; body: the call's, in bytes, while it is being made; observer: the inspector, if
+    it is on; encoder: encodes it outside of the event loop, None: it is not large; worker: works on a large answer so; large:
+    whether the answer is.
     """
 
-    request_id = ""
-    added = ""  # the limit of the answer that this server has added: Target.added
-    said = False  # the answer has said something
-    body: bytes | Upload = b""  # the call's, in bytes, while it is being made
-    verbatim = False  # the answer goes to the client as it came (Call.native)
-    answer = b""  # of a whole answer, its body
-    large = False  # the answer is large
-    filter_fails = False  # an answer that a filter refused is a failure: another target is asked
-
-    def __init__(
-        self,
-        to: Upstream,
-        call: Call,
-        first_byte: float,
-        observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = None,
-        encoder: Worker | None = None,
-        worker: Worker | None = None,
-    ) -> None:
-        self.to, self.call, self.first_byte = to, call, first_byte
-        self.observer, self.encoder, self.worker = observer, encoder, worker
-        self.held_back: list[Json] = []  # chunks that nobody was shown yet
-        self.chunks: list[Json] = []  # of a whole answer that was put together
+    to: Upstream
+    call: Call
+    first_byte: float
+    observer: "Callable[[Exchange, Awaitable[UpstreamResponse]], Awaitable[UpstreamResponse]] | None" = None
+    encoder: Worker | None = None
+    worker: Worker | None = None
+    added: str = ""  # the limit of the answer that this server has added: Target.added
+    request_id: str = ""
+    said: bool = False
+    held_back: list[Json] = []
+    body: bytes | Upload = b""
+    verbatim: bool = False  # the answer goes to the client as it came (Call.native)
+    answer: bytes = b""  # of a whole answer, its body
+    chunks: list[Json] = []  # of a whole answer that was put together
+    large: bool = False
+    filter_fails: bool = False  # an answer that a filter refused is a failure: another target is asked
 
     def on_answer(self, work: Callable[[], T]) -> Awaitable[T]:
         """Return what `work` on the answer returns; outside of the event loop where the answer is large."""

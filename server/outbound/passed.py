@@ -1,8 +1,9 @@
 """One call that is passed on, and its answer, which passes back: neither is read here."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from gateway.config_schema import ServerConfig
 from providers.errors import Failure
@@ -15,8 +16,7 @@ from .response import UpstreamResponse
 _NO_COMMENTS: Final = frozenset({"gemini"})
 
 
-@dataclass(slots=True)
-class PassedAnswer:
+class PassedAnswer(msgspec.Struct):
     """An answer that passes as bytes, and is to be closed. answer: gives its body behind what `begin` returns.
 
     first: what was read of its body; reading: reads that, where it has not come yet; events: whether it is an event stream

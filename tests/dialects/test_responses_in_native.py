@@ -5,11 +5,11 @@ Numbers are the acceptance cases of the Responses API.
 
 import copy
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from model_table import MODELS
+from msgspec.structs import replace
 
 from dialects import seal
 from dialects.responses import compaction, outgoing

@@ -93,6 +93,13 @@ MESSAGES = {
         [{"role": "user", "content": [
             part("file", file={"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="})]}],
     ),
+    # whatever the machine's /etc/mime.types says
+    "5-document": (
+        [{"role": "user", "content": [part("input_file", filename="A.DOCX", file_data="UEsDBA==")]}],
+        {},
+        [{"role": "user", "content": [part("file", file={"filename": "A.DOCX", "file_data":
+            "data:application/vnd.openxmlformats-officedocument.wordprocessingml.document;base64,UEsDBA=="})]}],
+    ),
     "6-call": ([fc("c1", arguments=""), out("c1")], {}, [turn(called("c1")), tool("c1")]),
     "7-order-of-outputs": (
         [fc("c1"), fc("c2"), out("c2", "b"), out("c1", "a")],

@@ -27,7 +27,7 @@ PURE = ["providers", "dialects", "gateway"]
 # in a folder may stand in another line than the rest of it.
 ORDERS = {
     "providers": [
-        "bounded_dict codec density endpoints errors hosts models model_table raw_json",
+        "bounded_dict codec density endpoints errors hosts models model_table near_words raw_json",
         "sse",
         "contract",
         "catalogue chunks common frames runs",

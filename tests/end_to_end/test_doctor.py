@@ -77,6 +77,16 @@ def test_a_server_imports_no_other_command() -> None:
     )
 
 
+def test_a_server_imports_nothing_for_mistakes_and_readers() -> None:
+    done = run_python("import sys, modelserver, server.commands.cli; print(*sys.modules)")
+    assert {"difflib", "gzip", "server.markdown"}.isdisjoint(done.split())
+
+
+def test_the_collector_does_not_walk_what_the_imports_make() -> None:
+    done = run_python("import gc, modelserver, server.commands.cli; print(gc.get_stats()[2]['collections'])")
+    assert done == "0\n"
+
+
 def test_what_cannot_be_reached(upstream: Upstream) -> None:
     port = closed()
     text = config(upstream).replace(

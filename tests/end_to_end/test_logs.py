@@ -210,9 +210,7 @@ def test_a_line_says_what_was_known_when_its_request_ended() -> None:
     reading, writing = os.pipe()
     with FileIO(reading) as out, FileIO(writing, "wb") as into:
         log = Log(into, as_json=True)
-        record = RequestRecord("r", 1.0)
-        record.key, record.model, record.upstream = "k", "m", "u/m"
-        record.tried.append(("u/a", "overloaded"))
+        record = RequestRecord("r", 1.0, key="k", model="m", upstream="u/m", tried=[("u/a", "overloaded")])
         log.request(record, "POST", "/v1/chat/completions", 499, 2.0)
         record.prompt, record.completion, record.code, record.upstream = 3, 2, "late", "u/late"
         record.tried.append(("u/b", "late"))

@@ -239,7 +239,8 @@ def test_a_mistake_in_the_command_line_is_one_sentence(words: tuple[str, ...], s
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_option_has_a_help_text(command: str) -> None:
-    parser, commands = arguments._parsers("1.2.3")
+    parser = arguments._parser("1.2.3")
+    commands = arguments._commands(parser)
     for action in (commands[command] if command else parser)._actions:
         assert action.help, action.option_strings
     assert "--config FILE" in run(*filter(None, [command]), "--help").stdout

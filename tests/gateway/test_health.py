@@ -4,10 +4,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.config_schema import Cooldown
 from gateway.failover import Attempt, CircuitBreakers, Unwell

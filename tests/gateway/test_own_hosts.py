@@ -1,9 +1,9 @@
 """A user's own hosts: three lines of YAML, rows to start from, any field of a row overridden, mistakes found."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from model_table import FACTS
 from openai import OpenAI
@@ -104,11 +104,11 @@ def mistakes(text: str) -> list[str]:
 
 def test_every_field_of_a_row_can_be_overridden() -> None:
     elsewhere = {"protocol", "base_url", "discover"}
-    assert FIELDS.keys() | elsewhere == {field.name for field in dataclasses.fields(Host)}
+    assert FIELDS.keys() | elsewhere == {field.name for field in msgspec.structs.fields(Host)}
     for name, (text, value) in FIELDS.items():
         more = "\n    api_key: k\n    overrides:" if name == "key_variable" else "\n    overrides:"
         host = settings(ROW.replace("\n    overrides:", more) % f"{name}: {text}").providers["mine"].host
-        assert host == dataclasses.replace(HOSTS["vllm"], **{name: value}), name
+        assert host == msgspec.structs.replace(HOSTS["vllm"], **{name: value}), name
 
 
 def test_mistakes_in_a_row_are_found_with_their_lines() -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import corpus
@@ -13,6 +12,7 @@ import replay
 from corpus import check_all, short
 from cuts import FEW
 from gemini_reverse import Inexpressible, canonical, differs, openai_request
+from msgspec.structs import replace
 
 from providers import gemini
 from providers.chunks import collect

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from cuts import pieces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 from simulated import PROTOCOLS, play, run, target
 
 from dialects.chat import request

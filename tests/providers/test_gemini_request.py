@@ -2,9 +2,9 @@
 
 import base64
 import copy
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 from gemini_run import GEMINI_2, GEMINI_3, UPSTREAM, asked, to
 
@@ -322,8 +322,8 @@ def test_system(messages: list[Json], body: Json) -> None:
 
 
 def test_the_list_of_models_is_asked_for_as_everything_is() -> None:
-    host = dataclasses.replace(UPSTREAM.host, query={"tenant": "a b"})
-    made = gemini.build_models(dataclasses.replace(UPSTREAM, base_url="https://test/v1beta/", host=host))
+    host = msgspec.structs.replace(UPSTREAM.host, query={"tenant": "a b"})
+    made = gemini.build_models(msgspec.structs.replace(UPSTREAM, base_url="https://test/v1beta/", host=host))
     assert made.url == "https://test/v1beta/models?tenant=a%20b&pageSize=1000"
 
 

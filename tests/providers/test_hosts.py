@@ -3,7 +3,6 @@
 import copy
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_table import MODELS
+from msgspec.structs import replace
 
 from providers.contract import Json, Upstream
 from providers.endpoints import endpoint, key_header

@@ -3,11 +3,11 @@
 What each row says stands in its host's documentation, which the row names.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from model_table import MODELS
+from msgspec.structs import replace
 from test_host_answers import chunk, part, read, sse, whole
 
 from providers import codec

@@ -24,9 +24,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 def entry(to: Upstream | None) -> UsageMeter:
     """An open request of 100 tokens by estimate, that `to` has been asked."""
-    record = RequestRecord("req", 0.0)
-    record.key, record.model = "k", "m"
-    made = UsageMeter(record, Prompt(100, 0, 10**9, 1, None), CHEAP, 0.0)
+    made = UsageMeter(RequestRecord("req", 0.0, "k", "m"), Prompt(100, 0, 10**9, 1, None), CHEAP, 0.0)
     made.exchange = Exchange(to, CALL, 1.0) if to else None
     return made
 

@@ -1,10 +1,10 @@
 """A Gemini answer from bytes to chunks, without sockets."""
 
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import replay
+from msgspec.structs import replace
 from replay import STREAMS
 
 from providers import gemini
