@@ -1,12 +1,11 @@
 """The facts of one request, read by the log, the metrics, the usage ledger and the inspector."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from .limits import Limits
 
 
-@dataclass(slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct):
     """What is known of one request; filled in while it runs."""
 
     id: str
@@ -24,7 +23,7 @@ class RequestRecord:
     waited: float = 0.0  # seconds spent waiting for upstreams until one answered
     gap: float = 0.0  # seconds, the longest between two pieces of a stream
     cost: float | None = None  # USD
-    tried: list[tuple[str, str]] = field(default_factory=list)  # attempts that failed: target, code
+    tried: list[tuple[str, str]] = []  # attempts that failed: target, code
     unlogged: bool = False  # no log line: whether this server is there, asked by a client
     retried: bool = False  # one target was asked twice
     doubted: tuple[str, int, int] | None = None  # a provider, and the tokens it told of: more than there can be
