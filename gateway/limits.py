@@ -11,11 +11,11 @@ A minute is any sixty seconds. A bucket that refills, or a minute by the clock, 
 that straddles two of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -26,6 +26,7 @@ from .spending import NEVER, Period, SlidingWindow, Spent, period_at, period_of
 from .words import counted, moment
 
 Unit = Literal["requests", "tokens", "cost"]
+_UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 
 _EACH: Final[dict[Period, str]] = {"day": "daily", "month": "monthly"}
 _OPENAI: Final = HeaderForm()
@@ -71,7 +72,7 @@ KINDS: Final = (
 )
 
 
-class Limits(NamedTuple):
+class Limits(msgspec.Struct, frozen=True, dict=True):
     """The limits of one key; 0: no limit. budget: micro-USD in each period."""
 
     rpm: int = 0
@@ -80,32 +81,28 @@ class Limits(NamedTuple):
     budget: int = 0
     period: Period = "month"
 
-    @property
+    @cached_property
     def rows(self) -> tuple[tuple[Kind, int], ...]:
-        """Return the kinds of limit that hold, with the limit."""
-        return _rows(self)
+        """The kinds of limit that hold, with the limit."""
+        return tuple((kind, cap) for kind in KINDS if (cap := getattr(self, kind.name)))
 
-    @property
+    @cached_property
     def need_estimate(self) -> bool:
         """Whether what a request may use is to be reserved."""
-        return _need_estimate(self)
+        return any(kind.unit != "requests" for kind, _ in self.rows)
 
-    def least(self, unit: Unit) -> int:
-        """Return the smallest limit of a unit; 0: there is none."""
-        return min((cap for kind, cap in _rows(self) if kind.unit == unit), default=0)
+    @cached_property
+    def of_requests(self) -> "Limits":
+        """The same for requests that use no tokens."""
+        return Limits(rpm=self.rpm, concurrency=self.concurrency)
 
-
-@lru_cache(1024)
-def _rows(limits: Limits) -> tuple[tuple[Kind, int], ...]:
-    return tuple((kind, cap) for kind in KINDS if (cap := getattr(limits, kind.name)))
-
-
-@lru_cache(1024)
-def _need_estimate(limits: Limits) -> bool:
-    return any(kind.unit != "requests" for kind, _ in _rows(limits))
+    @cached_property
+    def tokens(self) -> int:
+        """The smallest limit of tokens; 0: there is none."""
+        return min((cap for kind, cap in self.rows if kind.unit == "tokens"), default=0)
 
 
-class Reservation(msgspec.Struct):
+class Reservation(msgspec.Struct, gc=False):
     """What a running request has reserved: tokens, and micro-USD of the budget. day: on which it began; id: its name in Redis."""
 
     tokens: int
@@ -115,30 +112,44 @@ class Reservation(msgspec.Struct):
     running: bool = True
 
 
-class Left(NamedTuple):
-    """How much is left of a limit. reset: seconds until nothing is used any more."""
-
-    amount: int
-    reset: int
+# What the headers of an answer tell of each limit that has some: Kind.header, the limit, how much is left of it, and the seconds
+# until nothing is used any more.
+Remaining = Sequence[tuple[str, int, int, int]]
 
 
-Remaining = Mapping[str, Left]  # by the name of the kind: what the headers of an answer tell
-
-
-def left(cap: int, used: int, reset: int) -> Left:
-    """Return how much is left. used: counted and reserved; reset: seconds until nothing is counted any more."""
-    return Left(max(0, cap - used), reset or (1 if used else 0))
+def left(kind: Kind, cap: int, used: int, reset: int) -> tuple[str, int, int, int]:
+    """Return how much is left of a limit. used: counted and reserved; reset: seconds until nothing is counted any more."""
+    return kind.header, cap, cap - used if used < cap else 0, reset or (1 if used else 0)
 
 
 class LimitCounters:
     """The limits of one key, counted in this process. name: of the key; spent: where its cost is counted."""
 
     def __init__(self, limits: Limits, name: str = "", spent: Spent | None = None) -> None:
-        self.limits = limits
         self._name, self._spent = name, spent if spent is not None else Spent()
         self._windows = {kind.name: SlidingWindow(kind.over) for kind in KINDS if isinstance(kind.over, int)}
         self.running = self.reserved_tokens = 0
         self._reserved: dict[str, int] = {}  # day on which requests began → micro-USD that they hold
+        self.apply(limits)
+
+    def apply(self, limits: Limits) -> None:
+        """Use these limits from now on; what has been used stays counted."""
+        self.limits = limits
+        # Prepared, since each request asks all of them. In _rows: kind, limit, place of its unit, how much of it is in use.
+        self._rows = tuple((kind, cap, _UNITS.index(kind.unit), self._use_of(kind)) for kind, cap in limits.rows)
+        windows = [(kind, cap, self._windows[kind.name]) for kind, cap in limits.rows if kind.name in self._windows]
+        self._counts_requests = tuple(window for kind, _, window in windows if kind.unit == "requests")
+        self._counts_tokens = tuple(window for kind, _, window in windows if kind.unit == "tokens")
+        self._shown = tuple((kind, cap, self._use_of(kind), window) for kind, cap, window in windows if kind.header)
+
+    def _use_of(self, kind: Kind) -> Callable[[float], int]:
+        """Return the function from monotonic seconds to how much of a limit is counted and reserved."""
+        if kind.over == "period":
+            return lambda _: self.spent + self.reserved_cost
+        if kind.over == "now":
+            return lambda _: self.running
+        window = self._windows[kind.name]
+        return window.sum if kind.unit == "requests" else lambda at: window.sum(at) + self.reserved_tokens
 
     @property
     def spent(self) -> int:
@@ -148,11 +159,11 @@ class LimitCounters:
     @property
     def reserved_cost(self) -> int:
         """Return the micro-USD that running requests have reserved of the budget's running period."""
-        last = self._spent.day
-        if self._reserved.keys() <= {last}:  # nearly always
-            return self._reserved.get(last, 0)
-        period, running = self.limits.period, period_of(self.limits.period, last)
-        return sum(cost for day, cost in self._reserved.items() if period_of(period, day) == running)
+        period, last, sum = self.limits.period, self._spent.day, 0
+        for day, cost in self._reserved.items():
+            if day == last or period_of(period, day) == period_of(period, last):
+                sum += cost
+        return sum
 
     def reserve(self, tokens: int, cost: int, at: float, wall: float) -> Reservation:
         """Reserve `tokens` and `cost` micro-USD for a request, or raise and reserve nothing.
@@ -161,14 +172,11 @@ class LimitCounters:
         help.
         """
         day = self._spent.roll(wall)
-        needed: dict[Unit, int] = {"requests": 1, "tokens": tokens, "cost": cost}
-        rows = self.limits.rows
-        for kind, cap in rows:
-            if refusal := self._refusal(kind, cap, needed[kind.unit], at, wall):
-                raise refusal
-        for kind, _ in rows:
-            if kind.unit == "requests" and kind.name in self._windows:
-                self._windows[kind.name].add(1, at)
+        exceeded = self._exceeded((1, tokens, cost), at)
+        if exceeded is not None:
+            raise self._refusal(*exceeded, at, wall)
+        for window in self._counts_requests:
+            window.add(1, at)
         self.running += 1
         self.reserved_tokens += tokens
         if cost:
@@ -182,12 +190,9 @@ class LimitCounters:
         """
         limits, day = self.limits, self._spent.roll(wall)
         tokens, cost = max(0, tokens - reservation.tokens), max(0, cost - reservation.cost)
-        needed: dict[Unit, int] = {"requests": 0, "tokens": tokens, "cost": cost}
         if limits.budget and cost and period_of(limits.period, reservation.day) != period_of(limits.period, day):
             return False
-        if any(
-            needed[kind.unit] and self._refusal(kind, cap, needed[kind.unit], at, wall) for kind, cap in limits.rows
-        ):
+        if self._exceeded((0, tokens, cost), at) is not None:
             return False
         reservation.tokens += tokens
         self.reserved_tokens += tokens
@@ -196,26 +201,25 @@ class LimitCounters:
             self._reserved[reservation.day] = self._reserved.get(reservation.day, 0) + cost
         return True
 
-    def _refusal(self, kind: Kind, cap: int, needed: int, at: float, wall: float) -> Failure | None:
-        """Return why a limit does not cover what is needed; None where it does."""
-        match kind.over:
-            case "now":
-                wait, fits = 1, self._held(kind) + needed <= cap
-            case "period":
-                if not needed or self.spent + self.reserved_cost + needed <= cap:
-                    return None
-                return budget_error(self.limits, self.spent, self.reserved_cost, needed, wall)
-            case _:
-                unused = cap - self._held(kind) - needed
-                wait = self._windows[kind.name].wait(unused, at)
-                fits = self._windows[kind.name].sum(at) <= unused
-        return None if fits else limit_error(kind, cap, wait, needed)
+    def _exceeded(self, needed: tuple[int, int, int], at: float) -> tuple[Kind, int, int] | None:
+        """Return the first limit that does not cover what is needed of it, with the limit and that; None where all do.
 
-    def _held(self, kind: Kind) -> int:
-        """Return what running requests hold of a limit and have not been counted for yet."""
-        if kind.unit == "tokens":
-            return self.reserved_tokens
-        return self.running if kind.over == "now" else 0
+        needed: of each of _UNITS. What is not needed is never refused.
+        """
+        for kind, cap, unit, use in self._rows:
+            need = needed[unit]
+            if need and use(at) + need > cap:
+                return kind, cap, need
+        return None
+
+    def _refusal(self, kind: Kind, cap: int, needed: int, at: float, wall: float) -> Failure:
+        """Return the error of a limit that does not cover what is needed."""
+        if kind.over == "period":
+            return budget_error(self.limits, self.spent, self.reserved_cost, needed, wall)
+        if kind.over == "now":
+            return limit_error(kind, cap, 1, needed)
+        reserved = self.reserved_tokens if kind.unit == "tokens" else 0
+        return limit_error(kind, cap, self._windows[kind.name].wait(cap - reserved - needed, at), needed)
 
     def settle(self, reservation: Reservation, tokens: int, cost: int, at: float) -> None:
         """Release what a request has reserved, and count what it has used. A second call for it does nothing."""
@@ -231,18 +235,15 @@ class LimitCounters:
 
     def used(self, tokens: int, at: float) -> None:
         """Count the tokens of a request that has ended."""
-        for kind, _ in self.limits.rows:
-            if kind.unit == "tokens" and kind.name in self._windows:
-                self._windows[kind.name].sum(at)
-                self._windows[kind.name].add(tokens, at)
+        for window in self._counts_tokens:
+            window.add(tokens, at)
 
     def remaining(self, at: float) -> Remaining:
         """Return what the next request may use."""
-        found = {}
-        for kind, cap in self.limits.rows:
-            if kind.header:
-                used, reset = self._windows[kind.name].sum_and_reset(at)
-                found[kind.name] = left(cap, used + self._held(kind), reset)
+        found = []
+        for kind, cap, use, window in self._shown:
+            used = use(at)  # before reset()
+            found.append(left(kind, cap, used, window.reset(at)))
         return found
 
 
@@ -283,28 +284,29 @@ def budget_error(limits: Limits, spent: int, reserved: int, cost: int, wall: flo
     return failure
 
 
-def headers(limits: Limits, remaining: Remaining, form: HeaderForm = _OPENAI, at: float = 0.0) -> dict[str, str]:
+def headers(remaining: Remaining, form: HeaderForm = _OPENAI, at: float = 0.0) -> dict[str, str]:
     """Return the headers of an answer that tell what is left of the limits there are. at: Unix time."""
-    told: dict[str, str] = {}
-    for kind, cap in limits.rows:
-        if kind.header and (found := remaining.get(kind.name)):
-            reset = f"{found.reset}s"
-            if form.moments:
-                reset = moment(ceil(at) + found.reset)
-            limit, remains, resets = _names(form.limits, kind.header)
-            told[limit], told[remains], told[resets] = str(cap), str(found.amount), reset
+    names, moments, told = _names(form.limits), form.moments, {}
+    for header, cap, amount, seconds in remaining:
+        limit, remains, reset = names[header]
+        told[limit], told[remains] = str(cap), str(amount)
+        told[reset] = moment(ceil(at) + seconds) if moments else f"{seconds}s"
     return told
 
 
 def header_names(form: HeaderForm) -> list[str]:
     """Return the names of all headers that tell what is left."""
-    return [name for kind in KINDS if kind.header for name in _names(form.limits, kind.header)]
+    return [name for names in _names(form.limits).values() for name in names]
 
 
 @lru_cache(16)
-def _names(form: str, of: str) -> tuple[str, ...]:
-    """Return the names of the headers of one limit. form, of: HeaderForm.limits, and what is limited there."""
-    return tuple(form.format(value=value, of=of) for value in ("limit", "remaining", "reset"))
+def _names(form: str) -> dict[str, tuple[str, ...]]:
+    """Return the names of the headers of each limit, by Kind.header. form: HeaderForm.limits."""
+    return {
+        kind.header: tuple(form.format(value=value, of=kind.header) for value in ("limit", "remaining", "reset"))
+        for kind in KINDS
+        if kind.header
+    }
 
 
 def dollars(micro: int) -> str:

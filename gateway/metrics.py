@@ -83,26 +83,60 @@ class Fault(NamedTuple):
     code: str
 
 
+Latest = tuple[deque[float], deque[float]]  # seconds until a whole answer, and until the first byte of a stream
+
+
+class Traffic:
+    """What is counted of the requests for one model that one provider has answered, or none."""
+
+    __slots__ = ("completion", "cost", "prompt", "requests", "waits")
+
+    def __init__(self, waits: Latest) -> None:
+        """waits: of the provider, whatever the model."""
+        self.waits = waits
+        self.requests: dict[int, int] = {}  # by status
+        self.prompt: int | None = None  # tokens; None: nobody has told of any
+        self.completion = 0
+        self.cost = 0.0  # USD
+
+
 class Metrics:
     """All counters and histograms since the start of the process, and what happened last at each provider."""
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[str, str, int], int] = {}  # model, upstream, status
-        self.tokens: dict[tuple[str, str, str], int] = {}  # model, upstream, prompt or completion
-        self.cost: dict[tuple[str, str], float] = {}  # USD by model, upstream
+        self.traffic: dict[tuple[str, str], Traffic] = {}  # by model and upstream, "" where none has answered
         self.errors: dict[tuple[str, str], int] = {}  # upstream, code: of attempts, and of answers that broke off
         self.first: dict[str, Histogram] = {}
         self.gap: dict[str, Histogram] = {}
         self.overhead = Histogram(OVERHEAD)
         self.faults: dict[str, deque[Fault]] = {}  # provider → the latest, oldest first
-        # provider, streamed → the latest seconds until the first byte of a stream, or until a whole answer
-        self.waits: dict[tuple[str, bool], deque[float]] = {}
+        self.waits: dict[str, Latest] = {}  # by provider
         self.retries = self.fallbacks = self.cancelled = 0
+
+    @property
+    def requests(self) -> dict[tuple[str, str, int], int]:
+        """Requests by model, upstream and status."""
+        return {(*name, status): n for name, each in self.traffic.items() for status, n in each.requests.items()}
+
+    @property
+    def tokens(self) -> dict[tuple[str, str, str], int]:
+        """Tokens by model, upstream, and prompt or completion."""
+        found: dict[tuple[str, str, str], int] = {}
+        for name, each in self.traffic.items():
+            if each.prompt is not None:
+                found |= {(*name, "prompt"): each.prompt, (*name, "completion"): each.completion}
+        return found
+
+    @property
+    def cost(self) -> dict[tuple[str, str], float]:
+        """USD by model and upstream, where it is not 0."""
+        return {name: each.cost for name, each in self.traffic.items() if each.cost}
 
     def seen(self, record: RequestRecord, model: str, status: int) -> None:
         """Count a request that has ended. model: its label (ModelRouter.metric_label), "" when it named none."""
         upstream = record.upstream.partition("/")[0]
-        _add(self.requests, (model, upstream, status))
+        traffic = self.traffic.get((model, upstream)) or self._begun(model, upstream)
+        traffic.requests[status] = traffic.requests.get(status, 0) + 1
         if status == 499:
             self.cancelled += 1
         if record.tried:
@@ -112,19 +146,23 @@ class Metrics:
             self._keep(record, record.upstream, record.code)
         if record.first:
             if not record.tried:  # else the others' time would count as this provider's
-                waits = self.waits.get((upstream, record.stream))
-                if waits is None:
-                    waits = self.waits[upstream, record.stream] = deque(maxlen=_WAITS)
-                waits.append(record.waited)
-            _of(self.first, model, FIRST).see(record.first - record.started)
-            self.overhead.see(max(0.0, record.first - record.started - record.waited))
+                traffic.waits[record.stream].append(record.waited)
+            wait = record.first - record.started
+            _of(self.first, model, FIRST).see(wait)
+            self.overhead.see(wait - record.waited if wait > record.waited else 0.0)
         if record.gap:
             _of(self.gap, model, GAP).see(record.gap)
         if record.prompt is not None:
-            _add(self.tokens, (model, upstream, "prompt"), record.prompt)
-            _add(self.tokens, (model, upstream, "completion"), record.completion or 0)
+            traffic.prompt = (traffic.prompt or 0) + record.prompt
+            traffic.completion += record.completion or 0
         if record.cost:
-            self.cost[model, upstream] = self.cost.get((model, upstream), 0.0) + record.cost
+            traffic.cost += record.cost
+
+    def _begun(self, model: str, upstream: str) -> Traffic:
+        """Return the counters of a model and an upstream that have come for the first time."""
+        waits = self.waits.setdefault(upstream, (deque(maxlen=_WAITS), deque(maxlen=_WAITS)))
+        traffic = self.traffic[model, upstream] = Traffic(waits)
+        return traffic
 
     def _failures(self, record: RequestRecord) -> None:
         """Count the failed attempts of a request."""
@@ -147,8 +185,8 @@ def percentile(values: Sequence[Number], share: float) -> Number:
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
-def _add(table: dict[K, int], key: K, more: int = 1) -> None:
-    table[key] = table.get(key, 0) + more
+def _add(table: dict[K, int], key: K) -> None:
+    table[key] = table.get(key, 0) + 1
 
 
 def _of(table: dict[str, Histogram], model: str, bounds: Sequence[float]) -> Histogram:

@@ -5,9 +5,14 @@ a millionth of a micro-USD) and rounded up once, at the end: a request that cost
 """
 
 from math import ceil
-from typing import Any, Final, NamedTuple
+from operator import add
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import astuple
 
 from providers.contract import Json, Upstream
+from providers.models import ModelFacts, Rates
 
 from .estimates import Prompt
 
@@ -20,7 +25,7 @@ _LARGEST: Final = 2**60  # of a number by which an upstream tells a cost
 _ANSWER: Final = 10**6  # of one answer of a model of which nothing is known
 
 
-class TokenUsage(NamedTuple):
+class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens. cached and written (to the upstream's cache) are part of prompt; reasoning is part of completion.
 
     hour: of those written, the ones that are cached for an hour.
@@ -32,6 +37,9 @@ class TokenUsage(NamedTuple):
     written: int = 0
     reasoning: int = 0
     hour: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(*map(add, astuple(self), astuple(other)))
 
 
 NO_USAGE: Final = TokenUsage()
@@ -65,24 +73,22 @@ def cost(used: TokenUsage, upstream: Upstream, tier: Any = None, at: float | Non
 
     tier: the service tier they were used at, if any was named; at: Unix time, None: when they cost most.
     """
-    if upstream.host.free or used == NO_USAGE:
+    if upstream.host.free:
         return 0
     facts = upstream.facts
     if facts.price is None:
-        return None
-    long, off_peak = facts.long_context, facts.off_peak
-    if off_peak is not None and at is not None and off_peak.is_on(at):
-        rates = off_peak.rates
-    else:
-        rates = facts.price.rates if long is None or used.prompt <= long.above else facts.long_rates
-    sum = 0
-    fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
-    for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
-        if tokens:
-            if rate is None:
-                return None
-            sum += tokens * rate
-    if tier is None or tier == USUAL_TIER:
+        return 0 if used == NO_USAGE else None
+    rates = facts.price.rates
+    if facts.off_peak is not None or facts.long_context is not None:
+        rates = _rates(facts, rates, used.prompt, at)
+    fresh, answer = rates[0], rates[1]
+    if fresh is None or answer is None or used.cached or used.written or used.hour:
+        sum = _sum(used, rates)
+        if sum is None:
+            return None
+    else:  # nearly always
+        sum = used.prompt * fresh + used.completion * answer
+    if tier is None or tier == USUAL_TIER or used == NO_USAGE:
         return -(-sum // _SCALE)
     times = times_the_price(tier, upstream)
     if times == 1:
@@ -90,17 +96,35 @@ def cost(used: TokenUsage, upstream: Upstream, tier: Any = None, at: float | Non
     return None if times is None else ceil(-(-sum * round(times * 1000) // 1000) / _SCALE)
 
 
+def _rates(facts: ModelFacts, usual: Rates, prompt: int, at: float | None) -> Rates:
+    """Return the Price.rates that hold for a prompt of so many tokens at a Unix time, None: those of the peak hours."""
+    if facts.off_peak is not None and at is not None and facts.off_peak.is_on(at):
+        return facts.off_peak.rates
+    long = facts.long_context
+    return facts.long_rates if long is not None and prompt > long.above else usual
+
+
+def _sum(used: TokenUsage, rates: Rates) -> int | None:
+    """Return what tokens cost by these rates, in millionths of a micro-USD; None where a rate that is needed is unknown."""
+    sum = 0
+    fresh, written = used.prompt - used.cached - used.written, used.written - used.hour
+    for tokens, rate in zip((fresh, used.completion, used.cached, written, used.hour), rates, strict=True):
+        if tokens:
+            if rate is None:
+                return None
+            sum += tokens * rate
+    return sum
+
+
 def told_cost(usage: Json | None, upstream: Upstream) -> int | None:
     """Return the micro-USD that an upstream says a request has cost, rounded up; None where it says nothing that can be true."""
+    path = upstream.host.cost
+    if not path or upstream.host.cost_unit <= 0:
+        return None
     value: Any = usage
-    for name in upstream.host.cost:
+    for name in path:
         value = value.get(name) if isinstance(value, dict) else None
-    if (
-        not upstream.host.cost
-        or upstream.host.cost_unit <= 0
-        or type(value) not in (int, float)
-        or not 0 <= value <= _LARGEST
-    ):
+    if type(value) not in (int, float) or not 0 <= value <= _LARGEST:
         return None
     dollars = value / upstream.host.cost_unit
     return ceil(round(dollars * 10**6, 6)) if dollars <= _DEAREST else None

@@ -37,7 +37,9 @@ def reserved(
 ) -> tuple[Target, TokenUsage]:
     """Return the target, with the limit that is to be sent where none is named, and what the request may use at most there."""
     upstream = target.upstream
-    prompt = max(1, min(measured.most, upstream.facts.context or measured.most))
+    prompt, context = measured.most or 1, upstream.facts.context
+    if context is not None and prompt > context:
+        prompt = context
     longest = upstream.facts.max_output or _LONGEST
     if "messages" not in body:
         return target, TokenUsage(prompt, _of_bytes(prompt, longest, measured, upstream, limits))
@@ -48,7 +50,7 @@ def reserved(
         sent = limit_of(asked, upstream)
     except Failure:  # this target refuses the request
         return target, TokenUsage(prompt)
-    natural = min(sent or longest, longest)
+    natural = sent if sent and sent < longest else longest
     tier = asked.get("service_tier")
     if "max_tokens" in asked or "max_completion_tokens" in asked:
         answer = natural if sent else _covered(prompt, natural, answers, tier, measured.hour, upstream, limits)
@@ -85,7 +87,9 @@ def most_costly(used: TokenUsage, upstream: Upstream, tier: Any = None, hour: bo
     """
     most = cost(used, upstream, tier) or 0
     if upstream.facts.price is not None and upstream.facts.price.cache_write is not None:
-        most = max(most, cost(used._replace(written=used.prompt, hour=hour and used.prompt), upstream, tier) or 0)
+        prompt = used.prompt
+        written = TokenUsage(prompt, used.completion, written=prompt, hour=prompt if hour else 0)
+        most = max(most, cost(written, upstream, tier) or 0)
     return most
 
 
@@ -107,10 +111,11 @@ def _thinking(asked: Json, upstream: Upstream) -> int:
 
 def _covered(prompt: int, answer: int, answers: int, tier: Any, hour: bool, upstream: Upstream, limits: Limits) -> int:
     """Return the longest answer, up to `answer` tokens, that an unused tpm and an unused budget cover."""
-    if tokens := limits.least("tokens"):
-        answer = min(answer, (tokens - prompt) // answers)
+    if limits.tokens:
+        answer = min(answer, (limits.tokens - prompt) // answers)
     if limits.budget and answer > 0:
-        base, most = (most_costly(TokenUsage(prompt, n), upstream, tier, hour) for n in (0, answer * answers))
+        most = most_costly(TokenUsage(prompt, answer * answers), upstream, tier, hour)
         if most > limits.budget:
+            base = most_costly(TokenUsage(prompt), upstream, tier, hour)
             answer = answer * (limits.budget - base) // (most - base) if most > base else 0
     return max(answer, _LEAST)

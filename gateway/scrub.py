@@ -20,22 +20,16 @@ _SHAPES: Final = (
     r"(?i:[?&](?:api[_-]?)?key=)[^&\s\"']+",
 )
 _SHAPE: Final = re.compile("|".join(_SHAPES))
-_SIGNS: Final = (  # a text without any of these has none of those shapes
-    "sk-",
-    "AIza",
-    "gsk_",
-    "xai-",
-    "pplx-",
-    "hf_",
-    "r8_",
-    "nvapi-",
-    "csk-",
-    "fw_",
-    "earer ",
-    "EARER ",
-    "ey=",
-    "EY=",
-)
+# A text without any of these has none of those shapes. By a character that is rare in the log and found fast.
+_SIGNS: Final = {
+    "-": ("sk-", "nvapi-"),
+    "_": ("gsk_", "hf_", "r8_"),
+    "A": ("AIza",),
+    "x": ("xai-", "pplx-"),
+    "w": ("fw_",),
+    " ": ("earer ", "EARER "),
+    "=": ("ey=", "EY="),
+}
 
 
 class Scrubber:
@@ -56,7 +50,7 @@ class Scrubber:
         self._host = re.compile("|".join(re.escape(name) for name in sorted(hosts, key=len, reverse=True)) or "(?!)")
 
     def __call__(self, text: str) -> str:
-        spans = [found.span() for found in _SHAPE.finditer(text)] if any(sign in text for sign in _SIGNS) else []
+        spans = [found.span() for found in _SHAPE.finditer(text)] if _may_have_a_shape(text) else []
         if len(self._known) > _FEW or any(form in text for form in self._known):
             places = range(0, len(text) - _SHORTEST + 1, self._stride)
             for place in [i for i in places if text[i : i + _SHORTEST] in self._pieces]:
@@ -72,6 +66,11 @@ class Scrubber:
                 if text[start : start + length] in self._known:
                     yield start, start + length
                     break
+
+
+def _may_have_a_shape(text: str) -> bool:
+    """Whether a text has one of the signs of a key by its shape."""
+    return any(rare in text and any(sign in text for sign in signs) for rare, signs in _SIGNS.items())
 
 
 def _blanked(text: str, spans: list[tuple[int, int]]) -> str:

@@ -33,6 +33,7 @@ def effort_of_budget(tokens: int) -> str:
 
 
 _SCALE: Final = 10**6
+Rates = tuple[int | None, ...]
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -45,7 +46,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     cache_write_1h: Dollars | None = None
 
     @cached_property
-    def rates(self) -> tuple[int | None, ...]:
+    def rates(self) -> Rates:
         """What a token of a fresh prompt, an answer, and a prompt that was cached, is newly cached, or is for an hour, costs.
 
         In millionths of a micro-USD. Where nothing is known of the cache, what is in it costs what is fresh.
@@ -155,7 +156,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     json_with_tools: bool = True  # takes response_format json_* together with tools
 
     @cached_property
-    def long_rates(self) -> tuple[int | None, ...]:
+    def long_rates(self) -> Rates:
         """Price.rates of a long context: what long_context leaves out is as in the price."""
         told = (self.long_context, self.price)
         values = {name: next((v for each in told if (v := getattr(each, name)) is not None), None) for name in _PRICES}

@@ -82,6 +82,7 @@ def _provider(
 ) -> Json:
     name, metrics = upstream.name, state.metrics
     states = {each.state for each in unwell}
+    whole, streams = metrics.waits.get(name, ((), ()))
     return {
         "name": name,
         "state": next((each for each in _WORSE if each in states), "up"),
@@ -93,7 +94,7 @@ def _provider(
             {"model": each.model, "state": each.state, "failures": each.failures, "seconds": round(each.seconds, 1)}
             for each in unwell
         ],
-        "latency": {kind: _latency(metrics.waits.get((name, kind == "stream"), ())) for kind in ("stream", "whole")},
+        "latency": {"stream": _latency(streams), "whole": _latency(whole)},
         "failures": [
             {"ago": round(now - each.at, 1), "request_id": each.request, "target": each.target, "code": each.code}
             for each in reversed(metrics.faults.get(name, ()))

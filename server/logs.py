@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from io import FileIO, RawIOBase
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
+import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -33,6 +34,36 @@ _FLOOD: Final = 10  # the same line in one second
 _PAUSE: Final = 0.05  # seconds in which lines are collected
 
 
+class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """A line about a request, as it is written; what has its default is left out. time: Unix time, and then its text."""
+
+    time: float | str
+    request: str
+    method: str
+    path: str
+    status: int  # 499: the client left
+    key: str = ""
+    model: str = ""
+    upstream: str = ""
+    session: str = ""
+    code: str = ""
+    tried: str = ""
+    stream: bool | None = None
+    first_ms: float | None = None
+    total_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Message(msgspec.Struct, omit_defaults=True, gc=False):
+    """Any other line. time: Unix time, and then its text."""
+
+    time: float | str
+    level: str
+    message: str
+    traceback: str = ""
+
+
 class Log(logging.Handler):
     """Writes lines to `out`, as JSON or, for people, as text. dropped: lines that found the queue full, or were a flood.
 
@@ -47,7 +78,7 @@ class Log(logging.Handler):
         self.scrub: Callable[[str], str] = Scrubber()
         self._throttle = Throttle(_FLOOD, 1.0)
         self._out, self._as_json = out, as_json
-        self._lines: deque[dict[str, Any]] = deque()
+        self._lines: deque[RequestLine | Message] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -63,33 +94,27 @@ class Log(logging.Handler):
             self.dropped += 1
             return
         # The thread gets values: the record may still change, when its answer is read to the end after the client has left.
-        self._put(self._request_line(at, record, method, path[:_PATH], status, now))
-
-    @staticmethod
-    def _request_line(
-        at: float, record: RequestRecord, method: str, path: str, status: int, now: float
-    ) -> dict[str, Any]:
-        line: dict[str, Any] = {"at": at, "request": record.id, "method": method, "path": path, "status": status}
-        if record.key:
-            line["key"] = record.key
-        if record.model:
-            line["model"] = record.model
-        if record.upstream:
-            line["upstream"] = record.upstream
-        if record.session:
-            line["session"] = record.session
-        if record.code:
-            line["code"] = record.code
-        if record.tried:
-            line["tried"] = ", ".join(f"{target}: {code}" for target, code in record.tried)
-        if record.model:
-            line["stream"] = record.stream
-        if record.first:
-            line["first_ms"] = round((record.first - record.started) * 1000, 1)
-        line["total_ms"] = round((now - record.started) * 1000, 1)
-        if record.prompt is not None:
-            line["prompt_tokens"], line["completion_tokens"] = record.prompt, record.completion
-        return line
+        started = record.started
+        self._put(
+            RequestLine(
+                at,
+                record.id,
+                method,
+                path[:_PATH],
+                status,
+                record.key,
+                record.model,
+                record.upstream,
+                record.session,
+                record.code,
+                ", ".join([f"{target}: {code}" for target, code in record.tried]) if record.tried else "",
+                record.stream if record.model else None,
+                round((record.first - started) * 10_000) / 10 if record.first else None,
+                round((now - started) * 10_000) / 10,
+                record.prompt,
+                record.completion,
+            )
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line of the standard logging module: start-up, faults, what libraries have to say.
@@ -99,19 +124,17 @@ class Log(logging.Handler):
         if not self._throttle.allows(str(record.msg), record.created):
             self.dropped += 1
             return
-        line = {"at": record.created, "level": record.levelname.lower(), "message": record.getMessage()}
+        line = Message(record.created, record.levelname.lower(), record.getMessage())
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             # A client's broken HTTP. aiohttp's words for it quote what was sent, and that may be a key.
-            line |= {
-                "level": "info",
-                "message": f"a request was refused: it is not valid HTTP ({type(error).__name__})",
-            }
+            line.level = "info"
+            line.message = f"a request was refused: it is not valid HTTP ({type(error).__name__})"
         elif record.exc_info:
-            line["traceback"] = logging.Formatter().formatException(record.exc_info)
+            line.traceback = logging.Formatter().formatException(record.exc_info)
         self._put(line)
 
-    def _put(self, line: dict[str, Any]) -> None:
+    def _put(self, line: RequestLine | Message) -> None:
         if len(self._lines) >= _LIMIT:
             self.dropped += 1
             return
@@ -126,23 +149,30 @@ class Log(logging.Handler):
             if not self._stopping:
                 time.sleep(_PAUSE)
             batch = [self._lines.popleft() for _ in range(len(self._lines))]
-            text = self.scrub("".join([self._format(line) for line in batch]))
-            data = text.encode(errors="backslashreplace")
+            data = self.scrub(self._text(batch)).encode(errors="backslashreplace")
             try:
                 while data:
                     data = data[self._out.write(data) or 0 :]
             except (OSError, ValueError):
                 return  # nobody reads any more
 
-    def _format(self, line: dict[str, Any]) -> str:
-        seconds = line.pop("at")
-        stamp = f"{_day_and_time(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
-        if self._as_json:
-            return codec.encode_text({"time": stamp, **line}) + "\n"
+    def _text(self, lines: list[RequestLine | Message]) -> str:
+        """Return these lines as they are written."""
+        for line in lines:
+            line.time = _stamp(cast(float, line.time))
+        if not self._as_json:
+            return "".join([self._for_people(msgspec.to_builtins(line)) + "\n" for line in lines])
+        try:
+            return codec.encoder.encode_lines(lines).decode()
+        except UnicodeEncodeError:  # half an emoji
+            return "".join([codec.encode_text(msgspec.to_builtins(line)) + "\n" for line in lines])
+
+    def _for_people(self, line: dict[str, Any]) -> str:
+        stamp = line["time"][11:-1]
         if "message" in line:
             traceback = f"\n{line['traceback']}" if "traceback" in line else ""
-            return f"{stamp[11:-1]} {line['level']}: {line['message']}{traceback}\n"
-        return text_of(line, stamp[11:-1], self._terminal, self._colour) + "\n"
+            return f"{stamp} {line['level']}: {line['message']}{traceback}"
+        return text_of(line, stamp, self._terminal, self._colour)
 
     def close(self) -> None:
         """Write what is waiting, for at most a second, and end the thread."""
@@ -150,6 +180,12 @@ class Log(logging.Handler):
         self._wake.set()
         self._thread.join(1.0)
         super().close()
+
+
+def _stamp(at: float) -> str:
+    """Return a Unix time as lines show it."""
+    second = int(at)
+    return f"{_day_and_time(second)}.{int((at - second) * 1000):03}Z"
 
 
 @lru_cache(4)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -111,27 +112,26 @@ class AppState:
 
     def finish_request(self, live: Generation, record: RequestRecord, meter: UsageMeter | None, status: int) -> None:
         """Settle a request that has ended: now, or when its answer has been read on to its end. meter: None, not admitted."""
+        self.detached.after(meter, partial(self._settle, live, record, meter, status))
 
-        def settle() -> None:
-            try:
-                if meter is not None:
-                    self.ledger.settle(meter, status)
-                if record.model:
-                    self.metrics.seen(record, live.settings.routes.metric_label(record.model), status)
-            except Exception:
-                logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
-            finally:
-                self.generations.release(live)
-            if record.tried:
-                self._warn(record.tried)
-            if record.doubted is not None and self._may_say(record.doubted[0], "usage"):
-                logs.LOGGER.warning(
-                    "provider %s counts %d and %d tokens for a request that cannot have used so many: it is booked by an "
-                    "estimate",
-                    *record.doubted,
-                )
-
-        self.detached.after(meter, settle)
+    def _settle(self, live: Generation, record: RequestRecord, meter: UsageMeter | None, status: int) -> None:
+        try:
+            if meter is not None:
+                self.ledger.settle(meter, status)
+            if record.model:
+                self.metrics.seen(record, live.settings.routes.metric_label(record.model), status)
+        except Exception:
+            logs.LOGGER.exception("request %s could not be settled, by a fault of this server", record.id)
+        finally:
+            self.generations.release(live)
+        if record.tried:
+            self._warn(record.tried)
+        if record.doubted is not None and self._may_say(record.doubted[0], "usage"):
+            logs.LOGGER.warning(
+                "provider %s counts %d and %d tokens for a request that cannot have used so many: it is booked by an "
+                "estimate",
+                *record.doubted,
+            )
 
     def _warn(self, tried: list[tuple[str, str]]) -> None:
         """Tell the operator what only the operator can mend. tried: attempts that failed (target, code)."""

@@ -82,14 +82,15 @@ class Ledger:
 
         It costs nothing, so a key may send as many of them as it may send others, beside those, in each process.
         """
-        limits = caller.limits and Limits(rpm=caller.limits.rpm, concurrency=caller.limits.concurrency)
-        if not limits or not limits.rows:
+        limits = caller.limits.of_requests if caller.limits is not None else None
+        if limits is None or not limits.rows:
             yield
             return
         counters = self._counts.get(caller.name)
         if counters is None:
             counters = self._counts[caller.name] = LimitCounters(limits)
-        counters.limits = limits
+        elif counters.limits is not limits:
+            counters.apply(limits)
         held = counters.reserve(0, 0, time.monotonic(), time.time())
         try:
             yield
@@ -158,7 +159,9 @@ class Ledger:
         bound = [self.most_at(limits, body, prompt, target) for target in targets]
         refused: RateLimitExceeded | None = None
         while True:
-            tokens, cost = max(each[1] for each in bound), max(each[2] for each in bound)
+            tokens = cost = 0
+            for _, most, price in bound:
+                tokens, cost = most if most > tokens else tokens, price if price > cost else cost
             try:
                 held = await self.limiter.reserve(record.key, limits, tokens, cost)
                 return [target for target, _, _ in bound], held
@@ -230,5 +233,4 @@ class Ledger:
         """Return the headers that tell the caller of a request what is left of its limits."""
         if record.limits is None:
             return {}
-        standing = self.limiter.remaining(record.key)
-        return headers(record.limits, standing, form, time.time()) if standing is not None else {}
+        return headers(self.limiter.remaining(record.key), form, time.time())

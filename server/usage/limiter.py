@@ -25,8 +25,8 @@ class Limiter(Protocol):
         Called for every request, whether its key has limits or not: a reload may give it some.
         """
 
-    def remaining(self, name: str) -> Remaining | None:
-        """Return how much of the key's limits is left, as far as this process knows."""
+    def remaining(self, name: str) -> Remaining:
+        """Return how much of the key's limits is left, as far as this process knows; nothing where it does not."""
 
     async def spent(self, name: str) -> int:
         """Return the micro-USD of the key's budget that are spent in the running period."""
@@ -51,7 +51,7 @@ class LocalLimiter:
 
     def apply(self, limits: Mapping[str, Limits]) -> None:
         for name, counters in self._counters.items():  # they stay: requests may still run, a minute is not over
-            counters.limits = limits.get(name, _NONE)
+            counters.apply(limits.get(name, _NONE))
         for name, each in limits.items():
             if name not in self._counters:
                 self._counters[name] = LimitCounters(each, name, self.spending)
@@ -71,7 +71,7 @@ class LocalLimiter:
         if counters is not None:
             counters.used(tokens, time.monotonic())
 
-    def remaining(self, name: str) -> Remaining | None:
+    def remaining(self, name: str) -> Remaining:
         return self._counters[name].remaining(time.monotonic())
 
     async def spent(self, name: str) -> int:

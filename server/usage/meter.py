@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway import pricing
 from gateway.estimates import Prompt
 from gateway.limits import Reservation
@@ -144,7 +146,7 @@ class UsageMeter:
         for each, more in self.failed_attempts:
             self.cost = None if self.cost is None or more is None else self.cost + more
             self.listed = None if self.listed is None or more is None else self.listed + more
-            self.used = TokenUsage(*map(sum, zip(self.used, each, strict=True)))
+            self.used += each
         if self.exchange is not None and not record.upstream:
             record.upstream = self.exchange.to.target_name
         self.status = status
@@ -160,7 +162,7 @@ class UsageMeter:
             record.key,
             record.model,
             record.stream,
-            self.prompt.tokens(self._upstream),
+            self.prompt,
             self._upstream,
         )
 
@@ -175,7 +177,7 @@ class UsageMeter:
             record.key,
             record.model,
             record.upstream,
-            record.stream,
+            1 if record.stream else 0,
             self.status,
             code if code.isascii() else "upstream_error",
             used.prompt,
@@ -183,7 +185,7 @@ class UsageMeter:
             used.cached,
             used.reasoning,
             self.cost,
-            self.estimated,
+            1 if self.estimated else 0,
             round((record.first - record.started) * 1000) if record.first else None,
             self.milliseconds,
             self.saved,
@@ -204,7 +206,7 @@ class UsageMeter:
         told, guess = self._told(usage), self._estimate()
         if told is None or told == NO_USAGE:
             return guess
-        return told._replace(completion=max(told.completion, guess.completion))
+        return replace(told, completion=max(told.completion, guess.completion))
 
     def _tier(self) -> object:
         """Return the service tier to price: the one the upstream reports, if its price is known, else the client's."""

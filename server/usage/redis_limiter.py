@@ -106,7 +106,7 @@ class RedisLimiter:
         if limits.budget:
             self._learn(name, limits.period, day, spent)
         standing = zip(limits.rows, told, strict=True)
-        self._remaining[name] = {kind.name: left(cap, *each) for (kind, cap), each in standing if kind.header}
+        self._remaining[name] = [left(kind, cap, *each) for (kind, cap), each in standing if kind.header]
         if verdict == "ok":
             return reservation
         self._running[name].discard(reservation.id)
@@ -183,7 +183,7 @@ class RedisLimiter:
         limits = self._local.limits(name)
         if reservation is not None:
             self._release(name, day, reservation.id, tokens, cost)
-        elif limits.least("tokens") or (limits.budget and cost):  # it began before the key had limits
+        elif limits.tokens or (limits.budget and cost):  # it began before the key had limits
             self._release(name, day, secrets.token_hex(8), tokens, cost)
         self._local.settle(
             name, day, mine, tokens, cost
@@ -214,8 +214,8 @@ class RedisLimiter:
         spending = self._local.spending
         spending.learn(period, day, {name: spending.of(name, period)}, {name: spent})
 
-    def remaining(self, name: str) -> Remaining | None:
-        return self._local.remaining(name) if self._queue.unreachable else self._remaining.get(name)
+    def remaining(self, name: str) -> Remaining:
+        return self._local.remaining(name) if self._queue.unreachable else self._remaining.get(name, ())
 
     def apply(self, limits: Mapping[str, Limits]) -> None:
         old = {name: self._local.limits(name) for name in limits}

@@ -18,20 +18,23 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import lru_cache
+from itertools import chain
 from operator import add
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
+
+from msgspec.structs import astuple, replace
 
 from gateway.words import counted
 
 from .. import logs
 from ..throttle import Throttle
 from . import database, migrations
-from .rows import UsageRow
+from .rows import UsageRow, summed
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ OTHER: Final = "other"  # the model of all others
 _DAYS: Final = 3  # for which these names are remembered: requests that run over midnight belong to the day before
 _SWEEP: Final = 3600.0  # seconds between deletions of old rows
 _SWEPT: Final = 2000  # rows deleted in one transaction
+_GROUP: Final = 32  # rows written by one statement: each costs the loop a change of threads, and has at most 999 values
 _TOLD: Final = 600.0  # seconds for which /healthz says that the file had to be restored
 
 
@@ -67,7 +71,6 @@ class Question(NamedTuple):
 
 Sums = dict[tuple[str, str, str], list[int]]  # hour, key, model → as migrations.SUMS
 
-_INSERT: Final = f"INSERT OR REPLACE INTO requests VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 (constants)
 _ADD: Final = {
     table: f"INSERT INTO {table} VALUES (?, ?, ?, {', '.join('?' * len(migrations.SUMS))}){migrations.ADD}"  # noqa: S608
     for table in migrations.PERIODS
@@ -246,45 +249,44 @@ class UsageStore:
 
     def _drain_queue(self) -> Question | None:
         """Move the queue's rows to the batch, up to a question, which is returned."""
-        question = None
+        question, rows = None, []
         for _ in range(len(self._queue)):
             item = self._queue.popleft()
             if isinstance(item, Question):
                 question = item
                 break
-            self._add_to_batch(item)
+            rows.append(item)
+        self._add_to_batch(rows)
         return question
 
     def _add_again(self, row: Any) -> None:
         """Add a request again that was only in a file that is gone. row: as in its table, its id counted from 0."""
         number, *values = row
-        self._add_to_batch(UsageRow(self._run * migrations.RUN + number, *values))
+        self._add_to_batch([UsageRow(self._run * migrations.RUN + number, *values)])
 
-    def _add_to_batch(self, row: UsageRow | Opened) -> None:
-        """Add a row to the batch, and one that has ended to the sums. Drops the oldest row where too many wait."""
-        self._rows[row.id] = row
-        if isinstance(row, UsageRow):
-            self._add_to_sums(row)
-        if len(self._rows) > WAITING:
+    def _add_to_batch(self, rows: "list[UsageRow | Opened]") -> None:
+        """Add rows to the batch, and those that have ended to the sums. Drops the oldest rows where too many wait."""
+        ended: defaultdict[tuple[int, str, str], list[UsageRow]] = defaultdict(list)
+        for row in rows:
+            self._rows[row.id] = row
+            if isinstance(row, UsageRow):
+                ended[row.at // 3_600_000, row.key, row.model].append(row)
+        for (number, key, model), some in ended.items():
+            hour = _hour(number)
+            sums = self._sums.setdefault((hour, key, self._name(_day(hour), key, model)), [0] * len(migrations.SUMS))
+            sums[:] = map(add, sums, summed(some))
+        while len(self._rows) > WAITING:
             del self._rows[next(iter(self._rows))]
             self.dropped += 1
 
-    def _add_to_sums(self, row: UsageRow) -> None:
-        """Add a request that has ended to the sums of its hour, and so of its day."""
-        hour = _hour(row.at // 3_600_000)
-        sums = self._sums.setdefault((hour, row.key, self._name(_day(hour), row)), [0] * len(migrations.SUMS))
-        counted = row.prompt, row.completion, row.cached, row.reasoning
-        amounts = 1, *counted, row.cost or 0, row.cost is None, row.failed, row.saved or 0
-        sums[:] = map(add, sums, amounts)
-
-    def _name(self, day: str, row: UsageRow) -> str:
-        """Return the model under which a request is summed up: so many different ones for each day and key, then OTHER."""
-        names = self._names.setdefault(day, {}).setdefault(row.key, set())
+    def _name(self, day: str, key: str, model: str) -> str:
+        """Return the model under which requests are summed up: so many different ones for each day and key, then OTHER."""
+        names = self._names.setdefault(day, {}).setdefault(key, set())
         while len(self._names) > _DAYS:
             del self._names[min(self._names)]
         if len(names) < NAMES:
-            names.add(row.model)
-        return row.model if row.model in names else OTHER
+            names.add(model)
+        return model if model in names else OTHER
 
     def _reply(self, question: Question) -> None:
         if not question.answer.set_running_or_notify_cancel():
@@ -318,14 +320,16 @@ class UsageStore:
         connection = self._file.connection
         rows: list[UsageRow] = [each if isinstance(each, UsageRow) else each.row() for each in self._rows.values()]
         if shift := (self._file.run - self._run) * migrations.RUN:  # another file, where another run may have these ids
-            rows = [row._replace(id=row.id + shift) for row in rows]
+            rows = [replace(row, id=row.id + shift) for row in rows]
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._forget_done(connection)
             for key, sums in self._sums.items():
                 self._trying[key] = list(map(add, self._trying.get(key, [0] * len(migrations.SUMS)), sums))
             self._sums = {}
-            connection.executemany(_INSERT, rows)
+            for start in range(0, len(rows), _GROUP):
+                group = rows[start : start + _GROUP]
+                connection.execute(_insert(len(group)), [*chain.from_iterable(map(astuple, group))])
             told = self._trying.items()
             connection.executemany(_ADD["hours"], [(*key, *added) for key, added in told])
             connection.executemany(_ADD["days"], [(_day(hour), *names, *added) for (hour, *names), added in told])
@@ -370,6 +374,13 @@ class UsageStore:
                     return
         except sqlite3.Error as error:
             self._complain(error)
+
+
+@lru_cache(_GROUP)
+def _insert(rows: int) -> str:
+    """Return the statement that writes so many rows."""
+    row = f"({', '.join('?' * len(UsageRow.__struct_fields__))})"
+    return f"INSERT OR REPLACE INTO requests VALUES {', '.join([row] * rows)}"  # noqa: S608 (constants)
 
 
 @lru_cache(4)

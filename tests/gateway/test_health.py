@@ -410,13 +410,13 @@ def test_the_latest_failures_and_latencies_of_each_provider() -> None:
         "b": [Fault(begun, name, "b/x", "upstream_truncated")],
     }
     # Not that of the first, which holds what another one took.
-    assert {key: [*waits] for key, waits in metrics.waits.items()} == {
-        ("b", True): [3.0, 1.0, 2.0],
-        ("b", False): [9.0],
+    assert {name: [[*waits] for waits in both] for name, both in metrics.waits.items()} == {
+        "b": [[9.0], [3.0, 1.0, 2.0]],
+        "": [[], []],
     }
     for _ in range(200):
         metrics.seen(record(upstream="b/x", first=12.0, waited=1.0, code="upstream_truncated"), "m", 200)
-    assert (len(metrics.faults["b"]), len(metrics.waits["b", False])) == (10, 100)
+    assert (len(metrics.faults["b"]), len(metrics.waits["b"][False])) == (10, 100)
     assert [percentile([3.0, 1.0, 2.0], share) for share in (0.5, 0.95, 0.0)] == [2.0, 3.0, 1.0]
 
 
@@ -472,6 +472,20 @@ def test_secrets_stand_anywhere(text: str, clean: str | None) -> None:
         for before in range(20):  # wherever the looks at the text fall
             text_there = "." * before + text
             assert Scrubber(some)(text_there) == "." * before + (text if clean is None else clean)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sk-", "csk-", "AIza", "gsk_", "xai-", "pplx-", "hf_", "r8_", "nvapi-", "fw_", "Bearer ", "BEARER "],
+)
+def test_a_key_is_known_by_its_shape_alone(key: str) -> None:
+    """The text around it has none of the characters by which shapes are looked for first."""
+    assert Scrubber()(f"bbb\n{key}{'b' * 16}\n") == "bbb\n[secret]\n"
+
+
+@pytest.mark.parametrize("name", ["key", "KEY", "api_key", "apikey"])
+def test_a_key_is_known_by_its_name_in_an_address(name: str) -> None:
+    assert Scrubber()(f"/?{name}={'b' * 8}") == "/[secret]"
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/sk-test-/gateway-000"], ids=["usual", "like a key"])

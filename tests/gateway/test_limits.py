@@ -1,7 +1,7 @@
 """Limits and budgets: no interleaving of requests exceeds them, and nothing stays reserved."""
 
 from datetime import UTC, datetime
-from math import inf
+from math import ceil, inf
 
 import pytest
 from hypothesis import given, settings
@@ -106,8 +106,8 @@ class Interleavings(RuleBasedStateMachine):
         account = self.account
         assert (account.running, account.reserved_tokens, account.reserved_cost) == (0, 0, 0)
         standing = account.remaining(self.now + 61)
-        limits = {name: cap for name, cap in (("rpm", self.limits.rpm), ("tpm", self.limits.tpm)) if cap}
-        assert standing == {name: (cap, 0) for name, cap in limits.items()}
+        limits = (("requests", self.limits.rpm), ("tokens", self.limits.tpm))
+        assert standing == [(header, cap, cap, 0) for header, cap in limits if cap]
 
 
 TestInterleavings = Interleavings.TestCase
@@ -131,6 +131,58 @@ def test_a_window_holds_what_came_in_the_last_minute_and_knows_when_there_is_roo
     assert (wait == 0) == (window.sum(now) <= room)
     assert wait <= 61
     assert window.sum(now + wait) <= room
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 0.25, 1, 2, 59.5, 60, 61]), st.integers(0, 9)), max_size=40),
+    st.floats(0, 70),
+    st.integers(-3, 100),
+)
+def test_a_window_counts_as_a_list_of_all_amounts_does(steps: list[tuple[float, int]], pause: float, room: int) -> None:
+    """However often it is asked in between: each second's amounts are there until 61 s after its begin, and then gone."""
+    window, asked, now, all = SlidingWindow(60), SlidingWindow(60), 1000.0, []
+    for wait, amount in steps:
+        now += wait
+        window.add(amount, now)
+        asked.add(amount, now)
+        all.append((int(now) + 61, amount))
+        assert asked.sum(now) == sum(n for end, n in all if end > now)
+    now += pause
+    here = [(end, n) for end, n in all if end > now and n]
+    ends = [ceil(end - now) for end, _ in here]
+    waits = [each for each in ends if sum(n for end, n in here if ceil(end - now) > each) <= room]
+    needed = 0 if sum(n for _, n in here) <= room else min(waits, default=max(ends, default=0))
+    for each in (window, asked):
+        assert each.wait(room, now) == needed
+        assert (each.sum(now), each.reset(now)) == (sum(n for _, n in here), max(ends, default=0))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9), st.sampled_from([-40, -1, 0]), st.integers(0, 40)),
+        max_size=30,
+    )
+)
+def test_what_keys_have_spent_is_the_sum_of_their_requests(steps: list[tuple[str, int, int, int]]) -> None:
+    """Requests may have begun on an earlier day, and another process may tell of more at any time."""
+    spent, wall, all = Spent(), NOON, []
+    for name, cost, begun, days in steps:
+        wall += (days if days > 30 else days % 2) * DAY
+        today = spent.roll(wall)
+        day, _ = period_at("day", wall + begun * DAY)
+        spent.add(name, day, cost)
+        all.append((name, day, cost))
+        if cost == 9:  # the month has cost 5 more than is known here
+            spent.learn("month", today, spent.copy()["month"], {name: spent.of(name, "month") + 5})
+            all.append((name, f"{today[:7]} only", 5))
+        for each in ("a", "b"):
+            told = [(day, cost) for name, day, cost in all if name == each]
+            of_day = sum(cost for day, cost in told if day == today)
+            of_month = sum(cost for day, cost in told if day[:7] == today[:7])
+            in_all = sum(cost for day, cost in told if not day.endswith("only"))
+            found = [spent.of(each, period) for period in ("day", "month", "total")]
+            assert found == [of_day, of_month, in_all]
+            assert [spent.copy()[period].get(each, 0) for period in ("day", "month", "total")] == found
 
 
 @pytest.mark.parametrize(
@@ -211,7 +263,7 @@ def test_a_budget_of_another_kind_of_period_takes_over_what_runs() -> None:
     account.settle(account.reserve(1, 3, 0.0, NOON - DAY), 1, 3, 0.0)
     running = account.reserve(1, 4, 0.0, NOON)
     assert (account.spent, account.reserved_cost) == (0, 4)
-    account.limits = Limits(budget=10, period="month")
+    account.apply(Limits(budget=10, period="month"))
     assert (account.spent, account.reserved_cost) == (3, 4)
     with pytest.raises(RateLimitExceeded, match="reserved by requests that still run"):
         account.reserve(1, 4, 0.0, NOON)
@@ -222,7 +274,7 @@ def test_a_budget_of_another_kind_of_period_takes_over_what_runs() -> None:
         account.reserve(1, 11, 0.0, NOON + 40 * DAY)
     account.settle(old, 1, 5, 0.0)
     assert (account.spent, account.reserved_cost) == (0, 0)
-    account.limits = Limits(budget=10, period="total")
+    account.apply(Limits(budget=10, period="total"))
     assert account.spent == 10
 
 
@@ -232,7 +284,7 @@ def test_what_ends_twice_is_given_back_and_counted_once() -> None:
     for _ in range(2):
         account.settle(first, 5, 4, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (1, 20, 20, 4)
-    assert account.remaining(0.0)["tpm"].amount == 100 - 20 - 5
+    assert account.remaining(0.0) == [("tokens", 100, 100 - 20 - 5, 61)]
     account.settle(second, 0, 0, 0.0)
     assert (account.running, account.reserved_tokens, account.reserved_cost, account.spent) == (0, 0, 0, 4)
 
@@ -276,7 +328,7 @@ def test_headers_name_the_limits_there_are() -> None:
     account = LimitCounters(Limits(rpm=10, tpm=100))
     account.settle(account.reserve(40, 0, 1000.5, NOON), 25, 0, 1001.5)
     account.reserve(30, 0, 1002.0, NOON)
-    assert headers(account.limits, account.remaining(1003.0)) == {
+    assert headers(account.remaining(1003.0)) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "8",
         "x-ratelimit-reset-requests": "60s",
@@ -284,11 +336,11 @@ def test_headers_name_the_limits_there_are() -> None:
         "x-ratelimit-remaining-tokens": "45",
         "x-ratelimit-reset-tokens": "59s",
     }
-    assert headers(Limits(concurrency=1), LimitCounters(Limits(concurrency=1)).remaining(0.0)) == {}
+    assert headers(LimitCounters(Limits(concurrency=1)).remaining(0.0)) == {}
 
 
 def test_every_kind_of_limit_is_a_row() -> None:
-    assert {kind.name for kind in KINDS} == {*Limits._fields} - {"period"}
+    assert {kind.name for kind in KINDS} == {*Limits.__struct_fields__} - {"period"}
     assert [kind.name for kind, _ in Limits(rpm=1, budget=2).rows] == ["rpm", "budget"]
     assert header_names(HeaderForm(limits="{of}-{value}")) == [
         *("requests-limit", "requests-remaining", "requests-reset", "tokens-limit", "tokens-remaining", "tokens-reset"),

@@ -1,12 +1,17 @@
 """What requests cost: recorded answers priced by hand, and the estimates that are reserved before them."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import msgspec
 import pytest
 import replay
+from hypothesis import example, given
+from hypothesis import strategies as st
 from model_table import MODELS as FACTS
+from msgspec.structs import replace
 from oracles import Json
 from translators import translator_of
 
@@ -100,6 +105,11 @@ def priced_at(price: Price | None, long: LongContext | None = None, free: bool =
         (Price(input=1), TokenUsage(5, 0), 5),
         (Price(input=2, output=1), TokenUsage(9, 0, cached=4, written=3), 18),  # what is not listed costs what is fresh
         (Price(input=2, output=1, cache_read=0), TokenUsage(9, 0, cached=4), 10),  # listed as free
+        (
+            Price(input=1, output=1, cache_write=2, cache_write_1h=4),
+            TokenUsage(9, 0, hour=3),
+            9 - 6 + 12,
+        ),  # an upstream forgot `written`
         (Price(input=0.1, output=0.1), TokenUsage(3, 0), 1),  # rounded up once, and not by the error of 0.1 × 3
         (Price(input=0.1, output=0.1), TokenUsage(30, 0), 3),
         (Price(input=0, output=0), TokenUsage(30, 9), 0),
@@ -110,6 +120,39 @@ def test_an_unknown_price_is_none_and_a_small_one_is_not_nothing(
 ) -> None:
     assert cost(used, priced_at(price)) == micro
     assert cost(used, priced_at(price, free=True)) == 0
+
+
+RATES = st.none() | st.sampled_from([0, 0.1, 1.25, 2.5, 3, 75])
+
+
+@given(
+    st.builds(Price, RATES, RATES, RATES, RATES, RATES),
+    st.tuples(*[st.integers(0, 300)] * 6),
+    st.sampled_from([None, "default", "flex", "priority", "invented"]),
+    st.sampled_from([0, 100]),
+)
+@example(Price(input=1, output=1), (0, 0, 0, 0, 0, 0), "invented", 0)
+def test_a_cost_is_the_sum_of_tokens_by_their_prices(
+    price: Price, tokens: tuple[int, ...], tier: str | None, above: int
+) -> None:
+    """Worked out by fractions, for all kinds of tokens; a price that is not known matters where there are such tokens."""
+    fresh, completion, cached, written, hour, reasoning = tokens
+    used = TokenUsage(fresh + cached + written + hour, completion, cached, written + hour, reasoning, hour)
+    long = LongContext(above=above, input=7, cache_read=None) if above else None
+    target = Upstream("up", "m", facts=ModelFacts(price=price, long_context=long, tiers={"priority": 2.5}))
+    base = 7 if long is not None and used.prompt > above else price.input
+    write = base if price.cache_write is None else price.cache_write
+    prices = (
+        (fresh, base),
+        (completion, price.output),
+        (cached, base if price.cache_read is None else price.cache_read),
+        (written, write),
+        (hour, write if price.cache_write_1h is None else price.cache_write_1h),
+    )
+    known = all(dollars is not None for n, dollars in prices if n) and (tier != "invented" or used == NO_USAGE)
+    micro = sum(n * Fraction(str(dollars)) for n, dollars in prices if n and dollars is not None)
+    micro *= Fraction(5, 2) if tier == "priority" else 1
+    assert cost(used, target, tier) == (ceil(micro) if known else None)
 
 
 def test_a_long_prompt_is_dearer_from_the_first_token_above_the_bound() -> None:
@@ -172,8 +215,8 @@ def test_more_tokens_than_a_request_can_use_are_not_believed() -> None:
     ):
         assert believable(most, measure(body, size, False), target)
         assert believable(NO_USAGE, measure(body, size, False), target)
-        assert not believable(most._replace(prompt=most.prompt + 1), measure(body, size, False), target)
-        assert not believable(most._replace(completion=2 * 10**6), measure(body, size, False), target)
+        assert not believable(replace(most, prompt=most.prompt + 1), measure(body, size, False), target)
+        assert not believable(replace(most, completion=2 * 10**6), measure(body, size, False), target)
     assert not believable(TokenUsage(5, 501), measure(ASK, 100, False), small)
     assert believable(TokenUsage(400 + added + 10**6, 500), measure(ASK, 100, False, searches=True), small)
 

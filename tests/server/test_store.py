@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import astuple
 from process import ROOT
 
 from server.usage import store as module
@@ -45,6 +46,38 @@ def query(path: Path, sql: str) -> list[Any]:
 
 
 SUMS = "SELECT sum(requests), sum(prompt), sum(completion), sum(cost) FROM days"
+
+
+def test_rows_and_their_sums_are_the_same_requests_however_many_come_at_once(tmp_path: Path) -> None:
+    """Batches of none to 150 rows, of all kinds: what was written is what was enqueued, and the sums are those of the rows."""
+    path, now, written = tmp_path / "u.db", int(time.time() * 1000), []
+    store = UsageStore(str(path), 90)
+    for size in (1, 31, 32, 33, 64, 0, 150):
+        rows = [
+            UsageRow(
+                store.next_id(), now - i * 1_300_000, f"r{i}", "ab"[i % 2], f"m{i % 3}", "u/m", i % 2,
+                (200, 200, 404, 499, 200)[i % 5], ("", "", "x", "client_closed", "late")[i % 5],
+                i, 2 * i, i % 4, i % 7, None if i % 6 == 0 else 10 * i, i % 2, i or None, i,
+                None if i % 9 == 0 else i % 3 - 1, i,
+            )
+            for i in range(size)
+        ]  # fmt: skip
+        for row in rows[::3]:  # these have been written while they ran
+            store.enqueue(Entry(row.id))
+        if size == 150:
+            store.flush()
+        for row in rows:
+            store.enqueue(row)
+        store.flush()
+        written += rows
+    store.close()
+    assert query(path, "SELECT * FROM requests ORDER BY id") == [astuple(row) for row in written]
+    of_rows = """SELECT strftime('{}', at / 1000, 'unixepoch') AS period, key, model, count(*), sum(prompt),
+        sum(completion), sum(cached), sum(reasoning), coalesce(sum(cost), 0), sum(cost IS NULL),
+        sum(status != 499 AND (status >= 400 OR code != '')), sum(coalesce(saved, 0))
+        FROM requests GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+    for table, form in (("days", "%Y-%m-%d"), ("hours", "%Y-%m-%dT%H")):
+        assert query(path, f"SELECT * FROM {table} ORDER BY 1, 2, 3") == query(path, of_rows.format(form))
 
 
 def test_a_row_opens_and_settles_and_is_summed_once(tmp_path: Path) -> None:
