@@ -12,7 +12,6 @@ from ..sse import Event
 from .errors import in_band, refuse_errors
 from .normalize import drop_private_fields, whole_message
 
-
 # What a translator stumbles over in an answer of the wrong shape.
 MISSHAPEN: Final = (AttributeError, LookupError, TypeError, ValueError)
 _WRONG: Final = TOLD | {"object"}  # names of which one is in every choice that tells an error
