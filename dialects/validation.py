@@ -145,7 +145,8 @@ def read_request(data: bytes, known: Mapping[str, Check], required: str, example
     body = read_json(data)
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    body = {name: value for name, value in body.items() if value is not None or name not in known}
+    if None in body.values():
+        body = {name: value for name, value in body.items() if value is not None or name not in known}
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest(

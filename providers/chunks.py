@@ -66,40 +66,40 @@ def _collected(chunks: Iterable[Json]) -> Json:
     whole: Json = {}
     choices: dict[int, Json] = {}
     for piece in chunks:
-        whole |= {name: value for name, value in piece.items() if name != "choices" and value is not None}
+        if len(piece) > 1:
+            whole |= {name: value for name, value in piece.items() if name != "choices" and value is not None}
         for choice in piece["choices"]:
-            have = choices.setdefault(
-                choice["index"], {"index": choice["index"], "message": {}, "logprobs": None, "finish_reason": None}
-            )
+            have = choices.get(index := choice["index"])
+            if have is None:
+                have = choices[index] = {"index": index, "message": {}, "logprobs": None, "finish_reason": None}
             for name, value in choice.items():
-                match name, value:
-                    case "index", _:
-                        pass
-                    case "delta", _:
-                        _grow(have["message"], value)
-                    case "logprobs", dict():
-                        have["logprobs"] = have["logprobs"] or {}
-                        _grow(have["logprobs"], value)
-                    case _ if value is not None:
-                        have[name] = value
+                if name == "delta":
+                    _grow(have["message"], value)
+                elif value is None or name == "index":
+                    pass
+                elif name == "logprobs" and isinstance(value, dict):
+                    have["logprobs"] = have["logprobs"] or {}
+                    _grow(have["logprobs"], value)
+                else:
+                    have[name] = value
     for choice in choices.values():
         choice["message"] = _message(_joined(choice["message"]))
     return {"choices": [choices[index] for index in sorted(choices)], **whole}
 
 
 def _message(delta: Json) -> Json:
-    calls = [{k: v for k, v in call.items() if k != "index"} for call in delta.pop("tool_calls", ())]
-    content = delta.pop("content", None)
+    calls, content = delta.pop("tool_calls", None), delta.pop("content", None)
     message: Json = {
         "role": delta.pop("role", "assistant"),
         "content": content or (None if calls else ""),
         "refusal": None,
     }
-    if delta.get("refusal"):
-        message["content"] = content or None
-    message |= delta
+    if delta:
+        if delta.get("refusal"):
+            message["content"] = content or None
+        message |= delta
     if calls:
-        message["tool_calls"] = calls
+        message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
     return message
 
 
@@ -108,22 +108,32 @@ class _Pieces(list[str]):
 
 
 def _grow(have: Json, more: Json) -> None:
+    """Add what a delta says. Lists and objects are copied, so that growing never reaches into a chunk."""
     for name, value in more.items():
         known = have.get(name)
         if value is None:
             have.setdefault(name, None)
         elif name == "tool_calls":
             _grow_calls(have.setdefault("tool_calls", {}), value)
-        elif isinstance(value, str) and name in _TEXTS and isinstance(known, _Pieces):
-            known.append(value)
-        elif isinstance(value, str) and name in _TEXTS and isinstance(known, str):
-            have[name] = _Pieces((known, value))
-        elif isinstance(value, list) and isinstance(known, list) and not isinstance(known, _Pieces):
-            known += value
-        elif isinstance(value, dict) and isinstance(known, dict):
-            _grow(known, value)
-        else:  # copied, so that growing never reaches into a chunk
-            have[name] = value.copy() if isinstance(value, dict | list) else value
+        elif isinstance(value, str):
+            if not known or name not in _TEXTS:
+                have[name] = value
+            elif isinstance(known, _Pieces):
+                known.append(value)
+            else:
+                have[name] = _Pieces((known, value)) if isinstance(known, str) else value
+        elif isinstance(value, list):
+            if isinstance(known, list) and not isinstance(known, _Pieces):
+                known += value
+            else:
+                have[name] = value.copy()
+        elif isinstance(value, dict):
+            if isinstance(known, dict):
+                _grow(known, value)
+            else:
+                have[name] = value.copy()
+        else:
+            have[name] = value
 
 
 def _grow_calls(calls: dict[int, Json], more: list[Json]) -> None:

@@ -46,8 +46,9 @@ def checked(body: Json, size: int) -> ClientRequest:
             if type(value) is float and name in WHOLE:
                 body[name] = int(value)  # 100.0: some clients know no integers, some upstreams nothing else
     calls, images = check_messages(body["messages"])
-    for name in HOLDERS & body.keys():
-        drop_nulls(body[name])
+    if not HOLDERS.isdisjoint(body):
+        for name in HOLDERS & body.keys():
+            drop_nulls(body[name])
     speaks_legacy = False
     changed: tuple[str, ...] = ()
     if calls or "functions" in body or "function_call" in body:
@@ -69,8 +70,10 @@ def checked(body: Json, size: int) -> ClientRequest:
 
 def _upstream_tools(body: Json) -> tuple[str, ...]:
     """Return ClientRequest.upstream_tools of a chat body: hosts have tools of their own, and a parameter for their search."""
-    kinds = [kind for tool in body.get("tools", ()) if (kind := tool["type"]) not in _CLIENTS_TOOLS]
-    named = dict.fromkeys(f"tools.{kind[:100]}" for kind in kinds)
+    named: dict[str, None] = {}
+    for tool in body.get("tools", ()):
+        if (kind := tool["type"]) not in _CLIENTS_TOOLS:
+            named[f"tools.{kind[:100]}"] = None
     return (*named, _SEARCH) if _SEARCH in body else tuple(named)
 
 

@@ -6,7 +6,6 @@ as much). A mark finds what an earlier one has written at the same place, or up 
 marked: the end of what stays (tools and system), the end of the request before this one, and the end of this one.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from ..contract import Json, Upstream
@@ -24,7 +23,7 @@ def mark(request: Json, body: Json, upstream: Upstream, dropped: dict[str, None]
 
     body: the client's request. Adds to dropped the marks that are more than Claude takes, and a retention that is not had.
     """
-    given = list(_marked(request))
+    given = _marked(request)
     if given:
         for holder in given[1 : 1 - MOST]:
             del holder[MARK]
@@ -39,21 +38,24 @@ def mark(request: Json, body: Json, upstream: Upstream, dropped: dict[str, None]
     return (MARK,) if added else ()
 
 
-def _marked(request: Json) -> Iterator[Json]:
-    """Yield what of a request has a mark, in the order of the prompt."""
+def _marked(request: Json) -> list[Json]:
+    """Return what of a request has a mark, in the order of the prompt."""
     system = request.get("system")
-    yield from (tool for tool in request.get("tools", ()) if MARK in tool)
-    yield from (block for block in (system if isinstance(system, list) else ()) if MARK in block)
-    for turn in request["messages"]:
-        yield from (block for block in turn["content"] if MARK in block)
+    marked = [tool for tool in request["tools"] if MARK in tool] if "tools" in request else []
+    if isinstance(system, list):
+        marked += [block for block in system if MARK in block]
+    marked += [block for turn in request["messages"] for block in turn["content"] if MARK in block]
     if MARK in request:  # stands for the last block
-        yield request
+        marked.append(request)
+    return marked
 
 
 def _pays(request: Json, body: Json, minimum: int | None) -> bool:
     """Whether the prompt is likely to come again, with more behind it, and is long enough to be kept."""
+    if minimum is None:
+        return False
     again = bool(body.get("tools")) or any(message["role"] == "assistant" for message in body["messages"])
-    return again and minimum is not None and _reaches(request, minimum * _BYTES)
+    return again and _reaches(request, minimum * _BYTES)
 
 
 def _reaches(request: Json, size: int) -> bool:

@@ -25,9 +25,11 @@ from ..errors import UpstreamBadOutput
 
 _GAP = "\n\n"
 # What the sums are made of. An upstream must not fill memory with names of its own.
-_COUNTED = (
-    *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-    *("prompt_tokens", "completion_tokens", "cache_creation", "output_tokens_details", "iterations"),
+_COUNTED = frozenset(
+    {
+        *("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+        *("prompt_tokens", "completion_tokens", "cache_creation", "output_tokens_details", "iterations"),
+    }
 )
 
 
@@ -179,18 +181,22 @@ class MessageState:
         if at in self.cited:
             citations, place = self.cited.pop(at), self.order[at]
             place["end"] = self.length
-            self.annotations += (_annotation(one, place["start"], self.length) for one in citations if one.get("url"))
-        tool = self.tools.pop(at, None)
-        return self._settle(tool) if tool else []
+            for one in citations:
+                if one.get("url"):
+                    self.annotations.append(_annotation(one, place["start"], self.length))
+        return self._settle(self.tools.pop(at)) if at in self.tools else []
 
     def on_message_delta(self, event: Json) -> list[Json]:
-        delta = event["delta"]
+        self._stopped(event["delta"], told := event.get("usage"))
+        self._count(told)
+        return []
+
+    def _stopped(self, delta: Json, told: Any) -> None:
+        """Note why the message ended. told: the usage beside that."""
         self.stop = delta.get("stop_reason") or self.stop
         self.told = self.started and self.stop is not None
         self.details = delta.get("stop_details") or self.details
-        self._count(told := event.get("usage"))
         self.final = self.final or (isinstance(told, dict) and told.get("output_tokens") is not None)
-        return []
 
     def whole(self, message: Json) -> list[Json]:
         """The chunks of a message that came in one piece, from a relay that does not stream."""
@@ -198,7 +204,7 @@ class MessageState:
         for at, block in enumerate(message["content"]):
             chunks += self.open({"index": at, "content_block": block})
             chunks += self.close({"index": at})
-        self.on_message_delta({"delta": message, "usage": message.get("usage")})
+        self._stopped(message, message.get("usage"))
         return chunks + self.finish()
 
     def finish(self) -> list[Json]:
@@ -226,11 +232,14 @@ class MessageState:
         listed = self.counted.get("iterations")
         turns = [turn for turn in listed if isinstance(turn, dict)] if isinstance(listed, list) else []
         # After a compaction the top level counts the last turn only; the usage ledger needs them all.
-        if not any(turn.get("type") == "fallback_message" for turn in turns):
+        if turns and not any(turn.get("type") == "fallback_message" for turn in turns):
             rows = [turn for turn in turns if turn.get("type") in ("message", "compaction")] or rows
         told, details = total_of(rows), self.counted.get("output_tokens_details")
-        kinds_of_writing = [kinds for row in rows if isinstance(kinds := row.get("cache_creation"), dict)]
-        if hour := sum(count(kinds.get("ephemeral_1h_input_tokens")) for kinds in kinds_of_writing):
+        hour = 0
+        for row in rows:
+            if isinstance(kinds := row.get("cache_creation"), dict):
+                hour += count(kinds.get("ephemeral_1h_input_tokens"))
+        if hour:
             before = told["prompt_tokens_details"]
             before["cache_write_1h_tokens"] = min(hour, before["cache_write_tokens"])
         if turns and isinstance(details, dict):
@@ -255,9 +264,9 @@ class MessageState:
     def _count(self, counted: Any) -> None:
         # Counts are cumulative, and what a later event leaves out, or has as null or 0, still holds.
         if isinstance(counted, dict):
-            self.counted |= {
-                name: value for name in _COUNTED if isinstance(value := counted.get(name), dict | list) or count(value)
-            }
+            for name, value in counted.items():
+                if name in _COUNTED and (count(value) or type(value) in (dict, list)):
+                    self.counted[name] = value
 
     def _think(self, at: int, text: str | None) -> list[Json]:
         """A piece of thinking, with a blank line before that of another block."""

@@ -39,11 +39,13 @@ def history(messages: list[Json], *, thinking: bool, prefill: bool, lines: Itera
     thinking: whether thinking blocks may be sent. prefill: whether the last turn may be the assistant's.
     lines: what the gateway adds to the system prompt. Raises BadRequest and Unsupported that name message and part.
     """
-    leading = next((i for i, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
-    if leading == len(messages):
-        leading -= 1
+    blocks: list[Json] = []
+    leading, last = 0, len(messages) - 1
+    while leading < last and messages[leading]["role"] in _SYSTEM:
+        blocks += _texts(messages[leading], leading)
+        leading += 1
+    if messages[leading]["role"] in _SYSTEM:
         messages = [*messages[:leading], {**messages[leading], "role": "user"}]
-    blocks = [block for i in range(leading) for block in _texts(messages[i], f"messages[{i}]")]
     blocks += map(_text, lines)
     turns = list(merge_turns(_turns(messages, leading, thinking), "content"))
     if not turns or turns[0]["role"] == "assistant":
@@ -89,14 +91,16 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
     unanswered: set[str] = set()
     run: list[Json] = []  # the first blocks of neighbouring assistant messages, which become one turn
     for index in range(first, len(messages)):
-        message, at = messages[index], f"messages[{index}]"
-        run = run if message["role"] == "assistant" else []
-        match message["role"]:
+        message = messages[index]
+        role = message["role"]
+        if run and role != "assistant":
+            run = []
+        match role:
             case "assistant":
-                _check_answered(unanswered, at)
-                calls = _ids(message, at, distinct)
+                _check_answered(unanswered, index)
+                calls = _ids(message, index, distinct)
                 unanswered = set(calls)
-                blocks = _marked(_assistant(message, at, calls, thinking), message)
+                blocks = _marked(_assistant(message, index, calls, thinking), message)
                 if run and run[0]["type"] not in _THINKING:  # a turn that thinks begins with it
                     lead = list(takewhile(lambda block: block["type"] in _THINKING, blocks))
                     run[:0] = lead
@@ -107,35 +111,36 @@ def _turns(messages: list[Json], first: int, thinking: bool) -> Iterator[Json]:
                 id = message["tool_call_id"]
                 if id not in unanswered:
                     known = "already has a result" if id in calls else "is not a tool call of the assistant turn before"
-                    raise BadRequest(f"The tool call {id[:100]!r} {known}.", param=f"{at}.tool_call_id")
+                    raise BadRequest(f"The tool call {id[:100]!r} {known}.", param=f"messages[{index}].tool_call_id")
                 unanswered.remove(id)
-                yield {"role": "user", "content": _marked([_result(message, at, calls[id])], message)}
+                yield {"role": "user", "content": _marked([_result(message, index, calls[id])], message)}
             case "user":
-                blocks = _parts(message, at) or [_text(EMPTY)]
+                blocks = _parts(message, index) or [_text(EMPTY)]
                 yield {"role": "user", "content": _marked(blocks, message)}
             case _:
-                blocks = _texts(message, at)
+                blocks = _texts(message, index)
                 text = "\n\n".join(block["text"] for block in blocks)
                 mark = _cache(blocks[-1]) if blocks else {}
                 yield {"role": "user", "content": [_text(as_system(text)) | mark] if text else []}
-    _check_answered(unanswered, f"messages[{len(messages) - 1}]")
+    _check_answered(unanswered, len(messages) - 1)
 
 
-def _check_answered(unanswered: set[str], at: str) -> None:
+def _check_answered(unanswered: set[str], index: int) -> None:
     if unanswered:
         raise BadRequest(
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
             f"'tool_call_id'. These have no response: {', '.join(sorted(unanswered))[:1000]}",
-            param=f"{at}.role",
+            param=f"messages[{index}].role",
         )
 
 
-def _ids(message: Json, at: str, distinct: tools.Distinct) -> dict[str, str]:
+def _ids(message: Json, index: int, distinct: tools.Distinct) -> dict[str, str]:
     """The ids of a message's tool calls → those sent: unique, though some clients count anew in each turn."""
     ids: dict[str, str] = {}
     for n, call in enumerate(message.get("tool_calls") or ()):
         if call["id"] in ids:
-            raise BadRequest(f"The tool call id {call['id'][:100]!r} is used twice.", param=f"{at}.tool_calls[{n}].id")
+            at = f"messages[{index}].tool_calls[{n}].id"
+            raise BadRequest(f"The tool call id {call['id'][:100]!r} is used twice.", param=at)
         ids[call["id"]] = distinct(tool_id(call["id"]))
     return ids
 
@@ -163,19 +168,22 @@ def _end(turns: list[Json], prefill: bool) -> None:
 
 
 def _system(blocks: list[Json]) -> str | list[Json] | None:
-    if any("cache_control" in block for block in blocks):
-        return blocks
-    return "\n\n".join(block["text"] for block in blocks) or None
+    texts: list[str] = []
+    for block in blocks:
+        if "cache_control" in block:
+            return blocks
+        texts.append(block["text"])
+    return "\n\n".join(texts) or None
 
 
-def _assistant(message: Json, at: str, ids: dict[str, str], thinking: bool) -> list[Json]:
+def _assistant(message: Json, index: int, ids: dict[str, str], thinking: bool) -> list[Json]:
     if message.get("audio"):
-        raise Unsupported("This model does not take audio.", param=f"{at}.audio")
+        raise Unsupported("This model does not take audio.", param=f"messages[{index}].audio")
     blocks = thoughts(message) if thinking else []
     refusal = [_text(said)] if isinstance(said := message.get("refusal"), str) and said.strip() else []
     if blocks and (pieces := output_order.arranged(message, blocks)) is not None:
         return [block for entry, piece in pieces if (block := _arranged(entry, piece, ids))] + refusal
-    blocks += _parts(message, at) + refusal
+    blocks += _parts(message, index) + refusal
     for call in message.get("tool_calls") or ():
         blocks.append({"type": "tool_use", "id": ids[call["id"]], **_call(call)} | _cache(call))
     return blocks
@@ -201,33 +209,36 @@ def _call(call: Json) -> Json:
     return {"name": name, "input": {RAW: arguments} if given is None else given}
 
 
-def _result(message: Json, at: str, id: str) -> Json:
+def _result(message: Json, index: int, id: str) -> Json:
     result: Json = {"type": "tool_result", "tool_use_id": id}
     content = message.get("content")
     if isinstance(content, str):
         return {**result, "content": content} if content.strip() else result
-    blocks = _parts(message, at)
+    blocks = _parts(message, index)
     for block in blocks:  # "cache_control may not be specified within tool_result.content": it belongs on the result
         if mark := block.pop("cache_control", None):
             result["cache_control"] = mark
     return {**result, "content": blocks} if blocks else result
 
 
-def _parts(message: Json, at: str) -> list[Json]:
+def _parts(message: Json, index: int) -> list[Json]:
     """The content of any message as blocks, without the blank texts that Claude refuses."""
-    match message.get("content"):
-        case str(text):
-            return [_text(text)] if text.strip() else []
-        case [*parts]:
-            blocks = ((part, _block(part, f"{at}.content[{n}]")) for n, part in enumerate(parts))
-            return [block | _cache(part) for part, block in blocks if block["type"] != "text" or block["text"].strip()]
-    return []
+    content = message.get("content")
+    if isinstance(content, str):
+        return [_text(content)] if content and not content.isspace() else []
+    blocks: list[Json] = []
+    for n, part in enumerate(content or ()):
+        block = _block(part, f"messages[{index}].content[{n}]")
+        if block["type"] != "text" or block["text"].strip():
+            blocks.append(block | _cache(part))
+    return blocks
 
 
-def _texts(message: Json, at: str) -> list[Json]:
-    blocks = _marked(_parts(message, at), message)
-    if any(block["type"] != "text" for block in blocks):
-        raise Unsupported("System messages hold text only.", param=f"{at}.content")
+def _texts(message: Json, index: int) -> list[Json]:
+    blocks = _marked(_parts(message, index), message)
+    for block in blocks:
+        if block["type"] != "text":
+            raise Unsupported("System messages hold text only.", param=f"messages[{index}].content")
     return blocks
 
 
@@ -282,8 +293,8 @@ def _cache(thing: Json) -> Json:
 
 def _marked(blocks: list[Json], message: Json) -> list[Json]:
     """A mark on a message is one on its last block; thinking cannot carry it."""
-    if blocks and blocks[-1]["type"] not in _THINKING:
-        blocks[-1] |= _cache(message)
+    if (mark := message.get("cache_control")) and blocks and blocks[-1]["type"] not in _THINKING:
+        blocks[-1]["cache_control"] = mark
     return blocks
 
 

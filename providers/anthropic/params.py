@@ -61,31 +61,32 @@ class Thinking(NamedTuple):
 def refuse(body: Json) -> None:
     """Raises Unsupported for a parameter whose absence the client would not notice."""
     for name, why in _REFUSED.items():
-        if body.get(name, _IDLE.get(name)) != _IDLE.get(name):
+        if name in body and body[name] != _IDLE.get(name):
             raise Unsupported(why, param=name)
 
 
 def remaining_params(body: Json, facts: ModelFacts, thinking: bool, dropped: dict[str, None]) -> Json:
     """The request's sampling, stop, metadata and tier fields. Adds to dropped what is left out or changed."""
     made = _sampling(body, facts, thinking, dropped)
-    stop = body.get("stop") or []
-    stops = [stop] if isinstance(stop, str) else stop
-    if said := [one for one in stops if one.strip()]:
-        made["stop_sequences"] = said
-    if len(said) < len(stops):
-        dropped["stop"] = None
+    if stop := body.get("stop"):
+        stops = [stop] if isinstance(stop, str) else stop
+        if said := [one for one in stops if one.strip()]:
+            made["stop_sequences"] = said
+        if len(said) < len(stops):
+            dropped["stop"] = None
     metadata = body.get("metadata") or {}
     if user := body.get("user") or body.get("safety_identifier") or metadata.get("user_id"):
         # It must not be an e-mail address or a name, and need not be more than constant.
         made["metadata"] = {"user_id": hashlib.sha256(str(user).encode(errors="replace")).hexdigest()}
-    if metadata.keys() - {"user_id"}:
+    if metadata and metadata.keys() != {"user_id"}:
         dropped["metadata"] = None
     if tier := body.get("service_tier"):
         if tier in _TIERS:
             made["service_tier"] = _TIERS[tier]
         else:
             dropped["service_tier"] = None
-    dropped |= dict.fromkeys(n for n, value in body.items() if n not in _READ and _IDLE.get(n, _NOTHING) != value)
+    if not body.keys() <= _READ:
+        dropped |= dict.fromkeys(n for n, value in body.items() if n not in _READ and _IDLE.get(n, _NOTHING) != value)
     return made
 
 

@@ -46,23 +46,22 @@ def build_request(body: Json, upstream: Upstream) -> Call:
     binding = upstream.facts.bound_thinking and past.thinking
     if binding:
         thinking = tolerate_old_blocks(thinking)
-    config = {"effort": thinking.effort, "format": box.format}
-    optional = {
-        "system": past.system,
-        "tools": box.tools,
-        "tool_choice": box.tools and box.choice,
-        "thinking": thinking.thinking,
-        "output_config": {name: value for name, value in config.items() if value},
-        caching.MARK: body.get(caching.MARK),
-    }
     streamed = body.get("stream") is True or thinking.max_tokens > upstream.facts.whole_output
-    sent: Json = {
-        "model": upstream.model,
-        "max_tokens": thinking.max_tokens,
-        "messages": past.messages,
-        **{name: value for name, value in optional.items() if value},
-        **remaining_params(body, upstream.facts, thinking.on, dropped),
-    }
+    sent: Json = {"model": upstream.model, "max_tokens": thinking.max_tokens, "messages": past.messages}
+    if past.system:
+        sent["system"] = past.system
+    if box.tools:
+        sent["tools"] = box.tools
+        if box.choice:
+            sent["tool_choice"] = box.choice
+    if thinking.thinking:
+        sent["thinking"] = thinking.thinking
+    if thinking.effort or box.format:
+        config = {"effort": thinking.effort, "format": box.format}
+        sent["output_config"] = {name: value for name, value in config.items() if value}
+    if mark := body.get(caching.MARK):
+        sent[caching.MARK] = mark
+    sent |= remaining_params(body, upstream.facts, thinking.on, dropped)
     if streamed:
         sent["stream"] = True
     added = caching.mark(sent, body, upstream, dropped)
@@ -82,7 +81,8 @@ def messages_url(upstream: Upstream, operation: str, query: Mapping[str, str] = 
 def headers_for(upstream: Upstream, beta: str | None = None) -> dict[str, str]:
     """Return the headers of a call that is made here. beta: one that it needs."""
     headers = {"anthropic-version": _VERSION, **key_header(upstream.host, upstream.api_key)}
-    headers |= upstream.options.get("headers") or {}
+    if own := upstream.options.get("headers"):
+        headers |= own
     if beta:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), beta)))
     return headers

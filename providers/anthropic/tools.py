@@ -30,11 +30,17 @@ class ToolSettings(NamedTuple):
     json_tool: str | None = None  # the tool whose input is the answer
 
 
+_SETTINGS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "response_format", "web_search_options"})
+_NO_SETTINGS = ToolSettings([], None)
+
+
 def toolbox(body: Json, upstream: Upstream, *, thinking_budget: bool, dropped: dict[str, None]) -> ToolSettings:
     """The request's tools and form of answer. thinking_budget: the model thinks on a budget, so it cannot be forced.
 
     Adds to dropped what is emulated. Raises Unsupported and BadRequest with the tool's index.
     """
+    if _SETTINGS.isdisjoint(body):
+        return _NO_SETTINGS
     names, choice = tools.allowed_tools(body.get("tool_choice"))
     every = body.get("tools") or []
     listed = [(n, tool) for n, tool in enumerate(every) if names is None or tools.tool_name(tool) in names]

@@ -36,6 +36,8 @@ SIGNS: Final = frozenset(
         *_STATUSES,
     }
 )
+# Names of which one is in every error that is told beside an answer.
+TOLD: Final = frozenset({"error", "x_groq", "Response", "base_resp"})
 # Fields that say how long to wait → seconds in one of theirs.
 _WAITS: Final = {"retry_after": 1.0, "retryAfter": 1.0, "retry-after": 1.0, "retry_after_seconds": 1.0, "retry_after_ms": 0.001,
                  "retryAfterMs": 0.001, "retry-after-ms": 0.001}  # fmt: skip
@@ -68,7 +70,7 @@ _BAIDU: Final = {
 
 def told_of(data: Json) -> Json | None:
     """Return the error that a body tells beside, or instead of, an answer; None where it says nothing of the kind."""
-    if data.keys().isdisjoint(SIGNS):
+    if TOLD.isdisjoint(data):
         return None
     match data:
         case {"error": wrong} if wrong:

@@ -24,7 +24,7 @@ def _unreadable(word: str) -> Failure:
 
 
 _REASONS: Final = {
-    word: reason
+    form: reason
     for reason, words in {
         "stop": "stop eos eos_token end end_turn stop_sequence stop_token pause_turn complete completed finished",
         "length": (
@@ -40,6 +40,7 @@ _REASONS: Final = {
         ),
     }.items()
     for word in words.split()
+    for form in (word, word.upper())  # as Google writes them
 }
 _BROKEN: Final = (
     *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout"),
@@ -65,6 +66,8 @@ _UNSAID: Final = frozenset({"", "null", "none", "other", "unknown", "unspecified
 
 def failure_of(word: Any) -> Failure | None:
     """The failure that a word stands for, if it stands for one."""
+    if type(word) is str and word in _REASONS:
+        return None
     failure = _FAILURES.get(_plain(word))
     return failure(word.strip()) if failure is not None else None
 

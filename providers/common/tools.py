@@ -20,7 +20,8 @@ class CallIds:
     __slots__ = ("_new", "_taken")
 
     def __init__(self, new: Callable[[], str] = new_call_id) -> None:
-        self._new, self._taken = new, set[str]()
+        self._new = new
+        self._taken: set[str] = set()
 
     def own(self, ident: Any) -> str:
         """Return the id for a call that the upstream gave this one, and note it as taken."""

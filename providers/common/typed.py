@@ -34,9 +34,9 @@ class _Logprobs(TypedDict, total=False):
 def typed(fields: Json, rules: Rules) -> bool:
     """Give the fields of an object their types, in place. Return whether a value had another."""
     wrong = False
-    for name, value in fields.items():
-        rule = rules.get(name)
-        if rule is None or value is None or (rule is text and type(value) is str):
+    for name in fields.keys() & rules.keys():
+        rule, value = rules[name], fields[name]
+        if value is None or (rule is text and type(value) is str):
             continue
         fields[name] = better = rule(value)
         wrong = wrong or better != value

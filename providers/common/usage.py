@@ -9,7 +9,7 @@ added, and a part that is larger than its whole is cut (recorded: OpenRouter est
 than prompt). Without a total such a part was counted beside its whole, and is added.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 Json = dict[str, Any]
@@ -60,6 +60,8 @@ _REASONING: Final = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount"
 _THOUGHTS: Final = ("thoughtsTokenCount", "thoughts_token_count")  # Gemini's: beside candidatesTokenCount
 _THINKING: Final = ("thinking_tokens",)  # Claude's: inside output_tokens_details
 _TOOL_USE: Final = ("toolUsePromptTokenCount", "tool_use_prompt_token_count")  # Gemini's: beside promptTokenCount
+# Names beside those of the sums: without one of them the sums are all there is.
+_APART: Final = frozenset({*_CACHED, *_WRITTEN, _MISSED, *_REASONING, *_TOOL_USE})
 _TOTALS: Final = frozenset({"total_tokens", *_SPELLINGS["total_tokens"]})
 _DETAILS: Final = frozenset(
     name for own in ("prompt_tokens_details", "completion_tokens_details") for name in (own, *_SPELLINGS[own])
@@ -95,8 +97,9 @@ def usage(
 
     hour: of those written, the ones that are cached for an hour; told where there are any.
     """
-    prompt, completion, cached = min(prompt, MOST), min(completion, MOST), min(cached, prompt, MOST)
-    before = {"cached_tokens": cached, "cache_write_tokens": min(written, prompt - cached)}
+    prompt, completion = min(prompt, MOST), min(completion, MOST)
+    cached = cached and min(cached, prompt)
+    before = {"cached_tokens": cached, "cache_write_tokens": written and min(written, prompt - cached)}
     if hour:
         before["cache_write_1h_tokens"] = min(hour, before["cache_write_tokens"])
     return {
@@ -104,26 +107,17 @@ def usage(
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": before,
-        "completion_tokens_details": {"reasoning_tokens": min(reasoning, completion)},
+        "completion_tokens_details": {"reasoning_tokens": reasoning and min(reasoning, completion)},
     }
 
 
 def usage_of(told: Any) -> Json:
     """Return the canonical form of a usage object in any protocol's words; unknown fields stay where JSON knows their values."""
-    told = told if isinstance(told, dict) else _NOTHING
-    if not told.keys() <= _CANONICAL:
-        told = _respelled(told)
-    prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
-    before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    if told.get("total_tokens") != prompt + completion:
-        prompt, completion = _settled(prompt, completion, count(told.get("total_tokens")), before, after)
+    told, prompt, completion = _sums(told)
     usage: Json = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    if before is not None:
-        before = _parts(before, prompt)
-        if written := before.get("cache_write_tokens") or (len(before) > 2 and _first(before, _WRITTEN_PARTS)):
-            before = before | {"cache_write_tokens": min(written, prompt - before.get("cached_tokens", 0))}
-        usage["prompt_tokens_details"] = before
-    if after is not None:
+    if (before := told.get("prompt_tokens_details")) is not None:
+        usage["prompt_tokens_details"] = _before(before, prompt)
+    if (after := told.get("completion_tokens_details")) is not None:
         usage["completion_tokens_details"] = _parts(after, completion)
     if told.keys() <= usage.keys():
         return usage
@@ -132,19 +126,24 @@ def usage_of(told: Any) -> Json:
 
 def spent(told: Any) -> Json:
     """Return what a usage object in any protocol's words counts, as `usage` says it and without the fields of its host."""
-    told = usage_of(told)
-    before, after = told.get("prompt_tokens_details") or _NOTHING, told.get("completion_tokens_details") or _NOTHING
+    told, prompt, completion = _sums(told)
+    before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
+    if not before and not after:
+        return usage(prompt, completion)
+    before, after = _before(before, prompt), _parts(after, completion)
     return usage(
-        told["prompt_tokens"],
-        told["completion_tokens"],
+        prompt,
+        completion,
         cached=before.get("cached_tokens", 0),
         written=before.get("cache_write_tokens", 0),
         reasoning=after.get("reasoning_tokens", 0),
     )
 
 
-def total_of(calls: Iterable[Any]) -> Json:
+def total_of(calls: Sequence[Any]) -> Json:
     """Return the sum of what several calls, which made one answer, have counted."""
+    if len(calls) == 1:
+        return spent(calls[0])
     sums = [0] * 5
     for each in map(spent, calls):
         before, after = each["prompt_tokens_details"], each["completion_tokens_details"]
@@ -196,6 +195,27 @@ _CANONICAL: Final = frozenset(
 _NO_JSON: Final[Any] = object()  # stands for a value that not every JSON reader takes
 
 
+def _sums(told: Any) -> tuple[Json, int, int]:
+    """Return a usage object under OpenAI's names, and the tokens of prompt and completion that it counts."""
+    told = told if isinstance(told, dict) else _NOTHING
+    if not told.keys() <= _CANONICAL:
+        told = _respelled(told)
+    prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
+    if (total := told.get("total_tokens")) != prompt + completion:
+        before, after = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
+        if total or before or after:
+            prompt, completion = _settled(prompt, completion, count(total), before, after)
+    return told, prompt, completion
+
+
+def _before(told: Any, prompt: int) -> Json:
+    """Return the details of a prompt of so many tokens, with those written to the cache under one name."""
+    before = _parts(told, prompt)
+    if written := before.get("cache_write_tokens") or (len(before) > 2 and _first(before, _WRITTEN_PARTS)):
+        before = before | {"cache_write_tokens": min(written, prompt - before.get("cached_tokens", 0))}
+    return before
+
+
 def _settled(prompt: int, completion: int, total: int, before: Any, after: Any) -> tuple[int, int]:
     """Return prompt and completion with what the host counts beside them. total: the host's, 0 where it tells none."""
     before, after = before if isinstance(before, dict) else _NOTHING, after if isinstance(after, dict) else _NOTHING
@@ -219,11 +239,13 @@ def _settled(prompt: int, completion: int, total: int, before: Any, after: Any) 
 
 def _respelled(upstream: Json) -> Json:
     """Return a copy of an upstream's usage with OpenAI's names where the host has others for the same numbers."""
-    usage = dict(upstream)
-    own = count(usage.get("prompt_tokens")) > 0
+    usage = upstream.copy()
     for other, value in upstream.items():
         if value and (name := _OWN_NAMES.get(other)) and not usage.get(name):
             usage[name] = value
+    if _APART.isdisjoint(upstream) and not usage.get("completion_tokens_details"):
+        return usage
+    own = count(upstream.get("prompt_tokens")) > 0
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     total = count(usage.get("total_tokens"))
     written = _first(usage, _WRITTEN)

@@ -37,15 +37,16 @@ def contents(messages: list[Json], facts: ModelFacts, names: Mapping[str, str]) 
 
     Raises BadRequest or Unsupported, with the part at fault as param.
     """
-    numbered = list(enumerate(messages))
-    lead = next((i for i, message in numbered if message["role"] not in _SYSTEM), len(messages) - 1)
-    system = _GAP.join(filter(None, (content_text(message.get("content"), _GAP) for message in messages[:lead])))
-    turns = list(merge_turns(_turns(numbered[lead:], facts, names), "parts"))
+    lead, last = 0, len(messages) - 1
+    while lead < last and messages[lead]["role"] in _SYSTEM:
+        lead += 1
+    said = [text for message in messages[:lead] if (text := content_text(message.get("content"), _GAP))]
+    turns = list(merge_turns(_turns(list(enumerate(messages))[lead:], facts, names), "parts"))
     if not turns or turns[0]["role"] == "model":
         turns.insert(0, _said(START))
     if turns[-1]["role"] == "model":
         turns.append(_said(GO_ON))
-    return {"parts": [{"text": system}]} if system else None, turns
+    return {"parts": [{"text": _GAP.join(said)}]} if said else None, turns
 
 
 def _turns(messages: list[tuple[int, Json]], facts: ModelFacts, names: Mapping[str, str]) -> Iterator[Json]:
@@ -69,10 +70,12 @@ def _turns(messages: list[tuple[int, Json]], facts: ModelFacts, names: Mapping[s
                 said.append({"text": as_system(content_text(message.get("content"), _GAP))})
             else:
                 said += _user_parts(message.get("content"), i) or [{"text": EMPTY}]
-        results.sort(key=lambda result: result[0])
-        answers = [_result(name, message, facts) for _, name, _, message in results]
-        seen = [p for *_, i, message in results for p in _user_parts(message.get("content"), i) if "text" not in p]
-        yield {"role": "user", "parts": answers + seen + said}
+        if results:
+            results.sort(key=lambda result: result[0])
+            answers = [_result(name, message, facts) for _, name, _, message in results]
+            seen = [p for *_, i, message in results for p in _user_parts(message.get("content"), i) if "text" not in p]
+            said = answers + seen + said
+        yield {"role": "user", "parts": said}
 
 
 def _said(text: str) -> Json:

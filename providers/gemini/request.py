@@ -4,7 +4,7 @@ What differs between Gemini models is read from `to.facts`; nothing here knows a
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -51,31 +51,29 @@ def build_request(body: Json, upstream: Upstream, new_id: Callable[[], str] = ne
 
     Raises Unsupported for what this model cannot do and the client would misread, BadRequest for what is wrong.
     """
-    only, choice = tools.allowed_tools(body.get("tool_choice"))
-    everything = enumerate(body.get("tools") or ())
-    offered = {i: tool for i, tool in everything if only is None or tools.tool_name(tool) in only}
-    if body.get("tools") and not offered:
-        raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
-    if offered and not upstream.facts.tools:
-        raise Unsupported("This model takes no tools.", param="tools")
-    history = (call for message in body["messages"] for call in message.get("tool_calls") or ())
-    names = _renamed(tools.tool_name(tool) for tool in (*offered.values(), *history))
+    offered, choice = _offered(body, upstream) if "tools" in body or "tool_choice" in body else ({}, None)
+    history = [call for message in body["messages"] if "tool_calls" in message for call in message["tool_calls"] or ()]
+    names = _renamed([tools.tool_name(tool) for tool in (*offered.values(), *history)])
     room = Room(body.get("tools"), body.get("response_format"))
     config, dropped = _generation(body, upstream, bool(offered), room)
     system, turns = contents(body["messages"], upstream.facts, names)
-    sent: Json = {
-        "systemInstruction": system,
-        "contents": turns,
-        "tools": [{"functionDeclarations": [_declared(tool, i, names, room) for i, tool in offered.items()]}]
-        * bool(offered),
-        "toolConfig": _tool_config(offered.values(), choice, names),
-        "safetySettings": upstream.options.get("safety_settings"),
-        "generationConfig": config,
-        "serviceTier": tier if (tier := body.get("service_tier")) in ("flex", "priority") else None,
-    }
+    sent: Json = {}
+    if system:
+        sent["systemInstruction"] = system
+    sent["contents"] = turns
+    if offered:
+        sent["tools"] = [{"functionDeclarations": [_declared(tool, i, names, room) for i, tool in offered.items()]}]
+        if tool_config := _tool_config(offered.values(), choice, names):
+            sent["toolConfig"] = tool_config
+    if safety := upstream.options.get("safety_settings"):
+        sent["safetySettings"] = safety
+    if config:
+        sent["generationConfig"] = config
+    if (tier := body.get("service_tier")) in ("flex", "priority"):
+        sent["serviceTier"] = tier
     state = State(
         names={theirs: ours for ours, theirs in names.items()},
-        custom=frozenset(tools.tool_name(tool) for tool in offered.values() if tool["type"] == "custom"),
+        custom=frozenset([tools.tool_name(tool) for tool in offered.values() if tool["type"] == "custom"]),
         limit=config.get("maxOutputTokens"),
         new_id=new_id,
     )
@@ -85,11 +83,23 @@ def build_request(body: Json, upstream: Upstream, new_id: Callable[[], str] = ne
     return Call(
         url=endpoint(upstream.host, upstream.base_url, upstream.model, operation, {"alt": "sse"} if streamed else {}),
         headers=key_header(upstream.host, upstream.api_key),
-        body={name: value for name, value in sent.items() if value},
+        body=sent,
         stream=streamed,
         read=partial(translate, state=state, reasoning=upstream.reasoning),
         dropped=tuple(dropped),
     )
+
+
+def _offered(body: Json, upstream: Upstream) -> tuple[dict[int, Json], Any]:
+    """Return the tools that may be called, by their place in the request, and the choice among them. Raises as build_request."""
+    only, choice = tools.allowed_tools(body.get("tool_choice"))
+    everything = enumerate(body.get("tools") or ())
+    offered = {i: tool for i, tool in everything if only is None or tools.tool_name(tool) in only}
+    if body.get("tools") and not offered:
+        raise BadRequest("tool_choice allows none of the tools.", param="tool_choice.allowed_tools.tools")
+    if offered and not upstream.facts.tools:
+        raise Unsupported("This model takes no tools.", param="tools")
+    return offered, choice
 
 
 def _generation(body: Json, upstream: Upstream, with_tools: bool, room: Room) -> tuple[Json, list[str]]:
@@ -116,8 +126,11 @@ def _generation(body: Json, upstream: Upstream, with_tools: bool, room: Room) ->
         dropped += ["reasoning_effort"] * (not exact)
     if body.get("service_tier") not in (None, "auto", "default", "flex", "priority"):
         dropped.append("service_tier")
-    dropped += [name for name, value in body.items() if name not in _READ and not _asks_nothing(name, value)]
-    return {name: value for name, value in config.items() if value != []}, dropped
+    if not body.keys() <= _READ:
+        dropped += [name for name, value in body.items() if name not in _READ and not _asks_nothing(name, value)]
+    if [] in config.values():
+        config = {name: value for name, value in config.items() if value != []}
+    return config, dropped
 
 
 def _asks_nothing(name: str, value: Any) -> bool:
@@ -149,6 +162,8 @@ def _choices(body: Json, facts: ModelFacts) -> Json:
 
 def _modalities(body: Json) -> Json:
     """["text"] is the default; images are OpenRouter's extension, for models that draw."""
+    if "modalities" not in body and "audio" not in body:
+        return {}
     wanted = body.get("modalities") or ["text"]
     if body.get("audio") is not None or not {"text", "image"}.issuperset(wanted):
         raise Unsupported("This model answers in text only here.", param="audio" if "audio" in body else "modalities")
@@ -230,6 +245,8 @@ def _tool_config(offered: Collection[Json], choice: Any, names: Mapping[str, str
     return {"functionCallingConfig": config}
 
 
-def _renamed(wanted: Iterable[str]) -> dict[str, str]:
+def _renamed(wanted: list[str]) -> dict[str, str]:
     """Tool names → names that Gemini takes, distinct as they were."""
+    if not wanted:
+        return {}
     return tool_names.fitted(wanted, _TOOL_NAME, _LONGEST_TOOL_NAME, unfit="[^A-Za-z0-9_.:-]")

@@ -21,15 +21,16 @@ _PLACES_OF_USAGE: Final = ("x_groq", "metadata", "message")
 _NAMES_OF_USAGE: Final = ("usageMetadata", "usage_metadata", "token_usage")  # Gemini behind a relay; LangChain
 _USAGE_ELSEWHERE: Final = frozenset({*_PLACES_OF_USAGE, *_NAMES_OF_USAGE})
 # Of no use to a client, or another host's name.
-_JUNK = ("obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")
+_JUNK: Final = frozenset({"obfuscation", "provider", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params"})
 
 
 def drop_private_fields(data: Json) -> Any:
     """Remove what clients should not see from a chunk or an answer. Return the usage that stands in another place than
     OpenAI's, if any.
     """
-    for name in _JUNK:
-        data.pop(name, None)
+    if not _JUNK.isdisjoint(data):
+        for name in _JUNK & data.keys():
+            del data[name]
     told: Any = None
     if _USAGE_ELSEWHERE.isdisjoint(data):
         return told
@@ -51,10 +52,11 @@ def whole_message(message: Json, think_tags: bool) -> Json:
     message["role"] = "assistant"
     if think_tags and isinstance(text := message.get("content"), str) and text:
         set_text(message, *split(text))
-    ids = CallIds()
-    calls = [_whole_call(call, ids) for call in listed(message.pop("tool_calls", None))]
-    if len(calls) > MAX_CALLS:
-        raise too_many_calls()
+    if calls := listed(message.pop("tool_calls", None)):
+        ids = CallIds()
+        calls = [_whole_call(call, ids) for call in calls]
+        if len(calls) > MAX_CALLS:
+            raise too_many_calls()
     if called := message.pop("function_call", None):
         message["function_call"] = {**called, "arguments": as_text(called.get("arguments"))}
     if calls:

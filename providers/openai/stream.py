@@ -25,7 +25,7 @@ from ..sse import DONE, refuse_value
 from .errors import in_band, refuse_errors
 from .normalize import KNOWN_CHUNK, ToolCallNumbering, drop_private_fields, listed, set_text, unify_reasoning
 from .prefill import without_echo
-from .whole import is_bare, legacy, number, says_anything, whole
+from .whole import MISSHAPEN, is_bare, legacy, misshapen, number, says_anything, whole
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
 _CHOICE: Final = frozenset({"index", "delta", "logprobs", "finish_reason"})
@@ -41,7 +41,7 @@ def translate(
     """Return the primed translator of a streamed answer, or of a whole one. names: of tools that were renamed, the
     name sent → the client's; echo: words of the client's that the answer may begin with, which are left out.
     """
-    translator = _in_shape(_chunks(upstream, call.body.get("n") or 1) if streamed else whole(upstream))
+    translator = _in_shape(_chunks(upstream, call.body.get("n") or 1)) if streamed else whole(upstream)
     if echo:
         translator = without_echo(prime(translator), echo)
     return prime(given_back(prime(translator), names) if names else translator)
@@ -51,8 +51,8 @@ def _in_shape(translator: Translator) -> Translator:
     """The same translator; what it stumbles over in an answer of the wrong shape is the upstream's failure."""
     try:
         return (yield from translator)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.") from error
+    except MISSHAPEN as error:
+        raise misshapen() from error
 
 
 class ChoiceState:

@@ -35,7 +35,10 @@ def results_lifted(messages: list[Json]) -> list[Json]:
 
     The same list where there are none.
     """
-    if not any(message["role"] == "tool" and _is_more_than_text(message.get("content")) for message in messages):
+    for message in messages:
+        if message["role"] == "tool" and _is_more_than_text(message.get("content")):
+            break
+    else:
         return messages
     out: list[Json] = []
     names: dict[str, str] = {}  # of the tools that were called, by id of the call

@@ -1,15 +1,25 @@
 """A whole chat completion made canonical, and what it shares with a stream: the choices that came together."""
 
-from typing import Any
+from typing import Any, Final
 
-from ..common.error_shapes import SIGNS, told_instead
+from ..common.error_shapes import SIGNS, TOLD, told_instead
 from ..common.finish_reasons import reason_of
 from ..common.typed import ANSWER, logprobs, typed
 from ..common.usage import merged, usage_of
 from ..contract import Json, Translator, Upstream
 from ..errors import UpstreamBadOutput, UpstreamTruncated
+from ..sse import Event
 from .errors import in_band, refuse_errors
 from .normalize import drop_private_fields, whole_message
+
+# What a translator stumbles over in an answer of the wrong shape.
+MISSHAPEN: Final = (AttributeError, LookupError, TypeError, ValueError)
+_WRONG: Final = TOLD | {"object"}  # names of which one is in every choice that tells an error
+
+
+def misshapen() -> UpstreamBadOutput:
+    """Return the failure of an answer of the wrong shape."""
+    return UpstreamBadOutput("The upstream's answer does not have the shape of a chat completion.")
 
 
 def whole(upstream: Upstream) -> Translator:
@@ -17,6 +27,14 @@ def whole(upstream: Upstream) -> Translator:
     event = yield []
     if event is None:
         raise UpstreamTruncated
+    try:
+        return [_canonical(event, upstream)]
+    except MISSHAPEN as error:
+        raise misshapen() from error
+
+
+def _canonical(event: Event, upstream: Upstream) -> Json:
+    """Return the chat completion that an event holds, in canonical form."""
     body = event.data
     if not isinstance(body, dict):
         raise UpstreamBadOutput("The upstream's answer is not a JSON object.", code="upstream_bad_json")
@@ -35,7 +53,7 @@ def whole(upstream: Upstream) -> Translator:
     for choice in choices:
         choice["logprobs"] = None if choice.get("logprobs") is None else logprobs(choice["logprobs"])
         choice.pop("native_finish_reason", None)
-        if not SIGNS.isdisjoint(choice):
+        if not _WRONG.isdisjoint(choice):
             refuse_errors("", choice)
         message = choice.get("message") or choice.pop("delta", None) or legacy(choice)
         for holder in choice, message:
@@ -46,11 +64,13 @@ def whole(upstream: Upstream) -> Translator:
             choice.get("finish_reason"), bool(message.get("tool_calls")), "function_call" in message
         )
     body["usage"] = usage_of(usage)
-    return [body]
+    return body
 
 
 def number(choices: list[Json]) -> None:
     """Set the indexes of choices that came together, in place, where the host left one out or gave one twice."""
+    if len(choices) == 1 and type(choices[0].get("index")) is int:
+        return
     indexes = [choice.get("index") for choice in choices]
     if {*map(type, indexes)} != {int} or len({*indexes}) < len(indexes):
         for position, choice in enumerate(choices):

@@ -19,6 +19,7 @@ from .response import read_all
 LOGGER: Final = logging.getLogger("modelserver")
 # A value is not what its place says, or holds others too many levels deep.
 MISSHAPEN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
+_END: Final = Event("", DONE)
 
 
 async def chunks_of_document(
@@ -60,7 +61,7 @@ def _translate_whole(
     many = exchange.large and body.count(b"{") > density.MANY
     value = parsed(body, failure, codec.decode_in_turns if many else codec.decode)
     try:
-        for event in (Event("", value), Event("", DONE)):  # JSON that is whole is an answer that is whole
+        for event in (Event("", value), _END):  # JSON that is whole is an answer that is whole
             batch += translator.send(event)  # type: ignore[arg-type]
         following = translator.send(None)
         assert isinstance(following, Call)

@@ -79,6 +79,8 @@ async def read_all(
     More than `limit` bytes are not read. tail: seconds that the end of the body may take once the JSON in it is whole; 0: as
     long as any silence.
     """
+    if answer.is_read and len(start) <= limit:  # a small answer came in one piece
+        return start, None
     pieces, size, whole = [start], len(start), density.Whole()
     try:
         patience = tail if tail and whole.add(start) else 0.0
