@@ -144,7 +144,7 @@ def _settings(given: Json, body: Json, wanted: Wanted, dropped: dict[str, None])
         if name in given:
             of_type(dict)(given[name], name)
     reasoning = given.get("reasoning", {})
-    renamed = {name: found(given, PLACES[name]) for name in PLACES.keys() - {"max_tokens"}}
+    renamed = {name: found(given, place) for name, place in PLACES.items() if name != "max_tokens"}
     renamed["response_format"] = _response_format(renamed["response_format"])
     body |= {name: value for name, value in renamed.items() if value is not None}
     for name, value in reasoning.items():

@@ -518,3 +518,26 @@ def test_recorded_requests_are_taken_or_refused_for_what_only_their_server_has()
         except Unsupported as failure:
             assert failure.param
     assert taken > 200
+
+
+def test_fields_come_in_one_order_in_every_process() -> None:
+    given: Json = {
+        "model": "m",
+        "input": "Hi",
+        "reasoning": {"effort": "low"},
+        "max_output_tokens": 50,
+        "temperature": 1,
+    }
+    given["text"] = {"format": {"type": "json_object"}, "verbosity": "low"}
+    body = parse(json.dumps(given).encode()).body
+    assert list(body) == [
+        *(
+            "temperature",
+            "model",
+            "messages",
+            "max_completion_tokens",
+            "reasoning_effort",
+            "verbosity",
+            "response_format",
+        ),
+    ]
