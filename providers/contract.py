@@ -37,10 +37,12 @@ class Repeatable(list[Json]):
     translator.
 
     So an event of the same bytes but for its text makes the same chunk but for its text, and need not be sent. skipped: is
-    told the characters of those that were not, if it is not None.
+    told the characters of those that were not, if it is not None. padding: letters and digits of the event that the chunk
+    says nothing of, whatever they are ("" where there are none).
     """
 
     skipped: Callable[[int], object] | None = None
+    padding = ""
 
 
 class Upstream(msgspec.Struct, frozen=True):

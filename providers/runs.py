@@ -47,7 +47,8 @@ class Runs:
     """Finds the runs in one stream. Call `cut` with what is read, and `learn` with what was decoded of it."""
 
     def __init__(self) -> None:
-        self._head = self._tail = b""  # what stands around the text
+        self._head = self._tail = b""  # what stands around the text, and around its padding
+        self._gap = b""  # between the text and its padding; b"": there is none
         self._chunk: Json = {}
         self._field = ""
         self._text: str | None = None  # of the event that these were learnt from; None: another has proved them
@@ -76,8 +77,9 @@ class Runs:
         ((field, text),) = [item for item in delta.items() if item[1] is not None]
         head, tail = self._head, self._tail
         if head and event.startswith(head) and event.endswith(tail):
-            said = event[len(head) : -len(tail)]
-            if _END not in said and (self._text is None or self._proves(said, text)):
+            said, _, padding = self._parted(event[len(head) : -len(tail)])
+            known = padding == chunks.padding.encode()
+            if known and _END not in said and (self._text is None or self._proves(said, text)):
                 self._text, self._open, self._tries = None, True, 0
                 self._skipped = chunks.skipped
                 return
@@ -85,15 +87,41 @@ class Runs:
         quoted = codec.encode(text)
         if event.count(quoted) == 1 and event.find(_END) == len(event) - len(_END) and b"\r" not in event:
             head, _, tail = event.partition(quoted)
-            self._head, self._tail = head + b'"', b'"' + tail
+            before, after = b"", tail
+            if chunks.padding and tail.count(padding := b'"%b"' % chunks.padding.encode()) == 1:
+                before, _, after = tail.partition(padding)
+            self._gap = before and b'"' + before + b'"'
+            self._head, self._tail = head + b'"', b'"' + after
             self._text, self._field, self._chunk = text, field, with_text(chunks[0], field, "")
 
     def _proves(self, said: bytes, text: str) -> bool:
         """Whether what stands between head and tail of an event is the text that it says."""
         return text != self._text and _sizes_of(said) is not None and codec.decode(b'"%b"' % said) == text
 
+    def _parted(self, said: bytes) -> tuple[bytes, bytes, bytes]:
+        """Return the text of what an event says, what is between, and the padding."""
+        return said.partition(self._gap) if self._gap else (said, b"", b"")
+
+    def _padded_run(self, data: bytes) -> tuple[Run, bytes] | None:
+        """Return the run that `data` begins with, if there is one, and the rest: of events that have a padding."""
+        head, last = self._head, self._tail[: -len(_END)]
+        begin, end = len(head), -len(last)
+        texts: list[bytes] = []
+        size = 0
+        for block in data.split(_END)[:-1]:
+            text, gap, padding = block[begin:end].partition(self._gap)
+            whole = gap and padding.isalnum() and block.startswith(head) and block.endswith(last)
+            if not whole or _sizes_of(text) is None:
+                break
+            texts.append(text)
+            size += len(block) + len(_END)
+        sizes = _sizes(texts)
+        return (Run(self._chunk, self._field, texts, *sizes), data[size:]) if sizes is not None else None
+
     def _run(self, data: bytes) -> tuple[Run, bytes] | None:
         """Return the run that `data` begins with, if there is one, and the rest."""
+        if self._gap:
+            return self._padded_run(data)
         head, tail = self._head, self._tail
         if data.endswith(tail):  # it may be one event, as most reads are; a text has no line ends
             said = data[len(head) : -len(tail)]

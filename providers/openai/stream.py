@@ -85,6 +85,14 @@ class ChoiceState:
         return delta
 
 
+def _repeatable(chunk: Json, padding: Any) -> Repeatable:
+    """Return the one chunk of an event. padding: OpenAI's, which hides how long a text is from who sees its encrypted bytes."""
+    chunks = Repeatable((chunk,))
+    if type(padding) is str and padding.isalnum():
+        chunks.padding = padding
+    return chunks
+
+
 def _chunks(upstream: Upstream, n: int) -> Translator:
     """n: how many choices were asked for."""
     think_tags = upstream.host.think_tags
@@ -109,7 +117,7 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
             refuse_value(event)
             chunks = _after_event(chunks, seen, n)
             continue
-        data.pop("obfuscation", None)
+        padding = data.pop("obfuscation", "")
         if "usage" in data and (told := data.pop("usage")):
             before, usage = usage, told if usage is None else merged(usage, told)
             if usage is not before:
@@ -134,7 +142,7 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
         alone = len(choices) == 1 and usage is None and not waiting and not event.name
         if len(choices) == 1 and _is_plain(choices[0], seen):
             if alone:
-                chunks = Repeatable((data,))
+                chunks = _repeatable(data, padding)
                 continue
             chunks.append(data)
         else:
@@ -154,7 +162,7 @@ def _chunks(upstream: Upstream, n: int) -> Translator:
                 continue
             data["choices"] = kept
             if alone and alike and _is_text(kept[0], seen):
-                chunks = Repeatable((data,))
+                chunks = _repeatable(data, padding)
                 continue
             chunks.append(data)
         if waiting:

@@ -163,6 +163,61 @@ def test_most_of_a_stream_is_a_run(spaces: bool) -> None:
     assert check(paced(events), body={"stream_options": {"include_usage": True}}) > MOST
 
 
+def padded(text: str, padding: str, **more: Any) -> bytes:
+    return event({**piece(text), "usage": None, "obfuscation": padding, **more})
+
+
+@pytest.mark.parametrize("size", [1, 3000, 10**6])
+def test_padding_that_differs_in_each_event(size: int) -> None:
+    events = [padded(word, "aB3xYz" * 3 + "q" * (number % 7)) for number, word in enumerate(WORDS * 5)]
+    reads = paced([FIRST, *events, *LAST]) if size == 1 else bursts([FIRST, *events, *LAST], size)
+    assert check(reads) > MOST * 5 * 0.7
+    assert check(reads, body={"stream_options": {"include_usage": True}}) > MOST * 5 * 0.7
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        padded("x", ""),
+        padded("x", "a b"),
+        padded("x", 'a"b'),
+        padded("x", "\u00e9"),
+        padded('say "it" \\ with\ttabs', "abc"),
+        padded('","usage":null,"obfuscation":"', "abc"),
+        padded("x", "abc", note="abc"),
+        padded("abc", "abc"),
+        padded("x", "abc", usage={"prompt_tokens": 1, "completion_tokens": 2}),
+        padded("x", "abc").replace(b'"abc"', b'"abc","note":"abc"'),
+        padded("x", "abc").replace(b'"abc"', b'"abc","obfuscation":"d"'),
+        padded("x", "abc").replace(b'"abc"', b"null"),
+        padded("x", "abc").replace(b'"abc"', b'"ab\\u0063"'),
+        padded("x", "abc").replace(b'"abc"', b'"abc" '),
+        event(piece("x")),
+        padded("x", "abc") + padded("y", "abcd"),
+    ],
+)
+def test_padding_of_other_forms(odd: bytes) -> None:
+    words = [padded(word, f"pad{number}") for number, word in enumerate(WORDS[:9])]
+    events = [FIRST, *words, odd, *words, *LAST]
+    assert check(paced(events)) >= 5
+    for size in (100, 333, 1000, 2500, 5000):
+        check(bursts(events, size))
+    check(paced([FIRST, *[odd] * 6, *words, *LAST]))
+
+
+def _noted_first(word: str, note: str) -> bytes:
+    return event({**piece(word), "note": note, "obfuscation": "same"})
+
+
+def test_a_field_that_is_like_the_padding() -> None:
+    for noted in (lambda word, note: padded(word, "same", note=note), _noted_first):
+        alike = [noted(word, "same") for word in WORDS[:6]]
+        other = [noted(word, f"other{number}") for number, word in enumerate(WORDS)]
+        check(paced([FIRST, *alike, *other, *LAST]))
+    first = [event({"obfuscation": f"pad{number}", **piece(word)}) for number, word in enumerate(WORDS)]
+    assert check(paced([FIRST, *first, *LAST])) == 0
+
+
 def test_a_read_that_has_all() -> None:
     words = [f"{word} and more of it" for word in WORDS * 9]
     events = [FIRST, *(event(piece(word)) for word in words), *LAST]
