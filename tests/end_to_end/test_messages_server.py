@@ -90,6 +90,11 @@ def sdk(server: Process) -> Iterator[Anthropic]:
         yield client
 
 
+def without_pings(data: bytes) -> bytes:
+    """What a client is told, without this server's own pings: on a busy machine there may be any number of them."""
+    return data.replace(b'event: ping\ndata: {"type": "ping"}\n\n', b"")
+
+
 def post(http: httpx.Client, server: Process, body: Any, path: str = "/v1/messages", **headers: str) -> httpx.Response:
     sent = {"x-api-key": LAPTOP} | {name.replace("_", "-"): value for name, value in headers.items()}
     return http.post(f"{server.root}{path}", json={"max_tokens": 50, "messages": HI, **body}, headers=sent)
@@ -248,7 +253,7 @@ def test_an_error_after_the_first_words(http: httpx.Client, server: Process, ups
     script = [*stream(START + OPEN + HELLO, end=False), 0.1, *chunked(YOU + FAILED + PING)]
     upstream.script("claude-broke", script)
     got = post(http, server, {"model": "claude-broke", "stream": True})
-    assert got.content == START + OPEN + HELLO + YOU + FAILED
+    assert without_pings(got.content) == START + OPEN + HELLO + YOU + FAILED
     line = server.logged(model="claude-broke")
     assert (line["status"], line["code"], line["prompt_tokens"]) == (200, "overloaded", 20)
     assert line["completion_tokens"] > 1
@@ -264,7 +269,7 @@ def test_a_stream_that_is_cut(
     got = post(http, server, {"model": f"claude-cut-{end}", "stream": True})
     whole = START + OPEN + HELLO + YOU
     assert got.content.startswith(whole)
-    own = got.content[len(whole) :].replace(b'event: ping\ndata: {"type": "ping"}\n\n', b"")
+    own = without_pings(got.content[len(whole) :])
     assert own.startswith(b"event: error\ndata: ") and own.count(b"\n\n") == 1
     told = json.loads(own.removeprefix(b"event: error\ndata: "))
     assert told["error"]["type"] == ("api_error" if end == CLOSE else "timeout_error")
