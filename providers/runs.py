@@ -6,9 +6,11 @@ is not the usual one, and the event after each of these, before the run goes on.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Final
+
+import msgspec
 
 from . import codec
 from .contract import Json, Repeatable
@@ -19,17 +21,18 @@ _END: Final = b"\n\n"
 _ESCAPE: Final = re.compile(r'\\["\\nrt]')  # those that our encoder writes, and nobody can write in another way but \u
 
 
-class Run(Iterable[Json]):
+class Run(msgspec.Struct):
     """Chunks that differ in nothing but their text. They are made when they are asked for, anew each time.
 
     chunk: one of them, not to be changed; field: where its delta has the text, all others are null; texts: as JSON writes
     them, without quotes; size, characters: of all texts (the size in bytes of UTF-8).
     """
 
-    __slots__ = ("characters", "chunk", "field", "size", "texts")
-
-    def __init__(self, chunk: Json, field: str, texts: list[bytes], size: int, characters: int) -> None:
-        self.chunk, self.field, self.texts, self.size, self.characters = chunk, field, texts, size, characters
+    chunk: Json
+    field: str
+    texts: list[bytes]
+    size: int
+    characters: int
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -161,8 +164,12 @@ def _sizes_of(said: bytes) -> tuple[int, int] | None:
         text = said.decode()
     except UnicodeDecodeError:
         return None
-    bare, escapes = _ESCAPE.subn("", text) if "\\" in text else (text, 0)
-    if not text or '"' in bare or "\\" in bare or not bare.isprintable():
+    bare, escapes = text, 0
+    if "\\" in text:
+        bare, escapes = _ESCAPE.subn("", text)
+        if "\\" in bare:
+            return None
+    if not text or '"' in bare or not bare.isprintable():
         return None
     return len(said) - escapes, len(text) - escapes
 

@@ -51,7 +51,7 @@ class _Frames:
         }
         self._mark = envelope.unique  # a text that no upstream knows
         self._chunk: Json | None = None  # of the run that was written last
-        self._before = self._after = b""  # what stands around its texts
+        self._before = self._between = self._after = b""  # what stands around its texts
 
     def of(self, chunks: Iterable[Json]) -> bytearray:
         """Return the events of chunks, which are changed."""
@@ -79,9 +79,10 @@ class _Frames:
             event = bytes(self.of([with_text(run.chunk, run.field, self._mark)]))
             before, mark, after = event.partition(f'"{self._mark}"'.encode())
             self._before, self._after = before + b'"', b'"' + after if mark else b""
+            self._between = self._after + self._before
         if not self._after:  # it is not shown
             return self.of(run)
-        return b"".join((self._before, (self._after + self._before).join(run.texts), self._after))
+        return b"".join((self._before, self._between.join(run.texts), self._after))
 
 
 def hide_reasoning(message: Json) -> bool:
