@@ -46,7 +46,6 @@ class AppState:
     def __init__(self, settings: Settings, log: logs.Log, version: str, ledger: ledger.Ledger) -> None:
         server = settings.config.server
         self.log, self.version = log, version
-        self.inspects = settings.config.inspector.enabled  # until the process ends
         self._agent = f"modelserver/{version}"  # the User-Agent for upstreams
         self.generations = Generations(build(settings, self._agent))
         log.scrub = self.generations.now.scrub
