@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from .headers import HeadTooLarge, ResponseHeaders, taken_head
+from .headers import InvalidHead, ResponseHeaders, taken_head
 from .upload import Upload, send_pieces
 
 PIECE: Final = 64 * 2**10  # bytes that are given at once at most: the loop must get its turn between two
@@ -373,11 +373,11 @@ class Wire(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._heading = False
-        status, head = self._parser.get_status_code(), taken_head(self._received)
+        status = self._parser.get_status_code()
         try:
-            headers = ResponseHeaders(head)
-        except HeadTooLarge:
-            raise InvalidHttp("a head too large") from None
+            headers = ResponseHeaders(taken_head(self._received))
+        except InvalidHead as error:
+            raise InvalidHttp(str(error)) from None
         if status < 200:
             self._interim += 1
             if self._interim > _INTERIM:

@@ -76,7 +76,10 @@ async def test_what_is_sent(upstream: Upstream) -> None:
 
 
 async def test_headers_of_an_answer(upstream: Upstream) -> None:
-    lines = b"X-Twice: first \t\r\nx-TWICE: second\r\nX-Name: caf\xc3\xa9\r\nX-Empty:\r\nX-Raw: \xff\r\nContent-Length: 2\r\n"
+    lines = (
+        b"X-Twice: first \t\r\nx-TWICE: second\r\nX-Name: caf\xc3\xa9\r\nX-Empty:\r\n"
+        b"X-Raw: \xff\r\nX-Folded: one\r\n\tX-Not: two\r\nContent-Length: 2\r\n"
+    )
     upstream.script("lines", [b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nok"])
     async with Caller(upstream) as caller:
         response = await caller.post("lines")
@@ -87,10 +90,19 @@ async def test_headers_of_an_answer(upstream: Upstream) -> None:
         "x-name": "café",
         "x-empty": "",
         "x-raw": "\udcff",
+        "x-folded": "one\tX-Not: two",
         "content-length": "2",
     }
     assert headers.get("X-TWICE") == headers["x-Twice"] == "first" and "X-twice" in headers
     assert headers.get("x-none") is None and headers.get("x-none", "d") == "d" and "x-none" not in headers
+
+
+@pytest.mark.parametrize("end", [b"\r\r\n", b"\r\r\n\r\n", b"\rX-Other: a\r\n\r\n"])
+async def test_a_head_that_does_not_end_where_its_body_begins(upstream: Upstream, end: bytes) -> None:
+    upstream.script("bare", [b"HTTP/1.1 200 OK\r\nX-Empty:" + end + b"X-Body: a\r\n\r\nmore", CLOSE])
+    async with Caller(upstream) as caller:
+        with pytest.raises(UpstreamError, match="not valid HTTP"):
+            await caller.post("bare")
 
 
 @pytest.mark.parametrize(
