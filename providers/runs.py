@@ -110,16 +110,16 @@ class Runs:
         head, last = self._head, self._tail[: -len(_END)]
         begin, end = len(head), -len(last)
         texts: list[bytes] = []
-        size = 0
+        size = characters = length = 0
         for block in data.split(_END)[:-1]:
             text, gap, padding = block[begin:end].partition(self._gap)
             whole = gap and padding.isalnum() and block.startswith(head) and block.endswith(last)
-            if not whole or _sizes_of(text) is None:
+            sizes = _sizes_of(text) if whole else None
+            if sizes is None:
                 break
             texts.append(text)
-            size += len(block) + len(_END)
-        sizes = _sizes(texts)
-        return (Run(self._chunk, self._field, texts, *sizes), data[size:]) if sizes is not None else None
+            size, characters, length = size + sizes[0], characters + sizes[1], length + len(block) + len(_END)
+        return (Run(self._chunk, self._field, texts, size, characters), data[length:]) if texts else None
 
     def _run(self, data: bytes) -> tuple[Run, bytes] | None:
         """Return the run that `data` begins with, if there is one, and the rest."""
