@@ -51,11 +51,11 @@ from server.outbound.batches import fetch_whole, open_stream
 from server.passing import handlers as passing
 from server.rendering import Rendering, answered_by, envelope
 from server.reading import Begin, begin_compact, begin_response, read_request
+from server.request import Handler, Request, delete, get, post, route
 from server.responses import STORE, open_store
 from server.state import STATE
 from server.tracebacks import let_go
 from server.whole_response import sent
-from server.request import Handler, Request, delete, get, post, route
 
 VERSION: Final = "0.2.0"
 
